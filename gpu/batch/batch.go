@@ -1,0 +1,154 @@
+// Package batch says what a step is: plain data that the scheduler builds and
+// that any device can run.
+//
+// A step is one pass of the model over a mixed batch of rows. A row is some
+// new tokens of one slot; a slot is a device's seat for one running request,
+// with a row of the page table, the token sampled last and sampling
+// parameters. What the next step needs from this one (the sampled token) stays
+// on the device, per slot, so a step can be launched before the previous one's
+// tokens are known.
+//
+// Order within a step: Slots are (re)assigned, then Pages are written to the
+// page table, then every row is computed, then rows with Sample set draw their
+// token. Rows of one step never read what another row of the step writes,
+// except through a shared, already computed page.
+package batch
+
+// Step is one pass of the model. The scheduler owns it until it is sent and
+// again after its Result has come back; in between the device only reads it.
+type Step struct {
+	Seq   uint64      // 1, 2, 3, … in launch order
+	Slots []SlotInit  // slots that change hands with this step
+	Pages []PageEntry // page-table entries that change with this step
+	Rows  []Row       // the first NumDecode are decode rows, the rest prefill
+	// NumDecode counts the leading rows whose one token is the slot's last
+	// sampled one.
+	NumDecode int
+	// NumTokens is the sum of the rows' lengths.
+	NumTokens int
+}
+
+// Row is a run of new tokens of one slot. A slot has at most one row a step.
+type Row struct {
+	Slot int32
+	// Start is the position of the row's first token: exactly the number of
+	// this slot's tokens whose keys and values are already in its pages.
+	Start int32
+	// Tokens are the new tokens of a prefill row (a chunk of the prompt, or of
+	// the history of a preempted request). Nil means decode: one token, the
+	// one this slot sampled last.
+	Tokens []int32
+	// Sample draws the token that follows the row's last one. False for every
+	// chunk of a prompt but its last.
+	Sample bool
+	// Allow, when not nil, is a bit set over the vocabulary (bit t%32 of word
+	// t/32): only tokens in it may be drawn.
+	Allow []uint32
+}
+
+// Len is the number of tokens the row computes.
+func (r *Row) Len() int {
+	if r.Tokens == nil {
+		return 1
+	}
+	return len(r.Tokens)
+}
+
+// PageEntry says: the Index-th page of Slot is Page. Position p of a slot lies
+// in its page p/PageSize at offset p%PageSize.
+type PageEntry struct {
+	Slot, Index, Page int32
+}
+
+// SlotInit gives a slot to a request. It resets everything the device keeps
+// for the slot but the page table, which Pages rewrites.
+type SlotInit struct {
+	Slot     int32
+	Sampling Sampling
+	// Prompt and Output are the tokens known so far, for penalties: repetition
+	// looks at both, presence and frequency at Output only. Nil when no
+	// penalty is set.
+	Prompt, Output []int32
+}
+
+// Sampling says how a slot's tokens are drawn. The zero value is greedy.
+//
+// In this order: Bias is added, Suppress removed, penalties applied; then
+// Temperature divides; then top-k, top-p and min-p keep a set of tokens; then
+// one is drawn from what is kept with the random number Uniform(Seed, p),
+// where p is the position the token will have. So a token depends on its
+// request alone: not on the batch it ran in, nor on being preempted and
+// computed again.
+type Sampling struct {
+	Temperature float32 // 0: greedy
+	TopK        int32   // keep the k likeliest; 0: all
+	TopP        float32 // keep the smallest likeliest set of at least this mass; 0 or 1: all
+	MinP        float32 // keep tokens of at least this fraction of the likeliest; 0: all
+	Seed        uint64
+
+	Presence   float32 // subtracted once from every token already in the output
+	Frequency  float32 // subtracted per occurrence in the output
+	Repetition float32 // divides positive, multiplies negative logits of seen tokens; 0 or 1: off
+
+	Bias []TokenBias // added to the logits
+	// Suppress may not be drawn at positions below SuppressBelow (stop tokens
+	// before min_tokens are reached).
+	Suppress      []int32
+	SuppressBelow int32
+
+	// Logprobs asks for log-probabilities: 0 none, 1 the drawn token's, 1+k
+	// also those of the k likeliest. They are those of the model itself:
+	// before bias, penalties and temperature.
+	Logprobs int32
+}
+
+// Penalized reports whether the device must count this slot's tokens.
+func (s *Sampling) Penalized() bool {
+	return s.Presence != 0 || s.Frequency != 0 || (s.Repetition != 0 && s.Repetition != 1)
+}
+
+// TokenBias adds Bias to Token's logit.
+type TokenBias struct {
+	Token int32
+	Bias  float32
+}
+
+// Result is what a step brings back to the host.
+type Result struct {
+	Seq    uint64
+	Tokens []int32 // per row: the drawn token, or NoToken where Sample was false
+	// Logprobs has an entry per row when any slot of the step asked for them,
+	// else it is empty.
+	Logprobs []Logprob
+	// Began and Ended bound the step on the device, in nanoseconds on the
+	// host's monotonic clock (see Now).
+	Began, Ended int64
+}
+
+// NoToken marks rows that drew nothing.
+const NoToken int32 = -1
+
+// Logprob is the log-probability of a drawn token and of the likeliest ones,
+// natural logarithm.
+type Logprob struct {
+	Token float32
+	Top   []TokenLogprob // descending; ties by lower id
+}
+
+// TokenLogprob is one alternative.
+type TokenLogprob struct {
+	Token   int32
+	Logprob float32
+}
+
+// Reset empties the step for reuse, keeping its memory.
+func (s *Step) Reset() {
+	clear(s.Slots) // drop references to requests' memory
+	clear(s.Rows)
+	*s = Step{Slots: s.Slots[:0], Pages: s.Pages[:0], Rows: s.Rows[:0]}
+}
+
+// Reset empties the result for reuse, keeping its memory.
+func (r *Result) Reset() {
+	*r = Result{Tokens: r.Tokens[:0], Logprobs: r.Logprobs[:0]}
+}

@@ -1,0 +1,67 @@
+// Package gpu opens devices. A device runs the steps of package batch for one
+// model; which kind it is (cpu, cuda, sim) is known here and nowhere above.
+package gpu
+
+import (
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+// MaxOutstanding is how many launched steps a device holds at most: the one it
+// computes and the one that is ready to follow.
+const MaxOutstanding = 2
+
+// Device runs steps of one model, in order. All calls come from one goroutine,
+// whose OS thread is locked.
+//
+// Invariant: launched − waited ≤ MaxOutstanding.
+type Device interface {
+	// Info says what was opened. It does not change.
+	Info() Info
+	// Launch enqueues a step and returns at once. The step may be reused when
+	// its result has been waited for. An error condemns the device.
+	Launch(*batch.Step) error
+	// Wait blocks until the oldest outstanding step is done and fills in its
+	// result. An error condemns the device.
+	Wait(*batch.Result) error
+	// Close waits for what runs and frees everything.
+	Close() error
+}
+
+// Info describes an opened device.
+type Info struct {
+	Name     string // "cpu", "cuda:0", "sim:h200"
+	Hardware string // what a person calls it: "AMD EPYC, 2 cores, AVX-512"
+	DType    model.DType
+
+	Slots     int // requests that may run at once
+	PageSize  int // tokens a page
+	NumPages  int // pages of KV memory
+	MaxSeqLen int // tokens a request may have, prompt and output
+	// MaxStepTokens is the most tokens one step may compute.
+	MaxStepTokens int
+	Vocab         int // logits, thus sampled tokens, are below it
+
+	WeightBytes int64
+	KVBytes     int64
+	FreeBytes   int64 // memory the device has left after opening
+}
+
+// Spec says which device to open, for what, and how large. Zero sizes mean:
+// what suits the device.
+type Spec struct {
+	Device string // "auto", "cpu", "cuda", "cuda:N", "sim:h200", …
+	Model  *model.Model
+	// DType of the weights in memory; "" takes the checkpoint's.
+	DType model.DType
+
+	Slots         int
+	PageSize      int
+	NumPages      int
+	MemoryRatio   float64 // share of free memory for weights and KV pages; used when NumPages is 0
+	MaxSeqLen     int
+	MaxStepTokens int
+
+	// Progress, when set, hears how many of total bytes of weights are loaded.
+	Progress func(done, total int64)
+}

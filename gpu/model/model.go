@@ -1,0 +1,115 @@
+// Package model reads Hugging Face checkpoints into the one description that
+// every device runs: sizes and variations in Config, weights in Weights.
+// Nothing in it computes.
+package model
+
+import "io/fs"
+
+// DType is the type of a tensor's elements, named as config.json names it.
+type DType string
+
+const (
+	Float32  DType = "float32"
+	Float16  DType = "float16"
+	BFloat16 DType = "bfloat16"
+)
+
+// Size is the bytes of one element.
+func (d DType) Size() int {
+	if d == Float32 {
+		return 4
+	}
+	return 2
+}
+
+// Model is a checkpoint, opened but not yet copied anywhere.
+type Model struct {
+	Name       string // what clients call it: the directory's last element, or the built-in's name
+	Config     Config
+	Generation Generation
+	// Weights is nil for a published configuration opened without weights,
+	// which a device fills at random.
+	Weights *Weights
+	// Files holds tokenizer.json, tokenizer_config.json and
+	// chat_template.jinja; nil when there are none.
+	Files fs.FS
+}
+
+// Config is config.json in both of its layouts, checked and made uniform.
+type Config struct {
+	Architecture string // "Qwen3ForCausalLM", …
+	Layers       int
+	Hidden       int
+	Intermediate int
+	Heads        int // query heads
+	KVHeads      int // key and value heads; Heads % KVHeads == 0
+	HeadDim      int
+	Vocab        int // rows of the embedding
+	MaxPositions int
+	NormEps      float32
+	TieEmbedding bool // the output head is the embedding
+	QKVBias      bool // biases on the query, key and value projections
+	QKNorm       bool // RMSNorm on each head's query and key, before RoPE
+	Rope         Rope
+	DType        DType // of the checkpoint's weights
+	BOS          int32 // -1: none
+	EOS          []int32
+}
+
+// Rope is how positions turn queries and keys (rotate-half convention).
+type Rope struct {
+	Theta float64
+	// Llama3 is Llama 3.1's frequency scaling; nil: none.
+	Llama3 *Llama3Rope
+}
+
+// Llama3Rope stretches low frequencies; see "rope_type": "llama3".
+type Llama3Rope struct {
+	Factor, LowFreqFactor, HighFreqFactor float64
+	OriginalMaxPositions                  int
+}
+
+// Generation is generation_config.json: the defaults of requests that do not
+// say otherwise. Nil pointers were not given.
+type Generation struct {
+	EOS         []int32
+	Temperature *float64
+	TopK        *int
+	TopP        *float64
+	MinP        *float64
+	Repetition  *float64
+}
+
+// Weights are the tensors by the part they play. Linear weights are
+// [out, in], row-major, as published.
+type Weights struct {
+	Embed  Tensor // [Vocab, Hidden]
+	Layers []Layer
+	Norm   Tensor // [Hidden]
+	Head   Tensor // [Vocab, Hidden]; Embed again when tied
+}
+
+// Layer is one decoder block. Tensors an architecture lacks are zero values.
+type Layer struct {
+	AttnNorm            Tensor // [Hidden]
+	Q                   Tensor // [Heads·HeadDim, Hidden]
+	K, V                Tensor // [KVHeads·HeadDim, Hidden]
+	QBias, KBias, VBias Tensor
+	QNorm, KNorm        Tensor // [HeadDim]
+	O                   Tensor // [Hidden, Heads·HeadDim]
+	MLPNorm             Tensor // [Hidden]
+	Gate, Up            Tensor // [Intermediate, Hidden]
+	Down                Tensor // [Hidden, Intermediate]
+}
+
+// Tensor is a read-only view of weights, usually of a memory-mapped file.
+type Tensor struct {
+	Name  string // as in the file
+	File  string
+	DType DType
+	Shape []int
+	Data  []byte // little endian, row-major; not necessarily aligned
+}
+
+// Present reports whether the architecture has this tensor.
+func (t *Tensor) Present() bool { return t.Data != nil }
