@@ -1,6 +1,6 @@
-// Package gpu opens devices. A device runs the steps of package batch for one
-// model; which kind it is (cpu, cuda, sim) is known here and nowhere above.
-package gpu
+// Package device says what a device is and how one is asked for. It stands
+// apart from package gpu, which opens them, so that each kind can import it.
+package device
 
 import (
 	"github.com/troupe-llm/troupe/gpu/batch"
