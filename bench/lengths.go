@@ -1,0 +1,67 @@
+package bench
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Range is a span of lengths in tokens, both ends included. As a flag it is
+// written LOW:HIGH, or one number for a fixed length.
+type Range struct{ Low, High int }
+
+// Set implements flag values.
+func (r *Range) Set(text string) error {
+	lowText, highText, two := strings.Cut(text, ":")
+	if !two {
+		highText = lowText
+	}
+	low, err1 := strconv.Atoi(lowText)
+	high, err2 := strconv.Atoi(highText)
+	if err1 != nil || err2 != nil || low < 1 || high < low {
+		return fmt.Errorf("want LOW:HIGH with 1 ≤ LOW ≤ HIGH, or one length, such as 100:1024 or 512")
+	}
+	*r = Range{low, high}
+	return nil
+}
+
+// String is the flag's text.
+func (r *Range) String() string {
+	if r.Low == r.High {
+		return strconv.Itoa(r.Low)
+	}
+	return fmt.Sprintf("%d:%d", r.Low, r.High)
+}
+
+// Type names the value in help texts.
+func (r *Range) Type() string { return "LOW:HIGH" }
+
+// promptTokens is the range of the token ids drawn for prompts, both ends
+// included.
+const promptTokens = 10000
+
+// Prompt is one request of an offline run.
+type Prompt struct {
+	Tokens    []int32
+	MaxTokens int // exactly as many are generated: stop tokens are ignored
+}
+
+// RandomPrompts draws n prompts and their output lengths as Python code with
+// random.seed(seed) would: each prompt's length, then its token ids in
+// 0…10000; after all prompts, the output lengths. Ids beyond a smaller
+// vocabulary are taken modulo vocab, which leaves lengths as they are.
+func RandomPrompts(seed uint64, n int, input, output Range, vocab int) []Prompt {
+	random := NewPythonRandom(seed)
+	prompts := make([]Prompt, n)
+	for i := range prompts {
+		tokens := make([]int32, random.IntRange(input.Low, input.High))
+		for j := range tokens {
+			tokens[j] = int32(random.IntRange(0, promptTokens) % vocab)
+		}
+		prompts[i].Tokens = tokens
+	}
+	for i := range prompts {
+		prompts[i].MaxTokens = random.IntRange(output.Low, output.High)
+	}
+	return prompts
+}

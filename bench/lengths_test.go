@@ -1,0 +1,86 @@
+package bench
+
+import (
+	"slices"
+	"testing"
+)
+
+// What CPython 3.11 prints after random.seed(s).
+func TestPythonRandom(t *testing.T) {
+	words := func(seed uint64) []uint32 {
+		r := NewPythonRandom(seed)
+		return []uint32{r.Uint32(), r.Uint32(), r.Uint32()}
+	}
+	for seed, want := range map[uint64][]uint32{
+		0:                    {3626764237, 1654615998, 3255389356},
+		1:                    {577090037, 2444712010, 3639700191},
+		42:                   {2746317213, 478163327, 107420369},
+		4294967301:           {675479763, 2085189291, 1213270837},
+		18446744073709551615: {93740670, 1068495656, 1452108352},
+	} {
+		if got := words(seed); !slices.Equal(got, want) {
+			t.Errorf("seed %d: %d, want %d", seed, got, want)
+		}
+	}
+	r := NewPythonRandom(7)
+	for range 1000 {
+		r.Uint32()
+	}
+	if got, want := r.Float64(), 0.7432172573572905; got != want {
+		t.Errorf("random() after 1000 words of seed 7 = %v, want %v", got, want)
+	}
+}
+
+// The work of the reference configuration, as Python draws it.
+func TestRandomPromptsAreThoseOfPython(t *testing.T) {
+	prompts := RandomPrompts(0, 256, Range{100, 1024}, Range{100, 1024}, 151936)
+	var in, out int
+	for _, p := range prompts {
+		in += len(p.Tokens)
+		out += p.MaxTokens
+	}
+	if in != 142827 || out != 133966 {
+		t.Errorf("%d tokens in, %d out; want 142827 and 133966", in, out)
+	}
+	if a, b := len(prompts[0].Tokens), len(prompts[1].Tokens); a != 964 || b != 724 {
+		t.Errorf("first prompts have %d and %d tokens, want 964 and 724", a, b)
+	}
+	if got, want := prompts[0].Tokens[:5], []int32{6311, 6890, 663, 4242, 8376}; !slices.Equal(got, want) {
+		t.Errorf("first prompt begins %d, want %d", got, want)
+	}
+	for i, want := range []int{845, 312, 607, 843} {
+		if got := prompts[i].MaxTokens; got != want {
+			t.Errorf("output %d has %d tokens, want %d", i, got, want)
+		}
+	}
+}
+
+func TestRandomPromptsFitASmallVocabulary(t *testing.T) {
+	large := RandomPrompts(3, 4, Range{1, 50}, Range{5, 5}, 151936)
+	small := RandomPrompts(3, 4, Range{1, 50}, Range{5, 5}, 640)
+	for i := range large {
+		if len(large[i].Tokens) != len(small[i].Tokens) {
+			t.Fatalf("prompt %d has %d tokens of the small vocabulary, %d of the large", i, len(small[i].Tokens), len(large[i].Tokens))
+		}
+		for j, id := range small[i].Tokens {
+			if id != large[i].Tokens[j]%640 {
+				t.Fatalf("prompt %d, token %d: %d, want %d mod 640", i, j, id, large[i].Tokens[j])
+			}
+		}
+	}
+}
+
+func TestRangeFlag(t *testing.T) {
+	for text, want := range map[string]Range{"100:1024": {100, 1024}, "7": {7, 7}, "3:3": {3, 3}} {
+		var r Range
+		if err := r.Set(text); err != nil || r != want {
+			t.Errorf("Set(%q) = %v, %v; want %v", text, r, err, want)
+		}
+	}
+	for _, text := range []string{"", "5:", ":5", "9:3", "0:4", "-1", "a:b", "1:2:3"} {
+		r := Range{1, 2}
+		if err := r.Set(text); err == nil || r != (Range{1, 2}) {
+			t.Errorf("Set(%q) = %v, %v; want an error and no change", text, r, err)
+		}
+	}
+}

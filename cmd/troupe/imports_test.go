@@ -1,0 +1,203 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/troupe-llm/troupe"
+
+// An importRule bans imports from the packages under a directory.
+type importRule struct {
+	under  string   // the directory and all below it; "" is every package
+	except []string // directories below it that the rule leaves alone
+	tests  bool     // test files must keep it too
+
+	banned  []string // import paths, each with all below it
+	allowed []string // when set: the only packages outside the standard library
+	why     string
+}
+
+var importRules = []importRule{
+	{
+		under: "actors/plan", allowed: []string{module + "/gpu/batch", module + "/actors/plan"},
+		why: "scheduling is a pure core: it must run in a test without actors, devices or a model",
+	},
+	{
+		under: "actors/plan", banned: []string{"net", "os", "time", "sync", "context", "C"},
+		why: "a planner decides by its inputs alone: the same requests in the same order make the same steps",
+	},
+	{
+		under: "actors", banned: []string{"C", "gorgonia.org/cu", "runtime/cgo", module + "/gpu/cuda"},
+		why: "actors reach a device through gpu alone, so that they build and are tested without CUDA",
+	},
+	{
+		under: "actors", banned: []string{module + "/http", "net/http", "github.com/valyala/fasthttp"},
+		why: "the system is embedded without a web server, too",
+	},
+	{
+		under: "http", banned: []string{"github.com/asynkron/protoactor-go", module + "/actors/plan"},
+		why: "HTTP knows requests and streams, not who carries them",
+	},
+	{
+		under: "http", banned: []string{
+			module + "/gpu/cpu", module + "/gpu/cuda", module + "/gpu/sim", module + "/gpu/device", module + "/gpu/model",
+		},
+		why: "what HTTP says about a device it learns from the actors",
+	},
+	{
+		under: "tokenize", tests: true, allowed: []string{
+			module + "/tokenize", "github.com/dlclark/regexp2/v2", "golang.org/x/text",
+		},
+		why: "a tokenizer is of use without a server: it takes a file system and returns tokens",
+	},
+	{
+		under: "tokenize/jinja", banned: []string{module},
+		why: "templates know nothing of tokens",
+	},
+	{
+		under: "gpu", banned: []string{module + "/actors", module + "/http", module + "/tokenize", "github.com/asynkron/protoactor-go"},
+		why: "a device runs steps: what a request is, or text, lies above it",
+	},
+	{
+		under: "gpu/batch", allowed: []string{module + "/gpu/batch"},
+		why: "a step is plain data which everything may share",
+	},
+	{
+		under: "gpu/model", banned: []string{module + "/gpu/cpu", module + "/gpu/cuda", module + "/gpu/sim"},
+		why: "one description, and every device runs it",
+	},
+	{
+		under: "", except: []string{"gpu/cuda"}, banned: []string{"gorgonia.org/cu"},
+		why: "one package owns the CUDA context and its thread; a build without the tag needs no CUDA at all",
+	},
+	{
+		under: "", except: []string{"gpu/cuda"}, banned: []string{"C"},
+		why: "the default binary is pure Go: it cross-compiles and runs anywhere",
+	},
+	{
+		under: "gpu", except: []string{"gpu/model"}, banned: []string{"net"},
+		why: "only fetching a checkpoint touches the network",
+	},
+}
+
+func TestImportRules(t *testing.T) {
+	for file, imports := range sourceImports(t) {
+		for _, rule := range importRules {
+			if !rule.covers(file) {
+				continue
+			}
+			for _, imported := range imports {
+				if !rule.permits(imported) {
+					t.Errorf("%s imports %s: %s", file, imported, rule.why)
+				}
+			}
+		}
+	}
+}
+
+func TestImportRuleMatching(t *testing.T) {
+	rule := importRule{under: "http", except: []string{"http/x"}, banned: []string{"net/http", module + "/gpu"}}
+	for file, want := range map[string]bool{
+		"http/a.go": true, "http/y/a.go": true, "http/x/a.go": false, "https/a.go": false, "http/a_test.go": false,
+	} {
+		if got := rule.covers(file); got != want {
+			t.Errorf("covers(%s) = %v", file, got)
+		}
+	}
+	for imported, want := range map[string]bool{
+		"net/http": false, "net/http/httptest": false, "net": true, module + "/gpu/cpu": false, module + "/gpus": true,
+	} {
+		if got := rule.permits(imported); got != want {
+			t.Errorf("permits(%s) = %v", imported, got)
+		}
+	}
+	strict := importRule{allowed: []string{"golang.org/x/text"}}
+	for imported, want := range map[string]bool{
+		"strings": true, "encoding/json": true, "golang.org/x/text/unicode/norm": true, "golang.org/x/sys": false, module: false,
+	} {
+		if got := strict.permits(imported); got != want {
+			t.Errorf("with allowed set, permits(%s) = %v", imported, got)
+		}
+	}
+}
+
+func (r *importRule) covers(file string) bool {
+	if !r.tests && strings.HasSuffix(file, "_test.go") {
+		return false
+	}
+	dir := path.Dir(file)
+	return isUnder(dir, r.under) && !slices.ContainsFunc(r.except, func(e string) bool { return isUnder(dir, e) })
+}
+
+func (r *importRule) permits(imported string) bool {
+	within := func(p string) bool { return isUnder(imported, p) }
+	if slices.ContainsFunc(r.banned, within) {
+		return false
+	}
+	first, _, _ := strings.Cut(imported, "/")
+	standard := !strings.Contains(first, ".")
+	return r.allowed == nil || standard || slices.ContainsFunc(r.allowed, within)
+}
+
+// isUnder reports whether path p is root or lies below it.
+func isUnder(p, root string) bool {
+	return root == "" || p == root || strings.HasPrefix(p, root+"/")
+}
+
+// sourceImports maps every Go file of the module, whatever its build tags, by
+// its slash-separated path from the root, to the paths it imports.
+func sourceImports(t *testing.T) map[string][]string {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	files := map[string][]string{}
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		if entry.IsDir() {
+			if rel != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || hasModule(name)) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(rel, ".go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		files[rel] = []string{}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			files[rel] = append(files[rel], imported)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// hasModule reports whether a directory below the root is a module of its own.
+func hasModule(dir string) bool {
+	found, err := filepath.Glob(filepath.Join(dir, "go.mod"))
+	return err == nil && len(found) > 0
+}

@@ -1,0 +1,4 @@
+// Command troupe serves large language models.
+package main
+
+func main() {}
