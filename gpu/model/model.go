@@ -1,6 +1,11 @@
 // Package model reads Hugging Face checkpoints into the one description that
 // every device runs: sizes and variations in Config, weights in Weights.
 // Nothing in it computes.
+//
+// Read it in this order: model.go (what comes out), open.go (the way in),
+// config.go and generation.go (the JSON files), arch.go (architectures as
+// data), safetensors.go and weights.go (tensors), rope.go and size.go (what
+// devices derive), published.go (configurations known by name).
 package model
 
 import "io/fs"
@@ -33,6 +38,21 @@ type Model struct {
 	// Files holds tokenizer.json, tokenizer_config.json and
 	// chat_template.jinja; nil when there are none.
 	Files fs.FS
+
+	release func() error // unmaps Weights; nil when there is nothing to unmap
+}
+
+// Close gives back the memory that Weights views. Call it when every device
+// has either copied the weights or been closed: a Tensor kept beyond it must
+// not be read. Config, Generation and Files stay usable. Closing twice is
+// harmless.
+func (m *Model) Close() error {
+	release := m.release
+	m.release, m.Weights = nil, nil
+	if release == nil {
+		return nil
+	}
+	return release()
 }
 
 // Config is config.json in both of its layouts, checked and made uniform.
@@ -51,12 +71,16 @@ type Config struct {
 	QKVBias      bool // biases on the query, key and value projections
 	QKNorm       bool // RMSNorm on each head's query and key, before RoPE
 	Rope         Rope
-	DType        DType // of the checkpoint's weights
-	BOS          int32 // -1: none
-	EOS          []int32
+	DType        DType   // of the checkpoint's weights
+	BOS          int32   // -1: none
+	EOS          []int32 // generation_config.json's when it has any
+	// Notes tell where the model is run otherwise than its files say, and
+	// why: a context clamped to the sliding window, say.
+	Notes []string
 }
 
-// Rope is how positions turn queries and keys (rotate-half convention).
+// Rope is how positions turn queries and keys (rotate-half convention: element
+// i pairs with i+HeadDim/2). See InvFreq.
 type Rope struct {
 	Theta float64
 	// Llama3 is Llama 3.1's frequency scaling; nil: none.
@@ -103,6 +127,7 @@ type Layer struct {
 }
 
 // Tensor is a read-only view of weights, usually of a memory-mapped file.
+// Those of Config.Shapes have no File and no Data.
 type Tensor struct {
 	Name  string // as in the file
 	File  string
@@ -112,4 +137,15 @@ type Tensor struct {
 }
 
 // Present reports whether the architecture has this tensor.
-func (t *Tensor) Present() bool { return t.Data != nil }
+func (t *Tensor) Present() bool { return t.Shape != nil }
+
+// Len is the number of elements.
+func (t *Tensor) Len() int64 { return elements(t.Shape) }
+
+func elements(shape []int) int64 {
+	n := int64(1)
+	for _, d := range shape {
+		n *= int64(d)
+	}
+	return n
+}

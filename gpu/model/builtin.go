@@ -1,0 +1,16 @@
+package model
+
+import (
+	"errors"
+	"io/fs"
+)
+
+// embedded returns the embedded model's files; nil in a build without one.
+var embedded func() fs.FS
+
+func builtinFiles() (fs.FS, error) {
+	if embedded == nil {
+		return nil, errors.New("this build has no built-in model: name a directory")
+	}
+	return embedded(), nil
+}

@@ -1,0 +1,39 @@
+//go:build unix
+
+package model
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// readMapped views a whole file, read only, without reading it: pages come in
+// as they are touched and the system may drop them again. The file must not be
+// shortened while mapped. unmap ends the view.
+func readMapped(path string) (data []byte, unmap func() error, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close() // the mapping stays
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s is no regular file", path)
+	}
+	if info.Size() == 0 { // cannot be mapped
+		return nil, func() error { return nil }, nil
+	}
+	if int64(int(info.Size())) != info.Size() {
+		return nil, nil, fmt.Errorf("%s: %d bytes are more than this machine can address", path, info.Size())
+	}
+	data, err = unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, &os.PathError{Op: "mmap", Path: path, Err: err}
+	}
+	return data, func() error { return unix.Munmap(data) }, nil
+}

@@ -1,0 +1,90 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Builtin is the spec of the model that is embedded in the program.
+const Builtin = "builtin"
+
+// Open opens a model: a directory with a Hugging Face checkpoint, "builtin",
+// or the name of a published configuration (see Published), in this order but
+// that "builtin" never means a directory of that name ("./builtin" does).
+//
+// With dummy, no weights are opened (Weights is nil and a device makes its
+// own): a directory needs to hold no more than config.json. Published names
+// come only this way.
+//
+// Errors name the file, the tensor, what was expected and what was found;
+// they wrap ErrUnsupported when the checkpoint is sound but nothing here runs
+// it, and fs.ErrNotExist when there is no such thing.
+func Open(spec string, dummy bool) (*Model, error) {
+	if spec == Builtin {
+		files, err := builtinFiles()
+		if err != nil {
+			return nil, err
+		}
+		return open(&source{name: Builtin, fsys: files}, Builtin, dummy)
+	}
+	info, err := os.Stat(spec)
+	switch {
+	case err == nil && info.IsDir():
+		return openDir(spec, dummy)
+	case err == nil:
+		return nil, fmt.Errorf("%s is a file; a model is the directory that holds its config.json", spec)
+	case looksLikePath(spec):
+		return nil, fmt.Errorf("model directory %s: %w", spec, bare(err))
+	}
+	return openPublished(spec, dummy)
+}
+
+// looksLikePath tells "./x", "/x", "~x" and the like from names, among them
+// "org/name".
+func looksLikePath(spec string) bool {
+	return spec == "" || strings.ContainsAny(spec[:1], "./~") || filepath.IsAbs(spec) || strings.ContainsRune(spec, '\\') || strings.Count(spec, "/") > 1
+}
+
+func openDir(dir string, dummy bool) (*Model, error) {
+	name := filepath.Base(dir)
+	if abs, err := filepath.Abs(dir); err == nil { // "." has a name too
+		name = filepath.Base(abs)
+	}
+	return open(&source{name: dir, fsys: os.DirFS(dir), dir: dir}, name, dummy)
+}
+
+// open reads a checkpoint's files.
+func open(src *source, name string, dummy bool) (*Model, error) {
+	m := &Model{Name: name}
+	data, err := fs.ReadFile(src.fsys, "config.json")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", src.path("config.json"), bare(err))
+	}
+	if m.Config, err = parseConfig(data, src.path("config.json")); err != nil {
+		return nil, err
+	}
+	data, err = fs.ReadFile(src.fsys, "generation_config.json")
+	if err == nil {
+		m.Generation, err = parseGeneration(data, src.path("generation_config.json"), &m.Config)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it is optional
+		return nil, err
+	}
+	if _, err := fs.Stat(src.fsys, "tokenizer.json"); err == nil {
+		m.Files = src.fsys
+	}
+	if !dummy {
+		if m.Weights, m.release, err = loadWeights(src, &m.Config); err != nil {
+			return nil, err
+		}
+		m.Config.DType = m.Weights.Embed.DType // what is there, whatever config.json says
+	}
+	if m.Config.DType == "" {
+		m.Config.DType = BFloat16
+	}
+	return m, nil
+}
