@@ -11,8 +11,11 @@ import (
 // computes and the one that is ready to follow.
 const MaxOutstanding = 2
 
-// Device runs steps of one model, in order. All calls come from one goroutine,
-// whose OS thread is locked.
+// Device runs steps of one model, in order. Opening, Launch and Close come from
+// one goroutine whose OS thread is locked. Wait comes from one other, also
+// locked to its thread, while Launch may be called: so the next step is
+// launched while the last one is waited for. Close is called when no Wait is
+// going on, though steps may be outstanding.
 //
 // Invariant: launched − waited ≤ MaxOutstanding.
 type Device interface {
@@ -22,7 +25,8 @@ type Device interface {
 	// its result has been waited for. An error condemns the device.
 	Launch(*batch.Step) error
 	// Wait blocks until the oldest outstanding step is done and fills in its
-	// result. An error condemns the device.
+	// result, reusing its memory. It is called once for each launched step. An
+	// error condemns the device.
 	Wait(*batch.Result) error
 	// Close waits for what runs and frees everything.
 	Close() error
