@@ -127,9 +127,13 @@ func decodeJSON(data []byte, v any) error {
 	case *json.UnmarshalTypeError:
 		field := e.Field
 		if field == "" {
-			field = "the file"
+			field = "it"
 		}
-		return fmt.Errorf("%s is a %s, want %s", field, e.Value, jsonName(e.Type.Kind().String()))
+		article := "a"
+		if e.Value == "array" || e.Value == "object" {
+			article = "an"
+		}
+		return fmt.Errorf("%s is %s %s, want %s", field, article, e.Value, jsonName(e.Type.Kind().String()))
 	case *json.SyntaxError:
 		at := min(int(e.Offset), len(data))
 		return fmt.Errorf("not JSON: line %d: %w", 1+bytes.Count(data[:at], []byte{'\n'}), err)
