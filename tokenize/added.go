@@ -1,0 +1,164 @@
+package tokenize
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// added holds the tokens that are cut out of a text before anything else sees
+// it: those that match the text as given, and those that match it normalized.
+type added struct {
+	byID    map[int32]addedToken
+	raw     finder
+	normal  finder
+	special []bool   // by id
+	decode  [][]byte // by id: what the decoder is given; nil for other tokens
+}
+
+// newAdded also binds the tokens' names in v.
+func newAdded(tokens []addedToken, v *vocab, n normalizer) (*added, error) {
+	a := &added{byID: map[int32]addedToken{}}
+	for _, t := range tokens {
+		if t.Content == "" {
+			continue
+		}
+		if t.ID < 0 || !v.add([]byte(t.Content), t.ID) {
+			return nil, fmt.Errorf("added token %q: id %d does not agree with the vocabulary", t.Content, t.ID)
+		}
+		a.byID[t.ID] = t
+		if !t.Normalized {
+			a.raw.add(t.Content, t.ID)
+			continue
+		}
+		s := t.Content
+		if n != nil {
+			s = n(s)
+		}
+		a.normal.add(s, t.ID)
+	}
+	a.special = make([]bool, v.len())
+	for id, t := range a.byID {
+		a.special[id] = t.Special
+	}
+	a.raw.sort()
+	a.normal.sort()
+	return a, nil
+}
+
+// finder finds the leftmost, and of those the longest, of a few strings.
+type finder struct {
+	first [256]bool       // bytes that start a string
+	by    [256][]finderIt // by first byte, longest first
+	only  int             // the one first byte, -1: several
+	empty bool
+}
+
+type finderIt struct {
+	text string
+	id   int32
+}
+
+func (f *finder) add(s string, id int32) {
+	if s != "" {
+		f.by[s[0]] = append(f.by[s[0]], finderIt{s, id})
+	}
+}
+
+func (f *finder) sort() {
+	n := 0
+	for c := range f.by {
+		if len(f.by[c]) == 0 {
+			continue
+		}
+		f.first[c] = true
+		f.only = c
+		n++
+		slices.SortStableFunc(f.by[c], func(a, b finderIt) int { return len(b.text) - len(a.text) })
+	}
+	f.empty = n == 0
+	if n != 1 {
+		f.only = -1
+	}
+}
+
+// find returns where the next string starts and ends, and its id; -1 for none.
+func (f *finder) find(s string, from int) (start, end int, id int32) {
+	if f.empty {
+		return -1, -1, -1
+	}
+	for i := from; ; i++ {
+		if i = f.candidate(s, i); i < 0 {
+			return -1, -1, -1
+		}
+		for _, it := range f.by[s[i]] {
+			if strings.HasPrefix(s[i:], it.text) {
+				return i, i + len(it.text), it.id
+			}
+		}
+	}
+}
+
+func (f *finder) candidate(s string, i int) int {
+	if f.only >= 0 {
+		at := strings.IndexByte(s[i:], byte(f.only))
+		if at < 0 {
+			return -1
+		}
+		return i + at
+	}
+	for ; i < len(s); i++ {
+		if f.first[s[i]] {
+			return i
+		}
+	}
+	return -1
+}
+
+// cut calls text for stretches without an added token, and token for those.
+func (a *added) cut(f *finder, s string, text func(s string, at int), token func(id int32)) {
+	done := 0
+	for from := 0; ; {
+		start, end, id := f.find(s, from)
+		if start < 0 {
+			break
+		}
+		from = end
+		t := a.byID[id]
+		if t.SingleWord && (endsInWord(s[:start]) || startsWithWord(s[end:])) {
+			continue
+		}
+		if t.LStrip {
+			start = max(done, len(strings.TrimRightFunc(s[:start], unicode.IsSpace)))
+		}
+		if t.RStrip {
+			end = len(s) - len(strings.TrimLeftFunc(s[end:], unicode.IsSpace))
+		}
+		if done < start {
+			text(s[done:start], done)
+		}
+		token(id)
+		done = end
+	}
+	if done < len(s) {
+		text(s[done:], done)
+	}
+}
+
+func endsInWord(s string) bool {
+	r, n := utf8.DecodeLastRuneInString(s)
+	return n > 0 && isWord(r)
+}
+
+func startsWithWord(s string) bool {
+	r, n := utf8.DecodeRuneInString(s)
+	return n > 0 && isWord(r)
+}
+
+// isWord is \w of UTS #18: alphabetic, mark, decimal, connector or joiner.
+func isWord(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.In(r, unicode.Nd, unicode.Nl, unicode.Pc,
+		unicode.Other_Alphabetic, unicode.Join_Control)
+}

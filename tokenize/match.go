@@ -1,0 +1,82 @@
+package tokenize
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dlclark/regexp2/v2"
+)
+
+// matcher finds all matches in a text.
+type matcher interface {
+	// matches appends the start and end of each match, in order, in bytes.
+	matches(s string, dst []int) []int
+}
+
+func newMatcher(p *pattern) (matcher, error) {
+	switch {
+	case p != nil && p.String != nil && *p.String != "":
+		return literal(*p.String), nil
+	case p != nil && p.Regex != nil:
+		return newRegex(*p.Regex)
+	}
+	return nil, errNoPattern
+}
+
+// literal matches itself.
+type literal string
+
+func (l literal) matches(s string, dst []int) []int {
+	for from := 0; ; {
+		i := strings.Index(s[from:], string(l))
+		if i < 0 {
+			return dst
+		}
+		dst = append(dst, from+i, from+i+len(l))
+		from += i + len(l)
+	}
+}
+
+// class matches single characters.
+type class func(rune) bool
+
+func (c class) matches(s string, dst []int) []int {
+	for i, r := range s {
+		if c(r) {
+			dst = append(dst, i, i+utf8.RuneLen(r))
+		}
+	}
+	return dst
+}
+
+// regex is the general path: any pattern, by a backtracking engine.
+type regex struct{ re *regexp2.Regexp }
+
+func newRegex(expr string) (matcher, error) {
+	re, err := regexp2.Compile(expr, regexp2.OptionMaxBacktrackingStackSize(-1))
+	if err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", expr, err)
+	}
+	return regex{re}, nil
+}
+
+func (x regex) matches(s string, dst []int) []int {
+	runes := []rune(s)
+	r, b := 0, 0 // the same place in runes and in s
+	seek := func(to int) int {
+		for ; r < to; r++ {
+			b += utf8.RuneLen(runes[r])
+		}
+		return b
+	}
+	err := x.re.FindRunesMatches(runes, 0, func(m regexp2.MatchView) bool {
+		at, n, _ := m.GroupRange(0)
+		dst = append(dst, seek(at), seek(at+n))
+		return true
+	})
+	if err != nil {
+		panic(fmt.Sprintf("tokenize: pattern %q: %v", x.re.String(), err))
+	}
+	return dst
+}

@@ -1,0 +1,116 @@
+package tokenize
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// normalizer rewrites text before it is cut into pieces; nil leaves it alone.
+type normalizer func(string) string
+
+func newNormalizer(p *part) (normalizer, error) {
+	if p == nil {
+		return nil, nil
+	}
+	switch p.Type {
+	case "Sequence":
+		return sequenceNormalizer(p.Normalizers)
+	case "NFC":
+		return norm.NFC.String, nil
+	case "NFD":
+		return norm.NFD.String, nil
+	case "NFKC":
+		return norm.NFKC.String, nil
+	case "NFKD":
+		return norm.NFKD.String, nil
+	case "Lowercase":
+		return lower, nil
+	case "Prepend":
+		return func(s string) string {
+			if s == "" {
+				return s
+			}
+			return p.Prepend + s
+		}, nil
+	case "Replace":
+		return replacer(p)
+	case "Strip":
+		return func(s string) string {
+			if p.StripLeft {
+				s = strings.TrimLeftFunc(s, unicode.IsSpace)
+			}
+			if p.StripRight {
+				s = strings.TrimRightFunc(s, unicode.IsSpace)
+			}
+			return s
+		}, nil
+	}
+	return nil, fmt.Errorf("normalizer %s: not supported", p.Type)
+}
+
+func sequenceNormalizer(parts []part) (normalizer, error) {
+	var all []normalizer
+	for i := range parts {
+		n, err := newNormalizer(&parts[i])
+		if err != nil {
+			return nil, err
+		}
+		if n != nil {
+			all = append(all, n)
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return func(s string) string {
+		for _, n := range all {
+			s = n(s)
+		}
+		return s
+	}, nil
+}
+
+// lower maps each character by itself, as Rust's char::to_lowercase does: a
+// final sigma is no special case.
+func lower(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r == 'İ' || unicode.ToLower(r) != r }) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if r == 'İ' {
+			b.WriteString("i̇")
+			continue
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// replacer serves the Replace normalizer.
+func replacer(p *part) (normalizer, error) {
+	m, err := newMatcher(p.Pattern)
+	if err != nil {
+		return nil, fmt.Errorf("normalizer Replace: %w", err)
+	}
+	if lit, ok := m.(literal); ok {
+		return func(s string) string { return strings.ReplaceAll(s, string(lit), p.Content) }, nil
+	}
+	return func(s string) string {
+		var b strings.Builder
+		last := 0
+		for at := m.matches(s, nil); len(at) > 0; at = at[2:] {
+			b.WriteString(s[last:at[0]])
+			b.WriteString(p.Content)
+			last = at[1]
+		}
+		b.WriteString(s[last:])
+		return b.String()
+	}, nil
+}
+
+var errNoPattern = errors.New("no pattern; want {\"String\": …} or {\"Regex\": …}")

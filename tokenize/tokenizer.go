@@ -1,0 +1,179 @@
+package tokenize
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// Tokenizer turns text into ids and ids into text. It is immutable: any number
+// of goroutines may use it at once.
+type Tokenizer struct {
+	vocab  *vocab
+	added  *added
+	norm   normalizer
+	steps  []step
+	model  *bpe
+	post   post
+	stages []newStage
+	config config
+	pool   sync.Pool // *scratch
+}
+
+// scratch is what one Encode needs besides its result.
+type scratch struct {
+	pieces, next []piece
+	symbols      []symbol
+	queue        []candidate
+	spell        []byte
+}
+
+// Load reads tokenizer.json and, where present, tokenizer_config.json. A
+// component it cannot run is an error that names it.
+func Load(fsys fs.FS) (*Tokenizer, error) {
+	b, err := fs.ReadFile(fsys, "tokenizer.json")
+	if err != nil {
+		return nil, err
+	}
+	t, err := parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	if t.config, err = readConfig(fsys); err != nil {
+		return nil, err
+	}
+	if t.config.cleanUp {
+		t.stages = append(t.stages, cleanUp...)
+	}
+	return t, nil
+}
+
+func parse(b []byte) (*Tokenizer, error) {
+	f, err := parseFile(b)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.model.check(); err != nil {
+		return nil, err
+	}
+	t := &Tokenizer{pool: sync.Pool{New: func() any { return new(scratch) }}}
+	if t.norm, err = newNormalizer(f.normalizer); err != nil {
+		return nil, err
+	}
+	var byteLevel bool
+	if t.steps, byteLevel, err = newSteps(f.pre); err != nil {
+		return nil, err
+	}
+	if t.model, err = newBPE(&f.model, byteLevel); err != nil {
+		return nil, err
+	}
+	t.vocab = t.model.vocab
+	if t.added, err = newAdded(f.added, t.vocab, t.norm); err != nil {
+		return nil, err
+	}
+	if t.post, err = newPost(f.post); err != nil {
+		return nil, err
+	}
+	t.stages, err = newStages(f.decoder)
+	return t, err
+}
+
+// Encode returns the ids of text. Added tokens written in the text become
+// their ids. addSpecial puts around them what the post-processor says, such
+// as a beginning-of-text token.
+func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
+	return t.AppendEncode(nil, text, addSpecial)
+}
+
+// AppendEncode appends the ids of text to dst.
+func (t *Tokenizer) AppendEncode(dst []int32, text string, addSpecial bool) []int32 {
+	if !utf8.ValidString(text) {
+		text = string(appendLossy(nil, []byte(text)))
+	}
+	s := t.pool.Get().(*scratch)
+	defer t.pool.Put(s)
+	if addSpecial {
+		dst = append(dst, t.post.before...)
+	}
+	token := func(id int32) { dst = append(dst, id) }
+	t.added.cut(&t.added.raw, text, func(text string, at int) {
+		if t.norm != nil {
+			text = t.norm(text)
+		}
+		t.added.cut(&t.added.normal, text, func(text string, at2 int) {
+			dst = t.appendText(dst, piece{text, at == 0 && at2 == 0}, s)
+		}, token)
+	}, token)
+	if addSpecial {
+		dst = append(dst, t.post.after...)
+	}
+	return dst
+}
+
+// appendText encodes a stretch of normalized text without added tokens.
+func (t *Tokenizer) appendText(dst []int32, p piece, s *scratch) []int32 {
+	s.pieces = append(s.pieces[:0], p)
+	for _, step := range t.steps {
+		s.next = s.next[:0]
+		for _, p := range s.pieces {
+			s.next = step.apply(p, s.next)
+		}
+		s.pieces, s.next = s.next, s.pieces
+	}
+	for _, p := range s.pieces {
+		dst = t.model.appendPiece(dst, p.text, s)
+	}
+	return dst
+}
+
+// Vocab is one more than the largest id.
+func (t *Tokenizer) Vocab() int { return t.vocab.len() }
+
+// TokenID returns the id of a token as the vocabulary spells it.
+func (t *Tokenizer) TokenID(token string) (int32, bool) { return t.vocab.lookup([]byte(token)) }
+
+// Token returns a token as the vocabulary spells it, "" for no such id.
+func (t *Tokenizer) Token(id int32) string { return string(t.vocab.bytes(id)) }
+
+// TokenBytes returns the bytes that a token adds to the middle of a text,
+// before any repair of invalid UTF-8; nil for no such id.
+func (t *Tokenizer) TokenBytes(id int32) []byte {
+	s := t.vocab.bytes(id)
+	if s == nil {
+		return nil
+	}
+	if t.model.byteLevel {
+		if b, ok := unspell(nil, s); ok {
+			return b
+		}
+		return append([]byte(nil), s...)
+	}
+	if b, ok := byteToken(s); ok && t.model.hasFallback {
+		return []byte{b}
+	}
+	if t.added.byID[id].Content != "" {
+		return append([]byte(nil), s...)
+	}
+	return []byte(strings.ReplaceAll(string(s), "▁", " "))
+}
+
+// IsSpecial reports whether skipSpecial leaves the token out of decoded text.
+func (t *Tokenizer) IsSpecial(id int32) bool {
+	return id >= 0 && int(id) < len(t.added.special) && t.added.special[id]
+}
+
+// BOS returns the beginning-of-text token that tokenizer_config.json names.
+func (t *Tokenizer) BOS() (token string, id int32, ok bool) { return t.named(t.config.bos) }
+
+// EOS returns the end-of-text token that tokenizer_config.json names.
+func (t *Tokenizer) EOS() (token string, id int32, ok bool) { return t.named(t.config.eos) }
+
+func (t *Tokenizer) named(token string) (string, int32, bool) {
+	if token == "" {
+		return "", -1, false
+	}
+	id, ok := t.TokenID(token)
+	return token, id, ok
+}
