@@ -1,0 +1,227 @@
+// Package hub downloads checkpoints from a Hugging Face hub.
+//
+// A pull lists the repository at one commit, fetches the small files, asks
+// package model whether anything here can run them, and only then fetches the
+// weights. Every file is checked against the size and the hash that the hub
+// lists; what a broken connection or a stopped program leaves behind is
+// resumed where it ended. Read hub.go (the pull), list.go (what there is),
+// download.go (one file).
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+// DefaultEndpoint is the public hub.
+const DefaultEndpoint = "https://huggingface.co"
+
+// Config says what to pull and where to.
+type Config struct {
+	Repo     string // "owner/name"
+	Revision string // branch, tag or commit; "": "main"
+	Dir      string // where files go; made when missing
+	Endpoint string // "": DefaultEndpoint
+	Token    string // for gated and private repositories; sent to Endpoint's host only
+	Parallel int    // files at once; 0: 4
+	// Client is the HTTP client; nil: http.DefaultClient. Give it no overall
+	// timeout: a file may take hours. Connections that fall silent are noticed.
+	Client *http.Client
+	// Progress, when set, hears how many of total bytes are there and checked
+	// or on their way to it. One call at a time.
+	Progress func(done, total int64)
+}
+
+// Result is what a pull brought.
+type Result struct {
+	Commit  string // the commit that all files are of
+	Files   []File
+	Fetched int64 // bytes that came over the network
+}
+
+var (
+	repoName     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$`)
+	revisionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
+)
+
+// check fills in defaults and reports all faults at once.
+func (c *Config) check() error {
+	var faults []error
+	if !repoName.MatchString(c.Repo) || strings.Contains(c.Repo, "..") {
+		faults = append(faults, fmt.Errorf("repository %q, want owner/name", c.Repo))
+	}
+	if c.Revision == "" {
+		c.Revision = "main"
+	}
+	if !revisionName.MatchString(c.Revision) || strings.Contains(c.Revision, "..") {
+		faults = append(faults, fmt.Errorf("revision %q, want a branch, tag or commit", c.Revision))
+	}
+	if c.Dir == "" {
+		faults = append(faults, errors.New("no directory to pull into"))
+	}
+	if c.Endpoint == "" {
+		c.Endpoint = DefaultEndpoint
+	}
+	c.Endpoint = strings.TrimRight(c.Endpoint, "/")
+	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		faults = append(faults, fmt.Errorf("endpoint %q, want http(s)://host", c.Endpoint))
+	}
+	if c.Parallel == 0 {
+		c.Parallel = 4
+	}
+	if c.Parallel < 0 {
+		faults = append(faults, fmt.Errorf("%d files at once", c.Parallel))
+	}
+	if c.Client == nil {
+		c.Client = http.DefaultClient
+	}
+	return errors.Join(faults...)
+}
+
+// guarded returns the client, made to keep the token from every other host:
+// net/http itself would show it to subdomains.
+func guarded(c *http.Client) *http.Client {
+	g, check := *c, c.CheckRedirect
+	g.CheckRedirect = func(next *http.Request, via []*http.Request) error {
+		if next.URL.Host != via[0].URL.Host {
+			next.Header.Del("Authorization")
+		}
+		switch {
+		case check != nil:
+			return check(next, via)
+		case len(via) >= 10:
+			return errors.New("more than ten redirects")
+		}
+		return nil
+	}
+	return &g
+}
+
+// Pull downloads a checkpoint into a directory that model.Open then opens. It
+// may be called again after an error, or for a newer revision: files that are
+// there and right are kept. Two pulls into one directory must not run at once.
+func Pull(ctx context.Context, c Config) (*Result, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	c.Client = guarded(c.Client)
+	p := &puller{Config: c, stall: time.Minute, wait: sleep}
+	r, err := p.pull(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", c.Repo, err)
+	}
+	return r, nil
+}
+
+// puller is one pull.
+type puller struct {
+	Config
+	commit string
+	stall  time.Duration                                    // silence that ends a connection
+	wait   func(ctx context.Context, d time.Duration) error // between attempts
+
+	mu      sync.Mutex // guards the rest, and calls of Progress
+	done    int64      // Invariant: 0 ≤ done ≤ total
+	total   int64
+	fetched int64
+}
+
+func (p *puller) pull(ctx context.Context) (*Result, error) {
+	small, weights, err := p.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range append(small, weights...) {
+		p.total += f.Size
+	}
+	if err := p.prepare(weights); err != nil {
+		return nil, err
+	}
+	if err := p.fetchAll(ctx, small); err != nil {
+		return nil, err
+	}
+	if _, err := model.Open(p.Dir, true); err != nil { // before gigabytes come for nothing
+		return nil, err
+	}
+	if err := p.fetchAll(ctx, weights); err != nil {
+		return nil, err
+	}
+	m, err := model.Open(p.Dir, false) // complete?
+	if err != nil {
+		return nil, err
+	}
+	return &Result{Commit: p.commit, Files: append(small, weights...), Fetched: p.fetched}, m.Close()
+}
+
+// prepare makes the directory, and refuses one whose old weights would win over
+// those that come.
+func (p *puller) prepare(weights []File) error {
+	if err := os.MkdirAll(p.Dir, 0o755); err != nil {
+		return err
+	}
+	const single = "model.safetensors"
+	if _, err := os.Stat(filepath.Join(p.Dir, single)); err == nil && weights[0].Name != single {
+		return fmt.Errorf("%s holds %s, this revision has shards: pull into another directory, or remove it", p.Dir, single)
+	}
+	return nil
+}
+
+// fetchAll fetches files, some at once, and stops at the first error.
+func (p *puller) fetchAll(ctx context.Context, files []File) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan File, len(files))
+	for _, f := range files {
+		queue <- f
+	}
+	close(queue)
+	var wg sync.WaitGroup
+	for range min(p.Parallel, len(files)) {
+		wg.Go(func() {
+			for f := range queue {
+				if ctx.Err() != nil {
+					return
+				}
+				if err := p.fetch(ctx, f); err != nil {
+					cancel(fmt.Errorf("%s: %w", f.Name, err)) // the first cause counts
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// progress moves done; n is negative when bytes turn out to be of no use.
+func (p *puller) progress(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done += n
+	if p.Progress != nil {
+		p.Progress(p.done, p.total)
+	}
+}
+
+// sleep waits for d or for the end of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

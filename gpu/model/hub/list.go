@@ -1,0 +1,161 @@
+package hub
+
+import (
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// File is a file as the hub lists it.
+type File struct {
+	Name string
+	Size int64
+	// SHA256 is of the content. Small files have none, but a Git blob's SHA-1:
+	// of "blob SIZE\0" and the content.
+	SHA256, GitSHA1 string
+}
+
+// hasher returns the hash that the file is checked with, and its expected sum
+// in hexadecimal.
+func (f *File) hasher() (hash.Hash, string) {
+	if f.SHA256 != "" {
+		return sha256.New(), f.SHA256
+	}
+	h := sha1.New()
+	fmt.Fprintf(h, "blob %d\x00", f.Size)
+	return h, f.GitSHA1
+}
+
+// maxListing bounds the hub's answer: a few hundred bytes a file.
+const maxListing = 32 << 20
+
+// listing is the hub's answer to /api/models/REPO/revision/REV?blobs=true.
+type listing struct {
+	Commit   string `json:"sha"`
+	Siblings []struct {
+		Name   string `json:"rfilename"`
+		Size   *int64 `json:"size"`
+		BlobID string `json:"blobId"`
+		LFS    *struct {
+			SHA256 string `json:"sha256"`
+			Size   int64  `json:"size"`
+		} `json:"lfs"`
+	} `json:"siblings"`
+}
+
+// shard are the weights' names, alone or in parts.
+var shard = regexp.MustCompile(`^model(-\d+-of-\d+)?\.safetensors$`)
+
+// smallFiles are what a checkpoint may have beside its weights.
+var smallFiles = []string{
+	"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors.index.json",
+}
+
+// list asks what the repository holds at the revision and picks the files of a
+// checkpoint: weights, and the small ones before them. It sets commit.
+func (p *puller) list(ctx context.Context) (small, weights []File, err error) {
+	var l listing
+	err = p.retry(ctx, func(progress *bool) error {
+		l, err = p.getListing(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if !isHex(l.Commit, sha1.Size) {
+		return nil, nil, fmt.Errorf("the hub names no commit for revision %s: %q", p.Revision, l.Commit)
+	}
+	p.commit = l.Commit
+	return l.checkpoint()
+}
+
+func (p *puller) getListing(ctx context.Context) (l listing, err error) {
+	response, end, err := p.get(ctx, "/api/models/"+p.Repo+"/revision/"+url.PathEscape(p.Revision)+"?blobs=true", 0)
+	if err != nil {
+		return l, err
+	}
+	defer end()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxListing+1))
+	if err != nil {
+		return l, err
+	}
+	if response.StatusCode != http.StatusOK || len(data) > maxListing {
+		return l, permanent{fmt.Errorf("the hub answers %s with %d bytes to a listing", response.Status, len(data))}
+	}
+	if err := json.Unmarshal(data, &l); err != nil {
+		return l, permanent{fmt.Errorf("the hub's listing: %w", err)}
+	}
+	return l, nil
+}
+
+// checkpoint picks the files to fetch. A single file of weights is preferred
+// to shards, as in model.Open.
+func (l *listing) checkpoint() (small, weights []File, err error) {
+	var others []string
+	single := -1
+	for _, s := range l.Siblings {
+		isSmall, isShard := slices.Contains(smallFiles, s.Name), shard.MatchString(s.Name)
+		if !isSmall && !isShard {
+			others = append(others, s.Name)
+			continue
+		}
+		f := File{Name: s.Name, GitSHA1: s.BlobID}
+		if s.Size != nil {
+			f.Size = *s.Size
+		}
+		if s.LFS != nil {
+			f = File{Name: s.Name, Size: s.LFS.Size, SHA256: s.LFS.SHA256}
+		}
+		if (s.Size == nil && s.LFS == nil) || f.Size < 0 || !(isHex(f.SHA256, sha256.Size) || isHex(f.GitSHA1, sha1.Size)) {
+			return nil, nil, fmt.Errorf("the hub lists %s without a size and a hash to check it by", s.Name)
+		}
+		if isSmall {
+			small = append(small, f)
+			continue
+		}
+		if s.Name == "model.safetensors" {
+			single = len(weights)
+		}
+		weights = append(weights, f)
+	}
+	if !slices.ContainsFunc(small, func(f File) bool { return f.Name == "config.json" }) {
+		return nil, nil, errors.New("the repository has no config.json")
+	}
+	if len(weights) == 0 {
+		return nil, nil, fmt.Errorf("the repository has no safetensors weights; it has %s", some(others))
+	}
+	if single >= 0 {
+		small = slices.DeleteFunc(small, func(f File) bool { return f.Name == "model.safetensors.index.json" })
+		weights = weights[single : single+1]
+	}
+	return small, weights, nil
+}
+
+// some shortens a list for an error.
+func some(names []string) string {
+	if len(names) == 0 {
+		return "nothing else"
+	}
+	text := strings.Join(names[:min(len(names), 6)], ", ")
+	if len(names) > 6 {
+		text += ", …"
+	}
+	return text
+}
+
+// isHex reports whether s is n bytes in hexadecimal.
+func isHex(s string, n int) bool {
+	data, err := hex.DecodeString(s)
+	return err == nil && len(data) == n
+}
