@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -123,18 +124,14 @@ func parseConfig(data []byte, where string) (Config, error) {
 // decodeJSON is json.Unmarshal with errors that name the field and the place.
 func decodeJSON(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
-	switch e := err.(type) {
-	case *json.UnmarshalTypeError:
-		field := e.Field
-		if field == "" {
-			field = "it"
-		}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		article := "a"
 		if e.Value == "array" || e.Value == "object" {
 			article = "an"
 		}
-		return fmt.Errorf("%s is %s %s, want %s", field, article, e.Value, jsonName(e.Type.Kind().String()))
-	case *json.SyntaxError:
+		return fmt.Errorf("%s is %s %s, want %s", cmp.Or(e.Field, "it"), article, e.Value, jsonName(e.Type.Kind().String()))
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		at := min(int(e.Offset), len(data))
 		return fmt.Errorf("not JSON: line %d: %w", 1+bytes.Count(data[:at], []byte{'\n'}), err)
 	}

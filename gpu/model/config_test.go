@@ -67,14 +67,18 @@ func TestConfigDefaults(t *testing.T) {
 		{"theta and epsilon", `"rope_theta": null, "rms_norm_eps": null`, func(c *Config) bool { return c.Rope.Theta == 10000 && c.NormEps == 1e-6 }},
 		{"theta beside rope_parameters", `"rope_parameters": {"rope_type": "default"}`, func(c *Config) bool { return c.Rope.Theta == 1e6 && c.Rope.Llama3 == nil }},
 		{"null scaling", `"rope_scaling": null`, func(c *Config) bool { return c.Rope.Llama3 == nil }},
-		{"original positions default to all", `"rope_scaling": {"rope_type": "llama3", "factor": 2, "low_freq_factor": 1, "high_freq_factor": 4}`,
-			func(c *Config) bool { return c.Rope.Llama3.OriginalMaxPositions == 8192 }},
+		{
+			"original positions default to all", `"rope_scaling": {"rope_type": "llama3", "factor": 2, "low_freq_factor": 1, "high_freq_factor": 4}`,
+			func(c *Config) bool { return c.Rope.Llama3.OriginalMaxPositions == 8192 },
+		},
 		{"dtype auto", `"dtype": "auto"`, func(c *Config) bool { return c.DType == "" }},
 		{"dtype of torch", `"torch_dtype": "torch.float16"`, func(c *Config) bool { return c.DType == Float16 }},
 		{"one end", ``, func(c *Config) bool { return slices.Equal(c.EOS, []int32{7}) }},
 		{"no end", `"eos_token_id": null`, func(c *Config) bool { return c.EOS == nil }},
-		{"ends outside the vocabulary", `"eos_token_id": [7, 1000, -1, 7], "bos_token_id": 5000`,
-			func(c *Config) bool { return slices.Equal(c.EOS, []int32{7}) && c.BOS == -1 && len(c.Notes) == 3 }},
+		{
+			"ends outside the vocabulary", `"eos_token_id": [7, 1000, -1, 7], "bos_token_id": 5000`,
+			func(c *Config) bool { return slices.Equal(c.EOS, []int32{7}) && c.BOS == -1 && len(c.Notes) == 3 },
+		},
 	} {
 		c, err := parseConfig([]byte(with(tc.fields)), "config.json")
 		if err != nil {

@@ -38,16 +38,26 @@ func TestOpenReadsEveryArchitecture(t *testing.T) {
 		name string
 		want Config
 	}{
-		{"qwen3", Config{Architecture: "Qwen3ForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
-			NormEps: 1e-6, TieEmbedding: true, QKNorm: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2, 0}}},
-		{"qwen3-sharded", Config{Architecture: "Qwen3ForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 3, KVHeads: 1, HeadDim: 128, Vocab: 320, MaxPositions: 2048,
-			NormEps: 1e-6, QKNorm: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2}}},
-		{"qwen2", Config{Architecture: "Qwen2ForCausalLM", Layers: 2, Hidden: 128, Intermediate: 128, Heads: 2, KVHeads: 1, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
-			NormEps: 1e-6, TieEmbedding: true, QKVBias: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2}}},
-		{"llama3", Config{Architecture: "LlamaForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
-			NormEps: 1e-6, Rope: Rope{Theta: 5e5, Llama3: &Llama3Rope{8, 1, 4, 64}}, DType: BFloat16, BOS: 1, EOS: []int32{3}}},
-		{"mistral", Config{Architecture: "MistralForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 1, HeadDim: 64, Vocab: 384, MaxPositions: 2048,
-			NormEps: 1e-6, Rope: Rope{Theta: 1e4}, DType: BFloat16, BOS: 1, EOS: []int32{2}}},
+		{"qwen3", Config{
+			Architecture: "Qwen3ForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
+			NormEps: 1e-6, TieEmbedding: true, QKNorm: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2, 0},
+		}},
+		{"qwen3-sharded", Config{
+			Architecture: "Qwen3ForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 3, KVHeads: 1, HeadDim: 128, Vocab: 320, MaxPositions: 2048,
+			NormEps: 1e-6, QKNorm: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2},
+		}},
+		{"qwen2", Config{
+			Architecture: "Qwen2ForCausalLM", Layers: 2, Hidden: 128, Intermediate: 128, Heads: 2, KVHeads: 1, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
+			NormEps: 1e-6, TieEmbedding: true, QKVBias: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2},
+		}},
+		{"llama3", Config{
+			Architecture: "LlamaForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
+			NormEps: 1e-6, Rope: Rope{Theta: 5e5, Llama3: &Llama3Rope{8, 1, 4, 64}}, DType: BFloat16, BOS: 1, EOS: []int32{3},
+		}},
+		{"mistral", Config{
+			Architecture: "MistralForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 1, HeadDim: 64, Vocab: 384, MaxPositions: 2048,
+			NormEps: 1e-6, Rope: Rope{Theta: 1e4}, DType: BFloat16, BOS: 1, EOS: []int32{2},
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := mustOpen(t, testdata(tc.name))
@@ -242,13 +252,13 @@ func TestOpenBrokenCheckpoints(t *testing.T) {
 			write(t, dir, name, data[:len(data)-by])
 		}
 	}
-	replace := func(name, old, new string) func(*testing.T, string) {
+	replace := func(name, from, to string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
 			data := read(t, dir, name)
-			if !bytes.Contains(data, []byte(old)) {
-				t.Fatalf("%s has no %q", name, old)
+			if !bytes.Contains(data, []byte(from)) {
+				t.Fatalf("%s has no %q", name, from)
 			}
-			write(t, dir, name, bytes.ReplaceAll(data, []byte(old), []byte(new)))
+			write(t, dir, name, bytes.ReplaceAll(data, []byte(from), []byte(to)))
 		}
 	}
 	put := func(name, text string) func(*testing.T, string) {
@@ -270,8 +280,10 @@ func TestOpenBrokenCheckpoints(t *testing.T) {
 		{"empty weights", "qwen3", put("model.safetensors", ""), []string{"DIR/model.safetensors: truncated: 0 bytes"}},
 		{"truncated weights", "qwen3", cut("model.safetensors", 1), []string{"DIR/model.safetensors: truncated: tensors take 337024 bytes after the header, 337023 are there"}},
 		{"git-lfs pointer", "qwen3", put("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), []string{"DIR/model.safetensors: no safetensors file"}},
-		{"missing tensor", "qwen3", header("model.safetensors", func(h map[string]headerEntry) { delete(h, "model.layers.1.mlp.up_proj.weight") }),
-			[]string{`DIR: model.safetensors: tensor "model.layers.1.mlp.up_proj.weight" is missing, want shape [128 64]`}},
+		{
+			"missing tensor", "qwen3", header("model.safetensors", func(h map[string]headerEntry) { delete(h, "model.layers.1.mlp.up_proj.weight") }),
+			[]string{`DIR: model.safetensors: tensor "model.layers.1.mlp.up_proj.weight" is missing, want shape [128 64]`},
+		},
 		{"mis-shaped tensor", "qwen3", header("model.safetensors", func(h map[string]headerEntry) {
 			e := h["model.layers.0.self_attn.o_proj.weight"]
 			e.Shape = []int{256, 64}
@@ -282,18 +294,28 @@ func TestOpenBrokenCheckpoints(t *testing.T) {
 			e.DType = "I16"
 			h["model.norm.weight"] = e
 		}), []string{`tensor "model.norm.weight" is I16, want BF16, F16 or F32`}},
-		{"config says more layers", "qwen3", replace("config.json", `"num_hidden_layers": 2`, `"num_hidden_layers": 40`),
-			[]string{"DIR: 418 faults", `tensor "model.layers.2.input_layernorm.weight" is missing`, "and 406 more"}},
-		{"config says another vocabulary", "qwen3", replace("config.json", `"vocab_size": 320`, `"vocab_size": 321`),
-			[]string{`tensor "model.embed_tokens.weight" has shape [320 64], want [321 64]`}},
-		{"untied without a head", "qwen3", replace("config.json", `"tie_word_embeddings": true`, `"tie_word_embeddings": false`),
-			[]string{`tensor "lm_head.weight" is missing, want shape [320 64]`}},
+		{
+			"config says more layers", "qwen3", replace("config.json", `"num_hidden_layers": 2`, `"num_hidden_layers": 40`),
+			[]string{"DIR: 418 faults", `tensor "model.layers.2.input_layernorm.weight" is missing`, "and 406 more"},
+		},
+		{
+			"config says another vocabulary", "qwen3", replace("config.json", `"vocab_size": 320`, `"vocab_size": 321`),
+			[]string{`tensor "model.embed_tokens.weight" has shape [320 64], want [321 64]`},
+		},
+		{
+			"untied without a head", "qwen3", replace("config.json", `"tie_word_embeddings": true`, `"tie_word_embeddings": false`),
+			[]string{`tensor "lm_head.weight" is missing, want shape [320 64]`},
+		},
 		{"missing shard", "qwen3-sharded", remove(last), []string{"DIR/" + last + ": no such file", "named by DIR/model.safetensors.index.json"}},
 		{"truncated shard", "qwen3-sharded", cut(last, 100), []string{"DIR/" + last + ": truncated"}},
-		{"tensor not in the index", "qwen3-sharded", replace("model.safetensors.index.json", "lm_head.weight", "head.weight"),
-			[]string{`model.safetensors.index.json: tensor "lm_head.weight" is missing`}},
-		{"tensor not in its shard", "qwen3-sharded", header("model-00001-of-00005.safetensors", func(h map[string]headerEntry) { delete(h, slices.Sorted(maps.Keys(h))[0]) }),
-			[]string{"DIR: model-00001-of-00005.safetensors: tensor ", "is missing"}},
+		{
+			"tensor not in the index", "qwen3-sharded", replace("model.safetensors.index.json", "lm_head.weight", "head.weight"),
+			[]string{`model.safetensors.index.json: tensor "lm_head.weight" is missing`},
+		},
+		{
+			"tensor not in its shard", "qwen3-sharded", header("model-00001-of-00005.safetensors", func(h map[string]headerEntry) { delete(h, slices.Sorted(maps.Keys(h))[0]) }),
+			[]string{"DIR: model-00001-of-00005.safetensors: tensor ", "is missing"},
+		},
 		{"index of another kind", "qwen3-sharded", put("model.safetensors.index.json", `{"weight_map": ["a"]}`), []string{"DIR/model.safetensors.index.json: weight_map is an array, want an object"}},
 		{"empty index", "qwen3-sharded", put("model.safetensors.index.json", `{}`), []string{"weight_map is missing or empty"}},
 		{"index leaves the folder", "qwen3-sharded", replace("model.safetensors.index.json", last, "../"+last), []string{`"../` + last + `" is no file name`}},

@@ -77,11 +77,11 @@ func TestSafetensorsFaults(t *testing.T) {
 
 // Whatever the header says, accepted views lie inside the file and apart.
 func FuzzSafetensors(f *testing.F) {
-	real, err := os.ReadFile(filepath.Join("testdata", "qwen3-sharded", "model-00005-of-00005.safetensors"))
+	shard, err := os.ReadFile(filepath.Join("testdata", "qwen3-sharded", "model-00005-of-00005.safetensors"))
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(real[:min(len(real), 4096)])
+	f.Add(shard[:min(len(shard), 4096)])
 	f.Add(file(`{"a": {"dtype": "U8", "shape": [2, 2], "data_offsets": [0, 4]}, "b": {"dtype": "F4", "shape": [1], "data_offsets": [4, 8]}}`, 8))
 	f.Add(file(`{"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}, "__metadata__": null}`, 0))
 	f.Fuzz(func(t *testing.T, input []byte) {

@@ -162,16 +162,16 @@ func (d *download) restart() error {
 
 // get asks once for what is missing.
 func (d *download) get(ctx context.Context) error {
-	response, end, err := d.p.get(ctx, "/"+d.p.Repo+"/resolve/"+d.p.commit+"/"+url.PathEscape(d.want.Name), d.have)
+	a, err := d.p.get(ctx, "/"+d.p.Repo+"/resolve/"+d.p.commit+"/"+url.PathEscape(d.want.Name), d.have)
 	if err != nil {
 		return err
 	}
-	defer end()
-	if err := d.accept(response); err != nil {
+	defer a.Close()
+	if err := d.accept(a); err != nil {
 		return err
 	}
 	missing := d.want.Size - d.have
-	_, err = io.Copy(writerFunc(d.write), io.LimitReader(response.Body, missing))
+	_, err = io.Copy(writerFunc(d.write), io.LimitReader(a, missing))
 	switch {
 	case err != nil:
 		return err
@@ -182,10 +182,10 @@ func (d *download) get(ctx context.Context) error {
 }
 
 // accept checks that the answer is the part asked for.
-func (d *download) accept(response *http.Response) error {
-	switch response.StatusCode {
+func (d *download) accept(a *answer) error {
+	switch a.response.StatusCode {
 	case http.StatusOK: // the whole file: ranges are not served
-		if n := response.ContentLength; n >= 0 && n != d.want.Size {
+		if n := a.response.ContentLength; n >= 0 && n != d.want.Size {
 			return permanent{fmt.Errorf("the hub sends %d bytes, its listing says %d", n, d.want.Size)}
 		}
 		if d.have > 0 {
@@ -194,12 +194,12 @@ func (d *download) accept(response *http.Response) error {
 		return nil
 	case http.StatusPartialContent:
 		want := fmt.Sprintf("bytes %d-%d/%d", d.have, d.want.Size-1, d.want.Size)
-		if got := response.Header.Get("Content-Range"); got != want {
+		if got := a.response.Header.Get("Content-Range"); got != want {
 			return permanent{fmt.Errorf("the hub sends range %q, want %q", got, want)}
 		}
 		return nil
 	default:
-		return permanent{fmt.Errorf("the hub answers %s", response.Status)}
+		return permanent{fmt.Errorf("the hub answers %s", a.response.Status)}
 	}
 }
 
@@ -225,35 +225,36 @@ func (d *download) check() error {
 	return nil
 }
 
-// get asks the hub for path, from byte start on. end must be called when the
-// body has been read; a connection silent for longer than p.stall fails.
-func (p *puller) get(ctx context.Context, path string, start int64) (response *http.Response, end func(), err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	watch := time.AfterFunc(p.stall, func() { cancel(fmt.Errorf("no answer for %v", p.stall)) })
-	stop := func() { watch.Stop(); cancel(nil) }
-	response, err = p.send(ctx, path, start)
-	if err != nil {
-		err = causeOr(ctx, err)
-		stop()
-		return nil, nil, err
-	}
-	body := response.Body
-	response.Body = struct {
-		io.Reader
-		io.Closer
-	}{readerFunc(func(b []byte) (int, error) {
-		n, err := body.Read(b)
-		watch.Reset(p.stall)
-		if err != nil && err != io.EOF {
-			err = causeOr(ctx, err)
-		}
-		return n, err
-	}), body}
-	return response, func() { stop(); body.Close() }, nil
+// answer is a response whose body is read through it. A connection silent for
+// longer than stall fails.
+type answer struct {
+	response *http.Response
+	ctx      context.Context // the request's
+	cancel   context.CancelCauseFunc
+	watch    *time.Timer
+	stall    time.Duration
 }
 
-// send makes the request; failures by status are errors.
-func (p *puller) send(ctx context.Context, path string, start int64) (*http.Response, error) {
+// get asks the hub for path, from byte start on. Failures by status are errors.
+func (p *puller) get(ctx context.Context, path string, start int64) (*answer, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	watch := time.AfterFunc(p.stall, func() { cancel(fmt.Errorf("no answer for %v", p.stall)) })
+	a := &answer{ctx: ctx, cancel: cancel, watch: watch, stall: p.stall}
+	request, err := p.request(ctx, path, start)
+	if err == nil {
+		a.response, err = p.Client.Do(request) //nolint:bodyclose // answer.Close does
+	}
+	if err == nil {
+		err = p.status(a.response)
+	}
+	if err != nil {
+		err = causeOr(ctx, err)
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+func (p *puller) request(ctx context.Context, path string, start int64) (*http.Request, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Endpoint+path, nil)
 	if err != nil {
 		return nil, permanent{err}
@@ -266,15 +267,25 @@ func (p *puller) send(ctx context.Context, path string, start int64) (*http.Resp
 	if p.Token != "" {
 		request.Header.Set("Authorization", "Bearer "+p.Token) // guarded keeps it here
 	}
-	response, err := p.Client.Do(request)
-	if err != nil {
-		return nil, err
+	return request, nil
+}
+
+func (a *answer) Read(b []byte) (int, error) {
+	n, err := a.response.Body.Read(b)
+	a.watch.Reset(a.stall)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = causeOr(a.ctx, err)
 	}
-	if err := p.status(response); err != nil {
-		response.Body.Close()
-		return nil, err
+	return n, err
+}
+
+func (a *answer) Close() error {
+	a.watch.Stop()
+	a.cancel(nil)
+	if a.response == nil {
+		return nil
 	}
-	return response, nil
+	return a.response.Body.Close()
 }
 
 // causeOr says why ctx ended rather than that it did.

@@ -234,10 +234,13 @@ func TestPullResumesAcrossRuns(t *testing.T) {
 	}
 }
 
+// send writes to a client that may be gone.
+func send(w http.ResponseWriter, data []byte) { _, _ = w.Write(data) }
+
 // breakOff promises all of data and hangs up after n bytes.
 func breakOff(w http.ResponseWriter, data []byte, n int) {
 	w.Header().Set("Content-Length", fmt.Sprint(len(data)))
-	w.Write(data[:n])
+	send(w, data[:n])
 	w.(http.Flusher).Flush()
 	panic(http.ErrAbortHandler)
 }
@@ -250,22 +253,29 @@ func TestPullWithstands(t *testing.T) {
 		fault  func(h *fakeHub, w http.ResponseWriter, r *http.Request, name string, asked int) bool
 		pauses []time.Duration
 	}{
-		{name: "a connection that breaks", pauses: []time.Duration{time.Second, time.Second, time.Second},
+		{
+			name: "a connection that breaks", pauses: []time.Duration{time.Second, time.Second, time.Second},
 			fault: func(h *fakeHub, w http.ResponseWriter, r *http.Request, name string, asked int) bool {
 				if name != weights || asked > 3 {
 					return false
 				}
 				var start int
-				fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &start)
+				if v := r.Header.Get("Range"); v != "" {
+					if _, err := fmt.Sscanf(v, "bytes=%d-", &start); err != nil {
+						t.Error(err)
+					}
+				}
 				data := h.files[name]
 				if start > 0 {
 					w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, len(data)-1, len(data)))
 					w.WriteHeader(http.StatusPartialContent)
 				}
-				w.Write(data[start : start+50_000])
+				send(w, data[start:start+50_000])
 				return true
-			}},
-		{name: "an overloaded hub", pauses: []time.Duration{time.Second, 7 * time.Second, time.Minute},
+			},
+		},
+		{
+			name: "an overloaded hub", pauses: []time.Duration{time.Second, 7 * time.Second, time.Minute},
 			fault: func(h *fakeHub, w http.ResponseWriter, r *http.Request, name string, asked int) bool {
 				if name != "" || asked > 3 {
 					return false
@@ -273,8 +283,10 @@ func TestPullWithstands(t *testing.T) {
 				w.Header().Set("Retry-After", []string{"", "7", "86400"}[asked-1])
 				w.WriteHeader([]int{503, 429, 502}[asked-1])
 				return true
-			}},
-		{name: "no ranges", pauses: []time.Duration{time.Second},
+			},
+		},
+		{
+			name: "no ranges", pauses: []time.Duration{time.Second},
 			fault: func(h *fakeHub, w http.ResponseWriter, r *http.Request, name string, asked int) bool {
 				if name != weights {
 					return false
@@ -282,43 +294,52 @@ func TestPullWithstands(t *testing.T) {
 				if asked == 1 {
 					breakOff(w, h.files[name], 50_000)
 				}
-				w.Write(h.files[name])
+				send(w, h.files[name])
 				return true
-			}},
-		{name: "silence", edit: func(p *puller) { p.stall = 50 * time.Millisecond }, pauses: []time.Duration{time.Second, time.Second},
+			},
+		},
+		{
+			name: "silence", edit: func(p *puller) { p.stall = 50 * time.Millisecond }, pauses: []time.Duration{time.Second, time.Second},
 			fault: func(h *fakeHub, w http.ResponseWriter, r *http.Request, name string, asked int) bool {
 				if name != weights || asked > 2 {
 					return false
 				}
 				if asked == 2 { // after some bytes; the first time at once
 					w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", len(h.files[name])-1, len(h.files[name])))
-					w.Write(h.files[name][:1000])
+					send(w, h.files[name][:1000])
 					w.(http.Flusher).Flush()
 				}
 				<-r.Context().Done()
 				return true
-			}},
-		{name: "a damaged part",
+			},
+		},
+		{
+			name: "a damaged part",
 			before: func(t *testing.T, h *fakeHub, dir string) {
 				part := fmt.Sprintf("%s.%.12x.partial", weights, sha256.Sum256(h.files[weights]))
 				if err := os.WriteFile(filepath.Join(dir, part), make([]byte, 5000), 0o644); err != nil {
 					t.Fatal(err)
 				}
-			}},
-		{name: "a part too long",
+			},
+		},
+		{
+			name: "a part too long",
 			before: func(t *testing.T, h *fakeHub, dir string) {
 				part := fmt.Sprintf("%s.%.12x.partial", weights, sha256.Sum256(h.files[weights]))
 				if err := os.WriteFile(filepath.Join(dir, part), make([]byte, len(h.files[weights])+1), 0o644); err != nil {
 					t.Fatal(err)
 				}
-			}},
-		{name: "a part that lacks only its name",
+			},
+		},
+		{
+			name: "a part that lacks only its name",
 			before: func(t *testing.T, h *fakeHub, dir string) {
 				part := fmt.Sprintf("%s.%.12x.partial", weights, sha256.Sum256(h.files[weights]))
 				if err := os.WriteFile(filepath.Join(dir, part), h.files[weights], 0o644); err != nil {
 					t.Fatal(err)
 				}
-			}},
+			},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h, dir := newHub(t, "qwen3"), t.TempDir()
@@ -375,26 +396,32 @@ func TestPullFails(t *testing.T) {
 		{name: "listing no JSON", setup: list("<html>"), want: "the hub's listing: "},
 		{name: "listing without a commit", setup: list("{}"), want: "names no commit for revision main"},
 		{name: "listing without files", setup: list(`{"sha": "` + commit + `"}`), want: "no config.json"},
-		{name: "listing without hashes", setup: list(`{"sha": "` + commit + `", "siblings": [{"rfilename": "config.json", "size": 5}]}`),
-			want: "lists config.json without a size and a hash"},
-		{name: "listing without sizes", setup: list(`{"sha": "` + commit + `", "siblings": [{"rfilename": "config.json", "blobId": "` + commit + `"}]}`),
-			want: "lists config.json without a size and a hash"},
-		{name: "other weights only", setup: func(h *fakeHub) { delete(h.files, weights); h.files["pytorch_model.bin"] = []byte("x") },
-			want: "no safetensors weights; it has "},
+		{
+			name: "listing without hashes", setup: list(`{"sha": "` + commit + `", "siblings": [{"rfilename": "config.json", "size": 5}]}`),
+			want: "lists config.json without a size and a hash",
+		},
+		{
+			name: "listing without sizes", setup: list(`{"sha": "` + commit + `", "siblings": [{"rfilename": "config.json", "blobId": "` + commit + `"}]}`),
+			want: "lists config.json without a size and a hash",
+		},
+		{
+			name: "other weights only", setup: func(h *fakeHub) { delete(h.files, weights); h.files["pytorch_model.bin"] = []byte("x") },
+			want: "no safetensors weights; it has ",
+		},
 		{name: "wrong content", fault: func(h *fakeHub, w http.ResponseWriter, name string) bool {
 			if name != weights {
 				return false
 			}
 			data := slices.Clone(h.files[name])
 			data[0] ^= 1
-			w.Write(data)
+			send(w, data)
 			return true
 		}, want: weights + ": wrong content: "},
 		{name: "another size", fault: func(h *fakeHub, w http.ResponseWriter, name string) bool {
 			if name != weights {
 				return false
 			}
-			w.Write(h.files[name][:1000])
+			send(w, h.files[name][:1000])
 			return true
 		}, want: weights + ": the hub sends 1000 bytes, its listing says "},
 		{name: "another range", fault: func(h *fakeHub, w http.ResponseWriter, name string) bool {

@@ -81,17 +81,17 @@ func (p *puller) list(ctx context.Context) (small, weights []File, err error) {
 }
 
 func (p *puller) getListing(ctx context.Context) (l listing, err error) {
-	response, end, err := p.get(ctx, "/api/models/"+p.Repo+"/revision/"+url.PathEscape(p.Revision)+"?blobs=true", 0)
+	a, err := p.get(ctx, "/api/models/"+p.Repo+"/revision/"+url.PathEscape(p.Revision)+"?blobs=true", 0)
 	if err != nil {
 		return l, err
 	}
-	defer end()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxListing+1))
+	defer a.Close()
+	data, err := io.ReadAll(io.LimitReader(a, maxListing+1))
 	if err != nil {
 		return l, err
 	}
-	if response.StatusCode != http.StatusOK || len(data) > maxListing {
-		return l, permanent{fmt.Errorf("the hub answers %s with %d bytes to a listing", response.Status, len(data))}
+	if a.response.StatusCode != http.StatusOK || len(data) > maxListing {
+		return l, permanent{fmt.Errorf("the hub answers %s with %d bytes to a listing", a.response.Status, len(data))}
 	}
 	if err := json.Unmarshal(data, &l); err != nil {
 		return l, permanent{fmt.Errorf("the hub's listing: %w", err)}
