@@ -1,0 +1,166 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+// cache is the keys and values of all pages:
+//
+//	float32 [Layers, NumPages, 2, KVHeads, PageSize, HeadDim]
+//
+// so that what one head reads of a page is contiguous.
+type cache struct {
+	memory   []byte
+	pages    int
+	pageSize int
+	page     int // elements of one layer's page, keys and values
+	head     int // elements of one head's keys in a page
+	kvHeads  int
+	dim      int
+}
+
+func newCache(c *model.Config, pageSize, pages int) (cache, error) {
+	n := pageBytes(c, pageSize) * int64(pages)
+	b, err := allocate(int(n))
+	if err != nil {
+		return cache{}, fmt.Errorf("cpu: memory for %d pages of keys and values (%d MiB): %w", pages, n>>20, err)
+	}
+	head := pageSize * c.HeadDim
+	return cache{memory: b, pages: pages, pageSize: pageSize, page: 2 * c.KVHeads * head, head: head, kvHeads: c.KVHeads, dim: c.HeadDim}, nil
+}
+
+// pageBytes is the memory of a page over all layers.
+func pageBytes(c *model.Config, pageSize int) int64 {
+	return c.KVBytesPerToken(model.Float32) * int64(pageSize)
+}
+
+// keys and values return what a head has in a page: [PageSize, HeadDim].
+func (c *cache) keys(layer int, page int32, head int) *float32 {
+	i := (layer*c.pages+int(page))*c.page + head*c.head
+	return (*float32)(unsafe.Pointer(&c.memory[4*i]))
+}
+
+func (c *cache) values(layer int, page int32, head int) *float32 {
+	return at(c.keys(layer, page, head), c.kvHeads*c.head)
+}
+
+// queryBlock is some consecutive tokens of a row, which look at about the same
+// keys: indices into workspace.tokens.
+type queryBlock struct{ first, n int }
+
+// attend turns queries and keys, enters keys and values into their pages and
+// computes attention into mixed.
+func (e *engine) attend(layer int, l *layer) {
+	w, heads := &e.work, e.config.KVHeads
+	if len(w.blocks) == len(w.tokens) {
+		// One token a row: it alone needs the keys it brings.
+		e.pool.run(len(w.blocks)*heads, func(worker, task int) {
+			b, head := w.blocks[task/heads], task%heads
+			for i := range b.n {
+				e.enter(layer, l, b.first+i, head)
+			}
+			e.attendBlock(worker, layer, b, head)
+		})
+		return
+	}
+	e.each(len(w.tokens)*heads, 4, func(i int) { e.enter(layer, l, i/heads, i%heads) })
+	e.pool.run(len(w.blocks)*heads, func(worker, task int) {
+		e.attendBlock(worker, layer, w.blocks[task/heads], task%heads)
+	})
+}
+
+// enter prepares one token's queries of one group and its key and value.
+func (e *engine) enter(layer int, l *layer, i, head int) {
+	c, w := e.config, &e.work
+	d, group := c.HeadDim, c.Heads/c.KVHeads
+	qkv := w.qkv[i*l.qkv.stride():]
+	angles := w.angles[i*d:][:d]
+	for g := range group {
+		e.turn(qkv[(head*group+g)*d:][:d], l.qNorm, angles)
+	}
+	k, v := qkv[keysAt(c)+head*d:][:d], qkv[valuesAt(c)+head*d:][:d]
+	e.turn(k, l.kNorm, angles)
+	t := w.tokens[i]
+	page := e.table[int(t.slot)*e.perSlot+int(t.position)/e.cache.pageSize]
+	offset := int(t.position) % e.cache.pageSize * d
+	copy(unsafe.Slice(at(e.cache.keys(layer, page, head), offset), d), k)
+	copy(unsafe.Slice(at(e.cache.values(layer, page, head), offset), d), v)
+}
+
+// turn is the head's norm, if any, and RoPE: pair (i, i+D/2) by its angle.
+func (e *engine) turn(x, norm, angles []float32) {
+	if norm != nil {
+		e.rmsNorm(x, x, norm)
+	}
+	half := len(x) / 2
+	lo, hi, cos, sin := x[:half], x[half:][:half], angles[:half], angles[half:][:half]
+	for i := range lo {
+		a, b := lo[i], hi[i]
+		// The conversions keep compilers from fusing: same bits everywhere.
+		lo[i] = float32(a*cos[i]) - float32(b*sin[i])
+		hi[i] = float32(b*cos[i]) + float32(a*sin[i])
+	}
+}
+
+// attendBlock computes, for the queries q of a block in the group of a head,
+//
+//	mixed = Σ_t softmax_t(q·K_t/√D) V_t    t ≤ the query's position
+//
+// page by page for all queries, so that a page is fetched once. Scores of the
+// whole context are kept (online softmax would need no memory but would make
+// the bits depend on where pages begin).
+func (e *engine) attendBlock(worker, layer int, b queryBlock, head int) {
+	c, w, k := e.config, &e.work, e.kernels
+	d, group := c.HeadDim, c.Heads/c.KVHeads
+	first := w.tokens[b.first]
+	context := int(first.position) + b.n // of the block's last token
+	grow(&w.scratch[worker], b.n*group*(context+1))
+	sums, scores := w.scratch[worker][:b.n*group], w.scratch[worker][b.n*group:]
+	size := e.cache.pageSize
+	pages := e.table[int(first.slot)*e.perSlot:][:(context+size-1)/size]
+	ldq := e.weights.layers[layer].qkv.stride()
+	scale := float32(1 / math.Sqrt(float64(d)))
+
+	// visit calls f for every page, query and head: n positions from t on.
+	visit := func(f func(page int32, query, score *float32, out []float32, t, n int)) {
+		for j, page := range pages {
+			t := j * size
+			for i := range b.n {
+				n := min(size, int(first.position)+i+1-t)
+				if n <= 0 {
+					continue
+				}
+				for g := range group {
+					at := (head*group + g) * d
+					f(page, &w.qkv[(b.first+i)*ldq+at], &scores[(i*group+g)*context], w.mixed[(b.first+i)*c.Heads*d+at:][:d], t, n)
+				}
+			}
+		}
+	}
+	visit(func(page int32, query, score *float32, _ []float32, t, n int) {
+		k.scores(at(score, t), query, e.cache.keys(layer, page, head), n, d)
+	})
+	for i := range b.n {
+		for g := range group {
+			s, n := &scores[(i*group+g)*context], int(first.position)+i+1
+			sums[i*group+g] = k.expSum(s, n, k.maxOf(s, n), scale)
+			clear(w.mixed[(b.first+i)*c.Heads*d+(head*group+g)*d:][:d])
+		}
+	}
+	visit(func(page int32, _, score *float32, out []float32, t, n int) {
+		k.values(&out[0], at(score, t), e.cache.values(layer, page, head), n, d)
+	})
+	for i := range b.n {
+		for g := range group {
+			scale := 1 / sums[i*group+g]
+			out := w.mixed[(b.first+i)*c.Heads*d+(head*group+g)*d:][:d]
+			for j := range out {
+				out[j] *= scale
+			}
+		}
+	}
+}

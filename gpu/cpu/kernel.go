@@ -1,0 +1,264 @@
+package cpu
+
+import (
+	"math"
+	"unsafe"
+)
+
+// panelWidth is the number of outputs whose weights lie together; see pack.go.
+const panelWidth = 32
+
+// gemmFunc multiplies m rows of a by one panel of weights:
+//
+//	c[i·ldc + j] = Σ_k a[i·lda + k] · w[k][j]    i < m, j < panelWidth
+//
+// in the order of k, by fused multiply-add from zero. k ≥ 1; strides count
+// elements.
+type gemmFunc func(c *float32, ldc int, a *float32, lda int, w unsafe.Pointer, k int)
+
+// gemvFunc multiplies one row by four adjacent panels: c[0:4·panelWidth].
+type gemvFunc func(c *float32, a *float32, w unsafe.Pointer, k int)
+
+// kernels are the innermost loops for one instruction set. All sets give the
+// same bits; kernel_test.go holds them to it.
+type kernels struct {
+	name string // "AVX-512", "AVX2", "portable"
+
+	// gemm*[m-1] takes m rows at once.
+	gemmBF16, gemmF32 []gemmFunc
+	gemvBF16, gemvF32 gemvFunc
+
+	// scores writes s[t] = Σ_d q[d]·k[t·dim+d] for t < n.
+	scores func(s, q, k *float32, n, dim int)
+	// values adds out[d] += Σ_t p[t]·v[t·dim+d] for t < n, in the order of t.
+	values func(out, p, v *float32, n, dim int)
+	// expSum replaces s[i] by exp((s[i]−max)·scale) and returns their sum.
+	expSum func(s *float32, n int, max, scale float32) float32
+	// maxOf is the largest element; n ≥ 1.
+	maxOf func(s *float32, n int) float32
+	// sumSquares is Σ x².
+	sumSquares func(x *float32, n int) float32
+	// mulScale writes y[i] = x[i]·scale·w[i].
+	mulScale func(y, x, w *float32, scale float32, n int)
+	// swiglu writes y[i] = g[i]/(1+exp(−g[i]))·u[i].
+	swiglu func(y, g, u *float32, n int)
+}
+
+// lanes is the number of chains in a reduction.
+const lanes = 16
+
+// portable is the definition of every kernel, and what runs where there is no
+// assembly.
+var portable = kernels{
+	name:     "portable",
+	gemmBF16: portableGemm(gemmBF16),
+	gemmF32:  portableGemm(gemmF32),
+	gemvBF16: func(c, a *float32, w unsafe.Pointer, k int) {
+		for p := range 4 {
+			gemmBF16(1, at(c, p*panelWidth), 0, a, 0, unsafe.Add(w, p*k*panelWidth*2), k)
+		}
+	},
+	gemvF32: func(c, a *float32, w unsafe.Pointer, k int) {
+		for p := range 4 {
+			gemmF32(1, at(c, p*panelWidth), 0, a, 0, unsafe.Add(w, p*k*panelWidth*4), k)
+		}
+	},
+	scores:     scores,
+	values:     values,
+	expSum:     expSum,
+	maxOf:      maxOf,
+	sumSquares: sumSquares,
+	mulScale:   mulScale,
+	swiglu:     swiglu,
+}
+
+func portableGemm(f func(m int, c *float32, ldc int, a *float32, lda int, w unsafe.Pointer, k int)) []gemmFunc {
+	table := make([]gemmFunc, 4)
+	for i := range table {
+		table[i] = func(c *float32, ldc int, a *float32, lda int, w unsafe.Pointer, k int) { f(i+1, c, ldc, a, lda, w, k) }
+	}
+	return table
+}
+
+func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w unsafe.Pointer, k int) {
+	ws := unsafe.Slice((*uint16)(w), k*panelWidth)
+	for i := range m {
+		var sum [panelWidth]float32
+		for j, x := range unsafe.Slice(at(a, i*lda), k) {
+			row := ws[j*panelWidth:][:panelWidth]
+			for l := range panelWidth / 2 {
+				sum[l] = fma(x, fromBF16(row[2*l]), sum[l])
+				sum[l+panelWidth/2] = fma(x, fromBF16(row[2*l+1]), sum[l+panelWidth/2])
+			}
+		}
+		copy(unsafe.Slice(at(c, i*ldc), panelWidth), sum[:])
+	}
+}
+
+func gemmF32(m int, c *float32, ldc int, a *float32, lda int, w unsafe.Pointer, k int) {
+	ws := unsafe.Slice((*float32)(w), k*panelWidth)
+	for i := range m {
+		var sum [panelWidth]float32
+		for j, x := range unsafe.Slice(at(a, i*lda), k) {
+			row := ws[j*panelWidth:][:panelWidth]
+			for l := range sum {
+				sum[l] = fma(x, row[l], sum[l])
+			}
+		}
+		copy(unsafe.Slice(at(c, i*ldc), panelWidth), sum[:])
+	}
+}
+
+func scores(s, q, k *float32, n, dim int) {
+	qs := unsafe.Slice(q, dim)
+	for t := range n {
+		ks := unsafe.Slice(at(k, t*dim), dim)
+		var sum [lanes]float32
+		for d := range qs {
+			sum[d%lanes] = fma(qs[d], ks[d], sum[d%lanes])
+		}
+		*at(s, t) = fold(&sum)
+	}
+}
+
+func values(out, p, v *float32, n, dim int) {
+	o := unsafe.Slice(out, dim)
+	for t := range n {
+		x, row := *at(p, t), unsafe.Slice(at(v, t*dim), dim)
+		for d := range o {
+			o[d] = fma(x, row[d], o[d])
+		}
+	}
+}
+
+func maxOf(s *float32, n int) float32 {
+	m := *s
+	for _, v := range unsafe.Slice(s, n) {
+		m = max(m, v)
+	}
+	return m
+}
+
+func expSum(s *float32, n int, max, scale float32) float32 {
+	var sum [lanes]float32
+	for i, v := range unsafe.Slice(s, n) {
+		e := exp32(float32(float32(v-max) * scale))
+		*at(s, i) = e
+		sum[i%lanes] += e
+	}
+	return fold(&sum)
+}
+
+func sumSquares(x *float32, n int) float32 {
+	var sum [lanes]float32
+	for i, v := range unsafe.Slice(x, n) {
+		sum[i%lanes] = fma(v, v, sum[i%lanes])
+	}
+	return fold(&sum)
+}
+
+func mulScale(y, x, w *float32, scale float32, n int) {
+	for i := range n {
+		*at(y, i) = float32(float32(*at(x, i)*scale) * *at(w, i))
+	}
+}
+
+func swiglu(y, g, u *float32, n int) {
+	for i := range n {
+		v := *at(g, i)
+		*at(y, i) = float32(float32(v/float32(1+exp32(-v))) * *at(u, i))
+	}
+}
+
+// fold adds the chains of a reduction: 16→8→4→2→1.
+func fold(sum *[lanes]float32) float32 {
+	for w := lanes / 2; w > 0; w /= 2 {
+		for i := range w {
+			sum[i] += sum[i+w]
+		}
+	}
+	return sum[0]
+}
+
+// Constants of exp32: Cody and Waite's two-part ln 2 and Cephes' minimax
+// polynomial for expf on [−ln2/2, ln2/2].
+const (
+	expLo    = -87
+	expHi    = 88
+	log2e    = 1.44269504088896341
+	ln2Hi    = 0.693359375
+	ln2Lo    = -2.12194440e-4
+	expRound = 12582912 // 1.5·2²³: adding it rounds to an integer
+	expP0    = 1.9875691500e-4
+	expP1    = 1.3981999507e-3
+	expP2    = 8.3334519073e-3
+	expP3    = 4.1665795894e-2
+	expP4    = 1.6666665459e-1
+	expP5    = 5.0000001201e-1
+)
+
+// exp32 is eˣ to about 1 ulp on [−87, 88], zero below, constant above.
+func exp32(x float32) float32 {
+	if x < expLo {
+		return 0
+	}
+	x = min(x, expHi)
+	t := fma(x, log2e, expRound)
+	n := t - expRound
+	r := fma(n, -ln2Lo, fma(n, -ln2Hi, x))
+	p := fma(expP0, r, expP1)
+	p = fma(p, r, expP2)
+	p = fma(p, r, expP3)
+	p = fma(p, r, expP4)
+	p = fma(p, r, expP5)
+	p = fma(p, float32(r*r), r) + 1
+	return math.Float32frombits(math.Float32bits(p) + math.Float32bits(t)<<23)
+}
+
+// fma is x·y+z rounded once. The product of two float32 is exact in float64;
+// rounding the sum to float64 and then to float32 goes wrong only when the
+// float64 looks like a tie, which is then decided by the error of the sum.
+func fma(x, y, z float32) float32 {
+	p, c := float64(x)*float64(y), float64(z)
+	s := p + c
+	if b := math.Float64bits(s); b&0x1fffffff == 0x10000000 {
+		t := s - p
+		if e := (p - (s - t)) + (c - t); e != 0 {
+			if (e > 0) == (s > 0) {
+				b++
+			} else {
+				b--
+			}
+			s = math.Float64frombits(b)
+		}
+	}
+	return float32(s)
+}
+
+func fromBF16(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
+
+// toBF16 rounds to nearest, ties to even.
+func toBF16(f float32) uint16 {
+	b := math.Float32bits(f)
+	if b&0x7fffffff > 0x7f800000 {
+		return uint16(b>>16) | 0x40 // keep a NaN one
+	}
+	return uint16((b + 0x7fff + b>>16&1) >> 16)
+}
+
+// fromF16 widens an IEEE half.
+func fromF16(h uint16) float32 {
+	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10&0x1f), uint32(h&0x3ff)
+	switch exp {
+	case 0x1f:
+		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
+	case 0: // zero and subnormals: frac · 2⁻²⁴, exact
+		return math.Float32frombits(sign | math.Float32bits(float32(frac)/(1<<24)))
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+}
+
+// at is p + i elements.
+func at(p *float32, i int) *float32 {
+	return (*float32)(unsafe.Add(unsafe.Pointer(p), i*4))
+}

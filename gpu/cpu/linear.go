@@ -1,0 +1,103 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+// rowBlock is how many rows of activations pass by a panel before the next
+// panel is taken: weights come from memory once per block, activations from
+// the cache once per panel.
+const rowBlock = 240
+
+// epilogue finishes what a task of linear has computed: rows [row, rowEnd),
+// outputs [col, colEnd), padding included. The values are still in the cache.
+type epilogue func(row, rowEnd, col, colEnd int)
+
+// linear computes y = x·Wᵀ for rows of x [rows, ldx] into y [rows, m.stride()]
+// on all cores. Which core takes which outputs is chance; the bits are not.
+func (e *engine) linear(y, x []float32, ldx, rows int, m *matrix, finish epilogue) {
+	gemm, gemv := e.kernels.gemmBF16, e.kernels.gemvBF16
+	if m.dtype == model.Float32 {
+		gemm, gemv = e.kernels.gemmF32, e.kernels.gemvF32
+	}
+	panels, ldy := m.panels(), m.stride()
+	// Four panels are one call of gemv; fewer when cores would go idle. An
+	// even number keeps gate and up together.
+	group := 4
+	if panels < 8*e.pool.size {
+		group = 2
+	}
+	groups := (panels + group - 1) / group
+	blocks := (rows + rowBlock - 1) / rowBlock
+	e.pool.run(groups*blocks, func(_, task int) {
+		first := task % groups * group
+		last := min(first+group, panels)
+		row := task / groups * rowBlock
+		rowEnd := min(row+rowBlock, rows)
+		if rowEnd-row == 1 && last-first == 4 {
+			gemv(&y[row*ldy+first*panelWidth], &x[row*ldx], m.panel(first), m.in)
+		} else {
+			for p := first; p < last; p++ {
+				tiles(gemm, y[p*panelWidth:], ldy, x, ldx, row, rowEnd, m.panel(p), m.in)
+			}
+		}
+		if finish != nil {
+			finish(row, rowEnd, first*panelWidth, last*panelWidth)
+		}
+	})
+}
+
+// tiles multiplies rows [row, end) by a panel, in as few calls as possible
+// and about as many rows in each.
+func tiles(gemm []gemmFunc, y []float32, ldy int, x []float32, ldx, row, end int, w unsafe.Pointer, k int) {
+	for calls := (end - row + len(gemm) - 1) / len(gemm); row < end; calls-- {
+		n := (end - row + calls - 1) / calls
+		gemm[n-1](&y[row*ldy], ldy, &x[row*ldx], ldx, w, k)
+		row += n
+	}
+}
+
+// addBias adds a bias to y; nil means none.
+func addBias(y []float32, ld int, bias []float32) epilogue {
+	if bias == nil {
+		return nil
+	}
+	return func(row, rowEnd, col, colEnd int) {
+		colEnd = min(colEnd, len(bias))
+		for ; row < rowEnd; row++ {
+			out := y[row*ld:][:colEnd]
+			for j := col; j < colEnd; j++ {
+				out[j] += bias[j]
+			}
+		}
+	}
+}
+
+// addResidual adds what was computed into delta to the residual stream.
+func (e *engine) addResidual(m *matrix) epilogue {
+	w, h, ld := &e.work, e.config.Hidden, m.stride()
+	return func(row, rowEnd, col, colEnd int) {
+		colEnd = min(colEnd, h)
+		for ; row < rowEnd; row++ {
+			x, d := w.x[row*h:][:colEnd], w.delta[row*ld:][:colEnd]
+			for j := col; j < colEnd; j++ {
+				x[j] += d[j]
+			}
+		}
+	}
+}
+
+// activate is SwiGLU on pairs of panels, gate and up.
+func (e *engine) activate(m *matrix) epilogue {
+	w, ld := &e.work, m.stride()
+	return func(row, rowEnd, col, colEnd int) {
+		for ; row < rowEnd; row++ {
+			for j := col; j < colEnd; j += 2 * panelWidth {
+				g := &w.gateUp[row*ld+j]
+				e.kernels.swiglu(&w.act[row*(ld/2)+j/2], g, at(g, panelWidth), panelWidth)
+			}
+		}
+	}
+}

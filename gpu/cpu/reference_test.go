@@ -1,0 +1,99 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+)
+
+// What transformers says in float32 and how close to it is close enough.
+const (
+	tolerance = 2e-3
+	// tie is the margin below which a greedy difference proves nothing.
+	tie = 0.002
+)
+
+// Every checkpoint, alone and batched, with every instruction set and both
+// types of weights: logits, log-probabilities and greedy ids.
+func TestReferences(t *testing.T) {
+	for _, c := range modeltest.All(t) {
+		m, ref := c.Open(t), c.Reference(t)
+		for _, k := range variants() {
+			if k.name == "portable" && strings.HasPrefix(c.Name, "fixtures/") {
+				continue // slow, and the same bits as the others
+			}
+			for _, dtype := range []model.DType{model.BFloat16, model.Float32} {
+				t.Run(fmt.Sprintf("%s/%s/%s", c.Name, k.name, dtype), func(t *testing.T) {
+					r := newRig(t, device.Spec{Model: m, DType: dtype, Slots: len(ref.Cases), MaxStepTokens: 1024}, k, 2)
+					worst := 0.0
+					// Alone, then all in one step.
+					for i := range ref.Cases {
+						worst = max(worst, generate(t, r, ref.Cases[i:i+1]))
+					}
+					worst = max(worst, generate(t, r, ref.Cases))
+					t.Logf("largest difference %.1e", worst)
+				})
+			}
+		}
+	}
+}
+
+// generate prefills all cases in one step, decodes them together two steps
+// ahead, and returns the largest difference from the references.
+func generate(t *testing.T, r *rig, cases []modeltest.Case) float64 {
+	t.Helper()
+	worst := 0.0
+	differ := func(got, want float32, what string, at ...any) {
+		t.Helper()
+		d := math.Abs(float64(got) - float64(want))
+		if worst = max(worst, d); d > tolerance || math.IsNaN(d) {
+			t.Fatalf(what+": got %v, want %v", append(at, got, want)...)
+		}
+	}
+	step := &batch.Step{}
+	for i, c := range cases {
+		r.give(step, int32(i), batch.Sampling{Logprobs: 1}, nil)
+		r.row(step, int32(i), 0, c.PromptIDs, true)
+	}
+	res := r.run(step)
+	for i, c := range cases {
+		for j, want := range c.LastLogits {
+			differ(r.logits[int32(i)][j], want, "case %d, logit %d", i, j)
+		}
+	}
+	next := func(n int) *batch.Step {
+		s := &batch.Step{}
+		for i, c := range cases {
+			r.row(s, int32(i), int32(len(c.PromptIDs)+n-1), nil, true)
+		}
+		return s
+	}
+	n := len(cases[0].GreedyIDs)
+	r.launch(next(1))
+	for at := range n {
+		for i, c := range cases {
+			if c.MinMargin > tie {
+				if res.Tokens[i] != c.GreedyIDs[at] {
+					t.Fatalf("case %d: token %d is %d, want %d (margin %v)", i, at, res.Tokens[i], c.GreedyIDs[at], c.MinMargin)
+				}
+				differ(res.Logprobs[i].Token, c.GreedyLogprobs[at], "case %d, log-probability of token %d", i, at)
+			}
+		}
+		if at+2 < n {
+			r.launch(next(at + 2))
+		}
+		if at+1 < n {
+			res = r.wait()
+		}
+	}
+	for i := range cases {
+		r.free = append(r.free, r.pages[int32(i)]...)
+	}
+	return worst
+}

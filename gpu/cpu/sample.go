@@ -1,0 +1,196 @@
+package cpu
+
+import (
+	"math"
+	"slices"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+)
+
+// draw draws the tokens of the rows that ask for one, rows in parallel.
+func (e *engine) draw(s *batch.Step, r *batch.Result) {
+	w := &e.work
+	for range s.Rows {
+		r.Tokens = append(r.Tokens, batch.NoToken)
+	}
+	for i := range s.Rows {
+		if e.slots[s.Rows[i].Slot].sampling.Logprobs > 0 {
+			r.Logprobs = append(r.Logprobs, make([]batch.Logprob, len(s.Rows))...)
+			break
+		}
+	}
+	if e.inspect != nil {
+		for j, i := range w.rows {
+			e.inspect(s, i, w.logits[j*e.weights.head.stride():][:e.config.Vocab])
+		}
+	}
+	e.pool.run(len(w.rows), func(worker, j int) {
+		i := w.rows[j]
+		row := &s.Rows[i]
+		sl := &e.slots[row.Slot]
+		d := drawer{kernels: e.kernels, scratch: &w.scratch[worker]}
+		logits := w.logits[j*e.weights.head.stride():][:e.config.Vocab]
+		var lp *batch.Logprob
+		if sl.sampling.Logprobs > 0 {
+			lp = &r.Logprobs[i]
+		}
+		t := d.token(logits, sl, row.Allow, row.Start+int32(row.Len()), lp)
+		r.Tokens[i], sl.last = t, t
+		if sl.seen != nil && t != batch.NoToken {
+			sl.seen[t]++
+		}
+	})
+}
+
+// drawer turns logits into a token.
+type drawer struct {
+	kernels *kernels
+	scratch *[]float32
+}
+
+// token draws the token of a position and reports log-probabilities into lp
+// when it is not nil. Logits are overwritten. NoToken means that nothing may
+// be drawn: everything is suppressed or not allowed.
+func (d *drawer) token(logits []float32, sl *slot, allow []uint32, position int32, lp *batch.Logprob) int32 {
+	s := &sl.sampling
+	var raw []float32
+	var total float64 // log Σ exp
+	if lp != nil {
+		grow(d.scratch, 2*len(logits))
+		raw = (*d.scratch)[len(logits):]
+		copy(raw, logits)
+		p := (*d.scratch)[:len(logits)]
+		copy(p, logits)
+		top := d.kernels.maxOf(&p[0], len(p))
+		total = float64(top) + math.Log(d.weights(p, top, 1))
+		for _, t := range likeliest(raw, int(s.Logprobs)-1) {
+			lp.Top = append(lp.Top, batch.TokenLogprob{Token: t, Logprob: float32(float64(raw[t]) - total)})
+		}
+	}
+	shape(logits, sl, allow, position)
+	var t int32
+	if s.Temperature <= 0 {
+		t = argmax(logits)
+	} else {
+		t = d.sample(logits, s, batch.Uniform(s.Seed, position))
+	}
+	if lp != nil && t != batch.NoToken {
+		lp.Token = float32(float64(raw[t]) - total)
+	}
+	return t
+}
+
+// shape applies what changes logits: bias, suppression, penalties (repetition,
+// then frequency and presence) and the set of allowed tokens.
+func shape(logits []float32, sl *slot, allow []uint32, position int32) {
+	s := &sl.sampling
+	never := float32(math.Inf(-1))
+	for _, b := range s.Bias {
+		logits[b.Token] += b.Bias
+	}
+	if position < s.SuppressBelow {
+		for _, t := range s.Suppress {
+			logits[t] = never
+		}
+	}
+	for t, count := range sl.seen {
+		z := logits[t]
+		if s.Repetition != 0 && s.Repetition != 1 {
+			if z > 0 {
+				z /= s.Repetition
+			} else {
+				z *= s.Repetition
+			}
+		}
+		if count > 0 {
+			z = z - float32(s.Frequency*float32(count)) - s.Presence
+		}
+		logits[t] = z
+	}
+	if allow != nil {
+		for t := range logits {
+			if allow[t/32]>>(t%32)&1 == 0 {
+				logits[t] = never
+			}
+		}
+	}
+}
+
+// argmax is the likeliest token, the lowest id among equals; NoToken when all
+// are impossible.
+func argmax(logits []float32) int32 {
+	best, at := float32(math.Inf(-1)), batch.NoToken
+	for i, z := range logits {
+		if z > best {
+			best, at = z, int32(i)
+		}
+	}
+	return at
+}
+
+// likeliest returns the k likeliest tokens, best first, ties by lower id.
+func likeliest(logits []float32, k int) []int32 {
+	k = min(k, len(logits))
+	if k <= 0 {
+		return nil
+	}
+	top := make([]int32, 0, k+1)
+	for i, z := range logits {
+		if len(top) == k && z <= logits[top[k-1]] {
+			continue
+		}
+		at := len(top)
+		for at > 0 && z > logits[top[at-1]] {
+			at--
+		}
+		top = slices.Insert(top, at, int32(i))
+		top = top[:min(len(top), k)]
+	}
+	return top
+}
+
+// sumBlock is how many weights are summed in float32 before the sum goes on
+// in float64.
+const sumBlock = 1024
+
+// weights replaces logits by exp((z−top)·scale) and returns their sum.
+func (d *drawer) weights(z []float32, top, scale float32) float64 {
+	var sum float64
+	for len(z) > 0 {
+		n := min(sumBlock, len(z))
+		sum += float64(d.kernels.expSum(&z[0], n, top, scale))
+		z = z[n:]
+	}
+	return sum
+}
+
+// sample draws from softmax(logits/Temperature) with u in [0, 1): the kept
+// tokens' weights are added up in the order of their ids until the sum exceeds
+// u times the sum of all.
+func (d *drawer) sample(logits []float32, s *batch.Sampling, u float32) int32 {
+	n := len(logits)
+	top := d.kernels.maxOf(&logits[0], n)
+	if math.IsInf(float64(top), -1) {
+		return batch.NoToken
+	}
+	grow(d.scratch, max(n, cap(*d.scratch))) // raw logits may lie behind
+	p := (*d.scratch)[:n]
+	copy(p, logits)
+	scale := 1 / max(s.Temperature, 1e-6)
+	total := d.weights(p, top, scale)
+	if filters(s, n) {
+		total = filter(logits, p, s, top, scale, total)
+	}
+
+	target, sum := float64(u)*total, 0.0
+	last := batch.NoToken
+	for i, w := range p {
+		if w > 0 {
+			if sum += float64(w); sum > target {
+				return int32(i)
+			}
+			last = int32(i)
+		}
+	}
+	return last // the sums differ in rounding
+}

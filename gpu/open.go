@@ -1,0 +1,33 @@
+// Package gpu opens devices by name. What a device is, package device says;
+// what it runs, package batch.
+package gpu
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/troupe-llm/troupe/gpu/cpu"
+	"github.com/troupe-llm/troupe/gpu/device"
+)
+
+// Open opens the device that spec.Device names:
+//
+//	auto    the fastest there is; "" too
+//	cpu     the processor, all cores
+func Open(spec device.Spec) (device.Device, error) {
+	kind, _, _ := strings.Cut(spec.Device, ":")
+	switch kind {
+	case "", "auto", "cpu":
+		if kind != spec.Device && spec.Device != "" {
+			break // "cpu:1"
+		}
+		d, err := cpu.Open(spec)
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
+	case "cuda":
+		return nil, fmt.Errorf(`gpu: device %q: this binary was built without CUDA; use "cpu"`, spec.Device)
+	}
+	return nil, fmt.Errorf(`gpu: unknown device %q; there are "auto" and "cpu"`, spec.Device)
+}
