@@ -1,0 +1,160 @@
+package plan
+
+import "fmt"
+
+// check verifies the invariants between calls, where they are compiled in:
+// always when that is cheap, else now and then.
+func (p *Planner) check() {
+	if !checks || (p.cfg.NumPages > 1<<10 && p.step%256 != 0) {
+		return
+	}
+	if err := p.audit(); err != nil {
+		panic(err)
+	}
+}
+
+// audit recounts everything the planner counts and reports the first
+// difference.
+func (p *Planner) audit() error {
+	held := make([]int32, p.cfg.NumPages)
+	seated, owed := 0, int64(0)
+	for i := range p.seats {
+		r := p.seats[i].req
+		if vacant := p.vacant[i/64]>>(i%64)&1 == 1; vacant != (r == nil) {
+			return fmt.Errorf("plan: slot %d: listed vacant %v, has a request %v", i, vacant, r != nil)
+		}
+		if r == nil {
+			continue
+		}
+		if i >= p.top {
+			return fmt.Errorf("plan: slot %d is taken above the top %d", i, p.top)
+		}
+		seated++
+		if r.state == running {
+			owed += int64(r.limit - r.length())
+		}
+		if err := p.auditSeat(r, int32(i), held); err != nil {
+			return err
+		}
+	}
+	if seated != p.seated {
+		return fmt.Errorf("plan: %d seats taken, counted %d", seated, p.seated)
+	}
+	if owed != p.reserve.owed {
+		return fmt.Errorf("plan: %d tokens owed, counted %d", owed, p.reserve.owed)
+	}
+	for i, r := range p.queue.all {
+		if r.at != i || r.state != waiting || p.live[r.ID] != r || (i > 0 && p.queue.less(i, (i-1)/2)) {
+			return fmt.Errorf("plan: request %d is misplaced in the queue", r.ID)
+		}
+	}
+	for _, r := range p.prefill {
+		if r.state != running || r.decoding {
+			return fmt.Errorf("plan: request %d has no prompt left to compute", r.ID)
+		}
+	}
+	return p.pages.audit(held)
+}
+
+func (p *Planner) auditSeat(r *Request, slot int32, held []int32) error {
+	bad := func(what string) error {
+		return fmt.Errorf("plan: request %d in slot %d: %s (%d tokens, %d pending, %d computed, %d pages, %d in the tree, %d filled)",
+			r.ID, slot, what, len(r.tokens), r.pending, r.computed, r.pages, r.treed, r.filled)
+	}
+	n := int32(len(r.tokens))
+	switch {
+	case r.slot != slot:
+		return bad("it believes to be elsewhere")
+	case r.state != running && !p.launched(r):
+		return bad("it should have left")
+	case r.pages<<p.shift < r.computed:
+		return bad("it computed beyond its pages")
+	case r.filled > r.treed || r.treed > r.pages || r.filled<<p.shift > r.computed:
+		return bad("its pages are miscounted")
+	case r.state == running && r.decoding && r.computed != r.length()-1:
+		return bad("it decodes at the wrong position")
+	case r.state == running && !r.decoding && (r.computed >= n || r.pending != 0):
+		return bad("it is said to prefill")
+	case r.length() > r.limit && r.state == running:
+		return bad("it is beyond its limit")
+	}
+	for i, id := range p.seats[slot].table[:r.pages] {
+		held[id]++
+		g := &p.pages.all[id]
+		switch own := int32(i) >= r.filled; {
+		case int32(i) < r.treed && g.parent == notNode:
+			return bad("a page of the tree is not in it")
+		case int32(i) >= r.treed && g.parent != notNode:
+			return bad("a page of its own is in the tree")
+		case own && int32(i) < r.treed && (g.filled != unfilled || g.refs != 2):
+			return bad("a page it has yet to fill is shared")
+		case int32(i) >= r.treed && g.refs != 1:
+			return bad("a page it writes is shared")
+		}
+	}
+	return nil
+}
+
+// audit checks the pages, given how many requests hold each.
+func (s *pages) audit(held []int32) error {
+	kids := make([]int32, len(s.all))
+	nodes, idle, leaves := 0, 0, 0
+	for i := range s.all {
+		g := &s.all[i]
+		refs := held[i]
+		if g.parent != notNode {
+			refs++
+			nodes++
+			if g.parent != root {
+				kids[g.parent]++
+				above := &s.all[g.parent]
+				if above.parent == notNode || (g.refs > 1 && above.refs == 1) {
+					return fmt.Errorf("plan: page %d hangs below page %d, which may be freed before it", i, g.parent)
+				}
+				if g.refs == 1 && above.refs == 1 && above.used < g.used {
+					return fmt.Errorf("plan: page %d was used after page %d above it", i, g.parent)
+				}
+			}
+			if g.refs == 1 {
+				idle++
+			}
+			if id := s.child(g.parent, s.nodeTokens(int32(i))); id != int32(i) {
+				return fmt.Errorf("plan: page %d is not found by its tokens", i)
+			}
+		}
+		if g.refs != refs {
+			return fmt.Errorf("plan: page %d has %d references, %d are held", i, g.refs, refs)
+		}
+	}
+	for i := range s.all {
+		g := &s.all[i]
+		leaf := g.parent != notNode && g.refs == 1 && g.kids == 0
+		if leaf {
+			leaves++
+		}
+		if g.parent != notNode && g.kids != kids[i] {
+			return fmt.Errorf("plan: page %d has %d children, counted %d", i, kids[i], g.kids)
+		}
+		if leaf != (g.heap >= 0) || (leaf && s.heap[g.heap] != int32(i)) {
+			return fmt.Errorf("plan: page %d: unused leaf %v, but at %d among them", i, leaf, g.heap)
+		}
+	}
+	seen := make(map[int32]bool, len(s.free))
+	for _, id := range s.free {
+		if seen[id] || s.all[id].refs != 0 {
+			return fmt.Errorf("plan: page %d is free and held, or free twice", id)
+		}
+		seen[id] = true
+	}
+	users := 0
+	for i := range s.all {
+		if s.all[i].refs > 0 {
+			users++
+		}
+	}
+	if nodes != s.nodes || idle != s.idle || leaves != len(s.heap) || users+len(s.free) != len(s.all) {
+		return fmt.Errorf("plan: of %d pages %d are free and %d used; %d nodes (counted %d), %d idle (%d), %d leaves (%d)",
+			len(s.all), len(s.free), users, nodes, s.nodes, idle, s.idle, leaves, len(s.heap))
+	}
+	return nil
+}

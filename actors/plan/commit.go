@@ -1,0 +1,76 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+)
+
+// Commit takes the result of the oldest outstanding step and returns the
+// tokens it brought, in row order. The slice is valid until the next Commit.
+func (p *Planner) Commit(res *batch.Result) []Output {
+	seq := p.step - uint64(p.out) + 1
+	if p.out == 0 || res.Seq != seq {
+		panic(fmt.Sprintf("plan: result of step %d committed with %d outstanding, the oldest %d", res.Seq, p.out, seq))
+	}
+	f := &p.ring[seq%uint64(len(p.ring))]
+	if len(res.Tokens) != len(f.reqs) {
+		panic(fmt.Sprintf("plan: step %d has %d rows, its result %d tokens", seq, len(f.reqs), len(res.Tokens)))
+	}
+	p.out--
+	p.outputs = p.outputs[:0]
+	for i, r := range f.reqs {
+		if f.step.Rows[i].Sample {
+			p.commit(r, res, i)
+		}
+		if r.last == seq && r.state != running {
+			p.leave(r)
+			if r.state == leaving {
+				p.enqueue(r)
+			}
+		}
+	}
+	clear(f.reqs)
+	p.check()
+	return p.outputs
+}
+
+// commit appends row i's token to r.
+func (p *Planner) commit(r *Request, res *batch.Result, i int) {
+	if r.state == ended {
+		p.stats.Wasted++
+		return
+	}
+	t := res.Tokens[i]
+	r.pending--
+	o := Output{Req: r, Token: t}
+	if t < 0 {
+		o.Token, o.Finish = batch.NoToken, Failed
+		if r.state == running {
+			p.reserve.owed++
+		}
+	} else {
+		r.tokens = append(r.tokens, t)
+		o.Finish = r.finish(t)
+		p.stats.Generated++
+		if r.Sampling.Logprobs > 0 && i < len(res.Logprobs) {
+			o.Logprob = &res.Logprobs[i]
+		}
+	}
+	if o.Finish != Running {
+		p.end(r, o.Finish)
+	}
+	p.outputs = append(p.outputs, o)
+}
+
+// finish says whether r ends with token t, just appended.
+func (r *Request) finish(t int32) Reason {
+	switch {
+	case slices.Contains(r.stops, t) && len(r.Output()) >= r.MinTokens:
+		return Stop
+	case len(r.tokens) >= int(r.limit):
+		return Length
+	}
+	return Running
+}

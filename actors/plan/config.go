@@ -1,0 +1,105 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+
+	"github.com/troupe-llm/troupe/gpu/device"
+)
+
+// Cache says whether requests share the pages of a common prefix.
+type Cache string
+
+const (
+	Radix Cache = "radix" // keep computed prefixes in a tree, share them
+	Naive Cache = "naive" // every request computes everything itself
+)
+
+// Schedule says how prefill and decode share the device.
+type Schedule string
+
+const (
+	Mixed        Schedule = "mixed"         // decodes first, prefill in what is left of the step
+	PrefillFirst Schedule = "prefill-first" // steps of one kind; prefill when there is any
+)
+
+// Policy orders the requests that wait.
+type Policy string
+
+const (
+	FCFS          Policy = "fcfs"           // first come, first served
+	Priority      Policy = "priority"       // higher Request.Priority first
+	LongestPrefix Policy = "longest-prefix" // longest cached prefix first
+)
+
+// Config sizes a Planner. It is checked once, by New, and does not change.
+type Config struct {
+	// Slots is how many requests may run at once: the device's Info.Slots, or
+	// fewer. At least 1.
+	Slots int
+	// NumPages and PageSize are the device's KV memory. PageSize is a power of
+	// two from 1 to 256.
+	NumPages, PageSize int
+	// MaxSeqLen is the most tokens of a request, prompt and output; requests
+	// are also bounded by the KV memory.
+	MaxSeqLen int
+	// StepTokens is the most tokens one step computes. It exceeds Slots, so
+	// that every decode fits and prefill always moves.
+	StepTokens int
+	// Vocab, when positive, bounds the token ids that Add accepts.
+	Vocab int
+	// EOS are the tokens that stop every request that does not ignore them.
+	EOS []int32
+
+	Cache    Cache    // "" is Radix
+	Schedule Schedule // "" is Mixed
+	Policy   Policy   // "" is FCFS
+	// Overlap lets a step be built before the previous one's tokens are known.
+	Overlap bool
+	// AgeSteps is how many steps of waiting count as one level of priority,
+	// and as the longest possible cached prefix. 0 is 256.
+	AgeSteps int
+}
+
+// withDefaults fills in what was left empty and reports every fault at once.
+func (c Config) withDefaults() (Config, error) {
+	def(&c.Cache, Radix)
+	def(&c.Schedule, Mixed)
+	def(&c.Policy, FCFS)
+	def(&c.AgeSteps, 256)
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf("plan: "+format, args...))
+		}
+	}
+	fault(c.Slots < 1, "%d slots: at least 1 is needed", c.Slots)
+	fault(c.NumPages < 1, "%d KV pages: at least 1 is needed", c.NumPages)
+	fault(c.PageSize < 1 || c.PageSize > 256 || bits.OnesCount(uint(c.PageSize)) != 1,
+		"page size %d: a power of two from 1 to 256 is needed", c.PageSize)
+	fault(c.MaxSeqLen < 2, "requests of at most %d tokens: at least 2 are needed, one in and one out", c.MaxSeqLen)
+	fault(c.StepTokens <= c.Slots,
+		"steps of %d tokens for %d slots: every slot takes one and prefill needs at least one more", c.StepTokens, c.Slots)
+	fault(c.AgeSteps < 1, "ageing in %d steps: at least 1 is needed", c.AgeSteps)
+	fault(c.Cache != Radix && c.Cache != Naive, "cache %q: radix or naive", c.Cache)
+	fault(c.Schedule != Mixed && c.Schedule != PrefillFirst, "schedule %q: mixed or prefill-first", c.Schedule)
+	fault(c.Policy != FCFS && c.Policy != Priority && c.Policy != LongestPrefix,
+		"policy %q: fcfs, priority or longest-prefix", c.Policy)
+	return c, errors.Join(faults...)
+}
+
+// outstanding is how many launched steps may await their results.
+func (c *Config) outstanding() int {
+	if c.Overlap {
+		return device.MaxOutstanding
+	}
+	return 1
+}
+
+func def[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}

@@ -1,0 +1,245 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+)
+
+// mix is one step of the hash that stands for a model: what a position's keys
+// and values hold is the hash of all tokens up to it.
+func mix(h uint64, token int32) uint64 {
+	h = (h ^ uint64(uint32(token))) * 0xff51afd7ed558ccd
+	return h ^ h>>29
+}
+
+// draw is the token a model with this state would draw.
+func draw(h, seed uint64, vocab int) int32 {
+	h = mix(h, int32(seed))
+	return int32((h >> 11) % uint64(vocab))
+}
+
+// machine is a device that keeps hashes for keys and values, and refuses
+// whatever a real one would compute garbage from. It is told what every
+// request's history must be, so it sees at once when a page holds another's.
+type machine struct {
+	size, vocab int
+	kv          []uint64 // [page][size]
+	table       map[batch.PageEntry]int32
+	seats       map[int32]*guest
+	guests      map[uint64]*guest // by seed
+	out         []launched        // outstanding, oldest first
+	seq         uint64
+	budget      int
+	steps       int
+	rows        int
+}
+
+// guest is a request as the machine knows it.
+type guest struct {
+	seed  uint64
+	want  []int32  // prompt, output and nothing else: what an uninterrupted run gives
+	chain []uint64 // chain[i] is the state after want[:i+1]
+	last  int32
+	n     int // length of the prompt
+}
+
+type launched struct {
+	res  batch.Result
+	uses map[int32]int32 // pages its rows read or write, and for which slot (−1: several)
+}
+
+func newMachine(pages, size, vocab, budget int) *machine {
+	m := &machine{size: size, vocab: vocab, budget: budget, guests: map[uint64]*guest{}}
+	m.kv = make([]uint64, pages*size)
+	m.lose()
+	return m
+}
+
+// lose is a device error: all memory and everything outstanding is gone.
+func (m *machine) lose() {
+	clear(m.kv)
+	m.table = map[batch.PageEntry]int32{}
+	m.seats = map[int32]*guest{}
+	m.out = nil
+}
+
+// invite computes what a request must come to, the dumb way: alone, at once.
+func (m *machine) invite(r *Request, limit int, stops []int32) *guest {
+	g := &guest{seed: r.Sampling.Seed, n: len(r.Prompt)}
+	h := uint64(1)
+	for _, t := range r.Prompt {
+		h = mix(h, t)
+		g.want, g.chain = append(g.want, t), append(g.chain, h)
+	}
+	for len(g.want) < limit {
+		var allow []uint32
+		if r.Constraint != nil {
+			allow = r.Constraint.Allow(g.want[g.n:])
+		}
+		var not []int32
+		if len(g.want) < int(r.Sampling.SuppressBelow) {
+			not = r.Sampling.Suppress
+		}
+		t := pick(h, g.seed, m.vocab, allow, not)
+		h = mix(h, t)
+		g.want, g.chain = append(g.want, t), append(g.chain, h)
+		if slices.Contains(stops, t) && len(g.want)-g.n >= r.MinTokens {
+			break
+		}
+	}
+	m.guests[g.seed] = g
+	return g
+}
+
+// pick draws a token: the first at or after the drawn one that may be.
+func pick(h, seed uint64, vocab int, allow []uint32, not []int32) int32 {
+	t := draw(h, seed, vocab)
+	for (allow != nil && allow[t/32]>>(t%32)&1 == 0) || slices.Contains(not, t) {
+		t = (t + 1) % int32(vocab)
+	}
+	return t
+}
+
+func (m *machine) launch(s *batch.Step) error {
+	if s.Seq <= m.seq {
+		return fmt.Errorf("step %d after %d", s.Seq, m.seq)
+	}
+	m.seq = s.Seq
+	m.steps++
+	m.rows += len(s.Rows)
+	for _, in := range s.Slots {
+		g := m.guests[in.Sampling.Seed]
+		if g == nil {
+			return fmt.Errorf("slot %d given to an unknown request", in.Slot)
+		}
+		g.last = batch.NoToken
+		m.seats[in.Slot] = g
+	}
+	for _, e := range s.Pages {
+		key := batch.PageEntry{Slot: e.Slot, Index: e.Index}
+		if old, ok := m.table[key]; ok && old == e.Page {
+			return fmt.Errorf("page %d of slot %d sent again", e.Index, e.Slot)
+		}
+		m.table[key] = e.Page
+	}
+	l := launched{uses: map[int32]int32{}}
+	l.res.Seq = s.Seq
+	tokens := 0
+	writes := map[int32]int32{}
+	seen := map[int32]bool{}
+	for i := range s.Rows {
+		row := &s.Rows[i]
+		if seen[row.Slot] {
+			return fmt.Errorf("two rows of slot %d", row.Slot)
+		}
+		seen[row.Slot] = true
+		if (row.Tokens == nil) != (i < s.NumDecode) {
+			return fmt.Errorf("row %d is misplaced among %d decodes", i, s.NumDecode)
+		}
+		tokens += row.Len()
+		t, err := m.row(row, &l, writes)
+		if err != nil {
+			return fmt.Errorf("step %d, row %d: %w", s.Seq, i, err)
+		}
+		l.res.Tokens = append(l.res.Tokens, t)
+	}
+	for i := range s.Rows { // no row reads what another writes
+		row := &s.Rows[i]
+		for p := int32(0); p < row.Start; p += int32(m.size) {
+			page := m.table[batch.PageEntry{Slot: row.Slot, Index: p / int32(m.size)}]
+			if w, ok := writes[page]; ok && w != row.Slot {
+				return fmt.Errorf("slot %d reads page %d, which slot %d writes in the same step", row.Slot, page, w)
+			}
+		}
+	}
+	if tokens != s.NumTokens || tokens > m.budget || tokens == 0 {
+		return fmt.Errorf("step of %d tokens, said to be %d, budget %d", tokens, s.NumTokens, m.budget)
+	}
+	m.out = append(m.out, l)
+	return nil
+}
+
+func (m *machine) row(row *batch.Row, l *launched, writes map[int32]int32) (int32, error) {
+	g := m.seats[row.Slot]
+	if g == nil {
+		return 0, fmt.Errorf("slot %d was never given", row.Slot)
+	}
+	tokens := row.Tokens
+	if tokens == nil {
+		if g.last == batch.NoToken {
+			return 0, fmt.Errorf("slot %d has drawn no token yet", row.Slot)
+		}
+		tokens = []int32{g.last}
+	}
+	size, start := int32(m.size), row.Start
+	page := func(p int32) (int32, error) {
+		id, ok := m.table[batch.PageEntry{Slot: row.Slot, Index: p / size}]
+		if !ok {
+			return 0, fmt.Errorf("slot %d has no page for position %d", row.Slot, p)
+		}
+		return id, nil
+	}
+	use := func(id int32) {
+		if old, ok := l.uses[id]; ok && old != row.Slot {
+			l.uses[id] = -1
+		} else {
+			l.uses[id] = row.Slot
+		}
+	}
+	for p := int32(0); p < start; p++ {
+		if p%size != size-1 && p != start-1 {
+			continue // a state covers all positions before it
+		}
+		id, err := page(p)
+		if err != nil {
+			return 0, err
+		}
+		use(id)
+		if int(p) >= len(g.chain) || m.kv[id*size+p%size] != g.chain[p] {
+			return 0, fmt.Errorf("slot %d, request %d: position %d in page %d holds something else", row.Slot, g.seed, p, id)
+		}
+	}
+	for i, t := range tokens {
+		p := start + int32(i)
+		if int(p) >= len(g.want) || g.want[p] != t {
+			return 0, fmt.Errorf("slot %d, request %d: token %d at position %d is not its own", row.Slot, g.seed, t, p)
+		}
+		id, err := page(p)
+		if err != nil {
+			return 0, err
+		}
+		if w, ok := writes[id]; ok && w != row.Slot {
+			return 0, fmt.Errorf("page %d is written by slots %d and %d", id, w, row.Slot)
+		}
+		writes[id] = row.Slot
+		for _, o := range m.out {
+			if user, ok := o.uses[id]; ok && user != row.Slot {
+				return 0, fmt.Errorf("page %d, written by slot %d, is in use by slot %d in step %d", id, row.Slot, user, o.res.Seq)
+			}
+		}
+		use(id)
+		m.kv[id*size+p%size] = g.chain[p]
+	}
+	if !row.Sample {
+		return batch.NoToken, nil
+	}
+	end := int(start) + len(tokens)
+	if end < len(g.want) {
+		g.last = g.want[end]
+	} else { // computed once too often
+		g.last = pick(g.chain[end-1], g.seed, m.vocab, row.Allow, nil)
+	}
+	if a := row.Allow; a != nil && a[g.last/32]>>(g.last%32)&1 == 0 {
+		return 0, fmt.Errorf("slot %d: token %d is not allowed", row.Slot, g.last)
+	}
+	return g.last, nil
+}
+
+// wait returns the oldest outstanding result.
+func (m *machine) wait() *batch.Result {
+	r := m.out[0].res
+	m.out = append(m.out[:0:0], m.out[1:]...)
+	return &r
+}

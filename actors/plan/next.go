@@ -1,0 +1,307 @@
+package plan
+
+import (
+	"math/bits"
+	"slices"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+)
+
+const (
+	// maxPrefillRun is how many prefill steps may pass, under PrefillFirst,
+	// before one decode step.
+	maxPrefillRun = 8
+	// window is how many waiting requests are looked at for one step.
+	window = 32
+)
+
+// Next builds the next step. Nil means that there is nothing to launch now:
+// the limit of outstanding steps is reached, or nothing can run before the
+// next Add or Commit. The step is the caller's to launch, and to leave alone
+// once its result was committed.
+func (p *Planner) Next() *batch.Step {
+	if p.out == p.cfg.outstanding() || (p.seated == 0 && p.queue.len() == 0) {
+		return nil
+	}
+	f := &p.ring[(p.step+1)%uint64(len(p.ring))]
+	f.step.Reset()
+	f.reqs = f.reqs[:0]
+	f.step.Seq = p.step + 1
+	budget := p.cfg.StepTokens
+	switch {
+	case p.cfg.Schedule == Mixed:
+		budget = p.decodes(f, budget)
+		p.admit(f, p.chunks(f, budget))
+	case p.run < maxPrefillRun:
+		p.admit(f, p.chunks(f, budget))
+		p.run++
+		fallthrough
+	default:
+		if len(f.step.Rows) == 0 {
+			p.run = 0
+			budget = p.decodes(f, budget)
+		}
+		if len(f.step.Rows) == 0 { // nothing to decode either: prefill goes on
+			p.admit(f, p.chunks(f, budget))
+		}
+	}
+	if len(f.step.Rows) == 0 {
+		p.check()
+		return nil
+	}
+	p.step++
+	p.out++
+	p.stats.Computed += uint64(f.step.NumTokens)
+	p.check()
+	return &f.step
+}
+
+// decodes adds a row for every request that decodes.
+func (p *Planner) decodes(f *flight, budget int) int {
+	if p.pages.available() < p.seated {
+		p.makeRoom()
+	}
+	for i := range p.seats[:p.top] {
+		r := p.seats[i].req
+		if r == nil || !r.wantsToken() {
+			continue
+		}
+		if r.computed>>p.shift == r.pages {
+			if p.pages.available() == 0 {
+				continue // sits out until pages come back
+			}
+			p.give(f, r, p.pages.alloc())
+		}
+		row := batch.Row{Slot: r.slot, Start: r.computed, Sample: true}
+		if r.Constraint != nil {
+			row.Allow = r.Constraint.Allow(r.Output())
+		}
+		p.add(f, r, row, 1)
+	}
+	f.step.NumDecode = len(f.step.Rows)
+	return budget - len(f.step.Rows)
+}
+
+// wantsToken reports whether a step being built should decode r.
+func (r *Request) wantsToken() bool {
+	return r.state == running && r.decoding && r.length() < r.limit && (r.Constraint == nil || r.pending == 0)
+}
+
+// chunks goes on with the prompts that were begun, oldest first.
+func (p *Planner) chunks(f *flight, budget int) int {
+	for len(p.prefill) > 0 && budget > 0 {
+		budget = p.chunk(f, p.prefill[0], budget)
+		if p.prefill[0].decoding {
+			p.prefill = slices.Delete(p.prefill, 0, 1)
+		}
+	}
+	return budget
+}
+
+// chunk adds as much of r's known tokens as the budget allows.
+func (p *Planner) chunk(f *flight, r *Request, budget int) int {
+	n := min(len(r.tokens)-int(r.computed), budget)
+	row := batch.Row{Slot: r.slot, Start: r.computed, Tokens: r.tokens[r.computed : int(r.computed)+n]}
+	if int(r.computed)+n == len(r.tokens) {
+		row.Sample = true
+		r.decoding = true
+		if r.Constraint != nil {
+			row.Allow = r.Constraint.Allow(r.Output())
+		}
+	}
+	p.add(f, r, row, n)
+	table := p.seats[r.slot].table
+	for r.filled < r.treed && (r.filled+1)<<p.shift <= r.computed {
+		p.pages.all[table[r.filled]].filled = f.step.Seq
+		r.filled++
+	}
+	return budget - n
+}
+
+// add appends a row of n tokens and moves r on.
+func (p *Planner) add(f *flight, r *Request, row batch.Row, n int) {
+	f.step.Rows = append(f.step.Rows, row)
+	f.reqs = append(f.reqs, r)
+	f.step.NumTokens += n
+	r.computed += int32(n)
+	r.last = f.step.Seq
+	if row.Sample {
+		r.pending++
+		p.reserve.owed--
+	}
+}
+
+// give appends a page to r's, telling the device when its table differs.
+func (p *Planner) give(f *flight, r *Request, id int32) {
+	t := &p.seats[r.slot].table
+	i := r.pages
+	switch {
+	case int(i) == len(*t):
+		*t = append(*t, id)
+	case (*t)[i] != id:
+		(*t)[i] = id
+	default:
+		r.pages++
+		return
+	}
+	f.step.Pages = append(f.step.Pages, batch.PageEntry{Slot: r.slot, Index: i, Page: id})
+	r.pages++
+}
+
+// admit seats waiting requests while tokens, seats and pages last.
+func (p *Planner) admit(f *flight, budget int) {
+	if budget == 0 || p.queue.len() == 0 || p.seated == len(p.seats) {
+		return
+	}
+	if p.cfg.Policy == LongestPrefix {
+		p.rankByPrefix(f.step.Seq)
+	}
+	aside := p.aside[:0]
+	for looked := 0; looked < window && budget > 0 && p.queue.len() > 0 && p.seated < len(p.seats); looked++ {
+		r := p.queue.all[0]
+		ready, wait := p.lookup(r, f.step.Seq)
+		if wait {
+			p.stats.Deferred++
+			aside = append(aside, p.queue.pop())
+			continue
+		}
+		if !p.fits(r, ready) {
+			break
+		}
+		p.queue.pop()
+		p.seat(f, r, ready)
+		budget = p.chunk(f, r, budget)
+		if !r.decoding {
+			p.prefill = append(p.prefill, r)
+		}
+	}
+	for _, r := range aside {
+		p.queue.push(r)
+	}
+	clear(aside)
+	p.aside = aside
+}
+
+// lookup says how many leading pages of r are in the tree, and whether r
+// should wait because another request is computing more of them.
+func (p *Planner) lookup(r *Request, step uint64) (ready int32, wait bool) {
+	if p.cfg.Cache != Radix {
+		return 0, false
+	}
+	limit := int32(len(r.tokens)-1) >> p.shift // one token is left to compute
+	ready, coming := p.pages.match(&r.seen, r.tokens, limit, step)
+	return ready, coming > 0
+}
+
+// fits reports whether r's pages are there, and would leave enough for those
+// that run to go on.
+func (p *Planner) fits(r *Request, ready int32) bool {
+	need := (len(r.tokens)+p.cfg.PageSize-1)>>p.shift - int(ready)
+	// Matched pages that nobody uses stop being available.
+	table, at := 0, r.seen.page
+	for i := ready; i > 0 && p.pages.all[at].refs == 1; i-- {
+		table++
+		at = p.pages.all[at].parent
+	}
+	left := p.pages.available() - table - need
+	if left < 0 {
+		return false
+	}
+	return p.seated == 0 || left >= max(p.seated, p.reserve.pages(r, p.shift))
+}
+
+// seat gives r a slot, the matched pages and new ones for the rest of its
+// known tokens. Its own full pages join the tree at once, to be filled, so
+// that others with the same prefix can see that it is on its way.
+func (p *Planner) seat(f *flight, r *Request, ready int32) {
+	r.slot = p.takeSlot()
+	p.seats[r.slot].req = r
+	r.state = running
+	p.reserve.owed += int64(r.limit) - int64(len(r.tokens))
+
+	init := batch.SlotInit{Slot: r.slot, Sampling: r.Sampling}
+	if r.Sampling.Penalized() {
+		init.Prompt, init.Output = r.Prompt, r.Output()
+	}
+	f.step.Slots = append(f.step.Slots, init)
+
+	p.giveMatched(f, r, ready)
+	r.computed = ready << p.shift
+	r.treed, r.filled = ready, ready
+	at := root
+	if ready > 0 {
+		at = r.seen.page
+	}
+	for i := int(ready); i<<p.shift < len(r.tokens); i++ {
+		id := p.pages.alloc()
+		p.give(f, r, id)
+		if end := (i + 1) << p.shift; p.cfg.Cache == Radix && !r.private && end <= len(r.tokens) {
+			tokens := r.tokens[i<<p.shift : end]
+			if p.pages.child(at, tokens) != none {
+				r.private = true
+				continue
+			}
+			p.pages.link(id, at, tokens, unfilled, f.step.Seq)
+			at = id
+			r.treed++
+		}
+	}
+	if !r.counted {
+		r.counted = true
+		r.CachedTokens = int(r.computed)
+		p.stats.PromptTokens += uint64(len(r.Prompt))
+		p.stats.CachedTokens += uint64(r.computed)
+	}
+	if room := int(r.limit) - len(r.tokens); cap(r.tokens)-len(r.tokens) < min(room, 256) {
+		r.tokens = slices.Grow(r.tokens, min(room, 1024))
+	}
+}
+
+// giveMatched gives r the node its cursor is at and those above.
+func (p *Planner) giveMatched(f *flight, r *Request, n int32) {
+	t := &p.seats[r.slot].table
+	old := len(*t)
+	*t = slices.Grow(*t, max(0, int(n)-old))[:max(old, int(n))]
+	id := r.seen.page
+	for i := n - 1; i >= 0; i-- {
+		p.pages.hold(id)
+		if int(i) >= old || (*t)[i] != id {
+			(*t)[i] = id
+			f.step.Pages = append(f.step.Pages, batch.PageEntry{Slot: r.slot, Index: i, Page: id})
+		}
+		id = p.pages.all[id].parent
+	}
+	r.pages = n
+}
+
+// takeSlot takes the lowest vacant seat.
+func (p *Planner) takeSlot() int32 {
+	for i, w := range p.vacant {
+		if w != 0 {
+			b := bits.TrailingZeros64(w)
+			p.vacant[i] &^= 1 << b
+			p.seated++
+			slot := i*64 + b
+			p.top = max(p.top, slot+1)
+			return int32(slot)
+		}
+	}
+	panic("plan: no vacant seat")
+}
+
+// rankByPrefix orders the oldest waiting requests by how much of each is
+// cached. Waiting AgeSteps counts as much as the longest match possible.
+func (p *Planner) rankByPrefix(step uint64) {
+	aside := p.aside[:0]
+	for range min(window, p.queue.len()) {
+		aside = append(aside, p.queue.pop())
+	}
+	for _, r := range aside {
+		ready, _ := p.lookup(r, step)
+		age := int64(p.step-r.since) * int64(p.cfg.MaxSeqLen) / int64(p.cfg.AgeSteps)
+		r.rank = -(int64(ready)<<p.shift + age)
+		p.queue.push(r)
+	}
+	clear(aside)
+	p.aside = aside
+}

@@ -1,0 +1,276 @@
+package plan
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+)
+
+// Planner decides what every step computes. It is not safe for concurrent use.
+type Planner struct {
+	cfg   Config
+	shift uint // log2 of the page size
+
+	seats   []seat
+	top     int      // seats at and above are empty
+	vacant  []uint64 // bit set of empty seats
+	seated  int      // seats taken
+	pages   *pages
+	queue   queue
+	live    map[uint64]*Request // added and not ended
+	prefill []*Request          // running and not yet decoding, in order of admission
+
+	step    uint64                            // Seq of the last step built
+	arrived uint64                            // requests ever added
+	ring    [device.MaxOutstanding + 1]flight // step i is in ring[i%len]
+	out     int                               // steps launched and not committed; the latest is number step
+	outputs []Output
+	aside   []*Request // taken from the queue, not admitted: go back
+	run     int        // prefill steps in a row, under PrefillFirst
+
+	reserve reserve
+	stats   Stats
+}
+
+// seat is a slot of the device and who has it.
+type seat struct {
+	req *Request // nil: vacant
+	// table is the slot's row of the device's page table as the last step
+	// built leaves it. The first req.pages entries are req's; what follows is
+	// left from earlier and tells which entries need not be sent.
+	table []int32
+}
+
+// flight is a step on its way and whose its rows are.
+type flight struct {
+	step batch.Step
+	reqs []*Request // of each row
+}
+
+// Output is one token of one request, or its end.
+type Output struct {
+	Req   *Request
+	Token int32 // batch.NoToken when the request Failed
+	// Logprob is nil unless the request asked; valid as long as the Result.
+	Logprob *batch.Logprob
+	Finish  Reason // Running: more will come
+}
+
+// New checks the configuration; its error names every fault.
+func New(cfg Config) (*Planner, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p := &Planner{cfg: cfg, shift: uint(bits.TrailingZeros(uint(cfg.PageSize))), live: make(map[uint64]*Request)}
+	p.pages = newPages(cfg.NumPages, cfg.PageSize, p.shift, cfg.Cache == Radix)
+	p.seats = make([]seat, cfg.Slots)
+	p.vacant = make([]uint64, (cfg.Slots+63)/64)
+	p.vacate()
+	p.reserve.init()
+	return p, nil
+}
+
+// vacate empties every seat; the device's page table is unknown afterwards.
+func (p *Planner) vacate() {
+	clear(p.vacant)
+	for i := range p.seats {
+		p.seats[i] = seat{table: p.seats[i].table[:0]}
+		p.vacant[i/64] |= 1 << (i % 64)
+	}
+	p.top, p.seated = 0, 0
+}
+
+// Add queues a request, or says (*InputError) why it could never run.
+func (p *Planner) Add(r *Request) error {
+	if err := p.cfg.check(r); err != nil {
+		return err
+	}
+	if p.live[r.ID] != nil {
+		return inputErrorf("request %d is running already", r.ID)
+	}
+	if r.state != fresh {
+		return inputErrorf("request %d was added before: a Request is used once", r.ID)
+	}
+	p.cfg.prepare(r)
+	p.arrived++
+	r.arrival, r.since = p.arrived, p.step
+	if p.cfg.Policy == Priority {
+		r.rank = int64(p.step) - int64(r.Priority)*int64(p.cfg.AgeSteps)
+	}
+	p.live[r.ID] = r
+	p.enqueue(r)
+	return nil
+}
+
+func (p *Planner) enqueue(r *Request) {
+	r.state = waiting
+	r.slot, r.computed, r.pending, r.pages, r.treed, r.filled = none, 0, 0, 0, 0, 0
+	r.decoding, r.private, r.last = false, false, 0
+	p.queue.push(r)
+}
+
+// Abort ends a request wherever it is; no Output follows. It reports false
+// when there is no such request or it has ended.
+func (p *Planner) Abort(id uint64) bool { return p.Finish(id, Aborted) }
+
+// Finish ends a request with this reason, as when a stop string was found in
+// its text; no Output follows. It reports false when there is no such request
+// or it has ended.
+func (p *Planner) Finish(id uint64, why Reason) bool {
+	r := p.live[id]
+	if r == nil {
+		return false
+	}
+	p.end(r, why)
+	if r.slot != none && !p.launched(r) {
+		p.leave(r)
+	}
+	return true
+}
+
+// end makes r's end known. Its seat and pages stay until its rows are
+// committed.
+func (p *Planner) end(r *Request, why Reason) {
+	switch r.state {
+	case waiting:
+		p.queue.remove(r)
+	case running:
+		p.deactivate(r)
+	}
+	r.state, r.Finish = ended, why
+	delete(p.live, r.ID)
+	p.stats.Finished[why]++
+	p.reserve.finished(r, why)
+}
+
+// deactivate keeps r out of the steps to come.
+func (p *Planner) deactivate(r *Request) {
+	p.reserve.owed -= int64(r.limit - r.length())
+	if !r.decoding {
+		for i, q := range p.prefill {
+			if q == r {
+				p.prefill = append(p.prefill[:i], p.prefill[i+1:]...)
+				break
+			}
+		}
+	}
+}
+
+// launched reports whether a step with a row of r awaits its result.
+func (p *Planner) launched(r *Request) bool { return r.last > p.step-uint64(p.out) }
+
+// Reset forgets the device: every launched step is lost, every page empty.
+// Whatever had not ended waits again, keeping its tokens and its place.
+func (p *Planner) Reset() {
+	for i := range p.seats[:p.top] {
+		r := p.seats[i].req
+		if r == nil {
+			continue
+		}
+		r.seen = cursor{}
+		if r.state != ended {
+			r.slot = none
+			p.enqueue(r)
+		}
+	}
+	for i := range p.ring {
+		p.ring[i].step.Reset()
+		clear(p.ring[i].reqs)
+	}
+	p.out, p.run = 0, 0
+	p.prefill = p.prefill[:0]
+	p.reserve.owed = 0
+	p.pages.reset()
+	p.vacate()
+	p.check()
+}
+
+// leave takes r's seat and pages away; no launched step may have a row of it.
+// What it computed joins the tree.
+func (p *Planner) leave(r *Request) {
+	table := p.seats[r.slot].table[:r.pages]
+	if p.cfg.Cache == Radix {
+		p.keep(r, table)
+	}
+	for i := len(table) - 1; i >= 0; i-- {
+		p.pages.release(table[i], p.step)
+	}
+	p.seats[r.slot].req = nil
+	p.vacant[r.slot/64] |= 1 << (r.slot % 64)
+	p.seated--
+	for p.top > 0 && p.seats[p.top-1].req == nil {
+		p.top--
+	}
+	r.slot, r.pages = none, 0
+}
+
+// keep puts the full pages r computed into the tree, below the ones that are
+// in it already, and takes out those it did not come to compute.
+func (p *Planner) keep(r *Request, table []int32) {
+	for ; r.treed > r.filled; r.treed-- {
+		p.pages.unlink(table[r.treed-1])
+	}
+	// A row computed too often may have gone one past the known tokens.
+	full := min(r.computed, int32(len(r.tokens))) >> p.shift
+	at := root
+	if r.treed > 0 {
+		at = table[r.treed-1]
+	}
+	for i := r.treed; i < full; i++ {
+		tokens := r.tokens[int(i)<<p.shift:][:p.cfg.PageSize]
+		switch id := p.pages.child(at, tokens); {
+		case id == none:
+			p.pages.link(table[i], at, tokens, r.last, p.step)
+			at = table[i]
+		case p.pages.all[id].filled == unfilled:
+			return // another is about to fill the rest
+		default:
+			p.pages.touch(id, p.step)
+			at = id
+		}
+	}
+}
+
+// Stats counts what the planner did and has.
+type Stats struct {
+	Waiting, Running int
+	Steps            uint64
+	Outstanding      int
+
+	PagesFree   int // hold nothing
+	PagesCached int // hold a prefix no request uses; evicted when needed
+	PagesUsed   int // held by requests
+	Evicted     uint64
+
+	PromptTokens uint64 // of requests admitted for the first time
+	CachedTokens uint64 // of those, found in the tree
+	Computed     uint64 // tokens computed in all, prefill and decode
+	Generated    uint64 // tokens committed
+	Preempted    uint64
+	Wasted       uint64    // rows whose request had ended
+	Deferred     uint64    // admissions put off to share what another computes
+	Finished     [5]uint64 // by Reason
+
+	Reserve float64 // share of the tokens running requests may yet generate for which pages are kept
+}
+
+// Stats is a snapshot.
+func (p *Planner) Stats() Stats {
+	s := p.stats
+	s.Waiting, s.Running = p.queue.len(), p.seated
+	s.Steps, s.Outstanding = p.step, p.out
+	s.PagesFree, s.PagesCached = len(p.pages.free), p.pages.idle
+	s.PagesUsed = p.cfg.NumPages - s.PagesFree - s.PagesCached
+	s.Evicted = p.pages.evicted
+	s.Reserve = p.reserve.share
+	return s
+}
+
+// String is one line for logs.
+func (s Stats) String() string {
+	return fmt.Sprintf("steps %d, waiting %d, running %d, pages free %d cached %d used %d, hit %d/%d, preempted %d",
+		s.Steps, s.Waiting, s.Running, s.PagesFree, s.PagesCached, s.PagesUsed, s.CachedTokens, s.PromptTokens, s.Preempted)
+}

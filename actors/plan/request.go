@@ -1,0 +1,167 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+)
+
+// Reason says why a request ended.
+type Reason uint8
+
+const (
+	Running Reason = iota // it has not
+	Stop                  // a stop token was drawn, or the caller found a stop string
+	Length                // MaxTokens, MaxSeqLen or the KV memory was reached
+	Aborted               // Abort was called
+	Failed                // the device drew no token, or the caller gave up
+)
+
+func (r Reason) String() string {
+	return [...]string{"", "stop", "length", "abort", "error"}[r]
+}
+
+// Constraint restricts a request's tokens, for instance to a grammar.
+type Constraint interface {
+	// Allow returns the bit set of the tokens that may follow the output so
+	// far (bit t%32 of word t/32); nil allows all. It is called once a token,
+	// in order, when every token before is known. The device reads the set
+	// until that token is committed; then it may be reused.
+	Allow(output []int32) []uint32
+}
+
+// Request is one prompt and how to continue it. The planner owns it from Add
+// until it has ended; it must not be used for another request.
+type Request struct {
+	// Set by the caller, not changed after Add.
+
+	ID     uint64 // unique among the requests that have not ended
+	Prompt []int32
+	// MaxTokens bounds the output; 0 means as many as fit.
+	MaxTokens int
+	// MinTokens keeps stop tokens from being drawn before.
+	MinTokens  int
+	StopTokens []int32 // stop this request, beside Config.EOS
+	IgnoreEOS  bool    // Config.EOS does not stop it; StopTokens still do
+	Sampling   batch.Sampling
+	Priority   int        // higher goes first, under the policy of that name
+	Constraint Constraint // nil: none
+	User       any        // the caller's; the planner does not look
+
+	// Set by the planner.
+
+	CachedTokens int    // of the prompt, found computed when it was first admitted
+	Preemptions  int    // times it lost its slot for want of pages
+	Finish       Reason // Running until it has ended
+
+	state   state
+	counted bool    // CachedTokens is set
+	stops   []int32 // tokens that end it
+	limit   int32   // length at which it ends; len(tokens)+pending ≤ limit
+	arrival uint64  // order of Add; kept when preempted
+	rank    int64   // what the queue orders by, before arrival
+	since   uint64  // step at which it was added
+	at      int     // index in the queue while waiting
+
+	// tokens is the prompt and the output committed so far.
+	tokens []int32
+
+	// Owned while seated (state running or leaving).
+
+	slot int32
+	// decoding is false while known tokens remain to be computed.
+	decoding bool
+	// computed counts the tokens whose keys and values are in its pages once
+	// every launched step is done.
+	// Invariant: computed < len(tokens) and pending = 0 before decoding,
+	// computed = len(tokens) + pending − 1 from then on.
+	computed int32
+	pending  int32  // tokens drawn by steps not committed yet
+	pages    int32  // leading entries of its slot's table that are its own
+	treed    int32  // leading pages that are nodes of the tree; ≤ pages
+	filled   int32  // leading treed pages whose filling step was launched; ≤ treed
+	private  bool   // another's pages hold the same tokens: none of its own join the tree until it leaves
+	last     uint64 // the latest step with a row of it
+
+	seen cursor // deepest node its tokens were found to match
+}
+
+// state is where a request is.
+type state uint8
+
+const (
+	fresh   state = iota // not added
+	waiting              // in the queue, holding nothing
+	running              // seated, active
+	leaving              // seated, preempted; waits for its launched rows, then for a slot
+	ended                // seated only while launched rows are out, then gone
+)
+
+// Output is what was generated and committed so far.
+func (r *Request) Output() []int32 { return r.tokens[len(r.Prompt):] }
+
+// length is the tokens it will have when every launched step is done.
+func (r *Request) length() int32 { return int32(len(r.tokens)) + r.pending }
+
+// InputError says what is wrong with a request; the planner did not take it.
+type InputError struct{ msg string }
+
+func (e *InputError) Error() string { return e.msg }
+
+func inputErrorf(format string, args ...any) error {
+	return &InputError{fmt.Sprintf(format, args...)}
+}
+
+// check reports the first thing that would keep r from ever running.
+func (c *Config) check(r *Request) error {
+	n, room := len(r.Prompt), c.NumPages*c.PageSize
+	switch {
+	case n == 0:
+		return inputErrorf("the prompt is empty: at least one token is needed")
+	case n >= c.MaxSeqLen:
+		return inputErrorf("the prompt has %d tokens, but a request may have at most %d, prompt and output", n, c.MaxSeqLen)
+	case n > room:
+		return inputErrorf("the prompt has %d tokens, but the KV memory holds %d (%d pages of %d)", n, room, c.NumPages, c.PageSize)
+	case r.MaxTokens < 0:
+		return inputErrorf("at most %d tokens were asked for: it must be positive", r.MaxTokens)
+	case r.MinTokens < 0 || (r.MaxTokens > 0 && r.MinTokens > r.MaxTokens):
+		return inputErrorf("at least %d tokens were asked for, but at most %d", r.MinTokens, r.MaxTokens)
+	}
+	if c.Vocab <= 0 {
+		return nil
+	}
+	for i, t := range r.Prompt {
+		if t < 0 || int(t) >= c.Vocab {
+			return inputErrorf("token %d of the prompt is %d: ids are below %d", i, t, c.Vocab)
+		}
+	}
+	for _, b := range r.Sampling.Bias {
+		if b.Token < 0 || int(b.Token) >= c.Vocab {
+			return inputErrorf("a bias is on token %d: ids are below %d", b.Token, c.Vocab)
+		}
+	}
+	return nil
+}
+
+// prepare sets the planner's fields of a checked request.
+func (c *Config) prepare(r *Request) {
+	n := len(r.Prompt)
+	limit := min(c.MaxSeqLen, c.NumPages*c.PageSize+1)
+	if r.MaxTokens > 0 {
+		limit = min(limit, n+r.MaxTokens)
+	}
+	r.limit = int32(limit)
+	r.tokens = r.Prompt[:n:n]
+	switch {
+	case r.IgnoreEOS:
+		r.stops = r.StopTokens
+	case len(r.StopTokens) == 0:
+		r.stops = c.EOS
+	default:
+		r.stops = append(append(make([]int32, 0, len(c.EOS)+len(r.StopTokens)), c.EOS...), r.StopTokens...)
+	}
+	if r.MinTokens > 0 && len(r.stops) > 0 {
+		r.Sampling.Suppress = r.stops
+		r.Sampling.SuppressBelow = int32(n + r.MinTokens)
+	}
+}
