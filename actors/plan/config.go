@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-
-	"github.com/troupe-llm/troupe/gpu/device"
 )
+
+// maxOutstanding is how many launched steps a device holds at most:
+// device.MaxOutstanding, which a pure core does not import.
+const maxOutstanding = 2
 
 // Cache says whether requests share the pages of a common prefix.
 type Cache string
@@ -92,7 +94,7 @@ func (c Config) withDefaults() (Config, error) {
 // outstanding is how many launched steps may await their results.
 func (c *Config) outstanding() int {
 	if c.Overlap {
-		return device.MaxOutstanding
+		return maxOutstanding
 	}
 	return 1
 }

@@ -5,7 +5,6 @@ import (
 	"math/bits"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/gpu/device"
 )
 
 // Planner decides what every step computes. It is not safe for concurrent use.
@@ -22,10 +21,10 @@ type Planner struct {
 	live    map[uint64]*Request // added and not ended
 	prefill []*Request          // running and not yet decoding, in order of admission
 
-	step    uint64                            // Seq of the last step built
-	arrived uint64                            // requests ever added
-	ring    [device.MaxOutstanding + 1]flight // step i is in ring[i%len]
-	out     int                               // steps launched and not committed; the latest is number step
+	step    uint64                     // Seq of the last step built
+	arrived uint64                     // requests ever added
+	ring    [maxOutstanding + 1]flight // step i is in ring[i%len]
+	out     int                        // steps launched and not committed; the latest is number step
 	outputs []Output
 	aside   []*Request // taken from the queue, not admitted: go back
 	run     int        // prefill steps in a row, under PrefillFirst
