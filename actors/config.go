@@ -1,0 +1,91 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+// Config says what to serve and how. A zero field takes the default named
+// beside it. Open checks it once and reports every fault.
+type Config struct {
+	// Model is a checkpoint's directory, "builtin", or a published
+	// configuration's name together with DummyWeights. Default "builtin".
+	Model        string
+	DummyWeights bool // random weights, for benchmarks
+
+	Device string      // "auto", "cpu", "cuda", "cuda:N" or "sim:GPU"; default "auto"
+	DType  model.DType // of the weights in memory; default: the checkpoint's
+
+	MaxRunningRequests int     // requests in one step; default: the device's
+	MaxPrefillLength   int     // tokens in one step; default: the device's
+	PageSize           int     // tokens a KV page, a power of two; default: the device's
+	NumPages           int     // KV pages; default: what MemoryRatio allows
+	MemoryRatio        float64 // share of the device's free memory to use; default: the device's
+	MaxSeqLen          int     // prompt and output of one request; default: the model's, as memory allows
+
+	Cache    plan.Cache    // radix or naive; default radix
+	Schedule plan.Schedule // mixed or prefill-first; default mixed
+	Policy   plan.Policy   // who is admitted next; default: first come, first served
+	// NoOverlap waits for each step before the next is sent: to measure what
+	// overlap is worth.
+	NoOverlap bool
+
+	// MaxOpenRequests bounds the requests accepted and not yet ended, waiting
+	// or running; more are turned away with a BusyError. Default 4096.
+	MaxOpenRequests int
+	// Tokenizers is the size of the tokenizer pool; default: one a core, at
+	// most 8.
+	Tokenizers int
+
+	Log zerolog.Logger
+	// Progress, when set, hears how many of total bytes of weights are loaded.
+	Progress func(done, total int64)
+}
+
+func (c *Config) fill() {
+	if c.Model == "" {
+		c.Model = "builtin"
+	}
+	if c.Device == "" {
+		c.Device = "auto"
+	}
+	if c.MaxOpenRequests == 0 {
+		c.MaxOpenRequests = 4096
+	}
+	if c.Tokenizers == 0 {
+		c.Tokenizers = min(runtime.NumCPU(), 8)
+	}
+}
+
+func (c *Config) check() error {
+	var faults []error
+	atLeast := func(name string, v, least int) {
+		if v < least {
+			faults = append(faults, fmt.Errorf("%s is %d; it must be at least %d", name, v, least))
+		}
+	}
+	atLeast("MaxRunningRequests", c.MaxRunningRequests, 0)
+	atLeast("MaxPrefillLength", c.MaxPrefillLength, 0)
+	atLeast("NumPages", c.NumPages, 0)
+	atLeast("MaxSeqLen", c.MaxSeqLen, 0)
+	atLeast("MaxOpenRequests", c.MaxOpenRequests, 1)
+	atLeast("Tokenizers", c.Tokenizers, 1)
+	if c.PageSize < 0 || c.PageSize > 256 || c.PageSize&(c.PageSize-1) != 0 {
+		faults = append(faults, fmt.Errorf("PageSize is %d; it must be a power of two from 1 to 256", c.PageSize))
+	}
+	if !(c.MemoryRatio >= 0 && c.MemoryRatio <= 1) {
+		faults = append(faults, fmt.Errorf("MemoryRatio is %g; it must be above 0 and at most 1", c.MemoryRatio))
+	}
+	switch c.DType {
+	case "", model.Float32, model.BFloat16:
+	default:
+		faults = append(faults, fmt.Errorf("DType is %q; weights can be held as %s or %s", c.DType, model.Float32, model.BFloat16))
+	}
+	return errors.Join(faults...)
+}

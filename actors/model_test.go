@@ -1,0 +1,183 @@
+package actors
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+)
+
+func openSystem(t testing.TB, cfg Config) *System {
+	t.Helper()
+	cfg.Device, cfg.Log = "cpu", zerolog.Nop()
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// said is all that a stream brought.
+type said struct {
+	text     string
+	tokens   []int32
+	logprobs []batch.Logprob
+	final    Final
+}
+
+func read(t testing.TB, st *Stream) (s said) {
+	t.Helper()
+	var ev Event
+	for ev.Final == nil {
+		if err := st.Next(t.Context(), &ev); err != nil {
+			t.Fatal(err)
+		}
+		s.text += string(ev.Text)
+		s.tokens = append(s.tokens, ev.Tokens...)
+		s.logprobs = append(s.logprobs, ev.Logprobs...)
+	}
+	s.final = *ev.Final
+	return s
+}
+
+// Every checkpoint says what transformers says, however the work is cut into
+// steps: all cases at once and twice over, so that prompts share pages and
+// rows share steps.
+func TestSystemMatchesReferences(t *testing.T) {
+	for _, cp := range modeltest.All(t) {
+		for _, cfg := range []Config{
+			{},
+			{NoOverlap: true, Cache: "naive"},
+			{MaxPrefillLength: 11, PageSize: 1, MaxRunningRequests: 5},
+			{MaxPrefillLength: 40, MaxRunningRequests: 12, PageSize: 8, NumPages: 48, Schedule: "prefill-first"}, // too few pages: some are preempted
+		} {
+			if strings.HasPrefix(cp.Name, "fixtures/") && cfg.PageSize == 0 {
+				continue // the harder half is enough for so many
+			}
+			cfg.Model = cp.Dir
+			t.Run(fmt.Sprintf("%s/page%d-budget%d-cache%s-overlap%v", cp.Name, cfg.PageSize, cfg.MaxPrefillLength, cfg.Cache, !cfg.NoOverlap), func(t *testing.T) {
+				s := openSystem(t, cfg)
+				cases := cp.Reference(t).Cases
+				cases = append(cases, cases...)
+				var wg sync.WaitGroup
+				for i, c := range cases {
+					st := submit(t, s, &Request{
+						Tokens: c.PromptIDs, MaxTokens: len(c.GreedyIDs), IgnoreEOS: true,
+						Sampling: batch.Sampling{Logprobs: 2},
+					})
+					wg.Go(func() {
+						got := read(t, st)
+						if c.MinMargin < 0.002 {
+							return // the reference itself proves nothing
+						}
+						if !slices.Equal(got.tokens, c.GreedyIDs) {
+							t.Errorf("case %d: got %v, want %v", i, got.tokens, c.GreedyIDs)
+							return
+						}
+						if got.text != c.GreedyText {
+							t.Errorf("case %d: got text %q, want %q", i, got.text, c.GreedyText)
+						}
+						for k, lp := range got.logprobs {
+							if math.Abs(float64(lp.Token-c.GreedyLogprobs[k])) > 2e-3 || len(lp.Top) != 1 || lp.Top[0].Token != got.tokens[k] {
+								t.Errorf("case %d token %d: %+v, want %v", i, k, lp, c.GreedyLogprobs[k])
+							}
+						}
+						if f := got.final; f.Reason != FinishLength || f.Usage.PromptTokens != len(c.PromptIDs) || f.Usage.CompletionTokens != len(c.GreedyIDs) {
+							t.Errorf("case %d: final %+v", i, f)
+						}
+					})
+				}
+				wg.Wait()
+				if st := s.Stats(); st.PagesUsed != 0 {
+					t.Errorf("%d pages are still held", st.PagesUsed)
+				}
+			})
+		}
+	}
+}
+
+// Seeded sampling gives the same tokens whatever runs beside a request.
+func TestSampledTokensDoNotDependOnTheBatch(t *testing.T) {
+	cp := modeltest.Get(t, "qwen3")
+	cases := cp.Reference(t).Cases
+	request := func(i int) *Request {
+		return &Request{
+			Tokens: cases[i%len(cases)].PromptIDs, MaxTokens: 30, IgnoreEOS: true,
+			Sampling: batch.Sampling{Temperature: 1.3, TopK: 40, TopP: 0.95, Seed: uint64(i), Frequency: 0.3},
+		}
+	}
+	const n = 24
+	var alone [n]said
+	s := openSystem(t, Config{Model: cp.Dir, NoOverlap: true, Cache: "naive"})
+	for i := range n {
+		alone[i] = read(t, submit(t, s, request(i)))
+	}
+	for _, cfg := range []Config{
+		{},
+		{MaxPrefillLength: 9, PageSize: 2, MaxRunningRequests: 6},
+		{PageSize: 4, NumPages: 80}, // preempts
+	} {
+		cfg.Model = cp.Dir
+		s := openSystem(t, cfg)
+		var streams []*Stream
+		for i := range n {
+			streams = append(streams, submit(t, s, request(i)))
+		}
+		for i, st := range streams {
+			if got := read(t, st); !slices.Equal(got.tokens, alone[i].tokens) || got.text != alone[i].text {
+				t.Errorf("%+v: request %d got %v, alone %v", cfg, i, got.tokens, alone[i].tokens)
+			}
+		}
+	}
+}
+
+// Text, messages and stop strings, through the tokenizers and back.
+func TestTextInTextOut(t *testing.T) {
+	cp := modeltest.Get(t, "qwen3")
+	s := openSystem(t, Config{Model: cp.Dir})
+	codec := s.Tokenizer()
+
+	t.Run("text is what its tokens are", func(t *testing.T) {
+		const prompt = "Ada's lamp isn't silver;"
+		a := read(t, submit(t, s, &Request{Text: prompt, MaxTokens: 20, IgnoreEOS: true}))
+		b := read(t, submit(t, s, &Request{Tokens: codec.Encode(prompt, true), MaxTokens: 20, IgnoreEOS: true}))
+		if !slices.Equal(a.tokens, b.tokens) || a.text != codec.Decode(a.tokens, true) {
+			t.Errorf("text gave %v %q, tokens %v %q", a.tokens, a.text, b.tokens, b.text)
+		}
+	})
+
+	t.Run("a stop string ends it and is not shown", func(t *testing.T) {
+		whole := read(t, submit(t, s, &Request{Text: "Ada", MaxTokens: 60, IgnoreEOS: true}))
+		stop := whole.text[len(whole.text)/2 : len(whole.text)/2+5]
+		before, _, _ := strings.Cut(whole.text, stop)
+		got := read(t, submit(t, s, &Request{Text: "Ada", MaxTokens: 60, IgnoreEOS: true, Stop: []string{stop}}))
+		if got.text != before || got.final.Reason != FinishStop || got.final.Stop != stop {
+			t.Errorf("got %q, %+v; want %q ended by %q", got.text, got.final, before, stop)
+		}
+		got = read(t, submit(t, s, &Request{Text: "Ada", MaxTokens: 60, IgnoreEOS: true, Stop: []string{stop}, IncludeStop: true}))
+		if got.text != before+stop {
+			t.Errorf("with the stop string: got %q, want %q", got.text, before+stop)
+		}
+	})
+
+	t.Run("a shared prefix is found in the cache", func(t *testing.T) {
+		prompt := strings.Repeat("Bruno sold the violin. ", 20)
+		read(t, submit(t, s, &Request{Text: prompt, MaxTokens: 2, IgnoreEOS: true}))
+		got := read(t, submit(t, s, &Request{Text: prompt + "Then", MaxTokens: 2, IgnoreEOS: true}))
+		if u := got.final.Usage; u.CachedTokens == 0 || u.CachedTokens >= u.PromptTokens {
+			t.Errorf("usage %+v, want a part of the prompt cached", u)
+		}
+	})
+}

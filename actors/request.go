@@ -1,0 +1,140 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/tokenize"
+)
+
+// Request is one sequence to generate: a prompt and how to go on from it.
+// Submit takes it over; it must not be changed from then on.
+type Request struct {
+	// ID names the request in logs and traces; Submit makes one up when empty.
+	ID string
+
+	// The prompt: exactly one of these three.
+	Text   string         // raw text; special tokens in it are recognised
+	Tokens []int32        // token ids as they are
+	Chat   *tokenize.Chat // messages for the chat template
+
+	// NoSpecial keeps the tokenizer from adding its own special tokens (BOS)
+	// around Text. A chat template writes its own: they are never added to it.
+	NoSpecial bool
+
+	MaxTokens  int // most tokens to generate; 0: up to the model's limit
+	MinTokens  int // stop tokens cannot be drawn before this many
+	IgnoreEOS  bool
+	StopTokens []int32  // end the request like the model's own end-of-sequence tokens
+	Stop       []string // end the request when its text contains one of them
+	// IncludeStop keeps the stop string in the text.
+	IncludeStop bool
+	// KeepSpecial leaves special tokens in the text.
+	KeepSpecial bool
+
+	Sampling batch.Sampling
+	Priority int // larger goes first, under the priority policy
+}
+
+// FinishReason says why a request ended.
+type FinishReason string
+
+// The reasons; the first two are named as in OpenAI's API.
+const (
+	FinishStop   FinishReason = "stop"   // a stop token or stop string
+	FinishLength FinishReason = "length" // MaxTokens or the model's limit
+	FinishAbort  FinishReason = "abort"  // cancelled
+	FinishError  FinishReason = "error"  // see Final.Err
+)
+
+// Usage counts tokens.
+type Usage struct {
+	PromptTokens     int
+	CachedTokens     int // of the prompt, found in the prefix cache
+	CompletionTokens int
+}
+
+// Started is the first event of every request that was accepted for running.
+type Started struct {
+	PromptTokens []int32
+}
+
+// Final is the last event of a request. Every submitted request has exactly
+// one.
+type Final struct {
+	Reason FinishReason
+	// Stop is the stop string that ended the request, "" when none did.
+	Stop string
+	// StopToken is the stop token that ended it, batch.NoToken when none did.
+	StopToken int32
+	Usage     Usage
+	Err       error // not nil exactly when Reason is FinishError
+}
+
+// Event is what a stream delivers: some output, and once each the beginning
+// and the end.
+type Event struct {
+	Started *Started
+	// Text is whole characters; it may lag behind Tokens while a character or
+	// a possible stop string is incomplete.
+	Text   []byte
+	Tokens []int32
+	// Logprobs has one entry a token when the request asked for them, and
+	// TextEnds[i] is then how long Text was once Tokens[i] had been added.
+	Logprobs []batch.Logprob
+	TextEnds []int
+	Final    *Final
+}
+
+// InputError says that a request cannot be run as it is, and why. It is the
+// client's mistake: HTTP 400.
+type InputError struct {
+	Param string // the field at fault; "" when it is not one field
+	Msg   string
+}
+
+func (e *InputError) Error() string { return e.Msg }
+
+func inputErrorf(param, format string, args ...any) *InputError {
+	return &InputError{Param: param, Msg: fmt.Sprintf(format, args...)}
+}
+
+// BusyError says that too many requests are open: HTTP 429.
+type BusyError struct {
+	Open, Limit int
+	RetryAfter  time.Duration
+}
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("the server is busy: %d requests are open and %d is the limit; try again in %v", e.Open, e.Limit, e.RetryAfter)
+}
+
+var (
+	// ErrDraining means the system takes no new requests: HTTP 503.
+	ErrDraining = errors.New("the server is shutting down")
+	// ErrFailed means the device failed and could not be brought back: HTTP 503.
+	ErrFailed = errors.New("the device failed and could not be reopened")
+)
+
+// check finds what is wrong with a request before it enters the actors.
+func (r *Request) check(hasCodec bool) error {
+	prompts := 0
+	for _, given := range []bool{r.Text != "", r.Tokens != nil, r.Chat != nil} {
+		if given {
+			prompts++
+		}
+	}
+	switch {
+	case prompts == 0:
+		return inputErrorf("prompt", "the prompt is empty; give text, token ids or messages")
+	case prompts > 1:
+		return inputErrorf("prompt", "the prompt was given in %d forms; give one of text, token ids and messages", prompts)
+	case r.Tokens == nil && !hasCodec:
+		return inputErrorf("prompt", "this model was opened without a tokenizer; send the prompt as token ids")
+	case len(r.Stop) > 0 && !hasCodec:
+		return inputErrorf("stop", "this model was opened without a tokenizer, so stop strings cannot be found; use stop_token_ids")
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+package actors
+
+import (
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+)
+
+// maxReopens is how often in a row a device is reopened without completing a
+// step in between before its requests are given up.
+const maxReopens = 3
+
+// scheduler decides what runs: it keeps the device's queue of steps full and
+// commits their results. All decisions are package plan's; this is its shell.
+//
+// Owns:   the planner, the steps and results in flight, the job table.
+// In:     *generate, *cancel, *stopFound; *stepDone, *deviceLost, *deviceOpened.
+// Out:    *runStep, *reopen to the executor; *admitted, *tokens, *failed to
+// the detokenizer.
+// Blocks: never.
+// Fails:  a lost device loses no request: the planner starts them again from
+// their tokens, on the next device. A device that keeps failing, or a panic
+// here, ends every request with an error.
+type scheduler struct {
+	config      plan.Config
+	executor    *actor.PID
+	detokenizer *actor.PID
+	log         zerolog.Logger
+	publish     func(plan.Stats, lifecycle) // shows the world what changed
+
+	plan    *plan.Planner
+	jobs    map[uint64]*job // accepted by the planner and not ended
+	free    []*batch.Result // results not in flight
+	epoch   int             // of the device that steps are made for
+	state   lifecycle
+	reopens int // since the last completed step
+}
+
+// lifecycle is what a system can do.
+type lifecycle int32
+
+const (
+	ready   lifecycle = iota
+	mending           // the device is being reopened; requests wait
+	dead              // it could not be; everything fails
+)
+
+func (s *scheduler) Receive(c actor.Context) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error().Interface("panic", r).Bytes("stack", stack()).Msg("the scheduler panicked; every request fails")
+			s.die(c, fmt.Errorf("%w: the scheduler panicked: %v", ErrFailed, r))
+		}
+	}()
+	switch m := c.Message().(type) {
+	case *generate:
+		s.add(c, m)
+	case *cancel:
+		if s.jobs[m.job.id] != nil && s.plan.Abort(m.job.id) {
+			s.ended(c, m.job, plan.Aborted)
+		}
+	case *stopFound:
+		if s.jobs[m.job.id] != nil && s.plan.Abort(m.job.id) {
+			delete(s.jobs, m.job.id) // its final event is out already
+		}
+	case *stepDone:
+		if m.epoch != s.epoch {
+			return
+		}
+		s.commit(c, m.result)
+		s.free = append(s.free, m.result)
+		s.reopens = 0
+	case *deviceLost:
+		s.lost(c, m)
+	case *deviceOpened:
+		if m.epoch != s.epoch || s.state != mending {
+			return
+		}
+		s.log.Info().Int("requests", len(s.jobs)).Msg("the device is open again")
+		s.plan.Reset()
+		s.state = ready
+	default:
+		return
+	}
+	s.pump(c)
+	s.publish(s.plan.Stats(), s.state)
+}
+
+// add accepts a job or ends it.
+func (s *scheduler) add(c actor.Context, m *generate) {
+	j := m.job
+	switch {
+	case s.state == dead:
+		c.Send(s.detokenizer, &failed{j, ErrFailed})
+		return
+	case j.canceled.Load():
+		s.ended(c, j, plan.Aborted)
+		return
+	}
+	j.planned = plan.Request{
+		ID:         j.id,
+		Prompt:     m.prompt,
+		MaxTokens:  j.req.MaxTokens,
+		MinTokens:  j.req.MinTokens,
+		StopTokens: j.req.StopTokens,
+		IgnoreEOS:  j.req.IgnoreEOS,
+		Sampling:   j.req.Sampling,
+		Priority:   j.req.Priority,
+		User:       j,
+	}
+	if err := s.plan.Add(&j.planned); err != nil {
+		c.Send(s.detokenizer, &failed{j, &InputError{Param: j.promptParam(), Msg: err.Error()}})
+		return
+	}
+	s.jobs[j.id] = j
+	c.Send(s.detokenizer, &admitted{j, m.prompt})
+}
+
+// pump sends every step that can be built now.
+func (s *scheduler) pump(c actor.Context) {
+	if s.state != ready {
+		return
+	}
+	for {
+		step := s.plan.Next()
+		if step == nil {
+			return
+		}
+		c.Send(s.executor, &runStep{s.epoch, step, s.result()})
+	}
+}
+
+// result takes a result that is not in flight.
+func (s *scheduler) result() *batch.Result {
+	n := len(s.free)
+	if n == 0 {
+		return new(batch.Result)
+	}
+	r := s.free[n-1]
+	s.free = s.free[:n-1]
+	return r
+}
+
+// commit applies a result and forwards what it brought.
+func (s *scheduler) commit(c actor.Context, r *batch.Result) {
+	outs := s.plan.Commit(r)
+	if len(outs) == 0 {
+		return
+	}
+	m := tokensPool.Get().(*tokens)
+	for i := range outs {
+		o := &outs[i]
+		j := o.Req.User.(*job)
+		m.outs = append(m.outs, output{job: j, token: o.Token, logprob: keep(o.Logprob), finish: o.Finish, cached: o.Req.CachedTokens})
+		if o.Finish != plan.Running {
+			delete(s.jobs, j.id)
+		}
+	}
+	c.Send(s.detokenizer, m)
+}
+
+// keep copies a log-probability out of memory that the next step reuses.
+func keep(p *batch.Logprob) *batch.Logprob {
+	if p == nil {
+		return nil
+	}
+	return &batch.Logprob{Token: p.Token, Top: append([]batch.TokenLogprob(nil), p.Top...)}
+}
+
+// ended sends the end of a job that came without a token.
+func (s *scheduler) ended(c actor.Context, j *job, why plan.Reason) {
+	delete(s.jobs, j.id)
+	m := tokensPool.Get().(*tokens)
+	m.outs = append(m.outs, output{job: j, token: batch.NoToken, finish: why, cached: j.planned.CachedTokens})
+	c.Send(s.detokenizer, m)
+}
+
+// lost gives up a device and asks for another, or gives up altogether.
+func (s *scheduler) lost(c actor.Context, m *deviceLost) {
+	if m.epoch != s.epoch || s.state == dead {
+		return
+	}
+	s.reopens++
+	s.log.Error().Err(m.err).Int("requests", len(s.jobs)).Int("attempt", s.reopens).Msg("the device failed")
+	if s.reopens > maxReopens {
+		s.die(c, fmt.Errorf("%w: %w", ErrFailed, m.err))
+		return
+	}
+	// The planner is reset only when the new device is open: until the old one
+	// is closed it may still read the steps in flight.
+	s.state = mending
+	s.epoch++
+	c.Send(s.executor, &reopen{s.epoch})
+}
+
+// die ends every request; none is accepted any more.
+func (s *scheduler) die(c actor.Context, err error) {
+	s.state = dead
+	for _, j := range s.jobs {
+		c.Send(s.detokenizer, &failed{j, err})
+	}
+	clear(s.jobs)
+	s.publish(plan.Stats{}, dead)
+}
+
+// newScheduler plans for an opened device.
+func newScheduler(cfg *Config, info device.Info, eos []int32) (*scheduler, error) {
+	pc := plan.Config{
+		Slots:      info.Slots,
+		NumPages:   info.NumPages,
+		PageSize:   info.PageSize,
+		MaxSeqLen:  info.MaxSeqLen,
+		StepTokens: info.MaxStepTokens,
+		Vocab:      info.Vocab,
+		EOS:        eos,
+		Cache:      cfg.Cache,
+		Schedule:   cfg.Schedule,
+		Policy:     cfg.Policy,
+		Overlap:    !cfg.NoOverlap,
+	}
+	p, err := plan.New(pc)
+	if err != nil {
+		return nil, err
+	}
+	return &scheduler{config: pc, plan: p, jobs: make(map[uint64]*job), log: cfg.Log}, nil
+}

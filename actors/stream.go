@@ -1,0 +1,114 @@
+package actors
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+)
+
+// Stream carries one request's events from the detokenizer, its only writer,
+// to one reader.
+//
+// It never makes the writer wait: what the reader has not taken is merged into
+// one event. So its memory is bounded by the request's own output, a slow
+// reader gets fewer and larger events, and nothing is lost.
+type Stream struct {
+	ID      string
+	Created time.Time
+
+	cancel func()
+	ready  chan struct{} // capacity 1; full while pending holds something
+
+	mu      sync.Mutex
+	pending Event // guarded by mu
+	some    bool  // guarded by mu: pending holds something
+	ended   bool  // guarded by mu: the final event has been written
+}
+
+func newStream(id string) *Stream {
+	return &Stream{ID: id, Created: time.Now(), ready: make(chan struct{}, 1)}
+}
+
+// Ready has a value when Take may find something.
+func (s *Stream) Ready() <-chan struct{} { return s.ready }
+
+// Take moves all that has happened since the last Take into ev, whose memory
+// it reuses, and reports whether there was anything.
+func (s *Stream) Take(ev *Event) bool {
+	clear(ev.Logprobs)
+	empty := Event{Text: ev.Text[:0], Tokens: ev.Tokens[:0], Logprobs: ev.Logprobs[:0], TextEnds: ev.TextEnds[:0]}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.some {
+		*ev = empty
+		return false
+	}
+	*ev, s.pending, s.some = s.pending, empty, false
+	return true
+}
+
+// Next waits for something to happen and takes it into ev. It fails only with
+// the context's error.
+func (s *Stream) Next(ctx context.Context, ev *Event) error {
+	for !s.Take(ev) {
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Cancel ends the request as soon as possible, at most one step from now. Its
+// final event still comes. Cancelling an ended request does nothing.
+func (s *Stream) Cancel() { s.cancel() }
+
+// start writes the first event.
+func (s *Stream) start(st *Started) {
+	s.mu.Lock()
+	s.pending.Started = st
+	s.some = true
+	s.mu.Unlock()
+	s.wake()
+}
+
+// add appends one token and the text it completed.
+func (s *Stream) add(token int32, text []byte, lp *batch.Logprob) {
+	s.mu.Lock()
+	ev := &s.pending
+	ev.Text = append(ev.Text, text...)
+	ev.Tokens = append(ev.Tokens, token)
+	if lp != nil {
+		ev.Logprobs = append(ev.Logprobs, *lp)
+		ev.TextEnds = append(ev.TextEnds, len(ev.Text))
+	}
+	s.some = true
+	s.mu.Unlock()
+	s.wake()
+}
+
+// end writes the final event after the last of the text.
+//
+// Invariant: called once a stream.
+func (s *Stream) end(text []byte, f *Final) {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		panic("actors: request " + s.ID + " ended twice")
+	}
+	s.ended, s.some = true, true
+	s.pending.Text = append(s.pending.Text, text...)
+	s.pending.Final = f
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *Stream) wake() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}

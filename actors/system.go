@@ -1,0 +1,332 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/gpu"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/tokenize"
+)
+
+// System is a model being served: its actors and the requests in them.
+type System struct {
+	cfg   Config
+	model *model.Model
+	codec *tokenize.Tokenizer
+	dev   device.Info
+
+	actors     *actor.ActorSystem
+	tokenizers []tokenizerRef
+	scheduler  *actor.PID
+	executor   *actor.PID
+	detok      *actor.PID
+	thread     *thread
+
+	lastID atomic.Uint64
+	state  atomic.Int32 // lifecycle, written by the scheduler
+	stats  statsBox
+
+	mu       sync.Mutex
+	open     map[uint64]*job // guarded by mu: submitted, final event not out
+	draining bool            // guarded by mu
+	empty    chan struct{}   // guarded by mu: closed when draining and open is empty; nil before
+}
+
+type tokenizerRef struct {
+	pid  *actor.PID
+	load *atomic.Int64
+}
+
+// job is a request on its way through the actors. Each field belongs to one of
+// them.
+type job struct {
+	// Set by Submit, then read only.
+	id     uint64
+	req    Request
+	stream *Stream
+	size   int64 // bytes of text to encode, for spreading the load
+
+	canceled atomic.Bool // set by Stream.Cancel
+
+	planned plan.Request // the scheduler's
+	text    text         // the detokenizer's
+}
+
+func (j *job) promptParam() string {
+	if j.req.Chat != nil {
+		return "messages"
+	}
+	return "prompt"
+}
+
+// Open loads the model, opens the device and starts the actors.
+func Open(cfg Config) (*System, error) {
+	cfg.fill()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	m, err := model.Open(cfg.Model, cfg.DummyWeights)
+	if err != nil {
+		return nil, err
+	}
+	var codec *tokenize.Tokenizer
+	if m.Files != nil {
+		if codec, err = tokenize.Load(m.Files); err != nil {
+			return nil, fmt.Errorf("model %s: %w", m.Name, err)
+		}
+	}
+	spec := device.Spec{
+		Device: cfg.Device, Model: m, DType: cfg.DType,
+		Slots: cfg.MaxRunningRequests, PageSize: cfg.PageSize, NumPages: cfg.NumPages, MemoryRatio: cfg.MemoryRatio,
+		MaxSeqLen: cfg.MaxSeqLen, MaxStepTokens: cfg.MaxPrefillLength, Progress: cfg.Progress,
+	}
+	return start(cfg, m, codec, func() (device.Device, error) { return gpu.Open(spec) })
+}
+
+// start is Open with the parts given.
+func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (device.Device, error)) (*System, error) {
+	s := &System{cfg: cfg, model: m, codec: codec, open: make(map[uint64]*job), thread: newThread()}
+	var (
+		dev device.Device
+		err error
+	)
+	s.thread.do(func() {
+		defer recovered(&err)
+		dev, err = open()
+	})
+	if err != nil {
+		close(s.thread.work)
+		return nil, err
+	}
+	s.dev = dev.Info()
+	sched, err := newScheduler(&cfg, s.dev, eos(m))
+	if err != nil {
+		s.thread.do(func() { err = errors.Join(err, dev.Close()) })
+		close(s.thread.work)
+		return nil, err
+	}
+	s.spawn(sched, &executor{open: open, log: cfg.Log}, dev)
+	return s, nil
+}
+
+// eos are the tokens that end a reply: the generation config's, which is the
+// model's last word, else the model config's.
+func eos(m *model.Model) []int32 {
+	if len(m.Generation.EOS) > 0 {
+		return m.Generation.EOS
+	}
+	return m.Config.EOS
+}
+
+// spawn wires the actors. Process ids are known before the actors run, so each
+// can be given the others' before the first message.
+func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
+	as := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+		return slog.New(zerolog.NewSlogHandler(s.cfg.Log.Level(zerolog.WarnLevel)))
+	}))
+	s.actors = as
+	s.scheduler, s.executor, s.detok = as.NewLocalPID("scheduler"), as.NewLocalPID("executor"), as.NewLocalPID("detokenizer")
+	sched.executor, sched.detokenizer = s.executor, s.detok
+	sched.publish = s.published
+	exec.scheduler = s.scheduler
+	exec.adopt(dev, as.Root)
+	detok := &detokenizer{codec: s.codec, scheduler: s.scheduler, eos: s.isEOS, closed: s.closed, log: s.cfg.Log}
+	s.run("detokenizer", detok)
+	s.run("executor", exec, actor.WithDispatcher(s.thread))
+	s.run("scheduler", sched)
+	for i := range s.cfg.Tokenizers {
+		load := new(atomic.Int64)
+		t := &tokenizer{codec: s.codec, scheduler: s.scheduler, detokenizer: s.detok, load: load, log: s.cfg.Log}
+		s.tokenizers = append(s.tokenizers, tokenizerRef{s.run("tokenizer-"+strconv.Itoa(i), t), load})
+	}
+	s.published(sched.plan.Stats(), ready)
+}
+
+// run spawns one actor. Each handles its own panics, so the library's
+// supervision, which would restart it and lose the message, never comes in;
+// should it, the actor stops rather than go on without its state.
+func (s *System) run(name string, a actor.Actor, opts ...actor.PropsOption) *actor.PID {
+	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
+	opts = append(opts, actor.WithGuardian(stop))
+	pid, err := s.actors.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return a }, opts...), name)
+	if err != nil {
+		panic(err) // names are ours and distinct
+	}
+	return pid
+}
+
+// Submit accepts a request. It fails with a *BusyError, ErrDraining, ErrFailed
+// or an *InputError; everything else that can go wrong arrives as the
+// stream's final event.
+func (s *System) Submit(r *Request) (*Stream, error) {
+	if err := r.check(s.codec != nil); err != nil {
+		return nil, err
+	}
+	j := &job{id: s.lastID.Add(1), req: *r}
+	if j.req.ID == "" {
+		j.req.ID = "req-" + strconv.FormatUint(j.id, 10)
+	}
+	j.stream = newStream(j.req.ID)
+	j.stream.cancel = func() {
+		if !j.canceled.Swap(true) {
+			s.actors.Root.Send(s.scheduler, &cancel{j})
+		}
+	}
+	if err := s.admit(j); err != nil {
+		return nil, err
+	}
+	if j.req.Tokens != nil {
+		s.actors.Root.Send(s.scheduler, &generate{j, j.req.Tokens})
+		return j.stream, nil
+	}
+	j.size = int64(len(j.req.Text)) + 1
+	if j.req.Chat != nil {
+		j.size += chatSize
+	}
+	t := s.leastLoaded()
+	t.load.Add(j.size)
+	s.actors.Root.Send(t.pid, &tokenizeJob{j})
+	return j.stream, nil
+}
+
+// chatSize stands for the unknown length of a conversation when the load is
+// spread over the tokenizers.
+const chatSize = 4096
+
+func (s *System) leastLoaded() tokenizerRef {
+	best, least := 0, int64(math.MaxInt64)
+	for i, t := range s.tokenizers {
+		if l := t.load.Load(); l < least {
+			best, least = i, l
+		}
+	}
+	return s.tokenizers[best]
+}
+
+// admit enters a job into the table of open ones.
+func (s *System) admit(j *job) error {
+	if lifecycle(s.state.Load()) == dead {
+		return ErrFailed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return ErrDraining
+	}
+	if n := len(s.open); n >= s.cfg.MaxOpenRequests {
+		return &BusyError{Open: n, Limit: s.cfg.MaxOpenRequests, RetryAfter: time.Second}
+	}
+	s.open[j.id] = j
+	return nil
+}
+
+// closed takes a job whose final event is out from the table. Called by the
+// detokenizer.
+func (s *System) closed(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, j.id)
+	if s.draining && len(s.open) == 0 {
+		s.signalEmpty()
+	}
+}
+
+// signalEmpty closes s.empty once. Called with mu held.
+func (s *System) signalEmpty() {
+	select {
+	case <-s.empty:
+	default:
+		close(s.empty)
+	}
+}
+
+// Drain stops taking requests and waits until those that are open have ended.
+// When the context ends first it cancels the rest, waits for their final
+// events and returns the context's error.
+func (s *System) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.draining {
+		s.draining, s.empty = true, make(chan struct{})
+		if len(s.open) == 0 {
+			s.signalEmpty()
+		}
+	}
+	empty := s.empty
+	s.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for _, j := range s.open {
+		j.stream.Cancel()
+	}
+	s.mu.Unlock()
+	<-empty
+	return ctx.Err()
+}
+
+// Close cancels what is open, stops the actors and closes the device.
+func (s *System) Close() error {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Drain(now); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	pids := []*actor.PID{s.scheduler, s.executor, s.detok}
+	for _, t := range s.tokenizers {
+		pids = append(pids, t.pid)
+	}
+	for _, pid := range pids {
+		if err := s.actors.Root.PoisonFuture(pid).Wait(); err != nil {
+			return fmt.Errorf("stopping %s: %w", pid.Id, err)
+		}
+	}
+	close(s.thread.work)
+	s.actors.Shutdown()
+	return s.model.Close()
+}
+
+func (s *System) isEOS(t int32) bool {
+	for _, e := range eos(s.model) {
+		if e == t {
+			return true
+		}
+	}
+	return false
+}
+
+// Tokenizer is the model's, or nil when it was opened without one.
+func (s *System) Tokenizer() *tokenize.Tokenizer { return s.codec }
+
+// Model is what is being served.
+func (s *System) Model() *model.Model { return s.model }
+
+// Device describes the device it runs on.
+func (s *System) Device() device.Info { return s.dev }
+
+// Ready reports whether requests are being computed: false while the device is
+// being reopened, once it could not be, and while draining.
+func (s *System) Ready() bool {
+	s.mu.Lock()
+	draining := s.draining
+	s.mu.Unlock()
+	return !draining && lifecycle(s.state.Load()) == ready
+}
+
+func stack() []byte { return debug.Stack() }

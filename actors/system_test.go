@@ -1,0 +1,364 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+// toy is a device whose model is "the next token is the sum of all tokens so
+// far plus one, modulo the vocabulary": cheap, and wrong at once if a step
+// misses, repeats or mixes up a token. Logprobs are the token's negative.
+type toy struct {
+	vocab int32
+	gate  func(seq uint64) // when set, called as a step is waited for
+
+	failAt  uint64 // Wait of this step fails; 0: never
+	panicAt uint64 // Launch of this step panics; 0: never
+
+	info  device.Info
+	seats []seat
+	queue chan batch.Result
+	mu    sync.Mutex
+	done  bool
+}
+
+type seat struct {
+	sum, last int32
+	length    int32
+	logprobs  bool
+}
+
+func newToy() *toy {
+	d := &toy{vocab: 97, queue: make(chan batch.Result, device.MaxOutstanding)}
+	d.info = device.Info{Name: "toy", Slots: 8, PageSize: 4, NumPages: 64, MaxSeqLen: 120, MaxStepTokens: 32, Vocab: 97}
+	d.seats = make([]seat, d.info.Slots)
+	return d
+}
+
+func (d *toy) Info() device.Info { return d.info }
+
+func (d *toy) Launch(s *batch.Step) error {
+	if s.Seq == d.panicAt {
+		panic("toy broke")
+	}
+	for _, in := range s.Slots {
+		d.seats[in.Slot] = seat{logprobs: in.Sampling.Logprobs > 0}
+	}
+	r := batch.Result{Seq: s.Seq}
+	for i := range s.Rows {
+		row := &s.Rows[i]
+		st := &d.seats[row.Slot]
+		if st.length == 0 && row.Start > 0 { // a cached prefix: this toy has no memory of it
+			return fmt.Errorf("row %d starts at %d of an empty slot", i, row.Start)
+		}
+		if row.Start != st.length {
+			return fmt.Errorf("row %d starts at %d, its slot has %d tokens", i, row.Start, st.length)
+		}
+		if row.Tokens == nil {
+			st.sum += st.last
+			st.length++
+		}
+		for _, t := range row.Tokens {
+			st.sum += t
+			st.length++
+		}
+		st.sum %= d.vocab
+		token, lp := batch.NoToken, batch.Logprob{}
+		if row.Sample {
+			st.last = (st.sum + 1) % d.vocab
+			token, lp.Token = st.last, -float32(st.last)
+		}
+		r.Tokens = append(r.Tokens, token)
+		r.Logprobs = append(r.Logprobs, lp)
+	}
+	d.queue <- r
+	return nil
+}
+
+func (d *toy) Wait(r *batch.Result) error {
+	got := <-d.queue
+	if d.gate != nil {
+		d.gate(got.Seq)
+	}
+	if got.Seq == d.failAt {
+		return errors.New("toy failed")
+	}
+	*r = got
+	return nil
+}
+
+func (d *toy) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.done {
+		return errors.New("closed twice")
+	}
+	d.done = true
+	return nil
+}
+
+// toyTokens is what the toy goes on with after a prompt.
+func toyTokens(prompt []int32, n int) []int32 {
+	var sum int32
+	for _, t := range prompt {
+		sum += t
+	}
+	var out []int32
+	for range n {
+		next := (sum%97 + 1) % 97
+		out = append(out, next)
+		sum += next
+	}
+	return out
+}
+
+// toySystem serves toys: the first device is devs[0], reopened ones follow.
+func toySystem(t *testing.T, cfg Config, devs ...*toy) *System {
+	t.Helper()
+	cfg.Cache = "naive" // a toy's slots remember no other slot's tokens
+	cfg.Log = zerolog.Nop()
+	cfg.fill()
+	m := &model.Model{Name: "toy", Config: model.Config{EOS: []int32{0}}}
+	next := 0
+	s, err := start(cfg, m, nil, func() (device.Device, error) {
+		if next == len(devs) {
+			return nil, errors.New("no toys left")
+		}
+		next++
+		return devs[next-1], nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// collect reads a stream to its end.
+func collect(t testing.TB, st *Stream) (tokens []int32, f *Final) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // a stuck test, not a slow one
+	defer cancel()
+	var ev Event
+	for f == nil {
+		if err := st.Next(ctx, &ev); err != nil {
+			t.Fatalf("request %s: %v after %d tokens", st.ID, err, len(tokens))
+		}
+		tokens = append(tokens, ev.Tokens...)
+		f = ev.Final
+	}
+	return tokens, f
+}
+
+func submit(t testing.TB, s *System, r *Request) *Stream {
+	t.Helper()
+	st, err := s.Submit(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func TestManyRequestsGetTheirOwnTokens(t *testing.T) {
+	for _, noOverlap := range []bool{false, true} {
+		t.Run(fmt.Sprintf("overlap=%v", !noOverlap), func(t *testing.T) {
+			s := toySystem(t, Config{NoOverlap: noOverlap}, newToy())
+			rnd := rand.New(rand.NewPCG(3, 4))
+			var wg sync.WaitGroup
+			for range 200 {
+				prompt := make([]int32, 1+rnd.IntN(70))
+				for i := range prompt {
+					prompt[i] = rnd.Int32N(97)
+				}
+				n := 1 + rnd.IntN(40)
+				wg.Go(func() {
+					st := submit(t, s, &Request{Tokens: prompt, MaxTokens: n, IgnoreEOS: true})
+					got, f := collect(t, st)
+					if want := toyTokens(prompt, n); !slices.Equal(got, want) {
+						t.Errorf("prompt %v: got %v, want %v", prompt, got, want)
+					}
+					if f.Reason != FinishLength || f.Usage != (Usage{len(prompt), 0, n}) || f.Err != nil {
+						t.Errorf("final %+v", f)
+					}
+				})
+			}
+			wg.Wait()
+			if st := s.Stats(); st.OpenRequests != 0 {
+				t.Errorf("%d requests are still open", st.OpenRequests)
+			}
+		})
+	}
+}
+
+func TestStopTokenEndsARequest(t *testing.T) {
+	s := toySystem(t, Config{}, newToy())
+	want := toyTokens([]int32{5}, 10)
+	st := submit(t, s, &Request{Tokens: []int32{5}, StopTokens: []int32{want[4]}, IgnoreEOS: true})
+	got, f := collect(t, st)
+	if !slices.Equal(got, want[:5]) || f.Reason != FinishStop || f.StopToken != want[4] || f.Usage.CompletionTokens != 5 {
+		t.Errorf("got %v, %+v; want %v ended by %d", got, f, want[:5], want[4])
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	s := toySystem(t, Config{}, newToy())
+	for _, c := range []struct {
+		name string
+		req  Request
+		want string
+	}{
+		{"no prompt", Request{}, "the prompt is empty"},
+		{"two prompts", Request{Text: "x", Tokens: []int32{1}}, "in 2 forms"},
+		{"text without a tokenizer", Request{Text: "x"}, "without a tokenizer"},
+		{"stop string without a tokenizer", Request{Tokens: []int32{1}, Stop: []string{"x"}}, "without a tokenizer"},
+		{"too long", Request{Tokens: make([]int32, 200)}, "200 tokens"},
+		{"token out of the vocabulary", Request{Tokens: []int32{97}}, "97"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			st, err := s.Submit(&c.req)
+			if err == nil {
+				_, f := collect(t, st)
+				err = f.Err
+			}
+			var in *InputError
+			if !errors.As(err, &in) || !strings.Contains(in.Msg, c.want) {
+				t.Errorf("got %v, want an InputError with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestBusy(t *testing.T) {
+	hold := make(chan struct{})
+	d := newToy()
+	d.gate = func(uint64) { <-hold }
+	s := toySystem(t, Config{MaxOpenRequests: 1}, d)
+	st := submit(t, s, &Request{Tokens: []int32{1}, MaxTokens: 2, IgnoreEOS: true})
+	_, err := s.Submit(&Request{Tokens: []int32{1}})
+	var busy *BusyError
+	if !errors.As(err, &busy) || busy.Limit != 1 || busy.Open != 1 {
+		t.Errorf("second request: %v, want a BusyError", err)
+	}
+	close(hold)
+	collect(t, st)
+}
+
+func TestCancel(t *testing.T) {
+	hold := make(chan struct{})
+	d := newToy()
+	d.gate = func(seq uint64) {
+		if seq == 3 {
+			<-hold
+		}
+	}
+	s := toySystem(t, Config{}, d)
+	a := submit(t, s, &Request{Tokens: []int32{1}, IgnoreEOS: true})
+	a.Cancel()
+	a.Cancel()
+	if _, f := collect(t, a); f.Reason != FinishAbort || f.Err != nil {
+		t.Errorf("final %+v, want an abort", f)
+	}
+	a.Cancel() // ended: nothing happens
+	close(hold)
+	b := submit(t, s, &Request{Tokens: []int32{2}, MaxTokens: 3, IgnoreEOS: true})
+	if got, f := collect(t, b); len(got) != 3 || f.Reason != FinishLength {
+		t.Errorf("after a cancel another request got %v, %+v", got, f)
+	}
+}
+
+func TestLostDeviceLosesNoRequest(t *testing.T) {
+	for name, breakIt := range map[string]func(*toy){
+		"in Wait":         func(d *toy) { d.failAt = 7 },
+		"panic in Launch": func(d *toy) { d.panicAt = 7 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, second := newToy(), newToy()
+			breakIt(first)
+			s := toySystem(t, Config{}, first, second)
+			var streams []*Stream
+			for i := range int32(12) { // more than slots: some wait
+				streams = append(streams, submit(t, s, &Request{Tokens: []int32{i, i + 1}, MaxTokens: 30, IgnoreEOS: true}))
+			}
+			for i, st := range streams {
+				got, f := collect(t, st)
+				if want := toyTokens([]int32{int32(i), int32(i) + 1}, 30); !slices.Equal(got, want) || f.Reason != FinishLength {
+					t.Errorf("request %d: got %v (%+v), want %v", i, got, f, want)
+				}
+			}
+			if !first.done {
+				t.Error("the lost device was not closed")
+			}
+		})
+	}
+}
+
+func TestDeviceThatCannotBeReopenedEndsEverything(t *testing.T) {
+	d := newToy()
+	d.failAt = 4
+	s := toySystem(t, Config{}, d) // nothing to reopen
+	st := submit(t, s, &Request{Tokens: []int32{1}, IgnoreEOS: true})
+	if _, f := collect(t, st); f.Reason != FinishError || !errors.Is(f.Err, ErrFailed) {
+		t.Errorf("final %+v, want ErrFailed", f)
+	}
+	if s.Ready() {
+		t.Error("a dead system calls itself ready")
+	}
+	if _, err := s.Submit(&Request{Tokens: []int32{1}}); !errors.Is(err, ErrFailed) {
+		t.Errorf("Submit = %v, want ErrFailed", err)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	hold := make(chan struct{})
+	d := newToy()
+	d.gate = func(uint64) { <-hold }
+	s := toySystem(t, Config{}, d)
+	st := submit(t, s, &Request{Tokens: []int32{1}, MaxTokens: 5, IgnoreEOS: true})
+	drained := make(chan error, 1)
+	go func() { drained <- s.Drain(t.Context()) }()
+	for s.Ready() { // until the drain has begun
+		runtime.Gosched()
+	}
+	if _, err := s.Submit(&Request{Tokens: []int32{1}}); !errors.Is(err, ErrDraining) {
+		t.Errorf("Submit while draining = %v, want ErrDraining", err)
+	}
+	close(hold)
+	if got, f := collect(t, st); len(got) != 5 || f.Reason != FinishLength {
+		t.Errorf("the open request got %v, %+v", got, f)
+	}
+	if err := <-drained; err != nil {
+		t.Errorf("Drain = %v", err)
+	}
+}
+
+func TestDrainCancelsWhenItsTimeIsUp(t *testing.T) {
+	s := toySystem(t, Config{}, newToy())
+	st := submit(t, s, &Request{Tokens: []int32{1}, IgnoreEOS: true}) // may end before it is cancelled
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := s.Drain(ctx)
+	if _, f := collect(t, st); f.Reason == FinishError {
+		t.Errorf("final %+v", f)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("Drain = %v", err)
+	}
+}
