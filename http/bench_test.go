@@ -1,0 +1,143 @@
+package http
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/batch"
+)
+
+var zerologNop = zerolog.Nop()
+
+// tap is a stream that has a token whenever it is asked, n times over. Its
+// memory is its reader's, as with a real stream.
+type tap struct {
+	n     int
+	ready chan struct{}
+	token chan struct{} // when not nil, each token needs a value from it
+}
+
+func (s *tap) Ready() <-chan struct{} { return s.ready }
+func (s *tap) Cancel()                {}
+
+func (s *tap) Take(ev *actors.Event) bool {
+	if s.token != nil {
+		select {
+		case <-s.token:
+		default:
+			return false
+		}
+	}
+	*ev = actors.Event{Text: append(ev.Text[:0], " token"...), Tokens: append(ev.Tokens[:0], 7)}
+	if s.n--; s.n < 0 {
+		ev.Final = &actors.Final{Reason: actors.FinishStop, StopToken: batch.NoToken}
+	}
+	return true
+}
+
+// tapEngine is an engine of one stream.
+type tapEngine struct {
+	*fakeEngine
+	streams chan *tap
+}
+
+func (e tapEngine) Submit(*actors.Request) (stream, error) { return <-e.streams, nil }
+
+// BenchmarkChunk is a token's way from an event to bytes.
+func BenchmarkChunk(b *testing.B) {
+	c := &call{id: "chatcmpl-0123456789", isChat: true, stream: true, model: "model"}
+	head := c.appendHead(nil)
+	p := piece{text: []byte(" token"), ids: []int32{7}}
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = c.appendChunk(buf[:0], head, &p, byteTokenizer{})
+	}
+}
+
+// BenchmarkStreamedToken is a token's whole cost here, over loopback: waking
+// up, its chunk, the write, and a client that reads it. Tokens of the streams
+// are due at the same time, as a step's are.
+func BenchmarkStreamedToken(b *testing.B) {
+	for _, streams := range []int{1, 64} {
+		b.Run(fmt.Sprintf("streams=%d", streams), func(b *testing.B) { benchmarkStreams(b, streams) })
+	}
+}
+
+func benchmarkStreams(b *testing.B, streams int) {
+	eng := tapEngine{script(), make(chan *tap, 1)}
+	s, err := newServer(Config{}, eng, zerologNop)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	go s.Serve(ln)
+	defer ln.Close()
+
+	var taps []*tap
+	var read sync.WaitGroup // of one round's tokens
+	var over sync.WaitGroup
+	for range streams {
+		t := &tap{n: b.N, ready: make(chan struct{}, 1), token: make(chan struct{}, 1)}
+		taps = append(taps, t)
+		eng.streams <- t
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		t.step() // the event that lets the header out
+		read.Add(1)
+		over.Add(1)
+		fmt.Fprintf(c, "POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n%s", len(streamed), streamed)
+		go func() {
+			defer over.Done()
+			r := bufio.NewReader(c)
+			for {
+				line, err := r.ReadSlice('\n')
+				if err == io.EOF {
+					return
+				}
+				if len(line) > 6 && line[0] == 'd' && line[6] == '{' {
+					read.Done()
+				}
+				if len(line) > 6 && line[6] == '[' {
+					c.Close()
+					return
+				}
+			}
+		}()
+	}
+	read.Wait()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i++ {
+		n := 1
+		if i == b.N-1 {
+			n = 2 // the last event has a token and the end
+		}
+		read.Add(n * streams)
+		for _, t := range taps {
+			t.step()
+		}
+		read.Wait()
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*streams), "µs/token")
+	over.Wait()
+}
+
+// step makes one token available.
+func (s *tap) step() {
+	s.token <- struct{}{}
+	signal(s.ready)
+}

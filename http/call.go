@@ -1,0 +1,141 @@
+package http
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/tokenize"
+)
+
+// call is one decoded request for text: what is to be generated, and what the
+// answer looks like. It borrows nothing from the request.
+type call struct {
+	id      string // of the answer, "chatcmpl-…" or "cmpl-…"
+	created int64  // Unix seconds
+	isChat  bool
+	model   string // as asked for; "" is the served one
+
+	prompts []prompt
+	chat    tokenize.Chat // the only prompt of a chat
+	noTools bool
+	n       int            // choices per prompt
+	req     actors.Request // what every choice has in common
+	limited bool           // a token limit was given
+	seeded  bool           // a seed was given
+
+	stream, streamOptions, includeUsage bool
+
+	echo      bool
+	returnIDs bool
+	logprobs  bool
+	top       int // alternatives listed with each token
+
+	limits *limits
+}
+
+// prompt is one prompt of a text completion: text, or ids when not nil.
+type prompt struct {
+	text string
+	ids  []int32
+}
+
+// limits bound what one request may ask for.
+type limits struct {
+	vocab, choices, stops, stopBytes int
+}
+
+// defaultTextTokens is how long a text completion gets when nobody says, as
+// at OpenAI. A chat's answer may fill the context.
+const defaultTextTokens = 16
+
+// decodeCall reads and checks a body.
+func (s *Server) decodeCall(body []byte, isChat bool) (*call, *Error) {
+	c := &call{isChat: isChat, n: 1, limits: &s.limits, req: actors.Request{Sampling: s.info.sampling}}
+	fields := textFields
+	if isChat {
+		fields = chatFields
+		c.chat.AddGenerationPrompt = true
+	}
+	if err := decode(body, fields, c); err != nil {
+		return nil, err
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if s.tokenizer == nil && (c.logprobs || c.echo) {
+		return nil, badRequest("", "the served model has no tokenizer, which echo and logprobs need")
+	}
+	if c.model == "" {
+		c.model = s.cfg.Models[0]
+	} else if !slices.Contains(s.cfg.Models, c.model) {
+		return nil, s.modelNotFound(c.model)
+	}
+	c.complete()
+	return c, nil
+}
+
+// check finds what is wrong between fields.
+func (c *call) check() *Error {
+	limit := c.req.MaxTokens
+	switch {
+	case c.isChat && c.chat.Messages == nil:
+		return badRequest("messages", "messages: required")
+	case !c.isChat && c.prompts == nil:
+		return badRequest("prompt", "prompt: required")
+	case c.limited && c.req.MinTokens > limit:
+		return badRequest("min_tokens", "min_tokens: must be at most max_tokens (%d), got %d", limit, c.req.MinTokens)
+	case c.top > 0 && !c.logprobs:
+		return badRequest("top_logprobs", "top_logprobs: needs logprobs to be true")
+	case c.streamOptions && !c.stream:
+		return badRequest("stream_options", "stream_options: needs stream to be true")
+	case c.echo && c.logprobs:
+		return badRequest("echo", "echo: cannot be combined with logprobs, as prompts' log-probabilities are not computed")
+	case c.n > c.limits.choices:
+		return badRequest("n", "n: must be at most %d, got %d", c.limits.choices, c.n)
+	case c.n*max(len(c.prompts), 1) > c.limits.choices:
+		return badRequest("n", "n: %d prompts times %d answers are more than %d", len(c.prompts), c.n, c.limits.choices)
+	}
+	return nil
+}
+
+// coldest is the temperature below which dividing by it says nothing more
+// than taking the likeliest token.
+const coldest = 1e-5
+
+// complete fills in what the request left open.
+func (c *call) complete() {
+	if c.noTools {
+		c.chat.Tools = nil
+	}
+	if !c.isChat && !c.limited {
+		c.req.MaxTokens = max(defaultTextTokens, c.req.MinTokens)
+	}
+	if c.req.Sampling.Temperature < coldest {
+		c.req.Sampling.Temperature = 0
+	}
+	if !c.seeded {
+		c.req.Sampling.Seed = rand.Uint64()
+	}
+	if c.logprobs {
+		c.req.Sampling.Logprobs = int32(1 + c.top)
+	}
+}
+
+// choices is how many answers there will be.
+func (c *call) choices() int { return c.n * max(len(c.prompts), 1) }
+
+// request is what the engine is asked for choice i. Choices of one prompt lie
+// together and differ in their seeds alone.
+func (c *call) request(i int) *actors.Request {
+	r := c.req
+	r.ID = c.id
+	r.Sampling.Seed += uint64(i % c.n)
+	if c.isChat {
+		r.Chat = &c.chat
+		return &r
+	}
+	p := &c.prompts[i/c.n]
+	r.Text, r.Tokens = p.text, p.ids
+	return &r
+}

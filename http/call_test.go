@@ -1,0 +1,182 @@
+package http
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/batch"
+)
+
+// ask sends one request and returns what the engine was asked for.
+func ask(t *testing.T, eng *fakeEngine, path, body string) []*actors.Request {
+	t.Helper()
+	eng.submit = func(int, *actors.Request) (*fakeStream, error) {
+		return newFakeStream(started("a"), ends("stop", 1, 0)), nil
+	}
+	h := start(t, eng, Config{})
+	if status, answer := h.read(h.post(path, body)); status != 200 {
+		t.Fatalf("%s: %d %s", body, status, answer)
+	}
+	return eng.requests
+}
+
+// TestFields sets every field and looks for it in the engine's request.
+func TestFields(t *testing.T) {
+	got := ask(t, engineOf(nil), "/v1/completions", `{"model":"fake","prompt":"hello","max_tokens":7.0,"min_tokens":2,"ignore_eos":true,
+		"stop":["x","y"],"stop_token_ids":[3,4],"include_stop_str_in_output":true,"skip_special_tokens":false,"add_special_tokens":false,
+		"temperature":0.5,"top_p":0.25,"top_k":40,"min_p":0.125,"seed":-1,"presence_penalty":1,"frequency_penalty":-1,"repetition_penalty":1.5,
+		"logit_bias":{"9":1.5,"2":-100},"logprobs":3,"priority":-2,"user":"u","metadata":{"a":"b"},"best_of":1,"suffix":null,"n":1,
+		"response_format":{"type":"text"}}`)[0]
+	want := actors.Request{
+		ID: "cmpl-t", Text: "hello", NoSpecial: true, MaxTokens: 7, MinTokens: 2, IgnoreEOS: true,
+		Stop: []string{"x", "y"}, StopTokens: []int32{3, 4}, IncludeStop: true, KeepSpecial: true, Priority: -2,
+		Sampling: batch.Sampling{Temperature: 0.5, TopP: 0.25, TopK: 40, MinP: 0.125, Seed: 1<<64 - 1, Presence: 1, Frequency: -1, Repetition: 1.5,
+			Bias: []batch.TokenBias{{Token: 2, Bias: -100}, {Token: 9, Bias: 1.5}}, Logprobs: 4},
+	}
+	if !reflect.DeepEqual(*got, want) {
+		t.Errorf("got  %+v\nwant %+v", *got, want)
+	}
+}
+
+// TestDefaults come from the model's generation config, then from OpenAI.
+func TestDefaults(t *testing.T) {
+	text := ask(t, engineOf(nil), "/v1/completions", `{"prompt":"a"}`)[0]
+	if text.MaxTokens != 16 || text.Sampling.Temperature != 1 || text.Sampling.Seed == 0 {
+		t.Errorf("a text completion got %+v", text)
+	}
+	eng := engineOf(nil)
+	temperature, topK, topP := 0.6, 20, 0.95
+	eng.info.sampling = defaults(&temperature, &topK, &topP, nil, nil)
+	chat := ask(t, eng, "/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"top_p":0,"max_tokens":null}`)[0]
+	want := batch.Sampling{Temperature: 0.6, TopK: 20, TopP: leastTopP, Seed: chat.Sampling.Seed}
+	if chat.MaxTokens != 0 || !reflect.DeepEqual(chat.Sampling, want) || !chat.Chat.AddGenerationPrompt {
+		t.Errorf("a chat got %+v", chat)
+	}
+}
+
+// TestPromptShapes reads the four shapes, and lays choices out by prompt.
+func TestPromptShapes(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"prompt":"a","seed":1}`:                       "a[]1",
+		`{"prompt":[97, 98],"seed":1}`:                  "[97 98]1",
+		`{"prompt":["a","b"],"n":2,"seed":1}`:           "a[]1 a[]2 b[]1 b[]2",
+		`{"prompt":[ [97],[98, 99] ],"seed":1}`:         "[97]1 [98 99]1",
+		`{"prompt":["\u0061\n",[98],"\"\\"],"seed":-2}`: "a\n[]18446744073709551614 [98]18446744073709551614 \"\\[]18446744073709551614",
+	} {
+		var got []string
+		for _, r := range ask(t, engineOf(nil), "/v1/completions", body) {
+			got = append(got, fmt.Sprintf("%s%v%d", r.Text, r.Tokens, r.Sampling.Seed))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: got %q, want %q", body, got, want)
+		}
+	}
+}
+
+// TestMessages makes a chat what templates expect, in the order it came.
+func TestMessages(t *testing.T) {
+	for in, want := range map[string]string{
+		`[{"role":"user","content":"a"}]`: `[{"role":"user","content":"a"}]`,
+		` [ { "content" : [ {"type":"text","text":"a\n"} , {"text":"\"b\"","type":"text"}, "c" ] , "role" : "user" } ] `: `[{"content":"a\n\n\"b\"\nc","role":"user"}]`,
+		`[{"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"z\": 1, \"a\": [2]}"}}]}]`:
+		/**/ `[{"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":{"z": 1, "a": [2]}}}]}]`,
+		`[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}]}]`: `[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}]}]`,
+		`[{"role":"tool","tool_call_id":"1","content":"é\u00e9","z":{},"y":[]}]`:           `[{"role":"tool","tool_call_id":"1","content":"é\u00e9","z":{},"y":[]}]`,
+	} {
+		body, fault := parse([]byte(`{"messages":` + in + `}`))
+		if fault != nil {
+			t.Fatal(fault)
+		}
+		for _, v := range body.members() {
+			got, err := plainMessages(v)
+			if err != nil || string(got) != want {
+				t.Errorf("%s:\ngot  %s %v\nwant %s", in, got, err, want)
+			}
+		}
+	}
+}
+
+func TestTools(t *testing.T) {
+	const tools = `"tools":[{"type":"function","function":{"name":"f","parameters":{}}}]`
+	const messages = `"messages":[{"role":"user","content":"a"}]`
+	for body, want := range map[string]bool{
+		`{` + messages + `,` + tools + `}`:                      true,
+		`{` + messages + `,` + tools + `,"tool_choice":"auto"}`: true,
+		`{"tool_choice":"none",` + messages + `,` + tools + `}`: false,
+		`{` + messages + `,"tools":[]}`:                         false,
+		`{` + messages + `,"chat_template_kwargs":{"tools":1}}`: false,
+	} {
+		if got := ask(t, engineOf(nil), "/v1/chat/completions", body)[0].Chat.Tools != nil; got != want {
+			t.Errorf("%s: tools are shown: %v", body, got)
+		}
+	}
+}
+
+func TestTokenizeRoutes(t *testing.T) {
+	h := start(t, script(), Config{})
+	for _, tc := range []struct{ path, body, want string }{
+		{"/tokenize", `{"prompt":"hé"}`, `{"count":4,"max_model_len":1024,"tokens":[1,104,195,169],"prompt":"hé"}`},
+		{"/tokenize", `{"model":"fake","prompt":"h","add_special_tokens":false}`, `{"count":1,"max_model_len":1024,"tokens":[104],"prompt":"h"}`},
+		{"/tokenize", `{"messages":[{"role":"user","content":[]}],"add_special_tokens":true}`, ``},
+		{"/detokenize", `{"tokens":[104,105]}`, `{"prompt":"hi"}`},
+		{"/detokenize", `{"tokens":[]}`, `{"prompt":""}`},
+	} {
+		status, got := h.read(h.post(tc.path, tc.body))
+		if status != 200 || tc.want != "" && got != tc.want+"\n" || !json.Valid([]byte(got)) {
+			t.Errorf("%s %s: got %d %s, want %s", tc.path, tc.body, status, got, tc.want)
+		}
+	}
+}
+
+// FuzzDecode sends anything: it is either refused as the client's mistake, or
+// makes requests an engine can take.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		`{"prompt":"a","max_tokens":5,"stop":["x"],"logit_bias":{"1":2},"stream":true,"stream_options":{"include_usage":true}}`,
+		`{"prompt":[[1,2],[3]],"n":2,"temperature":0.5,"seed":-1}`, `{"prompt":[],"logprobs":2e0}`,
+		`{"messages":[{"role":"user","content":[{"type":"text","text":"\ud800"}]}],"tools":[{"function":{}}],"chat_template_kwargs":{"a":[1]}}`,
+		`{"messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":"{}"}}]}],"response_format":{"type":"text"}}`,
+		"{\"a\\u0000\":\"\xff\"}", `{"prompt":"a"`, `[[[[[[`, `{"max_tokens":-0,"prompt":"a","top_k":1E400}`,
+	} {
+		f.Add([]byte(seed), true)
+		f.Add([]byte(seed), false)
+	}
+	s, err := newServer(Config{}, script(), zerologNop)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, isChat bool) {
+		before := string(body)
+		c, fault := s.decodeCall(body, isChat)
+		if string(body) != before {
+			t.Fatal("the body was changed")
+		}
+		if fault != nil {
+			if fault.Status < 400 || fault.Status > 404 || fault.Message == "" || !json.Valid(appendError(nil, fault)) {
+				t.Fatalf("%d %q", fault.Status, appendError(nil, fault))
+			}
+			return
+		}
+		if !json.Valid(body) {
+			t.Fatal("what is not JSON was taken")
+		}
+		for i := range c.choices() {
+			r := c.request(i)
+			if (r.Chat != nil) == (r.Text != "" || r.Tokens != nil) && (isChat || r.Text != "") {
+				t.Fatalf("not one prompt: %+v", r)
+			}
+			if r.MaxTokens < 0 || r.MinTokens < 0 || r.MaxTokens > 0 && r.MinTokens > r.MaxTokens || r.Sampling.Logprobs > 1+maxLogprobs {
+				t.Fatalf("%+v", r)
+			}
+			for _, id := range append(r.Tokens, r.StopTokens...) {
+				if id < 0 || id >= 256 {
+					t.Fatalf("token id %d", id)
+				}
+			}
+		}
+	})
+}

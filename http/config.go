@@ -1,0 +1,108 @@
+package http
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Config is what the server can be told. Zero values take the default.
+type Config struct {
+	// Models are the names clients may ask for; answers and /v1/models give
+	// the first. Default: the engine's name of its model.
+	Models []string
+	// APIKeys, when there are any, must come as "Authorization: Bearer KEY"
+	// with every request but those of /health, /ready, /metrics and /version.
+	APIKeys []string
+	// Origins are those whose pages may call this server from a browser
+	// ("https://example.org"); "*" is all. Default: none.
+	Origins []string
+	// Version is what /version says.
+	Version string
+	// Profiling serves /debug/pprof.
+	Profiling bool
+
+	// MaxBody is the most bytes a request's body may have. Default: 16 MiB.
+	MaxBody int
+	// MaxConnections may be open at once. Default: 16384.
+	MaxConnections int
+	// MaxOpen answers may be under way at once; more get a 429. Default: 8192.
+	MaxOpen int
+	// MaxChoices bounds a request's prompts times n. Default: 128.
+	MaxChoices int
+	// MaxStops bounds a request's stop strings. Default: 16, of 1024 bytes each.
+	MaxStops int
+
+	// ReadTimeout bounds how long a request may take to arrive. Default: 30 s.
+	ReadTimeout time.Duration
+	// IdleTimeout closes connections that ask for nothing. Default: 2 min.
+	IdleTimeout time.Duration
+	// StallTimeout ends an answer whose client has stopped reading. Default: 1 min.
+	StallTimeout time.Duration
+	// KeepAlive is how often a stream without tokens sends a comment, so that
+	// proxies do not take it for dead. Default: 15 s.
+	KeepAlive time.Duration
+}
+
+const maxStopBytes = 1024
+
+// complete returns the configuration with its defaults, or all that is wrong
+// with it.
+func (c Config) complete(model string) (Config, error) {
+	var faults []error
+	if len(c.Models) == 0 {
+		c.Models = []string{model}
+	}
+	for _, name := range c.Models {
+		if name == "" {
+			faults = append(faults, errors.New("a served model's name is empty"))
+		}
+	}
+	for _, key := range c.APIKeys {
+		if strings.TrimSpace(key) == "" {
+			faults = append(faults, errors.New("an API key is empty"))
+		}
+	}
+	for _, origin := range c.Origins {
+		if origin != "*" && !strings.Contains(origin, "://") {
+			faults = append(faults, fmt.Errorf("origin %q: expected \"*\" or a scheme and host like https://example.org", origin))
+		}
+	}
+	for _, f := range []struct {
+		name    string
+		value   *int
+		initial int
+	}{
+		{"MaxBody", &c.MaxBody, 16 << 20},
+		{"MaxConnections", &c.MaxConnections, 16384},
+		{"MaxOpen", &c.MaxOpen, 8192},
+		{"MaxChoices", &c.MaxChoices, 128},
+		{"MaxStops", &c.MaxStops, 16},
+	} {
+		faults = append(faults, initial(f.name, f.value, f.initial))
+	}
+	for _, f := range []struct {
+		name    string
+		value   *time.Duration
+		initial time.Duration
+	}{
+		{"ReadTimeout", &c.ReadTimeout, 30 * time.Second},
+		{"IdleTimeout", &c.IdleTimeout, 2 * time.Minute},
+		{"StallTimeout", &c.StallTimeout, time.Minute},
+		{"KeepAlive", &c.KeepAlive, 15 * time.Second},
+	} {
+		faults = append(faults, initial(f.name, f.value, f.initial))
+	}
+	return c, errors.Join(faults...)
+}
+
+func initial[T int | time.Duration](name string, value *T, initial T) error {
+	if *value < 0 {
+		return fmt.Errorf("%s must not be negative, got %v", name, *value)
+	}
+	if *value == 0 {
+		*value = initial
+	}
+	return nil
+}

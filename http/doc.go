@@ -1,0 +1,24 @@
+// Package http serves the OpenAI API with fasthttp.
+//
+// Read it in the order a request does:
+//
+//	server.go    the listener, its limits, starting and stopping
+//	exchange.go  what surrounds every request: ids, keys, CORS, the log line
+//	routes.go    which path goes where
+//	json.go      strict walking of a request body
+//	fields.go    the fields of a request, each with its type and bounds
+//	messages.go  a chat's messages as templates want them
+//	call.go      the decoded request, and what the engine is asked for
+//	engine.go    what is asked of the engine
+//	answer.go    the engine's events on their way back, merged over choices
+//	chunk.go     those events as JSON
+//	stream.go    that JSON as server-sent events
+//
+// A connection's goroutine does all of this itself: it decodes, submits, waits
+// for events and writes them. Beside it only a watcher is parked, which tells
+// when the client has gone (gone_unix.go).
+//
+// Nothing is silently ignored: a field this server does not know, or knows and
+// does not support, is refused with its name. The exceptions are labels that
+// change nothing in an answer (see labels in fields.go).
+package http

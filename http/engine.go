@@ -1,0 +1,84 @@
+package http
+
+import (
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/tokenize"
+)
+
+// engine is what this package asks of an actors.System.
+type engine interface {
+	Submit(*actors.Request) (stream, error)
+	Info() info
+	Stats() actors.Stats
+	Ready() bool
+	Tokenizer() tokenizer // nil: the model has none
+}
+
+// stream is what this package asks of an *actors.Stream.
+type stream interface {
+	Ready() <-chan struct{}
+	Take(*actors.Event) bool
+	Cancel()
+}
+
+// tokenizer is what this package asks of a *tokenize.Tokenizer.
+type tokenizer interface {
+	Encode(text string, addSpecial bool) []int32
+	Decode(ids []int32, skipSpecial bool) string
+	TokenBytes(id int32) []byte
+	Render(tokenize.Chat) (string, error)
+}
+
+// system adapts an actors.System.
+type system struct{ *actors.System }
+
+func (s system) Submit(r *actors.Request) (stream, error) {
+	st, err := s.System.Submit(r)
+	if err != nil { // not a nil *Stream in a stream
+		return nil, err
+	}
+	return st, nil
+}
+
+func (s system) Tokenizer() tokenizer {
+	if t := s.System.Tokenizer(); t != nil {
+		return t
+	}
+	return nil
+}
+
+// info is what does not change about an engine.
+type info struct {
+	model    string // its name
+	vocab    int    // token ids are below it
+	maxLen   int    // tokens a request may have, prompt and answer
+	sampling batch.Sampling
+}
+
+func (s system) Info() info {
+	m, d := s.Model(), s.Device()
+	g := &m.Generation
+	return info{
+		model: m.Name, vocab: d.Vocab, maxLen: d.MaxSeqLen,
+		sampling: defaults(g.Temperature, g.TopK, g.TopP, g.MinP, g.Repetition),
+	}
+}
+
+// defaults is how requests that say nothing are sampled: as the model's
+// generation config has it, else as OpenAI does. Nil was not given.
+func defaults(temperature *float64, topK *int, topP, minP, repetition *float64) batch.Sampling {
+	s := batch.Sampling{Temperature: 1}
+	if topK != nil {
+		s.TopK = int32(max(*topK, 0))
+	}
+	for _, given := range []struct {
+		from *float64
+		to   *float32
+	}{{temperature, &s.Temperature}, {topP, &s.TopP}, {minP, &s.MinP}, {repetition, &s.Repetition}} {
+		if given.from != nil {
+			*given.to = float32(*given.from)
+		}
+	}
+	return s
+}

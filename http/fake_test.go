@@ -1,0 +1,293 @@
+package http
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	nethttp "net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp/fasthttputil"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/tokenize"
+)
+
+// patience is how long a test waits for what must happen before it fails.
+const patience = 20 * time.Second
+
+// fakeEngine answers from scripts. Its tokens are bytes.
+type fakeEngine struct {
+	// submit makes the stream of the n-th request (from 0).
+	submit func(n int, r *actors.Request) (*fakeStream, error)
+	info   info
+
+	mu       sync.Mutex
+	requests []*actors.Request
+}
+
+func (e *fakeEngine) Submit(r *actors.Request) (stream, error) {
+	e.mu.Lock()
+	n := len(e.requests)
+	e.requests = append(e.requests, r)
+	e.mu.Unlock()
+	st, err := e.submit(n, r)
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+func (e *fakeEngine) Info() info            { return e.info }
+func (e *fakeEngine) Stats() actors.Stats   { return actors.Stats{} }
+func (e *fakeEngine) Ready() bool           { return true }
+func (e *fakeEngine) Tokenizer() tokenizer  { return byteTokenizer{} }
+func (e *fakeEngine) last() *actors.Request { return e.requests[len(e.requests)-1] }
+
+// byteTokenizer has a token for each byte.
+type byteTokenizer struct{}
+
+func (byteTokenizer) Encode(text string, addSpecial bool) []int32 {
+	ids := []int32{}
+	if addSpecial {
+		ids = append(ids, 1)
+	}
+	for i := range len(text) {
+		ids = append(ids, int32(text[i]))
+	}
+	return ids
+}
+
+func (byteTokenizer) Decode(ids []int32, _ bool) string {
+	b := []byte{}
+	for _, id := range ids {
+		b = append(b, byte(id))
+	}
+	return string(b)
+}
+
+func (byteTokenizer) TokenBytes(id int32) []byte { return []byte{byte(id)} }
+
+func (byteTokenizer) Render(c tokenize.Chat) (string, error) {
+	text, err := json.Marshal(c.Messages)
+	if strings.Contains(string(text), "refuse me") {
+		return "", fmt.Errorf("template: this conversation is refused")
+	}
+	return string(text), err
+}
+
+// fakeStream is a stream that a test writes.
+type fakeStream struct {
+	ready    chan struct{}
+	canceled chan struct{} // closed by Cancel
+	taken    chan struct{} // has a value after a Take that found something
+	once     sync.Once
+
+	mu     sync.Mutex
+	events []actors.Event
+}
+
+func newFakeStream(events ...actors.Event) *fakeStream {
+	s := &fakeStream{ready: make(chan struct{}, 1), canceled: make(chan struct{}), taken: make(chan struct{}, 1)}
+	s.push(events...)
+	return s
+}
+
+func (s *fakeStream) push(events ...actors.Event) {
+	s.mu.Lock()
+	s.events = append(s.events, events...)
+	s.mu.Unlock()
+	signal(s.ready)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (s *fakeStream) Ready() <-chan struct{} { return s.ready }
+func (s *fakeStream) Cancel()                { s.once.Do(func() { close(s.canceled) }) }
+
+func (s *fakeStream) Take(ev *actors.Event) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.events) == 0 {
+		return false
+	}
+	*ev = s.events[0]
+	s.events = s.events[1:]
+	signal(s.taken)
+	return true
+}
+
+// Events, as the detokenizer would write them.
+
+func started(prompt string) actors.Event {
+	return actors.Event{Started: &actors.Started{PromptTokens: byteTokenizer{}.Encode(prompt, false)}}
+}
+
+func says(text string) actors.Event {
+	return actors.Event{Text: []byte(text), Tokens: byteTokenizer{}.Encode(text, false)}
+}
+
+// saysLikely has log-probabilities: -1 for the first token, -2 for the second …
+func saysLikely(text string, top int) actors.Event {
+	ev := says(text)
+	for i, id := range ev.Tokens {
+		lp := batch.Logprob{Token: float32(-1 - i)}
+		for k := range top {
+			lp.Top = append(lp.Top, batch.TokenLogprob{Token: id + int32(k) + 1, Logprob: float32(-i) - float32(k)/2})
+		}
+		ev.Logprobs = append(ev.Logprobs, lp)
+		ev.TextEnds = append(ev.TextEnds, i+1)
+	}
+	return ev
+}
+
+func ends(reason actors.FinishReason, prompt, output int) actors.Event {
+	return actors.Event{Final: &actors.Final{Reason: reason, StopToken: batch.NoToken,
+		Usage: actors.Usage{PromptTokens: prompt, CompletionTokens: output}}}
+}
+
+func fails(err error) actors.Event {
+	return actors.Event{Final: &actors.Final{Reason: actors.FinishError, StopToken: batch.NoToken, Err: err}}
+}
+
+// script is an engine whose n-th request gets the n-th list of events.
+func script(choices ...[]actors.Event) *fakeEngine {
+	return engineOf(func(n int, _ *actors.Request) (*fakeStream, error) { return newFakeStream(choices[n]...), nil })
+}
+
+func engineOf(submit func(int, *actors.Request) (*fakeStream, error)) *fakeEngine {
+	return &fakeEngine{submit: submit, info: info{model: "fake", maxLen: 1024, vocab: 256, sampling: batch.Sampling{Temperature: 1}}}
+}
+
+// served is a server under test.
+type served struct {
+	t *testing.T
+	*Server
+	ln     net.Listener
+	client *nethttp.Client
+	ended  chan error // what Serve returned
+}
+
+// start serves eng in memory.
+func start(t *testing.T, eng engine, cfg Config) *served {
+	ln := fasthttputil.NewInmemoryListener()
+	return startOn(t, ln, func(context.Context, string, string) (net.Conn, error) { return ln.Dial() }, eng, cfg)
+}
+
+// startTCP serves eng on a loopback socket.
+func startTCP(t *testing.T, eng engine, cfg Config) *served {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d net.Dialer
+	return startOn(t, ln, func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.DialContext(ctx, "tcp", ln.Addr().String())
+	}, eng, cfg)
+}
+
+func startOn(t *testing.T, ln net.Listener, dial func(context.Context, string, string) (net.Conn, error), eng engine, cfg Config) *served {
+	t.Helper()
+	s, err := newServer(cfg, eng, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &served{t: t, Server: s, ln: ln, ended: make(chan error, 1),
+		client: &nethttp.Client{Transport: &nethttp.Transport{DialContext: dial, DisableCompression: true}}}
+	go func() { h.ended <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		h.client.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-h.ended; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return h
+}
+
+// do sends a request whose id is "t" and whose header lines are "Name: value".
+func (h *served) do(method, path, body string, header ...string) *nethttp.Response {
+	h.t.Helper()
+	req, err := nethttp.NewRequest(method, "http://troupe"+path, strings.NewReader(body))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	req.Header.Set("X-Request-Id", "t")
+	req.Header.Set("Content-Type", "application/json")
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := h.client.Do(req)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return resp
+}
+
+func (h *served) post(path, body string, header ...string) *nethttp.Response {
+	h.t.Helper()
+	return h.do("POST", path, body, header...)
+}
+
+// read is a response's status and body.
+func (h *served) read(resp *nethttp.Response) (int, string) {
+	h.t.Helper()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode, string(body)
+}
+
+// nextEvent reads one server-sent event's data.
+func nextEvent(t *testing.T, r *bufio.Reader) string {
+	t.Helper()
+	var data []byte
+	for {
+		line, err := r.ReadBytes('\n')
+		if err != nil {
+			t.Fatalf("the stream broke off: %v", err)
+		}
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		switch {
+		case len(line) == 0 && data != nil:
+			return string(data)
+		case bytes.HasPrefix(line, []byte("data: ")):
+			data = append(data, line[6:]...)
+		case len(line) == 0 || line[0] == ':':
+		default:
+			t.Fatalf("not a line of an event stream: %q", line)
+		}
+	}
+}
+
+// happens fails the test unless c is closed or gets a value.
+func happens[T any](t *testing.T, what string, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Fatalf("%s did not happen", what)
+	}
+	return v
+}

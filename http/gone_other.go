@@ -1,0 +1,8 @@
+//go:build !unix
+
+package http
+
+import "net"
+
+// watch cannot see here that a client goes away; a failing write will tell.
+func watch(net.Conn) (gone <-chan struct{}, stop func()) { return nil, func() {} }

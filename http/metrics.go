@@ -1,0 +1,169 @@
+package http
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Metrics are written as Prometheus text by hand: there are few, their labels
+// are fixed, and a token costs two atomic additions.
+
+// metricSet is what this package counts itself. The engine counts the rest.
+type metricSet struct {
+	firstToken histogram // from a request's arrival to its first token
+	tokenGap   histogram // between tokens of one answer
+	whole      histogram // from a request's arrival to its answer's end
+
+	promptTokens, cachedTokens, outputTokens atomic.Int64
+
+	mu       sync.Mutex
+	requests map[requestKey]int64 // guarded by mu
+	finished map[string]int64     // guarded by mu; by finish reason
+}
+
+type requestKey struct {
+	route  string
+	status int
+}
+
+func newMetrics() *metricSet {
+	return &metricSet{
+		firstToken: newHistogram(.001, .002, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160),
+		tokenGap:   newHistogram(.001, .002, .005, .01, .015, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5, 5),
+		whole:      newHistogram(.05, .1, .3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960),
+		requests:   map[requestKey]int64{},
+		finished:   map[string]int64{},
+	}
+}
+
+func (m *metricSet) request(route string, status int) {
+	m.mu.Lock()
+	m.requests[requestKey{cmp.Or(route, "other"), status}]++
+	m.mu.Unlock()
+}
+
+func (m *metricSet) answered(a *answer, finish string, took time.Duration) {
+	u := a.usage()
+	m.promptTokens.Add(int64(u.PromptTokens))
+	m.cachedTokens.Add(int64(u.CachedTokens))
+	m.outputTokens.Add(int64(u.CompletionTokens))
+	m.whole.observe(took)
+	m.mu.Lock()
+	m.finished[finish]++
+	m.mu.Unlock()
+}
+
+// histogram counts durations in buckets.
+type histogram struct {
+	bounds []float64       // seconds, ascending
+	counts []atomic.Uint64 // counts[i] ≤ bounds[i], and the rest; not cumulative
+	sum    atomic.Int64    // nanoseconds
+}
+
+func newHistogram(bounds ...float64) histogram {
+	return histogram{bounds: bounds, counts: make([]atomic.Uint64, len(bounds)+1)}
+}
+
+func (h *histogram) observe(d time.Duration) { h.observeN(d, 1) }
+
+// observeN counts n observations of d each.
+func (h *histogram) observeN(d time.Duration, n int) {
+	i, _ := slices.BinarySearch(h.bounds, d.Seconds())
+	h.counts[i].Add(uint64(n))
+	h.sum.Add(int64(d) * int64(n))
+}
+
+// exposition is Prometheus's text format.
+type exposition struct{ bytes.Buffer }
+
+func (w *exposition) head(name, kind, help string) {
+	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+}
+
+// value writes one sample. labels are like `route="/v1/models"`, or "".
+func (w *exposition) value(name, labels string, v float64) {
+	w.WriteString(name)
+	if labels != "" {
+		w.WriteString("{" + labels + "}")
+	}
+	w.WriteByte(' ')
+	w.Write(strconv.AppendFloat(w.AvailableBuffer(), v, 'g', -1, 64))
+	w.WriteByte('\n')
+}
+
+func (w *exposition) gauge(name, help string, v float64) {
+	w.head(name, "gauge", help)
+	w.value(name, "", v)
+}
+
+func (w *exposition) counter(name, help string, v float64) {
+	w.head(name, "counter", help)
+	w.value(name, "", v)
+}
+
+func (w *exposition) histogram(name, help string, h *histogram) {
+	w.head(name, "histogram", help)
+	var n uint64
+	for i := range h.counts {
+		n += h.counts[i].Load()
+		bound := "+Inf"
+		if i < len(h.bounds) {
+			bound = strconv.FormatFloat(h.bounds[i], 'g', -1, 64)
+		}
+		w.value(name+"_bucket", `le="`+bound+`"`, float64(n))
+	}
+	w.value(name+"_sum", "", time.Duration(h.sum.Load()).Seconds())
+	w.value(name+"_count", "", float64(n))
+}
+
+func metrics(x *exchange) *Error {
+	var w exposition
+	x.s.metrics.write(&w)
+	w.gauge("troupe_http_answers_open", "Answers under way.", float64(x.s.answers.Load()))
+	st := x.s.engine.Stats()
+	writeStats(&w, &st)
+	writeProcess(&w, x.s.began)
+	x.ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+	x.ctx.SetBody(w.Bytes())
+	return nil
+}
+
+func (m *metricSet) write(w *exposition) {
+	w.histogram("troupe_time_to_first_token_seconds", "From a request's arrival to its first token.", &m.firstToken)
+	w.histogram("troupe_inter_token_latency_seconds", "Between the tokens of one answer.", &m.tokenGap)
+	w.histogram("troupe_e2e_request_latency_seconds", "From a request's arrival to its answer's end.", &m.whole)
+	w.counter("troupe_prompt_tokens_total", "Prompt tokens of answered requests.", float64(m.promptTokens.Load()))
+	w.counter("troupe_cached_prompt_tokens_total", "Prompt tokens found in the prefix cache.", float64(m.cachedTokens.Load()))
+	w.counter("troupe_generation_tokens_total", "Tokens generated for answered requests.", float64(m.outputTokens.Load()))
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w.head("troupe_request_success_total", "counter", "Answers by how they ended.")
+	for _, reason := range slices.Sorted(maps.Keys(m.finished)) {
+		w.value("troupe_request_success_total", fmt.Sprintf("finished_reason=%q", reason), float64(m.finished[reason]))
+	}
+	w.head("troupe_http_requests_total", "counter", "Requests by route and status; 499 is a client that went away.")
+	byName := func(a, b requestKey) int {
+		return cmp.Or(cmp.Compare(a.route, b.route), cmp.Compare(a.status, b.status))
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(m.requests), byName) {
+		w.value("troupe_http_requests_total", fmt.Sprintf("route=%q,status=\"%d\"", k.route, k.status), float64(m.requests[k]))
+	}
+}
+
+func writeProcess(w *exposition, began time.Time) {
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	w.gauge("process_start_time_seconds", "When the server was made, in Unix time.", float64(began.UnixMilli())/1000)
+	w.gauge("go_goroutines", "Goroutines that exist.", float64(runtime.NumGoroutine()))
+	w.gauge("go_memstats_heap_inuse_bytes", "Heap memory in use.", float64(mem.HeapInuse))
+	w.gauge("go_memstats_sys_bytes", "Memory obtained from the system.", float64(mem.Sys))
+}

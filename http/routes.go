@@ -1,0 +1,196 @@
+package http
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/fasthttp/router"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/pprofhandler"
+
+	"github.com/troupe-llm/troupe/actors"
+)
+
+// handler answers one route's requests. What it returns becomes the response.
+type handler func(*exchange) *Error
+
+func (s *Server) routes() *router.Router {
+	r := router.New()
+	r.RedirectTrailingSlash = false // a redirected POST loses its body
+	r.RedirectFixedPath = false
+	r.GlobalOPTIONS = s.preflight
+	r.NotFound = func(ctx *fasthttp.RequestCtx) {
+		writeError(ctx, &Error{Status: fasthttp.StatusNotFound, Type: typeInvalid, Code: "unknown_url",
+			Message: fmt.Sprintf("there is no %s here", ctx.Path())})
+	}
+	r.MethodNotAllowed = func(ctx *fasthttp.RequestCtx) {
+		writeError(ctx, &Error{Status: fasthttp.StatusMethodNotAllowed, Type: typeInvalid, Code: "method_not_allowed",
+			Message: fmt.Sprintf("%s takes %s, not %s", ctx.Path(), ctx.Response.Header.Peek(fasthttp.HeaderAllow), ctx.Method())})
+	}
+
+	r.POST("/v1/chat/completions", s.guarded("/v1/chat/completions", generate(true)))
+	r.POST("/v1/completions", s.guarded("/v1/completions", generate(false)))
+	r.GET("/v1/models", s.guarded("/v1/models", models))
+	r.GET("/v1/models/{model:*}", s.guarded("/v1/models/{model}", oneModel))
+	r.POST("/tokenize", s.guarded("/tokenize", tokenizePrompt))
+	r.POST("/detokenize", s.guarded("/detokenize", detokenize))
+
+	for path, h := range map[string]handler{"/health": health, "/ready": ready, "/version": version, "/metrics": metrics} {
+		r.GET(path, s.open(path, h))
+		r.HEAD(path, s.open(path, h))
+	}
+	if s.cfg.Profiling {
+		r.GET("/debug/pprof/{profile:*}", pprofhandler.PprofHandler)
+	}
+	return r
+}
+
+// open serves a route to everyone.
+func (s *Server) open(route string, h handler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		x := ctx.UserValue(exchangeKey).(*exchange)
+		x.route = route
+		if e := h(x); e != nil {
+			x.failed(e)
+		}
+	}
+}
+
+// guarded serves a route to those who have a key.
+func (s *Server) guarded(route string, h handler) fasthttp.RequestHandler {
+	return s.open(route, func(x *exchange) *Error {
+		if x.authorized() {
+			return h(x)
+		}
+		x.ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
+		return &Error{Status: fasthttp.StatusUnauthorized, Type: typeAuth, Code: "invalid_api_key",
+			Message: "a valid API key is required: Authorization: Bearer KEY"}
+	})
+}
+
+// generate serves both kinds of completions.
+func generate(isChat bool) handler {
+	return func(x *exchange) *Error {
+		s := x.s
+		body, e := x.json()
+		if e != nil {
+			return e
+		}
+		if e := s.enter(); e != nil {
+			return e
+		}
+		stop := func() {}
+		defer func() {
+			if x.stream == nil { // else its Close does this
+				stop()
+				s.leave()
+			}
+		}()
+		c, e := s.decodeCall(body, isChat)
+		if e != nil {
+			return e
+		}
+		c.id, c.created = "cmpl-"+x.id, x.begun.Unix()
+		if isChat {
+			c.id = "chat" + c.id
+		}
+		x.ctx.Request.ResetBody() // decoded; the answer may take long
+
+		var gone <-chan struct{}
+		gone, stop = watch(x.ctx.Conn())
+		a, err := s.begin(c, x.begun, gone)
+		if err != nil {
+			return asError(err)
+		}
+		if c.stream {
+			x.streamed(a, stop)
+			return nil
+		}
+		pieces, err := a.collect()
+		a.cancel()
+		x.answered(a, err)
+		if err != nil {
+			return asError(err)
+		}
+		x.send(c.appendBody(nil, pieces, a.usage(), s.tokenizer))
+		return nil
+	}
+}
+
+// appendBody appends a whole answer.
+func (c *call) appendBody(dst []byte, pieces []piece, usage actors.Usage, tok tokenizer) []byte {
+	dst = c.appendHead(dst)
+	for i := range pieces {
+		dst = comma(dst, i)
+		dst = c.appendWhole(dst, &pieces[i], tok)
+	}
+	dst = append(dst, `],"usage":`...)
+	dst = appendUsage(dst, usage)
+	if c.isChat && c.returnIDs {
+		dst = append(dst, `,"prompt_token_ids":`...)
+		dst = appendIDs(dst, pieces[0].prompt)
+	}
+	return append(dst, '}')
+}
+
+// send makes JSON the response.
+func (x *exchange) send(body []byte) {
+	x.ctx.SetContentType(typeJSON)
+	x.ctx.SetBody(append(body, '\n'))
+}
+
+func (s *Server) modelNotFound(name string) *Error {
+	return &Error{Status: fasthttp.StatusNotFound, Type: typeInvalid, Param: "model", Code: "model_not_found",
+		Message: fmt.Sprintf("the model %q is not served here; %q is", name, s.cfg.Models[0])}
+}
+
+func models(x *exchange) *Error {
+	dst := []byte(`{"object":"list","data":[`)
+	for i, name := range x.s.cfg.Models {
+		dst = x.s.appendModel(comma(dst, i), name)
+	}
+	x.send(append(dst, "]}"...))
+	return nil
+}
+
+func oneModel(x *exchange) *Error {
+	name, _ := x.ctx.UserValue("model").(string)
+	if !slices.Contains(x.s.cfg.Models, name) {
+		return x.s.modelNotFound(name)
+	}
+	x.send(x.s.appendModel(nil, name))
+	return nil
+}
+
+func (s *Server) appendModel(dst []byte, name string) []byte {
+	dst = append(dst, `{"id":`...)
+	dst = appendQuoted(dst, name)
+	dst = append(dst, `,"object":"model","created":`...)
+	dst = strconv.AppendInt(dst, s.began.Unix(), 10)
+	dst = append(dst, `,"owned_by":"troupe","root":`...)
+	dst = appendQuoted(dst, s.info.model)
+	dst = append(dst, `,"max_model_len":`...)
+	dst = strconv.AppendInt(dst, int64(s.info.maxLen), 10)
+	return append(dst, '}')
+}
+
+// health says that the process lives.
+func health(x *exchange) *Error {
+	x.send([]byte(`{"status":"ok"}`))
+	return nil
+}
+
+// ready says whether requests are taken.
+func ready(x *exchange) *Error {
+	if err := x.s.ready(); err != nil {
+		return err
+	}
+	x.send([]byte(`{"status":"ready"}`))
+	return nil
+}
+
+func version(x *exchange) *Error {
+	x.send(append(appendQuoted([]byte(`{"version":`), x.s.cfg.Version), '}'))
+	return nil
+}

@@ -1,0 +1,32 @@
+package http
+
+import "github.com/troupe-llm/troupe/actors"
+
+// writeStats writes what the engine counts.
+func writeStats(w *exposition, st *actors.Stats) {
+	w.gauge("troupe_num_requests_running", "Requests in the batch.", float64(st.Running))
+	w.gauge("troupe_num_requests_waiting", "Requests waiting to run.", float64(st.Waiting))
+	w.gauge("troupe_num_requests_open", "Requests accepted and not ended.", float64(st.OpenRequests))
+	ready := 0.0
+	if st.Ready {
+		ready = 1
+	}
+	w.gauge("troupe_ready", "1 while requests are taken and computed.", ready)
+
+	pages := st.PagesUsed + st.PagesCached + st.PagesFree
+	w.gauge("troupe_kv_cache_usage_ratio", "Share of the KV pages that running requests hold.", float64(st.PagesUsed)/float64(max(pages, 1)))
+	w.head("troupe_kv_pages", "gauge", "KV pages by what they hold: a running request's tokens, a prefix kept for others, nothing.")
+	w.value("troupe_kv_pages", `state="used"`, float64(st.PagesUsed))
+	w.value("troupe_kv_pages", `state="cached"`, float64(st.PagesCached))
+	w.value("troupe_kv_pages", `state="free"`, float64(st.PagesFree))
+	w.counter("troupe_kv_pages_evicted_total", "Cached pages given up for others.", float64(st.Evicted))
+
+	w.counter("troupe_prefix_cache_queries_total", "Prompt tokens of admitted requests.", float64(st.PromptTokens))
+	w.counter("troupe_prefix_cache_hits_total", "Of those, tokens found in the prefix cache.", float64(st.CachedTokens))
+	w.counter("troupe_num_preemptions_total", "Requests put back because pages ran out.", float64(st.Preempted))
+	w.counter("troupe_steps_total", "Steps launched.", float64(st.Steps))
+	w.gauge("troupe_steps_outstanding", "Steps launched and not yet done.", float64(st.Outstanding))
+	w.counter("troupe_computed_tokens_total", "Tokens computed, prompts and answers.", float64(st.Computed))
+	w.counter("troupe_sampled_tokens_total", "Tokens drawn.", float64(st.Generated))
+	w.counter("troupe_wasted_rows_total", "Rows computed for requests that had just ended.", float64(st.Wasted))
+}

@@ -1,0 +1,211 @@
+package http
+
+import (
+	"errors"
+	"io"
+	"net"
+	"time"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/troupe-llm/troupe/actors"
+)
+
+// sse is an answer as server-sent events. fasthttp reads it and flushes what
+// each Read returns, so one Read is what has happened by now.
+type sse struct {
+	a    *answer
+	x    *exchange
+	conn net.Conn
+	stop func() // the watcher's
+
+	head    []byte // see appendHead
+	buf     []byte // what is to be read; its memory is used again
+	unread  int    // buf[unread:] is still to be read
+	open    []opening
+	err     error        // why it ends; nil when it ended well
+	over    bool         // nothing more will be appended
+	idle    *time.Ticker // see Config.KeepAlive
+	quiet   bool         // nothing was written since idle last ticked
+	stalled time.Time    // when the connection's write deadline is
+}
+
+// opening is what one choice has said so far.
+type opening struct {
+	begun  bool // its first chunk is out
+	offset int  // characters of its text that are out
+}
+
+// streamed makes an answer the response.
+func (x *exchange) streamed(a *answer, stop func()) {
+	ctx := x.ctx
+	r := &sse{a: a, x: x, conn: ctx.Conn(), stop: stop, open: make([]opening, len(a.choices))}
+	r.head = a.c.appendHead(nil)
+	r.idle = time.NewTicker(a.s.cfg.KeepAlive)
+	x.stream = r
+
+	if !ctx.Request.Header.IsHTTP11() {
+		r.unframed(ctx)
+		return
+	}
+	h := &ctx.Response.Header
+	h.SetContentType(typeEvents)
+	h.Set(fasthttp.HeaderCacheControl, "no-cache")
+	h.Set("X-Accel-Buffering", "no") // nginx would collect tokens
+	ctx.Response.ImmediateHeaderFlush = true
+	ctx.SetBodyStream(r, -1)
+}
+
+// unframed writes the stream to a client that knows no chunks: the end of the
+// connection is the end of the body. fasthttp would send chunks all the same.
+func (r *sse) unframed(ctx *fasthttp.RequestCtx) {
+	header := "HTTP/1.1 200 OK\r\nContent-Type: " + typeEvents + "\r\nCache-Control: no-cache\r\n" +
+		headerID + ": " + r.x.id + "\r\nConnection: close\r\n\r\n"
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(net.Conn) { // the same connection, wrapped
+		defer r.Close()
+		if _, err := io.WriteString(r.conn, header); err == nil {
+			_, _ = io.Copy(r.conn, struct{ io.Reader }{r}) // Close notices what is left unread
+		}
+	})
+}
+
+// Read waits for something to say. It never returns nothing.
+func (r *sse) Read(p []byte) (int, error) {
+	for r.unread == len(r.buf) {
+		if r.over {
+			return 0, io.EOF
+		}
+		r.buf, r.unread = r.buf[:0], 0
+		r.fill()
+	}
+	r.extendDeadline()
+	n := copy(p, r.buf[r.unread:])
+	r.unread += n
+	r.quiet = false
+	return n, nil
+}
+
+// maxWrite is how many bytes are collected before they are written, when
+// events come faster than the client reads.
+const maxWrite = 16 << 10
+
+// fill waits for an event and appends it and those that are there as well.
+func (r *sse) fill() {
+	i, ev, err := r.a.next(r.idle.C)
+	switch {
+	case errors.Is(err, errIdle):
+		if r.quiet {
+			r.buf = append(r.buf, ": keep-alive\n\n"...)
+		}
+		r.quiet = true
+		return
+	case err != nil:
+		r.fail(err)
+		return
+	}
+	for ev != nil && !r.over && len(r.buf) < maxWrite {
+		r.append(i, ev)
+		i, ev = r.a.take()
+	}
+}
+
+// append appends an event of choice i.
+func (r *sse) append(i int, ev *actors.Event) {
+	c, o := r.a.c, &r.open[i]
+	if ev.Final != nil && ev.Final.Err != nil {
+		r.fail(ev.Final.Err)
+		return
+	}
+	tells := len(ev.Text) > 0 || len(ev.Tokens) > 0 && (c.returnIDs || len(ev.Logprobs) > 0)
+	if !o.begun && (tells || ev.Final != nil) {
+		o.begun = true
+		r.begin(i, o)
+	}
+	p := piece{index: i, text: ev.Text, ids: ev.Tokens, logprobs: ev.Logprobs, ends: ev.TextEnds, offset: o.offset}
+	if tells {
+		r.chunk(&p)
+	}
+	if c.logprobs {
+		o.offset += utf8.RuneCount(ev.Text)
+	}
+	if ev.Final != nil {
+		r.chunk(&piece{index: i, final: ev.Final})
+	}
+	if r.a.unended == 0 {
+		r.end()
+	}
+}
+
+// begin appends what goes before a choice's first token: a chat's role, an
+// echoed prompt.
+func (r *sse) begin(i int, o *opening) {
+	c := r.a.c
+	p := piece{index: i, role: c.isChat}
+	if c.returnIDs {
+		p.prompt = r.a.choices[i].prompt
+	}
+	if c.echo {
+		p.text = r.a.echo(i)
+		o.offset = utf8.RuneCount(p.text)
+	}
+	if p.role || p.text != nil || p.prompt != nil {
+		r.chunk(&p)
+	}
+}
+
+func (r *sse) chunk(p *piece) {
+	r.buf = r.a.c.appendChunk(r.buf, r.head, p, r.a.s.tokenizer)
+}
+
+const done = "data: [DONE]\n\n"
+
+// end appends what follows the last choice's end.
+func (r *sse) end() {
+	r.over = true
+	if r.a.c.includeUsage {
+		r.buf = append(append(r.buf, "data: "...), r.head...)
+		r.buf = append(r.buf, `],"usage":`...)
+		r.buf = appendUsage(r.buf, r.a.usage())
+		r.buf = append(r.buf, "}\n\n"...)
+	}
+	r.buf = append(r.buf, done...)
+}
+
+// fail ends the stream with an error. Its status has been sent, so the error
+// is an event.
+func (r *sse) fail(err error) {
+	r.over, r.err = true, err
+	if errors.Is(err, errGone) {
+		return
+	}
+	r.buf = append(r.buf, "data: "...)
+	r.buf = appendError(r.buf, asError(err))
+	r.buf = append(r.buf, "\n\n"+done...)
+}
+
+// extendDeadline gives the client StallTimeout from about now to read on.
+func (r *sse) extendDeadline() {
+	timeout := r.a.s.cfg.StallTimeout
+	now := time.Now()
+	if r.stalled.Sub(now) < timeout/2 {
+		r.stalled = now.Add(timeout)
+		_ = r.conn.SetWriteDeadline(r.stalled) // a closed connection will say so itself
+	}
+}
+
+// Close is called by fasthttp once, when all has been read or a write failed.
+func (r *sse) Close() error {
+	r.stop()
+	r.idle.Stop()
+	_ = r.conn.SetWriteDeadline(time.Time{})
+	if !r.over || r.unread < len(r.buf) {
+		r.err = errGone
+	}
+	r.a.cancel()
+	r.a.s.leave()
+	r.x.answered(r.a, r.err)
+	r.x.end()
+	return nil
+}
