@@ -35,10 +35,10 @@ func newRoofline(o *options, c *model.Config, dtype model.DType) *Roofline {
 		read: o.hw.Read * readShare, flops: o.hw.FLOPs * flopsShare, attention: o.hw.FLOPs * flopsShare * attentionShare,
 		kernels: float64(c.Layers*layerKernels + otherKernels),
 	}
-	// Written and read once each: the residual stream around two norms, and
-	// the inputs and outputs of every product, which are shared out.
-	wide := float64((2*c.Heads+2*c.KVHeads)*c.HeadDim + 3*c.Intermediate)
-	r.tokenBytes = 2 * width * float64(c.Layers) * (4*float64(c.Hidden) + wide/tp)
+	// What kernels beside the products read and write: the residual stream in
+	// two norms, heads in RoPE, the activation's inputs and output.
+	r.tokenBytes = width * float64(c.Layers) * (8*float64(c.Hidden) +
+		float64(2*(c.Heads+2*c.KVHeads)*c.HeadDim+3*c.Intermediate)/tp)
 	if o.tp > 1 {
 		// A ring moves 2(n−1)/n of the data over each link, twice a layer.
 		r.reduces = float64(2 * c.Layers)
