@@ -48,7 +48,7 @@ var importRules = []importRule{
 	},
 	{
 		under: "http", banned: []string{
-			module + "/gpu/cpu", module + "/gpu/cuda", module + "/gpu/sim", module + "/gpu/device", module + "/gpu/model",
+			module + "/gpu/cpu", module + "/gpu/cuda", module + "/gpu/sim", "gorgonia.org/cu",
 		},
 		why: "what HTTP says about a device it learns from the actors",
 	},
@@ -83,7 +83,7 @@ var importRules = []importRule{
 		why: "the default binary is pure Go: it cross-compiles and runs anywhere",
 	},
 	{
-		under: "gpu", except: []string{"gpu/model"}, banned: []string{"net"},
+		under: "gpu", except: []string{"gpu/model/hub"}, banned: []string{"net"},
 		why: "only fetching a checkpoint touches the network",
 	},
 }

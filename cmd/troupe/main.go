@@ -1,4 +1,85 @@
 // Command troupe serves large language models.
+//
+// main.go lists the commands, each in a file of its own name. config.go is
+// everything that can be set, flags.go makes flags of it, and suggest.go says
+// what was meant when a flag is wrong.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], standard())) }
+
+// stdio is what a command reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func standard() stdio { return stdio{os.Stdin, os.Stdout, os.Stderr} }
+
+// run is the program without the process: it returns the exit status, 0 when
+// all went well, 2 when the command line is wrong, 130 when interrupted, else 1.
+func run(ctx context.Context, args []string, io stdio) int {
+	root := newRoot(io)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	if errors.Is(err, context.Canceled) {
+		return 130
+	}
+	var misuse *usageError
+	if errors.As(err, &misuse) || cmd == root {
+		fmt.Fprintf(io.err, "troupe: %v\nSee %s --help.\n", err, cmd.CommandPath())
+		return 2
+	}
+	fmt.Fprintf(io.err, "troupe: %v\n", err)
+	return 1
+}
+
+func newRoot(io stdio) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "troupe COMMAND",
+		Short: "Serve large language models",
+		Long: `Troupe serves large language models: it loads a Hugging Face checkpoint, or the
+small model inside this program, and speaks the OpenAI API over HTTP.`,
+		Example: `  troupe serve                            the built-in model at http://127.0.0.1:1919
+  troupe serve --model ~/models/Qwen3-0.6B --host 0.0.0.0
+  troupe chat                             talk to it in the terminal
+  troupe complete "Tell me a story about a fox"
+  troupe doctor                           what would run here, and why`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(io.in)
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	root.SetFlagErrorFunc(explainFlag)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		newServe(), newChat(), newComplete(), newTokenize(), newPull(), newDoctor(), newVersion(),
+	)
+	return root
+}
+
+// isTerminal reports whether a reader or writer is a terminal.
+func isTerminal(f any) bool {
+	file, ok := f.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// interruptible is the context of a command that Ctrl-C ends.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, stopSignals...)
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/http"
+)
+
+// Config is everything that can be set on the command line; flags.go makes the
+// flags of it. Each command offers the sections it uses. It is filled by
+// defaults, parsed once, checked once, and does not change after that. Nothing
+// is read from the environment.
+type Config struct {
+	Engine   Engine
+	Schedule Schedule
+	Server   Server
+	Remote   Remote
+	Sampling Sampling
+	Log      Log
+}
+
+// Engine says which model runs on what.
+type Engine struct {
+	Model        string `flag:"model,m" value:"DIR|builtin" help:"directory of a Hugging Face checkpoint, or the model inside this program"`
+	Device       string `flag:"device" value:"auto|cpu|cuda[:N]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor)"`
+	DType        string `flag:"dtype" choices:"auto,float32,bfloat16" help:"type of the weights in memory; auto takes the checkpoint's"`
+	DummyWeights bool   `flag:"dummy-weights" help:"random weights: to measure speed with no more than a config.json, or a published model's name"`
+}
+
+// Schedule sizes the device's memory and says what shares a step.
+type Schedule struct {
+	MaxRunningRequests int     `flag:"max-running-requests" value:"N" min:"0" help:"requests in one step (0: what suits the device)"`
+	MaxPrefillLength   int     `flag:"max-prefill-length" value:"N" min:"0" help:"tokens in one step; longer prompts take several (0: what suits the device)"`
+	PageSize           int     `flag:"page-size" value:"N" min:"0" max:"256" help:"tokens a page of KV memory, a power of two (0: what suits the device)"`
+	NumPages           int     `flag:"num-pages" value:"N" min:"0" help:"pages of KV memory (0: what --memory-ratio allows)"`
+	MemoryRatio        float64 `flag:"memory-ratio" value:"R" min:"0" max:"1" help:"share of the device's free memory to use (0: what suits the device)"`
+	MaxSeqLen          int     `flag:"max-seq-len" value:"N" min:"0" help:"tokens of prompt and reply together (0: the model's own limit, as memory allows)"`
+	Cache              string  `flag:"cache" choices:"radix,naive" help:"radix shares what prompts begin with in common, naive shares nothing"`
+	Schedule           string  `flag:"schedule" choices:"mixed,prefill-first" help:"mixed fills steps of decodes up with prefill, prefill-first keeps them apart"`
+	Policy             string  `flag:"policy" choices:"fcfs,priority,longest-prefix" help:"which waiting request is next"`
+	Overlap            bool    `flag:"overlap" help:"prepare the next step while the device computes this one; --overlap=false waits for it"`
+}
+
+// Server is how clients reach it.
+type Server struct {
+	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine"`
+	Port            int           `flag:"port,p" value:"N" min:"0" max:"65535" help:"port to listen on; 0 picks a free one"`
+	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
+	APIKey          []string      `flag:"api-key" value:"KEY|@FILE" help:"turn away who does not send this bearer token; @FILE reads it from a file; may be repeated"`
+	AllowOrigin     []string      `flag:"allow-origin" value:"ORIGIN" help:"let web pages of this origin call the server; * is any; may be repeated"`
+	MaxOpenRequests int           `flag:"max-open-requests" value:"N" min:"1" help:"requests accepted at once, waiting and running; others get status 429"`
+	DrainTimeout    time.Duration `flag:"drain-timeout" value:"DURATION" min:"0" help:"after SIGTERM or Ctrl-C: how long running requests may take to finish"`
+	Profiling       bool          `flag:"profiling" help:"serve Go's profiles under /debug/pprof"`
+}
+
+// Remote names a server to talk to instead of loading a model.
+type Remote struct {
+	URL    string `flag:"url" value:"URL" help:"talk to this OpenAI-compatible server, such as http://127.0.0.1:1919, rather than load a model"`
+	APIKey string `flag:"api-key" value:"KEY|@FILE" help:"bearer token for that server; @FILE reads it from a file"`
+	Name   string `flag:"remote-model" value:"NAME" help:"model to ask that server for (default: the first it offers)"`
+}
+
+// Sampling is how a reply is drawn. What is not given is the model's own
+// default.
+type Sampling struct {
+	MaxTokens   int      `flag:"max-tokens,n" value:"N" min:"0" help:"tokens of the reply at most (0: until the model ends it)"`
+	Temperature *float64 `flag:"temperature,t" value:"T" min:"0" max:"100" help:"0 always takes the likeliest token (default: the model's)"`
+	TopP        *float64 `flag:"top-p" value:"P" min:"0" max:"1" help:"draw from the likeliest tokens that make up this probability (default: the model's)"`
+	TopK        *int     `flag:"top-k" value:"K" min:"0" help:"draw from the K likeliest tokens; 0 is all (default: the model's)"`
+	MinP        *float64 `flag:"min-p" value:"P" min:"0" max:"1" help:"draw from tokens at least this fraction as likely as the likeliest (default: the model's)"`
+	Seed        *uint64  `flag:"seed" value:"N" help:"the same seed gives the same reply (default: another one each time)"`
+	Stop        []string `flag:"stop" value:"TEXT" help:"end the reply before this text; may be repeated"`
+}
+
+// Log is what is told on standard error.
+type Log struct {
+	Level  string `flag:"log-level" choices:"debug,info,warn,error,off" help:"least important messages to log"`
+	Format string `flag:"log-format" choices:"auto,console,json" help:"auto is console on a terminal and JSON elsewhere"`
+}
+
+func defaultConfig() *Config {
+	return &Config{
+		Engine:   Engine{Model: model.Builtin, Device: "auto", DType: "auto"},
+		Schedule: Schedule{Cache: string(plan.Radix), Schedule: string(plan.Mixed), Policy: string(plan.FCFS), Overlap: true},
+		Server:   Server{Host: "127.0.0.1", Port: 1919, MaxOpenRequests: 4096, DrainTimeout: 30 * time.Second},
+		Log:      Log{Level: "info", Format: "auto"},
+	}
+}
+
+func (c *Config) engineSections() []section {
+	return []section{{"Model and device", &c.Engine}, {"Memory and scheduling", &c.Schedule}}
+}
+
+// check adds what no single flag can tell.
+func (c *Config) check(found *faults) {
+	kinds := []string{"auto", "cpu", "cuda", "sim"}
+	kind, rest, named := strings.Cut(c.Engine.Device, ":")
+	switch kind {
+	case "auto", "cpu":
+		if named {
+			found.add("--device is %q; there is only one %s: did you mean --device %s?", c.Engine.Device, kind, kind)
+		}
+	case "cuda":
+	case "sim":
+		if rest == "" {
+			found.add("--device is %q; say which device to simulate, for instance sim:h200", c.Engine.Device)
+		}
+	default:
+		found.add("--device is %q; it must be auto, cpu, cuda, cuda:N or sim:NAME%s", c.Engine.Device, didYouMean(closest(kind, kinds)))
+	}
+	if n := c.Schedule.PageSize; n&(n-1) != 0 {
+		found.add("--page-size is %d; it must be a power of two", n)
+	}
+	if c.Engine.Model == "" {
+		found.add("--model is empty; it must be a directory or %s", model.Builtin)
+	}
+	for i, key := range c.Server.APIKey {
+		c.Server.APIKey[i] = readSecret("api-key", key, found)
+	}
+	c.Remote.APIKey = readSecret("api-key", c.Remote.APIKey, found)
+}
+
+// readSecret replaces @FILE by what the file holds.
+func readSecret(flag, text string, found *faults) string {
+	file, is := strings.CutPrefix(text, "@")
+	if !is {
+		return text
+	}
+	data, err := os.ReadFile(file)
+	secret := strings.TrimSpace(string(data))
+	switch {
+	case err != nil:
+		found.add("--%s: %w", flag, err)
+	case secret == "":
+		found.add("--%s: %s is empty", flag, file)
+	}
+	return secret
+}
+
+// actors is the configuration of the system that serves the model.
+func (c *Config) actors(log zerolog.Logger, progress func(done, total int64)) actors.Config {
+	dtype := model.DType(c.Engine.DType)
+	if dtype == "auto" {
+		dtype = ""
+	}
+	return actors.Config{
+		Model: c.Engine.Model, DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, DType: dtype,
+		MaxRunningRequests: c.Schedule.MaxRunningRequests, MaxPrefillLength: c.Schedule.MaxPrefillLength,
+		PageSize: c.Schedule.PageSize, NumPages: c.Schedule.NumPages, MemoryRatio: c.Schedule.MemoryRatio,
+		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),
+		Policy: plan.Policy(c.Schedule.Policy), NoOverlap: !c.Schedule.Overlap, MaxOpenRequests: c.Server.MaxOpenRequests,
+		Log: log, Progress: progress,
+	}
+}
+
+// http is the configuration of the server.
+func (c *Config) http() http.Config {
+	return http.Config{
+		Models: c.Server.ServedModelName, APIKeys: c.Server.APIKey, Origins: c.Server.AllowOrigin,
+		Version: thisBuild().Version, Profiling: c.Server.Profiling,
+	}
+}
+
+// newLogger logs to w as the configuration says.
+func (l *Log) newLogger(w io.Writer) zerolog.Logger {
+	level := zerolog.Disabled
+	if l.Level != "off" {
+		var err error
+		if level, err = zerolog.ParseLevel(l.Level); err != nil {
+			panic(fmt.Sprintf("log level %q passed its check", l.Level))
+		}
+	}
+	if l.Format == "json" || l.Format == "auto" && !isTerminal(w) {
+		return zerolog.New(w).Level(level).With().Timestamp().Logger()
+	}
+	console := zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
+	return zerolog.New(console).Level(level).With().Timestamp().Logger()
+}
+
+// servedName is what clients call the model.
+func (c *Config) servedName(system *actors.System) string {
+	if len(c.Server.ServedModelName) > 0 {
+		return c.Server.ServedModelName[0]
+	}
+	return system.Model().Name
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-llm/troupe/gpu/cpu"
+)
+
+// Findings are what doctor found on this machine.
+type Findings struct {
+	Build     Build          `json:"build"`
+	Processor cpu.Facts      `json:"processor"`
+	GPUs      []GPU          `json:"gpus"`
+	CUDA      CUDA           `json:"cuda"`
+	Devices   []DeviceChoice `json:"devices"`
+}
+
+// GPU is a graphics processor the system knows of.
+type GPU struct {
+	Name   string `json:"name"`
+	Bus    string `json:"bus"`    // its place on PCI
+	Driver bool   `json:"driver"` // NVIDIA's driver has taken it
+}
+
+// CUDA is what a build with CUDA needs to run.
+type CUDA struct {
+	Built     bool     `json:"built"`            // this program was built with it
+	Driver    string   `json:"driver,omitempty"` // the kernel driver's version
+	Devices   []string `json:"devices"`          // device files
+	Libraries []string `json:"libraries"`        // where they were found
+	Missing   []string `json:"missing"`          // libraries that were not found
+}
+
+// DeviceChoice is a value for --device: whether it can be used, and why.
+type DeviceChoice struct {
+	Name   string `json:"name"`
+	Usable bool   `json:"usable"`
+	Auto   bool   `json:"auto"` // what --device auto takes
+	Why    string `json:"why"`
+}
+
+func newDoctor() *cobra.Command {
+	var options struct {
+		JSON bool `flag:"json" help:"print JSON"`
+	}
+	cmd := &cobra.Command{
+		Use:   "doctor [flags]",
+		Short: "Say what this machine has, what would be used, and why",
+		Args:  noArgs,
+	}
+	found := bind(cmd, section{"Output", &options})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := found.err(); err != nil {
+			return err
+		}
+		f := examine(os.DirFS("/"), thisBuild(), cpu.Probe())
+		if options.JSON {
+			return printJSON(cmd.OutOrStdout(), f)
+		}
+		return f.print(cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+// examine looks at the machine whose file system this is. Only Linux tells
+// about its graphics processors this way.
+func examine(root fs.FS, build Build, processor cpu.Facts) *Findings {
+	f := &Findings{Build: build, Processor: processor, GPUs: findGPUs(root), CUDA: findCUDA(root)}
+	f.CUDA.Built = slices.Contains(strings.Split(build.Tags, ","), "cuda")
+	f.Devices = []DeviceChoice{
+		{Name: "cuda", Usable: f.whyNoCUDA() == "", Why: f.whyNoCUDA()},
+		{Name: "cpu", Usable: true, Why: processor.Kernels + " kernels: " + processor.Why},
+	}
+	if cuda := &f.Devices[0]; cuda.Usable {
+		cuda.Why = fmt.Sprintf("driver %s, %d device files", f.CUDA.Driver, len(f.CUDA.Devices))
+	}
+	for i := range f.Devices {
+		if f.Devices[i].Usable {
+			f.Devices[i].Auto = true
+			break
+		}
+	}
+	return f
+}
+
+// whyNoCUDA is the first thing that keeps CUDA from being used, and what to do.
+func (f *Findings) whyNoCUDA() string {
+	switch c := &f.CUDA; {
+	case len(f.GPUs) == 0 && len(c.Devices) == 0:
+		return "no NVIDIA GPU was found"
+	case c.Driver == "":
+		return "there is a GPU, but NVIDIA's driver is not loaded"
+	case len(c.Devices) == 0:
+		return "the driver is loaded, but there is no /dev/nvidia0: pass the devices into this container"
+	case slices.Contains(c.Missing, "libcuda.so.1"):
+		return "libcuda.so.1 was not found: install the driver's user libraries"
+	case !c.Built:
+		return "this program was built without CUDA (build tag cuda)"
+	}
+	return ""
+}
+
+// findGPUs lists the display controllers of NVIDIA on the PCI bus.
+func findGPUs(root fs.FS) []GPU {
+	const nvidia, display = "0x10de", "0x03"
+	gpus := []GPU{}
+	devices, _ := fs.Glob(root, "sys/bus/pci/devices/*") // the pattern is good
+	for _, dir := range devices {
+		if readLine(root, dir+"/vendor") != nvidia || !strings.HasPrefix(readLine(root, dir+"/class"), display) {
+			continue
+		}
+		bus := dir[strings.LastIndexByte(dir, '/')+1:]
+		g := GPU{Name: "NVIDIA " + readLine(root, dir+"/device"), Bus: bus}
+		for _, line := range strings.Split(readAll(root, "proc/driver/nvidia/gpus/"+bus+"/information"), "\n") {
+			if model, is := strings.CutPrefix(line, "Model:"); is {
+				g.Name, g.Driver = strings.TrimSpace(model), true
+			}
+		}
+		gpus = append(gpus, g)
+	}
+	return gpus
+}
+
+var cudaLibraries = []string{"libcuda.so.1", "libnvrtc.so", "libcublasLt.so", "libnccl.so.2"}
+
+// libraryDirs is where Linux distributions and CUDA's installers put libraries.
+var libraryDirs = []string{
+	"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib", "lib64", "lib",
+	"usr/local/cuda/lib64", "usr/local/nvidia/lib64", "usr/lib/wsl/lib", "usr/local/lib",
+}
+
+func findCUDA(root fs.FS) CUDA {
+	c := CUDA{Devices: []string{}, Libraries: []string{}, Missing: []string{}}
+	for _, line := range strings.Split(readAll(root, "proc/driver/nvidia/version"), "\n") {
+		if rest, is := strings.CutPrefix(line, "NVRM version:"); is {
+			c.Driver = versionIn(rest)
+		}
+	}
+	files, _ := fs.Glob(root, "dev/nvidia[0-9]*") // the pattern is good
+	for _, name := range files {
+		c.Devices = append(c.Devices, "/"+name)
+	}
+	for _, library := range cudaLibraries {
+		if at := findLibrary(root, library); at != "" {
+			c.Libraries = append(c.Libraries, at)
+		} else {
+			c.Missing = append(c.Missing, library)
+		}
+	}
+	return c
+}
+
+// findLibrary finds a library, perhaps with a version after its name.
+func findLibrary(root fs.FS, name string) string {
+	for _, dir := range libraryDirs {
+		if found, _ := fs.Glob(root, dir+"/"+name+"*"); len(found) > 0 { // the pattern is good
+			return "/" + found[0]
+		}
+	}
+	return ""
+}
+
+// versionIn is the first word that is a number with dots, "" if there is none.
+func versionIn(text string) string {
+	for _, word := range strings.Fields(text) {
+		if strings.Contains(word, ".") && strings.Trim(word, "0123456789.") == "" {
+			return word
+		}
+	}
+	return ""
+}
+
+// readAll is a file's text, "" when it cannot be read.
+func readAll(root fs.FS, name string) string {
+	data, err := fs.ReadFile(root, name)
+	if err != nil {
+		return "" // absence is the finding
+	}
+	return string(data)
+}
+
+func readLine(root fs.FS, name string) string { return strings.TrimSpace(readAll(root, name)) }
+
+func (f *Findings) print(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n", f.Build)
+	p := &f.Processor
+	name := p.Processor
+	if name == "" {
+		name = "unknown"
+	}
+	fmt.Fprintf(&b, "Processor   %s, %d cores used\n", name, p.Cores)
+	fmt.Fprintf(&b, "  features  %s\n", orNone(p.Features))
+	fmt.Fprintf(&b, "  memory    %s, %s available\n", gib(p.MemoryTotal), gib(p.MemoryAvailable))
+	if len(f.GPUs) == 0 {
+		fmt.Fprintf(&b, "GPU         none found\n")
+	}
+	for _, g := range f.GPUs {
+		fmt.Fprintf(&b, "GPU         %s at %s\n", g.Name, g.Bus)
+	}
+	driver := f.CUDA.Driver
+	if driver == "" {
+		driver = "not loaded"
+	}
+	fmt.Fprintf(&b, "CUDA driver %s\n", driver)
+	fmt.Fprintf(&b, "  devices   %s\n", orNone(f.CUDA.Devices))
+	fmt.Fprintf(&b, "  found     %s\n", orNone(f.CUDA.Libraries))
+	fmt.Fprintf(&b, "  missing   %s\n\n", orNone(f.CUDA.Missing))
+	for _, d := range f.Devices {
+		mark, verb := " ", "cannot be used"
+		if d.Usable {
+			verb = "can be used"
+		}
+		if d.Auto {
+			mark, verb = "*", "is what --device auto takes"
+		}
+		fmt.Fprintf(&b, "%s --device %-5s %s: %s\n", mark, d.Name, verb, d.Why)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func orNone(words []string) string {
+	if len(words) == 0 {
+		return "none"
+	}
+	return strings.Join(words, " ")
+}
+
+func gib(bytes int64) string {
+	if bytes <= 0 {
+		return "unknown"
+	}
+	return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http"
+)
+
+func newServe() *cobra.Command {
+	cfg := defaultConfig()
+	cmd := &cobra.Command{
+		Use:   "serve [flags]",
+		Short: "Serve a model over the OpenAI API",
+		Long: `Serve loads a model and answers the OpenAI API at http://HOST:PORT/v1. One line on
+standard output says when it is ready and where; logs go to standard error.
+
+On SIGTERM or Ctrl-C it takes no new requests, lets running ones finish and ends; a
+second signal ends it at once.`,
+		Example: `  troupe serve
+  troupe serve --model ~/models/Qwen3-0.6B --port 8000
+  curl -N http://127.0.0.1:1919/v1/chat/completions -H 'Content-Type: application/json' \
+    -d '{"stream": true, "messages": [{"role": "user", "content": "Tell me a story about a fox"}]}'`,
+		Args: noArgs,
+	}
+	sections := append([]section{{"Server", &cfg.Server}}, cfg.engineSections()...)
+	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if cfg.check(found); found.err() != nil {
+			return found.err()
+		}
+		return serve(cmd, cfg)
+	}
+	return cmd
+}
+
+func serve(cmd *cobra.Command, cfg *Config) error {
+	signal.Ignore(syscall.SIGPIPE) // a log's reader that goes away does not end the server
+	log := cfg.Log.newLogger(cmd.ErrOrStderr())
+	// The port before the model: loading may take minutes, a port in use is
+	// known at once.
+	listener, err := listen(&cfg.Server)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	system, err := actors.Open(cfg.actors(log, logProgress(log)))
+	if err != nil {
+		return err
+	}
+	server, err := http.New(cfg.http(), system, log)
+	if err != nil {
+		return errors.Join(err, system.Close())
+	}
+
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, stopSignals...)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s at http://%s/v1\n", cfg.servedName(system), system.Device().Name, listener.Addr())
+
+	select {
+	case err := <-served:
+		return errors.Join(err, system.Close())
+	case <-stop:
+		go func() {
+			<-stop
+			log.Warn().Msg("stopping at once")
+			os.Exit(130)
+		}()
+	case <-cmd.Context().Done():
+	}
+	return drain(cfg, system, server, log)
+}
+
+// drain lets running requests finish, as long as they may take, and closes all.
+func drain(cfg *Config, system *actors.System, server *http.Server, log zerolog.Logger) error {
+	log.Info().Int("open_requests", system.Stats().OpenRequests).Dur("at_most", cfg.Server.DrainTimeout).
+		Msg("draining; a second signal stops at once")
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.Server.DrainTimeout)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		log.Warn().Msg("time is up: what still ran was cut short")
+		err = nil
+	}
+	return errors.Join(err, system.Close())
+}
+
+func listen(s *Server) (net.Listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("port %d of %s is in use; name another with --port, or 0 for a free one", s.Port, s.Host)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on --host %s --port %d: %w", s.Host, s.Port, err)
+	}
+	return l, nil
+}

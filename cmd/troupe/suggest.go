@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// usageError is a mistake on the command line: exit status 2.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// elsewhere maps what other servers call a flag to what it is called here.
+var elsewhere = map[string]string{
+	"model-path":             "model",
+	"max-model-len":          "max-seq-len",
+	"context-length":         "max-seq-len",
+	"max-num-seqs":           "max-running-requests",
+	"max-num-batched-tokens": "max-prefill-length",
+	"chunked-prefill-size":   "max-prefill-length",
+	"max-prefill-tokens":     "max-prefill-length",
+	"max-extend-tokens":      "max-prefill-length",
+	"gpu-memory-utilization": "memory-ratio",
+	"mem-fraction-static":    "memory-ratio",
+	"block-size":             "page-size",
+	"num-gpu-blocks":         "num-pages",
+	"cache-type":             "cache",
+	"load-format":            "dummy-weights",
+	"dummy-weight":           "dummy-weights",
+	"num-prompts":            "num-seqs",
+	"random-input-len":       "input-len",
+	"random-output-len":      "output-len",
+	"max-new-tokens":         "max-tokens",
+	"base-url":               "url",
+	"log":                    "log-level",
+}
+
+// explainFlag says what was meant when a flag is unknown or lacks its value.
+func explainFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var lacking *pflag.ValueRequiredError
+	switch {
+	case errors.As(err, &unknown):
+		name := unknown.GetSpecifiedName()
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		meant := closest(name, names)
+		if other := elsewhere[name]; other != "" && cmd.Flags().Lookup(other) != nil {
+			meant = other
+		}
+		if meant != "" {
+			meant = "--" + meant
+		}
+		dashes := "--"
+		if unknown.GetSpecifiedShortnames() != "" {
+			dashes = "-"
+		}
+		return &usageError{fmt.Errorf("%s has no flag %s%s%s", cmd.CommandPath(), dashes, name, didYouMean(meant))}
+	case errors.As(err, &lacking):
+		f := lacking.GetFlag()
+		return &usageError{fmt.Errorf("--%s lacks its value: --%s %s", f.Name, f.Name, f.Value.Type())}
+	}
+	return &usageError{err}
+}
+
+// noArgs rejects arguments and guesses which flag they belong to.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	meant := ""
+	switch arg := args[0]; {
+	case arg == "true" || arg == "false":
+		meant = "--FLAG=" + arg + " (with an equals sign)"
+	case cmd.Flags().Lookup("model") != nil:
+		meant = "--model " + arg
+	}
+	return &usageError{fmt.Errorf("%s takes no arguments, but there is %q%s", cmd.CommandPath(), args[0], didYouMean(meant))}
+}
+
+func didYouMean(what string) string {
+	if what == "" {
+		return ""
+	}
+	return ": did you mean " + what + "?"
+}
+
+// oneOf lists choices as a sentence does: "a, b or c".
+func oneOf(choices []string) string {
+	last := len(choices) - 1
+	if last == 0 {
+		return choices[0]
+	}
+	return strings.Join(choices[:last], ", ") + " or " + choices[last]
+}
+
+// closest is the candidate most like the text, or "" if none is like it: at
+// most a third of its letters differ, or one begins the other.
+func closest(text string, candidates []string) string {
+	best, least := "", max(1, len(text)/3)+1
+	for _, c := range candidates {
+		d := distance(strings.ToLower(text), c)
+		if len(text) >= 3 && (strings.HasPrefix(c, text) || strings.HasPrefix(text, c)) {
+			d = min(d, 1)
+		}
+		if d < least {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+// distance is the number of letters to insert, delete, replace or swap with
+// their neighbour to make b of a (optimal string alignment).
+func distance(a, b string) int {
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			d := min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d = min(d, rows[i-2][j-2]+1)
+			}
+			rows[i][j] = d
+		}
+	}
+	return rows[len(a)][len(b)]
+}
