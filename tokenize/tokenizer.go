@@ -19,6 +19,7 @@ type Tokenizer struct {
 	post   post
 	stages []newStage
 	config config
+	chat   *ChatTemplates
 	pool   sync.Pool // *scratch
 }
 
@@ -30,8 +31,8 @@ type scratch struct {
 	spell        []byte
 }
 
-// Load reads tokenizer.json and, where present, tokenizer_config.json. A
-// component it cannot run is an error that names it.
+// Load reads tokenizer.json and, where present, tokenizer_config.json and the
+// chat templates. A component it cannot run is an error that names it.
 func Load(fsys fs.FS) (*Tokenizer, error) {
 	b, err := fs.ReadFile(fsys, "tokenizer.json")
 	if err != nil {
@@ -42,6 +43,9 @@ func Load(fsys fs.FS) (*Tokenizer, error) {
 		return nil, fmt.Errorf("tokenizer.json: %w", err)
 	}
 	if t.config, err = readConfig(fsys); err != nil {
+		return nil, err
+	}
+	if t.chat, err = LoadChat(fsys); err != nil {
 		return nil, err
 	}
 	if t.config.cleanUp {

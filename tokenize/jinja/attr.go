@@ -1,0 +1,250 @@
+package jinja
+
+import (
+	"math/big"
+	"strings"
+	"unicode/utf8"
+)
+
+// method is a method bound to the value it was taken from.
+type method struct {
+	recv Value
+	name string
+	fn   methodFunc
+}
+
+type methodFunc func(st *state, recv Value, args []Value, kwargs []kwarg) (Value, error)
+
+func (m *method) call(st *state, args []Value, kwargs []kwarg) (Value, error) {
+	return m.fn(st, m.recv, args, kwargs)
+}
+
+func unsafeAttr(v Value, name string) *Undefined {
+	return &Undefined{hint: "access to attribute '" + name + "' of '" + typeName(v) + "' object is unsafe.",
+		name: name, obj: v, kind: "SecurityError"}
+}
+
+// attr finds a Python attribute: a method, mostly. What could change a value or
+// reach the interpreter comes back as an Undefined that fails when used.
+func (st *state) attr(v Value, name string) (Value, bool, error) {
+	if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") {
+		if ns, ok := v.(*namespace); ok {
+			x, found := ns.attrs.Get(name)
+			return x, found, nil
+		}
+		return unsafeAttr(v, name), true, nil
+	}
+	switch v := v.(type) {
+	case string, Markup:
+		if fn, ok := strMethods[name]; ok {
+			return &method{v, name, fn}, true, nil
+		}
+	case *Dict:
+		if fn, ok := dictMethods[name]; ok {
+			return &method{v, name, fn}, true, nil
+		}
+		switch name {
+		case "clear", "pop", "popitem", "setdefault", "update":
+			return unsafeAttr(v, name), true, nil
+		}
+	case []any:
+		if fn, ok := listMethods[name]; ok {
+			return &method{v, name, fn}, true, nil
+		}
+		switch name {
+		case "append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove":
+			return unsafeAttr(v, name), true, nil
+		}
+	case Tuple:
+		if fn, ok := listMethods[name]; ok && name != "copy" {
+			return &method{v, name, fn}, true, nil
+		}
+	case *Range:
+		switch name {
+		case "start":
+			return v.start, true, nil
+		case "stop":
+			return v.stop, true, nil
+		case "step":
+			return v.step, true, nil
+		}
+	case bool, int64, *big.Int:
+		switch name {
+		case "real", "numerator":
+			n, err := normInt(bigOf(v))
+			return n, true, err
+		case "imag":
+			return int64(0), true, nil
+		case "denominator":
+			return int64(1), true, nil
+		}
+		if fn, ok := intMethods[name]; ok {
+			return &method{v, name, fn}, true, nil
+		}
+	case float64:
+		switch name {
+		case "real":
+			return v, true, nil
+		case "imag":
+			return float64(0), true, nil
+		}
+		if fn, ok := floatMethods[name]; ok {
+			return &method{v, name, fn}, true, nil
+		}
+	case *namespace:
+		x, ok := v.attrs.Get(name)
+		return x, ok, nil
+	case *loop:
+		return v.attr(st, name)
+	case *macro:
+		return v.attr(name)
+	case *cycler:
+		return v.attr(name)
+	case *joiner:
+		switch name {
+		case "sep":
+			return v.sep, true, nil
+		case "used":
+			return v.used, true, nil
+		}
+	case *function:
+		if fn, ok := v.attrs[name]; ok {
+			return &method{v, name, fn}, true, nil
+		}
+	}
+	return nil, false, nil
+}
+
+func (m *macro) attr(name string) (Value, bool, error) {
+	switch name {
+	case "name":
+		if m.def.name == "" {
+			return nil, true, nil
+		}
+		return m.def.name, true, nil
+	case "arguments":
+		t := Tuple{}
+		for _, p := range m.def.params {
+			t = append(t, p.name)
+		}
+		return t, true, nil
+	case "catch_kwargs":
+		return m.def.kwargs >= 0, true, nil
+	case "catch_varargs":
+		return m.def.varargs >= 0, true, nil
+	case "caller":
+		return m.def.hasCaller, true, nil
+	}
+	return nil, false, nil
+}
+
+// getattr is v.name: the attribute first, then the element.
+func (st *state) getattr(v Value, name string) (Value, error) {
+	if u, ok := v.(*Undefined); ok {
+		return nil, u.fail(st)
+	}
+	if d, ok := v.(*Dict); ok && dictMethods[name] == nil { // the common case
+		if x, ok := d.Get(name); ok && !strings.HasPrefix(name, "_") {
+			if _, found, _ := st.attr(v, name); !found {
+				return x, nil
+			}
+		}
+	}
+	x, ok, err := st.attr(v, name)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		if strings.HasPrefix(name, "_") {
+			return unsafeAttr(v, name), nil
+		}
+		return x, nil
+	}
+	if d, isDict := v.(*Dict); isDict {
+		if x, ok := d.Get(name); ok {
+			return x, nil
+		}
+	}
+	return &Undefined{name: name, obj: v}, nil
+}
+
+// getitem is v[key]: the element first, then the attribute.
+func (st *state) getitem(v, key Value) (Value, error) {
+	x, ok, err := st.element(v, key)
+	if err != nil || ok {
+		return x, err
+	}
+	if name, isText := textOf(key); isText {
+		x, ok, err := st.attr(v, name)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			if strings.HasPrefix(name, "_") {
+				return unsafeAttr(v, name), nil
+			}
+			return x, nil
+		}
+	}
+	return &Undefined{name: key, obj: v}, nil
+}
+
+// element is Python's v[key]; false where it raises TypeError or LookupError.
+func (st *state) element(v, key Value) (Value, bool, error) {
+	switch s := v.(type) {
+	case *Undefined:
+		return nil, false, s.fail(st)
+	case *Dict:
+		i, err := s.find(key)
+		if err != nil || i < 0 {
+			return nil, false, nil // an unhashable key is not there either
+		}
+		return s.entries[i].val, true, nil
+	case []any:
+		if i, ok := position(key, len(s)); ok {
+			return s[i], true, nil
+		}
+	case Tuple:
+		if i, ok := position(key, len(s)); ok {
+			return s[i], true, nil
+		}
+	case *Range:
+		if i, ok := position(key, s.len()); ok {
+			return s.at(i), true, nil
+		}
+	case string, Markup:
+		text, _ := textOf(s)
+		if err := st.scan(len(text)); err != nil {
+			return nil, false, err
+		}
+		if isASCII(text) {
+			if i, ok := position(key, len(text)); ok {
+				return like(s, text[i:i+1]), true, nil
+			}
+			break
+		}
+		if i, ok := position(key, runeLen(text)); ok {
+			from := byteOffset(text, i)
+			_, n := utf8.DecodeRuneInString(text[from:])
+			return like(s, text[from:from+n]), true, nil
+		}
+	}
+	return nil, false, nil
+}
+
+// position reads an index into n elements, from the end when negative.
+func position(key Value, n int) (int, bool) {
+	i, ok := intOf(key)
+	if !ok {
+		return 0, false
+	}
+	if i < 0 {
+		i += int64(n)
+	}
+	return int(i), i >= 0 && i < int64(n)
+}
+
+func bigInt(v Value) (*big.Int, bool) {
+	b, ok := v.(*big.Int)
+	return b, ok
+}

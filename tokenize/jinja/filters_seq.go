@@ -1,0 +1,544 @@
+package jinja
+
+import (
+	"slices"
+	"strings"
+)
+
+// initSequenceFilters defines the filters over sequences. Where jinja2 makes a
+// generator, so do they: nothing runs before the items are asked for.
+func initSequenceFilters() {
+	def("list", func(st *state, v Value, _ []Value) (Value, error) {
+		l, err := st.list(v)
+		return l, err
+	})
+	def("items", func(st *state, v Value, _ []Value) (Value, error) {
+		return lazy(func(st *state) (*iterator, error) {
+			switch d := v.(type) {
+			case *Undefined:
+				return &iterator{}, nil
+			case *Dict:
+				return indexed(d.Len(), (&view{d, 'i'}).at), nil
+			}
+			return nil, typeErr("Can only get item pairs from a mapping.")
+		}), nil
+	})
+	def("first", func(st *state, v Value, _ []Value) (Value, error) {
+		it, err := st.iterate(v)
+		return firstOf(st, it, err, "No first item, sequence was empty.")
+	})
+	def("last", func(st *state, v Value, _ []Value) (Value, error) {
+		it, err := st.reversed(v)
+		return firstOf(st, it, err, "No last item, sequence was empty.")
+	})
+	def("reverse", func(st *state, v Value, _ []Value) (Value, error) {
+		if _, ok := textOf(v); ok {
+			return st.slice(v, nil, nil, int64(-1))
+		}
+		if it, err := st.reversed(v); err == nil {
+			return it, nil
+		}
+		l, err := st.list(v)
+		if err != nil {
+			return nil, errf("FilterArgumentError", "argument must be iterable")
+		}
+		slices.Reverse(l)
+		return l, nil
+	})
+	def("join", func(st *state, v Value, a []Value) (Value, error) {
+		sep := ""
+		if a[0] != missing {
+			var err error
+			if sep, err = st.str(a[0]); err != nil {
+				return nil, err
+			}
+		}
+		if a[1] == missing {
+			a[1] = nil
+		}
+		get := attrGetter(a[1], nil, false)
+		return st.join("", sep, v, func(_ int, x Value) (string, error) {
+			x, err := get(st, x)
+			if err != nil {
+				return "", err
+			}
+			return st.str(x)
+		})
+	}, "d=", "attribute=")
+	def("sum", func(st *state, v Value, a []Value) (Value, error) {
+		if a[0] == missing {
+			a[0] = nil
+		}
+		total := a[1]
+		if total == missing {
+			total = int64(0)
+		} else if _, text := textOf(total); text {
+			return nil, typeErr("sum() can't sum strings [use ''.join(seq) instead]")
+		}
+		get := attrGetter(a[0], nil, false)
+		err := st.each(v, func(x Value) error {
+			x, err := get(st, x)
+			if err == nil {
+				total, err = st.binary("+", total, x)
+			}
+			return err
+		})
+		return total, err
+	}, "attribute=", "start=")
+	def("min", extreme("<", -1), "case_sensitive=", "attribute=")
+	def("max", extreme(">", 1), "case_sensitive=", "attribute=")
+	def("sort", func(st *state, v Value, a []Value) (Value, error) {
+		items, err := st.list(v)
+		if err != nil {
+			return nil, err
+		}
+		attr := Value(nil)
+		if a[2] != missing {
+			attr = a[2]
+		}
+		parts := []Value{attr}
+		if s, ok := textOf(attr); ok {
+			parts = nil
+			for _, p := range strings.Split(s, ",") {
+				parts = append(parts, p)
+			}
+		}
+		return st.sortBy(items, optBool(a[0], false), func(x Value) (Value, error) {
+			key := make([]any, len(parts))
+			for i, p := range parts {
+				var err error
+				if key[i], err = attrGetter(p, nil, !optBool(a[1], false))(st, x); err != nil {
+					return nil, err
+				}
+			}
+			return key, nil
+		})
+	}, "reverse=", "case_sensitive=", "attribute=")
+	def("dictsort", func(st *state, v Value, a []Value) (Value, error) {
+		d, ok := v.(*Dict)
+		if !ok {
+			if u, ok := v.(*Undefined); ok {
+				return nil, u.fail(st)
+			}
+			return nil, errf("AttributeError", "'%s' object has no attribute 'items'", typeName(v))
+		}
+		by := "key"
+		if a[1] != missing {
+			by, _ = textOf(a[1])
+		}
+		pos := map[string]int{"key": 0, "value": 1}
+		i, ok := pos[by]
+		if !ok {
+			return nil, errf("FilterArgumentError", `You can only sort by either "key" or "value"`)
+		}
+		items, err := st.list(&view{d, 'i'})
+		if err != nil {
+			return nil, err
+		}
+		return st.sortBy(items, optBool(a[2], false), func(x Value) (Value, error) {
+			return foldCase(x.(Tuple)[i], !optBool(a[0], false)), nil
+		})
+	}, "case_sensitive=", "by=", "reverse=")
+	def("unique", func(st *state, v Value, a []Value) (Value, error) {
+		seen := map[any]bool{}
+		attr := Value(nil)
+		if a[1] != missing {
+			attr = a[1]
+		}
+		get := attrGetter(attr, nil, !optBool(a[0], false))
+		return sieve(v, func(st *state, x Value) (bool, error) {
+			key, err := get(st, x)
+			if err != nil {
+				return false, err
+			}
+			h, err := hashKey(key, 0)
+			if err != nil || seen[h] {
+				return false, err
+			}
+			seen[h] = true
+			return true, st.allocList(4)
+		}), nil
+	}, "case_sensitive=", "attribute=")
+	def("groupby", filterGroupBy, "attribute", "default=", "case_sensitive=")
+	def("batch", filterBatch, "linecount", "fill_with=")
+	def("slice", filterSlice, "slices", "fill_with=")
+	filters["map"] = &filter{raw: filterMap}
+	for name, want := range map[string]bool{"select": true, "reject": false} {
+		filters[name] = &filter{raw: func(_ *state, v Value, args []Value, kwargs []kwarg) (Value, error) {
+			return selected(v, args, kwargs, want, false), nil
+		}}
+		filters[name+"attr"] = &filter{raw: func(_ *state, v Value, args []Value, kwargs []kwarg) (Value, error) {
+			return selected(v, args, kwargs, want, true), nil
+		}}
+	}
+}
+
+// lazy is a generator whose source is opened by the first item asked for.
+func lazy(open func(*state) (*iterator, error)) *iterator {
+	var it *iterator
+	return generator(func(st *state) (Value, bool, error) {
+		if it == nil {
+			var err error
+			if it, err = open(st); err != nil {
+				return nil, false, err
+			}
+		}
+		return it.pull(st)
+	})
+}
+
+// sieve is a generator of the items that keep lets through.
+func sieve(v Value, keep func(*state, Value) (bool, error)) *iterator {
+	return lazy(func(st *state) (*iterator, error) {
+		it, err := st.iterate(v)
+		if err != nil {
+			return nil, err
+		}
+		return generator(func(st *state) (Value, bool, error) {
+			for {
+				x, ok, err := it.pull(st)
+				if !ok || err != nil {
+					return nil, false, err
+				}
+				if ok, err := keep(st, x); ok || err != nil {
+					return x, ok, err
+				}
+			}
+		}), nil
+	})
+}
+
+func firstOf(st *state, it *iterator, err error, hint string) (Value, error) {
+	if err != nil {
+		return nil, err
+	}
+	x, ok, err := it.pull(st)
+	if err == nil && !ok {
+		return undefinedHint(hint), nil
+	}
+	return x, err
+}
+
+func foldCase(v Value, fold bool) Value {
+	if s, ok := textOf(v); ok && fold {
+		return lower(s)
+	}
+	return v
+}
+
+// attrGetter follows a dotted path of attributes and indices; nil is the value
+// itself. A default, if not nil, stands in for what is undefined.
+func attrGetter(path, def Value, fold bool) func(*state, Value) (Value, error) {
+	var parts []Value
+	if s, ok := textOf(path); ok {
+		for _, p := range strings.Split(s, ".") {
+			if n, ok := parseInt(p, 10); ok && all(p, isDigit) {
+				parts = append(parts, n)
+			} else {
+				parts = append(parts, p)
+			}
+		}
+	} else if path != nil {
+		parts = []Value{path}
+	}
+	return func(st *state, v Value) (Value, error) {
+		for _, p := range parts {
+			var err error
+			if v, err = st.getitem(v, p); err != nil {
+				return nil, err
+			}
+			if _, undefined := v.(*Undefined); undefined && def != nil {
+				v = def
+			}
+		}
+		return foldCase(v, fold), nil
+	}
+}
+
+// each visits every item of v.
+func (st *state) each(v Value, visit func(Value) error) error {
+	it, err := st.iterate(v)
+	for err == nil {
+		var x Value
+		var ok bool
+		if x, ok, err = it.pull(st); !ok || err != nil {
+			break
+		}
+		err = visit(x)
+	}
+	return err
+}
+
+func extreme(op string, want int) func(st *state, v Value, a []Value) (Value, error) {
+	return func(st *state, v Value, a []Value) (Value, error) {
+		if a[1] == missing {
+			a[1] = nil
+		}
+		get := attrGetter(a[1], nil, !optBool(a[0], false))
+		best, bestKey := Value(undefinedHint("No aggregated item, sequence was empty.")), Value(nil)
+		first := true
+		err := st.each(v, func(x Value) error {
+			key, err := get(st, x)
+			if err != nil {
+				return err
+			}
+			if !first {
+				c, err := st.order(key, bestKey, op, 0)
+				if err != nil || c != want {
+					return err
+				}
+			}
+			best, bestKey, first = x, key, false
+			return nil
+		})
+		return best, err
+	}
+}
+
+// sortBy sorts a list stably by a key.
+func (st *state) sortBy(items []any, reverse bool, key func(Value) (Value, error)) (Value, error) {
+	type keyed struct{ key, val Value }
+	if err := st.allocList(4 * len(items)); err != nil {
+		return nil, err
+	}
+	pairs := make([]keyed, len(items))
+	for i, x := range items {
+		k, err := key(x)
+		if err != nil {
+			return nil, err
+		}
+		pairs[i] = keyed{k, x}
+	}
+	var failed error
+	slices.SortStableFunc(pairs, func(a, b keyed) int {
+		if failed != nil {
+			return 0
+		}
+		c, err := st.order(a.key, b.key, "<", 0)
+		if err != nil {
+			failed = err
+		}
+		switch {
+		case c == unordered:
+			return 0
+		case reverse:
+			return -c
+		}
+		return c
+	})
+	for i, p := range pairs {
+		items[i] = p.val
+	}
+	return items, failed
+}
+
+func filterGroupBy(st *state, v Value, a []Value) (Value, error) {
+	def := a[1]
+	if def == missing {
+		def = nil
+	}
+	fold := !optBool(a[2], false)
+	get, shown := attrGetter(a[0], def, fold), attrGetter(a[0], def, false)
+	items, err := st.list(v)
+	if err != nil {
+		return nil, err
+	}
+	sorted, err := st.sortBy(items, false, func(x Value) (Value, error) { return get(st, x) })
+	if err != nil {
+		return nil, err
+	}
+	groups := []any{}
+	var members []any
+	var last Value
+	for i, x := range sorted.([]any) {
+		key, err := get(st, x)
+		if err != nil {
+			return nil, err
+		}
+		fresh := i == 0
+		if !fresh {
+			eq, err := st.equal(key, last, 0)
+			if err != nil {
+				return nil, err
+			}
+			fresh = !eq
+		}
+		if fresh {
+			name, err := shown(st, x)
+			if err != nil {
+				return nil, err
+			}
+			members, last = nil, key
+			groups = append(groups, Tuple{name, nil})
+		}
+		members = append(members, x)
+		groups[len(groups)-1].(Tuple)[1] = members
+	}
+	return groups, nil
+}
+
+func filterBatch(_ *state, v Value, a []Value) (Value, error) {
+	n, fill := a[0], a[1]
+	return lazy(func(st *state) (*iterator, error) {
+		size, err := optInt(n, 0)
+		if err != nil {
+			return nil, err
+		}
+		it, err := st.iterate(v)
+		if err != nil {
+			return nil, err
+		}
+		var held []Value // an item read beyond the last batch
+		return generator(func(st *state) (Value, bool, error) {
+			batch := append([]any{}, held...)
+			held = nil
+			for {
+				x, ok, err := it.pull(st)
+				if err != nil {
+					return nil, false, err
+				}
+				if !ok {
+					break
+				}
+				if int64(len(batch)) == size {
+					held = []Value{x}
+					return batch, true, st.allocList(len(batch))
+				}
+				batch = append(batch, x)
+			}
+			if len(batch) == 0 {
+				return nil, false, nil
+			}
+			if gap := size - int64(len(batch)); gap > 0 && fill != missing && fill != nil {
+				more, err := st.repeat([]any{fill}, gap, n)
+				if err != nil {
+					return nil, false, err
+				}
+				batch = append(batch, more.([]any)...)
+			}
+			return batch, true, st.allocList(len(batch))
+		}), nil
+	}), nil
+}
+
+func filterSlice(_ *state, v Value, a []Value) (Value, error) {
+	return lazy(func(st *state) (*iterator, error) {
+		items, err := st.list(v)
+		if err != nil {
+			return nil, err
+		}
+		count, err := optInt(a[0], 0)
+		if err != nil {
+			return nil, err
+		}
+		if count == 0 {
+			return nil, zeroDivision("integer division or modulo by zero")
+		}
+		if count < 0 {
+			return &iterator{}, nil
+		}
+		n := int64(len(items))
+		each, extra := n/count, n%count
+		i, from := int64(0), int64(0)
+		return generator(func(st *state) (Value, bool, error) {
+			if i == count {
+				return nil, false, nil
+			}
+			to := from + each
+			if i < extra {
+				to++
+			}
+			part := append([]any{}, items[from:to]...)
+			if i >= extra && a[1] != missing && a[1] != nil {
+				part = append(part, a[1])
+			}
+			i, from = i+1, to
+			return part, true, st.allocList(len(part))
+		}), nil
+	}), nil
+}
+
+func filterMap(_ *state, v Value, args []Value, kwargs []kwarg) (Value, error) {
+	return lazy(func(st *state) (*iterator, error) {
+		if !truth(v) {
+			return &iterator{}, nil
+		}
+		apply, err := mapper(args, kwargs)
+		if err != nil {
+			return nil, err
+		}
+		it, err := st.iterate(v)
+		if err != nil {
+			return nil, err
+		}
+		return generator(func(st *state) (Value, bool, error) {
+			x, ok, err := it.pull(st)
+			if !ok || err != nil {
+				return nil, false, err
+			}
+			x, err = apply(st, x)
+			return x, true, err
+		}), nil
+	}), nil
+}
+
+// mapper reads the arguments of map: a filter and its arguments, or attribute=.
+func mapper(args []Value, kwargs []kwarg) (func(*state, Value) (Value, error), error) {
+	if len(args) == 0 {
+		var attr, def Value = missing, nil
+		for _, k := range kwargs {
+			switch k.name {
+			case "attribute":
+				attr = k.val
+			case "default":
+				def = k.val
+			default:
+				return nil, errf("FilterArgumentError", "Unexpected keyword argument '%s'", k.name)
+			}
+		}
+		if attr == missing {
+			return nil, errf("FilterArgumentError", "map requires a filter argument")
+		}
+		return attrGetter(attr, def, false), nil
+	}
+	name, _ := textOf(args[0])
+	f := filters[name]
+	if f == nil {
+		return nil, errf("TemplateRuntimeError", "No filter named %s.", shortRepr(args[0]))
+	}
+	return func(st *state, x Value) (Value, error) { return f.run(st, x, args[1:], kwargs) }, nil
+}
+
+// selected are the items, or with attr the items whose attribute, passes a test.
+func selected(v Value, args []Value, kwargs []kwarg, want, attr bool) *iterator {
+	return lazy(func(st *state) (*iterator, error) {
+		if !truth(v) {
+			return &iterator{}, nil
+		}
+		get := attrGetter(nil, nil, false)
+		if attr {
+			if len(args) == 0 {
+				return nil, errf("FilterArgumentError", "Missing parameter for attribute name")
+			}
+			get = attrGetter(args[0], nil, false)
+			args = args[1:]
+		}
+		check := func(_ *state, x Value) (bool, error) { return truth(x), nil }
+		if len(args) > 0 {
+			name, _ := textOf(args[0])
+			t := tests[name]
+			if t == nil {
+				return nil, errf("TemplateRuntimeError", "No test named %s.", shortRepr(args[0]))
+			}
+			check = func(st *state, x Value) (bool, error) { return t.run(st, x, args[1:], kwargs) }
+		}
+		return sieve(v, func(st *state, x Value) (bool, error) {
+			x, err := get(st, x)
+			if err != nil {
+				return false, err
+			}
+			ok, err := check(st, x)
+			return ok == want && err == nil, err
+		}), nil
+	})
+}

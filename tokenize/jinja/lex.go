@@ -1,0 +1,461 @@
+package jinja
+
+import (
+	"math/big"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+type tokenKind byte
+
+const (
+	tokEOF        tokenKind = iota
+	tokData                 // text between tags, whitespace control already applied
+	tokVarBegin             // {{
+	tokVarEnd               // }}
+	tokBlockBegin           // {%
+	tokBlockEnd             // %}
+	tokName
+	tokString
+	tokNumber
+	tokOp
+)
+
+type token struct {
+	kind tokenKind
+	text string // of a name, an operator, data, or a string with its escapes resolved
+	num  Value  // of a number
+	line int
+}
+
+// is tells a name or an operator by its text.
+func (t token) is(text string) bool {
+	return (t.kind == tokName || t.kind == tokOp) && t.text == text
+}
+
+func (t token) describe() string {
+	switch t.kind {
+	case tokEOF:
+		return "end of template"
+	case tokVarEnd:
+		return "end of print statement"
+	case tokBlockEnd:
+		return "end of statement block"
+	case tokString:
+		return "string"
+	case tokNumber:
+		return "number"
+	}
+	return t.text
+}
+
+// lexer cuts a source into tokens with trim_blocks and lstrip_blocks: the first
+// newline after a block tag or comment is dropped, and so is the whitespace
+// before one that starts its line.
+type lexer struct {
+	src       string
+	pos       int
+	line      int
+	lineStart bool // the last match ended its line, or nothing matched yet
+	toks      []token
+}
+
+func syntaxErr(line int, format string, args ...any) error {
+	return at(errf("TemplateSyntaxError", format, args...), line)
+}
+
+func lex(src string) ([]token, error) {
+	src = strings.ReplaceAll(strings.ReplaceAll(src, "\r\n", "\n"), "\r", "\n")
+	l := &lexer{src: strings.TrimSuffix(src, "\n"), line: 1, lineStart: true}
+	for l.pos < len(l.src) {
+		if err := l.root(); err != nil {
+			return nil, err
+		}
+	}
+	l.emit(tokEOF, "")
+	return l.toks, nil
+}
+
+func (l *lexer) emit(kind tokenKind, text string) {
+	l.toks = append(l.toks, token{kind: kind, text: text, line: l.line})
+}
+
+// advance moves past n bytes.
+func (l *lexer) advance(n int) {
+	l.line += strings.Count(l.src[l.pos:l.pos+n], "\n")
+	l.pos += n
+	l.lineStart = n > 0 && l.src[l.pos-1] == '\n'
+}
+
+func (l *lexer) skipSpace() {
+	rest := l.src[l.pos:]
+	if n := len(rest) - len(strings.TrimLeftFunc(rest, isSpace)); n > 0 {
+		l.advance(n)
+	}
+}
+
+// root reads text up to the next tag, and the tag.
+func (l *lexer) root() error {
+	rest := l.src[l.pos:]
+	at, kind := -1, byte(0)
+	for i := 0; i+1 < len(rest); i++ {
+		j := strings.IndexByte(rest[i:], '{')
+		if j < 0 || i+j+1 >= len(rest) {
+			break
+		}
+		i += j
+		if c := rest[i+1]; c == '%' || c == '{' || c == '#' {
+			at, kind = i, c
+			break
+		}
+	}
+	if at < 0 {
+		l.emit(tokData, rest)
+		l.advance(len(rest))
+		return nil
+	}
+	text, after := rest[:at], rest[at+2:]
+	text = l.stripBefore(text, after, kind != '{')
+	if text != "" {
+		l.emit(tokData, text)
+	}
+	raw, isRaw := rawBegin(after)
+	sign := len(after) > 0 && (after[0] == '-' || after[0] == '+')
+	switch {
+	case kind == '%' && isRaw:
+		l.advance(at + 2 + raw)
+		return l.raw()
+	case sign:
+		l.advance(at + 3)
+	default:
+		l.advance(at + 2)
+	}
+	switch kind {
+	case '#':
+		return l.comment()
+	case '%':
+		l.emit(tokBlockBegin, "{%")
+		return l.tag("%}", tokBlockEnd)
+	}
+	l.emit(tokVarBegin, "{{")
+	return l.tag("}}", tokVarEnd)
+}
+
+// stripBefore applies the whitespace control of a tag to the text before it;
+// after is what follows the tag's first two characters.
+func (l *lexer) stripBefore(text, after string, block bool) string {
+	switch {
+	case strings.HasPrefix(after, "-"):
+		return strings.TrimRightFunc(text, isSpace)
+	case strings.HasPrefix(after, "+") || !block:
+		return text
+	}
+	start := strings.LastIndexByte(text, '\n') + 1
+	if (start > 0 || l.lineStart) && all(text[start:], isSpace) {
+		return text[:start]
+	}
+	return text
+}
+
+// rawBegin measures the rest of a raw tag, given what follows "{%".
+func rawBegin(s string) (int, bool) {
+	rest := s
+	if rest != "" && (rest[0] == '-' || rest[0] == '+') {
+		rest = rest[1:]
+	}
+	rest, ok := strings.CutPrefix(strings.TrimLeftFunc(rest, isSpace), "raw")
+	if !ok {
+		return 0, false
+	}
+	rest = strings.TrimLeftFunc(rest, isSpace)
+	if r, ok := strings.CutPrefix(rest, "-%}"); ok {
+		return len(s) - len(strings.TrimLeftFunc(r, isSpace)), true
+	}
+	r, ok := strings.CutPrefix(rest, "%}")
+	return len(s) - len(r), ok
+}
+
+// raw reads up to the endraw tag.
+func (l *lexer) raw() error {
+	rest, from := l.src[l.pos:], 0
+	for {
+		i := strings.Index(rest[from:], "{%")
+		if i < 0 {
+			return syntaxErr(l.line, "Missing end of raw directive")
+		}
+		i += from
+		from = i + 2
+		after := rest[i+2:]
+		tail := strings.TrimPrefix(after, "-")
+		if tail == after {
+			tail = strings.TrimPrefix(after, "+")
+		}
+		tail, ok := strings.CutPrefix(strings.TrimLeftFunc(tail, isSpace), "endraw")
+		if !ok {
+			continue
+		}
+		tail = strings.TrimLeftFunc(tail, isSpace)
+		n, ok := closing(tail, "%}", true)
+		if !ok {
+			continue
+		}
+		if text := l.stripBefore(rest[:i], after, true); text != "" {
+			l.emit(tokData, text)
+		}
+		l.advance(len(rest) - len(tail) + n)
+		return nil
+	}
+}
+
+func (l *lexer) comment() error {
+	rest := l.src[l.pos:]
+	for i := 0; i < len(rest); i++ {
+		if c := rest[i]; c == '#' || c == '-' || c == '+' {
+			if n, ok := closing(rest[i:], "#}", true); ok {
+				l.advance(i + n)
+				return nil
+			}
+		}
+	}
+	return syntaxErr(l.line, "Missing end of comment tag")
+}
+
+// closing measures an end tag with its whitespace control. The end of a block tag
+// or comment takes a newline along unless it is marked +.
+func closing(s, end string, block bool) (int, bool) {
+	if r, ok := strings.CutPrefix(s, "-"+end); ok {
+		return len(s) - len(strings.TrimLeftFunc(r, isSpace)), true
+	}
+	if block && strings.HasPrefix(s, "+"+end) {
+		return len(end) + 1, true
+	}
+	if !strings.HasPrefix(s, end) {
+		return 0, false
+	}
+	if block && strings.HasPrefix(s[len(end):], "\n") {
+		return len(end) + 1, true
+	}
+	return len(end), true
+}
+
+// longest first
+var operators = []string{"//", "**", "==", "!=", ">=", "<=",
+	"+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";"}
+
+// tag reads an expression or statement up to its end.
+func (l *lexer) tag(end string, endKind tokenKind) error {
+	var open []byte // brackets still to close
+	for l.pos < len(l.src) {
+		rest := l.src[l.pos:]
+		if len(open) == 0 {
+			if n, ok := closing(rest, end, endKind == tokBlockEnd); ok {
+				l.emit(endKind, end)
+				l.advance(n)
+				return nil
+			}
+		}
+		c, size := utf8.DecodeRuneInString(rest)
+		switch {
+		case isSpace(c):
+			l.skipSpace()
+			continue
+		case c >= '0' && c <= '9':
+			if err := l.number(rest); err != nil {
+				return err
+			}
+			continue
+		case c == '_' || unicode.IsLetter(c):
+			n := size
+			for n < len(rest) {
+				r, k := utf8.DecodeRuneInString(rest[n:])
+				if r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) {
+					break
+				}
+				n += k
+			}
+			l.emit(tokName, rest[:n])
+			l.advance(n)
+			continue
+		case c == '\'' || c == '"':
+			if n := stringEnd(rest); n > 0 {
+				text, err := unescape(rest[1 : n-1])
+				if err != nil {
+					return at(err, l.line)
+				}
+				l.emit(tokString, text)
+				l.advance(n)
+				continue
+			}
+		}
+		op := ""
+		for _, o := range operators {
+			if strings.HasPrefix(rest, o) {
+				op = o
+				break
+			}
+		}
+		switch op {
+		case "":
+			return syntaxErr(l.line, "unexpected char %s at %d", shortRepr(string(c)), l.pos)
+		case "(", "[", "{":
+			open = append(open, map[string]byte{"(": ')', "[": ']', "{": '}'}[op])
+		case ")", "]", "}":
+			if len(open) == 0 {
+				return syntaxErr(l.line, "unexpected '%s'", op)
+			}
+			if want := open[len(open)-1]; want != op[0] {
+				return syntaxErr(l.line, "unexpected '%s', expected '%c'", op, want)
+			}
+			open = open[:len(open)-1]
+		}
+		l.emit(tokOp, op)
+		l.advance(len(op))
+	}
+	return nil // the parser reports the missing end
+}
+
+// stringEnd measures a quoted string, 0 if it does not end.
+func stringEnd(s string) int {
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case s[0]:
+			return i + 1
+		}
+	}
+	return 0
+}
+
+func (l *lexer) number(rest string) error {
+	n, float := scanNumber(rest, l.pos > 0 && l.src[l.pos-1] == '.')
+	digits := strings.ReplaceAll(rest[:n], "_", "")
+	t := token{kind: tokNumber, text: rest[:n], line: l.line}
+	if float {
+		f, _ := strconv.ParseFloat(digits, 64) // out of range is infinite, as in Python
+		t.num = f
+	} else {
+		base := 10
+		if len(digits) > 2 && digits[0] == '0' {
+			base = 0
+		}
+		b, ok := new(big.Int).SetString(digits, base)
+		if !ok || len(digits) > 4300 {
+			return syntaxErr(l.line, "the number %.20s… is too long", digits)
+		}
+		v, err := normInt(b)
+		if err != nil {
+			return at(err, l.line)
+		}
+		t.num = v
+	}
+	l.toks = append(l.toks, t)
+	l.advance(n)
+	return nil
+}
+
+// scanNumber measures a number; after a dot it cannot be a float.
+func scanNumber(s string, afterDot bool) (n int, float bool) {
+	digits := func(i int, ok func(byte) bool) int {
+		for i < len(s) && (ok(s[i]) || s[i] == '_' && i+1 < len(s) && ok(s[i+1])) {
+			i++
+		}
+		return i
+	}
+	decimal := func(c byte) bool { return c >= '0' && c <= '9' }
+	whole := digits(0, decimal)
+	if !afterDot {
+		end := whole
+		if whole+1 < len(s) && s[whole] == '.' && decimal(s[whole+1]) {
+			end, float = digits(whole+1, decimal), true
+		}
+		if end < len(s) && (s[end] == 'e' || s[end] == 'E') {
+			i := end + 1
+			if i < len(s) && (s[i] == '+' || s[i] == '-') {
+				i++
+			}
+			if i < len(s) && decimal(s[i]) {
+				end, float = digits(i, decimal), true
+			}
+		}
+		if float {
+			return end, true
+		}
+	}
+	if s[0] != '0' {
+		return whole, false
+	}
+	if len(s) > 1 {
+		var ok func(byte) bool
+		switch s[1] | 0x20 {
+		case 'b':
+			ok = func(c byte) bool { return c == '0' || c == '1' }
+		case 'o':
+			ok = func(c byte) bool { return c >= '0' && c <= '7' }
+		case 'x':
+			ok = func(c byte) bool { return decimal(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
+		}
+		if ok != nil {
+			if n := digits(2, ok); n > 2 {
+				return n, false
+			}
+		}
+	}
+	return digits(0, func(c byte) bool { return c == '0' }), false
+}
+
+// unescape resolves the escapes of a string literal. One that Python does not
+// know stays as it is, backslash included.
+func unescape(s string) (string, error) {
+	if !strings.Contains(s, `\`) {
+		return s, nil
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		if s[i] != '\\' || i+1 == len(s) {
+			b.WriteByte(s[i])
+			i++
+			continue
+		}
+		c := s[i+1]
+		i += 2
+		if j := strings.IndexByte(`\'"abfnrtv`, c); j >= 0 {
+			b.WriteByte("\\'\"\a\b\f\n\r\t\v"[j])
+			continue
+		}
+		switch {
+		case c == '\n':
+		case c >= '0' && c <= '7':
+			n := 0
+			for k := 0; k < 3 && i-1 < len(s) && s[i-1] >= '0' && s[i-1] <= '7'; k++ {
+				n = n*8 + int(s[i-1]-'0')
+				i++
+			}
+			i--
+			b.WriteRune(rune(n))
+		case c == 'x' || c == 'u' || c == 'U':
+			n := map[byte]int{'x': 2, 'u': 4, 'U': 8}[c]
+			if i+n > len(s) {
+				return "", errf("TemplateSyntaxError", `truncated \%c escape`, c)
+			}
+			r, err := strconv.ParseUint(s[i:i+n], 16, 32)
+			if err != nil || r > unicode.MaxRune {
+				return "", errf("TemplateSyntaxError", `truncated \%c escape`, c)
+			}
+			b.WriteRune(rune(r))
+			i += n
+		case c == 'N':
+			return "", errf("TemplateSyntaxError", `the escape \N{…} is not supported`)
+		case c >= utf8.RuneSelf: // what jinja2's own decoding makes of it
+			r, n := utf8.DecodeRuneInString(s[i-1:])
+			i += n - 1
+			b.Write(appendEscape(nil, r))
+		default:
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), nil
+}
