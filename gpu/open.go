@@ -8,12 +8,14 @@ import (
 
 	"github.com/troupe-llm/troupe/gpu/cpu"
 	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/sim"
 )
 
 // Open opens the device that spec.Device names:
 //
 //	auto    the fastest there is; "" too
 //	cpu     the processor, all cores
+//	sim:X   a simulated GPU, such as "sim:h200"; see package sim
 func Open(spec device.Spec) (device.Device, error) {
 	kind, _, _ := strings.Cut(spec.Device, ":")
 	switch kind {
@@ -26,8 +28,14 @@ func Open(spec device.Spec) (device.Device, error) {
 			return nil, err
 		}
 		return d, nil
+	case "sim":
+		d, err := sim.Open(spec)
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
 	case "cuda":
 		return nil, fmt.Errorf(`gpu: device %q: this binary was built without CUDA; use "cpu"`, spec.Device)
 	}
-	return nil, fmt.Errorf(`gpu: unknown device %q; there are "auto" and "cpu"`, spec.Device)
+	return nil, fmt.Errorf(`gpu: unknown device %q; there are "auto", "cpu" and "sim:h200"`, spec.Device)
 }

@@ -1,0 +1,94 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+)
+
+// Device lets an Engine's steps take their time. It keeps a schedule: a step
+// begins when it was launched or when the one before ended, whichever is
+// later, so that a late wake-up delays an answer but not the device.
+type Device struct {
+	engine *Engine // owned by Launch
+
+	mu    sync.Mutex
+	out   []outcome // oldest first
+	end   int64     // of the last step launched
+	spare []outcome
+}
+
+type outcome struct {
+	result batch.Result
+	err    error
+}
+
+// Open opens "sim:" and the name of a GPU; see Names. Options follow after
+// commas: tp=N GPUs, speed=X times real time (inf: no waiting), eos=N draws an
+// end of sequence once in N tokens, fail=N makes the N-th step fail.
+func Open(spec device.Spec) (*Device, error) {
+	e, err := New(spec)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Progress != nil {
+		spec.Progress(e.info.WeightBytes, e.info.WeightBytes)
+	}
+	return &Device{engine: e}, nil
+}
+
+// Info implements device.Device.
+func (d *Device) Info() device.Info { return d.engine.info }
+
+// Launch implements device.Device.
+func (d *Device) Launch(s *batch.Step) error {
+	now := batch.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.out) >= device.MaxOutstanding {
+		return fmt.Errorf("sim: step %d launched while %d are outstanding, the most allowed", s.Seq, len(d.out))
+	}
+	var o outcome
+	if n := len(d.spare); n > 0 {
+		o, d.spare = d.spare[n-1], d.spare[:n-1]
+	}
+	took, err := d.engine.Run(s, &o.result)
+	if err != nil && d.engine.turn != d.engine.opts.fail {
+		return err
+	}
+	o.err = err
+	o.result.Began = max(now, d.end)
+	o.result.Ended = o.result.Began + int64(took)
+	d.end = o.result.Ended
+	d.out = append(d.out, o)
+	return nil
+}
+
+// Wait implements device.Device.
+func (d *Device) Wait(r *batch.Result) error {
+	d.mu.Lock()
+	if len(d.out) == 0 {
+		d.mu.Unlock()
+		return errors.New("sim: nothing to wait for: no step is outstanding")
+	}
+	o := d.out[0]
+	d.mu.Unlock()
+	if left := o.result.Ended - batch.Now(); left > 0 {
+		sleep(left)
+	}
+	r.Reset()
+	r.Seq, r.Began, r.Ended = o.result.Seq, o.result.Began, o.result.Ended
+	r.Tokens = append(r.Tokens, o.result.Tokens...)
+	r.Logprobs = append(r.Logprobs, o.result.Logprobs...)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.out = append(d.out[:0], d.out[1:]...)
+	d.spare = append(d.spare, o)
+	return o.err
+}
+
+// Close implements device.Device.
+func (d *Device) Close() error { return nil }

@@ -1,0 +1,295 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+)
+
+// Engine runs steps one after the other, each at once. It refuses what a real
+// device refuses, and rows whose history is not in their pages. After an error
+// it is worth nothing.
+type Engine struct {
+	info device.Info
+	opts options
+	roof *Roofline
+	eos  []int32
+
+	slots []slot
+	kv    []uint64 // [page][offset]: the state after the token there; 0: never written
+	turn  uint64   // steps run
+}
+
+// slot is what the device keeps for a request.
+type slot struct {
+	given    bool // to a request
+	fresh    bool // no row yet: the first may start behind a cached prefix
+	drawn    int32
+	length   int32  // tokens computed
+	state    uint64 // after them
+	turn     uint64 // the last step with a row of it
+	table    []int32
+	sampling batch.Sampling
+}
+
+// New works out the device's size; the model's weights are not needed.
+func New(spec device.Spec) (*Engine, error) {
+	o, err := parse(spec.Device)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Model == nil {
+		return nil, errors.New("sim: no model")
+	}
+	c := &spec.Model.Config
+	info, err := o.size(&spec)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{info: info, opts: o, roof: newRoofline(&o, c, info.DType)}
+	e.eos = slices.Concat(c.EOS, spec.Model.Generation.EOS)
+	if len(e.eos) >= info.Vocab {
+		return nil, fmt.Errorf("sim: all %d tokens of the vocabulary end a sequence", info.Vocab)
+	}
+	e.slots = make([]slot, info.Slots)
+	e.kv = make([]uint64, info.NumPages*info.PageSize)
+	return e, nil
+}
+
+// Info says what was opened.
+func (e *Engine) Info() device.Info { return e.info }
+
+// Run runs a step, fills in its tokens and says how long it would have taken.
+func (e *Engine) Run(s *batch.Step, r *batch.Result) (time.Duration, error) {
+	if err := e.run(s, r); err != nil {
+		return 0, fmt.Errorf("sim: step %d: %w", s.Seq, err)
+	}
+	d := e.roof.Step(s)
+	if math.IsInf(e.opts.speed, 1) {
+		return 0, nil
+	}
+	return time.Duration(float64(d) / e.opts.speed), nil
+}
+
+func (e *Engine) run(s *batch.Step, r *batch.Result) error {
+	e.turn++
+	r.Reset()
+	r.Seq = s.Seq
+	if e.turn == e.opts.fail {
+		return errors.New("the device failed, as it was asked to")
+	}
+	for i := range s.Slots {
+		if err := e.give(&s.Slots[i]); err != nil {
+			return fmt.Errorf("slot init %d: %w", i, err)
+		}
+	}
+	for _, p := range s.Pages {
+		if err := e.enter(p); err != nil {
+			return err
+		}
+	}
+	if s.NumDecode < 0 || s.NumDecode > len(s.Rows) {
+		return fmt.Errorf("NumDecode is %d, with %d rows", s.NumDecode, len(s.Rows))
+	}
+	tokens, logprobs := 0, false
+	for i := range s.Rows {
+		row := &s.Rows[i]
+		if err := e.check(row, i < s.NumDecode); err != nil {
+			return fmt.Errorf("row %d (slot %d): %w", i, row.Slot, err)
+		}
+		tokens += row.Len()
+		logprobs = logprobs || e.slots[row.Slot].sampling.Logprobs > 0
+	}
+	if tokens != s.NumTokens || tokens > e.info.MaxStepTokens {
+		return fmt.Errorf("%d tokens, NumTokens is %d; a step may have %d", tokens, s.NumTokens, e.info.MaxStepTokens)
+	}
+	for i := range s.Rows {
+		row := &s.Rows[i]
+		t, err := e.row(row)
+		if err != nil {
+			return fmt.Errorf("row %d (slot %d): %w", i, row.Slot, err)
+		}
+		r.Tokens = append(r.Tokens, t)
+		if logprobs {
+			r.Logprobs = append(r.Logprobs, e.logprob(&e.slots[row.Slot], t))
+		}
+	}
+	return nil
+}
+
+func (e *Engine) give(in *batch.SlotInit) error {
+	if err := e.inRange(in.Slot); err != nil {
+		return err
+	}
+	for _, list := range [][]int32{in.Prompt, in.Output, in.Sampling.Suppress} {
+		if err := e.known(list); err != nil {
+			return err
+		}
+	}
+	for _, b := range in.Sampling.Bias {
+		if err := e.known([]int32{b.Token}); err != nil {
+			return err
+		}
+	}
+	s := &e.slots[in.Slot]
+	*s = slot{given: true, fresh: true, drawn: batch.NoToken, table: s.table, sampling: in.Sampling}
+	return nil
+}
+
+func (e *Engine) inRange(slot int32) error {
+	if slot < 0 || int(slot) >= len(e.slots) {
+		return fmt.Errorf("slot %d; the device has %d", slot, len(e.slots))
+	}
+	return nil
+}
+
+func (e *Engine) known(tokens []int32) error {
+	for _, t := range tokens {
+		if t < 0 || int(t) >= e.info.Vocab {
+			return fmt.Errorf("token %d; the vocabulary has %d", t, e.info.Vocab)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) enter(p batch.PageEntry) error {
+	if err := e.inRange(p.Slot); err != nil {
+		return err
+	}
+	most := (e.info.MaxSeqLen + e.info.PageSize - 1) / e.info.PageSize
+	if p.Index < 0 || int(p.Index) >= most {
+		return fmt.Errorf("page entry of slot %d: index %d; a slot has %d pages for %d tokens", p.Slot, p.Index, most, e.info.MaxSeqLen)
+	}
+	if p.Page < 0 || int(p.Page) >= e.info.NumPages {
+		return fmt.Errorf("page entry of slot %d: page %d; the device has %d", p.Slot, p.Page, e.info.NumPages)
+	}
+	t := &e.slots[p.Slot].table
+	for int(p.Index) >= len(*t) {
+		*t = append(*t, noPage)
+	}
+	(*t)[p.Index] = p.Page
+	return nil
+}
+
+const noPage int32 = -1
+
+// check refuses a row that no device could compute.
+func (e *Engine) check(row *batch.Row, decode bool) error {
+	if err := e.inRange(row.Slot); err != nil {
+		return err
+	}
+	s := &e.slots[row.Slot]
+	end := int(row.Start) + row.Len()
+	switch {
+	case !s.given:
+		return errors.New("the slot was never given to a request")
+	case s.turn == e.turn:
+		return errors.New("the slot has a row in this step already")
+	case decode != (row.Tokens == nil):
+		return errors.New("decode rows have nil tokens and come first; NumDecode puts this one among the others")
+	case !decode && len(row.Tokens) == 0:
+		return errors.New("a prefill row without tokens")
+	case decode && s.drawn == batch.NoToken:
+		return errors.New("decode, but the slot's last row drew no token")
+	case row.Start < 0:
+		return fmt.Errorf("start %d is negative", row.Start)
+	case !s.fresh && row.Start != s.length:
+		return fmt.Errorf("start %d; the slot holds %d tokens", row.Start, s.length)
+	case end > e.info.MaxSeqLen:
+		return fmt.Errorf("positions %d to %d; a sequence may have %d tokens", row.Start, end, e.info.MaxSeqLen)
+	}
+	need := (end + e.info.PageSize - 1) / e.info.PageSize
+	if need > len(s.table) || slices.Contains(s.table[:need], noPage) {
+		return fmt.Errorf("positions %d to %d need %d pages of the slot, some of which were never entered", row.Start, end, need)
+	}
+	if words := (e.info.Vocab + 31) / 32; row.Allow != nil && len(row.Allow) < words {
+		return fmt.Errorf("allow has %d words; the vocabulary needs %d", len(row.Allow), words)
+	}
+	s.turn = e.turn
+	return e.known(row.Tokens)
+}
+
+// row computes a row's states and draws its token.
+func (e *Engine) row(row *batch.Row) (int32, error) {
+	s := &e.slots[row.Slot]
+	state := uint64(1)
+	if row.Start > 0 {
+		state = *e.at(s, row.Start-1)
+		if state == 0 || (!s.fresh && state != s.state) {
+			return 0, fmt.Errorf("start %d: position %d is not what the slot's history left there", row.Start, row.Start-1)
+		}
+	}
+	if row.Tokens == nil {
+		state = mix(state, s.drawn)
+		*e.at(s, row.Start) = state
+	}
+	for i, t := range row.Tokens {
+		state = mix(state, t)
+		*e.at(s, row.Start+int32(i)) = state
+	}
+	s.fresh, s.state, s.length = false, state, row.Start+int32(row.Len())
+	s.drawn = batch.NoToken
+	if row.Sample {
+		s.drawn = e.draw(s, row.Allow)
+	}
+	return s.drawn, nil
+}
+
+// at is where the state after the token at a position is kept.
+func (e *Engine) at(s *slot, position int32) *uint64 {
+	size := int32(e.info.PageSize)
+	return &e.kv[int(s.table[position/size])*e.info.PageSize+int(position%size)]
+}
+
+// mix is the hash that stands for a model; it never comes to 0.
+func mix(state uint64, token int32) uint64 {
+	h := (state ^ uint64(uint32(token))) * 0xff51afd7ed558ccd
+	return max(1, h^h>>32)
+}
+
+// draw picks the first allowed token at or after a random one. It ends a
+// sequence only when the device was asked to, or nothing else is allowed.
+func (e *Engine) draw(s *slot, allow []uint32) int32 {
+	h := s.state
+	if s.sampling.Temperature > 0 {
+		h = mix(h^s.sampling.Seed, s.length)
+	}
+	h = mix(h, 0)
+	may := func(t int32) bool {
+		return (allow == nil || allow[t/32]>>(t%32)&1 == 1) &&
+			(s.length >= s.sampling.SuppressBelow || !slices.Contains(s.sampling.Suppress, t))
+	}
+	if n := e.opts.eos; n > 0 && len(e.eos) > 0 && h>>40%uint64(n) == 0 && may(e.eos[0]) {
+		return e.eos[0]
+	}
+	t := int32(h >> 8 % uint64(e.info.Vocab))
+	ends := batch.NoToken
+	for range e.info.Vocab {
+		if may(t) {
+			if !slices.Contains(e.eos, t) {
+				return t
+			}
+			ends = t
+		}
+		t = (t + 1) % int32(e.info.Vocab)
+	}
+	return ends
+}
+
+// logprob makes up a distribution: the drawn token has half of it, the next
+// ids half of what is left each.
+func (e *Engine) logprob(s *slot, t int32) batch.Logprob {
+	if s.sampling.Logprobs == 0 || t == batch.NoToken {
+		return batch.Logprob{}
+	}
+	l := batch.Logprob{Token: -math.Ln2}
+	for i := range s.sampling.Logprobs - 1 {
+		l.Top = append(l.Top, batch.TokenLogprob{Token: (t + i) % int32(e.info.Vocab), Logprob: -math.Ln2 * float32(i+1)})
+	}
+	return l
+}

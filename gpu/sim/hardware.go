@@ -1,0 +1,197 @@
+package sim
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/troupe-llm/troupe/gpu/device"
+)
+
+// Hardware is a GPU as its maker describes it, dense bfloat16 with 32-bit
+// accumulation.
+type Hardware struct {
+	Name   string
+	Full   string
+	Memory int64   // bytes
+	Read   float64 // bytes a second from memory
+	FLOPs  float64 // a second
+	Link   float64 // bytes a second to each other GPU, one way
+}
+
+var hardware = []Hardware{
+	{"h200", "NVIDIA H200 SXM", 141e9, 4.8e12, 989e12, 450e9},
+	{"h100", "NVIDIA H100 SXM", 80e9, 3.35e12, 989e12, 450e9},
+	{"a100", "NVIDIA A100 SXM 80GB", 80e9, 2.039e12, 312e12, 300e9},
+	{"l40s", "NVIDIA L40S", 48e9, 0.864e12, 362e12, 25e9},
+	{"4090", "NVIDIA GeForce RTX 4090", 24e9, 1.008e12, 165e12, 25e9},
+}
+
+// What programs get of those figures. Measured on an H200: 4.43 TB/s reading,
+// 780 TFLOP/s in large products; 0.86 µs a kernel within a captured graph and
+// 6.2 µs to launch it, 3.0 µs a kernel outside of one. The others are assumed
+// to be alike.
+const (
+	readShare  = 4.43 / 4.8
+	flopsShare = 780.0 / 989
+	linkShare  = 0.8
+	// attentionShare is what attention over long prompts gets of the products'
+	// speed.
+	attentionShare = 0.6
+
+	graphLaunch  = 6.2e-6 // s
+	graphKernel  = 0.86e-6
+	kernelLaunch = 3.0e-6
+	reduceStart  = 8e-6 // latency of one all-reduce
+
+	layerKernels = 9 // norm, qkv, rope and write, attention, out, norm, gate and up, activation, down
+	otherKernels = 6 // embedding, norm, head, sampling
+)
+
+// options is what a device's name says: "sim:h200,tp=2,speed=10".
+type options struct {
+	hw    Hardware
+	tp    int     // GPUs that share every layer
+	speed float64 // times faster than real; infinite: no waiting
+	eos   int     // mean tokens until the end of sequence is drawn; 0: never
+	fail  uint64  // Wait returns an error for this many-th step; 0: never
+}
+
+// Names lists the GPUs there are.
+func Names() []string {
+	var names []string
+	for _, h := range hardware {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
+func parse(name string) (options, error) {
+	o := options{tp: 1, speed: 1}
+	kind, rest, _ := strings.Cut(name, ":")
+	parts := strings.Split(rest, ",")
+	at := slices.IndexFunc(hardware, func(h Hardware) bool { return h.Name == parts[0] })
+	if kind != "sim" || at < 0 {
+		return o, fmt.Errorf(`sim: no device %q; there are "sim:" and one of %s, such as "sim:h200" or "sim:h200,tp=2,speed=10"`,
+			name, strings.Join(Names(), ", "))
+	}
+	o.hw = hardware[at]
+	for _, part := range parts[1:] {
+		key, value, _ := strings.Cut(part, "=")
+		var err error
+		var want string
+		switch key {
+		case "tp":
+			want = "a whole number from 1 to 64"
+			o.tp, err = strconv.Atoi(value)
+			if o.tp < 1 || o.tp > 64 {
+				err = strconv.ErrRange
+			}
+		case "speed":
+			want = "a positive number or inf"
+			o.speed, err = strconv.ParseFloat(value, 64)
+			if !(o.speed > 0) {
+				err = strconv.ErrRange
+			}
+		case "eos":
+			want = "the mean number of tokens of an output"
+			o.eos, err = strconv.Atoi(value)
+			if o.eos < 1 {
+				err = strconv.ErrRange
+			}
+		case "fail":
+			want = "the number of a step"
+			o.fail, err = strconv.ParseUint(value, 10, 64)
+		default:
+			return o, fmt.Errorf("sim: device %q: unknown option %q; there are tp, speed, eos and fail", name, key)
+		}
+		if err != nil {
+			return o, fmt.Errorf("sim: device %q: %s is %q; it must be %s", name, key, value, want)
+		}
+	}
+	return o, nil
+}
+
+// Default sizes; a Spec's come first.
+const (
+	defaultSlots      = 256
+	defaultPageSize   = 16
+	defaultStepTokens = 8192
+	defaultRatio      = 0.9
+)
+
+// size works out an Info the way a real device does, from the memory the GPU
+// would have.
+func (o *options) size(spec *device.Spec) (device.Info, error) {
+	c := &spec.Model.Config
+	info := device.Info{
+		Name: spec.Device, Hardware: "simulated " + o.hw.Full, DType: spec.DType,
+		Slots: spec.Slots, PageSize: spec.PageSize, NumPages: spec.NumPages, MaxSeqLen: spec.MaxSeqLen, MaxStepTokens: spec.MaxStepTokens,
+		Vocab: c.Vocab,
+	}
+	if o.tp > 1 {
+		info.Hardware = fmt.Sprintf("simulated %d × %s", o.tp, o.hw.Full)
+	}
+	for _, f := range []struct {
+		name  string
+		value int
+	}{
+		{"slots", spec.Slots}, {"page size", spec.PageSize}, {"pages", spec.NumPages},
+		{"maximal sequence length", spec.MaxSeqLen}, {"tokens per step", spec.MaxStepTokens},
+	} {
+		if f.value < 0 {
+			return info, fmt.Errorf("sim: %s is %d; it must be positive, or 0 for a default", f.name, f.value)
+		}
+	}
+	if !(spec.MemoryRatio >= 0 && spec.MemoryRatio <= 1) {
+		return info, fmt.Errorf("sim: memory ratio %v is not between 0 and 1", spec.MemoryRatio)
+	}
+	if c.KVHeads%o.tp != 0 {
+		return info, fmt.Errorf("sim: %d key-value heads cannot be shared by %d GPUs", c.KVHeads, o.tp)
+	}
+	if info.DType == "" || info.DType == "auto" {
+		info.DType = c.DType
+	}
+	or(&info.Slots, defaultSlots)
+	or(&info.PageSize, defaultPageSize)
+	or(&info.MaxStepTokens, max(defaultStepTokens, 2*info.Slots))
+	if info.MaxStepTokens < info.Slots {
+		return info, fmt.Errorf("sim: %d tokens per step are fewer than the %d slots, which may all decode", info.MaxStepTokens, info.Slots)
+	}
+	if c.MaxPositions > 0 && info.MaxSeqLen > c.MaxPositions {
+		return info, fmt.Errorf("sim: sequences of %d tokens; the model has %d positions", info.MaxSeqLen, c.MaxPositions)
+	}
+	or(&info.MaxSeqLen, max(c.MaxPositions, 2))
+
+	weights, page := c.WeightBytes(info.DType), c.KVBytesPerToken(info.DType)*int64(info.PageSize)
+	memory := o.hw.Memory * int64(o.tp)
+	if info.NumPages == 0 {
+		ratio := spec.MemoryRatio
+		if ratio == 0 {
+			ratio = defaultRatio
+		}
+		budget := int64(ratio*float64(memory)) - weights
+		info.NumPages = int(min(budget/page, math.MaxInt32/int64(info.PageSize)))
+		if info.NumPages <= 0 {
+			return info, fmt.Errorf("sim: %d MiB of weights leave no memory for pages: %s has %d MiB, of which a share of %.2g may be used",
+				weights>>20, info.Hardware, memory>>20, ratio)
+		}
+	}
+	if all := info.NumPages * info.PageSize; info.MaxSeqLen > all {
+		if spec.MaxSeqLen != 0 {
+			return info, fmt.Errorf("sim: sequences of %d tokens do not fit in %d pages of %d", info.MaxSeqLen, info.NumPages, info.PageSize)
+		}
+		info.MaxSeqLen = all
+	}
+	info.WeightBytes, info.KVBytes = weights, page*int64(info.NumPages)
+	info.FreeBytes = memory - weights - info.KVBytes
+	return info, nil
+}
+
+func or(v *int, other int) {
+	if *v == 0 {
+		*v = other
+	}
+}

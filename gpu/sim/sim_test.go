@@ -1,0 +1,303 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+func published(t testing.TB, name string) *model.Model {
+	m, err := model.Open(name, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func engine(t testing.TB, name string) *Engine {
+	e, err := New(device.Spec{Device: name, Model: published(t, "qwen3-0.6b"), Slots: 4, PageSize: 4, NumPages: 64, MaxSeqLen: 64, MaxStepTokens: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// prefill is a step that gives slot to a request, enters its pages and
+// computes tokens from position start on.
+func prefill(seq uint64, slot, start int32, pages []int32, tokens []int32) *batch.Step {
+	s := &batch.Step{Seq: seq, NumTokens: len(tokens), Slots: []batch.SlotInit{{Slot: slot}},
+		Rows: []batch.Row{{Slot: slot, Start: start, Tokens: tokens, Sample: true}}}
+	for i, p := range pages {
+		s.Pages = append(s.Pages, batch.PageEntry{Slot: slot, Index: int32(i), Page: p})
+	}
+	return s
+}
+
+func decode(seq uint64, slot, start int32) *batch.Step {
+	return &batch.Step{Seq: seq, NumTokens: 1, NumDecode: 1, Rows: []batch.Row{{Slot: slot, Start: start, Sample: true}}}
+}
+
+func mustRun(t *testing.T, e *Engine, steps ...*batch.Step) []int32 {
+	t.Helper()
+	var drawn []int32
+	var r batch.Result
+	for _, s := range steps {
+		if _, err := e.Run(s, &r); err != nil {
+			t.Fatal(err)
+		}
+		for _, tok := range r.Tokens {
+			if tok != batch.NoToken {
+				drawn = append(drawn, tok)
+			}
+		}
+	}
+	return drawn
+}
+
+func TestTokensDependOnHistoryAlone(t *testing.T) {
+	prompt := []int32{5, 6, 7, 8, 9, 10}
+	want := mustRun(t, engine(t, "sim:h200"), prefill(1, 0, 0, []int32{0, 1}, prompt), decode(2, 0, 6), decode(3, 0, 7))
+
+	chunk := prefill(1, 2, 0, []int32{9, 3}, prompt[:5])
+	chunk.Rows[0].Sample = false
+	rest := prefill(2, 2, 5, nil, prompt[5:])
+	rest.Slots = nil
+	chunked := mustRun(t, engine(t, "sim:4090"), chunk, rest, decode(3, 2, 6), decode(4, 2, 7))
+	if !slices.Equal(chunked, want) {
+		t.Errorf("in chunks: %v, want %v", chunked, want)
+	}
+
+	e := engine(t, "sim:h200")
+	mustRun(t, e, prefill(1, 0, 0, []int32{0, 1}, []int32{5, 6, 7, 8, 1}))
+	shared := mustRun(t, e, prefill(2, 1, 4, []int32{0, 2}, prompt[4:]), decode(3, 1, 6), decode(4, 1, 7))
+	if !slices.Equal(shared, want) {
+		t.Errorf("behind a shared page: %v, want %v", shared, want)
+	}
+
+	other := mustRun(t, engine(t, "sim:h200"), prefill(1, 0, 0, []int32{0, 1}, []int32{5, 6, 7, 8, 9, 11}))
+	if other[0] == want[0] {
+		t.Error("another prompt, the same token")
+	}
+}
+
+func TestEndOfSequenceOnlyWhenAsked(t *testing.T) {
+	eos := published(t, "qwen3-0.6b").Config.EOS
+	ends := func(name string) (n int) {
+		e := engine(t, name)
+		for p := range int32(2000) {
+			for _, tok := range mustRun(t, e, prefill(uint64(p+1), 0, 0, []int32{0}, []int32{p})) {
+				if slices.Contains(eos, tok) {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	if n := ends("sim:h200"); n != 0 {
+		t.Errorf("%d ends of sequence nobody asked for", n)
+	}
+	if n := ends("sim:h200,eos=20"); n < 60 || n > 150 {
+		t.Errorf("%d ends of sequence in 2000 tokens, want about 100", n)
+	}
+}
+
+func TestDrawsWithinBounds(t *testing.T) {
+	e := engine(t, "sim:h200")
+	allow := make([]uint32, (e.info.Vocab+31)/32)
+	allow[2] = 1<<5 | 1<<9
+	s := prefill(1, 0, 0, []int32{0}, []int32{1})
+	s.Rows[0].Allow = allow
+	s.Slots[0].Sampling = batch.Sampling{Suppress: []int32{69}, SuppressBelow: 2, Logprobs: 3}
+	var r batch.Result
+	if _, err := e.Run(s, &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Tokens[0] != 73 {
+		t.Errorf("drew %d; 69 and 73 are allowed, 69 is suppressed", r.Tokens[0])
+	}
+	if l := r.Logprobs[0]; len(l.Top) != 2 || l.Top[0].Token != 73 || l.Top[0].Logprob != l.Token || l.Top[1].Logprob >= l.Token {
+		t.Errorf("logprobs %+v", l)
+	}
+}
+
+func TestRefusesWhatADeviceCannotRun(t *testing.T) {
+	first := func() *batch.Step { return prefill(1, 0, 0, []int32{0, 1}, []int32{1, 2, 3, 4, 5}) }
+	for _, c := range []struct {
+		name   string
+		before bool // run first() before
+		step   *batch.Step
+		change func(*batch.Step)
+		want   string
+	}{
+		{"slot out of range", false, first(), func(s *batch.Step) { s.Slots[0].Slot = 4 }, "slot 4; the device has 4"},
+		{"slot not given", false, first(), func(s *batch.Step) { s.Slots = nil }, "never given"},
+		{"page out of range", false, first(), func(s *batch.Step) { s.Pages[0].Page = 64 }, "page 64; the device has 64"},
+		{"index out of range", false, first(), func(s *batch.Step) { s.Pages[0].Index = 16 }, "index 16"},
+		{"page missing", false, first(), func(s *batch.Step) { s.Pages = s.Pages[:1] }, "never entered"},
+		{"token out of range", false, first(), func(s *batch.Step) { s.Rows[0].Tokens = []int32{1, 2, 3, 4, 151936} }, "token 151936"},
+		{"sum of tokens", false, first(), func(s *batch.Step) { s.NumTokens = 4 }, "NumTokens is 4"},
+		{"prefill as decode", false, first(), func(s *batch.Step) { s.NumDecode = 1 }, "NumDecode"},
+		{"too many decodes", false, first(), func(s *batch.Step) { s.NumDecode = 2 }, "NumDecode is 2, with 1 rows"},
+		{"no tokens", false, first(), func(s *batch.Step) { s.Rows[0].Tokens = []int32{} }, "without tokens"},
+		{"unwritten prefix", false, first(), func(s *batch.Step) { s.Rows[0].Start = 3 }, "position 2"},
+		{"wrong start", true, decode(2, 0, 6), nil, "start 6; the slot holds 5 tokens"},
+		{"too long", false, prefill(1, 0, 60, nil, []int32{1, 2, 3, 4, 5}), nil, "at most|may have 64"},
+		{"decode before a token", false, first(), func(s *batch.Step) { s.Rows[0].Tokens, s.NumDecode, s.NumTokens = nil, 1, 1 }, "drew no token"},
+		{"two rows", true, decode(2, 0, 5), func(s *batch.Step) { s.Rows = append(s.Rows, s.Rows[0]); s.NumDecode, s.NumTokens = 2, 2 }, "a row in this step already"},
+		{"short mask", true, decode(2, 0, 5), func(s *batch.Step) { s.Rows[0].Allow = make([]uint32, 3) }, "allow has 3 words"},
+		{"overwritten history", true, prefill(2, 1, 0, []int32{0, 1}, []int32{9, 9, 9, 9, 9, 9}), func(s *batch.Step) {
+			s.Rows = append([]batch.Row{{Slot: 0, Start: 5, Sample: true}}, s.Rows...)
+			s.NumDecode, s.NumTokens = 1, 7
+		}, ""},
+		{"suppressed unknown token", false, first(), func(s *batch.Step) { s.Slots[0].Sampling.Suppress = []int32{-1} }, "token -1"},
+		{"too many tokens", false, prefill(1, 0, 0, []int32{0, 1, 2, 3, 4, 5, 6, 7, 8}, make([]int32, 33)), nil, "a step may have 32"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := engine(t, "sim:h200")
+			if c.before {
+				mustRun(t, e, first())
+			}
+			if c.change != nil {
+				c.change(c.step)
+			}
+			var r batch.Result
+			_, err := e.Run(c.step, &r)
+			if c.want == "" { // seen by the next row that reads it
+				_, err = e.Run(decode(3, 0, 6), &r)
+				c.want = "is not what the slot's history left there"
+			}
+			if err == nil || !slices.ContainsFunc(strings.Split(c.want, "|"), func(w string) bool { return strings.Contains(err.Error(), w) }) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	m := published(t, "qwen3-14b")
+	for _, c := range []struct {
+		spec device.Spec
+		want string
+	}{
+		{device.Spec{Device: "sim:b9000"}, "one of h200, h100, a100, l40s, 4090"},
+		{device.Spec{Device: "sim:h200,tp=0"}, `tp is "0"`},
+		{device.Spec{Device: "sim:h200,speed=-1"}, `speed is "-1"`},
+		{device.Spec{Device: "sim:h200,warp=9"}, `unknown option "warp"`},
+		{device.Spec{Device: "sim:h200,tp=3"}, "8 key-value heads cannot be shared by 3"},
+		{device.Spec{Device: "sim:4090"}, "leave no memory for pages"},
+		{device.Spec{Device: "sim:h200", MemoryRatio: 2}, "memory ratio 2"},
+		{device.Spec{Device: "sim:h200", Slots: -1}, "slots is -1"},
+		{device.Spec{Device: "sim:h200", MaxSeqLen: 50000}, "the model has 40960 positions"},
+		{device.Spec{Device: "sim:h200", MaxSeqLen: 1000, NumPages: 10}, "do not fit in 10 pages"},
+		{device.Spec{Device: "sim:h200", MaxStepTokens: 10}, "fewer than the 256 slots"},
+	} {
+		c.spec.Model = m
+		_, err := Open(c.spec)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: error %v, want %q", c.spec, err, c.want)
+		}
+	}
+}
+
+// The limits that memory and arithmetic set on an H200, worked out by hand:
+// 14.77e9 weights of which an embedding of 0.78e9 is not read, 163,840 bytes a
+// position of keys and values.
+func TestRooflineOfAnH200(t *testing.T) {
+	e, err := New(device.Spec{Device: "sim:h200", Model: published(t, "qwen3-14b")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k := e.info.NumPages * e.info.PageSize / 1000; k < 580 || k > 610 {
+		t.Errorf("%d thousand positions fit, want (0.9·141 GB − 29.5 GB) / 163,840 B = 594", k)
+	}
+	step := func(rows, length int32) *batch.Step {
+		s := &batch.Step{NumDecode: int(rows), NumTokens: int(rows)}
+		for range rows {
+			s.Rows = append(s.Rows, batch.Row{Start: length - 1, Sample: true})
+		}
+		return s
+	}
+	within := func(what string, got, low, high float64) {
+		t.Helper()
+		if got < low || got > high {
+			t.Errorf("%s takes %.3f ms, want %.3f to %.3f", what, got, low, high)
+		}
+	}
+	ms := func(s *batch.Step) float64 { return e.roof.Step(s).Seconds() * 1e3 }
+	one := ms(step(1, 1))
+	within("one decode", one, 6.32, 6.32+0.35) // weights / 4.43 TB/s, 366 kernels
+	// Reading what 256·800 positions left takes 7.57 ms; 256 rows make the
+	// products 2.9 ms longer than reading the weights; activations 0.5 ms.
+	within("256 decodes of 800 more", ms(step(256, 800))-one, 10.8, 11.2)
+	prompt := &batch.Step{NumTokens: 8192, Rows: []batch.Row{{Tokens: make([]int32, 8192), Sample: true}}}
+	// 26.4e9·8192 FLOP in products at 780 TFLOP/s, 27.5e12 in attention at 468,
+	// 70 GB of activations.
+	within("a prompt of 8192", ms(prompt), 278+58+15, 278+58+20)
+
+	two, err := New(device.Spec{Device: "sim:h200,tp=2", Model: published(t, "qwen3-14b")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := e.roof.Step(prompt), two.roof.Step(prompt); b < a/2 || b > a*2/3 {
+		t.Errorf("two GPUs take %v for a prompt, one %v", b, a)
+	}
+	if a, b := e.info.NumPages, two.info.NumPages; b < 2*a {
+		t.Errorf("two GPUs have %d pages, one %d", b, a)
+	}
+}
+
+func TestDeviceKeepsItsSchedule(t *testing.T) {
+	d, err := Open(device.Spec{Device: "sim:h200,speed=1000,fail=4", Model: published(t, "qwen3-0.6b"), NumPages: 64, MaxSeqLen: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a, b batch.Result
+	if err := d.Wait(&a); err == nil {
+		t.Error("waited for nothing")
+	}
+	launch := func(s *batch.Step) {
+		t.Helper()
+		if err := d.Launch(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	launch(prefill(1, 0, 0, []int32{0, 1}, []int32{1, 2, 3}))
+	launch(decode(2, 0, 3))
+	if err := d.Launch(decode(3, 0, 4)); err == nil || !strings.Contains(err.Error(), "most allowed") {
+		t.Errorf("a third step outstanding: %v", err)
+	}
+	for i, r := range []*batch.Result{&a, &b} {
+		if err := d.Wait(r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Seq != uint64(i+1) || len(r.Tokens) != 1 || r.Ended <= r.Began || batch.Now() < r.Ended {
+			t.Errorf("result %d at %d: %+v", i+1, batch.Now(), *r)
+		}
+	}
+	if b.Began < a.Ended {
+		t.Errorf("step 2 began at %d, before step 1 ended at %d", b.Began, a.Ended)
+	}
+	launch(decode(3, 0, 4))
+	launch(decode(4, 0, 5))
+	if err := d.Wait(&a); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Wait(&a); err == nil || !strings.Contains(err.Error(), "failed") {
+		t.Errorf("step 4 was to fail: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func ExampleNew() {
+	m, _ := model.Open("qwen3-0.6b", true)
+	e, _ := New(device.Spec{Device: "sim:4090", Model: m})
+	fmt.Println(e.Info().Hardware, e.Info().NumPages)
+	// Output: simulated NVIDIA GeForce RTX 4090 11121
+}
