@@ -44,6 +44,8 @@ type Config struct {
 	Tokenizers int
 
 	Log zerolog.Logger
+	// Trace, when set, records what every actor and the device do.
+	Trace *Trace
 	// Progress, when set, hears how many of total bytes of weights are loaded.
 	Progress func(done, total int64)
 }

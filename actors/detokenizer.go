@@ -38,8 +38,8 @@ type text struct {
 	done     bool
 }
 
-func (d *detokenizer) Receive(c actor.Context) {
-	switch m := c.Message().(type) {
+func (d *detokenizer) handle(c mail, m message) {
+	switch m := m.(type) {
 	case *admitted:
 		m.job.text.prompt = len(m.prompt)
 		m.job.stream.start(&Started{PromptTokens: m.prompt})
@@ -53,17 +53,21 @@ func (d *detokenizer) Receive(c actor.Context) {
 	}
 }
 
+// panicked: guarded has dealt with those of a job.
+func (d *detokenizer) panicked(mail, message, error) {}
+
 // guarded keeps one job's panic from the others of its step.
-func (d *detokenizer) guarded(c actor.Context, o *output) {
+func (d *detokenizer) guarded(c mail, o *output) {
 	defer func() {
 		if r := recover(); r != nil {
-			d.log.Error().Str("request", o.job.stream.ID).Interface("panic", r).Bytes("stack", stack()).Msg("detokenizing a request panicked")
-			d.end(o.job, nil, &Final{Reason: FinishError, StopToken: batch.NoToken, Err: fmt.Errorf("turning tokens into text failed: %v", r)})
-			c.Send(d.scheduler, &stopFound{o.job})
+			err := panicError(r)
+			d.log.Error().Str("request", o.job.stream.ID).Err(err).Msg("detokenizing a request panicked; it fails")
+			d.end(o.job, nil, &Final{Reason: FinishError, StopToken: batch.NoToken, Err: fmt.Errorf("turning tokens into text: %w", err)})
+			c.send(d.scheduler, &stopFound{job: o.job})
 		}
 	}()
 	if d.output(o) && o.finish == plan.Running {
-		c.Send(d.scheduler, &stopFound{o.job})
+		c.send(d.scheduler, &stopFound{job: o.job})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 )
 
@@ -24,76 +25,89 @@ type executor struct {
 	open      func() (device.Device, error)
 	scheduler *actor.PID
 	log       zerolog.Logger
+	trace     *Trace
+	// waiterMail outlives the handling of a message, as an actor's own does not.
+	waiterMail mail
 
 	dev   device.Device // nil: lost
 	epoch int
 	// pending carries launched steps to the waiter, which closes gone when it
 	// has seen pending closed.
-	pending chan *runStep
+	pending chan *flight
 	gone    chan struct{}
 }
 
-func (e *executor) Receive(c actor.Context) {
-	switch m := c.Message().(type) {
+func (e *executor) handle(c mail, m message) {
+	switch m := m.(type) {
 	case *runStep:
 		if m.epoch != e.epoch || e.dev == nil {
 			return // made for a device that is gone; the scheduler knows
 		}
-		if err := e.launch(m); err != nil {
-			c.Send(e.scheduler, &deviceLost{e.epoch, fmt.Errorf("launching step %d: %w", m.step.Seq, err)})
+		began := e.trace.now()
+		if err := e.launch(m.step); err != nil {
+			c.send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("launching step %d: %w", m.step.Seq, err)})
 			e.close()
 			return
 		}
-		e.pending <- m
+		e.trace.span(SpanLaunch, TrackExecutor, m.step.Seq, began, m.step.NumTokens)
+		e.pending <- m.flight
 	case *reopen:
 		e.close()
 		e.epoch = m.epoch
 		dev, err := e.open()
 		if err != nil {
-			c.Send(e.scheduler, &deviceLost{e.epoch, fmt.Errorf("opening the device: %w", err)})
+			c.send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("opening the device: %w", err)})
 			return
 		}
-		e.adopt(dev, c.ActorSystem().Root)
-		c.Send(e.scheduler, &deviceOpened{e.epoch, dev.Info()})
-	case *actor.Stopped:
-		e.close()
+		e.adopt(dev, e.waiterMail)
+		c.send(e.scheduler, &deviceOpened{epoch: e.epoch, info: dev.Info()})
 	}
 }
 
+// panicked is a panic outside of the device's own calls: the device's state is
+// unknown, so it is lost.
+func (e *executor) panicked(c mail, _ message, err error) {
+	c.send(e.scheduler, &deviceLost{epoch: e.epoch, err: err})
+}
+
+// stopped closes the device when the system is closed.
+func (e *executor) stopped() { e.close() }
+
 // adopt takes over an opened device and starts its waiter.
-func (e *executor) adopt(dev device.Device, out *actor.RootContext) {
+func (e *executor) adopt(dev device.Device, out mail) {
 	e.dev = dev
-	e.pending = make(chan *runStep, device.MaxOutstanding)
+	e.pending = make(chan *flight, device.MaxOutstanding)
 	e.gone = make(chan struct{})
 	go e.wait(dev, e.epoch, e.pending, e.gone, out)
 }
 
 // launch is dev.Launch, with a panic taken for an error.
-func (e *executor) launch(m *runStep) (err error) {
+func (e *executor) launch(s *batch.Step) (err error) {
 	defer recovered(&err)
-	return e.dev.Launch(m.step)
+	return e.dev.Launch(s)
 }
 
 // wait is the waiter: it turns the device's results into messages until the
 // device fails or is closed.
-func (e *executor) wait(dev device.Device, epoch int, pending <-chan *runStep, gone chan<- struct{}, out *actor.RootContext) {
+func (e *executor) wait(dev device.Device, epoch int, pending <-chan *flight, gone chan<- struct{}, out mail) {
 	defer close(gone)
 	runtime.LockOSThread() // never unlocked: the thread ends with the waiter
-	for m := range pending {
-		if err := waitFor(dev, m); err != nil {
-			out.Send(e.scheduler, &deviceLost{epoch, fmt.Errorf("waiting for step %d: %w", m.step.Seq, err)})
-			for range pending { // drained until close; nothing more will come back
+	for f := range pending {
+		if err := waitFor(dev, &f.result); err != nil {
+			out.send(e.scheduler, &deviceLost{epoch: epoch, err: fmt.Errorf("waiting for step %d: %w", f.step.Seq, err)})
+			for range pending { // until close: nothing more will come back
 			}
 			return
 		}
-		out.Send(e.scheduler, &stepDone{m})
+		e.trace.device(f.step, &f.result)
+		out.send(e.scheduler, &stepDone{flight: f})
 	}
 }
 
-func waitFor(dev device.Device, m *runStep) (err error) {
+func waitFor(dev device.Device, r *batch.Result) (err error) {
 	defer recovered(&err)
-	m.result.Reset()
-	return dev.Wait(m.result)
+	r.Reset()
+	return dev.Wait(r)
 }
 
 // close ends the waiter, then the device.
@@ -107,13 +121,6 @@ func (e *executor) close() {
 		e.log.Warn().Err(err).Msg("closing the device")
 	}
 	e.dev = nil
-}
-
-// recovered makes a panic the function's error.
-func recovered(err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("panic: %v\n%s", r, stack())
-	}
 }
 
 // thread is a dispatcher that runs one actor on one locked OS thread, as a GPU

@@ -11,13 +11,29 @@ import (
 // The vocabulary, in the order a request meets it. Messages carry no state
 // that two actors could both write: a job's fields belong to one actor each.
 
+// message is what actors send each other.
+type message interface{ stamped() *stamp }
+
+// stamp says when and by whom a message was posted, for measuring mailboxes
+// and for the trace.
+type stamp struct {
+	posted int64 // as batch.Now
+	from   Track
+}
+
+func (s *stamp) stamped() *stamp { return s }
+
 // tokenizeJob asks a tokenizer to turn the job's prompt into tokens.
 // System → Tokenizer.
-type tokenizeJob struct{ job *job }
+type tokenizeJob struct {
+	stamp
+	job *job
+}
 
 // generate hands a job with its prompt tokens to the scheduler.
 // Tokenizer (or System, when the prompt came as tokens) → Scheduler.
 type generate struct {
+	stamp
 	job    *job
 	prompt []int32
 }
@@ -26,40 +42,60 @@ type generate struct {
 // exactly one stepDone, or with one deviceLost for this and every other
 // outstanding step.
 type runStep struct {
-	epoch  int // of the device the step was made for
-	step   *batch.Step
-	result *batch.Result // owned by the executor until stepDone
+	stamp
+	*flight
 }
 
 // stepDone brings a step's result back. Executor → Scheduler.
-type stepDone struct{ *runStep }
+type stepDone struct {
+	stamp
+	*flight
+}
+
+// flight is a step on its way to the device and back. It belongs to whoever
+// holds the message it is in.
+type flight struct {
+	epoch  int // of the device the step was made for
+	step   *batch.Step
+	result batch.Result
+}
 
 // deviceLost says that the device of this epoch failed; what was outstanding
 // on it will not come back. Executor → Scheduler.
 type deviceLost struct {
+	stamp
 	epoch int
 	err   error
 }
 
 // reopen asks for a new device. Scheduler → Executor, which answers with
 // deviceOpened or another deviceLost.
-type reopen struct{ epoch int }
+type reopen struct {
+	stamp
+	epoch int
+}
 
 // deviceOpened says that steps of this epoch may be sent. Executor → Scheduler.
 type deviceOpened struct {
+	stamp
 	epoch int
 	info  device.Info
 }
 
 // admitted says that a job was accepted for running. Scheduler → Detokenizer.
 type admitted struct {
+	stamp
 	job    *job
 	prompt []int32
 }
 
 // tokens are what one step produced. Scheduler → Detokenizer, which gives the
 // message back to the pool it came from.
-type tokens struct{ outs []output }
+type tokens struct {
+	stamp
+	seq  uint64 // of the step
+	outs []output
+}
 
 var tokensPool = sync.Pool{New: func() any { return new(tokens) }}
 
@@ -80,13 +116,20 @@ type output struct {
 
 // failed ends a job with an error. Any actor → Detokenizer.
 type failed struct {
+	stamp
 	job *job
 	err error
 }
 
 // stopFound says that a job's text contains a stop string: its final event is
 // out and it need not be computed further. Detokenizer → Scheduler.
-type stopFound struct{ job *job }
+type stopFound struct {
+	stamp
+	job *job
+}
 
 // cancel asks to end a job. Stream → Scheduler.
-type cancel struct{ job *job }
+type cancel struct {
+	stamp
+	job *job
+}

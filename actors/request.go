@@ -86,6 +86,8 @@ type Event struct {
 	Logprobs []batch.Logprob
 	TextEnds []int
 	Final    *Final
+
+	since, taken int64 // for the trace: see Stream.Wrote
 }
 
 // InputError says that a request cannot be run as it is, and why. It is the

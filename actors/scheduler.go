@@ -18,7 +18,7 @@ const maxReopens = 3
 // scheduler decides what runs: it keeps the device's queue of steps full and
 // commits their results. All decisions are package plan's; this is its shell.
 //
-// Owns:   the planner, the steps and results in flight, the job table.
+// Owns:   the planner, the flights not under way, the job table.
 // In:     *generate, *cancel, *stopFound; *stepDone, *deviceLost, *deviceOpened.
 // Out:    *runStep, *reopen to the executor; *admitted, *tokens, *failed to
 // the detokenizer.
@@ -32,10 +32,11 @@ type scheduler struct {
 	detokenizer *actor.PID
 	log         zerolog.Logger
 	publish     func(plan.Stats, lifecycle) // shows the world what changed
+	trace       *Trace
 
 	plan    *plan.Planner
 	jobs    map[uint64]*job // accepted by the planner and not ended
-	free    []*batch.Result // results not in flight
+	free    []*flight       // not under way
 	epoch   int             // of the device that steps are made for
 	state   lifecycle
 	reopens int // since the last completed step
@@ -50,14 +51,8 @@ const (
 	dead              // it could not be; everything fails
 )
 
-func (s *scheduler) Receive(c actor.Context) {
-	defer func() {
-		if r := recover(); r != nil {
-			s.log.Error().Interface("panic", r).Bytes("stack", stack()).Msg("the scheduler panicked; every request fails")
-			s.die(c, fmt.Errorf("%w: the scheduler panicked: %v", ErrFailed, r))
-		}
-	}()
-	switch m := c.Message().(type) {
+func (s *scheduler) handle(c mail, m message) {
+	switch m := m.(type) {
 	case *generate:
 		s.add(c, m)
 	case *cancel:
@@ -72,8 +67,8 @@ func (s *scheduler) Receive(c actor.Context) {
 		if m.epoch != s.epoch {
 			return
 		}
-		s.commit(c, m.result)
-		s.free = append(s.free, m.result)
+		s.commit(c, m.flight)
+		s.free = append(s.free, m.flight)
 		s.reopens = 0
 	case *deviceLost:
 		s.lost(c, m)
@@ -92,11 +87,11 @@ func (s *scheduler) Receive(c actor.Context) {
 }
 
 // add accepts a job or ends it.
-func (s *scheduler) add(c actor.Context, m *generate) {
+func (s *scheduler) add(c mail, m *generate) {
 	j := m.job
 	switch {
 	case s.state == dead:
-		c.Send(s.detokenizer, &failed{j, ErrFailed})
+		c.send(s.detokenizer, &failed{job: j, err: ErrFailed})
 		return
 	case j.canceled.Load():
 		s.ended(c, j, plan.Aborted)
@@ -114,45 +109,52 @@ func (s *scheduler) add(c actor.Context, m *generate) {
 		User:       j,
 	}
 	if err := s.plan.Add(&j.planned); err != nil {
-		c.Send(s.detokenizer, &failed{j, &InputError{Param: j.promptParam(), Msg: err.Error()}})
+		c.send(s.detokenizer, &failed{job: j, err: &InputError{Param: j.promptParam(), Msg: err.Error()}})
 		return
 	}
 	s.jobs[j.id] = j
-	c.Send(s.detokenizer, &admitted{j, m.prompt})
+	c.send(s.detokenizer, &admitted{job: j, prompt: m.prompt})
 }
 
 // pump sends every step that can be built now.
-func (s *scheduler) pump(c actor.Context) {
+func (s *scheduler) pump(c mail) {
 	if s.state != ready {
 		return
 	}
 	for {
+		began := s.trace.now()
 		step := s.plan.Next()
 		if step == nil {
 			return
 		}
-		c.Send(s.executor, &runStep{s.epoch, step, s.result()})
+		s.trace.span(SpanPrepare, TrackScheduler, step.Seq, began, len(step.Rows))
+		f := s.flight()
+		f.epoch, f.step = s.epoch, step
+		c.send(s.executor, &runStep{flight: f})
 	}
 }
 
-// result takes a result that is not in flight.
-func (s *scheduler) result() *batch.Result {
+// flight takes a flight that is not under way.
+func (s *scheduler) flight() *flight {
 	n := len(s.free)
 	if n == 0 {
-		return new(batch.Result)
+		return new(flight)
 	}
-	r := s.free[n-1]
+	f := s.free[n-1]
 	s.free = s.free[:n-1]
-	return r
+	return f
 }
 
 // commit applies a result and forwards what it brought.
-func (s *scheduler) commit(c actor.Context, r *batch.Result) {
-	outs := s.plan.Commit(r)
+func (s *scheduler) commit(c mail, f *flight) {
+	seq, began := f.step.Seq, s.trace.now()
+	outs := s.plan.Commit(&f.result)
+	s.trace.span(SpanCommit, TrackScheduler, seq, began, len(outs))
 	if len(outs) == 0 {
 		return
 	}
 	m := tokensPool.Get().(*tokens)
+	m.seq = seq
 	for i := range outs {
 		o := &outs[i]
 		j := o.Req.User.(*job)
@@ -161,7 +163,7 @@ func (s *scheduler) commit(c actor.Context, r *batch.Result) {
 			delete(s.jobs, j.id)
 		}
 	}
-	c.Send(s.detokenizer, m)
+	c.send(s.detokenizer, m)
 }
 
 // keep copies a log-probability out of memory that the next step reuses.
@@ -173,15 +175,21 @@ func keep(p *batch.Logprob) *batch.Logprob {
 }
 
 // ended sends the end of a job that came without a token.
-func (s *scheduler) ended(c actor.Context, j *job, why plan.Reason) {
+func (s *scheduler) ended(c mail, j *job, why plan.Reason) {
 	delete(s.jobs, j.id)
 	m := tokensPool.Get().(*tokens)
 	m.outs = append(m.outs, output{job: j, token: batch.NoToken, finish: why, cached: j.planned.CachedTokens})
-	c.Send(s.detokenizer, m)
+	c.send(s.detokenizer, m)
+}
+
+// panicked is a broken invariant of the planner: nothing it says can be
+// trusted any more.
+func (s *scheduler) panicked(c mail, _ message, err error) {
+	s.die(c, fmt.Errorf("%w: the scheduler panicked: %w", ErrFailed, err))
 }
 
 // lost gives up a device and asks for another, or gives up altogether.
-func (s *scheduler) lost(c actor.Context, m *deviceLost) {
+func (s *scheduler) lost(c mail, m *deviceLost) {
 	if m.epoch != s.epoch || s.state == dead {
 		return
 	}
@@ -195,14 +203,14 @@ func (s *scheduler) lost(c actor.Context, m *deviceLost) {
 	// is closed it may still read the steps in flight.
 	s.state = mending
 	s.epoch++
-	c.Send(s.executor, &reopen{s.epoch})
+	c.send(s.executor, &reopen{epoch: s.epoch})
 }
 
 // die ends every request; none is accepted any more.
-func (s *scheduler) die(c actor.Context, err error) {
+func (s *scheduler) die(c mail, err error) {
 	s.state = dead
 	for _, j := range s.jobs {
-		c.Send(s.detokenizer, &failed{j, err})
+		c.send(s.detokenizer, &failed{job: j, err: err})
 	}
 	clear(s.jobs)
 	s.publish(plan.Stats{}, dead)

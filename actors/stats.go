@@ -11,6 +11,7 @@ type Stats struct {
 	plan.Stats
 	OpenRequests int  // submitted and not ended
 	Ready        bool // see System.Ready
+	Actors       []ActorStats
 }
 
 // statsBox holds the scheduler's last words. Written by the scheduler once a
@@ -32,7 +33,12 @@ func (s *System) Stats() Stats {
 	s.mu.Lock()
 	open := len(s.open)
 	s.mu.Unlock()
+	st := Stats{OpenRequests: open, Ready: s.Ready()}
+	for _, sh := range s.shells {
+		st.Actors = append(st.Actors, sh.read())
+	}
 	s.stats.mu.Lock()
 	defer s.stats.mu.Unlock()
-	return Stats{Stats: s.stats.s, OpenRequests: open, Ready: s.Ready()}
+	st.Stats = s.stats.s
+	return st
 }

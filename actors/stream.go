@@ -18,12 +18,15 @@ type Stream struct {
 	ID      string
 	Created time.Time
 
+	id     uint64 // the job's
+	trace  *Trace
 	cancel func()
 	ready  chan struct{} // capacity 1; full while pending holds something
 
 	mu      sync.Mutex
 	pending Event // guarded by mu
 	some    bool  // guarded by mu: pending holds something
+	since   int64 // guarded by mu: when pending's first something was added; kept for the trace
 	ended   bool  // guarded by mu: the final event has been written
 }
 
@@ -46,7 +49,25 @@ func (s *Stream) Take(ev *Event) bool {
 		return false
 	}
 	*ev, s.pending, s.some = s.pending, empty, false
+	if s.trace != nil {
+		ev.since, ev.taken = s.since, batch.Now()
+	}
 	return true
+}
+
+// Wrote tells the trace that the event taken last is on its way to the client.
+func (s *Stream) Wrote(ev *Event) {
+	if s.trace != nil && ev.taken != 0 {
+		s.trace.add(Span{Kind: SpanSocket, On: TrackSocket, ID: s.id, Posted: ev.since, Began: ev.taken, Ended: batch.Now(), N: int32(len(ev.Tokens))})
+	}
+}
+
+// noted marks pending as not empty. Called with mu held.
+func (s *Stream) noted() {
+	if s.trace != nil && !s.some {
+		s.since = batch.Now()
+	}
+	s.some = true
 }
 
 // Next waits for something to happen and takes it into ev. It fails only with
@@ -70,7 +91,7 @@ func (s *Stream) Cancel() { s.cancel() }
 func (s *Stream) start(st *Started) {
 	s.mu.Lock()
 	s.pending.Started = st
-	s.some = true
+	s.noted()
 	s.mu.Unlock()
 	s.wake()
 }
@@ -85,7 +106,7 @@ func (s *Stream) add(token int32, text []byte, lp *batch.Logprob) {
 		ev.Logprobs = append(ev.Logprobs, *lp)
 		ev.TextEnds = append(ev.TextEnds, len(ev.Text))
 	}
-	s.some = true
+	s.noted()
 	s.mu.Unlock()
 	s.wake()
 }
@@ -99,7 +120,8 @@ func (s *Stream) end(text []byte, f *Final) {
 		s.mu.Unlock()
 		panic("actors: request " + s.ID + " ended twice")
 	}
-	s.ended, s.some = true, true
+	s.ended = true
+	s.noted()
 	s.pending.Text = append(s.pending.Text, text...)
 	s.pending.Final = f
 	s.mu.Unlock()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -30,6 +29,8 @@ type System struct {
 	dev   device.Info
 
 	actors     *actor.ActorSystem
+	api        mail     // what Submit and Cancel send through
+	shells     []*shell // for their statistics; fixed once spawned
 	tokenizers []tokenizerRef
 	scheduler  *actor.PID
 	executor   *actor.PID
@@ -143,30 +144,20 @@ func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
 	sched.executor, sched.detokenizer = s.executor, s.detok
 	sched.publish = s.published
 	exec.scheduler = s.scheduler
-	exec.adopt(dev, as.Root)
+	sched.trace, exec.trace = s.cfg.Trace, s.cfg.Trace
+	s.api = mail{as.Root, TrackAPI}
+	exec.waiterMail = s.api.on(TrackWaiter)
+	exec.adopt(dev, exec.waiterMail)
 	detok := &detokenizer{codec: s.codec, scheduler: s.scheduler, eos: s.isEOS, closed: s.closed, log: s.cfg.Log}
-	s.run("detokenizer", detok)
-	s.run("executor", exec, actor.WithDispatcher(s.thread))
-	s.run("scheduler", sched)
+	s.run("detokenizer", TrackDetokenizer, detok)
+	s.run("executor", TrackExecutor, exec, actor.WithDispatcher(s.thread))
+	s.run("scheduler", TrackScheduler, sched)
 	for i := range s.cfg.Tokenizers {
 		load := new(atomic.Int64)
-		t := &tokenizer{codec: s.codec, scheduler: s.scheduler, detokenizer: s.detok, load: load, log: s.cfg.Log}
-		s.tokenizers = append(s.tokenizers, tokenizerRef{s.run("tokenizer-"+strconv.Itoa(i), t), load})
+		t := &tokenizer{codec: s.codec, scheduler: s.scheduler, detokenizer: s.detok, load: load}
+		s.tokenizers = append(s.tokenizers, tokenizerRef{s.run("tokenizer-"+strconv.Itoa(i), TrackTokenizer+Track(i), t), load})
 	}
 	s.published(sched.plan.Stats(), ready)
-}
-
-// run spawns one actor. Each handles its own panics, so the library's
-// supervision, which would restart it and lose the message, never comes in;
-// should it, the actor stops rather than go on without its state.
-func (s *System) run(name string, a actor.Actor, opts ...actor.PropsOption) *actor.PID {
-	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
-	opts = append(opts, actor.WithGuardian(stop))
-	pid, err := s.actors.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return a }, opts...), name)
-	if err != nil {
-		panic(err) // names are ours and distinct
-	}
-	return pid
 }
 
 // Submit accepts a request. It fails with a *BusyError, ErrDraining, ErrFailed
@@ -181,16 +172,17 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 		j.req.ID = "req-" + strconv.FormatUint(j.id, 10)
 	}
 	j.stream = newStream(j.req.ID)
+	j.stream.id, j.stream.trace = j.id, s.cfg.Trace
 	j.stream.cancel = func() {
 		if !j.canceled.Swap(true) {
-			s.actors.Root.Send(s.scheduler, &cancel{j})
+			s.api.send(s.scheduler, &cancel{job: j})
 		}
 	}
 	if err := s.admit(j); err != nil {
 		return nil, err
 	}
 	if j.req.Tokens != nil {
-		s.actors.Root.Send(s.scheduler, &generate{j, j.req.Tokens})
+		s.api.send(s.scheduler, &generate{job: j, prompt: j.req.Tokens})
 		return j.stream, nil
 	}
 	j.size = int64(len(j.req.Text)) + 1
@@ -199,7 +191,7 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 	}
 	t := s.leastLoaded()
 	t.load.Add(j.size)
-	s.actors.Root.Send(t.pid, &tokenizeJob{j})
+	s.api.send(t.pid, &tokenizeJob{job: j})
 	return j.stream, nil
 }
 
@@ -328,5 +320,3 @@ func (s *System) Ready() bool {
 	s.mu.Unlock()
 	return !draining && lifecycle(s.state.Load()) == ready
 }
-
-func stack() []byte { return debug.Stack() }

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/troupe-llm/troupe/tokenize"
 )
@@ -24,31 +23,30 @@ type tokenizer struct {
 	scheduler   *actor.PID
 	detokenizer *actor.PID
 	load        *atomic.Int64 // bytes sent to this tokenizer and not yet encoded
-	log         zerolog.Logger
 }
 
-func (t *tokenizer) Receive(c actor.Context) {
-	m, ok := c.Message().(*tokenizeJob)
+func (t *tokenizer) handle(c mail, m message) {
+	r, ok := m.(*tokenizeJob)
 	if !ok {
 		return
 	}
-	defer t.load.Add(-m.job.size)
-	defer func() {
-		if r := recover(); r != nil {
-			t.log.Error().Str("request", m.job.stream.ID).Interface("panic", r).Bytes("stack", stack()).Msg("tokenizing a request panicked")
-			c.Send(t.detokenizer, &failed{m.job, fmt.Errorf("tokenizing the prompt failed: %v", r)})
-		}
-	}()
-	if m.job.canceled.Load() { // the scheduler ends it; do not spend time on it
-		c.Send(t.scheduler, &generate{job: m.job})
+	defer t.load.Add(-r.job.size)
+	if r.job.canceled.Load() { // the scheduler ends it; do not spend time on it
+		c.send(t.scheduler, &generate{job: r.job})
 		return
 	}
-	prompt, err := t.encode(&m.job.req)
+	prompt, err := t.encode(&r.job.req)
 	if err != nil {
-		c.Send(t.detokenizer, &failed{m.job, err})
+		c.send(t.detokenizer, &failed{job: r.job, err: err})
 		return
 	}
-	c.Send(t.scheduler, &generate{m.job, prompt})
+	c.send(t.scheduler, &generate{job: r.job, prompt: prompt})
+}
+
+func (t *tokenizer) panicked(c mail, m message, err error) {
+	if r, ok := m.(*tokenizeJob); ok {
+		c.send(t.detokenizer, &failed{job: r.job, err: fmt.Errorf("tokenizing the prompt: %w", err)})
+	}
 }
 
 func (t *tokenizer) encode(r *Request) ([]int32, error) {

@@ -1,0 +1,191 @@
+package actors
+
+import (
+	"sync"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+)
+
+// Trace records what every actor and the device do, one fixed-size Span a
+// thing done. A nil Trace records nothing and costs a nil check. A full one
+// forgets its oldest spans.
+type Trace struct {
+	mu      sync.Mutex
+	spans   []Span // guarded by mu; a ring
+	written uint64 // guarded by mu: spans ever recorded
+}
+
+// NewTrace keeps the last n spans; a decode step of one batch makes about
+// eight, and each event on its way to a client one.
+func NewTrace(n int) *Trace { return &Trace{spans: make([]Span, n)} }
+
+// Span is one thing done, on one track. Times are as batch.Now.
+type Span struct {
+	Kind Kind
+	On   Track
+	// From and Posted say who posted the message being handled, and when;
+	// for SpanHandle only.
+	From   Track
+	Posted int64
+	Began  int64
+	Ended  int64
+	// ID is the step's Seq, or for what concerns one request its number.
+	ID uint64
+	N  int32 // rows, tokens or outputs, as Kind says
+}
+
+// Track is where something was done.
+type Track uint8
+
+// The tracks, in the order a request meets them. Tokenizers of the pool count
+// up from TrackTokenizer, which therefore is the last.
+const (
+	TrackAPI Track = iota // Submit and Cancel, on the caller's goroutine
+	TrackScheduler
+	TrackExecutor
+	TrackDevice
+	TrackWaiter
+	TrackDetokenizer
+	TrackSocket // events written to clients
+	TrackTokenizer
+)
+
+// Kind is what was done.
+type Kind uint8
+
+// What a step goes through, what a message is handled as, what a request sees.
+const (
+	SpanPrepare Kind = iota // scheduler: building a step of N rows
+	SpanLaunch              // executor: enqueueing a step of N tokens
+	SpanCompute             // device: computing a step of N rows
+	SpanCommit              // scheduler: committing a step with N outputs
+	SpanSocket              // socket: from an event's being there (Posted) and taken (Began) to its being written
+
+	HandleTokenize
+	HandleGenerate
+	HandleRun
+	HandleDone
+	HandleLost
+	HandleReopen
+	HandleOpened
+	HandleAdmitted
+	HandleTokens
+	HandleFailed
+	HandleStop
+	HandleCancel
+)
+
+var kindNames = [...]string{
+	"prepare", "launch", "compute", "commit", "socket",
+	"tokenizeJob", "generate", "runStep", "stepDone", "deviceLost", "reopen", "deviceOpened", "admitted", "tokens", "failed", "stopFound", "cancel",
+}
+
+// String is the span's name: a stage of a step, or a message.
+func (k Kind) String() string { return kindNames[k] }
+
+// Handles reports whether the span is the handling of a message.
+func (k Kind) Handles() bool { return k >= HandleTokenize }
+
+// kindOf is the kind of span that handling m makes.
+func kindOf(m message) Kind {
+	switch m.(type) {
+	case *tokenizeJob:
+		return HandleTokenize
+	case *generate:
+		return HandleGenerate
+	case *runStep:
+		return HandleRun
+	case *stepDone:
+		return HandleDone
+	case *deviceLost:
+		return HandleLost
+	case *reopen:
+		return HandleReopen
+	case *deviceOpened:
+		return HandleOpened
+	case *admitted:
+		return HandleAdmitted
+	case *tokens:
+		return HandleTokens
+	case *failed:
+		return HandleFailed
+	case *stopFound:
+		return HandleStop
+	default:
+		return HandleCancel
+	}
+}
+
+// subject is the number of the step or request that a message is about.
+func subject(m message) uint64 {
+	switch m := m.(type) {
+	case *tokenizeJob:
+		return m.job.id
+	case *generate:
+		return m.job.id
+	case *runStep:
+		return m.step.Seq
+	case *stepDone:
+		return m.step.Seq
+	case *admitted:
+		return m.job.id
+	case *tokens:
+		return m.seq
+	case *failed:
+		return m.job.id
+	case *stopFound:
+		return m.job.id
+	case *cancel:
+		return m.job.id
+	}
+	return 0
+}
+
+// now is the time a span begins at; 0 when nobody wants to know.
+func (t *Trace) now() int64 {
+	if t == nil {
+		return 0
+	}
+	return batch.Now()
+}
+
+// span records something that ends now.
+func (t *Trace) span(k Kind, on Track, id uint64, began int64, n int) {
+	if t != nil {
+		t.add(Span{Kind: k, On: on, ID: id, Began: began, Ended: batch.Now(), N: int32(n)})
+	}
+}
+
+// handled records the handling of a message.
+func (t *Trace) handled(on Track, st stamp, k Kind, id uint64, began, ended int64) {
+	if t != nil {
+		t.add(Span{Kind: k, On: on, From: st.from, Posted: st.posted, ID: id, Began: began, Ended: ended})
+	}
+}
+
+// device records a step's time on the device.
+func (t *Trace) device(s *batch.Step, r *batch.Result) {
+	if t != nil {
+		t.add(Span{Kind: SpanCompute, On: TrackDevice, ID: s.Seq, Began: r.Began, Ended: r.Ended, N: int32(len(s.Rows))})
+	}
+}
+
+func (t *Trace) add(s Span) {
+	t.mu.Lock()
+	t.spans[t.written%uint64(len(t.spans))] = s
+	t.written++
+	t.mu.Unlock()
+}
+
+// Spans returns what is remembered, in the order it was recorded, and how many
+// older spans were forgotten.
+func (t *Trace) Spans() (spans []Span, forgotten uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := uint64(len(t.spans))
+	if t.written <= n {
+		return append(spans, t.spans[:t.written]...), 0
+	}
+	at := t.written % n
+	return append(append(spans, t.spans[at:]...), t.spans[:at]...), t.written - n
+}

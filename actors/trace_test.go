@@ -1,0 +1,67 @@
+package actors
+
+import (
+	"testing"
+)
+
+// A traced run shows each step prepared, launched, computed and committed in
+// that order, and with overlap a step prepared while another is computed.
+func TestTraceShowsStepsAndOverlap(t *testing.T) {
+	d := newToy()
+	tr := NewTrace(1 << 14)
+	s := toySystem(t, Config{Trace: tr}, d)
+	collect(t, submit(t, s, &Request{Tokens: []int32{1, 2, 3}, MaxTokens: 20, IgnoreEOS: true}))
+	spans, forgotten := tr.Spans()
+	if forgotten != 0 {
+		t.Fatalf("%d spans forgotten", forgotten)
+	}
+	stages := map[uint64][4]*Span{}
+	handled := map[Kind]int{}
+	for i := range spans {
+		sp := &spans[i]
+		if sp.Ended < sp.Began || (sp.Kind.Handles() && sp.Began < sp.Posted) {
+			t.Errorf("%v of %d goes back in time: %+v", sp.Kind, sp.ID, sp)
+		}
+		if sp.Kind.Handles() {
+			handled[sp.Kind]++
+			continue
+		}
+		st := stages[sp.ID]
+		st[sp.Kind] = sp
+		stages[sp.ID] = st
+	}
+	steps := len(stages)
+	if steps < 20 || handled[HandleRun] != steps || handled[HandleGenerate] != 1 || handled[HandleAdmitted] != 1 {
+		t.Errorf("%d steps, handled %v", steps, handled)
+	}
+	overlapped := 0
+	for seq, st := range stages {
+		for k, sp := range st {
+			if sp == nil {
+				t.Fatalf("step %d was not seen to %v", seq, Kind(k))
+			}
+		}
+		if st[SpanPrepare].Ended > st[SpanLaunch].Began || st[SpanLaunch].Began > st[SpanCommit].Began {
+			t.Errorf("step %d is out of order", seq)
+		}
+		if prev, ok := stages[seq-1]; ok && st[SpanPrepare].Began < prev[SpanCommit].Began {
+			overlapped++
+		}
+	}
+	if overlapped < steps/2 {
+		t.Errorf("%d of %d steps were prepared before the last one was committed", overlapped, steps)
+	}
+}
+
+func TestFullTraceForgetsTheOldest(t *testing.T) {
+	tr := NewTrace(4)
+	for i := range uint64(6) {
+		tr.add(Span{ID: i})
+	}
+	spans, forgotten := tr.Spans()
+	if len(spans) != 4 || forgotten != 2 || spans[0].ID != 2 || spans[3].ID != 5 {
+		t.Errorf("got %+v, %d forgotten", spans, forgotten)
+	}
+	var none *Trace
+	none.span(SpanCommit, TrackScheduler, 1, none.now(), 1) // records nothing, harms nothing
+}
