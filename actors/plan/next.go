@@ -51,9 +51,21 @@ func (p *Planner) Next() *batch.Step {
 	}
 	p.step++
 	p.out++
-	p.stats.Computed += uint64(f.step.NumTokens)
+	p.count(&f.step)
 	p.check()
 	return &f.step
+}
+
+func (p *Planner) count(s *batch.Step) {
+	p.stats.Computed += uint64(s.NumTokens)
+	switch s.NumDecode {
+	case len(s.Rows):
+		p.stats.DecodeSteps++
+	case 0:
+		p.stats.PrefillSteps++
+	default:
+		p.stats.MixedSteps++
+	}
 }
 
 // decodes adds a row for every request that decodes.

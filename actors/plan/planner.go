@@ -236,7 +236,10 @@ func (p *Planner) keep(r *Request, table []int32) {
 // Stats counts what the planner did and has.
 type Stats struct {
 	Waiting, Running int
-	Steps            uint64
+	Steps            uint64 // built; as many as the next three together
+	DecodeSteps      uint64 // with decode rows alone
+	PrefillSteps     uint64 // with prefill rows alone
+	MixedSteps       uint64 // with both
 	Outstanding      int
 
 	PagesFree   int // hold nothing

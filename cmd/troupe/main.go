@@ -68,7 +68,7 @@ small model inside this program, and speaks the OpenAI API over HTTP.`,
 	root.SetFlagErrorFunc(explainFlag)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newServe(), newChat(), newComplete(), newTokenize(), newPull(), newDoctor(), newVersion(),
+		newServe(), newChat(), newComplete(), newBench(), newTokenize(), newPull(), newDoctor(), newVersion(),
 	)
 	return root
 }

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/bench"
+)
+
+func newBench() *cobra.Command {
+	cmd := &cobra.Command{Use: "bench COMMAND", Short: "Measure how fast it is"}
+	cmd.AddCommand(newBenchOffline())
+	return cmd
+}
+
+// offlineOptions are the flags of bench offline alone.
+type offlineOptions struct {
+	NumSeqs     int         `flag:"num-seqs" value:"N" min:"1" help:"requests, all sent at once"`
+	InputLen    bench.Range `flag:"input-len" help:"tokens of a prompt, drawn uniformly, or one length"`
+	OutputLen   bench.Range `flag:"output-len" help:"tokens of a reply, drawn uniformly, or one length"`
+	Seed        uint64      `flag:"seed" value:"N" help:"of prompts and lengths: the very ones that Python's random draws"`
+	Temperature float64     `flag:"temperature" value:"T" min:"0" max:"100" help:"0 always takes the likeliest token"`
+	IgnoreEOS   bool        `flag:"ignore-eos" help:"generate every token asked for; --ignore-eos=false lets stop tokens end a reply"`
+	Warmup      int         `flag:"warm-up" value:"N" min:"0" help:"short requests that run before the measured ones"`
+	JSON        string      `flag:"json" value:"FILE" help:"also write the report as JSON; - is standard output, in place of the table"`
+}
+
+func newBenchOffline() *cobra.Command {
+	cfg := defaultConfig()
+	cfg.Log.Level = "warn"
+	o := &offlineOptions{
+		NumSeqs: 256, InputLen: bench.Range{Low: 100, High: 1024}, OutputLen: bench.Range{Low: 100, High: 1024},
+		Temperature: 0.6, IgnoreEOS: true, Warmup: 8,
+	}
+	cmd := &cobra.Command{
+		Use:   "offline [flags]",
+		Short: "Measure throughput: many requests at once, in this process",
+		Long: `Offline sends every request at once to a model in this process and measures until the
+last token. The defaults are the work of nano-vLLM's benchmark: with seed 0, 142,827
+tokens in and 133,966 out. A vocabulary smaller than the ids drawn takes them modulo its
+size; lengths stay the same.`,
+		Example: `  troupe bench offline --num-seqs 64 --input-len 16:128 --output-len 16:128 --json out.json
+  troupe bench offline --model Qwen3-0.6B --dummy-weights`,
+		Args: noArgs,
+	}
+	sections := append([]section{{"Work and report", o}}, cfg.engineSections()...)
+	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if cfg.check(found); found.err() != nil {
+			return found.err()
+		}
+		return benchOffline(cmd, cfg, o)
+	}
+	return cmd
+}
+
+func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions) (err error) {
+	ctx, cancel := interruptible(cmd.Context())
+	defer cancel()
+	stderr := cmd.ErrOrStderr()
+	log := cfg.Log.newLogger(stderr)
+	cfg.Server.MaxOpenRequests = max(cfg.Server.MaxOpenRequests, o.NumSeqs)
+	system, err := actors.Open(cfg.actors(log, showProgress(stderr, log, "loading")))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, system.Close()) }()
+	build := thisBuild()
+	run := bench.Offline{
+		NumSeqs: o.NumSeqs, Input: o.InputLen, Output: o.OutputLen, Seed: o.Seed,
+		Temperature: o.Temperature, KeepEOS: !o.IgnoreEOS, Warmup: o.Warmup,
+		Progress: showTokens(stderr),
+		Environment: bench.Environment{
+			Version: build.Version, Commit: build.Commit, Go: build.Go, Platform: build.Platform,
+			Flags: flagsGiven(cmd), Overlap: cfg.Schedule.Overlap,
+		},
+	}
+	report, err := run.Run(ctx, system)
+	if err != nil {
+		return err
+	}
+	if o.JSON != "-" {
+		if err := report.WriteText(cmd.OutOrStdout()); err != nil {
+			return err
+		}
+	}
+	return writeReport(o.JSON, cmd.OutOrStdout(), report)
+}
+
+// writeReport writes JSON to a file, to standard output for "-", or nowhere.
+func writeReport(name string, out io.Writer, r *bench.Report) (err error) {
+	switch name {
+	case "":
+		return nil
+	case "-":
+		return r.WriteJSON(out)
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return r.WriteJSON(file)
+}
+
+// flagsGiven are the flags that differ from their defaults, to repeat a run.
+func flagsGiven(cmd *cobra.Command) []string {
+	given := []string{}
+	cmd.Flags().Visit(func(f *pflag.Flag) { given = append(given, "--"+f.Name+"="+f.Value.String()) })
+	return given
+}
+
+// showTokens shows output tokens as a bar on a terminal, and a line every few
+// seconds elsewhere.
+func showTokens(w io.Writer) func(done, total int) {
+	if isTerminal(w) {
+		var bar *progressbar.ProgressBar
+		return func(done, total int) {
+			if bar == nil {
+				bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("tokens"),
+					progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("tokens"),
+					progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())
+			}
+			_ = bar.Set(done) // it fails when the terminal does
+		}
+	}
+	began := time.Now()
+	last := began
+	return func(done, total int) {
+		if now := time.Now(); now.Sub(last) >= 5*time.Second || done == total {
+			last = now
+			fmt.Fprintf(w, "%d of %d tokens after %.1f s\n", done, total, now.Sub(began).Seconds())
+		}
+	}
+}
