@@ -37,15 +37,7 @@ func newRig(t testing.TB, spec device.Spec, k *kernels, cores int) *rig {
 		}
 	})
 	r := &rig{t: t, d: d, info: d.Info(), pages: map[int32][]int32{}, logits: map[int32][]float32{}}
-	for i := range r.info.NumPages {
-		r.free = append(r.free, int32((i*7+3)%r.info.NumPages))
-	}
-	slices.Sort(r.free)
-	r.free = slices.Compact(r.free)
-	for i := range r.free { // far apart
-		j := (i * 31) % len(r.free)
-		r.free[i], r.free[j] = r.free[j], r.free[i]
-	}
+	r.forget()
 	d.engine.inspect = func(s *batch.Step, row int, z []float32) {
 		r.logits[s.Rows[row].Slot] = slices.Clone(z)
 	}
@@ -58,6 +50,19 @@ func (r *rig) give(s *batch.Step, slot int32, sampling batch.Sampling, shared []
 	r.pages[slot] = nil
 	for _, p := range shared {
 		r.enter(s, slot, p)
+	}
+}
+
+// forget ends all requests.
+func (r *rig) forget() {
+	r.pages = map[int32][]int32{}
+	r.free = r.free[:0]
+	for i := range r.info.NumPages {
+		r.free = append(r.free, int32(i))
+	}
+	for i := range r.free { // so that neighbours part
+		j := (i * 31) % len(r.free)
+		r.free[i], r.free[j] = r.free[j], r.free[i]
 	}
 }
 

@@ -14,10 +14,10 @@ const panelWidth = 32
 //
 // in the order of k, by fused multiply-add from zero. k ≥ 1; strides count
 // elements.
-type gemmFunc func(c *float32, ldc int, a *float32, lda int, w unsafe.Pointer, k int)
+type gemmFunc func(c *float32, ldc int, a *float32, lda int, w *byte, k int)
 
 // gemvFunc multiplies one row by four adjacent panels: c[0:4·panelWidth].
-type gemvFunc func(c *float32, a *float32, w unsafe.Pointer, k int)
+type gemvFunc func(c *float32, a *float32, w *byte, k int)
 
 // kernels are the innermost loops for one instruction set. All sets give the
 // same bits; kernel_test.go holds them to it.
@@ -53,14 +53,14 @@ var portable = kernels{
 	name:     "portable",
 	gemmBF16: portableGemm(gemmBF16),
 	gemmF32:  portableGemm(gemmF32),
-	gemvBF16: func(c, a *float32, w unsafe.Pointer, k int) {
+	gemvBF16: func(c, a *float32, w *byte, k int) {
 		for p := range 4 {
-			gemmBF16(1, at(c, p*panelWidth), 0, a, 0, unsafe.Add(w, p*k*panelWidth*2), k)
+			gemmBF16(1, at(c, p*panelWidth), 0, a, 0, (*byte)(unsafe.Add(unsafe.Pointer(w), p*k*panelWidth*2)), k)
 		}
 	},
-	gemvF32: func(c, a *float32, w unsafe.Pointer, k int) {
+	gemvF32: func(c, a *float32, w *byte, k int) {
 		for p := range 4 {
-			gemmF32(1, at(c, p*panelWidth), 0, a, 0, unsafe.Add(w, p*k*panelWidth*4), k)
+			gemmF32(1, at(c, p*panelWidth), 0, a, 0, (*byte)(unsafe.Add(unsafe.Pointer(w), p*k*panelWidth*4)), k)
 		}
 	},
 	scores:     scores,
@@ -72,16 +72,16 @@ var portable = kernels{
 	swiglu:     swiglu,
 }
 
-func portableGemm(f func(m int, c *float32, ldc int, a *float32, lda int, w unsafe.Pointer, k int)) []gemmFunc {
+func portableGemm(f func(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int)) []gemmFunc {
 	table := make([]gemmFunc, 4)
 	for i := range table {
-		table[i] = func(c *float32, ldc int, a *float32, lda int, w unsafe.Pointer, k int) { f(i+1, c, ldc, a, lda, w, k) }
+		table[i] = func(c *float32, ldc int, a *float32, lda int, w *byte, k int) { f(i+1, c, ldc, a, lda, w, k) }
 	}
 	return table
 }
 
-func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w unsafe.Pointer, k int) {
-	ws := unsafe.Slice((*uint16)(w), k*panelWidth)
+func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
+	ws := unsafe.Slice((*uint16)(unsafe.Pointer(w)), k*panelWidth)
 	for i := range m {
 		var sum [panelWidth]float32
 		for j, x := range unsafe.Slice(at(a, i*lda), k) {
@@ -95,8 +95,8 @@ func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w unsafe.Pointer,
 	}
 }
 
-func gemmF32(m int, c *float32, ldc int, a *float32, lda int, w unsafe.Pointer, k int) {
-	ws := unsafe.Slice((*float32)(w), k*panelWidth)
+func gemmF32(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
+	ws := unsafe.Slice((*float32)(unsafe.Pointer(w)), k*panelWidth)
 	for i := range m {
 		var sum [panelWidth]float32
 		for j, x := range unsafe.Slice(at(a, i*lda), k) {

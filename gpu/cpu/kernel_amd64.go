@@ -1,14 +1,177 @@
 package cpu
 
-func choose() *kernels     { return &portable }
-func variants() []*kernels { return []*kernels{&portable} }
-func features() []string   { return nil }
-func why() string          { return "" }
-func pause() {
-	for range 32 {
-		nothing()
+import (
+	"math"
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+// choose returns the widest kernels the processor can run.
+func choose() *kernels { return variants()[0] }
+
+// variants returns all kernels the processor can run, the widest first.
+func variants() []*kernels {
+	var list []*kernels
+	if haveAVX512 {
+		list = append(list, &kernelsAVX512)
+	}
+	if haveAVX2 {
+		list = append(list, &kernelsAVX2)
+	}
+	return append(list, &portable)
+}
+
+// x/sys/cpu also asks whether the system saves the registers.
+var (
+	haveAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	haveAVX512 = haveAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ
+)
+
+// features are those that matter here.
+func features() []string {
+	var list []string
+	for _, f := range []struct {
+		has  bool
+		name string
+	}{
+		{cpu.X86.HasAVX2, "AVX2"}, {cpu.X86.HasFMA, "FMA"}, {haveAVX512, "AVX-512"}, {cpu.X86.HasAVX512BF16, "AVX512-BF16"},
+	} {
+		if f.has {
+			list = append(list, f.name)
+		}
+	}
+	return list
+}
+
+func why() string {
+	switch {
+	case haveAVX512:
+		return "the processor has AVX-512"
+	case haveAVX2:
+		return "the processor has AVX2 and FMA, not AVX-512"
+	}
+	return "the processor lacks AVX2 or FMA"
+}
+
+var kernelsAVX512 = kernels{
+	name: "AVX-512",
+	gemmBF16: []gemmFunc{
+		gemmBF16x1AVX512, gemmBF16x2AVX512, gemmBF16x3AVX512, gemmBF16x4AVX512, gemmBF16x5AVX512, gemmBF16x6AVX512,
+		gemmBF16x7AVX512, gemmBF16x8AVX512, gemmBF16x9AVX512, gemmBF16x10AVX512, gemmBF16x11AVX512, gemmBF16x12AVX512,
+	},
+	gemmF32: []gemmFunc{
+		gemmF32x1AVX512, gemmF32x2AVX512, gemmF32x3AVX512, gemmF32x4AVX512, gemmF32x5AVX512, gemmF32x6AVX512,
+		gemmF32x7AVX512, gemmF32x8AVX512, gemmF32x9AVX512, gemmF32x10AVX512, gemmF32x11AVX512, gemmF32x12AVX512,
+	},
+	gemvBF16:   gemvBF16AVX512,
+	gemvF32:    gemvF32AVX512,
+	scores:     wholeDims(scoresAVX512, scores),
+	values:     wholeDims(valuesAVX512, values),
+	expSum:     expSum512,
+	maxOf:      groupedMaxOf(maxOfAVX512),
+	sumSquares: sumSquares512,
+	mulScale:   groupedMulScale(mulScaleAVX512),
+	swiglu:     groupedSwiglu(swigluAVX512),
+}
+
+var kernelsAVX2 = kernels{
+	name:       "AVX2",
+	gemmBF16:   []gemmFunc{gemmBF16x1AVX2, gemmBF16x2AVX2, gemmBF16x3AVX2},
+	gemmF32:    []gemmFunc{gemmF32x1AVX2, gemmF32x2AVX2, gemmF32x3AVX2},
+	gemvBF16:   gemvBF16AVX2,
+	gemvF32:    gemvF32AVX2,
+	scores:     wholeDims(scoresAVX2, scores),
+	values:     wholeDims(valuesAVX2, values),
+	expSum:     expSum256,
+	maxOf:      groupedMaxOf(maxOfAVX2),
+	sumSquares: sumSquares256,
+	mulScale:   groupedMulScale(mulScaleAVX2),
+	swiglu:     groupedSwiglu(swigluAVX2),
+}
+
+// The assembly works on whole groups of 16. These add what is left over, in
+// the same chains.
+
+type attentionFunc = func(a, b, c *float32, n, dim int)
+
+func wholeDims(vector, scalar attentionFunc) attentionFunc {
+	return func(a, b, c *float32, n, dim int) {
+		if dim%lanes == 0 {
+			vector(a, b, c, n, dim)
+		} else {
+			scalar(a, b, c, n, dim)
+		}
 	}
 }
 
-//go:noinline
-func nothing() {}
+func expSum512(s *float32, n int, max, scale float32) float32 {
+	var sums [lanes]float32
+	expSumAVX512(s, n&^(lanes-1), max, scale, &sums)
+	return expSumRest(s, n, max, scale, &sums)
+}
+
+func expSum256(s *float32, n int, max, scale float32) float32 {
+	var sums [lanes]float32
+	expSumAVX2(s, n&^(lanes-1), max, scale, &sums)
+	return expSumRest(s, n, max, scale, &sums)
+}
+
+func expSumRest(s *float32, n int, max, scale float32, sums *[lanes]float32) float32 {
+	whole := n &^ (lanes - 1)
+	for i, p := range unsafe.Slice(s, n)[whole:] {
+		e := exp32(float32(float32(p-max) * scale))
+		*at(s, whole+i) = e
+		sums[i] += e
+	}
+	return fold(sums)
+}
+
+func groupedMaxOf(f func(s *float32, n int) float32) func(*float32, int) float32 {
+	return func(s *float32, n int) float32 {
+		m := float32(math.Inf(-1))
+		whole := n &^ (lanes - 1)
+		if whole > 0 {
+			m = f(s, whole)
+		}
+		for _, v := range unsafe.Slice(s, n)[whole:] {
+			m = max(m, v)
+		}
+		return m
+	}
+}
+
+func sumSquares512(x *float32, n int) float32 {
+	var sums [lanes]float32
+	sumSquaresAVX512(x, n&^(lanes-1), &sums)
+	return sumSquaresRest(x, n, &sums)
+}
+
+func sumSquares256(x *float32, n int) float32 {
+	var sums [lanes]float32
+	sumSquaresAVX2(x, n&^(lanes-1), &sums)
+	return sumSquaresRest(x, n, &sums)
+}
+
+func sumSquaresRest(x *float32, n int, sums *[lanes]float32) float32 {
+	for i, v := range unsafe.Slice(x, n)[n&^(lanes-1):] {
+		sums[i] = fma(v, v, sums[i])
+	}
+	return fold(sums)
+}
+
+func groupedMulScale(f func(y, x, w *float32, scale float32, n int)) func(y, x, w *float32, scale float32, n int) {
+	return func(y, x, w *float32, scale float32, n int) {
+		whole := n &^ (lanes - 1)
+		f(y, x, w, scale, whole)
+		mulScale(at(y, whole), at(x, whole), at(w, whole), scale, n-whole)
+	}
+}
+
+func groupedSwiglu(f func(y, g, u *float32, n int)) func(y, g, u *float32, n int) {
+	return func(y, g, u *float32, n int) {
+		whole := n &^ (lanes - 1)
+		f(y, g, u, whole)
+		swiglu(at(y, whole), at(g, whole), at(u, whole), n-whole)
+	}
+}

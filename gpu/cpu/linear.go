@@ -1,10 +1,6 @@
 package cpu
 
-import (
-	"unsafe"
-
-	"github.com/troupe-llm/troupe/gpu/model"
-)
+import "github.com/troupe-llm/troupe/gpu/model"
 
 // rowBlock is how many rows of activations pass by a panel before the next
 // panel is taken: weights come from memory once per block, activations from
@@ -51,7 +47,7 @@ func (e *engine) linear(y, x []float32, ldx, rows int, m *matrix, finish epilogu
 
 // tiles multiplies rows [row, end) by a panel, in as few calls as possible
 // and about as many rows in each.
-func tiles(gemm []gemmFunc, y []float32, ldy int, x []float32, ldx, row, end int, w unsafe.Pointer, k int) {
+func tiles(gemm []gemmFunc, y []float32, ldy int, x []float32, ldx, row, end int, w *byte, k int) {
 	for calls := (end - row + len(gemm) - 1) / len(gemm); row < end; calls-- {
 		n := (end - row + calls - 1) / calls
 		gemm[n-1](&y[row*ldy], ldy, &x[row*ldx], ldx, w, k)

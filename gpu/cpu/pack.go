@@ -35,21 +35,30 @@ func (m *matrix) stride() int { return m.panels() * panelWidth }
 
 func (m *matrix) panelBytes() int { return m.in * panelWidth * m.dtype.Size() }
 
-func (m *matrix) panel(p int) unsafe.Pointer {
-	return unsafe.Pointer(&m.data[p*m.panelBytes()])
+func (m *matrix) panel(p int) *byte {
+	return &m.data[p*m.panelBytes()]
+}
+
+// float32s and bfloat16s are the weights of a panel.
+func (m *matrix) float32s(p int) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(m.panel(p))), m.in*panelWidth)
+}
+
+func (m *matrix) bfloat16s(p int) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(m.panel(p))), m.in*panelWidth)
 }
 
 // row copies one output's weights to dst [in]: how an embedding is looked up.
 func (m *matrix) row(dst []float32, out int) {
 	p, j := out/panelWidth, out%panelWidth
 	if m.dtype == model.Float32 {
-		w := unsafe.Slice((*float32)(m.panel(p)), m.in*panelWidth)
+		w := m.float32s(p)
 		for k := range dst {
 			dst[k] = w[k*panelWidth+j]
 		}
 		return
 	}
-	w := unsafe.Slice((*uint16)(m.panel(p)), m.in*panelWidth)[lane(j):]
+	w := m.bfloat16s(p)[lane(j):]
 	for k := range dst {
 		dst[k] = fromBF16(w[k*panelWidth])
 	}
@@ -66,7 +75,7 @@ func (m *matrix) packPanel(p int, source func(out int) row) {
 		rows[j] = source(p*panelWidth + j)
 	}
 	if m.dtype == model.Float32 {
-		w := unsafe.Slice((*float32)(m.panel(p)), m.in*panelWidth)
+		w := m.float32s(p)
 		for j, r := range rows[:n] {
 			for k := range m.in {
 				w[k*panelWidth+j] = r.float32(k)
@@ -74,7 +83,7 @@ func (m *matrix) packPanel(p int, source func(out int) row) {
 		}
 		return
 	}
-	w := unsafe.Slice((*uint16)(m.panel(p)), m.in*panelWidth)
+	w := m.bfloat16s(p)
 	if rows[0].dtype == model.BFloat16 {
 		// The common case: whole cache lines, two outputs a word.
 		for k := range m.in {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/model"
 )
@@ -239,15 +238,14 @@ func (m *matrix) randomPanel(p int, seed uint64) {
 		state ^= state >> 27
 		return float32(int32((state*0x2545F4914F6CDD1D)>>32)) * scale
 	}
-	n := m.in * panelWidth
 	if m.dtype == model.Float32 {
-		for i, w := range unsafe.Slice((*float32)(m.panel(p)), n) {
-			_ = w
-			*at((*float32)(m.panel(p)), i) = next()
+		w := m.float32s(p)
+		for i := range w {
+			w[i] = next()
 		}
 		return
 	}
-	w := unsafe.Slice((*uint16)(m.panel(p)), n)
+	w := m.bfloat16s(p)
 	for i := range w {
 		w[i] = toBF16(next())
 	}

@@ -1,0 +1,183 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"unsafe"
+)
+
+// guard stands behind every output: a kernel that writes too far disturbs it.
+const guard = float32(-12345)
+
+func random(r *rand.Rand, n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(r.NormFloat64())
+	}
+	return v
+}
+
+func guarded(n int) []float32 {
+	v := make([]float32, n+lanes)
+	for i := n; i < len(v); i++ {
+		v[i] = guard
+	}
+	return v
+}
+
+// Every kernel of every instruction set, for awkward sizes, against its
+// portable twin: bit for bit.
+func TestKernelsGiveTheSameBits(t *testing.T) {
+	for _, k := range variants() {
+		t.Run(k.name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 2))
+			compare := func(what string, run func(k *kernels, out []float32), n int) {
+				t.Helper()
+				want, got := guarded(n), guarded(n)
+				run(&portable, want)
+				run(k, got)
+				if !sameBits(got, want) {
+					for i := range want {
+						if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+							t.Fatalf("%s: element %d of %d is %v, want %v", what, i, n, got[i], want[i])
+						}
+					}
+				}
+			}
+			for _, inner := range []int{1, 3, 4, 7, 64, 129} {
+				a := random(r, 16*(inner+2))
+				wide := random(r, 4*inner*panelWidth)
+				narrow := make([]uint16, len(wide))
+				for i, f := range wide {
+					narrow[i] = toBF16(f)
+				}
+				for _, w := range []struct {
+					name         string
+					p            *byte
+					gemm, direct []gemmFunc
+					gemv         func(k *kernels) gemvFunc
+				}{
+					{"BF16", (*byte)(unsafe.Pointer(&narrow[0])), k.gemmBF16, portable.gemmBF16, func(k *kernels) gemvFunc { return k.gemvBF16 }},
+					{"F32", (*byte)(unsafe.Pointer(&wide[0])), k.gemmF32, portable.gemmF32, func(k *kernels) gemvFunc { return k.gemvF32 }},
+				} {
+					for m := 1; m <= len(w.gemm); m++ {
+						ldc := panelWidth + 5
+						compare(fmt.Sprintf("gemm%sx%d, k=%d", w.name, m, inner), func(which *kernels, out []float32) {
+							if which == &portable {
+								tiles(w.direct, out, ldc, a, inner+2, 0, m, w.p, inner)
+							} else {
+								w.gemm[m-1](&out[0], ldc, &a[0], inner+2, w.p, inner)
+							}
+						}, (m-1)*ldc+panelWidth)
+					}
+					compare(fmt.Sprintf("gemv%s, k=%d", w.name, inner), func(which *kernels, out []float32) {
+						w.gemv(which)(&out[0], &a[0], w.p, inner)
+					}, 4*panelWidth)
+				}
+			}
+			for _, dim := range []int{8, 16, 48, 64, 80, 96, 128, 256, 272} {
+				for _, n := range []int{1, 3, 4, 5, 16, 33} {
+					q, rows, p := random(r, dim), random(r, n*dim), random(r, n)
+					compare(fmt.Sprintf("scores, n=%d, dim=%d", n, dim), func(k *kernels, out []float32) {
+						k.scores(&out[0], &q[0], &rows[0], n, dim)
+					}, n)
+					compare(fmt.Sprintf("values, n=%d, dim=%d", n, dim), func(k *kernels, out []float32) {
+						copy(out, q)
+						k.values(&out[0], &p[0], &rows[0], n, dim)
+					}, dim)
+				}
+			}
+			for _, n := range []int{1, 15, 16, 17, 31, 32, 100, 1024} {
+				x, y := random(r, n), random(r, n)
+				for i := range x { // some where exp begins and ends
+					if i%5 == 0 {
+						x[i] *= 60
+					}
+				}
+				x[n/2] = float32(math.Inf(-1))
+				top := max(slices.Max(x), 0)
+				compare(fmt.Sprint("expSum, n=", n), func(k *kernels, out []float32) {
+					copy(out, x)
+					out[n] = k.expSum(&out[0], n, top, 0.7)
+				}, n+1)
+				compare(fmt.Sprint("maxOf, n=", n), func(k *kernels, out []float32) { out[0] = k.maxOf(&x[0], n) }, 1)
+				x[n/2] = 1
+				compare(fmt.Sprint("sumSquares, n=", n), func(k *kernels, out []float32) { out[0] = k.sumSquares(&x[0], n) }, 1)
+				compare(fmt.Sprint("mulScale, n=", n), func(k *kernels, out []float32) { k.mulScale(&out[0], &x[0], &y[0], 0.3, n) }, n)
+				compare(fmt.Sprint("swiglu, n=", n), func(k *kernels, out []float32) { k.swiglu(&out[0], &x[0], &y[0], n) }, n)
+			}
+		})
+	}
+}
+
+func TestExp(t *testing.T) {
+	worst := 0.0
+	for x := -87.0; x <= 88; x += 0.00137 {
+		f := float32(x)
+		want := math.Exp(float64(f))
+		worst = max(worst, math.Abs(float64(exp32(f))-want)/want)
+	}
+	if worst > 2e-7 {
+		t.Errorf("relative error %v, want at most 2e-7", worst)
+	}
+	if exp32(float32(math.Inf(-1))) != 0 || exp32(-88) != 0 || exp32(0) != 1 || exp32(1000) != exp32(88) {
+		t.Errorf("exp(−∞) = %v, exp(−88) = %v, exp(0) = %v", exp32(float32(math.Inf(-1))), exp32(-88), exp32(0))
+	}
+}
+
+// fma must round once: checked with exact arithmetic, on numbers made so that
+// rounding twice would go wrong.
+func TestFMARoundsOnce(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	twice := 0
+	for range 50000 {
+		// x·y is half a unit of z's last place, but for 2⁻³⁰ of it or less.
+		e := float32(math.Ldexp(1, -15-r.IntN(8)))
+		x, y := (1+e)*0x1p-12, (1-e)*0x1p-12
+		z := 1 + float32(r.IntN(1<<22))*0x1p-23
+		if r.IntN(2) == 0 {
+			x = -x
+		}
+		if r.IntN(4) == 0 {
+			x = float32(r.NormFloat64())
+		}
+		exact := new(big.Float).SetPrec(300).Mul(big.NewFloat(float64(x)), big.NewFloat(float64(y)))
+		exact.Add(exact, big.NewFloat(float64(z)))
+		want, _ := exact.Float32()
+		if got := fma(x, y, z); got != want {
+			t.Fatalf("fma(%b, %b, %b) = %b, want %b", x, y, z, got, want)
+		}
+		if float32(float64(x)*float64(y)+float64(z)) != want {
+			twice++
+		}
+	}
+	if twice == 0 {
+		t.Error("no case in which rounding twice differs: the test shows nothing")
+	}
+}
+
+func TestNarrowTypes(t *testing.T) {
+	for bits := range uint32(1 << 16) {
+		b := uint16(bits)
+		if f := fromBF16(b); f == f && toBF16(f) != b {
+			t.Fatalf("bfloat16 %#x becomes %v and then %#x", b, f, toBF16(f))
+		}
+	}
+	for f, want := range map[float32]uint16{1.00390625: 0x3f80, 1.01171875: 0x3f82, 1.00390637: 0x3f81, -1.00390637: 0xbf81} {
+		if got := toBF16(f); got != want {
+			t.Errorf("bfloat16 of %v is %#x, want %#x", f, got, want)
+		}
+	}
+	if b := toBF16(float32(math.NaN())); fromBF16(b) == fromBF16(b) {
+		t.Errorf("NaN becomes %#x", b)
+	}
+	for h, want := range map[uint16]float32{0: 0, 1: 0x1p-24, 0x3ff: 0x3ffp-24, 0x400: 0x1p-14, 0x3c00: 1, 0xc500: -5, 0x7bff: 65504, 0x7c00: float32(math.Inf(1))} {
+		if got := fromF16(h); got != want {
+			t.Errorf("float16 %#x is %v, want %v", h, got, want)
+		}
+	}
+}
