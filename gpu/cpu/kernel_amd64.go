@@ -164,7 +164,9 @@ func groupedMulScale(f func(y, x, w *float32, scale float32, n int)) func(y, x, 
 	return func(y, x, w *float32, scale float32, n int) {
 		whole := n &^ (lanes - 1)
 		f(y, x, w, scale, whole)
-		mulScale(at(y, whole), at(x, whole), at(w, whole), scale, n-whole)
+		if whole < n { // there is no pointer past the end
+			mulScale(at(y, whole), at(x, whole), at(w, whole), scale, n-whole)
+		}
 	}
 }
 
@@ -172,6 +174,8 @@ func groupedSwiglu(f func(y, g, u *float32, n int)) func(y, g, u *float32, n int
 	return func(y, g, u *float32, n int) {
 		whole := n &^ (lanes - 1)
 		f(y, g, u, whole)
-		swiglu(at(y, whole), at(g, whole), at(u, whole), n-whole)
+		if whole < n {
+			swiglu(at(y, whole), at(g, whole), at(u, whole), n-whole)
+		}
 	}
 }
