@@ -16,7 +16,10 @@ import (
 )
 
 func newBench() *cobra.Command {
-	cmd := &cobra.Command{Use: "bench COMMAND", Short: "Measure how fast it is"}
+	cmd := &cobra.Command{
+		Use: "bench COMMAND", Short: "Measure how fast it is",
+		Args: cobra.ArbitraryArgs, RunE: needCommand, DisableFlagsInUseLine: true,
+	}
 	cmd.AddCommand(newBenchOffline())
 	return cmd
 }

@@ -114,6 +114,8 @@ func (c *Config) check(found *faults) {
 		if rest == "" {
 			found.add("--device is %q; say which device to simulate, for instance sim:h200", c.Engine.Device)
 		}
+	case "gpu":
+		found.add("--device is %q: did you mean cuda%s?", c.Engine.Device, c.Engine.Device[len(kind):])
 	default:
 		found.add("--device is %q; it must be auto, cpu, cuda, cuda:N or sim:NAME%s", c.Engine.Device, didYouMean(closest(kind, kinds)))
 	}

@@ -16,10 +16,22 @@ import (
 // Findings are what doctor found on this machine.
 type Findings struct {
 	Build     Build          `json:"build"`
-	Processor cpu.Facts      `json:"processor"`
+	Processor Processor      `json:"processor"`
 	GPUs      []GPU          `json:"gpus"`
 	CUDA      CUDA           `json:"cuda"`
 	Devices   []DeviceChoice `json:"devices"`
+}
+
+// Processor is what the CPU device would work with.
+type Processor struct {
+	Name            string   `json:"name"` // "" when it does not say
+	Arch            string   `json:"arch"`
+	Cores           int      `json:"cores"` // that would be used
+	Features        []string `json:"features"`
+	Kernels         string   `json:"kernels"` // the instructions it would compute with
+	Why             string   `json:"why"`     // those
+	MemoryTotal     int64    `json:"memory_total_bytes"`
+	MemoryAvailable int64    `json:"memory_available_bytes"`
 }
 
 // GPU is a graphics processor the system knows of.
@@ -72,7 +84,7 @@ func newDoctor() *cobra.Command {
 // examine looks at the machine whose file system this is. Only Linux tells
 // about its graphics processors this way.
 func examine(root fs.FS, build Build, processor cpu.Facts) *Findings {
-	f := &Findings{Build: build, Processor: processor, GPUs: findGPUs(root), CUDA: findCUDA(root)}
+	f := &Findings{Build: build, Processor: describe(processor), GPUs: findGPUs(root), CUDA: findCUDA(root)}
 	f.CUDA.Built = slices.Contains(strings.Split(build.Tags, ","), "cuda")
 	f.Devices = []DeviceChoice{
 		{Name: "cuda", Usable: f.whyNoCUDA() == "", Why: f.whyNoCUDA()},
@@ -88,6 +100,13 @@ func examine(root fs.FS, build Build, processor cpu.Facts) *Findings {
 		}
 	}
 	return f
+}
+
+func describe(f cpu.Facts) Processor {
+	return Processor{
+		Name: f.Processor, Arch: f.Arch, Cores: f.Cores, Features: append([]string{}, f.Features...),
+		Kernels: f.Kernels, Why: f.Why, MemoryTotal: f.MemoryTotal, MemoryAvailable: f.MemoryAvailable,
+	}
 }
 
 // whyNoCUDA is the first thing that keeps CUDA from being used, and what to do.
@@ -192,7 +211,7 @@ func (f *Findings) print(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", f.Build)
 	p := &f.Processor
-	name := p.Processor
+	name := p.Name
 	if name == "" {
 		name = "unknown"
 	}

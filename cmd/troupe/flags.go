@@ -222,12 +222,20 @@ func (v *flagValue) bounds() string {
 	return "from " + least + " to " + most
 }
 
-// usage prints how a command is called, with its flags in groups.
+// usage prints how a command is called: its commands, or its flags in groups.
 func usage(cmd *cobra.Command, groups []*pflag.FlagSet) error {
 	out := cmd.OutOrStderr()
 	fmt.Fprintf(out, "Usage:\n  %s\n", cmd.UseLine())
 	if cmd.HasExample() {
 		fmt.Fprintf(out, "\nExamples:\n%s\n", cmd.Example)
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(out, "\nCommands:\n")
+	}
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			fmt.Fprintf(out, "  %-10s %s\n", c.Name(), c.Short)
+		}
 	}
 	for _, g := range groups {
 		fmt.Fprintf(out, "\n%s:\n%s", g.Name(), g.FlagUsagesWrapped(100))

@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, io stdio) int {
 		return 130
 	}
 	var misuse *usageError
-	if errors.As(err, &misuse) || cmd == root {
+	if errors.As(err, &misuse) {
 		fmt.Fprintf(io.err, "troupe: %v\nSee %s --help.\n", err, cmd.CommandPath())
 		return 2
 	}
@@ -59,17 +59,25 @@ small model inside this program, and speaks the OpenAI API over HTTP.`,
   troupe chat                             talk to it in the terminal
   troupe complete "Tell me a story about a fox"
   troupe doctor                           what would run here, and why`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Args:                  cobra.ArbitraryArgs,
+		DisableFlagsInUseLine: true,
+		RunE:                  needCommand,
+		SilenceErrors:         true,
+		SilenceUsage:          true,
 	}
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
 	root.SetFlagErrorFunc(explainFlag)
+	root.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, nil) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newServe(), newChat(), newComplete(), newBench(), newTokenize(), newPull(), newDoctor(), newVersion(),
 	)
+	root.InitDefaultHelpCmd() // "troupe help serve" works, like "troupe serve --help"
+	for _, c := range root.Commands() {
+		c.Hidden = c.Name() == "help"
+	}
 	return root
 }
 

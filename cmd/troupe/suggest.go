@@ -67,6 +67,21 @@ func explainFlag(cmd *cobra.Command, err error) error {
 	return &usageError{err}
 }
 
+// needCommand runs a command that only has commands: it lists them, or says
+// which one was meant.
+func needCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return &usageError{fmt.Errorf("%s has no command %q%s", cmd.CommandPath(), args[0], didYouMean(closest(args[0], names)))}
+}
+
 // noArgs rejects arguments and guesses which flag they belong to.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -101,13 +116,13 @@ func oneOf(choices []string) string {
 // closest is the candidate most like the text, or "" if none is like it: at
 // most a third of its letters differ, or one begins the other.
 func closest(text string, candidates []string) string {
-	best, least := "", max(1, len(text)/3)+1
+	best, least := "", len(text)+1
 	for _, c := range candidates {
 		d := distance(strings.ToLower(text), c)
 		if len(text) >= 3 && (strings.HasPrefix(c, text) || strings.HasPrefix(text, c)) {
 			d = min(d, 1)
 		}
-		if d < least {
+		if d < least && d <= max(1, max(len(text), len(c))/3) {
 			best, least = c, d
 		}
 	}

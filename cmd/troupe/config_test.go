@@ -1,0 +1,83 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/actors/plan"
+)
+
+func sectionsOf(cfg *Config) []section {
+	return append(cfg.engineSections(), section{"", &cfg.Server}, section{"", &cfg.Sampling}, section{"", &cfg.Log})
+}
+
+// Giving every flag its default changes nothing and is right.
+func TestDefaultsPassTheirOwnChecks(t *testing.T) {
+	cfg, want := defaultConfig(), defaultConfig()
+	cmd := &cobra.Command{}
+	found := bind(cmd, sectionsOf(cfg)...)
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.DefValue == "" {
+			return
+		}
+		if err := f.Value.Set(f.DefValue); err != nil {
+			t.Errorf("--%s: %v", f.Name, err)
+		}
+	})
+	cfg.check(found)
+	if err := found.err(); err != nil {
+		t.Error(err)
+	}
+	if !reflect.DeepEqual(cfg, want) {
+		t.Errorf("configuration\n%+v, want\n%+v", cfg, want)
+	}
+}
+
+func TestEveryFlagIsExplained(t *testing.T) {
+	cmd := &cobra.Command{}
+	bind(cmd, sectionsOf(defaultConfig())...)
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if len(f.Usage) < 10 {
+			t.Errorf("--%s is explained by %q", f.Name, f.Usage)
+		}
+		if kind := f.Value.Type(); kind == "" {
+			t.Errorf("--%s does not say what its value is", f.Name)
+		}
+	})
+}
+
+// What is set on the command line is what the actors get.
+func TestFlagsReachTheActors(t *testing.T) {
+	cfg := defaultConfig()
+	cmd := &cobra.Command{}
+	found := bind(cmd, sectionsOf(cfg)...)
+	args := `--model m --device cuda:1 --dtype bfloat16 --dummy-weights --max-running-requests 3 --max-prefill-length 5
+		--page-size 8 --num-pages 7 --memory-ratio 0.5 --max-seq-len 11 --cache naive --schedule prefill-first
+		--policy priority --overlap=false --max-open-requests 13 --drain-timeout 1m --temperature 0.5 --seed 9 --stop a --stop b`
+	if err := cmd.ParseFlags(strings.Fields(args)); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.check(found); found.err() != nil {
+		t.Fatal(found.err())
+	}
+	got := cfg.actors(cfg.Log.newLogger(t.Output()), nil)
+	got.Log = actors.Config{}.Log
+	want := actors.Config{
+		Model: "m", Device: "cuda:1", DType: "bfloat16", DummyWeights: true, MaxRunningRequests: 3, MaxPrefillLength: 5,
+		PageSize: 8, NumPages: 7, MemoryRatio: 0.5, MaxSeqLen: 11, Cache: plan.Naive, Schedule: plan.PrefillFirst,
+		Policy: plan.Priority, NoOverlap: true, MaxOpenRequests: 13,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("actors get\n%+v, want\n%+v", got, want)
+	}
+	s := &cfg.Sampling
+	if *s.Temperature != 0.5 || *s.Seed != 9 || s.TopP != nil || len(s.Stop) != 2 || cfg.Server.DrainTimeout != time.Minute {
+		t.Errorf("sampling %+v, drain %v", s, cfg.Server.DrainTimeout)
+	}
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// invoke runs the program in this process.
+func invoke(t *testing.T, stdin string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status = run(context.Background(), args, stdio{strings.NewReader(stdin), &out, &errs})
+	return status, out.String(), errs.String()
+}
+
+func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want []string // all of them, in what is said
+	}{
+		{"srve", []string{`troupe has no command "srve": did you mean serve?`}},
+		{"serve --prot 80", []string{"no flag --prot", "did you mean --port?"}},
+		{"serve --model-path x", []string{"no flag --model-path", "did you mean --model?"}},
+		{"serve --gpu-memory-utilization 0.9", []string{"did you mean --memory-ratio?"}},
+		{"serve --max-model-len 9", []string{"did you mean --max-seq-len?"}},
+		{"serve --frobnicate", []string{"no flag --frobnicate\n"}},
+		{"serve -x", []string{"no flag -x\n"}},
+		{"serve --port", []string{"--port lacks its value", "--port N"}},
+		{"serve --port abc", []string{`--port is "abc"; it must be a whole number`}},
+		{"serve --port 70000", []string{"--port is 70000; it must be from 0 to 65535"}},
+		{"serve --memory-ratio 1.5", []string{"--memory-ratio is 1.5; it must be from 0 to 1"}},
+		{"serve --memory-ratio NaN", []string{"--memory-ratio is NaN"}},
+		{"serve --max-seq-len -1", []string{"it must be at least 0"}},
+		{"serve --page-size 24", []string{"--page-size is 24; it must be a power of two"}},
+		{"serve --cache radx", []string{`--cache is "radx"; it must be radix or naive: did you mean radix?`}},
+		{"serve --dtype float16", []string{"it must be auto, float32 or bfloat16"}},
+		{"serve --device gpu:1", []string{`--device is "gpu:1": did you mean cuda:1?`}},
+		{"serve --device cpo", []string{"it must be auto, cpu, cuda, cuda:N or sim:NAME: did you mean cpu?"}},
+		{"serve --device cpu:1", []string{"did you mean --device cpu?"}},
+		{"serve --device sim", []string{"sim:h200"}},
+		{"serve --overlap=perhaps", []string{`--overlap is "perhaps"; it must be true or false`}},
+		{"serve --overlap false", []string{`takes no arguments, but there is "false"`, "=false"}},
+		{"serve ./model", []string{"did you mean --model ./model?"}},
+		{"serve --drain-timeout 30", []string{"a duration such as 30s"}},
+		{"serve --api-key @/nonexistent/key", []string{"--api-key: ", "/nonexistent/key"}},
+		{"serve --log-level loud", []string{"debug, info, warn, error or off"}},
+		{"serve --port x --cache y --page-size 3", []string{"--port is", "--cache is", "--page-size is 3"}},
+		{"bench offline --input-len 9:3", []string{`--input-len is "9:3"`, "LOW:HIGH"}},
+		{"bench offline --num-seqs 0", []string{"it must be at least 1"}},
+		{"bench oflin", []string{`troupe bench has no command "oflin": did you mean offline?`}},
+		{"complete --raw --system x y", []string{"--system needs the chat template"}},
+		{"complete --url localhost:1919 hello", []string{"http://127.0.0.1:1919"}},
+		{"complete", []string{"the prompt is empty"}},
+		{"tokenize --decode --count 5", []string{"leave out --decode"}},
+		{"pull", []string{"OWNER/NAME"}},
+		{"version now", []string{"takes no arguments"}},
+	} {
+		status, stdout, stderr := invoke(t, "", strings.Fields(c.args)...)
+		if status != 2 || stdout != "" {
+			t.Errorf("troupe %s: status %d, want 2; on standard output %q, want nothing", c.args, status, stdout)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(stderr, want) {
+				t.Errorf("troupe %s says:\n%swant %q in it", c.args, stderr, want)
+			}
+		}
+	}
+}
+
+// Failures that are no mistake of the command line have another status.
+func TestFailureStatus(t *testing.T) {
+	status, _, stderr := invoke(t, "", "complete", "--model", "/nonexistent", "hello")
+	if status != 1 || !strings.Contains(stderr, "/nonexistent") || strings.Contains(stderr, "--help") {
+		t.Errorf("status %d, %q; want 1 and the directory's name alone", status, stderr)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, command := range []string{
+		"", "serve", "chat", "complete", "bench", "bench offline", "tokenize", "pull", "doctor", "version",
+	} {
+		status, got, stderr := invoke(t, "", append(strings.Fields(command), "--help")...)
+		if status != 0 || stderr != "" {
+			t.Errorf("troupe %s --help: status %d, %q on standard error", command, status, stderr)
+		}
+		golden(t, filepath.Join("testdata", "help", "troupe "+command), got)
+		for _, line := range strings.Split(got, "\n") {
+			if len([]rune(line)) > 100 {
+				t.Errorf("troupe %s --help has a line of %d letters: %s", command, len([]rune(line)), line)
+			}
+		}
+	}
+}
+
+// golden compares a text with a file, which -update rewrites.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	name = strings.ReplaceAll(strings.TrimSpace(name), " ", "-") + ".txt"
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatalf("%v; go test -update makes it", err)
+	}
+	if got != strings.ReplaceAll(string(want), "\r\n", "\n") {
+		t.Errorf("%s differs; go test -update rewrites it. Now:\n%s", name, got)
+	}
+}
+
+func TestClosest(t *testing.T) {
+	names := []string{"model", "port", "page-size", "num-pages", "cache"}
+	for text, want := range map[string]string{
+		"prot": "port", "modl": "model", "models": "model", "page": "page-size", "cahce": "cache", "CACHE": "cache",
+		"x": "", "": "", "temperature": "", "numpages": "num-pages",
+	} {
+		if got := closest(text, names); got != want {
+			t.Errorf("closest(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
