@@ -18,7 +18,7 @@ const Schema = 1
 // Report is what a run measured, as written by --json.
 type Report struct {
 	Schema int    `json:"schema"`
-	Kind   string `json:"kind"` // "offline"
+	Kind   string `json:"kind"` // "offline", "trace"
 
 	Requests          int     `json:"requests"` // that ended as they should
 	Failed            int     `json:"failed"`
@@ -35,9 +35,10 @@ type Report struct {
 	ITL  Distribution `json:"itl_ms"`
 	E2E  Distribution `json:"e2e_ms"`
 
-	Steps       Steps       `json:"steps"`
-	Work        Work        `json:"work"`
-	Environment Environment `json:"environment"`
+	Steps       Steps         `json:"steps"`
+	Trace       *TraceSummary `json:"trace,omitempty"` // of a traced run
+	Work        Work          `json:"work"`
+	Environment Environment   `json:"environment"`
 }
 
 // Distribution summarises durations, in milliseconds. Percentiles are

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ func newBench() *cobra.Command {
 		Use: "bench COMMAND", Short: "Measure how fast it is",
 		Args: cobra.ArbitraryArgs, RunE: needCommand, DisableFlagsInUseLine: true,
 	}
-	cmd.AddCommand(newBenchOffline())
+	cmd.AddCommand(newBenchOffline(), newBenchTrace())
 	return cmd
 }
 
@@ -70,23 +71,7 @@ func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions) (err error
 	defer cancel()
 	stderr := cmd.ErrOrStderr()
 	log := cfg.Log.newLogger(stderr)
-	cfg.Server.MaxOpenRequests = max(cfg.Server.MaxOpenRequests, o.NumSeqs)
-	system, err := actors.Open(cfg.actors(log, showProgress(stderr, log, "loading")))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, system.Close()) }()
-	build := thisBuild()
-	run := bench.Offline{
-		NumSeqs: o.NumSeqs, Input: o.InputLen, Output: o.OutputLen, Seed: o.Seed,
-		Temperature: o.Temperature, KeepEOS: !o.IgnoreEOS, Warmup: o.Warmup,
-		Progress: showTokens(stderr),
-		Environment: bench.Environment{
-			Version: build.Version, Commit: build.Commit, Go: build.Go, Platform: build.Platform,
-			Flags: flagsGiven(cmd), Overlap: cfg.Schedule.Overlap,
-		},
-	}
-	report, err := run.Run(ctx, system)
+	report, err := runOffline(ctx, cmd, cfg, o, cfg.actors(log, showProgress(stderr, log, "loading")))
 	if err != nil {
 		return err
 	}
@@ -96,6 +81,27 @@ func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions) (err error
 		}
 	}
 	return writeReport(o.JSON, cmd.OutOrStdout(), report)
+}
+
+// runOffline opens a system, runs the work on it and closes it.
+func runOffline(ctx context.Context, cmd *cobra.Command, cfg *Config, o *offlineOptions, engine actors.Config) (report *bench.Report, err error) {
+	engine.MaxOpenRequests = max(engine.MaxOpenRequests, o.NumSeqs)
+	system, err := actors.Open(engine)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, system.Close()) }()
+	build := thisBuild()
+	run := bench.Offline{
+		NumSeqs: o.NumSeqs, Input: o.InputLen, Output: o.OutputLen, Seed: o.Seed,
+		Temperature: o.Temperature, KeepEOS: !o.IgnoreEOS, Warmup: o.Warmup,
+		Progress: showTokens(cmd.ErrOrStderr()),
+		Environment: bench.Environment{
+			Version: build.Version, Commit: build.Commit, Go: build.Go, Platform: build.Platform,
+			Flags: flagsGiven(cmd), Overlap: cfg.Schedule.Overlap,
+		},
+	}
+	return run.Run(ctx, system)
 }
 
 // writeReport writes JSON to a file, to standard output for "-", or nowhere.

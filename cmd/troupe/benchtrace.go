@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/bench"
+)
+
+// traceOptions are the flags of bench trace beside those of bench offline.
+type traceOptions struct {
+	Out   string `flag:"out" value:"FILE" help:"write the trace here, for ui.perfetto.dev; empty writes none"`
+	Spans int    `flag:"spans" value:"N" min:"1000" help:"how much to remember: the last N things done, 64 bytes each"`
+}
+
+func newBenchTrace() *cobra.Command {
+	cfg := defaultConfig()
+	cfg.Log.Level = "warn"
+	o := &offlineOptions{
+		NumSeqs: 64, InputLen: bench.Range{Low: 64, High: 64}, OutputLen: bench.Range{Low: 64, High: 64},
+		Temperature: 0.6, IgnoreEOS: true, Warmup: 8,
+	}
+	tr := &traceOptions{Out: "troupe.perfetto.json", Spans: 1 << 20}
+	cmd := &cobra.Command{
+		Use:   "trace [flags]",
+		Short: "Show where the time of a token goes, actor by actor",
+		Long: `Trace runs the work of bench offline while recording what every actor and the device
+do: each message's time in a mailbox and in its handler, and each step being prepared,
+launched, computed and committed. It prints where a token's time went and why the device
+idled, and writes a trace to be opened at https://ui.perfetto.dev.`,
+		Example: `  troupe bench trace
+  troupe bench trace --device sim:h200 --model qwen3-14b --dummy-weights --out 14b.json`,
+		Args: noArgs,
+	}
+	sections := append([]section{{"Trace", tr}, {"Work and report", o}}, cfg.engineSections()...)
+	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if cfg.check(found); found.err() != nil {
+			return found.err()
+		}
+		return benchTrace(cmd, cfg, o, tr)
+	}
+	return cmd
+}
+
+func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOptions) error {
+	ctx, cancel := interruptible(cmd.Context())
+	defer cancel()
+	log := cfg.Log.newLogger(cmd.ErrOrStderr())
+	engine := cfg.actors(log, showProgress(cmd.ErrOrStderr(), log, "loading"))
+	engine.Trace = actors.NewTrace(tr.Spans)
+	report, err := runOffline(ctx, cmd, cfg, o, engine)
+	if err != nil {
+		return err
+	}
+	spans, forgotten := engine.Trace.Spans()
+	summary := bench.Summarize(spans)
+	report.Kind, report.Trace = "trace", &summary
+	out := cmd.OutOrStdout()
+	if o.JSON != "-" {
+		if err := report.WriteText(out); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "\n%d steps traced; %d spans, %d older ones forgotten\n\n", summary.Steps, len(spans), forgotten)
+		if err := summary.WriteTable(out); err != nil {
+			return err
+		}
+	}
+	if err := writeTrace(tr.Out, spans); err != nil {
+		return err
+	}
+	return writeReport(o.JSON, out, report)
+}
+
+// writeTrace writes spans to a file; an empty name writes none.
+func writeTrace(name string, spans []actors.Span) (err error) {
+	if name == "" {
+		return nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return bench.WritePerfetto(file, spans)
+}
