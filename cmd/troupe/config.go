@@ -73,7 +73,7 @@ type Remote struct {
 // default.
 type Sampling struct {
 	MaxTokens   int      `flag:"max-tokens,n" value:"N" min:"0" help:"tokens of the reply at most (0: until the model ends it)"`
-	Temperature *float64 `flag:"temperature,t" value:"T" min:"0" max:"100" help:"0 always takes the likeliest token (default: the model's)"`
+	Temperature *float64 `flag:"temperature,t" value:"T" min:"0" max:"2" help:"0 always takes the likeliest token (default: the model's)"`
 	TopP        *float64 `flag:"top-p" value:"P" min:"0" max:"1" help:"draw from the likeliest tokens that make up this probability (default: the model's)"`
 	TopK        *int     `flag:"top-k" value:"K" min:"0" help:"draw from the K likeliest tokens; 0 is all (default: the model's)"`
 	MinP        *float64 `flag:"min-p" value:"P" min:"0" max:"1" help:"draw from tokens at least this fraction as likely as the likeliest (default: the model's)"`
