@@ -6,8 +6,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -83,26 +86,32 @@ func TestFailureStatus(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, command := range []string{
-		"", "serve", "chat", "complete", "bench", "bench offline", "tokenize", "pull", "doctor", "version",
-	} {
-		status, got, stderr := invoke(t, "", append(strings.Fields(command), "--help")...)
+	var help func(path []string, cmd *cobra.Command)
+	help = func(path []string, cmd *cobra.Command) {
+		name := strings.Join(append([]string{"troupe"}, path...), " ")
+		status, got, stderr := invoke(t, "", append(path, "--help")...)
 		if status != 0 || stderr != "" {
-			t.Errorf("troupe %s --help: status %d, %q on standard error", command, status, stderr)
+			t.Errorf("%s --help: status %d, %q on standard error", name, status, stderr)
 		}
-		golden(t, filepath.Join("testdata", "help", "troupe "+command), got)
+		golden(t, filepath.Join("testdata", "help", name), got)
 		for _, line := range strings.Split(got, "\n") {
 			if len([]rune(line)) > 100 {
-				t.Errorf("troupe %s --help has a line of %d letters: %s", command, len([]rune(line)), line)
+				t.Errorf("%s --help has a line of %d letters: %s", name, len([]rune(line)), line)
+			}
+		}
+		for _, c := range cmd.Commands() {
+			if c.IsAvailableCommand() {
+				help(append(slices.Clone(path), c.Name()), c)
 			}
 		}
 	}
+	help(nil, newRoot(stdio{}))
 }
 
 // golden compares a text with a file, which -update rewrites.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	name = strings.ReplaceAll(strings.TrimSpace(name), " ", "-") + ".txt"
+	name = strings.ReplaceAll(name, " ", "-") + ".txt"
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
