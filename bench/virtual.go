@@ -1,0 +1,232 @@
+package bench
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/sim"
+)
+
+// Arrival is a request and when it comes.
+type Arrival struct {
+	At time.Duration // since the run began
+	Prompt
+}
+
+// Virtual runs the scheduler on a simulated device under a clock of its own:
+// an hour of traffic in seconds, and the same figures every time.
+type Virtual struct {
+	Device device.Spec // "sim:…"
+	// Plan says how to schedule; sizes left zero are the device's.
+	Plan plan.Config
+	// HostCost is what the processor is taken to need for each step, before it
+	// can launch it.
+	HostCost time.Duration
+}
+
+// VirtualReport is what came of a run.
+type VirtualReport struct {
+	Hardware          string
+	KVTokens          int // that fit in the device's memory
+	Requests, Refused int
+	Prompt, Cached    uint64 // tokens
+	Generated         uint64
+	Span              time.Duration // until the last token
+	Busy, Idle        time.Duration // of the device, from its first step to its last
+	Steps             uint64
+	Preempted         uint64
+	Evicted           uint64
+	MostRunning       int
+	TTFT, ITL, E2E    Percentiles
+}
+
+// Percentiles of durations, by nearest rank.
+type Percentiles struct {
+	N                        int
+	Mean, P50, P90, P99, Max time.Duration
+}
+
+// inFlight is a launched step of the virtual device.
+type inFlight struct {
+	result batch.Result
+	ended  time.Duration
+}
+
+// voyage is a request underway.
+type voyage struct{ arrived, last time.Duration }
+
+// Run plays arrivals, which must be in order of time, to their end.
+func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
+	engine, err := sim.New(v.Device)
+	if err != nil {
+		return nil, err
+	}
+	info := engine.Info()
+	c := v.Plan
+	for _, f := range []struct {
+		to   *int
+		from int
+	}{
+		{&c.Slots, info.Slots}, {&c.NumPages, info.NumPages}, {&c.PageSize, info.PageSize},
+		{&c.MaxSeqLen, info.MaxSeqLen}, {&c.StepTokens, info.MaxStepTokens},
+	} {
+		if *f.to == 0 {
+			*f.to = f.from
+		}
+	}
+	p, err := plan.New(c)
+	if err != nil {
+		return nil, err
+	}
+	next, stop := iter.Pull(arrivals)
+	defer stop()
+	s := &sailing{report: VirtualReport{Hardware: info.Hardware, KVTokens: info.NumPages * info.PageSize}, plan: p, engine: engine, next: next, cost: v.HostCost}
+	if err := s.run(); err != nil {
+		return nil, err
+	}
+	return s.finish(), nil
+}
+
+// sailing is the state of a run.
+type sailing struct {
+	report VirtualReport
+	plan   *plan.Planner
+	engine *sim.Engine
+	next   func() (Arrival, bool)
+	cost   time.Duration
+
+	now   time.Duration // of the host
+	end   time.Duration // of the last step launched
+	out   []*inFlight   // oldest first
+	spare []*inFlight
+
+	ttft, itl, e2e []time.Duration
+}
+
+func (s *sailing) run() error {
+	coming, more := s.next()
+	for id := uint64(1); ; {
+		for ; more && coming.At <= s.now; coming, more = s.next() {
+			s.report.Requests++
+			r := &plan.Request{ID: id, Prompt: coming.Tokens, MaxTokens: coming.MaxTokens, IgnoreEOS: true, User: &voyage{arrived: coming.At}}
+			if err := s.plan.Add(r); err != nil {
+				s.report.Refused++
+			}
+			id++
+		}
+		if step := s.plan.Next(); step != nil {
+			if err := s.launch(step); err != nil {
+				return err
+			}
+			continue
+		}
+		switch {
+		case len(s.out) > 0:
+			s.commit()
+		case more:
+			s.now = max(s.now, coming.At)
+		default:
+			return nil
+		}
+	}
+}
+
+// launch puts a step on the virtual device, behind what is there.
+func (s *sailing) launch(step *batch.Step) error {
+	s.now += s.cost
+	f := &inFlight{}
+	if n := len(s.spare); n > 0 {
+		f, s.spare = s.spare[n-1], s.spare[:n-1]
+	}
+	took, err := s.engine.Run(step, &f.result)
+	if err != nil {
+		return err
+	}
+	began := max(s.now, s.end)
+	if s.report.Busy > 0 {
+		s.report.Idle += began - s.end
+	}
+	s.report.Busy += took
+	s.report.MostRunning = max(s.report.MostRunning, len(step.Rows))
+	s.end = began + took
+	f.ended = s.end
+	s.out = append(s.out, f)
+	return nil
+}
+
+// commit lets time pass until the oldest step ends.
+func (s *sailing) commit() {
+	f := s.out[0]
+	s.out = append(s.out[:0], s.out[1:]...)
+	s.now = max(s.now, f.ended)
+	for _, o := range s.plan.Commit(&f.result) {
+		v := o.Req.User.(*voyage)
+		if v.last == 0 {
+			s.ttft = append(s.ttft, s.now-v.arrived)
+		} else {
+			s.itl = append(s.itl, s.now-v.last)
+		}
+		v.last = s.now
+		if o.Finish != plan.Running {
+			s.e2e = append(s.e2e, s.now-v.arrived)
+		}
+	}
+	s.spare = append(s.spare, f)
+}
+
+func (s *sailing) finish() *VirtualReport {
+	r, st := &s.report, s.plan.Stats()
+	r.Span = s.end
+	r.Prompt, r.Cached, r.Generated = st.PromptTokens, st.CachedTokens, st.Generated
+	r.Steps, r.Preempted, r.Evicted = st.Steps, st.Preempted, st.Evicted
+	r.TTFT, r.ITL, r.E2E = percentiles(s.ttft), percentiles(s.itl), percentiles(s.e2e)
+	return r
+}
+
+// HitRate is the share of prompt tokens that were found in the cache.
+func (r *VirtualReport) HitRate() float64 { return float64(r.Cached) / float64(max(1, r.Prompt)) }
+
+// IdleShare is the share of time for which the device had nothing to do.
+func (r *VirtualReport) IdleShare() float64 {
+	return float64(r.Idle) / float64(max(1, r.Busy+r.Idle))
+}
+
+// String is the report as a person reads it.
+func (r *VirtualReport) String() string {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-14s "+format+"\n", append([]any{name}, args...)...)
+	}
+	line("device", "%s, %d tokens of KV memory", r.Hardware, r.KVTokens)
+	line("requests", "%d, refused %d, preempted %d", r.Requests, r.Refused, r.Preempted)
+	line("prompt tokens", "%d, cached %.2f%%", r.Prompt, 100*r.HitRate())
+	line("generated", "%d in %.3f s: %.1f tokens/s", r.Generated, r.Span.Seconds(), float64(r.Generated)/r.Span.Seconds())
+	line("steps", "%d, device idle %.3f%%", r.Steps, 100*r.IdleShare())
+	for _, p := range []struct {
+		name string
+		Percentiles
+	}{{"TTFT ms", r.TTFT}, {"ITL ms", r.ITL}, {"E2E ms", r.E2E}} {
+		ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
+		line(p.name, "mean %.3f  p50 %.3f  p90 %.3f  p99 %.3f  max %.3f", ms(p.Mean), ms(p.P50), ms(p.P90), ms(p.P99), ms(p.Max))
+	}
+	return b.String()
+}
+
+func percentiles(d []time.Duration) Percentiles {
+	if len(d) == 0 {
+		return Percentiles{}
+	}
+	slices.Sort(d)
+	var sum time.Duration
+	for _, x := range d {
+		sum += x
+	}
+	at := func(percent int) time.Duration { return d[(len(d)*percent+99)/100-1] }
+	return Percentiles{len(d), sum / time.Duration(len(d)), at(50), at(90), at(99), d[len(d)-1]}
+}

@@ -1,0 +1,118 @@
+package bench
+
+import (
+	"iter"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+func openTrace(t testing.TB, limit int) []TraceRequest {
+	t.Helper()
+	name := filepath.Join("..", "..", "shared", "traces", "mooncake_conversation_trace.jsonl")
+	f, err := os.Open(name)
+	if err != nil {
+		t.Skip("no Mooncake trace beside the repository: ", err)
+	}
+	defer f.Close()
+	trace, err := ReadMooncake(f, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trace
+}
+
+func dummy(t testing.TB, name string) *model.Model {
+	t.Helper()
+	m, err := model.Open(name, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// mooncake is Qwen3-14B on one H200, its context stretched to the trace's.
+func mooncake(t testing.TB, cache plan.Cache) Virtual {
+	m := dummy(t, "qwen3-14b")
+	m.Config.MaxPositions = 131072
+	return Virtual{
+		Device:   device.Spec{Device: "sim:h200", Model: m},
+		Plan:     plan.Config{Overlap: true, Cache: cache},
+		HostCost: 60 * time.Microsecond,
+	}
+}
+
+func offline(n int) iter.Seq[Arrival] {
+	return func(yield func(Arrival) bool) {
+		for _, p := range RandomPrompts(0, n, Range{100, 1024}, Range{100, 1024}, 151936) {
+			if !yield(Arrival{0, p}) {
+				return
+			}
+		}
+	}
+}
+
+func run(t testing.TB, v Virtual, arrivals iter.Seq[Arrival]) *VirtualReport {
+	t.Helper()
+	r, err := v.Run(arrivals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestOverlapKeepsTheDeviceBusy(t *testing.T) {
+	v := Virtual{Device: device.Spec{Device: "sim:h200", Model: dummy(t, "qwen3-0.6b")}, HostCost: 100 * time.Microsecond}
+	off := run(t, v, offline(256))
+	v.Plan.Overlap = true
+	on := run(t, v, offline(256))
+	t.Logf("overlap off:\n%von:\n%v", off, on)
+	if on.Generated != off.Generated || on.Generated != 133966 {
+		t.Errorf("%d tokens with overlap, %d without, want 133966", on.Generated, off.Generated)
+	}
+	if on.IdleShare() >= 0.01 {
+		t.Errorf("the device idles %.2f%% with overlap", 100*on.IdleShare())
+	}
+	if off.IdleShare() < 2*on.IdleShare() || off.Span <= on.Span {
+		t.Errorf("the device idles %.2f%% without overlap, %.2f%% with: no gain", 100*off.IdleShare(), 100*on.IdleShare())
+	}
+}
+
+func TestMooncakeReplayIsReproducible(t *testing.T) {
+	trace := openTrace(t, 500)
+	v := mooncake(t, plan.Radix)
+	a := run(t, v, Replay(trace, 1, 151936))
+	b := run(t, v, Replay(trace, 1, 151936))
+	if *a != *b {
+		t.Errorf("two runs differ:\n%v\n%v", a, b)
+	}
+	naive := run(t, mooncake(t, plan.Naive), Replay(trace, 1, 151936))
+	if a.HitRate() < 0.03 || naive.Cached != 0 || a.Generated != naive.Generated {
+		t.Errorf("radix:\n%vnaive:\n%v", a, naive)
+	}
+	if a.TTFT.Mean >= naive.TTFT.Mean {
+		t.Errorf("sharing prefixes does not pay: time to first token %v, without %v", a.TTFT.Mean, naive.TTFT.Mean)
+	}
+}
+
+func BenchmarkMooncake10k(b *testing.B) {
+	trace := openTrace(b, 10000)
+	for _, cache := range []plan.Cache{plan.Radix, plan.Naive} {
+		for _, rate := range []struct {
+			name string
+			rate float64
+		}{{"x1", 1}, {"x0.2", 0.2}} {
+			b.Run(string(cache)+"/"+rate.name, func(b *testing.B) {
+				for b.Loop() {
+					r := run(b, mooncake(b, cache), Replay(trace, rate.rate, 151936))
+					b.Logf("\n%v", r)
+				}
+			})
+		}
+	}
+}
