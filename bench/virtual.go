@@ -86,7 +86,7 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 	}
 	next, stop := iter.Pull(arrivals)
 	defer stop()
-	s := &sailing{report: VirtualReport{Hardware: info.Hardware, KVTokens: info.NumPages * info.PageSize}, plan: p, engine: engine, next: next, cost: v.HostCost}
+	s := &sailing{report: VirtualReport{Hardware: info.Hardware, KVTokens: info.NumPages * info.PageSize}, plan: p, engine: engine, next: next, cost: v.HostCost, ignoreEOS: len(c.EOS) == 0}
 	if err := s.run(); err != nil {
 		return nil, err
 	}
@@ -100,6 +100,8 @@ type sailing struct {
 	engine *sim.Engine
 	next   func() (Arrival, bool)
 	cost   time.Duration
+	// ignoreEOS: outputs have exactly the lengths asked for.
+	ignoreEOS bool
 
 	now   time.Duration // of the host
 	end   time.Duration // of the last step launched
@@ -114,7 +116,7 @@ func (s *sailing) run() error {
 	for id := uint64(1); ; {
 		for ; more && coming.At <= s.now; coming, more = s.next() {
 			s.report.Requests++
-			r := &plan.Request{ID: id, Prompt: coming.Tokens, MaxTokens: coming.MaxTokens, IgnoreEOS: true, User: &voyage{arrived: coming.At}}
+			r := &plan.Request{ID: id, Prompt: coming.Tokens, MaxTokens: coming.MaxTokens, IgnoreEOS: s.ignoreEOS, User: &voyage{arrived: coming.At}}
 			if err := s.plan.Add(r); err != nil {
 				s.report.Refused++
 			}

@@ -142,7 +142,7 @@ func (p *Planner) end(r *Request, why Reason) {
 	r.state, r.Finish = ended, why
 	delete(p.live, r.ID)
 	p.stats.Finished[why]++
-	p.reserve.finished(r, why)
+	p.reserve.finished(why)
 }
 
 // deactivate keeps r out of the steps to come.
@@ -211,6 +211,12 @@ func (p *Planner) leave(r *Request) {
 func (p *Planner) keep(r *Request, table []int32) {
 	for ; r.treed > r.filled; r.treed-- {
 		p.pages.unlink(table[r.treed-1])
+	}
+	if r.Finish == Failed { // what made it fail may be in its pages
+		for ; r.treed > 0 && p.pages.sole(table[r.treed-1]); r.treed-- {
+			p.pages.unlink(table[r.treed-1])
+		}
+		return
 	}
 	// A row computed too often may have gone one past the known tokens.
 	full := min(r.computed, int32(len(r.tokens))) >> p.shift

@@ -121,6 +121,9 @@ func (s *pages) unlink(id int32) {
 	s.nodes--
 }
 
+// sole reports whether a node is a leaf that one request holds.
+func (s *pages) sole(id int32) bool { return s.all[id].refs == 2 && s.all[id].kids == 0 }
+
 // evict frees the least recently used leaf that no request holds.
 func (s *pages) evict() {
 	id := s.heap[0]
