@@ -24,8 +24,8 @@ type Offline struct {
 	KeepEOS bool
 	// Warmup is how many short requests run before the measured ones.
 	Warmup int
-	// Progress, when set, hears now and then how many of total output tokens
-	// there are.
+	// Progress, when set, hears now and then, from one goroutine, how many of
+	// total output tokens there are, beginning with 0.
 	Progress func(done, total int)
 	// Environment is what the caller knows of it; Run adds model and device.
 	Environment Environment
@@ -132,6 +132,7 @@ func (o *Offline) report(done *atomic.Int64, total int) (stop func()) {
 	ended, told := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(told)
+		o.Progress(0, total)
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	nethttp "net/http"
 	"net/http/httptest"
+	"os"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -49,7 +51,15 @@ func newParrot(t *testing.T) *parrot {
 				fmt.Fprintf(w, "data: {\"choices\":[{\"text\":%s}]}\n\n", quoted)
 			}
 		}
-		if text == "cut" {
+		switch text {
+		case "cut":
+			return
+		case "interrupt":
+			w.(nethttp.Flusher).Flush()
+			if err := interruptSelf(); err != nil {
+				t.Error(err)
+			}
+			<-r.Context().Done() // the client has gone
 			return
 		}
 		fmt.Fprint(w, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n")
@@ -172,6 +182,32 @@ never
 			t.Errorf("no %q in what it said:\n%s", text, stdout)
 		}
 	}
+}
+
+// Ctrl-C ends a reply, not the conversation.
+func TestChatInterrupted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot interrupt itself on Windows")
+	}
+	p := newParrot(t)
+	if status, _, stderr := invoke(t, "interrupt\nand then\n", "chat", "--url", p.URL); status != 0 || stderr != "" {
+		t.Fatalf("status %d, %q", status, stderr)
+	}
+	if len(p.asked) != 2 {
+		t.Fatalf("%d replies asked for, want 2", len(p.asked))
+	}
+	// Whether the one word came before the signal is chance.
+	if got, want := said(p.asked[1]), "user: and then"; got[len(got)-1] != want {
+		t.Errorf("it went on with %q, want %q last", got, want)
+	}
+}
+
+func interruptSelf() error {
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		return err
+	}
+	return self.Signal(os.Interrupt)
 }
 
 // The same path without a network: a model in this process.
