@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func gemmBF16x1AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x1AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -18,7 +18,6 @@ TEXT ·gemmBF16x1AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z3
 	VPSLLD       $0x10, Z3, Z2
 	VPANDD       Z5, Z3, Z3
@@ -74,7 +73,7 @@ inner1End:
 	RET
 
 // func gemmBF16x2AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x2AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -91,7 +90,6 @@ TEXT ·gemmBF16x2AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z5
 	VPSLLD       $0x10, Z5, Z4
 	VPANDD       Z7, Z5, Z5
@@ -165,7 +163,7 @@ inner1End:
 	RET
 
 // func gemmBF16x3AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x3AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -184,7 +182,6 @@ TEXT ·gemmBF16x3AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z7
 	VPSLLD       $0x10, Z7, Z6
 	VPANDD       Z9, Z7, Z7
@@ -276,7 +273,7 @@ inner1End:
 	RET
 
 // func gemmBF16x4AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x4AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -299,7 +296,6 @@ TEXT ·gemmBF16x4AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
@@ -411,7 +407,7 @@ inner1End:
 	RET
 
 // func gemmBF16x5AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x5AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -436,7 +432,6 @@ TEXT ·gemmBF16x5AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z11
 	VPSLLD       $0x10, Z11, Z10
 	VPANDD       Z13, Z11, Z11
@@ -566,7 +561,7 @@ inner1End:
 	RET
 
 // func gemmBF16x6AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x6AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -593,7 +588,6 @@ TEXT ·gemmBF16x6AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z13
 	VPSLLD       $0x10, Z13, Z12
 	VPANDD       Z15, Z13, Z13
@@ -741,7 +735,7 @@ inner1End:
 	RET
 
 // func gemmBF16x7AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x7AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -772,7 +766,6 @@ TEXT ·gemmBF16x7AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z15
 	VPSLLD       $0x10, Z15, Z14
 	VPANDD       Z17, Z15, Z15
@@ -940,7 +933,7 @@ inner1End:
 	RET
 
 // func gemmBF16x8AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x8AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -973,7 +966,6 @@ TEXT ·gemmBF16x8AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z17
 	VPSLLD       $0x10, Z17, Z16
 	VPANDD       Z19, Z17, Z17
@@ -1159,7 +1151,7 @@ inner1End:
 	RET
 
 // func gemmBF16x9AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x9AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -1194,7 +1186,6 @@ TEXT ·gemmBF16x9AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z19
 	VPSLLD       $0x10, Z19, Z18
 	VPANDD       Z21, Z19, Z19
@@ -1398,7 +1389,7 @@ inner1End:
 	RET
 
 // func gemmBF16x10AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x10AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -1437,7 +1428,6 @@ TEXT ·gemmBF16x10AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z21
 	VPSLLD       $0x10, Z21, Z20
 	VPANDD       Z23, Z21, Z21
@@ -1661,7 +1651,7 @@ inner1End:
 	RET
 
 // func gemmBF16x11AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x11AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -1702,7 +1692,6 @@ TEXT ·gemmBF16x11AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z23
 	VPSLLD       $0x10, Z23, Z22
 	VPANDD       Z25, Z23, Z23
@@ -1944,7 +1933,7 @@ inner1End:
 	RET
 
 // func gemmBF16x12AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmBF16x12AVX512(SB), NOSPLIT, $0-48
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
@@ -1987,7 +1976,6 @@ TEXT ·gemmBF16x12AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU32    (DX), Z25
 	VPSLLD       $0x10, Z25, Z24
 	VPANDD       Z27, Z25, Z25
@@ -2247,7 +2235,7 @@ inner1End:
 	RET
 
 // func gemvBF16AVX512(c *float32, a *float32, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemvBF16AVX512(SB), NOSPLIT, $0-32
 	MOVL         $0xffff0000, AX
 	VPBROADCASTD AX, Z11
@@ -2277,100 +2265,84 @@ panel0by4:
 	CMPQ         BX, $+4
 	JL           panel0by4End
 	VBROADCASTSS (DX), Z10
-	PREFETCHT0   2048(CX)
 	VMOVDQU32    (CX), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
-	PREFETCHT0   2048(SI)
 	VMOVDQU32    (SI), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z3
-	PREFETCHT0   2048(DI)
 	VMOVDQU32    (DI), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z4
 	VFMADD231PS  Z10, Z9, Z5
-	PREFETCHT0   2048(R8)
 	VMOVDQU32    (R8), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z6
 	VFMADD231PS  Z10, Z9, Z7
 	VBROADCASTSS 4(DX), Z10
-	PREFETCHT0   2112(CX)
 	VMOVDQU32    64(CX), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
-	PREFETCHT0   2112(SI)
 	VMOVDQU32    64(SI), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z3
-	PREFETCHT0   2112(DI)
 	VMOVDQU32    64(DI), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z4
 	VFMADD231PS  Z10, Z9, Z5
-	PREFETCHT0   2112(R8)
 	VMOVDQU32    64(R8), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z6
 	VFMADD231PS  Z10, Z9, Z7
 	VBROADCASTSS 8(DX), Z10
-	PREFETCHT0   2176(CX)
 	VMOVDQU32    128(CX), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
-	PREFETCHT0   2176(SI)
 	VMOVDQU32    128(SI), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z3
-	PREFETCHT0   2176(DI)
 	VMOVDQU32    128(DI), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z4
 	VFMADD231PS  Z10, Z9, Z5
-	PREFETCHT0   2176(R8)
 	VMOVDQU32    128(R8), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z6
 	VFMADD231PS  Z10, Z9, Z7
 	VBROADCASTSS 12(DX), Z10
-	PREFETCHT0   2240(CX)
 	VMOVDQU32    192(CX), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
-	PREFETCHT0   2240(SI)
 	VMOVDQU32    192(SI), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z3
-	PREFETCHT0   2240(DI)
 	VMOVDQU32    192(DI), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
 	VFMADD231PS  Z10, Z8, Z4
 	VFMADD231PS  Z10, Z9, Z5
-	PREFETCHT0   2240(R8)
 	VMOVDQU32    192(R8), Z9
 	VPSLLD       $0x10, Z9, Z8
 	VPANDD       Z11, Z9, Z9
@@ -2430,7 +2402,7 @@ panel0by1End:
 	RET
 
 // func gemmF32x1AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x1AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2443,8 +2415,6 @@ TEXT ·gemmF32x1AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z2
 	VMOVUPS      64(DX), Z3
 	VBROADCASTSS (AX), Z4
@@ -2495,7 +2465,7 @@ inner1End:
 	RET
 
 // func gemmF32x2AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x2AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2510,8 +2480,6 @@ TEXT ·gemmF32x2AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z4
 	VMOVUPS      64(DX), Z5
 	VBROADCASTSS (AX), Z6
@@ -2580,7 +2548,7 @@ inner1End:
 	RET
 
 // func gemmF32x3AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x3AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2597,8 +2565,6 @@ TEXT ·gemmF32x3AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z6
 	VMOVUPS      64(DX), Z7
 	VBROADCASTSS (AX), Z8
@@ -2685,7 +2651,7 @@ inner1End:
 	RET
 
 // func gemmF32x4AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x4AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2706,8 +2672,6 @@ TEXT ·gemmF32x4AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z8
 	VMOVUPS      64(DX), Z9
 	VBROADCASTSS (AX), Z10
@@ -2814,7 +2778,7 @@ inner1End:
 	RET
 
 // func gemmF32x5AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x5AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2837,8 +2801,6 @@ TEXT ·gemmF32x5AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z10
 	VMOVUPS      64(DX), Z11
 	VBROADCASTSS (AX), Z12
@@ -2963,7 +2925,7 @@ inner1End:
 	RET
 
 // func gemmF32x6AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x6AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2988,8 +2950,6 @@ TEXT ·gemmF32x6AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z12
 	VMOVUPS      64(DX), Z13
 	VBROADCASTSS (AX), Z14
@@ -3132,7 +3092,7 @@ inner1End:
 	RET
 
 // func gemmF32x7AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x7AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3161,8 +3121,6 @@ TEXT ·gemmF32x7AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z14
 	VMOVUPS      64(DX), Z15
 	VBROADCASTSS (AX), Z16
@@ -3325,7 +3283,7 @@ inner1End:
 	RET
 
 // func gemmF32x8AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x8AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3356,8 +3314,6 @@ TEXT ·gemmF32x8AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (AX), Z18
@@ -3538,7 +3494,7 @@ inner1End:
 	RET
 
 // func gemmF32x9AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x9AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3571,8 +3527,6 @@ TEXT ·gemmF32x9AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z18
 	VMOVUPS      64(DX), Z19
 	VBROADCASTSS (AX), Z20
@@ -3771,7 +3725,7 @@ inner1End:
 	RET
 
 // func gemmF32x10AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x10AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3808,8 +3762,6 @@ TEXT ·gemmF32x10AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z20
 	VMOVUPS      64(DX), Z21
 	VBROADCASTSS (AX), Z22
@@ -4028,7 +3980,7 @@ inner1End:
 	RET
 
 // func gemmF32x11AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x11AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4067,8 +4019,6 @@ TEXT ·gemmF32x11AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z22
 	VMOVUPS      64(DX), Z23
 	VBROADCASTSS (AX), Z24
@@ -4305,7 +4255,7 @@ inner1End:
 	RET
 
 // func gemmF32x12AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemmF32x12AVX512(SB), NOSPLIT, $0-48
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4346,8 +4296,6 @@ TEXT ·gemmF32x12AVX512(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Z24
 	VMOVUPS      64(DX), Z25
 	VBROADCASTSS (AX), Z26
@@ -4602,7 +4550,7 @@ inner1End:
 	RET
 
 // func gemvF32AVX512(c *float32, a *float32, w *byte, k int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·gemvF32AVX512(SB), NOSPLIT, $0-32
 	MOVQ   c+0(FP), AX
 	MOVQ   w+16(FP), CX
@@ -4630,101 +4578,69 @@ panel0by4:
 	CMPQ         BX, $+4
 	JL           panel0by4End
 	VBROADCASTSS (DX), Z10
-	PREFETCHT0   2048(CX)
-	PREFETCHT0   2112(CX)
 	VMOVUPS      (CX), Z8
 	VMOVUPS      64(CX), Z9
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
-	PREFETCHT0   2048(SI)
-	PREFETCHT0   2112(SI)
 	VMOVUPS      (SI), Z8
 	VMOVUPS      64(SI), Z9
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z3
-	PREFETCHT0   2048(DI)
-	PREFETCHT0   2112(DI)
 	VMOVUPS      (DI), Z8
 	VMOVUPS      64(DI), Z9
 	VFMADD231PS  Z10, Z8, Z4
 	VFMADD231PS  Z10, Z9, Z5
-	PREFETCHT0   2048(R8)
-	PREFETCHT0   2112(R8)
 	VMOVUPS      (R8), Z8
 	VMOVUPS      64(R8), Z9
 	VFMADD231PS  Z10, Z8, Z6
 	VFMADD231PS  Z10, Z9, Z7
 	VBROADCASTSS 4(DX), Z10
-	PREFETCHT0   2176(CX)
-	PREFETCHT0   2240(CX)
 	VMOVUPS      128(CX), Z8
 	VMOVUPS      192(CX), Z9
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
-	PREFETCHT0   2176(SI)
-	PREFETCHT0   2240(SI)
 	VMOVUPS      128(SI), Z8
 	VMOVUPS      192(SI), Z9
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z3
-	PREFETCHT0   2176(DI)
-	PREFETCHT0   2240(DI)
 	VMOVUPS      128(DI), Z8
 	VMOVUPS      192(DI), Z9
 	VFMADD231PS  Z10, Z8, Z4
 	VFMADD231PS  Z10, Z9, Z5
-	PREFETCHT0   2176(R8)
-	PREFETCHT0   2240(R8)
 	VMOVUPS      128(R8), Z8
 	VMOVUPS      192(R8), Z9
 	VFMADD231PS  Z10, Z8, Z6
 	VFMADD231PS  Z10, Z9, Z7
 	VBROADCASTSS 8(DX), Z10
-	PREFETCHT0   2304(CX)
-	PREFETCHT0   2368(CX)
 	VMOVUPS      256(CX), Z8
 	VMOVUPS      320(CX), Z9
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
-	PREFETCHT0   2304(SI)
-	PREFETCHT0   2368(SI)
 	VMOVUPS      256(SI), Z8
 	VMOVUPS      320(SI), Z9
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z3
-	PREFETCHT0   2304(DI)
-	PREFETCHT0   2368(DI)
 	VMOVUPS      256(DI), Z8
 	VMOVUPS      320(DI), Z9
 	VFMADD231PS  Z10, Z8, Z4
 	VFMADD231PS  Z10, Z9, Z5
-	PREFETCHT0   2304(R8)
-	PREFETCHT0   2368(R8)
 	VMOVUPS      256(R8), Z8
 	VMOVUPS      320(R8), Z9
 	VFMADD231PS  Z10, Z8, Z6
 	VFMADD231PS  Z10, Z9, Z7
 	VBROADCASTSS 12(DX), Z10
-	PREFETCHT0   2432(CX)
-	PREFETCHT0   2496(CX)
 	VMOVUPS      384(CX), Z8
 	VMOVUPS      448(CX), Z9
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z1
-	PREFETCHT0   2432(SI)
-	PREFETCHT0   2496(SI)
 	VMOVUPS      384(SI), Z8
 	VMOVUPS      448(SI), Z9
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z3
-	PREFETCHT0   2432(DI)
-	PREFETCHT0   2496(DI)
 	VMOVUPS      384(DI), Z8
 	VMOVUPS      448(DI), Z9
 	VFMADD231PS  Z10, Z8, Z4
 	VFMADD231PS  Z10, Z9, Z5
-	PREFETCHT0   2432(R8)
-	PREFETCHT0   2496(R8)
 	VMOVUPS      384(R8), Z8
 	VMOVUPS      448(R8), Z9
 	VFMADD231PS  Z10, Z8, Z6
@@ -5220,33 +5136,25 @@ groupsEnd:
 	RET
 
 // func readAVX512(p *byte, n int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·readAVX512(SB), NOSPLIT, $0-16
 	MOVQ p+0(FP), AX
 	MOVQ n+8(FP), CX
 
 lines:
-	CMPQ       CX, $+512
-	JL         linesEnd
-	PREFETCHT0 2048(AX)
-	PREFETCHT0 2112(AX)
-	PREFETCHT0 2176(AX)
-	PREFETCHT0 2240(AX)
-	PREFETCHT0 2304(AX)
-	PREFETCHT0 2368(AX)
-	PREFETCHT0 2432(AX)
-	PREFETCHT0 2496(AX)
-	VMOVUPS    (AX), Z0
-	VMOVUPS    64(AX), Z1
-	VMOVUPS    128(AX), Z2
-	VMOVUPS    192(AX), Z3
-	VMOVUPS    256(AX), Z4
-	VMOVUPS    320(AX), Z5
-	VMOVUPS    384(AX), Z6
-	VMOVUPS    448(AX), Z7
-	ADDQ       $+512, AX
-	SUBQ       $+512, CX
-	JMP        lines
+	CMPQ    CX, $+512
+	JL      linesEnd
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS 256(AX), Z4
+	VMOVUPS 320(AX), Z5
+	VMOVUPS 384(AX), Z6
+	VMOVUPS 448(AX), Z7
+	ADDQ    $+512, AX
+	SUBQ    $+512, CX
+	JMP     lines
 
 linesEnd:
 	VZEROUPPER
@@ -5293,7 +5201,7 @@ roundsEnd:
 	RET
 
 // func gemmBF16x1AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·gemmBF16x1AVX2(SB), NOSPLIT, $0-48
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
@@ -5311,7 +5219,6 @@ TEXT ·gemmBF16x1AVX2(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU      (DX), Y5
 	VPSLLD       $0x10, Y5, Y4
 	VPAND        Y7, Y5, Y5
@@ -5399,7 +5306,7 @@ inner1End:
 	RET
 
 // func gemmBF16x2AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·gemmBF16x2AVX2(SB), NOSPLIT, $0-48
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
@@ -5421,7 +5328,6 @@ TEXT ·gemmBF16x2AVX2(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU      (DX), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5544,7 +5450,7 @@ inner1End:
 	RET
 
 // func gemmBF16x3AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·gemmBF16x3AVX2(SB), NOSPLIT, $0-48
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
@@ -5570,7 +5476,6 @@ TEXT ·gemmBF16x3AVX2(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
 	VMOVDQU      (DX), Y13
 	VPSLLD       $0x10, Y13, Y12
 	VPAND        Y15, Y13, Y13
@@ -5728,7 +5633,7 @@ inner1End:
 	RET
 
 // func gemvBF16AVX2(c *float32, a *float32, w *byte, k int)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·gemvBF16AVX2(SB), NOSPLIT, $0-32
 	MOVL         $0xffff0000, AX
 	VMOVD        AX, X11
@@ -5753,7 +5658,6 @@ panel0by4:
 	CMPQ         BX, $+4
 	JL           panel0by4End
 	VBROADCASTSS (DX), Y10
-	PREFETCHT0   2048(CX)
 	VMOVDQU      (CX), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5764,7 +5668,6 @@ panel0by4:
 	VPAND        Y11, Y9, Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2048(SI)
 	VMOVDQU      (SI), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5776,7 +5679,6 @@ panel0by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 4(DX), Y10
-	PREFETCHT0   2112(CX)
 	VMOVDQU      64(CX), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5787,7 +5689,6 @@ panel0by4:
 	VPAND        Y11, Y9, Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2112(SI)
 	VMOVDQU      64(SI), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5799,7 +5700,6 @@ panel0by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 8(DX), Y10
-	PREFETCHT0   2176(CX)
 	VMOVDQU      128(CX), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5810,7 +5710,6 @@ panel0by4:
 	VPAND        Y11, Y9, Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2176(SI)
 	VMOVDQU      128(SI), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5822,7 +5721,6 @@ panel0by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 12(DX), Y10
-	PREFETCHT0   2240(CX)
 	VMOVDQU      192(CX), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5833,7 +5731,6 @@ panel0by4:
 	VPAND        Y11, Y9, Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2240(SI)
 	VMOVDQU      192(SI), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5908,7 +5805,6 @@ panel2by4:
 	CMPQ         DX, $+4
 	JL           panel2by4End
 	VBROADCASTSS (CX), Y10
-	PREFETCHT0   2048(SI)
 	VMOVDQU      (SI), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5919,7 +5815,6 @@ panel2by4:
 	VPAND        Y11, Y9, Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2048(BX)
 	VMOVDQU      (BX), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5931,7 +5826,6 @@ panel2by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 4(CX), Y10
-	PREFETCHT0   2112(SI)
 	VMOVDQU      64(SI), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5942,7 +5836,6 @@ panel2by4:
 	VPAND        Y11, Y9, Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2112(BX)
 	VMOVDQU      64(BX), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5954,7 +5847,6 @@ panel2by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 8(CX), Y10
-	PREFETCHT0   2176(SI)
 	VMOVDQU      128(SI), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5965,7 +5857,6 @@ panel2by4:
 	VPAND        Y11, Y9, Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2176(BX)
 	VMOVDQU      128(BX), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5977,7 +5868,6 @@ panel2by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 12(CX), Y10
-	PREFETCHT0   2240(SI)
 	VMOVDQU      192(SI), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -5988,7 +5878,6 @@ panel2by4:
 	VPAND        Y11, Y9, Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2240(BX)
 	VMOVDQU      192(BX), Y9
 	VPSLLD       $0x10, Y9, Y8
 	VPAND        Y11, Y9, Y9
@@ -6049,7 +5938,7 @@ panel2by1End:
 	RET
 
 // func gemmF32x1AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·gemmF32x1AVX2(SB), NOSPLIT, $0-48
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -6064,8 +5953,6 @@ TEXT ·gemmF32x1AVX2(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Y4
 	VMOVUPS      64(DX), Y5
 	VBROADCASTSS (AX), Y6
@@ -6143,7 +6030,7 @@ inner1End:
 	RET
 
 // func gemmF32x2AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·gemmF32x2AVX2(SB), NOSPLIT, $0-48
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -6162,8 +6049,6 @@ TEXT ·gemmF32x2AVX2(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Y8
 	VMOVUPS      64(DX), Y9
 	VBROADCASTSS (AX), Y10
@@ -6276,7 +6161,7 @@ inner1End:
 	RET
 
 // func gemmF32x3AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·gemmF32x3AVX2(SB), NOSPLIT, $0-48
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -6299,8 +6184,6 @@ TEXT ·gemmF32x3AVX2(SB), NOSPLIT, $0-48
 inner4:
 	CMPQ         BX, $+4
 	JL           inner4End
-	PREFETCHT0   2048(DX)
-	PREFETCHT0   2304(DX)
 	VMOVUPS      (DX), Y12
 	VMOVUPS      64(DX), Y13
 	VBROADCASTSS (AX), Y14
@@ -6448,7 +6331,7 @@ inner1End:
 	RET
 
 // func gemvF32AVX2(c *float32, a *float32, w *byte, k int)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·gemvF32AVX2(SB), NOSPLIT, $0-32
 	MOVQ   c+0(FP), AX
 	MOVQ   w+16(FP), CX
@@ -6470,8 +6353,6 @@ panel0by4:
 	CMPQ         BX, $+4
 	JL           panel0by4End
 	VBROADCASTSS (DX), Y10
-	PREFETCHT0   2048(CX)
-	PREFETCHT0   2112(CX)
 	VMOVUPS      (CX), Y8
 	VMOVUPS      64(CX), Y9
 	VFMADD231PS  Y10, Y8, Y0
@@ -6480,8 +6361,6 @@ panel0by4:
 	VMOVUPS      96(CX), Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2048(SI)
-	PREFETCHT0   2112(SI)
 	VMOVUPS      (SI), Y8
 	VMOVUPS      64(SI), Y9
 	VFMADD231PS  Y10, Y8, Y4
@@ -6491,8 +6370,6 @@ panel0by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 4(DX), Y10
-	PREFETCHT0   2176(CX)
-	PREFETCHT0   2240(CX)
 	VMOVUPS      128(CX), Y8
 	VMOVUPS      192(CX), Y9
 	VFMADD231PS  Y10, Y8, Y0
@@ -6501,8 +6378,6 @@ panel0by4:
 	VMOVUPS      224(CX), Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2176(SI)
-	PREFETCHT0   2240(SI)
 	VMOVUPS      128(SI), Y8
 	VMOVUPS      192(SI), Y9
 	VFMADD231PS  Y10, Y8, Y4
@@ -6512,8 +6387,6 @@ panel0by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 8(DX), Y10
-	PREFETCHT0   2304(CX)
-	PREFETCHT0   2368(CX)
 	VMOVUPS      256(CX), Y8
 	VMOVUPS      320(CX), Y9
 	VFMADD231PS  Y10, Y8, Y0
@@ -6522,8 +6395,6 @@ panel0by4:
 	VMOVUPS      352(CX), Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2304(SI)
-	PREFETCHT0   2368(SI)
 	VMOVUPS      256(SI), Y8
 	VMOVUPS      320(SI), Y9
 	VFMADD231PS  Y10, Y8, Y4
@@ -6533,8 +6404,6 @@ panel0by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 12(DX), Y10
-	PREFETCHT0   2432(CX)
-	PREFETCHT0   2496(CX)
 	VMOVUPS      384(CX), Y8
 	VMOVUPS      448(CX), Y9
 	VFMADD231PS  Y10, Y8, Y0
@@ -6543,8 +6412,6 @@ panel0by4:
 	VMOVUPS      480(CX), Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2432(SI)
-	PREFETCHT0   2496(SI)
 	VMOVUPS      384(SI), Y8
 	VMOVUPS      448(SI), Y9
 	VFMADD231PS  Y10, Y8, Y4
@@ -6613,8 +6480,6 @@ panel2by4:
 	CMPQ         DX, $+4
 	JL           panel2by4End
 	VBROADCASTSS (CX), Y10
-	PREFETCHT0   2048(SI)
-	PREFETCHT0   2112(SI)
 	VMOVUPS      (SI), Y8
 	VMOVUPS      64(SI), Y9
 	VFMADD231PS  Y10, Y8, Y0
@@ -6623,8 +6488,6 @@ panel2by4:
 	VMOVUPS      96(SI), Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2048(BX)
-	PREFETCHT0   2112(BX)
 	VMOVUPS      (BX), Y8
 	VMOVUPS      64(BX), Y9
 	VFMADD231PS  Y10, Y8, Y4
@@ -6634,8 +6497,6 @@ panel2by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 4(CX), Y10
-	PREFETCHT0   2176(SI)
-	PREFETCHT0   2240(SI)
 	VMOVUPS      128(SI), Y8
 	VMOVUPS      192(SI), Y9
 	VFMADD231PS  Y10, Y8, Y0
@@ -6644,8 +6505,6 @@ panel2by4:
 	VMOVUPS      224(SI), Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2176(BX)
-	PREFETCHT0   2240(BX)
 	VMOVUPS      128(BX), Y8
 	VMOVUPS      192(BX), Y9
 	VFMADD231PS  Y10, Y8, Y4
@@ -6655,8 +6514,6 @@ panel2by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 8(CX), Y10
-	PREFETCHT0   2304(SI)
-	PREFETCHT0   2368(SI)
 	VMOVUPS      256(SI), Y8
 	VMOVUPS      320(SI), Y9
 	VFMADD231PS  Y10, Y8, Y0
@@ -6665,8 +6522,6 @@ panel2by4:
 	VMOVUPS      352(SI), Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2304(BX)
-	PREFETCHT0   2368(BX)
 	VMOVUPS      256(BX), Y8
 	VMOVUPS      320(BX), Y9
 	VFMADD231PS  Y10, Y8, Y4
@@ -6676,8 +6531,6 @@ panel2by4:
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 12(CX), Y10
-	PREFETCHT0   2432(SI)
-	PREFETCHT0   2496(SI)
 	VMOVUPS      384(SI), Y8
 	VMOVUPS      448(SI), Y9
 	VFMADD231PS  Y10, Y8, Y0
@@ -6686,8 +6539,6 @@ panel2by4:
 	VMOVUPS      480(SI), Y9
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	PREFETCHT0   2432(BX)
-	PREFETCHT0   2496(BX)
 	VMOVUPS      384(BX), Y8
 	VMOVUPS      448(BX), Y9
 	VFMADD231PS  Y10, Y8, Y4
@@ -7303,41 +7154,33 @@ groupsEnd:
 	RET
 
 // func readAVX2(p *byte, n int)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·readAVX2(SB), NOSPLIT, $0-16
 	MOVQ p+0(FP), AX
 	MOVQ n+8(FP), CX
 
 lines:
-	CMPQ       CX, $+512
-	JL         linesEnd
-	PREFETCHT0 2048(AX)
-	PREFETCHT0 2112(AX)
-	PREFETCHT0 2176(AX)
-	PREFETCHT0 2240(AX)
-	PREFETCHT0 2304(AX)
-	PREFETCHT0 2368(AX)
-	PREFETCHT0 2432(AX)
-	PREFETCHT0 2496(AX)
-	VMOVUPS    (AX), Y0
-	VMOVUPS    32(AX), Y1
-	VMOVUPS    64(AX), Y2
-	VMOVUPS    96(AX), Y3
-	VMOVUPS    128(AX), Y4
-	VMOVUPS    160(AX), Y5
-	VMOVUPS    192(AX), Y6
-	VMOVUPS    224(AX), Y7
-	VMOVUPS    256(AX), Y0
-	VMOVUPS    288(AX), Y1
-	VMOVUPS    320(AX), Y2
-	VMOVUPS    352(AX), Y3
-	VMOVUPS    384(AX), Y4
-	VMOVUPS    416(AX), Y5
-	VMOVUPS    448(AX), Y6
-	VMOVUPS    480(AX), Y7
-	ADDQ       $+512, AX
-	SUBQ       $+512, CX
-	JMP        lines
+	CMPQ    CX, $+512
+	JL      linesEnd
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), Y4
+	VMOVUPS 160(AX), Y5
+	VMOVUPS 192(AX), Y6
+	VMOVUPS 224(AX), Y7
+	VMOVUPS 256(AX), Y0
+	VMOVUPS 288(AX), Y1
+	VMOVUPS 320(AX), Y2
+	VMOVUPS 352(AX), Y3
+	VMOVUPS 384(AX), Y4
+	VMOVUPS 416(AX), Y5
+	VMOVUPS 448(AX), Y6
+	VMOVUPS 480(AX), Y7
+	ADDQ    $+512, AX
+	SUBQ    $+512, CX
+	JMP     lines
 
 linesEnd:
 	VZEROUPPER

@@ -251,9 +251,6 @@ func (s *set) read() {
 	rs := v.some(8)
 	p, n := argument("p"), argument("n")
 	loop("lines", n, 512, func() {
-		for i := range 8 {
-			PREFETCHT0(at(p, prefetch+64*i))
-		}
 		for i := 0; i < 512; i += s.bytes {
 			VMOVUPS(at(p, i), rs[i/s.bytes%len(rs)])
 		}
