@@ -25,6 +25,7 @@ type workspace struct {
 	rows   []int // sampled rows
 	// scratch is each worker's own.
 	scratch [][]float32
+	drawers []drawer
 }
 
 // token is one new token of the step.

@@ -24,11 +24,14 @@ func (e *engine) draw(s *batch.Step, r *batch.Result) {
 			e.inspect(s, i, w.logits[j*e.weights.head.stride():][:e.config.Vocab])
 		}
 	}
+	for len(w.drawers) < e.pool.size {
+		w.drawers = append(w.drawers, drawer{kernels: e.kernels})
+	}
 	e.pool.run(len(w.rows), func(worker, j int) {
 		i := w.rows[j]
 		row := &s.Rows[i]
 		sl := &e.slots[row.Slot]
-		d := drawer{kernels: e.kernels, scratch: &w.scratch[worker]}
+		d := &w.drawers[worker]
 		logits := w.logits[j*e.weights.head.stride():][:e.config.Vocab]
 		var lp *batch.Logprob
 		if sl.sampling.Logprobs > 0 {
@@ -42,10 +45,12 @@ func (e *engine) draw(s *batch.Step, r *batch.Result) {
 	})
 }
 
-// drawer turns logits into a token.
+// drawer turns logits into a token. Each worker has one.
 type drawer struct {
 	kernels *kernels
-	scratch *[]float32
+	weights []float32 // of every token
+	raw     []float32 // the model's own logits
+	filter  filter
 }
 
 // token draws the token of a position and reports log-probabilities into lp
@@ -53,29 +58,24 @@ type drawer struct {
 // be drawn: everything is suppressed or not allowed.
 func (d *drawer) token(logits []float32, sl *slot, allow []uint32, position int32, lp *batch.Logprob) int32 {
 	s := &sl.sampling
-	var raw []float32
 	var total float64 // log Σ exp
 	if lp != nil {
-		grow(d.scratch, 2*len(logits))
-		raw = (*d.scratch)[len(logits):]
-		copy(raw, logits)
-		p := (*d.scratch)[:len(logits)]
-		copy(p, logits)
-		top := d.kernels.maxOf(&p[0], len(p))
-		total = float64(top) + math.Log(d.weights(p, top, 1))
-		for _, t := range likeliest(raw, int(s.Logprobs)-1) {
-			lp.Top = append(lp.Top, batch.TokenLogprob{Token: t, Logprob: float32(float64(raw[t]) - total)})
+		d.raw = append(d.raw[:0], logits...)
+		top := d.kernels.maxOf(&logits[0], len(logits))
+		total = float64(top) + math.Log(d.weigh(logits, top, 1))
+		for _, t := range likeliest(logits, int(s.Logprobs)-1) {
+			lp.Top = append(lp.Top, batch.TokenLogprob{Token: t, Logprob: float32(float64(logits[t]) - total)})
 		}
 	}
 	shape(logits, sl, allow, position)
 	var t int32
 	if s.Temperature <= 0 {
-		t = argmax(logits)
+		t = d.argmax(logits)
 	} else {
 		t = d.sample(logits, s, batch.Uniform(s.Seed, position))
 	}
 	if lp != nil && t != batch.NoToken {
-		lp.Token = float32(float64(raw[t]) - total)
+		lp.Token = float32(float64(d.raw[t]) - total)
 	}
 	return t
 }
@@ -118,14 +118,12 @@ func shape(logits []float32, sl *slot, allow []uint32, position int32) {
 
 // argmax is the likeliest token, the lowest id among equals; NoToken when all
 // are impossible.
-func argmax(logits []float32) int32 {
-	best, at := float32(math.Inf(-1)), batch.NoToken
-	for i, z := range logits {
-		if z > best {
-			best, at = z, int32(i)
-		}
+func (d *drawer) argmax(logits []float32) int32 {
+	top := d.kernels.maxOf(&logits[0], len(logits))
+	if math.IsInf(float64(top), -1) {
+		return batch.NoToken
 	}
-	return at
+	return int32(slices.Index(logits, top)) // −1 is NoToken: nothing but NaN
 }
 
 // likeliest returns the k likeliest tokens, best first, ties by lower id.
@@ -153,13 +151,14 @@ func likeliest(logits []float32, k int) []int32 {
 // in float64.
 const sumBlock = 1024
 
-// weights replaces logits by exp((z−top)·scale) and returns their sum.
-func (d *drawer) weights(z []float32, top, scale float32) float64 {
+// weigh makes weights exp((logits−top)·scale) and returns their sum.
+func (d *drawer) weigh(logits []float32, top, scale float32) float64 {
+	d.weights = append(d.weights[:0], logits...)
 	var sum float64
-	for len(z) > 0 {
-		n := min(sumBlock, len(z))
-		sum += float64(d.kernels.expSum(&z[0], n, top, scale))
-		z = z[n:]
+	for w := d.weights; len(w) > 0; {
+		n := min(sumBlock, len(w))
+		sum += float64(d.kernels.expSum(&w[0], n, top, scale))
+		w = w[n:]
 	}
 	return sum
 }
@@ -168,23 +167,19 @@ func (d *drawer) weights(z []float32, top, scale float32) float64 {
 // tokens' weights are added up in the order of their ids until the sum exceeds
 // u times the sum of all.
 func (d *drawer) sample(logits []float32, s *batch.Sampling, u float32) int32 {
-	n := len(logits)
-	top := d.kernels.maxOf(&logits[0], n)
+	top := d.kernels.maxOf(&logits[0], len(logits))
 	if math.IsInf(float64(top), -1) {
 		return batch.NoToken
 	}
-	grow(d.scratch, max(n, cap(*d.scratch))) // raw logits may lie behind
-	p := (*d.scratch)[:n]
-	copy(p, logits)
 	scale := 1 / max(s.Temperature, 1e-6)
-	total := d.weights(p, top, scale)
-	if filters(s, n) {
-		total = filter(logits, p, s, top, scale, total)
+	total := d.weigh(logits, top, scale)
+	if filters(s, len(logits)) {
+		total = d.filter.apply(logits, d.weights, s, top, scale, total)
 	}
 
 	target, sum := float64(u)*total, 0.0
 	last := batch.NoToken
-	for i, w := range p {
+	for i, w := range d.weights {
 		if w > 0 {
 			if sum += float64(w); sum > target {
 				return int32(i)
