@@ -169,6 +169,8 @@ func (c *Config) http() http.Config {
 	return http.Config{
 		Models: c.Server.ServedModelName, APIKeys: c.Server.APIKey, Origins: c.Server.AllowOrigin,
 		Version: thisBuild().Version, Profiling: c.Server.Profiling,
+		// An answer is one request or more.
+		MaxOpen: c.Server.MaxOpenRequests, MaxConnections: max(16384, 2*c.Server.MaxOpenRequests),
 	}
 }
 

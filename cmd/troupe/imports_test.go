@@ -83,6 +83,18 @@ var importRules = []importRule{
 		why: "the default binary is pure Go: it cross-compiles and runs anywhere",
 	},
 	{
+		under: "bench", banned: []string{module + "/http", "github.com/asynkron/protoactor-go"},
+		why: "what is measured is the actors in this process or a server on the wire, whosever",
+	},
+	{
+		under: "", except: []string{"cmd"}, tests: true, banned: []string{"github.com/spf13", "github.com/schollz", "golang.org/x/term"},
+		why: "flags and terminals are the program's",
+	},
+	{
+		under: "", banned: []string{module + "/gpu/model/modeltest", "testing"}, except: []string{"gpu/model/modeltest"},
+		why: "what only tests need stays out of the program",
+	},
+	{
 		under: "gpu", except: []string{"gpu/model/hub"}, banned: []string{"net"},
 		why: "only fetching a checkpoint touches the network",
 	},

@@ -54,10 +54,16 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		return err
 	}
 	defer listener.Close()
+	log.Info().Str("model", cfg.Engine.Model).Str("device", cfg.Engine.Device).Msg("loading")
 	system, err := actors.Open(cfg.actors(log, logProgress(log)))
 	if err != nil {
 		return err
 	}
+	dev := system.Device()
+	log.Info().Str("device", dev.Name).Str("hardware", dev.Hardware).Str("dtype", string(dev.DType)).
+		Int64("weight_bytes", dev.WeightBytes).Int64("kv_bytes", dev.KVBytes).Int("kv_tokens", dev.NumPages*dev.PageSize).
+		Int("max_running_requests", dev.Slots).Int("max_prefill_length", dev.MaxStepTokens).Int("max_seq_len", dev.MaxSeqLen).
+		Msg("loaded")
 	server, err := http.New(cfg.http(), system, log)
 	if err != nil {
 		return errors.Join(err, system.Close())
@@ -67,7 +73,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	signal.Notify(stop, stopSignals...)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s at http://%s/v1\n", cfg.servedName(system), system.Device().Name, listener.Addr())
+	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s at http://%s/v1\n", cfg.servedName(system), dev.Name, listener.Addr())
 
 	select {
 	case err := <-served:
