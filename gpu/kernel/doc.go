@@ -1,0 +1,14 @@
+// Package kernel holds the CUDA kernels and what starts them. Beside each
+// source x.cu stand its launcher x.go, which checks shapes, and x_test.go,
+// which holds the kernel against a slow reference in Go (package ref), times it
+// and says how far from the limit it is. The package itself is plain Go: it
+// neither compiles nor runs kernels (package cuda does), so it builds, and its
+// host side is tested, anywhere.
+//
+// Read it in the order of a step: begin.cu, embed.cu, norm.cu, rope.cu,
+// decode.cu, prefill.cu, silu.cu, sample.cu. common.cuh comes before every
+// source; fill.cu makes weights for benchmarks.
+//
+// A kernel has one parameter, a struct. Its Go twin here has the same fields in
+// the same order with the same sizes; compiling the kernels checks that.
+package kernel

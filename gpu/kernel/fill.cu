@@ -1,0 +1,34 @@
+// fill_random: numbers for weights nobody has downloaded.
+//   out   bf16 [n]   uniform in [−scale, scale), a function of seed and index
+//                    alone; scale = √(3/inputs) keeps signals their size
+// Launch:  grid-stride over vectors of eight; n % 8 == 0
+// Limit:   2·n bytes of memory traffic
+// Checked: TestFillRandom against ref.Random
+struct FillArgs {
+  bf16* out;
+  long long n;
+  u64 seed;
+  float scale;
+};
+
+// The finaliser of SplitMix64 (Steele, Lea, Flood; OOPSLA 2014).
+__device__ __forceinline__ u64 mix(u64 z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  return z ^ (z >> 31);
+}
+
+extern "C" __global__ void __launch_bounds__(256) fill_random(const __grid_constant__ FillArgs a) {
+  wait_for_previous();
+  long long stride = (long long)gridDim.x * blockDim.x;
+  for (long long v = (long long)blockIdx.x * blockDim.x + threadIdx.x; v < a.n / 8; v += stride) {
+    float f[8];
+#pragma unroll
+    for (int j = 0; j < 8; j += 2) {
+      u64 z = mix(a.seed + (u64)(v * 4 + j / 2 + 1) * 0x9e3779b97f4a7c15ull);
+      f[j] = (float)(int)(u32)z * (a.scale / 2147483648.f);
+      f[j + 1] = (float)(int)(u32)(z >> 32) * (a.scale / 2147483648.f);
+    }
+    store16(a.out + v * 8, pack8(f));
+  }
+}

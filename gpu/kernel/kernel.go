@@ -1,0 +1,188 @@
+package kernel
+
+import (
+	"embed"
+	"fmt"
+	"reflect"
+	"strings"
+	"unsafe"
+)
+
+//go:embed *.cu *.cuh
+var sources embed.FS
+
+// Ptr is an address in device memory, or in host memory that the device sees.
+type Ptr uint64
+
+// Plus is the address n bytes on.
+func (p Ptr) Plus(n int64) Ptr { return p + Ptr(n) }
+
+// Shape is what kernels are compiled for.
+type Shape struct {
+	Heads, KVHeads int
+	HeadDim        int // 64 or 128
+	PageSize       int
+	// Stages of copies that attention keeps under way: 3 where a block may
+	// have 104.5 KiB of shared memory (heads of 128), 2 with 70 KiB.
+	Stages int
+}
+
+// MaxGroup is how many query heads may share a key head.
+const MaxGroup = 16
+
+// Check says whether the kernels can be compiled for the shape.
+func (s Shape) Check() error {
+	switch {
+	case s.HeadDim != 64 && s.HeadDim != 128:
+		return fmt.Errorf("heads of %d; the kernels have 64 and 128", s.HeadDim)
+	case s.Heads <= 0 || s.KVHeads <= 0 || s.Heads%s.KVHeads != 0 || s.Heads/s.KVHeads > MaxGroup:
+		return fmt.Errorf("%d query heads for %d key heads; there must be 1 to %d for each", s.Heads, s.KVHeads, MaxGroup)
+	case s.PageSize <= 0:
+		return fmt.Errorf("pages of %d tokens", s.PageSize)
+	case s.Stages < 2 || s.Stages > 8:
+		return fmt.Errorf("%d stages; there may be 2 to 8", s.Stages)
+	}
+	return nil
+}
+
+// Kernel is one entry point.
+type Kernel struct {
+	Name   string // in the source
+	Source string // the file
+	// Shared is the dynamic shared memory of a block in bytes, which follows
+	// from the shape; nil: none.
+	Shared func(Shape) int
+	args   reflect.Type
+	symbol string // the parameter's type in the source
+}
+
+func newKernel[Args any](source, name string, shared func(Shape) int) *Kernel {
+	t := reflect.TypeFor[Args]()
+	k := &Kernel{Name: name, Source: source, Shared: shared, args: t, symbol: t.Name()}
+	all = append(all, k)
+	return k
+}
+
+var all []*Kernel
+
+// All lists the kernels.
+func All() []*Kernel { return all }
+
+// Program is a source to compile.
+type Program struct {
+	Name    string
+	Text    string
+	Defines []string // for the compiler: "HEADS=16"
+}
+
+// Programs are the sources of all kernels, for a shape.
+func Programs(s Shape) ([]Program, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	common, err := sources.ReadFile("common.cuh")
+	if err != nil {
+		return nil, err
+	}
+	files, err := sources.ReadDir(".")
+	if err != nil {
+		return nil, err
+	}
+	var list []Program
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".cu") {
+			continue
+		}
+		text, err := sources.ReadFile(f.Name())
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Program{
+			Name: f.Name(),
+			Text: fmt.Sprintf("#line 1 \"common.cuh\"\n%s\n#line 1 \"%s\"\n%s\n%s", common, f.Name(), text, layouts(f.Name())),
+			Defines: []string{
+				fmt.Sprintf("HEADS=%d", s.Heads), fmt.Sprintf("KV_HEADS=%d", s.KVHeads), fmt.Sprintf("HEAD_DIM=%d", s.HeadDim),
+				fmt.Sprintf("PAGE_SIZE=%d", s.PageSize), fmt.Sprintf("STAGES=%d", s.Stages),
+			},
+		})
+	}
+	return list, nil
+}
+
+// layouts are assertions, for the compiler, that a source's structs are laid
+// out as their twins in Go.
+func layouts(source string) string {
+	var b strings.Builder
+	done := map[reflect.Type]bool{}
+	for _, k := range all {
+		if k.Source == source {
+			layout(&b, k.symbol, k.args, done)
+		}
+	}
+	for _, t := range twins[source] {
+		layout(&b, t.Name(), t, done)
+	}
+	return b.String()
+}
+
+// twins are structs that lie in memory.
+var twins = map[string][]reflect.Type{
+	"begin.cu":   {reflect.TypeFor[Init](), reflect.TypeFor[Entry](), reflect.TypeFor[Draw]()},
+	"sample.cu":  {reflect.TypeFor[Slot](), reflect.TypeFor[Bias](), reflect.TypeFor[Draw](), reflect.TypeFor[Alternative]()},
+	"prefill.cu": {reflect.TypeFor[Tile]()},
+	"decode.cu":  {reflect.TypeFor[PlanArgs]()},
+}
+
+func layout(b *strings.Builder, name string, t reflect.Type, done map[reflect.Type]bool) {
+	if done[t] {
+		return
+	}
+	done[t] = true
+	fmt.Fprintf(b, "static_assert(sizeof(%s) == %d, \"size\");\n", name, t.Size())
+	for f := range t.Fields() {
+		fmt.Fprintf(b, "static_assert(__INTADDR__(&((%s*)0)->%s) == %d, \"offset\");\n", name, snake(f.Name), f.Offset)
+	}
+}
+
+// snake is a Go field's name in the sources: KVHeads → kv_heads.
+func snake(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		upper := r >= 'A' && r <= 'Z'
+		if upper && i > 0 {
+			lowerBefore := name[i-1] >= 'a' && name[i-1] <= 'z'
+			lowerAfter := i+1 < len(name) && name[i+1] >= 'a' && name[i+1] <= 'z'
+			if lowerBefore || lowerAfter {
+				b.WriteByte('_')
+			}
+		}
+		b.WriteString(strings.ToLower(string(r)))
+	}
+	return b.String()
+}
+
+// Launch is a kernel with its arguments and how many threads run it.
+type Launch struct {
+	Kernel *Kernel
+	Grid   [2]int
+	Block  int
+	Args   unsafe.Pointer // to a struct of Size bytes without Go pointers; copied
+	Size   int
+}
+
+// Queue runs launches in order.
+type Queue interface {
+	Launch(Launch) error
+}
+
+func launch[Args any](q Queue, k *Kernel, x, y, block int, args *Args) error {
+	if x == 0 || y == 0 {
+		return nil
+	}
+	if x < 0 || y < 0 || y > 65535 {
+		return fmt.Errorf("kernel %s: a grid of %d × %d", k.Name, x, y)
+	}
+	return q.Launch(Launch{Kernel: k, Grid: [2]int{x, y}, Block: block, Args: unsafe.Pointer(args), Size: int(unsafe.Sizeof(*args))})
+}
+
+func ceil(n, d int) int { return (n + d - 1) / d }

@@ -1,0 +1,62 @@
+// rms_norm: RMSNorm of rows picked from the residual stream.
+//   x     bf16 [·, H]   H % 8 == 0, H ≤ 16384
+//   w     bf16 [H]
+//   rows  i32  [R]      which rows of x; null: 0, 1, 2, …
+//   y     bf16 [R, H]   y[r] = x[rows[r]] / √(mean(x²) + ε) · w
+// The residual is added by the matrix product before it (beta = 1).
+// Math:    fp32; arXiv:1910.07467
+// Launch:  a block per row. A row is read once and kept in registers.
+// Limit:   4·R·H bytes of memory traffic
+// Checked: TestRMSNorm against ref.RMSNorm
+struct NormArgs {
+  const bf16* x;
+  const bf16* w;
+  const int* rows;
+  bf16* y;
+  int hidden;
+  float eps;
+};
+
+// PER is the vectors of eight that a thread holds at most: hidden ≤ 8·256·PER.
+template <int PER>
+__device__ __forceinline__ void norm(const NormArgs& a) {
+  __shared__ float scratch[8];
+  Vec4 w[PER], x[PER];
+  int vectors = a.hidden / 8, r = blockIdx.x;
+#pragma unroll
+  for (int i = 0; i < PER; i++) { // weights come from nobody's kernel
+    int v = threadIdx.x + i * blockDim.x;
+    if (v < vectors) w[i] = load16(a.w + v * 8);
+  }
+  wait_for_previous();
+  let_next_start();
+  const bf16* row = a.x + (size_t)(a.rows ? a.rows[r] : r) * a.hidden;
+  float sum = 0.f, f[8], g[8];
+#pragma unroll
+  for (int i = 0; i < PER; i++) {
+    int v = threadIdx.x + i * blockDim.x;
+    if (v < vectors) x[i] = load16(row + v * 8);
+  }
+#pragma unroll
+  for (int i = 0; i < PER; i++) {
+    if ((int)(threadIdx.x + i * blockDim.x) >= vectors) continue;
+    unpack(x[i], f);
+#pragma unroll
+    for (int j = 0; j < 8; j++) sum += f[j] * f[j];
+  }
+  float scale = rsqrtf(block_sum(sum, scratch) / a.hidden + a.eps);
+  bf16* out = a.y + (size_t)r * a.hidden;
+#pragma unroll
+  for (int i = 0; i < PER; i++) {
+    int v = threadIdx.x + i * blockDim.x;
+    if (v >= vectors) continue;
+    unpack(x[i], f);
+    unpack(w[i], g);
+#pragma unroll
+    for (int j = 0; j < 8; j++) f[j] = f[j] * scale * g[j];
+    store16(out + v * 8, pack8(f));
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(256) rms_norm(const __grid_constant__ NormArgs a) { norm<1>(a); }
+extern "C" __global__ void __launch_bounds__(256) rms_norm_wide(const __grid_constant__ NormArgs a) { norm<8>(a); }

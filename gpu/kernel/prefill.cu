@@ -1,0 +1,191 @@
+// paged_prefill: attention of runs of new tokens, each over the pages of its
+// row and, causally, over the run itself (whose keys are in pages already).
+//   qkv    bf16 [T, Hq+2·Hkv, D]  the queries are read
+//   kv     bf16 [P, 2, Hkv, S, D] one layer's pages, read only
+//   table  i32  [·, M]            table[slot][j] is the j-th page
+//   tiles  Tile [grid.x]          the longest first
+//   out    bf16 [T, Hq, D]
+//   out[t,h] = Σ_{p ≤ position of t} softmax_p(q[t,h]·K_p/√D) V_p
+// Defines: HEADS, KV_HEADS, HEAD_DIM (64 or 128), PAGE_SIZE, STAGES
+// Math:    fp32 accumulation; arXiv:2307.08691
+//
+// A tile is 128 pairs of a token and one of the query heads that share a key
+// head, tokens first: a key is read once for the whole group, and short runs
+// fill tiles, too. Eight warps have 16 pairs each; 64 keys and values at a time
+// pass through shared memory. Any mix of lengths is one launch.
+//
+// Launch:  (tiles, Hkv) blocks of 256
+// Limit:   4·D·Hq·Σ (positions seen) FLOP of matrix products
+// Checked: TestPagedPrefill against ref.Attention
+#define BLOCK_ROWS 128
+#define BLOCK_KEYS 64
+#define GROUP (HEADS / KV_HEADS)
+#define PITCH (HEAD_DIM * 2 + 16)
+#define STAGE (2 * BLOCK_KEYS * PITCH)
+
+struct Tile {
+  int slot;
+  int token;    // of the step, the run's first
+  int position; // of that token
+  int tokens;   // in the run
+  int pair;     // the tile's first pair in the run
+};
+
+struct PrefillArgs {
+  const bf16* qkv;
+  const bf16* kv;
+  const int* table;
+  const Tile* tiles;
+  bf16* out;
+  int table_stride;
+  float scale; // log2(e)/√D
+};
+
+extern "C" __global__ void __launch_bounds__(256, 1) paged_prefill(const __grid_constant__ PrefillArgs a) {
+  extern __shared__ __align__(128) u8 memory[];
+  constexpr int KS = HEAD_DIM / 16, NS = HEAD_DIM / 8, CHUNKS = HEAD_DIM / 8;
+  constexpr int ROWS = 256 / CHUNKS, LOADS = BLOCK_KEYS / ROWS; // rows copied at once, and how often
+  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, head = blockIdx.y;
+  u32 shared = shared_address(memory);
+  u32 keys_at = ((lane / 16) * 8 + lane % 8) * PITCH + (lane / 8 % 2) * 16;
+  u32 values_at = BLOCK_KEYS * PITCH + ((lane / 8 % 2) * 8 + lane % 8) * PITCH + (lane / 16) * 16;
+
+  wait_for_previous();
+  let_next_start();
+  Tile tile = a.tiles[blockIdx.x];
+  int pairs = tile.tokens * GROUP, last_pair = min(tile.pair + BLOCK_ROWS, pairs) - 1;
+  int length = tile.position + last_pair / GROUP + 1; // keys that the tile sees
+  int blocks = (length + BLOCK_KEYS - 1) / BLOCK_KEYS;
+  const int* pages = a.table + (size_t)tile.slot * a.table_stride;
+
+  int chunk = threadIdx.x % CHUNKS, first_row = threadIdx.x / CHUNKS;
+  int page[LOADS]; // of the rows that this thread copies next
+  auto find_pages = [&](int block) {
+#pragma unroll
+    for (int i = 0; i < LOADS; i++) {
+      int p = block * BLOCK_KEYS + first_row + i * ROWS;
+      page[i] = p < length ? pages[p / PAGE_SIZE] : 0;
+    }
+  };
+  auto load = [&](int block, int stage) {
+#pragma unroll
+    for (int i = 0; i < LOADS; i++) {
+      int row = first_row + i * ROWS, p = block * BLOCK_KEYS + row;
+      const bf16* k = a.kv + (((size_t)page[i] * 2 * KV_HEADS + head) * PAGE_SIZE + p % PAGE_SIZE) * HEAD_DIM + chunk * 8;
+      u32 to = shared + stage * STAGE + row * PITCH + chunk * 16;
+      copy16(to, k, p < length);
+      copy16(to + BLOCK_KEYS * PITCH, k + KV_HEADS * PAGE_SIZE * HEAD_DIM, p < length);
+    }
+  };
+  find_pages(0);
+#pragma unroll
+  for (int s = 0; s < STAGES - 1; s++) {
+    if (s < blocks) load(s, s);
+    copies_commit();
+    find_pages(s + 1);
+  }
+
+  // This lane's two rows of the warp's 16: pairs, tokens, the last key each sees.
+  int g = lane / 4, column = lane % 4 * 2, sees[2];
+  u32 qa[KS][4];
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    int pair = tile.pair + warp * 16 + g + h * 8;
+    bool inside = pair < pairs;
+    int token = pair / GROUP;
+    sees[h] = inside ? tile.position + token : -1;
+    const bf16* q = a.qkv + ((size_t)(tile.token + token) * (HEADS + 2 * KV_HEADS) + head * GROUP + pair % GROUP) * HEAD_DIM + column;
+#pragma unroll
+    for (int k = 0; k < KS; k++) {
+      qa[k][h] = inside ? *(const u32*)(q + k * 16) : 0;
+      qa[k][h + 2] = inside ? *(const u32*)(q + k * 16 + 8) : 0;
+    }
+  }
+  // Blocks the warp looks at: those up to its last row's position.
+  int warp_last = min(tile.pair + warp * 16 + 15, pairs - 1);
+  int warp_length = tile.pair + warp * 16 < pairs ? tile.position + warp_last / GROUP + 1 : 0;
+  int warp_first = tile.position + (tile.pair + warp * 16) / GROUP; // what its first row sees last
+
+  float o[NS][4], top[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY}, sum[2] = {0.f, 0.f};
+#pragma unroll
+  for (int n = 0; n < NS; n++) o[n][0] = o[n][1] = o[n][2] = o[n][3] = 0.f;
+
+  int stage = 0;
+  for (int block = 0; block < blocks; block++) {
+    int ahead = block + STAGES - 1, into = stage == 0 ? STAGES - 1 : stage - 1;
+    copies_wait<STAGES - 2>();
+    __syncthreads(); // this block is here for all, and the stage before it has been read by all
+    if (ahead < blocks) load(ahead, into);
+    copies_commit();
+    find_pages(ahead + 1);
+
+    int first = block * BLOCK_KEYS;
+    if (first < warp_length) {
+      u32 base = shared + stage * STAGE, r[4];
+      float s[BLOCK_KEYS / 8][4];
+#pragma unroll
+      for (int n = 0; n < BLOCK_KEYS / 8; n++) s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0.f;
+#pragma unroll
+      for (int k = 0; k < KS; k++)
+#pragma unroll
+        for (int n = 0; n < BLOCK_KEYS / 8; n += 2) {
+          load_matrices(r, base + keys_at + n * 8 * PITCH + k * 32);
+          multiply_add(s[n], qa[k], r[0], r[1]);
+          multiply_add(s[n + 1], qa[k], r[2], r[3]);
+        }
+      if (first + BLOCK_KEYS - 1 > warp_first) { // some row does not see all
+#pragma unroll
+        for (int n = 0; n < BLOCK_KEYS / 8; n++)
+#pragma unroll
+          for (int j = 0; j < 4; j++)
+            if (first + n * 8 + column + j % 2 > sees[j / 2]) s[n][j] = NEGATIVE_INFINITY;
+      }
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
+        float highest = top[h];
+#pragma unroll
+        for (int n = 0; n < BLOCK_KEYS / 8; n++) highest = fmaxf(highest, fmaxf(s[n][h * 2], s[n][h * 2 + 1]));
+        highest = fmaxf(highest, __shfl_xor_sync(FULL, highest, 1));
+        highest = fmaxf(highest, __shfl_xor_sync(FULL, highest, 2));
+        // A row outside the run has seen nothing: keep its exponents finite.
+        float offset = highest == NEGATIVE_INFINITY ? 0.f : highest * a.scale;
+        float shrink = exp2_fast(top[h] * a.scale - offset);
+        top[h] = highest;
+        sum[h] *= shrink;
+#pragma unroll
+        for (int n = 0; n < BLOCK_KEYS / 8; n++) {
+          s[n][h * 2] = exp2_fast(s[n][h * 2] * a.scale - offset);
+          s[n][h * 2 + 1] = exp2_fast(s[n][h * 2 + 1] * a.scale - offset);
+          sum[h] += s[n][h * 2] + s[n][h * 2 + 1];
+        }
+#pragma unroll
+        for (int n = 0; n < NS; n++) o[n][h * 2] *= shrink, o[n][h * 2 + 1] *= shrink;
+      }
+#pragma unroll
+      for (int k = 0; k < BLOCK_KEYS / 16; k++) {
+        u32 p[4] = {pack(s[2 * k][0], s[2 * k][1]), pack(s[2 * k][2], s[2 * k][3]),
+                    pack(s[2 * k + 1][0], s[2 * k + 1][1]), pack(s[2 * k + 1][2], s[2 * k + 1][3])};
+#pragma unroll
+        for (int n = 0; n < NS; n += 2) {
+          load_matrices_transposed(r, base + values_at + k * 16 * PITCH + n * 16);
+          multiply_add(o[n], p, r[0], r[1]);
+          multiply_add(o[n + 1], p, r[2], r[3]);
+        }
+      }
+    }
+    stage = stage == STAGES - 1 ? 0 : stage + 1;
+  }
+  copies_wait<0>();
+
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    sum[h] += __shfl_xor_sync(FULL, sum[h], 1);
+    sum[h] += __shfl_xor_sync(FULL, sum[h], 2);
+    int pair = tile.pair + warp * 16 + g + h * 8;
+    if (pair >= pairs) continue;
+    float scale = 1.f / sum[h];
+    bf16* out = a.out + ((size_t)(tile.token + pair / GROUP) * HEADS + head * GROUP + pair % GROUP) * HEAD_DIM + column;
+#pragma unroll
+    for (int n = 0; n < NS; n++) *(u32*)(out + n * 8) = pack(o[n][h * 2] * scale, o[n][h * 2 + 1] * scale);
+  }
+}

@@ -1,0 +1,51 @@
+package kernel
+
+import (
+	"cmp"
+	"slices"
+)
+
+const (
+	prefillRows = 128
+	prefillKeys = 64
+)
+
+// Tile is work of prefill attention: see prefill.cu.
+type Tile struct {
+	Slot, Token, Position, Tokens, Pair int32
+}
+
+// AppendTiles cuts a run of tokens into tiles: of a slot, the token of the
+// step it begins at, its position, and how many tokens it has.
+func (s Shape) AppendTiles(dst []Tile, slot, token, position, tokens int) []Tile {
+	for pair := 0; pair < tokens*s.Heads/s.KVHeads; pair += prefillRows {
+		dst = append(dst, Tile{int32(slot), int32(token), int32(position), int32(tokens), int32(pair)})
+	}
+	return dst
+}
+
+// SortTiles puts those that look at most keys first, so that the last blocks
+// to start are short.
+func (s Shape) SortTiles(tiles []Tile) {
+	keys := func(t Tile) int {
+		return int(t.Position) + min(int(t.Tokens), (int(t.Pair)+prefillRows)*s.KVHeads/s.Heads)
+	}
+	slices.SortStableFunc(tiles, func(a, b Tile) int { return cmp.Compare(keys(b), keys(a)) })
+}
+
+// PrefillArgs: see prefill.cu.
+type PrefillArgs struct {
+	QKV, KV, Table, Tiles, Out Ptr
+
+	TableStride int32
+	Scale       float32
+}
+
+var prefillKernel = newKernel[PrefillArgs]("prefill.cu", "paged_prefill", func(s Shape) int {
+	return s.Stages * 2 * prefillKeys * (2*s.HeadDim + 16)
+})
+
+// PagedPrefill is attention of runs of new tokens.
+func PagedPrefill(q Queue, s Shape, a PrefillArgs, tiles int) error {
+	return launch(q, prefillKernel, tiles, s.KVHeads, 256, &a)
+}

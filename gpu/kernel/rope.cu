@@ -1,0 +1,94 @@
+// rope_write: prepares queries in place and enters keys and values into pages.
+//   qkv       bf16 [T, Hq+2·Hkv, D]  queries, keys, values; queries are rewritten
+//   bias      bf16 [Hq+2·Hkv, D]     added first; null: none
+//   q_norm, k_norm  bf16 [D]         RMSNorm of every head; null: none
+//   angles    f32  [·, D/2, 2]       cosine and sine by position
+//   positions i32  [T]
+//   slots     i32  [T]               < 0: padding, nothing is entered
+//   table     i32  [·, M]            table[slot][p/S] is the page of position p
+//   kv        bf16 [P, 2, Hkv, S, D] one layer's pages; written
+//   x'[i] = x[i]·cos − x[i+D/2]·sin,  x'[i+D/2] = x[i+D/2]·cos + x[i]·sin
+// Defines: HEADS (Hq), KV_HEADS (Hkv), HEAD_DIM (D: 64 or 128), PAGE_SIZE (S)
+// Math:    fp32, rounded once; arXiv:2104.09864
+// Launch:  D/16 lanes a head, blocks of 128 over all heads of all tokens
+// Limit:   4·T·(Hq+2·Hkv)·D bytes of memory traffic
+// Checked: TestRopeWrite against ref.RopeWrite
+struct RopeArgs {
+  bf16* qkv;
+  const bf16* bias;
+  const bf16* q_norm;
+  const bf16* k_norm;
+  const float* angles;
+  const int* positions;
+  const int* slots;
+  const int* table;
+  bf16* kv;
+  int tokens;
+  int table_stride;
+  float eps;
+};
+
+extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_constant__ RopeArgs a) {
+  constexpr int LANES = HEAD_DIM / 16, ALL = HEADS + 2 * KV_HEADS, HALF = HEAD_DIM / 2;
+  wait_for_previous();
+  let_next_start();
+  int i = (blockIdx.x * blockDim.x + threadIdx.x) / LANES, lane = threadIdx.x % LANES;
+  // Lanes past the end stay for the shuffles, on the last head, and store nothing.
+  bool inside = i < a.tokens * ALL;
+  i = min(i, a.tokens * ALL - 1);
+  int t = i / ALL, head = i % ALL;
+  bf16* at = a.qkv + (size_t)i * HEAD_DIM + lane * 8;
+  float x[8], y[8], w[8]; // elements 8·lane…, and their partners half a head on
+  unpack(load16(at), x);
+  unpack(load16(at + HALF), y);
+  if (a.bias) {
+    const bf16* b = a.bias + head * HEAD_DIM + lane * 8;
+    unpack(load16(b), w);
+#pragma unroll
+    for (int j = 0; j < 8; j++) x[j] += w[j];
+    unpack(load16(b + HALF), w);
+#pragma unroll
+    for (int j = 0; j < 8; j++) y[j] += w[j];
+  }
+  const bf16* norm = head < HEADS ? a.q_norm : a.k_norm;
+  float sum = 0.f;
+#pragma unroll
+  for (int j = 0; j < 8; j++) sum += x[j] * x[j] + y[j] * y[j];
+#pragma unroll
+  for (int d = LANES / 2; d > 0; d /= 2) sum += __shfl_xor_sync(FULL, sum, d);
+  bool value = head >= HEADS + KV_HEADS;
+  int position = a.positions[t];
+  if (!value) {
+    if (norm) {
+      float scale = rsqrtf(sum / HEAD_DIM + a.eps);
+      unpack(load16(norm + lane * 8), w);
+#pragma unroll
+      for (int j = 0; j < 8; j++) x[j] = x[j] * scale * w[j];
+      unpack(load16(norm + HALF + lane * 8), w);
+#pragma unroll
+      for (int j = 0; j < 8; j++) y[j] = y[j] * scale * w[j];
+    }
+    const float* angles = a.angles + ((size_t)position * HALF + lane * 8) * 2;
+#pragma unroll
+    for (int j = 0; j < 8; j += 2) {
+      Vec4 v = load16(angles + j * 2);
+      float cos0 = __uint_as_float(v.x), sin0 = __uint_as_float(v.y), cos1 = __uint_as_float(v.z), sin1 = __uint_as_float(v.w);
+      float x0 = x[j], x1 = x[j + 1];
+      x[j] = x0 * cos0 - y[j] * sin0;
+      y[j] = y[j] * cos0 + x0 * sin0;
+      x[j + 1] = x1 * cos1 - y[j + 1] * sin1;
+      y[j + 1] = y[j + 1] * cos1 + x1 * sin1;
+    }
+  }
+  if (!inside) return;
+  bf16* to = at;
+  if (head >= HEADS) {
+    int slot = a.slots[t];
+    if (slot < 0) return;
+    size_t page = a.table[(size_t)slot * a.table_stride + position / PAGE_SIZE];
+    // Keys' heads, then values', are in order behind the queries'.
+    to = a.kv + ((page * 2 * KV_HEADS + (head - HEADS)) * PAGE_SIZE + position % PAGE_SIZE) * HEAD_DIM + lane * 8;
+  }
+  store16(to, pack8(x));
+  store16(to + HALF, pack8(y));
+}

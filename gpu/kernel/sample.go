@@ -1,0 +1,91 @@
+package kernel
+
+import "fmt"
+
+const (
+	sampleParts = 32
+	// MaxTop is how many of the likeliest tokens are reported at most.
+	MaxTop = 20
+	// MaxVocab is the largest vocabulary that is sampled from.
+	MaxVocab = sampleParts * 8192
+	// PartBytes is the scratch memory of a token to draw.
+	PartBytes = sampleParts * 16
+)
+
+// Slot is batch.Sampling as the device keeps it, with lists behind pointers.
+type Slot struct {
+	Seed                     uint64
+	Bias, Suppress           Ptr
+	Biases, Suppressed       int32
+	SuppressBelow, Penalized int32
+	Temperature, TopP, MinP  float32
+	TopK                     int32
+	Presence, Frequency      float32
+	Repetition               float32
+	Logprobs                 int32
+}
+
+// Bias and Alternative mirror batch.TokenBias and batch.TokenLogprob.
+type (
+	Bias struct {
+		Token int32
+		Bias  float32
+	}
+	Alternative struct {
+		Token   int32
+		Logprob float32
+	}
+)
+
+// SampleArgs: see sample.cu.
+type SampleArgs struct {
+	Logits, Shaped, Draws, Slots, Counts, Parts, Last, Result Ptr
+
+	Vocab, Ld, Rows int32
+}
+
+var (
+	shapeKernel    = newKernel[SampleArgs]("sample.cu", "shape_logits", nil)
+	surveyKernel   = newKernel[SampleArgs]("sample.cu", "survey", nil)
+	drawKernel     = newKernel[SampleArgs]("sample.cu", "draw_tokens", nil)
+	logprobsKernel = newKernel[SampleArgs]("sample.cu", "top_logprobs", nil)
+)
+
+// ResultBytes is the host memory of a step's results, for the most rows:
+// tokens i32, log-probabilities f32, then MaxTop alternatives a row.
+func ResultBytes(rows int) int { return rows * (8 + 8*MaxTop) }
+
+// Sample draws a token from each row of logits.
+func Sample(q Queue, a SampleArgs, draws int) error {
+	if a.Vocab <= 0 || a.Vocab > MaxVocab || a.Ld < a.Vocab || a.Ld%4 != 0 {
+		return fmt.Errorf("kernel sample: %d logits in rows of %d; at most %d, in rows of a multiple of 4", a.Vocab, a.Ld, MaxVocab)
+	}
+	for _, l := range []struct {
+		k    *Kernel
+		x, y int
+		n    int
+	}{
+		{shapeKernel, sampleParts, draws, 256},
+		{surveyKernel, sampleParts, draws, 256},
+		{drawKernel, draws, 1, 512},
+		{logprobsKernel, draws, 1, 1024},
+	} {
+		if err := launch(q, l.k, l.x, l.y, l.n, &a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CountArgs: see sample.cu.
+type CountArgs struct {
+	Counts, Prompt, Output Ptr
+	Prompts, Outputs       int32
+}
+
+var countKernel = newKernel[CountArgs]("sample.cu", "count_tokens", nil)
+
+// CountTokens enters a request's tokens into cleared counts.
+func CountTokens(q Queue, a CountArgs) error {
+	return launch(q, countKernel, min(ceil(int(max(a.Prompts, a.Outputs)), 256), 64), 1, 256, &a)
+}
