@@ -283,7 +283,7 @@ func (n *forStmt) loop(st *state, f *frame, v Value, again func(*state, Value) (
 	if n.loopSlot >= 0 {
 		f.vars[n.loopSlot] = lp
 	}
-	ran := false
+	finished := false // a round came to its end; with none the else part runs, break or not
 	for {
 		x, ok, err := lp.advance(st)
 		if err != nil {
@@ -292,7 +292,6 @@ func (n *forStmt) loop(st *state, f *frame, v Value, again func(*state, Value) (
 		if !ok {
 			break
 		}
-		ran = true
 		if err := st.assign(n.target, x, f); err != nil {
 			return at(err, n.line)
 		}
@@ -307,9 +306,10 @@ func (n *forStmt) loop(st *state, f *frame, v Value, again func(*state, Value) (
 		if c == breakLoop {
 			break
 		}
+		finished = finished || c == proceed
 	}
 	st.shut(f, n.bodyScope)
-	if ran || n.orelse == nil {
+	if finished || n.orelse == nil {
 		return nil
 	}
 	st.open(f, n.elseScope)

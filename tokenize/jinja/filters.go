@@ -132,6 +132,9 @@ func init() { // filters call one another through the map
 		if err != nil {
 			return nil, err
 		}
+		if u, ok := v.(*Undefined); ok {
+			return nil, u.fail(st)
+		}
 		if _, ok, err := st.attr(v, name); err != nil || !ok {
 			return &Undefined{name: name, obj: v}, err
 		}
@@ -224,6 +227,9 @@ func filterInt(st *state, v Value, a []Value) (Value, error) {
 	}
 	switch x := v.(type) {
 	case float64:
+		if math.IsInf(x, 0) {
+			return nil, errf("OverflowError", "cannot convert float infinity to integer")
+		}
 		return truncFloat(x, def)
 	case *Undefined:
 		return nil, x.fail(st)
@@ -279,7 +285,7 @@ func filterRound(st *state, v Value, a []Value) (Value, error) {
 	if a[1] != missing {
 		method, _ = textOf(a[1])
 	}
-	if u, ok := v.(*Undefined); ok {
+	if u, ok := v.(*Undefined); ok && method != "common" {
 		return nil, u.fail(st)
 	}
 	if !isNumber(v) {
@@ -355,6 +361,9 @@ func filterIndent(st *state, v Value, a []Value) (Value, error) {
 		return nil, u.fail(st)
 	}
 	s, ok := textOf(v)
+	if _, isList := v.([]any); isList {
+		return nil, errf("AttributeError", "'list' object has no attribute 'splitlines'")
+	}
 	if !ok {
 		return nil, typeErr("indent takes a str, not %s", typeName(v))
 	}

@@ -47,7 +47,7 @@ func indexed(n int, at func(int) Value) *iterator {
 	}}
 }
 
-func chars(s string, orig Value) *iterator {
+func chars(s string) *iterator {
 	return &iterator{name: "str_iterator", next: func(*state) (Value, bool, error) {
 		if s == "" {
 			return nil, false, nil
@@ -55,7 +55,7 @@ func chars(s string, orig Value) *iterator {
 		_, n := utf8.DecodeRuneInString(s)
 		c := s[:n]
 		s = s[n:]
-		return like(orig, c), true, nil
+		return c, true, nil
 	}}
 }
 
@@ -69,9 +69,9 @@ func (st *state) iterate(v Value) (*iterator, error) {
 	case *Dict:
 		return indexed(len(v.entries), func(i int) Value { return v.entries[i].key }), nil
 	case string:
-		return chars(v, v), nil
+		return chars(v), nil
 	case Markup:
-		return chars(string(v), v), nil
+		return chars(string(v)), nil
 	case *Range:
 		return indexed(v.len(), func(i int) Value { return v.at(i) }), nil
 	case *view:

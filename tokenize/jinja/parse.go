@@ -293,13 +293,13 @@ func (p *parser) ifElse() (stmt, error) {
 func (p *parser) forLoop() (stmt, error) {
 	s := &forStmt{line: p.next().line, loopSlot: -1}
 	var err error
-	if s.target, err = p.target(tupleOptions{end: "in"}); err != nil {
+	if s.target, err = p.target(tupleOptions{}); err != nil {
 		return nil, err
 	}
 	if err := p.expect("in"); err != nil {
 		return nil, err
 	}
-	if s.iter, err = p.tuple(tupleOptions{end: "recursive"}); err != nil {
+	if s.iter, err = p.tuple(tupleOptions{}); err != nil {
 		return nil, err
 	}
 	if p.skip("if") {

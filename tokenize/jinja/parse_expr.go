@@ -6,7 +6,6 @@ type tupleOptions struct {
 	simple      bool   // names and literals only: an assignment target
 	namespace   bool   // ns.attr allowed in a target
 	parentheses bool   // in brackets, where () is a tuple
-	end         string // a keyword that ends the list
 }
 
 func (p *parser) tuple(o tupleOptions) (expr, error) {
@@ -20,7 +19,7 @@ func (p *parser) tuple(o tupleOptions) (expr, error) {
 			}
 		}
 		t := p.cur()
-		if t.kind == tokVarEnd || t.kind == tokBlockEnd || t.is(")") || o.end != "" && t.is(o.end) {
+		if t.kind == tokVarEnd || t.kind == tokBlockEnd || t.is(")") {
 			break
 		}
 		var x expr

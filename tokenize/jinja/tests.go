@@ -43,6 +43,13 @@ func init() { // `is filter` and `is test` look into the maps
 			return st.equal(m, want, 0)
 		}
 	}
+	named := func(has func(string) bool) func(*state, Value, []Value) (bool, error) {
+		return func(_ *state, v Value, _ []Value) (bool, error) {
+			s, ok := textOf(v)
+			_, err := hashKey(v, 0)
+			return ok && has(s), err
+		}
+	}
 	compares := func(op string) func(*state, Value, []Value) (bool, error) {
 		return func(st *state, v Value, a []Value) (bool, error) { return st.compare(op, v, a[0]) }
 	}
@@ -75,14 +82,8 @@ func init() { // `is filter` and `is test` look into the maps
 		}},
 		"sameas": {args: 1, fn: func(_ *state, v Value, a []Value) (bool, error) { return same(v, a[0]), nil }},
 		"in":     {args: 1, fn: compares("in")},
-		"filter": {fn: func(_ *state, v Value, _ []Value) (bool, error) {
-			s, ok := textOf(v)
-			return ok && (filters[s] != nil || refused[s]), nil
-		}},
-		"test": {fn: func(_ *state, v Value, _ []Value) (bool, error) {
-			s, ok := textOf(v)
-			return ok && tests[s] != nil, nil
-		}},
+		"filter": {fn: named(func(name string) bool { return filters[name] != nil || refused[name] })},
+		"test":   {fn: named(func(name string) bool { return tests[name] != nil })},
 	}
 	for op, names := range map[string][]string{
 		"==": {"==", "eq", "equalto"}, "!=": {"!=", "ne"}, "<": {"<", "lt", "lessthan"},
