@@ -28,12 +28,13 @@ type kernels struct {
 	gemmBF16, gemmF32 []gemmFunc
 	gemvBF16, gemvF32 gemvFunc
 
-	// scores writes s[t] = Σ_d q[d]·k[t·dim+d] for t < n.
-	scores func(s, q, k *float32, n, dim int)
-	// values adds out[d] += Σ_t p[t]·v[t·dim+d] for t < n, in the order of t.
-	values func(out, p, v *float32, n, dim int)
-	// expSum replaces s[i] by exp((s[i]−max)·scale) and returns their sum.
-	expSum func(s *float32, n int, max, scale float32) float32
+	// scores writes s[i·lds+t] = Σ_d q[i·dim+d]·k[t·dim+d] for i < m, t < n.
+	scores func(s *float32, lds int, q *float32, m int, k *float32, n, dim int)
+	// values adds out[i·dim+d] += Σ_t p[i·ldp+t]·v[t·dim+d] for i < m, t < n,
+	// in the order of t.
+	values func(out, p *float32, ldp, m int, v *float32, n, dim int)
+	// expSum replaces s[i] by exp((s[i]−top)·scale) and returns their sum.
+	expSum func(s *float32, n int, top, scale float32) float32
 	// maxOf is the largest element; n ≥ 1.
 	maxOf func(s *float32, n int) float32
 	// sumSquares is Σ x².
@@ -109,24 +110,28 @@ func gemmF32(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
 	}
 }
 
-func scores(s, q, k *float32, n, dim int) {
-	qs := unsafe.Slice(q, dim)
-	for t := range n {
-		ks := unsafe.Slice(at(k, t*dim), dim)
-		var sum [lanes]float32
-		for d := range qs {
-			sum[d%lanes] = fma(qs[d], ks[d], sum[d%lanes])
+func scores(s *float32, lds int, q *float32, m int, k *float32, n, dim int) {
+	for i := range m {
+		qs := unsafe.Slice(at(q, i*dim), dim)
+		for t := range n {
+			ks := unsafe.Slice(at(k, t*dim), dim)
+			var sum [lanes]float32
+			for d := range qs {
+				sum[d%lanes] = fma(qs[d], ks[d], sum[d%lanes])
+			}
+			*at(s, i*lds+t) = fold(&sum)
 		}
-		*at(s, t) = fold(&sum)
 	}
 }
 
-func values(out, p, v *float32, n, dim int) {
-	o := unsafe.Slice(out, dim)
-	for t := range n {
-		x, row := *at(p, t), unsafe.Slice(at(v, t*dim), dim)
-		for d := range o {
-			o[d] = fma(x, row[d], o[d])
+func values(out, p *float32, ldp, m int, v *float32, n, dim int) {
+	for i := range m {
+		o := unsafe.Slice(at(out, i*dim), dim)
+		for t := range n {
+			x, row := *at(p, i*ldp+t), unsafe.Slice(at(v, t*dim), dim)
+			for d := range o {
+				o[d] = fma(x, row[d], o[d])
+			}
 		}
 	}
 }
@@ -139,10 +144,10 @@ func maxOf(s *float32, n int) float32 {
 	return m
 }
 
-func expSum(s *float32, n int, max, scale float32) float32 {
+func expSum(s *float32, n int, top, scale float32) float32 {
 	var sum [lanes]float32
 	for i, v := range unsafe.Slice(s, n) {
-		e := exp32(float32(float32(v-max) * scale))
+		e := exp32(float32(float32(v-top) * scale))
 		*at(s, i) = e
 		sum[i%lanes] += e
 	}

@@ -66,8 +66,8 @@ var kernelsAVX512 = kernels{
 	},
 	gemvBF16:   gemvBF16AVX512,
 	gemvF32:    gemvF32AVX512,
-	scores:     wholeDims(scoresAVX512, scores),
-	values:     wholeDims(valuesAVX512, values),
+	scores:     scores512,
+	values:     values512,
 	expSum:     expSum512,
 	maxOf:      groupedMaxOf(maxOfAVX512),
 	sumSquares: sumSquares512,
@@ -81,8 +81,8 @@ var kernelsAVX2 = kernels{
 	gemmF32:    []gemmFunc{gemmF32x1AVX2, gemmF32x2AVX2, gemmF32x3AVX2},
 	gemvBF16:   gemvBF16AVX2,
 	gemvF32:    gemvF32AVX2,
-	scores:     wholeDims(scoresAVX2, scores),
-	values:     wholeDims(valuesAVX2, values),
+	scores:     scores256,
+	values:     values256,
 	expSum:     expSum256,
 	maxOf:      groupedMaxOf(maxOfAVX2),
 	sumSquares: sumSquares256,
@@ -93,34 +93,73 @@ var kernelsAVX2 = kernels{
 // The assembly works on whole groups of 16. These add what is left over, in
 // the same chains.
 
-type attentionFunc = func(a, b, c *float32, n, dim int)
-
-func wholeDims(vector, scalar attentionFunc) attentionFunc {
-	return func(a, b, c *float32, n, dim int) {
-		if dim%lanes == 0 {
-			vector(a, b, c, n, dim)
-		} else {
-			scalar(a, b, c, n, dim)
+func scores512(s *float32, lds int, q *float32, m int, k *float32, n, dim int) {
+	if dim%lanes != 0 {
+		scores(s, lds, q, m, k, n, dim)
+		return
+	}
+	i, whole := 0, n&^3
+	for ; i+4 <= m && whole > 0; i += 4 {
+		scores4AVX512(at(s, i*lds), lds, at(q, i*dim), k, whole, dim)
+		for j := i; j < i+4 && whole < n; j++ {
+			scoresAVX512(at(s, j*lds+whole), at(q, j*dim), at(k, whole*dim), n-whole, dim)
 		}
+	}
+	for ; i < m; i++ {
+		scoresAVX512(at(s, i*lds), at(q, i*dim), k, n, dim)
 	}
 }
 
-func expSum512(s *float32, n int, max, scale float32) float32 {
-	var sums [lanes]float32
-	expSumAVX512(s, n&^(lanes-1), max, scale, &sums)
-	return expSumRest(s, n, max, scale, &sums)
+func values512(out, p *float32, ldp, m int, v *float32, n, dim int) {
+	if dim%lanes != 0 {
+		values(out, p, ldp, m, v, n, dim)
+		return
+	}
+	i := 0
+	for ; i+4 <= m && dim%64 == 0; i += 4 {
+		values4AVX512(at(out, i*dim), at(p, i*ldp), ldp, v, n, dim)
+	}
+	for ; i < m; i++ {
+		valuesAVX512(at(out, i*dim), at(p, i*ldp), v, n, dim)
+	}
 }
 
-func expSum256(s *float32, n int, max, scale float32) float32 {
-	var sums [lanes]float32
-	expSumAVX2(s, n&^(lanes-1), max, scale, &sums)
-	return expSumRest(s, n, max, scale, &sums)
+func scores256(s *float32, lds int, q *float32, m int, k *float32, n, dim int) {
+	if dim%lanes != 0 {
+		scores(s, lds, q, m, k, n, dim)
+		return
+	}
+	for i := range m {
+		scoresAVX2(at(s, i*lds), at(q, i*dim), k, n, dim)
+	}
 }
 
-func expSumRest(s *float32, n int, max, scale float32, sums *[lanes]float32) float32 {
+func values256(out, p *float32, ldp, m int, v *float32, n, dim int) {
+	if dim%lanes != 0 {
+		values(out, p, ldp, m, v, n, dim)
+		return
+	}
+	for i := range m {
+		valuesAVX2(at(out, i*dim), at(p, i*ldp), v, n, dim)
+	}
+}
+
+func expSum512(s *float32, n int, top, scale float32) float32 {
+	var sums [lanes]float32
+	expSumAVX512(s, n&^(lanes-1), top, scale, &sums)
+	return expSumRest(s, n, top, scale, &sums)
+}
+
+func expSum256(s *float32, n int, top, scale float32) float32 {
+	var sums [lanes]float32
+	expSumAVX2(s, n&^(lanes-1), top, scale, &sums)
+	return expSumRest(s, n, top, scale, &sums)
+}
+
+func expSumRest(s *float32, n int, top, scale float32, sums *[lanes]float32) float32 {
 	whole := n &^ (lanes - 1)
 	for i, p := range unsafe.Slice(s, n)[whole:] {
-		e := exp32(float32(float32(p-max) * scale))
+		e := exp32(float32(float32(p-top) * scale))
 		*at(s, whole+i) = e
 		sums[i] += e
 	}

@@ -4917,10 +4917,10 @@ width1End:
 	VZEROUPPER
 	RET
 
-// func expSumAVX512(s *float32, n int, max float32, scale float32, sums *[16]float32)
+// func expSumAVX512(s *float32, n int, top float32, scale float32, sums *[16]float32)
 // Requires: AVX, AVX512F
 TEXT ·expSumAVX512(SB), NOSPLIT, $0-32
-	VBROADCASTSS max+16(FP), Z0
+	VBROADCASTSS top+16(FP), Z0
 	VBROADCASTSS scale+20(FP), Z1
 	MOVL         $0xc2ae0000, AX
 	VPBROADCASTD AX, Z4
@@ -6825,10 +6825,10 @@ width2End:
 	VZEROUPPER
 	RET
 
-// func expSumAVX2(s *float32, n int, max float32, scale float32, sums *[16]float32)
+// func expSumAVX2(s *float32, n int, top float32, scale float32, sums *[16]float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·expSumAVX2(SB), NOSPLIT, $32-32
-	VBROADCASTSS max+16(FP), Y0
+	VBROADCASTSS top+16(FP), Y0
 	VBROADCASTSS scale+20(FP), Y1
 	MOVL         $0xc2ae0000, AX
 	VMOVD        AX, X5
@@ -7223,6 +7223,238 @@ rounds:
 	JMP         rounds
 
 roundsEnd:
+	VZEROUPPER
+	RET
+
+// func scores4AVX512(s *float32, lds int, q *float32, k *float32, n int, dim int)
+// Requires: AVX, AVX512F
+TEXT ·scores4AVX512(SB), NOSPLIT, $0-48
+	MOVQ s+0(FP), AX
+	MOVQ lds+8(FP), CX
+	MOVQ k+24(FP), DX
+	MOVQ n+32(FP), BX
+	MOVQ dim+40(FP), SI
+	SHLQ $0x02, SI
+	SHLQ $0x02, CX
+
+positions:
+	CMPQ   BX, $+4
+	JL     positionsEnd
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   q+16(FP), DI
+	MOVQ   SI, R8
+	LEAQ   (DI)(SI*2), R9
+	ADDQ   SI, R9
+	LEAQ   (DX)(SI*2), R10
+	ADDQ   SI, R10
+
+dims:
+	CMPQ        R8, $+64
+	JL          dimsEnd
+	VMOVUPS     (DI), Z16
+	VMOVUPS     (DI)(SI*1), Z17
+	VMOVUPS     (DI)(SI*2), Z18
+	VMOVUPS     (R9), Z19
+	VMOVUPS     (DX), Z20
+	VFMADD231PS Z20, Z16, Z0
+	VFMADD231PS Z20, Z17, Z1
+	VFMADD231PS Z20, Z18, Z2
+	VFMADD231PS Z20, Z19, Z3
+	VMOVUPS     (DX)(SI*1), Z20
+	VFMADD231PS Z20, Z16, Z4
+	VFMADD231PS Z20, Z17, Z5
+	VFMADD231PS Z20, Z18, Z6
+	VFMADD231PS Z20, Z19, Z7
+	VMOVUPS     (DX)(SI*2), Z20
+	VFMADD231PS Z20, Z16, Z8
+	VFMADD231PS Z20, Z17, Z9
+	VFMADD231PS Z20, Z18, Z10
+	VFMADD231PS Z20, Z19, Z11
+	VMOVUPS     (R10), Z20
+	VFMADD231PS Z20, Z16, Z12
+	VFMADD231PS Z20, Z17, Z13
+	VFMADD231PS Z20, Z18, Z14
+	VFMADD231PS Z20, Z19, Z15
+	ADDQ        $+64, DI
+	ADDQ        $+64, R9
+	ADDQ        $+64, DX
+	ADDQ        $+64, R10
+	SUBQ        $+64, R8
+	JMP         dims
+
+dimsEnd:
+	MOVQ          R10, DX
+	VSHUFF64X2    $0x44, Z1, Z0, Z20
+	VSHUFF64X2    $0xee, Z1, Z0, Z0
+	VADDPS        Z0, Z20, Z0
+	VSHUFF64X2    $0x44, Z3, Z2, Z20
+	VSHUFF64X2    $0xee, Z3, Z2, Z2
+	VADDPS        Z2, Z20, Z2
+	VSHUFF64X2    $0x44, Z5, Z4, Z20
+	VSHUFF64X2    $0xee, Z5, Z4, Z4
+	VADDPS        Z4, Z20, Z4
+	VSHUFF64X2    $0x44, Z7, Z6, Z20
+	VSHUFF64X2    $0xee, Z7, Z6, Z6
+	VADDPS        Z6, Z20, Z6
+	VSHUFF64X2    $0x44, Z9, Z8, Z20
+	VSHUFF64X2    $0xee, Z9, Z8, Z8
+	VADDPS        Z8, Z20, Z8
+	VSHUFF64X2    $0x44, Z11, Z10, Z20
+	VSHUFF64X2    $0xee, Z11, Z10, Z10
+	VADDPS        Z10, Z20, Z10
+	VSHUFF64X2    $0x44, Z13, Z12, Z20
+	VSHUFF64X2    $0xee, Z13, Z12, Z12
+	VADDPS        Z12, Z20, Z12
+	VSHUFF64X2    $0x44, Z15, Z14, Z20
+	VSHUFF64X2    $0xee, Z15, Z14, Z14
+	VADDPS        Z14, Z20, Z14
+	VSHUFF64X2    $0x88, Z2, Z0, Z20
+	VSHUFF64X2    $0xdd, Z2, Z0, Z0
+	VADDPS        Z0, Z20, Z0
+	VSHUFF64X2    $0x88, Z6, Z4, Z20
+	VSHUFF64X2    $0xdd, Z6, Z4, Z4
+	VADDPS        Z4, Z20, Z4
+	VSHUFF64X2    $0x88, Z10, Z8, Z20
+	VSHUFF64X2    $0xdd, Z10, Z8, Z8
+	VADDPS        Z8, Z20, Z8
+	VSHUFF64X2    $0x88, Z14, Z12, Z20
+	VSHUFF64X2    $0xdd, Z14, Z12, Z12
+	VADDPS        Z12, Z20, Z12
+	VSHUFPS       $0x44, Z4, Z0, Z20
+	VSHUFPS       $0xee, Z4, Z0, Z0
+	VADDPS        Z0, Z20, Z0
+	VSHUFPS       $0x44, Z12, Z8, Z20
+	VSHUFPS       $0xee, Z12, Z8, Z8
+	VADDPS        Z8, Z20, Z8
+	VSHUFPS       $0x88, Z8, Z0, Z20
+	VSHUFPS       $0xdd, Z8, Z0, Z0
+	VADDPS        Z0, Z20, Z0
+	MOVQ          AX, DI
+	VMOVUPS       X0, (DI)
+	ADDQ          CX, DI
+	VEXTRACTF32X4 $0x01, Z0, (DI)
+	ADDQ          CX, DI
+	VEXTRACTF32X4 $0x02, Z0, (DI)
+	ADDQ          CX, DI
+	VEXTRACTF32X4 $0x03, Z0, (DI)
+	ADDQ          CX, DI
+	ADDQ          $+16, AX
+	SUBQ          $+4, BX
+	JMP           positions
+
+positionsEnd:
+	VZEROUPPER
+	RET
+
+// func values4AVX512(out *float32, p *float32, ldp int, v *float32, n int, dim int)
+// Requires: AVX, AVX512F
+TEXT ·values4AVX512(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ v+24(FP), CX
+	MOVQ ldp+16(FP), DX
+	MOVQ dim+40(FP), BX
+	MOVQ BX, SI
+	SHLQ $0x02, BX
+	SHLQ $0x02, DX
+
+dims:
+	CMPQ    SI, $+64
+	JL      dimsEnd
+	MOVQ    p+8(FP), R8
+	MOVQ    n+32(FP), R11
+	LEAQ    (AX)(BX*2), DI
+	ADDQ    BX, DI
+	LEAQ    (R8)(DX*2), R9
+	ADDQ    DX, R9
+	MOVQ    CX, R10
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(BX*1), Z4
+	VMOVUPS 64(AX)(BX*1), Z5
+	VMOVUPS 128(AX)(BX*1), Z6
+	VMOVUPS 192(AX)(BX*1), Z7
+	VMOVUPS (AX)(BX*2), Z8
+	VMOVUPS 64(AX)(BX*2), Z9
+	VMOVUPS 128(AX)(BX*2), Z10
+	VMOVUPS 192(AX)(BX*2), Z11
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
+
+positions:
+	CMPQ         R11, $+1
+	JL           positionsEnd
+	VMOVUPS      (R10), Z20
+	VMOVUPS      64(R10), Z21
+	VMOVUPS      128(R10), Z22
+	VMOVUPS      192(R10), Z23
+	VBROADCASTSS (R8), Z16
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z21, Z16, Z1
+	VFMADD231PS  Z22, Z16, Z2
+	VFMADD231PS  Z23, Z16, Z3
+	VBROADCASTSS (R8)(DX*1), Z17
+	VFMADD231PS  Z20, Z17, Z4
+	VFMADD231PS  Z21, Z17, Z5
+	VFMADD231PS  Z22, Z17, Z6
+	VFMADD231PS  Z23, Z17, Z7
+	VBROADCASTSS (R8)(DX*2), Z18
+	VFMADD231PS  Z20, Z18, Z8
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z22, Z18, Z10
+	VFMADD231PS  Z23, Z18, Z11
+	VBROADCASTSS (R9), Z19
+	VFMADD231PS  Z20, Z19, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Z22, Z19, Z14
+	VFMADD231PS  Z23, Z19, Z15
+	ADDQ         $+4, R8
+	ADDQ         $+4, R9
+	ADDQ         BX, R10
+	SUBQ         $+1, R11
+	JMP          positions
+
+positionsEnd:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, (AX)(BX*1)
+	VMOVUPS Z5, 64(AX)(BX*1)
+	VMOVUPS Z6, 128(AX)(BX*1)
+	VMOVUPS Z7, 192(AX)(BX*1)
+	VMOVUPS Z8, (AX)(BX*2)
+	VMOVUPS Z9, 64(AX)(BX*2)
+	VMOVUPS Z10, 128(AX)(BX*2)
+	VMOVUPS Z11, 192(AX)(BX*2)
+	VMOVUPS Z12, (DI)
+	VMOVUPS Z13, 64(DI)
+	VMOVUPS Z14, 128(DI)
+	VMOVUPS Z15, 192(DI)
+	ADDQ    $+256, AX
+	ADDQ    $+256, CX
+	SUBQ    $+64, SI
+	JMP     dims
+
+dimsEnd:
 	VZEROUPPER
 	RET
 

@@ -142,10 +142,10 @@ func scoresAVX512(s *float32, q *float32, k *float32, n int, dim int)
 //go:noescape
 func valuesAVX512(out *float32, p *float32, v *float32, n int, dim int)
 
-// expSumAVX512 replaces s by exp((s−max)·scale) and adds element i to sum i%16. n is a multiple of 16.
+// expSumAVX512 replaces s by exp((s−top)·scale) and adds element i to sum i%16. n is a multiple of 16.
 //
 //go:noescape
-func expSumAVX512(s *float32, n int, max float32, scale float32, sums *[16]float32)
+func expSumAVX512(s *float32, n int, top float32, scale float32, sums *[16]float32)
 
 // maxOfAVX512 is the largest element. n is a multiple of 16, not 0.
 //
@@ -227,10 +227,10 @@ func scoresAVX2(s *float32, q *float32, k *float32, n int, dim int)
 //go:noescape
 func valuesAVX2(out *float32, p *float32, v *float32, n int, dim int)
 
-// expSumAVX2 replaces s by exp((s−max)·scale) and adds element i to sum i%16. n is a multiple of 16.
+// expSumAVX2 replaces s by exp((s−top)·scale) and adds element i to sum i%16. n is a multiple of 16.
 //
 //go:noescape
-func expSumAVX2(s *float32, n int, max float32, scale float32, sums *[16]float32)
+func expSumAVX2(s *float32, n int, top float32, scale float32, sums *[16]float32)
 
 // maxOfAVX2 is the largest element. n is a multiple of 16, not 0.
 //
@@ -261,6 +261,16 @@ func readAVX2(p *byte, n int)
 //
 //go:noescape
 func peakAVX2(n int)
+
+// scores4AVX512 writes the dot products of four queries, rows of q, with n rows of k.
+//
+//go:noescape
+func scores4AVX512(s *float32, lds int, q *float32, k *float32, n int, dim int)
+
+// values4AVX512 adds n rows of v, each times its p, to four rows of out.
+//
+//go:noescape
+func values4AVX512(out *float32, p *float32, ldp int, v *float32, n int, dim int)
 
 // pause is a moment of waiting for another core.
 func pause()

@@ -81,14 +81,18 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 			}
 			for _, dim := range []int{8, 16, 48, 64, 80, 96, 128, 256, 272} {
 				for _, n := range []int{1, 3, 4, 5, 16, 33} {
-					q, rows, p := random(r, dim), random(r, n*dim), random(r, n)
-					compare(fmt.Sprintf("scores, n=%d, dim=%d", n, dim), func(k *kernels, out []float32) {
-						k.scores(&out[0], &q[0], &rows[0], n, dim)
-					}, n)
-					compare(fmt.Sprintf("values, n=%d, dim=%d", n, dim), func(k *kernels, out []float32) {
-						copy(out, q)
-						k.values(&out[0], &p[0], &rows[0], n, dim)
-					}, dim)
+					for _, m := range []int{1, 4, 7} {
+						ld := n + 3
+						q, rows, p := random(r, m*dim), random(r, n*dim), random(r, m*ld)
+						at := fmt.Sprintf(", m=%d, n=%d, dim=%d", m, n, dim)
+						compare("scores"+at, func(k *kernels, out []float32) {
+							k.scores(&out[0], ld, &q[0], m, &rows[0], n, dim)
+						}, (m-1)*ld+n)
+						compare("values"+at, func(k *kernels, out []float32) {
+							copy(out, q)
+							k.values(&out[0], &p[0], ld, m, &rows[0], n, dim)
+						}, m*dim)
+					}
 				}
 			}
 			for _, n := range []int{1, 15, 16, 17, 31, 32, 100, 1024} {

@@ -23,9 +23,7 @@ func (s *set) scores() {
 			MOVQ(dim, left)
 			rows := []Mem{{Base: keys}}
 			if positions == 4 {
-				LEAQ(Mem{Base: keys, Index: dim, Scale: 2}, third)
-				ADDQ(dim, third)
-				rows = append(rows, Mem{Base: keys, Index: dim, Scale: 1}, Mem{Base: keys, Index: dim, Scale: 2}, Mem{Base: third})
+				rows = fourRows(keys, third, dim)
 			}
 			loop(name+"dim", left, 64, func() {
 				for p := range s.parts {
@@ -57,6 +55,14 @@ func (s *set) scores() {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// fourRows is the memory of four rows ld bytes apart; third is to be moved
+// along with base.
+func fourRows(base, third, ld reg.GPVirtual) []Mem {
+	LEAQ(Mem{Base: base, Index: ld, Scale: 2}, third)
+	ADDQ(ld, third)
+	return []Mem{{Base: base}, {Base: base, Index: ld, Scale: 1}, {Base: base, Index: ld, Scale: 2}, {Base: third}}
 }
 
 // quarter folds a group's 16 chains to the four of r[0]'s low part.
@@ -131,6 +137,119 @@ func (s *set) values() {
 			ADDQ(I32(width*s.bytes), vals)
 		})
 	}
+	VZEROUPPER()
+	RET()
+}
+
+// scores4 is scores for four queries at a time: a key is loaded once for all,
+// and 16 folds share their shuffles. n is a multiple of 4. AVX-512 only: it
+// takes 21 registers.
+func scores4() {
+	v := avx512.function("scores4", "func(s *float32, lds int, q *float32, k *float32, n int, dim int)",
+		"writes the dot products of four queries, rows of q, with n rows of k.")
+	acc, q, key := v.some(16), v.some(4), v.one() // acc[4·position + query]
+	out, lds, keys, n, dim := argument("s"), argument("lds"), argument("k"), argument("n"), argument("dim")
+	SHLQ(U8(2), dim)
+	SHLQ(U8(2), lds)
+	loop("positions", n, 4, func() {
+		avx512.zero(acc...)
+		queries, left, thirdQuery, thirdKey := argument("q"), GP64(), GP64(), GP64()
+		MOVQ(dim, left)
+		queryRows, keyRows := fourRows(queries, thirdQuery, dim), fourRows(keys, thirdKey, dim)
+		loop("dims", left, 64, func() {
+			for i, r := range queryRows {
+				VMOVUPS(r, q[i])
+			}
+			for t, r := range keyRows {
+				VMOVUPS(r, key)
+				for i := range q {
+					VFMADD231PS(key, q[i], acc[4*t+i])
+				}
+			}
+			for _, r := range []reg.GPVirtual{queries, thirdQuery, keys, thirdKey} {
+				ADDQ(I32(64), r)
+			}
+		})
+		MOVQ(thirdKey, keys)
+		foldAll(acc, key)
+		to := GP64()
+		MOVQ(out, to)
+		for i := range 4 {
+			if i == 0 {
+				VMOVUPS(acc[0].AsX(), at(to, 0))
+			} else {
+				VEXTRACTF32X4(U8(i), acc[0], at(to, 0))
+			}
+			ADDQ(lds, to)
+		}
+		ADDQ(I32(16), out)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// foldAll folds 16 registers, element j+4i of the result is the fold of the
+// (4j+i)-th: each step adds two halves of two registers side by side.
+func foldAll(r []reg.VecPhysical, scratch reg.VecPhysical) {
+	step := func(x, y reg.VecPhysical, shuffle func(...Op), low, high uint64) {
+		shuffle(U8(low), y, x, scratch)
+		shuffle(U8(high), y, x, x)
+		VADDPS(x, scratch, x)
+	}
+	for i := 0; i < 16; i += 2 {
+		step(r[i], r[i+1], VSHUFF64X2, 0x44, 0xee) // 16→8: x, y
+	}
+	for i := 0; i < 16; i += 4 {
+		step(r[i], r[i+2], VSHUFF64X2, 0x88, 0xdd) // 8→4: four folds, 128 bits each
+	}
+	for i := 0; i < 16; i += 8 {
+		step(r[i], r[i+4], VSHUFPS, 0x44, 0xee) // 4→2
+	}
+	step(r[0], r[8], VSHUFPS, 0x88, 0xdd) // 2→1
+}
+
+// values4 is values for four queries at a time. dim is a multiple of 64.
+// AVX-512 only.
+func values4() {
+	v := avx512.function("values4", "func(out *float32, p *float32, ldp int, v *float32, n int, dim int)",
+		"adds n rows of v, each times its p, to four rows of out.")
+	acc, x := v.some(16), v.some(4) // acc[4·query + register]
+	value := v.some(4)
+	out, vals, ldp, stride := argument("out"), argument("v"), argument("ldp"), argument("dim")
+	left := GP64()
+	MOVQ(stride, left)
+	SHLQ(U8(2), stride)
+	SHLQ(U8(2), ldp)
+	loop("dims", left, 64, func() {
+		thirdOut, p, thirdP, row, n := GP64(), argument("p"), GP64(), GP64(), argument("n")
+		outs, ps := fourRows(out, thirdOut, stride), fourRows(p, thirdP, ldp)
+		MOVQ(vals, row)
+		each := func(f func(m Mem, r reg.VecPhysical)) {
+			for i, o := range outs {
+				for j := range 4 {
+					f(o.Offset(64*j), acc[4*i+j])
+				}
+			}
+		}
+		each(func(m Mem, r reg.VecPhysical) { VMOVUPS(m, r) })
+		loop("positions", n, 1, func() {
+			for j := range value {
+				VMOVUPS(at(row, 64*j), value[j])
+			}
+			for i, m := range ps {
+				VBROADCASTSS(m, x[i])
+				for j := range value {
+					VFMADD231PS(value[j], x[i], acc[4*i+j])
+				}
+			}
+			ADDQ(I32(4), p)
+			ADDQ(I32(4), thirdP)
+			ADDQ(stride, row)
+		})
+		each(func(m Mem, r reg.VecPhysical) { VMOVUPS(r, m) })
+		ADDQ(I32(256), out)
+		ADDQ(I32(256), vals)
+	})
 	VZEROUPPER()
 	RET()
 }

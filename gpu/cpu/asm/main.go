@@ -38,6 +38,8 @@ func main() {
 		s.read()
 		s.peak()
 	}
+	scores4()
+	values4()
 	TEXT("pause", noSplit, "func()")
 	Doc("pause is a moment of waiting for another core.")
 	PAUSE()

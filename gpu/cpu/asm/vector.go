@@ -106,10 +106,10 @@ func (e *exponential) frame() {
 
 // expSum: whole groups only; the caller folds the 16 sums and does the rest.
 func (s *set) expSum() {
-	v := s.function("expSum", "func(s *float32, n int, max float32, scale float32, sums *[16]float32)",
-		"replaces s by exp((s−max)·scale) and adds element i to sum i%16. n is a multiple of 16.")
-	max, scale := v.one(), v.one()
-	VBROADCASTSS(parameter("max"), max)
+	v := s.function("expSum", "func(s *float32, n int, top float32, scale float32, sums *[16]float32)",
+		"replaces s by exp((s−top)·scale) and adds element i to sum i%16. n is a multiple of 16.")
+	top, scale := v.one(), v.one()
+	VBROADCASTSS(parameter("top"), top)
 	VBROADCASTSS(parameter("scale"), scale)
 	sums, x := v.some(s.parts), v.one()
 	e := v.exponential()
@@ -119,7 +119,7 @@ func (s *set) expSum() {
 	loop("groups", n, 16, func() {
 		for i, sum := range sums {
 			VMOVUPS(at(p, i*s.bytes), x)
-			VSUBPS(max, x, x)
+			VSUBPS(top, x, x)
 			VMULPS(scale, x, x)
 			e.exp(x)
 			VMOVUPS(x, at(p, i*s.bytes))
