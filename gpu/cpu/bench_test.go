@@ -139,60 +139,90 @@ func qwen3() *model.Model {
 // are read once a step, whatever the rows.
 func BenchmarkDecode(b *testing.B) {
 	// Positions from context on, over and over.
-	const context, until, pages = 256, 272, 17
-	r := newRig(b, device.Spec{Model: qwen3(), Slots: 64, NumPages: 64 * pages, MaxSeqLen: until}, choose(), cores())
-	e := r.d.engine
-	e.inspect = nil
-	clear(e.cache.memory) // or its first use would be measured
-	memory := stream(b)
-	for _, rows := range []int{1, 4, 16, 64} {
-		b.Run(fmt.Sprint("rows=", rows), func(b *testing.B) {
-			at := int32(until)
-			ours, best := fastest(b, func() {
-				s := &batch.Step{}
-				for i := range int32(rows) {
-					if at < until {
-						r.row(s, i, at, nil, true)
-						continue
+	const context, until, pages, most = 256, 272, 17, 16
+	for _, n := range counts() {
+		r := newRig(b, device.Spec{Model: qwen3(), Slots: most, NumPages: most * pages, MaxSeqLen: until}, choose(), n)
+		e := r.d.engine
+		e.inspect = nil
+		clear(e.cache.memory) // or its first use would be measured
+		memory := stream(b)
+		for _, rows := range []int{1, 4, most} {
+			b.Run(fmt.Sprintf("cores=%d/rows=%d", n, rows), func(b *testing.B) {
+				at := int32(until)
+				ours, best := fastest(b, func() {
+					s := &batch.Step{}
+					for i := range int32(rows) {
+						if at < until {
+							r.row(s, i, at, nil, true)
+							continue
+						}
+						r.give(s, i, batch.Sampling{}, nil)
+						for j := range int32(pages) {
+							r.enter(s, i, i*pages+j)
+						}
+						r.row(s, i, context, []int32{5}, true)
 					}
-					r.give(s, i, batch.Sampling{}, nil)
-					for j := range int32(pages) {
-						r.enter(s, i, i*pages+j)
+					if at++; at > until {
+						at = context + 1
 					}
-					r.row(s, i, context, []int32{5}, true)
-				}
-				if at++; at > until {
-					at = context + 1
-				}
-				r.run(s)
-			}, func() { readAll(e.pool, memory) })
-			weights := float64(r.info.WeightBytes)
-			b.ReportMetric(float64(rows)/ours, "tok/s")
-			report(b, weights/ours/1e9, "GB/s-weights", float64(len(memory))/best/1e9, "GB/s-read")
-		})
+					r.run(s)
+				}, func() { readAll(e.pool, memory) })
+				weights := float64(r.info.WeightBytes)
+				b.ReportMetric(float64(rows)/ours, "tok/s")
+				report(b, weights/ours/1e9, "GB/s-weights", float64(len(memory))/best/1e9, "GB/s-read")
+			})
+		}
 	}
 }
 
 // BenchmarkPrefill: a prompt in steps of 256.
 func BenchmarkPrefill(b *testing.B) {
-	r := newRig(b, device.Spec{Model: qwen3(), Slots: 2, NumPages: 128, MaxSeqLen: 2048, MaxStepTokens: 256}, choose(), cores())
-	r.d.engine.inspect = nil
-	clear(r.d.engine.cache.memory)
-	for _, start := range []int{0, 1792} {
-		b.Run(fmt.Sprint("start=", start), func(b *testing.B) {
-			tokens := prompt(256, r.info.Vocab, 3)
-			ours, best := fastest(b, func() {
-				r.forget()
-				s := &batch.Step{}
-				r.give(s, 0, batch.Sampling{}, nil)
-				r.row(s, 0, int32(start), tokens, true)
-				r.run(s)
-			}, func() { multiply(r.d.engine.pool) })
-			n := float64(len(tokens))
-			c := qwen3().Config
-			flops := n*(float64(c.FLOPsPerToken())+float64(c.AttentionFLOPs(start+128))) + float64(c.HeadFLOPs())
-			b.ReportMetric(n/ours, "tok/s")
-			report(b, flops/ours/1e9/float64(r.d.engine.pool.size), "GFLOP/s/core", peakWork*peakLanes/best/1e9, "GFLOP/s/core-peak")
-		})
+	for _, cores := range counts() {
+		r := newRig(b, device.Spec{Model: qwen3(), Slots: 2, NumPages: 128, MaxSeqLen: 2048, MaxStepTokens: 256}, choose(), cores)
+		r.d.engine.inspect = nil
+		clear(r.d.engine.cache.memory)
+		for _, start := range []int{0, 1792} {
+			b.Run(fmt.Sprintf("cores=%d/start=%d", cores, start), func(b *testing.B) {
+				tokens := prompt(256, r.info.Vocab, 3)
+				ours, best := fastest(b, func() {
+					r.forget()
+					s := &batch.Step{}
+					r.give(s, 0, batch.Sampling{}, nil)
+					r.row(s, 0, int32(start), tokens, true)
+					r.run(s)
+				}, func() { multiply(r.d.engine.pool) })
+				n := float64(len(tokens))
+				c := qwen3().Config
+				flops := n*(float64(c.FLOPsPerToken())+float64(c.AttentionFLOPs(start+128))) + float64(c.HeadFLOPs())
+				b.ReportMetric(n/ours, "tok/s")
+				report(b, flops/ours/1e9/float64(cores), "GFLOP/s/core", peakWork*peakLanes/best/1e9, "GFLOP/s/core-peak")
+			})
+		}
+	}
+}
+
+// BenchmarkAttention: a block of queries by one head's share of 64 pages of
+// 16, which fit in the second cache.
+func BenchmarkAttention(b *testing.B) {
+	const n, pages, dim = 16, 64, 128
+	for _, k := range variants() {
+		for _, m := range []int{1, 2, 16} {
+			q, rows, s := make([]float32, m*dim), make([]float32, n*pages*dim), make([]float32, m*n*pages)
+			run := func(name string, f func(page int)) {
+				b.Run(fmt.Sprintf("%s/%s/m=%d", name, k.name, m), func(b *testing.B) {
+					p := newPool(1)
+					b.Cleanup(p.close)
+					const rounds = 20
+					ours, best := fastest(b, func() {
+						for i := range rounds * pages {
+							f(i % pages)
+						}
+					}, func() { multiply(p) })
+					report(b, 2*float64(rounds*m)*n*pages*dim/ours/1e9, "GFLOP/s", peakWork*peakLanes/best/1e9, "GFLOP/s-peak")
+				})
+			}
+			run("scores", func(i int) { k.scores(&s[i*n], n*pages, &q[0], m, &rows[i*n*dim], n, dim) })
+			run("values", func(i int) { k.values(&q[0], &s[i*n], n*pages, m, &rows[i*n*dim], n, dim) })
+		}
 	}
 }

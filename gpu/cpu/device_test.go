@@ -145,14 +145,18 @@ func TestSizes(t *testing.T) {
 	}{
 		"all defaults": {device.Spec{}, 512, 8 * gib, device.Info{Slots: 64, PageSize: 16, MaxSeqLen: 512, MaxStepTokens: 256, NumPages: 64 * 32}, ""},
 		"what is asked": {
-			device.Spec{Slots: 3, PageSize: 8, NumPages: 50, MaxSeqLen: 100, MaxStepTokens: 77}, 512, gib,
-			device.Info{Slots: 3, PageSize: 8, NumPages: 50, MaxSeqLen: 100, MaxStepTokens: 77}, "",
+			device.Spec{Slots: 3, PageSize: 8, NumPages: 50, MaxSeqLen: 100, MaxStepTokens: 77},
+			512, gib,
+			device.Info{Slots: 3, PageSize: 8, NumPages: 50, MaxSeqLen: 100, MaxStepTokens: 77},
+			"",
 		},
 		"long contexts are capped": {device.Spec{NumPages: 1 << 20}, 1 << 20, gib, device.Info{Slots: 64, PageSize: 16, MaxSeqLen: maxSeqLen, MaxStepTokens: 256, NumPages: 1 << 20}, ""},
 		"steps hold all slots":     {device.Spec{Slots: 300, NumPages: 64}, 512, gib, device.Info{Slots: 300, PageSize: 16, MaxSeqLen: 512, MaxStepTokens: 300, NumPages: 64}, ""},
 		"a share of memory": {
-			device.Spec{MemoryRatio: 0.25}, 512, 4 * (c.WeightBytes(model.BFloat16) + 10*page),
-			device.Info{Slots: 64, PageSize: 16, MaxSeqLen: 160, MaxStepTokens: 256, NumPages: 10}, "",
+			device.Spec{MemoryRatio: 0.25},
+			512, 4 * (c.WeightBytes(model.BFloat16) + 10*page),
+			device.Info{Slots: 64, PageSize: 16, MaxSeqLen: 160, MaxStepTokens: 256, NumPages: 10},
+			"",
 		},
 		"no memory":             {device.Spec{}, 512, 1000, device.Info{}, "leave no memory for pages"},
 		"ratio":                 {device.Spec{MemoryRatio: 1.5}, 512, gib, device.Info{}, "memory ratio 1.5 is not between 0 and 1"},

@@ -111,8 +111,11 @@ func size(info *device.Info, c *model.Config, spec *device.Spec, available int64
 		name  string
 		value int
 	}{
-		{"slots", info.Slots}, {"page size", info.PageSize}, {"pages", info.NumPages},
-		{"maximal sequence length", info.MaxSeqLen}, {"tokens per step", info.MaxStepTokens},
+		{"slots", info.Slots},
+		{"page size", info.PageSize},
+		{"pages", info.NumPages},
+		{"maximal sequence length", info.MaxSeqLen},
+		{"tokens per step", info.MaxStepTokens},
 	} {
 		if f.value < 0 {
 			return fmt.Errorf("cpu: %s is %d; it must be positive, or 0 for a default", f.name, f.value)

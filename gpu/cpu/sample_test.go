@@ -124,7 +124,11 @@ func TestSampleStatistics(t *testing.T) {
 	logits := random(r, 60)
 	d := newDrawer(choose())
 	for i, s := range []batch.Sampling{
-		{Temperature: 1}, {Temperature: 0.5}, {Temperature: 1, TopK: 10}, {Temperature: 1.3, TopP: 0.7}, {Temperature: 1, MinP: 0.1},
+		{Temperature: 1},
+		{Temperature: 0.5},
+		{Temperature: 1, TopK: 10},
+		{Temperature: 1.3, TopP: 0.7},
+		{Temperature: 1, MinP: 0.1},
 		{Temperature: 0.8, TopK: 30, TopP: 0.9, MinP: 0.02},
 	} {
 		s.Seed = uint64(100 + i)

@@ -41,6 +41,10 @@ func (s *set) unpack(w weights, line Mem, p int, lo, hi, mask reg.VecPhysical) {
 // gemm: m rows by a panel, c[i][j] = Σ_k a[i][k]·w[k][j]. Two groups of
 // accumulators a row, all in registers; a line of weights is widened once for
 // all rows.
+//
+// VDPBF16PS would need activations in bfloat16; as a sum of two, to keep their
+// accuracy, it takes two of them for what two fused multiply-adds do, and it
+// rounds otherwise.
 func (s *set) gemm(w weights, m int) {
 	v := s.function(fmt.Sprintf("gemm%sx%d", w.name, m), "func(c *float32, ldc int, a *float32, lda int, w *byte, k int)",
 		fmt.Sprintf("multiplies %d row(s) of a by a panel of weights.", m))
