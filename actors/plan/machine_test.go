@@ -25,15 +25,16 @@ func draw(h, seed uint64, vocab int) int32 {
 // request's history must be, so it sees at once when a page holds another's.
 type machine struct {
 	size, vocab int
-	kv          []uint64 // [page][size]
-	table       map[batch.PageEntry]int32
-	seats       map[int32]*guest
+	kv          []uint64  // [page][size]
+	wrote       []mark    // [page]: by the step being checked
+	table       [][]int32 // [slot][index]; −1: never entered
+	seats       []*guest
 	guests      map[uint64]*guest // by seed
 	out         []launched        // outstanding, oldest first
 	seq         uint64
 	budget      int
 	steps       int
-	rows        int
+	spare       []launched
 }
 
 // guest is a request as the machine knows it.
@@ -45,14 +46,23 @@ type guest struct {
 	n     int // length of the prompt
 }
 
-type launched struct {
-	res  batch.Result
-	uses map[int32]int32 // pages its rows read or write, and for which slot (−1: several)
+// mark says which slot did something to a page in which step; −1: several.
+type mark struct {
+	step uint64
+	slot int32
 }
 
-func newMachine(pages, size, vocab, budget int) *machine {
-	m := &machine{size: size, vocab: vocab, budget: budget, guests: map[uint64]*guest{}}
-	m.kv = make([]uint64, pages*size)
+type launched struct {
+	res  batch.Result
+	uses []mark // [page] its rows read or write
+}
+
+func newMachine(c *Config, vocab int) *machine {
+	m := &machine{size: c.PageSize, vocab: vocab, budget: c.StepTokens, guests: map[uint64]*guest{}}
+	m.kv = make([]uint64, c.NumPages*c.PageSize)
+	m.wrote = make([]mark, c.NumPages)
+	m.table = make([][]int32, c.Slots)
+	m.seats = make([]*guest, c.Slots)
 	m.lose()
 	return m
 }
@@ -60,9 +70,13 @@ func newMachine(pages, size, vocab, budget int) *machine {
 // lose is a device error: all memory and everything outstanding is gone.
 func (m *machine) lose() {
 	clear(m.kv)
-	m.table = map[batch.PageEntry]int32{}
-	m.seats = map[int32]*guest{}
-	m.out = nil
+	for i := range m.table {
+		m.table[i] = m.table[i][:0]
+	}
+	clear(m.seats)
+	for len(m.out) > 0 {
+		m.drop()
+	}
 }
 
 // invite computes what a request must come to, the dumb way: alone, at once.
@@ -108,7 +122,6 @@ func (m *machine) launch(s *batch.Step) error {
 	}
 	m.seq = s.Seq
 	m.steps++
-	m.rows += len(s.Rows)
 	for _, in := range s.Slots {
 		g := m.guests[in.Sampling.Seed]
 		if g == nil {
@@ -118,28 +131,30 @@ func (m *machine) launch(s *batch.Step) error {
 		m.seats[in.Slot] = g
 	}
 	for _, e := range s.Pages {
-		key := batch.PageEntry{Slot: e.Slot, Index: e.Index}
-		if old, ok := m.table[key]; ok && old == e.Page {
+		t := &m.table[e.Slot]
+		for int(e.Index) >= len(*t) {
+			*t = append(*t, -1)
+		}
+		if (*t)[e.Index] == e.Page {
 			return fmt.Errorf("page %d of slot %d sent again", e.Index, e.Slot)
 		}
-		m.table[key] = e.Page
+		(*t)[e.Index] = e.Page
 	}
-	l := launched{uses: map[int32]int32{}}
+	l := m.blank()
 	l.res.Seq = s.Seq
 	tokens := 0
-	writes := map[int32]int32{}
-	seen := map[int32]bool{}
+	var seen uint64
 	for i := range s.Rows {
 		row := &s.Rows[i]
-		if seen[row.Slot] {
+		if seen>>row.Slot&1 == 1 {
 			return fmt.Errorf("two rows of slot %d", row.Slot)
 		}
-		seen[row.Slot] = true
+		seen |= 1 << row.Slot
 		if (row.Tokens == nil) != (i < s.NumDecode) {
 			return fmt.Errorf("row %d is misplaced among %d decodes", i, s.NumDecode)
 		}
 		tokens += row.Len()
-		t, err := m.row(row, &l, writes)
+		t, err := m.row(row, &l)
 		if err != nil {
 			return fmt.Errorf("step %d, row %d: %w", s.Seq, i, err)
 		}
@@ -148,9 +163,9 @@ func (m *machine) launch(s *batch.Step) error {
 	for i := range s.Rows { // no row reads what another writes
 		row := &s.Rows[i]
 		for p := int32(0); p < row.Start; p += int32(m.size) {
-			page := m.table[batch.PageEntry{Slot: row.Slot, Index: p / int32(m.size)}]
-			if w, ok := writes[page]; ok && w != row.Slot {
-				return fmt.Errorf("slot %d reads page %d, which slot %d writes in the same step", row.Slot, page, w)
+			page := m.table[row.Slot][p/int32(m.size)]
+			if w := m.wrote[page]; w.step == s.Seq && w.slot != row.Slot {
+				return fmt.Errorf("slot %d reads page %d, which slot %d writes in the same step", row.Slot, page, w.slot)
 			}
 		}
 	}
@@ -161,7 +176,7 @@ func (m *machine) launch(s *batch.Step) error {
 	return nil
 }
 
-func (m *machine) row(row *batch.Row, l *launched, writes map[int32]int32) (int32, error) {
+func (m *machine) row(row *batch.Row, l *launched) (int32, error) {
 	g := m.seats[row.Slot]
 	if g == nil {
 		return 0, fmt.Errorf("slot %d was never given", row.Slot)
@@ -175,17 +190,18 @@ func (m *machine) row(row *batch.Row, l *launched, writes map[int32]int32) (int3
 	}
 	size, start := int32(m.size), row.Start
 	page := func(p int32) (int32, error) {
-		id, ok := m.table[batch.PageEntry{Slot: row.Slot, Index: p / size}]
-		if !ok {
+		t := m.table[row.Slot]
+		if int(p/size) >= len(t) || t[p/size] < 0 {
 			return 0, fmt.Errorf("slot %d has no page for position %d", row.Slot, p)
 		}
-		return id, nil
+		return t[p/size], nil
 	}
 	use := func(id int32) {
-		if old, ok := l.uses[id]; ok && old != row.Slot {
-			l.uses[id] = -1
+		u := &l.uses[id]
+		if u.step == m.seq && u.slot != row.Slot {
+			u.slot = -1
 		} else {
-			l.uses[id] = row.Slot
+			*u = mark{m.seq, row.Slot}
 		}
 	}
 	for p := int32(0); p < start; p++ {
@@ -210,13 +226,13 @@ func (m *machine) row(row *batch.Row, l *launched, writes map[int32]int32) (int3
 		if err != nil {
 			return 0, err
 		}
-		if w, ok := writes[id]; ok && w != row.Slot {
-			return 0, fmt.Errorf("page %d is written by slots %d and %d", id, w, row.Slot)
+		if w := m.wrote[id]; w.step == m.seq && w.slot != row.Slot {
+			return 0, fmt.Errorf("page %d is written by slots %d and %d", id, w.slot, row.Slot)
 		}
-		writes[id] = row.Slot
-		for _, o := range m.out {
-			if user, ok := o.uses[id]; ok && user != row.Slot {
-				return 0, fmt.Errorf("page %d, written by slot %d, is in use by slot %d in step %d", id, row.Slot, user, o.res.Seq)
+		m.wrote[id] = mark{m.seq, row.Slot}
+		for i := range m.out {
+			if u := m.out[i].uses[id]; u.step == m.out[i].res.Seq && u.slot != row.Slot {
+				return 0, fmt.Errorf("page %d, written by slot %d, is in use by slot %d in step %d", id, row.Slot, u.slot, u.step)
 			}
 		}
 		use(id)
@@ -237,9 +253,24 @@ func (m *machine) row(row *batch.Row, l *launched, writes map[int32]int32) (int3
 	return g.last, nil
 }
 
-// wait returns the oldest outstanding result.
+// wait returns the oldest outstanding result, valid until the next wait.
 func (m *machine) wait() *batch.Result {
-	r := m.out[0].res
-	m.out = append(m.out[:0:0], m.out[1:]...)
-	return &r
+	m.drop()
+	return &m.spare[len(m.spare)-1].res
+}
+
+func (m *machine) drop() {
+	m.spare = append(m.spare, m.out[0])
+	m.out = append(m.out[:0], m.out[1:]...)
+}
+
+// blank is a launched step to fill in; the one last waited for is left alone.
+func (m *machine) blank() launched {
+	if len(m.spare) < 2 {
+		return launched{uses: make([]mark, len(m.wrote))}
+	}
+	l := m.spare[0]
+	m.spare = append(m.spare[:0], m.spare[1:]...)
+	l.res.Reset()
+	return l
 }

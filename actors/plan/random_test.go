@@ -26,7 +26,7 @@ func newWorld(t testing.TB, cfg Config, seed uint64) *world {
 		t.Fatal(err)
 	}
 	return &world{
-		p: p, m: newMachine(cfg.NumPages, cfg.PageSize, testVocab, cfg.StepTokens),
+		p: p, m: newMachine(&cfg, testVocab),
 		rng:  rand.New(rand.NewPCG(seed, 1)),
 		over: map[uint64]Reason{}, got: map[uint64][]int32{},
 	}
@@ -48,7 +48,56 @@ func (w *world) launch() (bool, error) {
 	if s == nil {
 		return false, nil
 	}
-	return true, w.m.launch(s)
+	if err := w.m.launch(s); err != nil {
+		return true, err
+	}
+	return true, w.fair()
+}
+
+// fair checks, right after a step was built, that nobody was passed over
+// without the reason there is for it.
+func (w *world) fair() error {
+	p := w.p
+	decoded := p.cfg.Schedule == Mixed || p.run == 0
+	for i := range p.seats {
+		r := p.seats[i].req
+		if r == nil || !decoded || r.last == p.step || !r.wantsToken() {
+			continue
+		}
+		if starved := r.computed>>p.shift == r.pages && p.pages.available() == 0; !starved {
+			return fmt.Errorf("request %d decodes, but has no row in step %d", r.ID, p.step)
+		}
+	}
+	if p.cfg.Schedule == PrefillFirst {
+		if p.run > maxPrefillRun {
+			return fmt.Errorf("%d prefill steps in a row", p.run)
+		}
+	} else if len(p.prefill) > 0 && p.prefill[0].last != p.step {
+		return fmt.Errorf("request %d is next to prefill, but has no row in step %d", p.prefill[0].ID, p.step)
+	}
+	return w.inOrder()
+}
+
+// inOrder checks that whoever the step seated had to overtake nobody, or
+// somebody who waits for what another computes.
+func (w *world) inOrder() error {
+	p := w.p
+	f := &p.ring[p.step%uint64(len(p.ring))]
+	if p.cfg.Policy == LongestPrefix || len(f.step.Slots) == 0 {
+		return nil
+	}
+	for _, in := range f.step.Slots {
+		r := p.seats[in.Slot].req
+		for _, q := range p.queue.all {
+			if q.rank > r.rank || (q.rank == r.rank && q.arrival > r.arrival) {
+				continue
+			}
+			if _, wait := p.lookup(q, p.step); !wait {
+				return fmt.Errorf("step %d seated request %d before %d", p.step, r.ID, q.ID)
+			}
+		}
+	}
+	return nil
 }
 
 // commit hands the oldest result over and checks every output against the
@@ -190,8 +239,15 @@ func (w *world) run(steps, maxPrompt, maxOut int, faults bool) error {
 	return w.p.audit()
 }
 
+// A million steps of random schedules, sizes, shortages and faults, every
+// token, page and end of every request checked against the reference.
 func TestRandom(t *testing.T) {
-	for seed := range uint64(60) {
+	runs, steps := uint64(500), 2000
+	if checks {
+		runs = 40 // each step is audited
+	}
+	var sum Stats
+	for seed := range runs {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		cfg := Config{Slots: 1 + rng.IntN(8), PageSize: 1 << rng.IntN(5), MaxSeqLen: 40 + rng.IntN(60), EOS: []int32{7}, Vocab: testVocab}
 		cfg.StepTokens = cfg.Slots + 1 + rng.IntN(40)
@@ -202,8 +258,95 @@ func TestRandom(t *testing.T) {
 		cfg.Overlap = rng.IntN(4) > 0
 		w := newWorld(t, cfg, seed)
 		maxPrompt := min(cfg.MaxSeqLen-1, cfg.NumPages*cfg.PageSize, 60)
-		if err := w.run(2000, maxPrompt, 40, seed%2 == 0); err != nil {
+		if err := w.run(steps, maxPrompt, 40, seed%2 == 0); err != nil {
 			t.Fatalf("seed %d, step %d, %+v:\n%v", seed, w.m.steps, cfg, err)
 		}
+		st := w.p.Stats()
+		sum.Steps += st.Steps
+		sum.Preempted += st.Preempted
+		sum.Wasted += st.Wasted
+		sum.Deferred += st.Deferred
+		sum.CachedTokens += st.CachedTokens
+		sum.Evicted += st.Evicted
+		for i, n := range st.Finished {
+			sum.Finished[i] += n
+		}
+	}
+	t.Logf("%d steps; %d preempted, %d rows too many, %d put off, %d tokens cached, %d pages evicted, ended %v",
+		sum.Steps, sum.Preempted, sum.Wasted, sum.Deferred, sum.CachedTokens, sum.Evicted, sum.Finished)
+	for what, n := range map[string]uint64{
+		"preemption": sum.Preempted, "late row": sum.Wasted, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
+		"eviction": sum.Evicted, "stop": sum.Finished[Stop], "length": sum.Finished[Length], "abort": sum.Finished[Aborted],
+	} {
+		if n < runs {
+			t.Errorf("only %d times a %s in %d runs: the test has lost its teeth", n, what, runs)
+		}
+	}
+}
+
+// Whatever keeps arriving, nobody waits for ever.
+func TestNobodyStarves(t *testing.T) {
+	for _, c := range []struct {
+		policy  Policy
+		poor    Request // the one that others would be preferred to
+		rich    func(i int) Request
+		atLeast int // requests that overtake it, to show that the policy matters
+		atMost  int
+	}{
+		{Priority, Request{Prompt: []int32{1, 2}, MaxTokens: 2},
+			func(i int) Request { return Request{Prompt: []int32{3, 4}, MaxTokens: 2, Priority: 2} }, 20, 80}, // those of 2·AgeSteps steps,
+		{LongestPrefix, Request{Prompt: []int32{1, 2, 3}, MaxTokens: 2},
+			func(i int) Request { return Request{Prompt: append(make([]int32, 36), int32(i)), MaxTokens: 2} }, 5, 30},
+		{FCFS, Request{Prompt: make([]int32, 30), MaxTokens: 2}, // large, among small
+			func(i int) Request { return Request{Prompt: []int32{9, 9}, MaxTokens: 2} }, 0, 12},
+	} {
+		t.Run(string(c.policy), func(t *testing.T) {
+			cfg := Config{Slots: 2, NumPages: 60, PageSize: 2, MaxSeqLen: 40, StepTokens: 16, Vocab: testVocab, Policy: c.policy, AgeSteps: 20, Overlap: true}
+			w := newWorld(t, cfg, 1)
+			overtook, before := -1, 0
+			add := func(r Request, i int) *Request {
+				r.ID = uint64(i + 1)
+				if err := w.add(&r); err != nil {
+					t.Fatal(err)
+				}
+				return &r
+			}
+			var poor *Request
+			for i := 0; overtook < 0; i++ {
+				if i > 500 {
+					t.Fatal("it still waits")
+				}
+				if i == 20 {
+					poor = add(c.poor, i)
+				} else {
+					add(c.rich(i%testVocab), i)
+				}
+				ok, err := w.launch()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(w.m.out) > 0 && (!ok || len(w.m.out) > 1) {
+					if err := w.commit(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if poor != nil && poor.counted {
+					for _, r := range w.live {
+						if r.ID > poor.ID && r.counted {
+							before++
+						}
+					}
+					for id := range w.over {
+						if id > poor.ID {
+							before++
+						}
+					}
+					overtook = before
+				}
+			}
+			if overtook < c.atLeast || overtook > c.atMost {
+				t.Errorf("%d requests overtook it, want %d to %d", overtook, c.atLeast, c.atMost)
+			}
+		})
 	}
 }
