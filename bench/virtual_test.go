@@ -84,7 +84,7 @@ func TestOverlapKeepsTheDeviceBusy(t *testing.T) {
 }
 
 func TestMooncakeReplayIsReproducible(t *testing.T) {
-	trace := openTrace(t, 500)
+	trace := openTrace(t, 200)
 	v := mooncake(t, plan.Radix)
 	a := run(t, v, Replay(trace, 1, 151936))
 	b := run(t, v, Replay(trace, 1, 151936))

@@ -244,7 +244,7 @@ func (w *world) run(steps, maxPrompt, maxOut int, faults bool) error {
 func TestRandom(t *testing.T) {
 	runs, steps := uint64(500), 2000
 	if checks {
-		runs = 40 // each step is audited
+		runs = 25 // each step is audited
 	}
 	var sum Stats
 	for seed := range runs {
