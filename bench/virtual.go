@@ -73,8 +73,11 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 		to   *int
 		from int
 	}{
-		{&c.Slots, info.Slots}, {&c.NumPages, info.NumPages}, {&c.PageSize, info.PageSize},
-		{&c.MaxSeqLen, info.MaxSeqLen}, {&c.StepTokens, info.MaxStepTokens},
+		{&c.Slots, info.Slots},
+		{&c.NumPages, info.NumPages},
+		{&c.PageSize, info.PageSize},
+		{&c.MaxSeqLen, info.MaxSeqLen},
+		{&c.StepTokens, info.MaxStepTokens},
 	} {
 		if *f.to == 0 {
 			*f.to = f.from

@@ -204,7 +204,7 @@ func (m *machine) row(row *batch.Row, l *launched) (int32, error) {
 			*u = mark{m.seq, row.Slot}
 		}
 	}
-	for p := int32(0); p < start; p++ {
+	for p := range start {
 		if p%size != size-1 && p != start-1 {
 			continue // a state covers all positions before it
 		}

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"math/bits"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
@@ -12,25 +11,35 @@ type Planner struct {
 	cfg   Config
 	shift uint // log2 of the page size
 
-	seats   []seat
-	top     int      // seats at and above are empty
-	vacant  []uint64 // bit set of empty seats
-	seated  int      // seats taken
-	pages   *pages
-	queue   queue
-	live    map[uint64]*Request // added and not ended
-	prefill []*Request          // running and not yet decoding, in order of admission
-
-	step    uint64                     // Seq of the last step built
-	arrived uint64                     // requests ever added
-	ring    [maxOutstanding + 1]flight // step i is in ring[i%len]
-	out     int                        // steps launched and not committed; the latest is number step
-	outputs []Output
-	aside   []*Request // taken from the queue, not admitted: go back
-	run     int        // prefill steps in a row, under PrefillFirst
-
+	// Requests. live has every one that was added and has not ended.
+	live    map[uint64]*Request
+	arrived uint64 // requests ever added
+	queue   queue  // state waiting
+	// prefill has those in state running that do not decode yet, in the order
+	// they were seated.
+	prefill []*Request
+	aside   []*Request // taken from the queue and not seated: go back
 	reserve reserve
-	stats   Stats
+
+	// Seats. Invariant: req is set in seated of them, and bit i of vacant says
+	// in which it is not; all at and above top are vacant.
+	seats  []seat
+	seated int
+	vacant []uint64
+	top    int
+
+	pages *pages
+
+	// Steps. Step i is in ring[i % len]. Invariant: steps step−out+1 … step
+	// are launched and not committed; out ≤ Config.outstanding() < len(ring),
+	// so the step committed last is intact until the next is built.
+	step    uint64
+	out     int
+	ring    [maxOutstanding + 1]flight
+	run     int // prefill steps in a row, under PrefillFirst; ≤ maxPrefillRun
+	outputs []Output
+
+	stats Stats
 }
 
 // seat is a slot of the device and who has it.
@@ -237,48 +246,4 @@ func (p *Planner) keep(r *Request, table []int32) {
 			at = id
 		}
 	}
-}
-
-// Stats counts what the planner did and has.
-type Stats struct {
-	Waiting, Running int
-	Steps            uint64 // built; as many as the next three together
-	DecodeSteps      uint64 // with decode rows alone
-	PrefillSteps     uint64 // with prefill rows alone
-	MixedSteps       uint64 // with both
-	Outstanding      int
-
-	PagesFree   int // hold nothing
-	PagesCached int // hold a prefix no request uses; evicted when needed
-	PagesUsed   int // held by requests
-	Evicted     uint64
-
-	PromptTokens uint64 // of requests admitted for the first time
-	CachedTokens uint64 // of those, found in the tree
-	Computed     uint64 // tokens computed in all, prefill and decode
-	Generated    uint64 // tokens committed
-	Preempted    uint64
-	Wasted       uint64    // rows whose request had ended
-	Deferred     uint64    // admissions put off to share what another computes
-	Finished     [5]uint64 // by Reason
-
-	Reserve float64 // share of the tokens running requests may yet generate for which pages are kept
-}
-
-// Stats is a snapshot.
-func (p *Planner) Stats() Stats {
-	s := p.stats
-	s.Waiting, s.Running = p.queue.len(), p.seated
-	s.Steps, s.Outstanding = p.step, p.out
-	s.PagesFree, s.PagesCached = len(p.pages.free), p.pages.idle
-	s.PagesUsed = p.cfg.NumPages - s.PagesFree - s.PagesCached
-	s.Evicted = p.pages.evicted
-	s.Reserve = p.reserve.share
-	return s
-}
-
-// String is one line for logs.
-func (s Stats) String() string {
-	return fmt.Sprintf("steps %d, waiting %d, running %d, pages free %d cached %d used %d, hit %d/%d, preempted %d",
-		s.Steps, s.Waiting, s.Running, s.PagesFree, s.PagesCached, s.PagesUsed, s.CachedTokens, s.PromptTokens, s.Preempted)
 }

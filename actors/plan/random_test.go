@@ -293,10 +293,16 @@ func TestNobodyStarves(t *testing.T) {
 		atLeast int // requests that overtake it, to show that the policy matters
 		atMost  int
 	}{
-		{Priority, Request{Prompt: []int32{1, 2}, MaxTokens: 2},
-			func(i int) Request { return Request{Prompt: []int32{3, 4}, MaxTokens: 2, Priority: 2} }, 20, 80}, // those of 2·AgeSteps steps,
-		{LongestPrefix, Request{Prompt: []int32{1, 2, 3}, MaxTokens: 2},
-			func(i int) Request { return Request{Prompt: append(make([]int32, 36), int32(i)), MaxTokens: 2} }, 5, 30},
+		{
+			Priority,
+			Request{Prompt: []int32{1, 2}, MaxTokens: 2},
+			func(i int) Request { return Request{Prompt: []int32{3, 4}, MaxTokens: 2, Priority: 2} }, 20, 80,
+		}, // those of 2·AgeSteps steps,
+		{
+			LongestPrefix,
+			Request{Prompt: []int32{1, 2, 3}, MaxTokens: 2},
+			func(i int) Request { return Request{Prompt: append(make([]int32, 36), int32(i)), MaxTokens: 2} }, 5, 30,
+		},
 		{FCFS, Request{Prompt: make([]int32, 30), MaxTokens: 2}, // large, among small
 			func(i int) Request { return Request{Prompt: []int32{9, 9}, MaxTokens: 2} }, 0, 12},
 	} {

@@ -57,31 +57,38 @@ type Request struct {
 	state   state
 	counted bool    // CachedTokens is set
 	stops   []int32 // tokens that end it
-	limit   int32   // length at which it ends; len(tokens)+pending ≤ limit
+	limit   int32   // length at which it ends. Invariant: length() ≤ limit
 	arrival uint64  // order of Add; kept when preempted
-	rank    int64   // what the queue orders by, before arrival
-	since   uint64  // step at which it was added
+	rank    int64   // what the queue orders by, before arrival; lower goes first
+	since   uint64  // the step at which it was added
 	at      int     // index in the queue while waiting
 
-	// tokens is the prompt and the output committed so far.
+	// tokens is the prompt and the output committed so far. What is there does
+	// not change, so rows may refer to it.
 	tokens []int32
 
-	// Owned while seated (state running or leaving).
+	// Meaningful while seated.
 
-	slot int32
+	slot int32 // none: not seated
 	// decoding is false while known tokens remain to be computed.
 	decoding bool
 	// computed counts the tokens whose keys and values are in its pages once
 	// every launched step is done.
-	// Invariant: computed < len(tokens) and pending = 0 before decoding,
-	// computed = len(tokens) + pending − 1 from then on.
+	// Invariant, while running: before decoding, computed < len(tokens) and
+	// pending = 0; from then on, computed = len(tokens) + pending − 1.
 	computed int32
-	pending  int32  // tokens drawn by steps not committed yet
-	pages    int32  // leading entries of its slot's table that are its own
-	treed    int32  // leading pages that are nodes of the tree; ≤ pages
-	filled   int32  // leading treed pages whose filling step was launched; ≤ treed
-	private  bool   // another's pages hold the same tokens: none of its own join the tree until it leaves
-	last     uint64 // the latest step with a row of it
+	pending  int32 // tokens drawn by steps not committed yet; ≤ steps outstanding
+	// Of its pages, which lead its slot's table: how many there are, how many
+	// of these are nodes of the tree, and how many of those were filled by
+	// steps launched so far. See "Who owns a page".
+	// Invariant: filled ≤ treed ≤ pages; filled·PageSize ≤ computed ≤ pages·PageSize.
+	pages  int32
+	treed  int32
+	filled int32
+	// private: another's node holds the same tokens as one of its pages, so
+	// none of its own below join the tree before it leaves.
+	private bool
+	last    uint64 // the latest step with a row of it; 0: none since it was seated
 
 	seen cursor // deepest node its tokens were found to match
 }

@@ -138,8 +138,11 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 		name  string
 		value int
 	}{
-		{"slots", spec.Slots}, {"page size", spec.PageSize}, {"pages", spec.NumPages},
-		{"maximal sequence length", spec.MaxSeqLen}, {"tokens per step", spec.MaxStepTokens},
+		{"slots", spec.Slots},
+		{"page size", spec.PageSize},
+		{"pages", spec.NumPages},
+		{"maximal sequence length", spec.MaxSeqLen},
+		{"tokens per step", spec.MaxStepTokens},
 	} {
 		if f.value < 0 {
 			return info, fmt.Errorf("sim: %s is %d; it must be positive, or 0 for a default", f.name, f.value)

@@ -30,8 +30,10 @@ func engine(t testing.TB, name string) *Engine {
 // prefill is a step that gives slot to a request, enters its pages and
 // computes tokens from position start on.
 func prefill(seq uint64, slot, start int32, pages []int32, tokens []int32) *batch.Step {
-	s := &batch.Step{Seq: seq, NumTokens: len(tokens), Slots: []batch.SlotInit{{Slot: slot}},
-		Rows: []batch.Row{{Slot: slot, Start: start, Tokens: tokens, Sample: true}}}
+	s := &batch.Step{
+		Seq: seq, NumTokens: len(tokens), Slots: []batch.SlotInit{{Slot: slot}},
+		Rows: []batch.Row{{Slot: slot, Start: start, Tokens: tokens, Sample: true}},
+	}
 	for i, p := range pages {
 		s.Pages = append(s.Pages, batch.PageEntry{Slot: slot, Index: int32(i), Page: p})
 	}
