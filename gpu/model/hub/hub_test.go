@@ -299,7 +299,7 @@ func TestPullWithstands(t *testing.T) {
 			},
 		},
 		{
-			name: "silence", edit: func(p *puller) { p.stall = 50 * time.Millisecond }, pauses: []time.Duration{time.Second, time.Second},
+			name: "silence", edit: func(p *puller) { p.stall = 500 * time.Millisecond }, pauses: []time.Duration{time.Second, time.Second},
 			fault: func(h *fakeHub, w http.ResponseWriter, r *http.Request, name string, asked int) bool {
 				if name != weights || asked > 2 {
 					return false
