@@ -240,8 +240,13 @@ func (s TraceSummary) WriteTable(w io.Writer) error {
 		name  string
 		share float64
 	}{
-		{"in all", i.Share}, {"no request to run", i.NoWork}, {"scheduler: messages, commit", i.Scheduler}, {"step being prepared", i.Prepare},
-		{"executor's mailbox", i.Mailbox}, {"launch", i.Launch}, {"device", i.Device},
+		{"in all", i.Share},
+		{"no request to run", i.NoWork},
+		{"scheduler: messages, commit", i.Scheduler},
+		{"step being prepared", i.Prepare},
+		{"executor's mailbox", i.Mailbox},
+		{"launch", i.Launch},
+		{"device", i.Device},
 	} {
 		fmt.Fprintf(tw, "%s\t%.2f%%\t\t\t\t\n", c.name, 100*c.share)
 	}

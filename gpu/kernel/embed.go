@@ -5,7 +5,7 @@ import "fmt"
 // EmbedArgs: see embed.cu.
 type EmbedArgs struct {
 	Tokens, Table, Out Ptr
-	Hidden          int32
+	Hidden             int32
 }
 
 var embedKernel = newKernel[EmbedArgs]("embed.cu", "embed", nil)
