@@ -79,6 +79,7 @@ func shorter(r Range, n int) Range { return Range{min(r.Low, n), min(r.High, n)}
 type timing struct {
 	sent        time.Time
 	first, last time.Duration // since sent; 0: no token came
+	arrived     time.Duration // of the latest token, over the wire
 	between     []time.Duration
 	tokens      int
 	err         error

@@ -18,7 +18,7 @@ const Schema = 1
 // Report is what a run measured, as written by --json.
 type Report struct {
 	Schema int    `json:"schema"`
-	Kind   string `json:"kind"` // "offline", "trace"
+	Kind   string `json:"kind"` // "offline", "online", "trace"
 
 	Requests          int     `json:"requests"` // that ended as they should
 	Failed            int     `json:"failed"`
@@ -35,10 +35,14 @@ type Report struct {
 	ITL  Distribution `json:"itl_ms"`
 	E2E  Distribution `json:"e2e_ms"`
 
-	Steps       Steps         `json:"steps"`
-	Trace       *TraceSummary `json:"trace,omitempty"` // of a traced run
-	Work        Work          `json:"work"`
-	Environment Environment   `json:"environment"`
+	Steps  Steps         `json:"steps"`
+	Trace  *TraceSummary `json:"trace,omitempty"` // of a traced run
+	Online *OnlineDetail `json:"online,omitempty"`
+	// Runs are the reports of one command that measured several times, such as
+	// one trace at several scales.
+	Runs        []*Report   `json:"runs,omitempty"`
+	Work        Work        `json:"work"`
+	Environment Environment `json:"environment"`
 }
 
 // Distribution summarises durations, in milliseconds. Percentiles are
@@ -132,29 +136,50 @@ func (r *Report) WriteText(w io.Writer) error {
 	e := &r.Environment
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
-	line("model", "%s, %s parameters, %s%s", e.Model, thousands(e.Parameters), e.DType, when(e.Dummy, ", dummy weights"))
-	line("device", "%s: %s", e.Device, e.Hardware)
+	if o := r.Online; o != nil {
+		line("server", "%s, model %s", o.URL, e.Model)
+		line("arrival", "%s", o.Arrival)
+	} else {
+		line("model", "%s, %s parameters, %s%s", e.Model, thousands(e.Parameters), e.DType, when(e.Dummy, ", dummy weights"))
+		line("device", "%s: %s", e.Device, e.Hardware)
+	}
 	line("requests", "%s%s", thousands(r.Requests), when(r.Failed > 0, fmt.Sprintf(", and %d failed", r.Failed)))
 	line("tokens", "%s in, %s out", thousands(r.TotalInputTokens), thousands(r.TotalOutputTokens))
 	line("time", "%.3f s", r.ElapsedS)
 	line("throughput", "%.1f output tokens/s, %.1f input and output tokens/s, %.2f requests/s",
 		r.OutputThroughput, r.TotalThroughput, r.RequestThroughput)
-	s := &r.Steps
-	line("steps", "%s: %s decode, %s prefill, %s mixed", thousands(s.Total), thousands(s.Decode), thousands(s.Prefill), thousands(s.Mixed))
-	line("computed", "%s tokens; %s cached, %s rows wasted, %d requests preempted",
-		thousands(s.ComputedTokens), thousands(s.CachedTokens), thousands(s.WastedRows), s.Preempted)
+	if o := r.Online; o != nil {
+		if o.Goodput > 0 || o.SLOTTFT > 0 || o.SLOITL > 0 {
+			line("goodput", "%.2f requests/s%s%s", o.Goodput, atMost(" with a first token", o.SLOTTFT), atMost(" and tokens", o.SLOITL))
+		}
+	} else {
+		s := &r.Steps
+		line("steps", "%s: %s decode, %s prefill, %s mixed", thousands(s.Total), thousands(s.Decode), thousands(s.Prefill), thousands(s.Mixed))
+		line("computed", "%s tokens; %s cached, %s rows wasted, %d requests preempted",
+			thousands(s.ComputedTokens), thousands(s.CachedTokens), thousands(s.WastedRows), s.Preempted)
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\nms\tmean\tp50\tp90\tp99\tmax\t\n")
-	for _, d := range []struct {
+	type row struct {
 		name string
 		Distribution
-	}{{"first token", r.TTFT}, {"between tokens", r.ITL}, {"whole request", r.E2E}} {
+	}
+	rows := []row{{"first token", r.TTFT}, {"between tokens", r.ITL}, {"whole request", r.E2E}}
+	if o := r.Online; o != nil {
+		rows = append(rows, row{"a token, by request", o.TPOT}, row{"sent late", o.SendLag})
+	}
+	for _, d := range rows {
 		fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", d.name, d.Mean, d.P50, d.P90, d.P99, d.Max)
 	}
 	return t.Flush()
+}
+
+// atMost is a bound of the SLO in words; 0 is none.
+func atMost(what string, ms float64) string {
+	return when(ms > 0, fmt.Sprintf("%s within %g ms", what, ms))
 }
 
 func when(cond bool, text string) string {

@@ -21,7 +21,7 @@ func newBench() *cobra.Command {
 		Use: "bench COMMAND", Short: "Measure how fast it is",
 		Args: cobra.ArbitraryArgs, RunE: needCommand, DisableFlagsInUseLine: true,
 	}
-	cmd.AddCommand(newBenchOffline(), newBenchTrace())
+	cmd.AddCommand(newBenchOffline(), newBenchOnline(), newBenchTrace())
 	return cmd
 }
 

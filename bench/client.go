@@ -1,0 +1,264 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Client sends streamed completions to any OpenAI-compatible server and notes
+// when each token came. Prompts go as token ids, so that every server computes
+// the very same work.
+type Client struct {
+	Base  string // up to and with /v1
+	Key   string
+	Model string
+	// MaxConns bounds the connections, and with them the open requests.
+	MaxConns int
+
+	http *http.Client
+}
+
+// NewClient reaches a server at url, with or without /v1 at its end.
+func NewClient(url, key, model string, maxConns int) *Client {
+	dialer := &net.Dialer{Timeout: 30 * time.Second}
+	return &Client{
+		Base: strings.TrimSuffix(strings.TrimRight(url, "/"), "/v1") + "/v1", Key: key, Model: model, MaxConns: maxConns,
+		http: &http.Client{Transport: &http.Transport{
+			DialContext: dialer.DialContext, MaxIdleConnsPerHost: maxConns, MaxConnsPerHost: maxConns,
+			DisableCompression: true, // a compressor would hold tokens back
+		}},
+	}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// FirstModel asks the server what it serves.
+func (c *Client) FirstModel(ctx context.Context) (string, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/models", nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var models struct{ Data []struct{ ID string } }
+	if err := json.NewDecoder(resp.Body).Decode(&models); err != nil {
+		return "", fmt.Errorf("%s/models: %w", c.Base, err)
+	}
+	if len(models.Data) == 0 {
+		return "", fmt.Errorf("%s/models lists no models", c.Base)
+	}
+	return models.Data[0].ID, nil
+}
+
+// completion is the body of a request: OpenAI's with ignore_eos, which vLLM,
+// SGLang and we know, and return_token_ids, which tells vLLM and us to say how
+// many tokens an event holds.
+type completion struct {
+	Model         string         `json:"model"`
+	Prompt        []int32        `json:"prompt"`
+	MaxTokens     int            `json:"max_tokens"`
+	Temperature   float64        `json:"temperature"`
+	Seed          *uint64        `json:"seed,omitempty"`
+	IgnoreEOS     bool           `json:"ignore_eos"`
+	TokenIDs      bool           `json:"return_token_ids"`
+	Stream        bool           `json:"stream"`
+	StreamOptions map[string]any `json:"stream_options"`
+}
+
+// chunk is what is read of an event.
+type chunk struct {
+	Choices []struct {
+		Text         string `json:"text"`
+		FinishReason string `json:"finish_reason"`
+	} `json:"choices"`
+	Usage *struct {
+		PromptTokens     int `json:"prompt_tokens"`
+		CompletionTokens int `json:"completion_tokens"`
+	} `json:"usage"`
+	Error *struct{ Message string } `json:"error"`
+}
+
+// generate sends one prompt and fills in t; got hears of tokens as they come.
+//
+// The tokens of one event came at one time, and the gap before it is shared
+// among them. A server that does not say how many an event holds is taken to
+// send one each, and at the end corrected by its usage.
+func (c *Client) generate(ctx context.Context, p *Prompt, temperature float64, seed uint64, t *timing, got func(tokens int)) {
+	t.err = c.stream(ctx, p, temperature, seed, t, got)
+}
+
+func (c *Client) stream(ctx context.Context, p *Prompt, temperature float64, seed uint64, t *timing, got func(tokens int)) error {
+	body, err := json.Marshal(completion{
+		Model: c.Model, Prompt: p.Tokens, MaxTokens: p.MaxTokens, Temperature: temperature, Seed: &seed,
+		IgnoreEOS: true, TokenIDs: true, Stream: true, StreamOptions: map[string]any{"include_usage": true},
+	})
+	if err != nil {
+		return err
+	}
+	t.sent = time.Now()
+	resp, err := c.do(ctx, http.MethodPost, "/completions", body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	counted, usage, finished := 0, 0, false
+	err = eachEvent(resp.Body, func(at time.Time, data []byte) error {
+		n := tokenIDs(data)
+		// Nearly every event is a token and no more: parse only those that may
+		// say something else.
+		if !bytes.Contains(data, []byte(`"finish_reason":null`)) || bytes.Contains(data, []byte(`"error"`)) || bytes.Contains(data, []byte(`"usage":{`)) {
+			var e chunk
+			if err := json.Unmarshal(data, &e); err != nil {
+				return fmt.Errorf("the server sent %.80q, which is no event: %w", data, err)
+			}
+			if e.Error != nil {
+				return errors.New(e.Error.Message)
+			}
+			for _, choice := range e.Choices {
+				finished = finished || choice.FinishReason != ""
+				if n < 0 && choice.Text == "" {
+					n = 0
+				}
+			}
+			if len(e.Choices) == 0 {
+				n = 0
+			}
+			if e.Usage != nil {
+				usage = e.Usage.CompletionTokens
+			}
+			t.last = at.Sub(t.sent)
+		}
+		if n < 0 {
+			n = 1
+		}
+		if n > 0 {
+			counted += n
+			t.came(at, n)
+			got(n)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case !finished:
+		return errors.New("the server ended the reply without a finish_reason")
+	}
+	t.tokens = counted
+	if usage > 0 {
+		t.tokens = usage
+		t.spread()
+	}
+	return nil
+}
+
+// tokenIDs is how many token ids an event says it holds; −1 when it does not
+// say.
+func tokenIDs(data []byte) int {
+	_, list, found := bytes.Cut(data, []byte(`"token_ids":[`))
+	if !found {
+		return -1
+	}
+	list, _, _ = bytes.Cut(list, []byte("]"))
+	if len(bytes.TrimSpace(list)) == 0 {
+		return 0
+	}
+	return 1 + bytes.Count(list, []byte(","))
+}
+
+// came notes the coming of n tokens.
+func (t *timing) came(at time.Time, n int) {
+	now := at.Sub(t.sent)
+	if t.first == 0 {
+		t.first, t.arrived, n = now, now, n-1
+	}
+	for range n {
+		t.between = append(t.between, (now-t.arrived)/time.Duration(n))
+	}
+	t.arrived, t.last = now, now
+}
+
+// spread makes one gap a token of the gaps between events, when there were
+// fewer events than tokens.
+func (t *timing) spread() {
+	gaps, extra := len(t.between), t.tokens-1-len(t.between)
+	if gaps == 0 || extra <= 0 {
+		return
+	}
+	out := make([]time.Duration, 0, t.tokens-1)
+	for i, d := range t.between {
+		n := 1 + extra*(i+1)/gaps - extra*i/gaps
+		for range n {
+			out = append(out, d/time.Duration(n))
+		}
+	}
+	t.between = out
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.Base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if c.Key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Key)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return nil, err
+	}
+	var e chunk
+	if json.Unmarshal(data, &e) == nil && e.Error != nil {
+		return nil, fmt.Errorf("%s (status %d)", e.Error.Message, resp.StatusCode)
+	}
+	return nil, fmt.Errorf("%s%s answered %s", c.Base, path, resp.Status)
+}
+
+// eachEvent reads server-sent events until [DONE], with the time at which each
+// was there.
+func eachEvent(body io.Reader, on func(at time.Time, data []byte) error) error {
+	lines := bufio.NewReaderSize(body, 16<<10)
+	for {
+		line, err := lines.ReadSlice('\n')
+		at := time.Now()
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			head := bytes.Clone(line) // the next read overwrites it
+			line, err = lines.ReadBytes('\n')
+			line = append(head, line...)
+		case errors.Is(err, io.EOF):
+			return errors.New("the connection ended before the reply did")
+		}
+		if err != nil {
+			return err
+		}
+		data, is := bytes.CutPrefix(bytes.TrimSpace(line), []byte("data:"))
+		if !is {
+			continue // comments and blank lines
+		}
+		if data = bytes.TrimSpace(data); string(data) == "[DONE]" {
+			return nil
+		}
+		if err := on(at, data); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Online sends requests over the wire as they would come from users, and
+// measures what those would see.
+type Online struct {
+	Client *Client
+	// Arrivals are the requests in order of time. With Concurrency set their
+	// times are ignored: so many are kept open, each next one sent as one ends.
+	Arrivals    iter.Seq[Arrival]
+	Num         int // how many arrivals there are, for the progress
+	Concurrency int
+	Temperature float64
+	Seed        uint64
+	Warmup      int // copies of the first request, made short, that run before
+	// SLO bounds what counts as goodput; zero bounds nothing.
+	SLO SLO
+	// Progress, when set, hears now and then how things stand.
+	Progress    func(Progress)
+	Environment Environment
+}
+
+// SLO is what a user is promised.
+type SLO struct{ TTFT, ITL time.Duration }
+
+// Progress counts requests and tokens of a run.
+type Progress struct {
+	Requests, Sent, Prefilled, Done int   // prefilled: with a first token
+	Tokens                          int64 // generated so far
+}
+
+// OnlineDetail is what a report holds beside what every one does.
+type OnlineDetail struct {
+	URL         string  `json:"url"`
+	Arrival     string  `json:"arrival"`      // how requests came, in words
+	OfferedRate float64 `json:"offered_rate"` // requests a second, as they were to be sent
+	// SendLag is how late requests were sent after their time: the client's
+	// own delay, which the latencies do not contain.
+	SendLag Distribution `json:"send_lag_ms"`
+	// TPOT is the mean time per output token after the first, by request.
+	TPOT Distribution `json:"tpot_ms"`
+	// Goodput is the requests a second that met the SLO.
+	Goodput float64 `json:"goodput,omitempty"`
+	SLOTTFT float64 `json:"slo_ttft_ms,omitempty"`
+	SLOITL  float64 `json:"slo_itl_ms,omitempty"`
+}
+
+// Run plays the arrivals to their end.
+func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
+	if err := o.warmUp(ctx); err != nil {
+		return nil, fmt.Errorf("warming up: %w", err)
+	}
+	r := &Report{Schema: Schema, Kind: "online", Environment: o.Environment}
+	r.Environment.Model = o.Client.Model
+	var count counters
+	stop := o.show(&count)
+	began := time.Now()
+	r.Environment.Time = began
+	prompts, timings, lags, last := o.play(ctx, began, &count)
+	elapsed := time.Since(began)
+	stop()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := r.add(prompts, timings, elapsed); err != nil {
+		return nil, err
+	}
+	d := &OnlineDetail{URL: o.Client.Base, Arrival: arrival, SendLag: distribution(lags), SLOTTFT: ms(o.SLO.TTFT), SLOITL: ms(o.SLO.ITL)}
+	if last > 0 {
+		d.OfferedRate = float64(len(prompts)) / last.Seconds()
+	}
+	o.goodput(d, timings, elapsed)
+	r.Online = d
+	return r, nil
+}
+
+// counters are what Progress shows.
+type counters struct{ sent, prefilled, done, tokens atomic.Int64 }
+
+// play sends every request in its time and waits for all of them.
+func (o *Online) play(ctx context.Context, began time.Time, count *counters) (prompts []Prompt, timings []timing, lags []time.Duration, last time.Duration) {
+	var open sync.WaitGroup
+	var kept []*timing // timings must not move while requests write to them
+	seats := make(chan struct{}, max(o.Concurrency, 1))
+	i := uint64(0)
+	for a := range o.Arrivals {
+		if o.Concurrency > 0 {
+			select {
+			case seats <- struct{}{}:
+			case <-ctx.Done():
+			}
+		} else {
+			last = a.At
+			if !sleepUntil(ctx, began.Add(a.At)) {
+				break
+			}
+			lags = append(lags, max(0, time.Since(began)-a.At))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		t, p, seed := new(timing), a.Prompt, o.Seed+i
+		i++
+		kept, prompts = append(kept, t), append(prompts, p)
+		count.sent.Add(1)
+		open.Go(func() {
+			first := true
+			o.Client.generate(ctx, &p, o.Temperature, seed, t, func(n int) {
+				if first {
+					first = false
+					count.prefilled.Add(1)
+				}
+				count.tokens.Add(int64(n))
+			})
+			count.done.Add(1)
+			if o.Concurrency > 0 {
+				<-seats
+			}
+		})
+	}
+	open.Wait()
+	for _, t := range kept {
+		timings = append(timings, *t)
+	}
+	return prompts, timings, lags, last
+}
+
+// sleepUntil reports whether the time came before the context ended.
+func sleepUntil(ctx context.Context, t time.Time) bool {
+	d := time.Until(t)
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// warmUp sends short copies of the first request, with other tokens, so that
+// nothing measured is cached by it.
+func (o *Online) warmUp(ctx context.Context) error {
+	if o.Warmup == 0 {
+		return nil
+	}
+	var open sync.WaitGroup
+	failures := make([]error, o.Warmup)
+	for a := range o.Arrivals {
+		n := min(len(a.Tokens), 64)
+		for i := range o.Warmup {
+			p := Prompt{make([]int32, n), min(a.MaxTokens, 16)}
+			for k := range p.Tokens {
+				p.Tokens[k] = a.Tokens[(k*7+i+1)%len(a.Tokens)]
+			}
+			open.Go(func() {
+				var t timing
+				o.Client.generate(ctx, &p, 0, 0, &t, func(int) {})
+				failures[i] = t.err
+			})
+		}
+		break
+	}
+	open.Wait()
+	return errors.Join(failures...)
+}
+
+func (o *Online) goodput(d *OnlineDetail, timings []timing, elapsed time.Duration) {
+	var tpot []time.Duration
+	good := 0
+	for i := range timings {
+		t := &timings[i]
+		if t.err != nil {
+			continue
+		}
+		var per time.Duration
+		if t.tokens > 1 {
+			per = (t.last - t.first) / time.Duration(t.tokens-1)
+			tpot = append(tpot, per)
+		}
+		if (o.SLO.TTFT == 0 || t.first <= o.SLO.TTFT) && (o.SLO.ITL == 0 || per <= o.SLO.ITL) {
+			good++
+		}
+	}
+	d.TPOT = distribution(tpot)
+	if o.SLO != (SLO{}) {
+		d.Goodput = float64(good) / elapsed.Seconds()
+	}
+}
+
+// show calls Progress until stopped.
+func (o *Online) show(count *counters) (stop func()) {
+	if o.Progress == nil {
+		return func() {}
+	}
+	tell := func() {
+		o.Progress(Progress{
+			Requests: o.Num, Sent: int(count.sent.Load()), Prefilled: int(count.prefilled.Load()),
+			Done: int(count.done.Load()), Tokens: count.tokens.Load(),
+		})
+	}
+	ended, told := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(told)
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				tell()
+			case <-ended:
+				tell()
+				return
+			}
+		}
+	}()
+	return func() { close(ended); <-told }
+}
+
+// Paced gives prompts their times: a request every 1/rate seconds, or, with
+// poisson, at random with that mean (exponential gaps, from seed).
+func Paced(prompts []Prompt, rate float64, poisson bool, seed uint64) iter.Seq[Arrival] {
+	return func(yield func(Arrival) bool) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		at := 0.0 // seconds
+		for _, p := range prompts {
+			if !yield(Arrival{time.Duration(at * float64(time.Second)), p}) {
+				return
+			}
+			gap := 1 / rate
+			if poisson {
+				gap *= -math.Log(1 - random.Float64())
+			}
+			at += gap
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// fakeServer answers completions with as many events as asked, of k tokens
+// each, and counts what was asked of it.
+type fakeServer struct {
+	*httptest.Server
+	perEvent   int
+	open, most atomic.Int64
+	requests   atomic.Int64
+	fail       int64 // every so many requests; 0: none
+}
+
+func newFakeServer(t *testing.T, perEvent int) *fakeServer {
+	f := &fakeServer{perEvent: perEvent}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"object":"list","data":[{"id":"fake"}]}`)
+	})
+	mux.HandleFunc("POST /v1/completions", f.complete)
+	f.Server = httptest.NewServer(mux)
+	t.Cleanup(f.Close)
+	return f
+}
+
+func (f *fakeServer) complete(w http.ResponseWriter, r *http.Request) {
+	now := f.open.Add(1)
+	defer f.open.Add(-1)
+	for most := f.most.Load(); now > most && !f.most.CompareAndSwap(most, now); most = f.most.Load() {
+	}
+	if n := f.requests.Add(1); f.fail > 0 && n%f.fail == 0 {
+		w.WriteHeader(http.StatusTooManyRequests)
+		fmt.Fprint(w, `{"error":{"message":"too busy"}}`)
+		return
+	}
+	var body completion
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || !body.Stream || !body.IgnoreEOS || body.Model != "fake" {
+		http.Error(w, "bad", http.StatusBadRequest)
+		return
+	}
+	fmt.Fprint(w, ": hello\n\n")
+	for left := body.MaxTokens; left > 0; left -= f.perEvent {
+		fmt.Fprintf(w, "data: {\"choices\":[{\"text\":%q,\"finish_reason\":null}]}\n\n", strings.Repeat("x ", min(left, f.perEvent)))
+	}
+	fmt.Fprintf(w, "data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"length\"}]}\n\n")
+	fmt.Fprintf(w, "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%d}}\n\ndata: [DONE]\n\n", len(body.Prompt), body.MaxTokens)
+}
+
+func TestOnlineCountsWhatTheServerSays(t *testing.T) {
+	for _, perEvent := range []int{1, 3} {
+		f := newFakeServer(t, perEvent)
+		c := NewClient(f.URL, "", "", 64)
+		defer c.Close()
+		model, err := c.FirstModel(t.Context())
+		if err != nil || model != "fake" {
+			t.Fatalf("FirstModel = %q, %v", model, err)
+		}
+		c.Model = model
+		prompts := RandomPrompts(0, 20, Range{5, 30}, Range{2, 12}, 1000)
+		in, out := 0, 0
+		for _, p := range prompts {
+			in, out = in+len(p.Tokens), out+p.MaxTokens
+		}
+		o := Online{Client: c, Arrivals: Paced(prompts, 1e6, true, 1), Num: 20, Warmup: 3, SLO: SLO{time.Hour, time.Hour}}
+		r, err := o.Run(t.Context(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Requests != 20 || r.Failed != 0 || r.TotalInputTokens != in || r.TotalOutputTokens != out {
+			t.Errorf("%d a event: report %+v, want %d tokens in, %d out", perEvent, r, in, out)
+		}
+		if r.Online.Goodput != r.RequestThroughput || r.Online.OfferedRate == 0 {
+			t.Errorf("goodput %v of %v, offered %v", r.Online.Goodput, r.RequestThroughput, r.Online.OfferedRate)
+		}
+	}
+}
+
+func TestOnlineKeepsItsConcurrency(t *testing.T) {
+	f := newFakeServer(t, 1)
+	c := NewClient(f.URL, "", "fake", 8)
+	defer c.Close()
+	prompts := RandomPrompts(0, 60, Range{5, 30}, Range{2, 12}, 1000)
+	o := Online{Client: c, Arrivals: Paced(prompts, 1, false, 0), Concurrency: 4} // a minute, were times heeded
+	r, err := o.Run(t.Context(), "test")
+	if err != nil || r.Requests != 60 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if most := f.most.Load(); most > 4 {
+		t.Errorf("%d requests were open at once, want at most 4", most)
+	}
+}
+
+func TestOnlineReportsFailures(t *testing.T) {
+	f := newFakeServer(t, 1)
+	f.fail = 5
+	c := NewClient(f.URL, "", "fake", 8)
+	defer c.Close()
+	prompts := RandomPrompts(0, 20, Range{5, 30}, Range{2, 12}, 1000)
+	r, err := (&Online{Client: c, Arrivals: Paced(prompts, 1e6, false, 0)}).Run(t.Context(), "test")
+	if err != nil || r.Requests != 16 || r.Failed != 4 {
+		t.Errorf("%+v, %v; want 16 requests and 4 failures", r, err)
+	}
+	f.fail = 1
+	if _, err = (&Online{Client: c, Arrivals: Paced(prompts, 1e6, false, 0)}).Run(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "too busy") {
+		t.Errorf("all failed: %v, want the server's words", err)
+	}
+}
+
+func TestEventsThatEndEarlyAreErrors(t *testing.T) {
+	for name, body := range map[string]string{
+		"cut off":   "data: {\"choices\":[]}\n\n",
+		"not JSON":  "data: x\n\ndata: [DONE]\n\n",
+		"an error":  "data: {\"error\":{\"message\":\"out of memory\"}}\n\n",
+		"no reason": "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":null}]}\n\ndata: [DONE]\n\n",
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }))
+		c := NewClient(srv.URL, "", "m", 1)
+		var tm timing
+		c.generate(t.Context(), &Prompt{[]int32{1}, 1}, 0, 0, &tm, func(int) {})
+		if tm.err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		c.Close()
+		srv.Close()
+	}
+}
+
+func TestLongEventsAreReadWhole(t *testing.T) {
+	long := strings.Repeat("y", 100_000)
+	var got []string
+	err := eachEvent(strings.NewReader("data: "+long+"\n\ndata: z\n\ndata: [DONE]\n\n"), func(_ time.Time, data []byte) error {
+		got = append(got, string(data))
+		return nil
+	})
+	if err != nil || !slices.Equal(got, []string{long, "z"}) {
+		t.Errorf("%d events, %v", len(got), err)
+	}
+}
+
+func TestSpreadSharesGaps(t *testing.T) {
+	tm := timing{tokens: 7, between: []time.Duration{30, 60}} // 3 events
+	tm.spread()
+	var sum time.Duration
+	for _, d := range tm.between {
+		sum += d
+	}
+	if len(tm.between) != 6 || sum != 90 {
+		t.Errorf("%v: want 6 gaps that add up to 90", tm.between)
+	}
+}
+
+func TestTokenIDsOfAnEvent(t *testing.T) {
+	for data, want := range map[string]int{
+		`{"choices":[{"text":"a","token_ids":[5,6,7]}]}`:      3,
+		`{"choices":[{"text":"","token_ids":[5]}]}`:           1,
+		`{"choices":[{"text":"","token_ids":[]}]}`:            0,
+		`{"choices":[{"text":"a"}]}`:                          -1,
+		`{"prompt_token_ids":[1,2],"choices":[{"text":"a"}]}`: -1,
+	} {
+		if got := tokenIDs([]byte(data)); got != want {
+			t.Errorf("%s: %d, want %d", data, got, want)
+		}
+	}
+}
+
+func TestPacedGapsHaveTheirMean(t *testing.T) {
+	prompts := make([]Prompt, 4000)
+	for _, poisson := range []bool{false, true} {
+		var last time.Duration
+		n := 0
+		for a := range Paced(prompts, 50, poisson, 3) {
+			if a.At < last {
+				t.Fatalf("arrival %d goes back in time", n)
+			}
+			last, n = a.At, n+1
+		}
+		if rate := float64(n-1) / last.Seconds(); rate < 47 || rate > 53 {
+			t.Errorf("poisson %v: %v requests/s, want 50", poisson, rate)
+		}
+	}
+}
+
+func FuzzEachEvent(f *testing.F) {
+	f.Add([]byte("data: {}\n\ndata: [DONE]\n\n"))
+	f.Add([]byte(": c\r\ndata:x\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_ = eachEvent(bytes.NewReader(b), func(_ time.Time, data []byte) error {
+			if bytes.ContainsAny(data, "\n") {
+				t.Errorf("an event holds a line break: %q", data)
+			}
+			return nil
+		})
+	})
+}
