@@ -146,9 +146,7 @@ func (a *answer) note(ch *choice) {
 			a.first = now.Sub(a.begun)
 			a.s.metrics.firstToken.observe(a.first)
 		}
-		if ch.latest.IsZero() {
-			n-- // nothing came between the request and its first token
-		} else {
+		if !ch.latest.IsZero() {
 			a.s.metrics.tokenGap.observeN(now.Sub(ch.latest)/time.Duration(n), n)
 		}
 		ch.latest = now

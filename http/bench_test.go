@@ -81,7 +81,7 @@ func benchmarkStreams(b *testing.B, streams int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	go s.Serve(ln)
+	go func() { _ = s.Serve(ln) }()
 	defer ln.Close()
 
 	var taps []*tap
@@ -120,7 +120,7 @@ func benchmarkStreams(b *testing.B, streams int) {
 	read.Wait()
 	b.ReportAllocs()
 	b.ResetTimer()
-	for i := 0; i < b.N; i++ {
+	for i := range b.N {
 		n := 1
 		if i == b.N-1 {
 			n = 2 // the last event has a token and the end

@@ -34,8 +34,10 @@ func TestFields(t *testing.T) {
 	want := actors.Request{
 		ID: "cmpl-t", Text: "hello", NoSpecial: true, MaxTokens: 7, MinTokens: 2, IgnoreEOS: true,
 		Stop: []string{"x", "y"}, StopTokens: []int32{3, 4}, IncludeStop: true, KeepSpecial: true, Priority: -2,
-		Sampling: batch.Sampling{Temperature: 0.5, TopP: 0.25, TopK: 40, MinP: 0.125, Seed: 1<<64 - 1, Presence: 1, Frequency: -1, Repetition: 1.5,
-			Bias: []batch.TokenBias{{Token: 2, Bias: -100}, {Token: 9, Bias: 1.5}}, Logprobs: 4},
+		Sampling: batch.Sampling{
+			Temperature: 0.5, TopP: 0.25, TopK: 40, MinP: 0.125, Seed: 1<<64 - 1, Presence: 1, Frequency: -1, Repetition: 1.5,
+			Bias: []batch.TokenBias{{Token: 2, Bias: -100}, {Token: 9, Bias: 1.5}}, Logprobs: 4,
+		},
 	}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)

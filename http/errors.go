@@ -49,10 +49,14 @@ func badField(name string, err error) *Error {
 }
 
 var (
-	errDraining = &Error{Status: fasthttp.StatusServiceUnavailable, Type: typeServer, Code: "shutting_down",
-		Message: "the server is shutting down", RetryAfter: 5}
-	errInternal = &Error{Status: fasthttp.StatusInternalServerError, Type: typeServer,
-		Message: "the server failed to handle this request; its log says why"}
+	errDraining = &Error{
+		Status: fasthttp.StatusServiceUnavailable, Type: typeServer, Code: "shutting_down",
+		Message: "the server is shutting down", RetryAfter: 5,
+	}
+	errInternal = &Error{
+		Status: fasthttp.StatusInternalServerError, Type: typeServer,
+		Message: "the server failed to handle this request; its log says why",
+	}
 )
 
 // asError gives an error of the engine its status.
@@ -64,8 +68,10 @@ func asError(err error) *Error {
 	case errors.As(err, &e):
 		return e
 	case errors.As(err, &busy):
-		return &Error{Status: fasthttp.StatusTooManyRequests, Type: typeBusy, Code: "server_busy",
-			Message: busy.Error(), RetryAfter: max(1, int(busy.RetryAfter.Seconds()))}
+		return &Error{
+			Status: fasthttp.StatusTooManyRequests, Type: typeBusy, Code: "server_busy",
+			Message: busy.Error(), RetryAfter: max(1, int(busy.RetryAfter.Seconds())),
+		}
 	case errors.As(err, &input):
 		return &Error{Status: fasthttp.StatusBadRequest, Type: typeInvalid, Param: input.Param, Message: input.Error()}
 	case errors.Is(err, actors.ErrDraining), errors.Is(err, errCut):

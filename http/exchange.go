@@ -3,6 +3,7 @@ package http
 import (
 	"crypto/rand"
 	"crypto/subtle"
+	"errors"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -161,12 +162,16 @@ func (x *exchange) json() ([]byte, *Error) {
 	h := &x.ctx.Request.Header
 	kind, _, _ := strings.Cut(string(h.ContentType()), ";")
 	if kind = strings.TrimSpace(kind); kind != "" && !strings.EqualFold(kind, typeJSON) {
-		return nil, &Error{Status: fasthttp.StatusUnsupportedMediaType, Type: typeInvalid,
-			Message: "the body must be " + typeJSON + ", not " + kind}
+		return nil, &Error{
+			Status: fasthttp.StatusUnsupportedMediaType, Type: typeInvalid,
+			Message: "the body must be " + typeJSON + ", not " + kind,
+		}
 	}
 	if coding := h.ContentEncoding(); len(coding) > 0 && string(coding) != "identity" {
-		return nil, &Error{Status: fasthttp.StatusUnsupportedMediaType, Type: typeInvalid,
-			Message: "the body must not be encoded, but Content-Encoding is " + string(coding)}
+		return nil, &Error{
+			Status: fasthttp.StatusUnsupportedMediaType, Type: typeInvalid,
+			Message: "the body must not be encoded, but Content-Encoding is " + string(coding),
+		}
 	}
 	return x.ctx.Request.Body(), nil
 }
@@ -178,7 +183,7 @@ func (x *exchange) answered(a *answer, err error) {
 	switch {
 	case err == nil:
 		x.finish = string(a.choices[0].final.Reason)
-	case err == errGone:
+	case errors.Is(err, errGone):
 		x.finish, x.status, x.err = "abort", statusClientClosed, nil
 	default:
 		x.status = asError(err).Status

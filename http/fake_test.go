@@ -47,11 +47,10 @@ func (e *fakeEngine) Submit(r *actors.Request) (stream, error) {
 	return st, nil
 }
 
-func (e *fakeEngine) Info() info            { return e.info }
-func (e *fakeEngine) Stats() actors.Stats   { return actors.Stats{} }
-func (e *fakeEngine) Ready() bool           { return true }
-func (e *fakeEngine) Tokenizer() tokenizer  { return byteTokenizer{} }
-func (e *fakeEngine) last() *actors.Request { return e.requests[len(e.requests)-1] }
+func (e *fakeEngine) Info() info           { return e.info }
+func (e *fakeEngine) Stats() actors.Stats  { return actors.Stats{} }
+func (e *fakeEngine) Ready() bool          { return true }
+func (e *fakeEngine) Tokenizer() tokenizer { return byteTokenizer{} }
 
 // byteTokenizer has a token for each byte.
 type byteTokenizer struct{}
@@ -156,8 +155,10 @@ func saysLikely(text string, top int) actors.Event {
 }
 
 func ends(reason actors.FinishReason, prompt, output int) actors.Event {
-	return actors.Event{Final: &actors.Final{Reason: reason, StopToken: batch.NoToken,
-		Usage: actors.Usage{PromptTokens: prompt, CompletionTokens: output}}}
+	return actors.Event{Final: &actors.Final{
+		Reason: reason, StopToken: batch.NoToken,
+		Usage: actors.Usage{PromptTokens: prompt, CompletionTokens: output},
+	}}
 }
 
 func fails(err error) actors.Event {
@@ -206,8 +207,10 @@ func startOn(t *testing.T, ln net.Listener, dial func(context.Context, string, s
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &served{t: t, Server: s, ln: ln, ended: make(chan error, 1),
-		client: &nethttp.Client{Transport: &nethttp.Transport{DialContext: dial, DisableCompression: true}}}
+	h := &served{
+		t: t, Server: s, ln: ln, ended: make(chan error, 1),
+		client: &nethttp.Client{Transport: &nethttp.Transport{DialContext: dial, DisableCompression: true}},
+	}
 	go func() { h.ended <- s.Serve(ln) }()
 	t.Cleanup(func() {
 		h.client.CloseIdleConnections()
@@ -223,8 +226,16 @@ func startOn(t *testing.T, ln net.Listener, dial func(context.Context, string, s
 	return h
 }
 
+// reply is a response whose body is yet to be read.
+type reply struct {
+	status int
+	header nethttp.Header
+	body   *bufio.Reader
+	close  func() error
+}
+
 // do sends a request whose id is "t" and whose header lines are "Name: value".
-func (h *served) do(method, path, body string, header ...string) *nethttp.Response {
+func (h *served) do(method, path, body string, header ...string) *reply {
 	h.t.Helper()
 	req, err := nethttp.NewRequest(method, "http://troupe"+path, strings.NewReader(body))
 	if err != nil {
@@ -240,23 +251,23 @@ func (h *served) do(method, path, body string, header ...string) *nethttp.Respon
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return resp
+	h.t.Cleanup(func() { resp.Body.Close() })
+	return &reply{resp.StatusCode, resp.Header, bufio.NewReader(resp.Body), resp.Body.Close}
 }
 
-func (h *served) post(path, body string, header ...string) *nethttp.Response {
+func (h *served) post(path, body string, header ...string) *reply {
 	h.t.Helper()
 	return h.do("POST", path, body, header...)
 }
 
 // read is a response's status and body.
-func (h *served) read(resp *nethttp.Response) (int, string) {
+func (h *served) read(resp *reply) (int, string) {
 	h.t.Helper()
-	body, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.body)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	resp.Body.Close()
-	return resp.StatusCode, string(body)
+	return resp.status, string(body)
 }
 
 // nextEvent reads one server-sent event's data.

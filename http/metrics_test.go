@@ -64,8 +64,8 @@ func TestMetrics(t *testing.T) {
 	h.read(h.do("GET", "/nowhere", ""))
 	resp := h.do("GET", "/metrics", "")
 	status, text := h.read(resp)
-	if status != 200 || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain; version=0.0.4") {
-		t.Fatalf("%d %s", status, resp.Header.Get("Content-Type"))
+	if status != 200 || !strings.HasPrefix(resp.header.Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Fatalf("%d %s", status, resp.header.Get("Content-Type"))
 	}
 	got := scrape(t, text)
 	for name, want := range map[string]float64{

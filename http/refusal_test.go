@@ -58,8 +58,10 @@ func TestBadRequests(t *testing.T) {
 			`{"messages":[{"role":"user","content":"a"}],"store":true}`, `{"messages":[{"role":"user","content":"a"}],"functions":[]}`,
 			`{"messages":[{"role":"user","content":"a"}],"reasoning_effort":"low"}`,
 		}},
-		{"/tokenize", []string{`{}`, `{"prompt":1}`, `{"prompt":"a","messages":[{"role":"user","content":"a"}]}`, `{"messages":[{"role":"user","content":"refuse me"}]}`,
-			`{"prompt":"a","model":"gpt-5"}`, `{"prompt":"a","temperature":1}`}},
+		{"/tokenize", []string{
+			`{}`, `{"prompt":1}`, `{"prompt":"a","messages":[{"role":"user","content":"a"}]}`, `{"messages":[{"role":"user","content":"refuse me"}]}`,
+			`{"prompt":"a","model":"gpt-5"}`, `{"prompt":"a","temperature":1}`,
+		}},
 		{"/detokenize", []string{`{}`, `{"tokens":"a"}`, `{"tokens":[256]}`, `{"tokens":[1],"prompt":"a"}`}},
 	} {
 		for _, body := range tc.bodies {
@@ -108,14 +110,14 @@ func TestStatuses(t *testing.T) {
 				t.Errorf("got %d %s, want %d … %s", status, got, tc.status, tc.says)
 			}
 			name, value, _ := strings.Cut(tc.with, ": ")
-			if name != "" && resp.Header.Get(name) != value {
-				t.Errorf("%s is %q, want %q", name, resp.Header.Get(name), value)
+			if name != "" && resp.header.Get(name) != value {
+				t.Errorf("%s is %q, want %q", name, resp.header.Get(name), value)
 			}
 		})
 	}
 	resp := h.do("GET", "/health", "", "X-Request-Id: with space")
-	if h.read(resp); resp.Header.Get("X-Request-Id") == "with space" || len(resp.Header.Get("X-Request-Id")) < 20 {
-		t.Errorf("an unfit request id became %q", resp.Header.Get("X-Request-Id"))
+	if h.read(resp); resp.header.Get("X-Request-Id") == "with space" || len(resp.header.Get("X-Request-Id")) < 20 {
+		t.Errorf("an unfit request id became %q", resp.header.Get("X-Request-Id"))
 	}
 }
 
@@ -136,8 +138,8 @@ func TestEngineRefuses(t *testing.T) {
 		h := start(t, engineOf(func(int, *actors.Request) (*fakeStream, error) { return nil, tc.err }), Config{})
 		resp := h.post("/v1/completions", `{"prompt":"a","stream":true}`)
 		status, body := h.read(resp)
-		if status != tc.status || !strings.Contains(body, tc.code) || resp.Header.Get("Retry-After") != tc.retry {
-			t.Errorf("%v: got %d %s, Retry-After %q", tc.err, status, body, resp.Header.Get("Retry-After"))
+		if status != tc.status || !strings.Contains(body, tc.code) || resp.header.Get("Retry-After") != tc.retry {
+			t.Errorf("%v: got %d %s, Retry-After %q", tc.err, status, body, resp.header.Get("Retry-After"))
 		}
 	}
 }
@@ -181,18 +183,18 @@ func TestOrigins(t *testing.T) {
 		"Access-Control-Allow-Headers": "authorization,x-stainless-os",
 		"Vary":                         "Origin",
 	} {
-		if got := resp.Header.Get(name); got != want || resp.StatusCode != 204 {
-			t.Errorf("%d, %s: got %q, want %q", resp.StatusCode, name, got, want)
+		if got := resp.header.Get(name); got != want || resp.status != 204 {
+			t.Errorf("%d, %s: got %q, want %q", resp.status, name, got, want)
 		}
 	}
 	resp = h.do("OPTIONS", "/v1/chat/completions", "", append(ask, "Origin: https://bad.example")...)
 	h.read(resp)
-	if got := resp.Header.Get("Access-Control-Allow-Origin"); got != "" {
+	if got := resp.header.Get("Access-Control-Allow-Origin"); got != "" {
 		t.Errorf("a stranger is allowed: %q", got)
 	}
 	resp = h.do("GET", "/v1/models", "", "Origin: https://good.example")
-	if h.read(resp); resp.StatusCode != 401 || resp.Header.Get("Access-Control-Allow-Origin") == "" {
-		t.Errorf("a page cannot read why it was refused: %d %v", resp.StatusCode, resp.Header)
+	if h.read(resp); resp.status != 401 || resp.header.Get("Access-Control-Allow-Origin") == "" {
+		t.Errorf("a page cannot read why it was refused: %d %v", resp.status, resp.header)
 	}
 }
 

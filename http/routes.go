@@ -21,12 +21,16 @@ func (s *Server) routes() *router.Router {
 	r.RedirectFixedPath = false
 	r.GlobalOPTIONS = s.preflight
 	r.NotFound = func(ctx *fasthttp.RequestCtx) {
-		writeError(ctx, &Error{Status: fasthttp.StatusNotFound, Type: typeInvalid, Code: "unknown_url",
-			Message: fmt.Sprintf("there is no %s here", ctx.Path())})
+		writeError(ctx, &Error{
+			Status: fasthttp.StatusNotFound, Type: typeInvalid, Code: "unknown_url",
+			Message: fmt.Sprintf("there is no %s here", ctx.Path()),
+		})
 	}
 	r.MethodNotAllowed = func(ctx *fasthttp.RequestCtx) {
-		writeError(ctx, &Error{Status: fasthttp.StatusMethodNotAllowed, Type: typeInvalid, Code: "method_not_allowed",
-			Message: fmt.Sprintf("%s takes %s, not %s", ctx.Path(), ctx.Response.Header.Peek(fasthttp.HeaderAllow), ctx.Method())})
+		writeError(ctx, &Error{
+			Status: fasthttp.StatusMethodNotAllowed, Type: typeInvalid, Code: "method_not_allowed",
+			Message: fmt.Sprintf("%s takes %s, not %s", ctx.Path(), ctx.Response.Header.Peek(fasthttp.HeaderAllow), ctx.Method()),
+		})
 	}
 
 	r.POST("/v1/chat/completions", s.guarded("/v1/chat/completions", generate(true)))
@@ -64,8 +68,10 @@ func (s *Server) guarded(route string, h handler) fasthttp.RequestHandler {
 			return h(x)
 		}
 		x.ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-		return &Error{Status: fasthttp.StatusUnauthorized, Type: typeAuth, Code: "invalid_api_key",
-			Message: "a valid API key is required: Authorization: Bearer KEY"}
+		return &Error{
+			Status: fasthttp.StatusUnauthorized, Type: typeAuth, Code: "invalid_api_key",
+			Message: "a valid API key is required: Authorization: Bearer KEY",
+		}
 	})
 }
 
@@ -141,8 +147,10 @@ func (x *exchange) send(body []byte) {
 }
 
 func (s *Server) modelNotFound(name string) *Error {
-	return &Error{Status: fasthttp.StatusNotFound, Type: typeInvalid, Param: "model", Code: "model_not_found",
-		Message: fmt.Sprintf("the model %q is not served here; %q is", name, s.cfg.Models[0])}
+	return &Error{
+		Status: fasthttp.StatusNotFound, Type: typeInvalid, Param: "model", Code: "model_not_found",
+		Message: fmt.Sprintf("the model %q is not served here; %q is", name, s.cfg.Models[0]),
+	}
 }
 
 func models(x *exchange) *Error {

@@ -145,8 +145,10 @@ func (s *Server) enter() *Error {
 	}
 	if n := s.answers.Add(1); n > int64(s.cfg.MaxOpen) {
 		s.answers.Add(-1)
-		return &Error{Status: fasthttp.StatusTooManyRequests, Type: typeBusy, Code: "server_busy", RetryAfter: 1,
-			Message: fmt.Sprintf("the server is busy: %d answers are under way, which is its limit", s.cfg.MaxOpen)}
+		return &Error{
+			Status: fasthttp.StatusTooManyRequests, Type: typeBusy, Code: "server_busy", RetryAfter: 1,
+			Message: fmt.Sprintf("the server is busy: %d answers are under way, which is its limit", s.cfg.MaxOpen),
+		}
 	}
 	return nil
 }
@@ -159,8 +161,10 @@ func (s *Server) ready() *Error {
 	case s.draining.Load():
 		return errDraining
 	case !s.engine.Ready():
-		return &Error{Status: fasthttp.StatusServiceUnavailable, Type: typeServer, Code: "not_ready",
-			Message: "the engine is not ready", RetryAfter: 1}
+		return &Error{
+			Status: fasthttp.StatusServiceUnavailable, Type: typeServer, Code: "not_ready",
+			Message: "the engine is not ready", RetryAfter: 1,
+		}
 	}
 	return nil
 }

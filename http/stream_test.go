@@ -36,6 +36,13 @@ func open(t *testing.T, ln net.Listener, body string) (net.Conn, *bufio.Reader) 
 	return c, bufio.NewReader(c)
 }
 
+func skipLine(t *testing.T, r *bufio.Reader) {
+	t.Helper()
+	if _, err := r.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestTextSurvives streams arbitrary text in arbitrary pieces and puts it
 // together again as a client does.
 func TestTextSurvives(t *testing.T) {
@@ -54,7 +61,7 @@ func TestTextSurvives(t *testing.T) {
 		}
 		h := start(t, script(append(events, ends("stop", 1, 1))), Config{})
 		resp := h.post("/v1/completions", streamed)
-		r := bufio.NewReader(resp.Body)
+		r := resp.body
 		var got strings.Builder
 		for {
 			data := nextEvent(t, r)
@@ -75,7 +82,6 @@ func TestTextSurvives(t *testing.T) {
 		if rest, _ := io.ReadAll(r); len(rest) != 0 {
 			t.Fatalf("round %d: %q after the end", round, rest)
 		}
-		resp.Body.Close()
 	}
 }
 
@@ -84,8 +90,7 @@ func TestTokensAreNotHeldBack(t *testing.T) {
 	st := newFakeStream(started("a"))
 	h := start(t, engineOf(func(int, *actors.Request) (*fakeStream, error) { return st, nil }), Config{})
 	resp := h.post("/v1/completions", streamed) // the header comes before any token
-	defer resp.Body.Close()
-	r := bufio.NewReader(resp.Body)
+	r := resp.body
 	for i := range 10 {
 		st.push(says(fmt.Sprint(i)))
 		if data := nextEvent(t, r); !strings.Contains(data, fmt.Sprintf(`"text":"%d"`, i)) {
@@ -118,7 +123,7 @@ func TestConnectionIsReused(t *testing.T) {
 		if n < 5 {
 			t.Fatalf("request %d: %d lines", i, n)
 		}
-		r.ReadString('\n')
+		skipLine(t, r)
 		body := streamed
 		if i%2 == 1 {
 			body = `{"prompt":"a","n":1,"stream":true}`
@@ -173,7 +178,7 @@ func TestFailingWrite(t *testing.T) {
 	h := start(t, engineOf(func(int, *actors.Request) (*fakeStream, error) { return st, nil }), Config{})
 	resp := h.post("/v1/completions", streamed)
 	happens(t, "taking the first event", st.taken)
-	resp.Body.Close() // closes the connection, as the stream has not ended
+	_ = resp.close() // and with it the connection, as the stream has not ended
 	for events := 0; ; events++ {
 		if events > 2 {
 			t.Fatal("the request still runs")
@@ -229,7 +234,7 @@ func TestDrain(t *testing.T) {
 	st := newFakeStream(started("a"))
 	h := startTCP(t, engineOf(func(int, *actors.Request) (*fakeStream, error) { return st, nil }), Config{})
 	resp := h.post("/v1/completions", streamed)
-	r := bufio.NewReader(resp.Body)
+	r := resp.body
 	over := make(chan error)
 	go func() { over <- h.Shutdown(context.Background()) }()
 	if err := happens(t, "Serve returning", h.ended); err != nil {
@@ -257,7 +262,7 @@ func TestDrainIsBounded(t *testing.T) {
 	st := newFakeStream(started("a"))
 	h := startTCP(t, engineOf(func(int, *actors.Request) (*fakeStream, error) { return st, nil }), Config{})
 	resp := h.post("/v1/completions", streamed)
-	r := bufio.NewReader(resp.Body)
+	r := resp.body
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	over := make(chan error)
@@ -279,12 +284,12 @@ func TestKeepAlive(t *testing.T) {
 	st := newFakeStream(started("a"))
 	h := start(t, engineOf(func(int, *actors.Request) (*fakeStream, error) { return st, nil }), Config{KeepAlive: time.Millisecond})
 	resp := h.post("/v1/completions", streamed)
-	r := bufio.NewReader(resp.Body)
+	r := resp.body
 	for range 2 {
 		if line, err := r.ReadString('\n'); err != nil || line != ": keep-alive\n" {
 			t.Fatalf("got %q, %v", line, err)
 		}
-		r.ReadString('\n')
+		skipLine(t, r)
 	}
 	st.push(says("b"), ends("stop", 1, 1))
 	for data := ""; data != "[DONE]"; {

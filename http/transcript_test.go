@@ -53,47 +53,75 @@ func TestTranscripts(t *testing.T) {
 	}{
 		{"chat", "a chat's answer, whole", chat, `{` + hi + `}`, [][]actors.Event{story}},
 		{"chat_stream", "a chat's answer, streamed: role, text, reason, end", chat, `{"model":"fake","stream":true,` + hi + `}`, [][]actors.Event{story}},
-		{"chat_stream_usage", "usage comes last, in a chunk without choices", chat,
-			`{"stream":true,"stream_options":{"include_usage":true},` + hi + `}`, [][]actors.Event{{started("Hi"), says("Well,"), cached}}},
-		{"chat_stream_choices", "two choices take turns and share one prompt's usage", chat,
+		{
+			"chat_stream_usage", "usage comes last, in a chunk without choices", chat,
+			`{"stream":true,"stream_options":{"include_usage":true},` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says("Well,"), cached}},
+		},
+		{
+			"chat_stream_choices", "two choices take turns and share one prompt's usage", chat,
 			`{"stream":true,"stream_options":{"include_usage":true},"n":2,` + hi + `}`,
-			[][]actors.Event{story, {started("Hi"), says("It"), says(" was"), says(" late"), ends("length", 2, 11)}}},
-		{"chat_stream_logprobs", "log-probabilities come with their tokens; ids, when asked for, too", chat,
+			[][]actors.Event{story, {started("Hi"), says("It"), says(" was"), says(" late"), ends("length", 2, 11)}},
+		},
+		{
+			"chat_stream_logprobs", "log-probabilities come with their tokens; ids, when asked for, too", chat,
 			`{"stream":true,"logprobs":true,"top_logprobs":1,"return_token_ids":true,` + hi + `}`,
-			[][]actors.Event{{started("Hi"), saysLikely("ab", 1), saysLikely("c", 1), ends("stop", 2, 3)}}},
-		{"chat_logprobs", "the same, whole", chat,
+			[][]actors.Event{{started("Hi"), saysLikely("ab", 1), saysLikely("c", 1), ends("stop", 2, 3)}},
+		},
+		{
+			"chat_logprobs", "the same, whole", chat,
 			`{"logprobs":true,"top_logprobs":1,"return_token_ids":true,` + hi + `}`,
-			[][]actors.Event{{started("Hi"), saysLikely("ab", 1), saysLikely("c", 1), ends("stop", 2, 3)}}},
-		{"chat_stream_empty", "an answer without text still has a role and a reason", chat, `{"stream":true,` + hi + `}`,
-			[][]actors.Event{{started("Hi"), ends("stop", 2, 1)}}},
-		{"chat_stream_fails", "an error after the beginning is an event", chat, `{"stream":true,` + hi + `}`,
-			[][]actors.Event{{started("Hi"), says("Once"), fails(actors.ErrFailed)}}},
-		{"chat_fails", "an error before the end of a whole answer is a status", chat, `{` + hi + `}`,
-			[][]actors.Event{{started("Hi"), says("Once"), fails(errors.New("the executor broke"))}}},
-		{"chat_stream_refused", "a request that cannot be run has a status, though it asked for a stream", chat, `{"stream":true,` + hi + `}`,
-			[][]actors.Event{{fails(&actors.InputError{Param: "messages", Msg: "the prompt has 2000 tokens"})}}},
+			[][]actors.Event{{started("Hi"), saysLikely("ab", 1), saysLikely("c", 1), ends("stop", 2, 3)}},
+		},
+		{
+			"chat_stream_empty", "an answer without text still has a role and a reason", chat, `{"stream":true,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), ends("stop", 2, 1)}},
+		},
+		{
+			"chat_stream_fails", "an error after the beginning is an event", chat, `{"stream":true,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says("Once"), fails(actors.ErrFailed)}},
+		},
+		{
+			"chat_fails", "an error before the end of a whole answer is a status", chat, `{` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says("Once"), fails(errors.New("the executor broke"))}},
+		},
+		{
+			"chat_stream_refused", "a request that cannot be run has a status, though it asked for a stream", chat, `{"stream":true,` + hi + `}`,
+			[][]actors.Event{{fails(&actors.InputError{Param: "messages", Msg: "the prompt has 2000 tokens"})}},
+		},
 		{"text", "a text completion, whole, by a stop string", text, `{"prompt":"Hi"}`, [][]actors.Event{{started("Hi"), says("\"ha\"\t\u2028é\x01"), stopped}}},
 		{"text_stream", "a text completion, streamed, by a stop token", text, `{"prompt":"Hi","stream":true}`, [][]actors.Event{{started("Hi"), says("one"), says(" two"), byToken}}},
 		{"text_prompts", "two prompts, two answers each", text, `{"prompt":["A","BC"],"n":2,"seed":5}`, [][]actors.Event{
-			{started("A"), says("a0"), ends("stop", 1, 2)}, {started("A"), says("a1"), ends("stop", 1, 2)},
-			{started("BC"), says("b0"), ends("stop", 2, 2)}, {started("BC"), says("b1"), ends("stop", 2, 2)}}},
-		{"text_echo_stream", "the prompt's text is said first", text, `{"prompt":[72,105],"echo":true,"stream":true,"return_token_ids":true}`,
-			[][]actors.Event{{started("Hi"), says(" there"), ends("length", 2, 6)}}},
-		{"text_echo", "the same, whole", text, `{"prompt":[72,105],"echo":true,"return_token_ids":true}`,
-			[][]actors.Event{{started("Hi"), says(" there"), ends("length", 2, 6)}}},
-		{"text_logprobs", "parallel arrays; the drawn token is listed too; offsets are characters", text, `{"prompt":"Hi","logprobs":2}`,
-			[][]actors.Event{{started("Hi"), saysLikely("ab", 2), saysLikely("c", 2), ends("stop", 2, 3)}}},
-		{"text_logprobs_stream", "offsets go on from chunk to chunk", text, `{"prompt":"Hi","logprobs":0,"stream":true}`,
-			[][]actors.Event{{started("Hi"), saysLikely("ab", 0), saysLikely("c", 0), ends("stop", 2, 3)}}},
+			{started("A"), says("a0"), ends("stop", 1, 2)},
+			{started("A"), says("a1"), ends("stop", 1, 2)},
+			{started("BC"), says("b0"), ends("stop", 2, 2)},
+			{started("BC"), says("b1"), ends("stop", 2, 2)},
+		}},
+		{
+			"text_echo_stream", "the prompt's text is said first", text, `{"prompt":[72,105],"echo":true,"stream":true,"return_token_ids":true}`,
+			[][]actors.Event{{started("Hi"), says(" there"), ends("length", 2, 6)}},
+		},
+		{
+			"text_echo", "the same, whole", text, `{"prompt":[72,105],"echo":true,"return_token_ids":true}`,
+			[][]actors.Event{{started("Hi"), says(" there"), ends("length", 2, 6)}},
+		},
+		{
+			"text_logprobs", "parallel arrays; the drawn token is listed too; offsets are characters", text, `{"prompt":"Hi","logprobs":2}`,
+			[][]actors.Event{{started("Hi"), saysLikely("ab", 2), saysLikely("c", 2), ends("stop", 2, 3)}},
+		},
+		{
+			"text_logprobs_stream", "offsets go on from chunk to chunk", text, `{"prompt":"Hi","logprobs":0,"stream":true}`,
+			[][]actors.Event{{started("Hi"), saysLikely("ab", 0), saysLikely("c", 0), ends("stop", 2, 3)}},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := start(t, script(tc.choices...), Config{})
 			resp := h.post(tc.path, tc.body)
 			status, body := h.read(resp)
-			got := fmt.Sprintf("# %s\nPOST %s\n%s\n\n%d %s\n%s", tc.intent, tc.path, tc.body, status, resp.Header.Get("Content-Type"),
+			got := fmt.Sprintf("# %s\nPOST %s\n%s\n\n%d %s\n%s", tc.intent, tc.path, tc.body, status, resp.header.Get("Content-Type"),
 				created.ReplaceAllString(body, `"created":0`))
 			golden(t, tc.name+".txt", got)
-			if strings.Contains(tc.body, `"stream":true`) && status == 200 && resp.Header.Get("X-Accel-Buffering") != "no" {
+			if strings.Contains(tc.body, `"stream":true`) && status == 200 && resp.header.Get("X-Accel-Buffering") != "no" {
 				t.Error("proxies would collect the stream")
 			}
 		})
