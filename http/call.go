@@ -85,6 +85,8 @@ func (c *call) check() *Error {
 		return badRequest("prompt", "prompt: required")
 	case c.limited && c.req.MinTokens > limit:
 		return badRequest("min_tokens", "min_tokens: must be at most max_tokens (%d), got %d", limit, c.req.MinTokens)
+	case c.chat.ContinueFinalMessage && c.chat.AddGenerationPrompt:
+		return badRequest("continue_final_message", "continue_final_message: needs add_generation_prompt to be false")
 	case c.top > 0 && !c.logprobs:
 		return badRequest("top_logprobs", "top_logprobs: needs logprobs to be true")
 	case c.streamOptions && !c.stream:

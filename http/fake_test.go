@@ -4,8 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"net"
 	nethttp "net/http"
@@ -20,6 +19,7 @@ import (
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 // patience is how long a test waits for what must happen before it fails.
@@ -47,8 +47,10 @@ func (e *fakeEngine) Submit(r *actors.Request) (stream, error) {
 	return st, nil
 }
 
-func (e *fakeEngine) Info() info           { return e.info }
-func (e *fakeEngine) Stats() actors.Stats  { return actors.Stats{} }
+func (e *fakeEngine) Info() info { return e.info }
+func (e *fakeEngine) Stats() actors.Stats {
+	return actors.Stats{Actors: []actors.ActorStats{{Name: "scheduler", Depth: 3, Messages: 2, Delay: [len(actors.DelayBuckets) + 1]int64{1, 1}}}}
+}
 func (e *fakeEngine) Ready() bool          { return true }
 func (e *fakeEngine) Tokenizer() tokenizer { return byteTokenizer{} }
 
@@ -76,12 +78,17 @@ func (byteTokenizer) Decode(ids []int32, _ bool) string {
 
 func (byteTokenizer) TokenBytes(id int32) []byte { return []byte{byte(id)} }
 
+// Render shows what a template would see.
 func (byteTokenizer) Render(c tokenize.Chat) (string, error) {
-	text, err := json.Marshal(c.Messages)
-	if strings.Contains(string(text), "refuse me") {
-		return "", fmt.Errorf("template: this conversation is refused")
+	t, err := jinja.Parse("chat", "{{ messages | tojson }}")
+	if err != nil {
+		return "", err
 	}
-	return string(text), err
+	text, err := t.Render(map[string]any{"messages": c.Messages}, jinja.Options{})
+	if strings.Contains(text, "refuse me") {
+		return "", errors.New("template: this conversation is refused")
+	}
+	return text, err
 }
 
 // fakeStream is a stream that a test writes.

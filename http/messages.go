@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 // ordered decodes JSON for a template, which sees objects' members in the
 // order they were sent.
-func ordered(v []byte) (any, error) { var x any; return x, json.Unmarshal(v, &x) }
+func ordered(v []byte) (any, error) { return jinja.DecodeJSON(v) }
 
 // setMessages checks a chat and makes it what templates are written for:
 // contents are strings, and the arguments of tool calls are objects.
@@ -256,4 +258,17 @@ func setTemplateKwargs(c *call, v raw) error {
 		c.chat.Kwargs[name] = x
 	}
 	return nil
+}
+
+func setDocuments(c *call, v raw) (err error) {
+	if v[0] != '[' {
+		return v.want("an array of documents")
+	}
+	for i, d := range v.elements() {
+		if d[0] != '{' {
+			return at(index(i), d.want("an object"))
+		}
+	}
+	c.chat.Documents, err = ordered(v)
+	return err
 }

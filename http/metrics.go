@@ -99,6 +99,9 @@ func (w *exposition) value(name, labels string, v float64) {
 	w.WriteByte('\n')
 }
 
+// label1 is a sample's only label, or its first.
+func label1(name, value string) string { return fmt.Sprintf("%s=%q", name, value) }
+
 func (w *exposition) gauge(name, help string, v float64) {
 	w.head(name, "gauge", help)
 	w.value(name, "", v)
@@ -148,7 +151,7 @@ func (m *metricSet) write(w *exposition) {
 	defer m.mu.Unlock()
 	w.head("troupe_request_success_total", "counter", "Answers by how they ended.")
 	for _, reason := range slices.Sorted(maps.Keys(m.finished)) {
-		w.value("troupe_request_success_total", fmt.Sprintf("finished_reason=%q", reason), float64(m.finished[reason]))
+		w.value("troupe_request_success_total", label1("finished_reason", reason), float64(m.finished[reason]))
 	}
 	w.head("troupe_http_requests_total", "counter", "Requests by route and status; 499 is a client that went away.")
 	byName := func(a, b requestKey) int {

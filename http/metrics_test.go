@@ -80,6 +80,8 @@ func TestMetrics(t *testing.T) {
 		`troupe_inter_token_latency_seconds_count`:                         1, // tokens that came together have no gap
 		`troupe_e2e_request_latency_seconds_bucket{le="+Inf"}`:             2,
 		`troupe_http_answers_open`:                                         0,
+		`troupe_mailbox_depth{actor="scheduler"}`:                          3,
+		`troupe_mailbox_delay_seconds_count{actor="scheduler"}`:            2,
 		`troupe_num_requests_running`:                                      0,
 	} {
 		if v, ok := got[name]; !ok || v != want {

@@ -1,6 +1,10 @@
 package http
 
-import "github.com/troupe-llm/troupe/actors"
+import (
+	"strconv"
+
+	"github.com/troupe-llm/troupe/actors"
+)
 
 // writeStats writes what the engine counts.
 func writeStats(w *exposition, st *actors.Stats) {
@@ -29,4 +33,34 @@ func writeStats(w *exposition, st *actors.Stats) {
 	w.counter("troupe_computed_tokens_total", "Tokens computed, prompts and answers.", float64(st.Computed))
 	w.counter("troupe_sampled_tokens_total", "Tokens drawn.", float64(st.Generated))
 	w.counter("troupe_wasted_rows_total", "Rows computed for requests that had just ended.", float64(st.Wasted))
+	writeActors(w, st.Actors)
+}
+
+// writeActors writes how the actors' mailboxes do.
+func writeActors(w *exposition, all []actors.ActorStats) {
+	w.head("troupe_mailbox_depth", "gauge", "Messages waiting in an actor's mailbox.")
+	for i := range all {
+		w.value("troupe_mailbox_depth", label1("actor", all[i].Name), float64(all[i].Depth))
+	}
+	w.head("troupe_actor_busy_seconds_total", "counter", "Time an actor spent on its messages.")
+	for i := range all {
+		w.value("troupe_actor_busy_seconds_total", label1("actor", all[i].Name), all[i].BusySum)
+	}
+	const delay = "troupe_mailbox_delay_seconds"
+	w.head(delay, "histogram", "How long messages waited in an actor's mailbox.")
+	for i := range all {
+		a := &all[i]
+		of := label1("actor", a.Name)
+		var n int64
+		for b, count := range a.Delay {
+			n += count
+			bound := "+Inf"
+			if b < len(actors.DelayBuckets) {
+				bound = strconv.FormatFloat(actors.DelayBuckets[b], 'g', -1, 64)
+			}
+			w.value(delay+"_bucket", of+`,le="`+bound+`"`, float64(n))
+		}
+		w.value(delay+"_sum", of, a.DelaySum)
+		w.value(delay+"_count", of, float64(n))
+	}
 }

@@ -28,7 +28,7 @@ var tokenizeFields = func() table[tokenizeCall] {
 		},
 		"add_special_tokens": boolean(func(c *tokenizeCall, b bool) { c.addSpecial = &b }),
 	}
-	for _, name := range []string{"model", "messages", "tools", "add_generation_prompt", "chat_template_kwargs", "continue_final_message", "chat_template"} {
+	for _, name := range []string{"model", "messages", "tools", "add_generation_prompt", "chat_template_kwargs", "continue_final_message", "documents", "chat_template"} {
 		t[name] = asCall(chatFields[name], func(c *tokenizeCall) *call { return &c.call })
 	}
 	return t
