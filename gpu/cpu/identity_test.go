@@ -115,7 +115,9 @@ func compute(r *rig, chunk int, overlap bool, others int, shared []int32, cached
 func TestSameBitsWhateverTheBatch(t *testing.T) {
 	models := map[string]*model.Model{"odd sizes": tiny()}
 	for _, c := range modeltest.Own(t) {
-		models[c.Name] = c.Open(t)
+		if !raceDetector {
+			models[c.Name] = c.Open(t)
+		}
 	}
 	for name, m := range models {
 		t.Run(name, func(t *testing.T) {
@@ -139,6 +141,9 @@ func TestSameBitsWhateverTheBatch(t *testing.T) {
 						r.forget()
 					}
 					for chunk := 1; chunk <= promptLength; chunk++ {
+						if (pageSize != 16 || raceDetector) && chunk%5 != 1 {
+							continue // a sample will do
+						}
 						check(fmt.Sprint("chunks of ", chunk), compute(r, chunk, chunk%2 == 0, chunk%4, nil, 0))
 					}
 					for _, others := range []int{1, 2, 12, 24} {

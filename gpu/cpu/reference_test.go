@@ -22,9 +22,12 @@ const (
 // types of weights: logits, log-probabilities and greedy ids.
 func TestReferences(t *testing.T) {
 	for _, c := range modeltest.All(t) {
+		if raceDetector && c.Name != "qwen3" && c.Name != "llama3" {
+			continue
+		}
 		m, ref := c.Open(t), c.Reference(t)
 		for _, k := range variants() {
-			if k == &portable && len(variants()) > 1 && c.Name != "qwen3" {
+			if k == &portable && len(variants()) > 1 && (c.Name != "qwen3" || raceDetector) {
 				continue // slow, and the same bits as the others
 			}
 			for _, dtype := range []model.DType{model.BFloat16, model.Float32} {

@@ -1,0 +1,166 @@
+package cpu
+
+import (
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+)
+
+// tensor makes one of values that float16 and bfloat16 hold exactly.
+func tensor(r *rand.Rand, dtype model.DType, shape ...int) (*model.Tensor, []float32) {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	t := &model.Tensor{Name: "w", File: "f", DType: dtype, Shape: shape, Data: []byte{}}
+	values := make([]float32, n)
+	for i := range values {
+		v := float32(r.IntN(255)-127) / 64
+		values[i] = v
+		switch dtype {
+		case model.Float32:
+			t.Data = binary.LittleEndian.AppendUint32(t.Data, math.Float32bits(v))
+		case model.BFloat16:
+			t.Data = binary.LittleEndian.AppendUint16(t.Data, toBF16(v))
+		case model.Float16:
+			t.Data = binary.LittleEndian.AppendUint16(t.Data, toF16(v))
+		}
+	}
+	t.Data = append([]byte{0}, t.Data...)[1:] // not aligned
+	return t, values
+}
+
+// toF16 narrows a value that float16 holds exactly.
+func toF16(v float32) uint16 {
+	b := math.Float32bits(v)
+	if v == 0 {
+		return 0
+	}
+	return uint16(b>>16&0x8000) | uint16((b>>23&0xff)-112)<<10 | uint16(b>>13&0x3ff)
+}
+
+// From every type to every type, a matrix gives back the rows it was packed
+// from, and its padding is zero.
+func TestPackedRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 9))
+	const out, in = 75, 19
+	for _, from := range []model.DType{model.Float32, model.Float16, model.BFloat16} {
+		for _, to := range []model.DType{model.Float32, model.BFloat16} {
+			source, want := tensor(r, from, out, in)
+			m := &matrix{out: out, in: in, dtype: to}
+			m.data = make([]byte, m.panels()*m.panelBytes())
+			for p := range m.panels() {
+				m.packPanel(p, func(i int) row { return tensorRow(source, i, in) })
+			}
+			got := make([]float32, in)
+			for i := range m.stride() {
+				m.row(got, i)
+				expect := make([]float32, in)
+				if i < out {
+					expect = want[i*in:][:in]
+				}
+				if !slices.Equal(got, expect) {
+					t.Fatalf("%s to %s: row %d is %v, want %v", from, to, i, got, expect)
+				}
+			}
+		}
+	}
+}
+
+// Gate and up take turns panel by panel, both padded.
+func TestGateAndUpTakeTurns(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 9))
+	c := &model.Config{Hidden: 8, Intermediate: 40}
+	gate, g := tensor(r, model.BFloat16, 40, 8)
+	up, u := tensor(r, model.BFloat16, 40, 8)
+	b := &builder{config: c, dtype: model.Float32, pool: newPool(1)}
+	m := b.gateUp(func(i int) row { return tensorRow(gate, i, 8) }, func(i int) row { return tensorRow(up, i, 8) })
+	if _, err := b.build(); err != nil {
+		t.Fatal(err)
+	}
+	if m.stride() != 4*panelWidth {
+		t.Fatalf("%d outputs, want 128", m.stride())
+	}
+	got := make([]float32, 8)
+	for i := range 2 * panelWidth {
+		at := i/panelWidth*2*panelWidth + i%panelWidth
+		for j, want := range [][]float32{g, u} {
+			m.row(got, at+j*panelWidth)
+			expect := make([]float32, 8)
+			if i < 40 {
+				expect = want[i*8:][:8]
+			}
+			if !slices.Equal(got, expect) {
+				t.Fatalf("row %d of %d is %v, want %v", i, j, got, expect)
+			}
+		}
+	}
+	if err := release(b.weights.memory); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenSaysWhatIsWrongWithWeights(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault func(m *model.Model)
+		want  string
+	}{
+		"short tensor":   {func(m *model.Model) { m.Weights.Layers[1].O.Data = m.Weights.Layers[1].O.Data[:10] }, "has 10 bytes"},
+		"foreign type":   {func(m *model.Model) { m.Weights.Layers[0].Up.DType = "int8" }, `type "int8"`},
+		"missing norm":   {func(m *model.Model) { m.Weights.Norm = model.Tensor{Name: "model.norm.weight", DType: model.BFloat16} }, `"model.norm.weight"`},
+		"missing layer":  {func(m *model.Model) { m.Weights.Layers = m.Weights.Layers[:1] }, "weights of 1 layers, its configuration says 2"},
+		"heads per head": {func(m *model.Model) { m.Config.KVHeads = 3 }, "3 key-value heads"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := modeltest.Get(t, "qwen3").Open(t)
+			c.fault(m)
+			_, err := Open(device.Spec{Model: m, NumPages: 16})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one with %q", err, c.want)
+			}
+		})
+	}
+	if _, err := Open(device.Spec{}); err == nil || !strings.Contains(err.Error(), "no model") {
+		t.Errorf("without a model: %v", err)
+	}
+	if _, err := Open(device.Spec{Model: tiny(), DType: model.Float16}); err == nil || !strings.Contains(err.Error(), `"float16"`) {
+		t.Errorf("float16 asked: %v", err)
+	}
+}
+
+func TestWeightTypes(t *testing.T) {
+	for _, c := range []struct{ asked, own, want model.DType }{
+		{"", model.BFloat16, model.BFloat16},
+		{"auto", model.BFloat16, model.BFloat16},
+		{"", model.Float32, model.Float32},
+		{"", model.Float16, model.Float32}, // nothing is lost unasked
+		{model.BFloat16, model.Float32, model.BFloat16},
+		{model.Float32, model.BFloat16, model.Float32},
+	} {
+		if got, err := weightType(c.asked, c.own); err != nil || got != c.want {
+			t.Errorf("%q of a %s checkpoint: %s, %v; want %s", c.asked, c.own, got, err, c.want)
+		}
+	}
+}
+
+func TestProgressReachesTheEnd(t *testing.T) {
+	var last, total int64
+	spec := tinySpec()
+	spec.Progress = func(done, of int64) {
+		if done <= last || (total != 0 && of != total) {
+			t.Errorf("progress %d of %d after %d of %d", done, of, last, total)
+		}
+		last, total = done, of
+	}
+	r := newRig(t, spec, choose(), 2)
+	if last != total || last != r.info.WeightBytes {
+		t.Errorf("ended at %d of %d, weights are %d bytes", last, total, r.info.WeightBytes)
+	}
+}
