@@ -34,6 +34,7 @@ type slot struct {
 	state    uint64 // after them
 	turn     uint64 // the last step with a row of it
 	table    []int32
+	entered  int // leading entries of table that were written
 	sampling batch.Sampling
 }
 
@@ -137,7 +138,7 @@ func (e *Engine) give(in *batch.SlotInit) error {
 		}
 	}
 	s := &e.slots[in.Slot]
-	*s = slot{given: true, fresh: true, drawn: batch.NoToken, table: s.table, sampling: in.Sampling}
+	*s = slot{given: true, fresh: true, drawn: batch.NoToken, table: s.table, entered: s.entered, sampling: in.Sampling}
 	return nil
 }
 
@@ -168,11 +169,14 @@ func (e *Engine) enter(p batch.PageEntry) error {
 	if p.Page < 0 || int(p.Page) >= e.info.NumPages {
 		return fmt.Errorf("page entry of slot %d: page %d; the device has %d", p.Slot, p.Page, e.info.NumPages)
 	}
-	t := &e.slots[p.Slot].table
-	for int(p.Index) >= len(*t) {
-		*t = append(*t, noPage)
+	s := &e.slots[p.Slot]
+	for int(p.Index) >= len(s.table) {
+		s.table = append(s.table, noPage)
 	}
-	(*t)[p.Index] = p.Page
+	s.table[p.Index] = p.Page
+	for s.entered < len(s.table) && s.table[s.entered] != noPage {
+		s.entered++
+	}
 	return nil
 }
 
@@ -204,8 +208,8 @@ func (e *Engine) check(row *batch.Row, decode bool) error {
 		return fmt.Errorf("positions %d to %d; a sequence may have %d tokens", row.Start, end, e.info.MaxSeqLen)
 	}
 	need := (end + e.info.PageSize - 1) / e.info.PageSize
-	if need > len(s.table) || slices.Contains(s.table[:need], noPage) {
-		return fmt.Errorf("positions %d to %d need %d pages of the slot, some of which were never entered", row.Start, end, need)
+	if need > s.entered {
+		return fmt.Errorf("positions %d to %d need %d pages of the slot, of which %d were entered", row.Start, end, need, s.entered)
 	}
 	if words := (e.info.Vocab + 31) / 32; row.Allow != nil && len(row.Allow) < words {
 		return fmt.Errorf("allow has %d words; the vocabulary needs %d", len(row.Allow), words)

@@ -140,7 +140,7 @@ func TestRefusesWhatADeviceCannotRun(t *testing.T) {
 		{"slot not given", false, first(), func(s *batch.Step) { s.Slots = nil }, "never given"},
 		{"page out of range", false, first(), func(s *batch.Step) { s.Pages[0].Page = 64 }, "page 64; the device has 64"},
 		{"index out of range", false, first(), func(s *batch.Step) { s.Pages[0].Index = 16 }, "index 16"},
-		{"page missing", false, first(), func(s *batch.Step) { s.Pages = s.Pages[:1] }, "never entered"},
+		{"page missing", false, first(), func(s *batch.Step) { s.Pages = s.Pages[:1] }, "need 2 pages of the slot, of which 1 were entered"},
 		{"token out of range", false, first(), func(s *batch.Step) { s.Rows[0].Tokens = []int32{1, 2, 3, 4, 151936} }, "token 151936"},
 		{"sum of tokens", false, first(), func(s *batch.Step) { s.NumTokens = 4 }, "NumTokens is 4"},
 		{"prefill as decode", false, first(), func(s *batch.Step) { s.NumDecode = 1 }, "NumDecode"},
