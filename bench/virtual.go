@@ -23,7 +23,8 @@ type Arrival struct {
 // an hour of traffic in seconds, and the same figures every time.
 type Virtual struct {
 	Device device.Spec // "sim:…"
-	// Plan says how to schedule; sizes left zero are the device's.
+	// Plan says how to schedule; sizes left zero are the device's. Without EOS
+	// every output has exactly the length asked for.
 	Plan plan.Config
 	// HostCost is what the processor is taken to need for each step, before it
 	// can launch it.
@@ -38,7 +39,7 @@ type VirtualReport struct {
 	Prompt, Cached    uint64 // tokens
 	Generated         uint64
 	Span              time.Duration // until the last token
-	Busy, Idle        time.Duration // of the device, from its first step to its last
+	Busy, Idle        time.Duration // of the device, from its first step to its last; idle with or without requests
 	Steps             uint64
 	Preempted         uint64
 	Evicted           uint64
@@ -98,12 +99,11 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 
 // sailing is the state of a run.
 type sailing struct {
-	report VirtualReport
-	plan   *plan.Planner
-	engine *sim.Engine
-	next   func() (Arrival, bool)
-	cost   time.Duration
-	// ignoreEOS: outputs have exactly the lengths asked for.
+	report    VirtualReport
+	plan      *plan.Planner
+	engine    *sim.Engine
+	next      func() (Arrival, bool)
+	cost      time.Duration
 	ignoreEOS bool
 
 	now   time.Duration // of the host

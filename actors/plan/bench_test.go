@@ -74,12 +74,17 @@ func benchmarkDecode(b *testing.B, n int, overlap bool) {
 	}
 }
 
-// One step built and one committed, all requests decoding.
+// One step built and one committed, all requests decoding. On one core of an
+// EPYC (Zen 5), processor time: 9–12 µs for 256 requests, 39–57 µs for 1,024.
+// Nothing stands out in the profile: a third each in decodes and commit, of
+// which a half is stop tokens and appending; the rest is this file's.
 func BenchmarkDecodeStep256(b *testing.B)  { benchmarkDecode(b, 256, true) }
 func BenchmarkDecodeStep1024(b *testing.B) { benchmarkDecode(b, 1024, true) }
 
 // One request of 2,000 tokens, half of them cached, is matched, admitted and
-// ended, with 100,000 nodes in the tree.
+// ended, with 100,000 nodes in the tree and no page free, so that as many are
+// evicted as it needs. On the same core 30 µs with pages of 16 tokens; with
+// pages of one token, a thousand of them evicted and a thousand linked, 320 µs.
 func BenchmarkAdmit100k(b *testing.B) {
 	for _, size := range []int{16, 1} {
 		b.Run(fmt.Sprintf("page%d", size), func(b *testing.B) { benchmarkAdmit(b, size) })

@@ -216,12 +216,12 @@ func (p *Planner) lookup(r *Request, step uint64) (ready int32, wait bool) {
 func (p *Planner) fits(r *Request, ready int32) bool {
 	need := (len(r.tokens)+p.cfg.PageSize-1)>>p.shift - int(ready)
 	// Matched pages that nobody uses stop being available.
-	table, at := 0, r.seen.page
+	idle, at := 0, r.seen.page
 	for i := ready; i > 0 && p.pages.all[at].refs == 1; i-- {
-		table++
+		idle++
 		at = p.pages.all[at].parent
 	}
-	left := p.pages.available() - table - need
+	left := p.pages.available() - idle - need
 	if left < 0 {
 		return false
 	}
