@@ -123,6 +123,9 @@ func (v *flagValue) String() string {
 	case f.Kind() == reflect.Pointer:
 		f = f.Elem()
 	}
+	if f.IsZero() && f.Kind() == reflect.Int64 { // a duration: help texts leave out a default of 0, not of 0s
+		return "0"
+	}
 	return fmt.Sprint(f.Interface())
 }
 
