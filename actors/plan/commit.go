@@ -47,9 +47,6 @@ func (p *Planner) commit(r *Request, res *batch.Result, i int) {
 	o := Output{Req: r, Token: t}
 	if t < 0 {
 		o.Token, o.Finish = batch.NoToken, Failed
-		if r.state == running {
-			p.reserve.owed++
-		}
 	} else {
 		r.tokens = append(r.tokens, t)
 		o.Finish = r.finish(t)

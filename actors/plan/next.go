@@ -139,7 +139,6 @@ func (p *Planner) add(f *flight, r *Request, row batch.Row, n int) {
 	r.last = f.step.Seq
 	if row.Sample {
 		r.pending++
-		p.reserve.owed--
 	}
 }
 
@@ -168,7 +167,7 @@ func (p *Planner) admit(f *flight, budget int) {
 	if p.cfg.Policy == LongestPrefix {
 		p.rankByPrefix(f.step.Seq)
 	}
-	aside := p.aside[:0]
+	aside, owed := p.aside[:0], p.owed()
 	for looked := 0; looked < window && budget > 0 && p.queue.len() > 0 && p.seated < len(p.seats); looked++ {
 		r := p.queue.all[0]
 		ready, wait := p.lookup(r, f.step.Seq)
@@ -177,7 +176,8 @@ func (p *Planner) admit(f *flight, budget int) {
 			aside = append(aside, p.queue.pop())
 			continue
 		}
-		if !p.fits(r, ready) {
+		owed += p.reserve.expect(r)
+		if !p.fits(r, ready, owed) {
 			break
 		}
 		p.queue.pop()
@@ -212,8 +212,8 @@ func (p *Planner) lookup(r *Request, step uint64) (ready int32, wait bool) {
 }
 
 // fits reports whether r's pages are there, and would leave enough for those
-// that run to go on.
-func (p *Planner) fits(r *Request, ready int32) bool {
+// that run, and r, to generate the tokens they are expected to.
+func (p *Planner) fits(r *Request, ready int32, owed int) bool {
 	need := (len(r.tokens)+p.cfg.PageSize-1)>>p.shift - int(ready)
 	// Matched pages that nobody uses stop being available.
 	idle, at := 0, r.seen.page
@@ -225,7 +225,7 @@ func (p *Planner) fits(r *Request, ready int32) bool {
 	if left < 0 {
 		return false
 	}
-	return p.seated == 0 || left >= max(p.seated, p.reserve.pages(r, p.shift))
+	return p.seated == 0 || left >= max(p.seated, p.reserve.of(owed)>>p.shift)
 }
 
 // seat gives r a slot, the matched pages and new ones for the rest of its
@@ -235,7 +235,6 @@ func (p *Planner) seat(f *flight, r *Request, ready int32) {
 	r.slot = p.takeSlot()
 	p.seats[r.slot].req = r
 	r.state = running
-	p.reserve.owed += int64(r.limit) - int64(len(r.tokens))
 
 	init := batch.SlotInit{Slot: r.slot, Sampling: r.Sampling}
 	if r.Sampling.Penalized() {

@@ -151,12 +151,11 @@ func (p *Planner) end(r *Request, why Reason) {
 	r.state, r.Finish = ended, why
 	delete(p.live, r.ID)
 	p.stats.Finished[why]++
-	p.reserve.finished(why)
+	p.reserve.finished(r)
 }
 
 // deactivate keeps r out of the steps to come.
 func (p *Planner) deactivate(r *Request) {
-	p.reserve.owed -= int64(r.limit - r.length())
 	if !r.decoding {
 		for i, q := range p.prefill {
 			if q == r {
@@ -190,7 +189,6 @@ func (p *Planner) Reset() {
 	}
 	p.out, p.run = 0, 0
 	p.prefill = p.prefill[:0]
-	p.reserve.owed = 0
 	p.pages.reset()
 	p.vacate()
 	p.check()
