@@ -3,6 +3,7 @@ package tokenize
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -19,6 +20,10 @@ type bpe struct {
 	bytes        [256]int32 // byteLevel: the symbol of each byte, or -1
 	fallback     [256]int32 // <0x00>…<0xFF>, or -1
 	hasFallback  bool
+	complete     bool     // byteLevel, and every byte has a symbol
+	known        []uint64 // otherwise: the set of characters that are symbols
+	walker       *walker  // nil: merge by definition
+	odd          *trie    // with ignoreMerges: tokens that merging cannot make
 }
 
 func newBPE(m *modelPart, byteLevel bool) (*bpe, error) {
@@ -39,7 +44,83 @@ func newBPE(m *modelPart, byteLevel bool) (*bpe, error) {
 		b.bytes[i] = b.tokenOr(utf8.AppendRune(nil, byteRune[i]))
 		b.fallback[i] = b.tokenOr(fmt.Appendf(nil, "<0x%02X>", i))
 	}
-	return b, b.readMerges(m.merges)
+	if err := b.readMerges(m.merges); err != nil {
+		return nil, err
+	}
+	b.prepare()
+	return b, nil
+}
+
+// prepare builds what makes encoding fast.
+func (b *bpe) prepare() {
+	texts := b.texts()
+	text := func(id int32) []byte { return texts.bytes(id) }
+	var basics []int32
+	if !b.byteLevel {
+		b.known = make([]uint64, (utf8.MaxRune+1)/64)
+	}
+	for id := range int32(b.vocab.len()) {
+		t := text(id)
+		if b.byteLevel && len(t) == 1 {
+			basics = append(basics, id)
+		} else if r, n := utf8.DecodeRune(t); !b.byteLevel && n > 0 && n == len(t) {
+			basics = append(basics, id)
+			b.known[r>>6] |= 1 << (r & 63)
+		}
+	}
+	b.complete = b.byteLevel && !slices.Contains(b.bytes[:], -1)
+	odd := b.hasFallback && (b.byteLevel && !b.complete || slices.Contains(b.fallback[:], -1))
+	if !odd && !b.mergesUnknown() {
+		b.walker = newWalker(b.vocab, b.pairs, basics, text)
+	}
+	if b.ignoreMerges {
+		b.odd = newTrie(b.vocab.len(), func(id int32) []byte {
+			if b.walker != nil && b.walker.tokens[id].rank != never {
+				return nil
+			}
+			return text(id)
+		})
+	}
+}
+
+// texts holds what each token stands for, by id; nothing for tokens that no
+// text can contain.
+func (b *bpe) texts() *vocab {
+	if !b.byteLevel {
+		return b.vocab
+	}
+	v := &vocab{start: make([]uint32, b.vocab.len()), size: make([]uint32, b.vocab.len())}
+	v.text = make([]byte, 0, len(b.vocab.text))
+	for id := range v.start {
+		n := len(v.text)
+		v.text, _ = unspell(v.text, b.vocab.bytes(int32(id)))
+		v.start[id], v.size[id] = uint32(n), uint32(len(v.text)-n)
+	}
+	return v
+}
+
+// mergesUnknown reports whether what stands for unknown characters can merge.
+func (b *bpe) mergesUnknown() bool {
+	loose := map[int32]bool{}
+	if b.unk >= 0 {
+		loose[b.unk] = true
+	}
+	if b.hasFallback {
+		for _, id := range b.fallback {
+			if id >= 0 {
+				loose[id] = true
+			}
+		}
+	}
+	if len(loose) == 0 {
+		return false
+	}
+	for _, m := range b.pairs.slots {
+		if m.left >= 0 && (loose[m.left] || loose[m.right]) {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *bpe) tokenOr(s []byte) int32 {
@@ -70,30 +151,112 @@ func (b *bpe) readMerges(raw []byte) error {
 }
 
 // appendPiece appends the tokens of one piece of text.
-func (b *bpe) appendPiece(dst []int32, piece string, s *scratch) []int32 {
-	if piece == "" {
-		return dst
+// The piece is text[i:end].
+func (b *bpe) appendPiece(dst []int32, text string, i, end int, s *scratch) []int32 {
+	if end-i > cacheBytes || i == end {
+		return b.appendUncached(dst, text[i:end], s)
 	}
-	if b.ignoreMerges {
-		if id, ok := b.whole(piece, s); ok {
+	slot, x, y := s.words.slot(text, i, end)
+	if slot.a == x && slot.b == y && int(slot.size) == end-i {
+		if slot.n == 1 {
+			return append(dst, slot.ids[0])
+		}
+		return append(dst, slot.ids[:slot.n]...)
+	}
+	from := len(dst)
+	dst = b.appendUncached(dst, text[i:end], s)
+	if n := len(dst) - from; n <= cacheIDs {
+		slot.a, slot.b, slot.size, slot.n = x, y, uint8(end-i), uint8(n)
+		copy(slot.ids[:], dst[from:])
+	}
+	return dst
+}
+
+func (b *bpe) appendUncached(dst []int32, piece string, s *scratch) []int32 {
+	if b.odd != nil {
+		if id := b.odd.whole(piece); id >= 0 {
 			return append(dst, id)
 		}
 	}
-	s.symbols = b.symbols(s.symbols[:0], piece)
-	return b.mergeAll(dst, s.symbols, &s.queue)
+	if b.walker == nil {
+		s.symbols = b.symbols(s.symbols[:0], piece)
+		return b.mergeAll(dst, s.symbols, &s.queue)
+	}
+	if b.complete {
+		if piece == "" {
+			return dst
+		}
+		return b.walker.append(dst, piece, &s.dead)
+	}
+	return b.appendUnknown(dst, piece, s)
 }
 
-// whole looks a piece up in the vocabulary.
-func (b *bpe) whole(piece string, s *scratch) (int32, bool) {
+// appendUnknown is appendPiece for a vocabulary that lacks characters.
+func (b *bpe) appendUnknown(dst []int32, piece string, s *scratch) []int32 {
+	done, unk := 0, false // piece[:done] is encoded; unk: the last token is unknown
+	for i := 0; i < len(piece); {
+		n := b.charLen(piece, i)
+		if b.isKnown(piece, i) {
+			i += n
+			continue
+		}
+		if !b.hasFallback && b.unk < 0 {
+			return b.walkKnown(dst, piece, s)
+		}
+		if done < i {
+			dst = b.walker.append(dst, piece[done:i], &s.dead)
+			unk = false
+		}
+		if b.hasFallback {
+			for _, c := range []byte(piece[i : i+n]) {
+				dst = append(dst, b.fallback[c])
+			}
+		} else if !unk || !b.fuseUnk {
+			dst = append(dst, b.unk)
+			unk = true
+		}
+		i += n
+		done = i
+	}
+	if done < len(piece) {
+		dst = b.walker.append(dst, piece[done:], &s.dead)
+	}
+	return dst
+}
+
+// walkKnown encodes what is left of a piece without its unknown characters.
+func (b *bpe) walkKnown(dst []int32, piece string, s *scratch) []int32 {
 	s.spell = s.spell[:0]
-	if !b.byteLevel {
-		s.spell = append(s.spell, piece...)
-		return b.vocab.lookup(s.spell)
+	for i := 0; i < len(piece); {
+		n := b.charLen(piece, i)
+		if b.isKnown(piece, i) {
+			s.spell = append(s.spell, piece[i:i+n]...)
+		}
+		i += n
 	}
-	for i := range len(piece) {
-		s.spell = utf8.AppendRune(s.spell, byteRune[piece[i]])
+	if len(s.spell) == 0 {
+		return dst
 	}
-	return b.vocab.lookup(s.spell)
+	return b.walker.append(dst, string(s.spell), &s.dead)
+}
+
+func (b *bpe) charLen(piece string, i int) int {
+	if b.byteLevel || piece[i] < utf8.RuneSelf {
+		return 1
+	}
+	_, n := runeAt(piece, i)
+	return n
+}
+
+func (b *bpe) isKnown(piece string, i int) bool {
+	if b.byteLevel {
+		return b.bytes[piece[i]] >= 0
+	}
+	r := rune(piece[i])
+	if r >= utf8.RuneSelf {
+		r, _ = runeAt(piece, i)
+	}
+	return b.known[r>>6]&(1<<(r&63)) != 0
 }
 
 // symbols appends what a piece consists of before any merge.

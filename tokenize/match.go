@@ -2,6 +2,7 @@ package tokenize
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -19,6 +20,10 @@ func newMatcher(p *pattern) (matcher, error) {
 	case p != nil && p.String != nil && *p.String != "":
 		return literal(*p.String), nil
 	case p != nil && p.Regex != nil:
+		if f, ok := scanners[*p.Regex]; ok {
+			makeClasses()
+			return f, nil
+		}
 		return newRegex(*p.Regex)
 	}
 	return nil, errNoPattern
@@ -63,10 +68,17 @@ func newRegex(expr string) (matcher, error) {
 
 func (x regex) matches(s string, dst []int) []int {
 	runes := []rune(s)
+	lens := runes
+	if !ascii(s) {
+		lens = slices.Clone(runes)
+		for i, r := range runes {
+			runes[i] = older(r)
+		}
+	}
 	r, b := 0, 0 // the same place in runes and in s
 	seek := func(to int) int {
 		for ; r < to; r++ {
-			b += utf8.RuneLen(runes[r])
+			b += utf8.RuneLen(lens[r])
 		}
 		return b
 	}
@@ -79,4 +91,13 @@ func (x regex) matches(s string, dst []int) []int {
 		panic(fmt.Sprintf("tokenize: pattern %q: %v", x.re.String(), err))
 	}
 	return dst
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // normalizer rewrites text before it is cut into pieces; nil leaves it alone.
@@ -20,15 +18,15 @@ func newNormalizer(p *part) (normalizer, error) {
 	case "Sequence":
 		return sequenceNormalizer(p.Normalizers)
 	case "NFC":
-		return norm.NFC.String, nil
+		return nfc.String, nil
 	case "NFD":
-		return norm.NFD.String, nil
+		return nfd.String, nil
 	case "NFKC":
-		return norm.NFKC.String, nil
+		return nfkc.String, nil
 	case "NFKD":
-		return norm.NFKD.String, nil
+		return nfkd.String, nil
 	case "Lowercase":
-		return lower, nil
+		return lowercase, nil
 	case "Prepend":
 		return func(s string) string {
 			if s == "" {
@@ -74,9 +72,9 @@ func sequenceNormalizer(parts []part) (normalizer, error) {
 	}, nil
 }
 
-// lower maps each character by itself, as Rust's char::to_lowercase does: a
+// lowercase maps each character by itself, as Rust's char::to_lowercase does: a
 // final sigma is no special case.
-func lower(s string) string {
+func lowercase(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return r == 'İ' || unicode.ToLower(r) != r }) {
 		return s
 	}

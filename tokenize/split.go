@@ -61,7 +61,8 @@ func newStep(p *part) ([]step, error) {
 			steps = append(steps, prefixSpace{})
 		}
 		if isTrue(p.UseRegex) {
-			m, err := newRegex(gpt2Pattern)
+			expr := gpt2Pattern
+			m, err := newMatcher(&pattern{Regex: &expr})
 			if err != nil {
 				return nil, err
 			}

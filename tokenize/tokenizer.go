@@ -15,6 +15,7 @@ type Tokenizer struct {
 	added  *added
 	norm   normalizer
 	steps  []step
+	scan   scanner // the only step, if it isolates what a scanner finds
 	model  *bpe
 	post   post
 	stages []newStage
@@ -29,6 +30,8 @@ type scratch struct {
 	symbols      []symbol
 	queue        []candidate
 	spell        []byte
+	dead         bitset
+	words        wordCache
 }
 
 // Load reads tokenizer.json and, where present, tokenizer_config.json and the
@@ -81,6 +84,11 @@ func parse(b []byte) (*Tokenizer, error) {
 		return nil, err
 	}
 	t.stages, err = newStages(f.decoder)
+	if len(t.steps) == 1 {
+		if x, ok := t.steps[0].(*split); ok && x.how == isolated {
+			t.scan, _ = x.m.(scanner)
+		}
+	}
 	return t, err
 }
 
@@ -118,6 +126,9 @@ func (t *Tokenizer) AppendEncode(dst []int32, text string, addSpecial bool) []in
 
 // appendText encodes a stretch of normalized text without added tokens.
 func (t *Tokenizer) appendText(dst []int32, p piece, s *scratch) []int32 {
+	if t.scan != nil {
+		return t.appendScanned(dst, p.text, s)
+	}
 	s.pieces = append(s.pieces[:0], p)
 	for _, step := range t.steps {
 		s.next = s.next[:0]
@@ -127,7 +138,29 @@ func (t *Tokenizer) appendText(dst []int32, p piece, s *scratch) []int32 {
 		s.pieces, s.next = s.next, s.pieces
 	}
 	for _, p := range s.pieces {
-		dst = t.model.appendPiece(dst, p.text, s)
+		dst = t.model.appendPiece(dst, p.text, 0, len(p.text), s)
+	}
+	return dst
+}
+
+// appendScanned is appendText without a list of pieces.
+func (t *Tokenizer) appendScanned(dst []int32, text string, s *scratch) []int32 {
+	gap := 0 // what no match has covered yet starts here
+	for i := 0; i < len(text); {
+		end := t.scan(text, i)
+		if end == i {
+			_, n := classAt(text, i)
+			i += n
+			continue
+		}
+		if gap < i {
+			dst = t.model.appendPiece(dst, text, gap, i, s)
+		}
+		dst = t.model.appendPiece(dst, text, i, end, s)
+		i, gap = end, end
+	}
+	if gap < len(text) {
+		dst = t.model.appendPiece(dst, text, gap, len(text), s)
 	}
 	return dst
 }

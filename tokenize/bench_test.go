@@ -1,0 +1,90 @@
+package tokenize
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func qwen(b testing.TB) *Tokenizer {
+	return load(b, filepath.Join(fixtures(b), "tokenizers", "qwen3"))
+}
+
+// sentences joins the real sentences of the fixtures to about n bytes.
+func sentences(b testing.TB, n int) string {
+	var s strings.Builder
+	all := readVectors(b, filepath.Join(fixtures(b), "tokenizers", "qwen3", "vectors.jsonl"))
+	for s.Len() < n {
+		for _, v := range all {
+			s.WriteString(v.Text)
+			s.WriteByte('\n')
+		}
+	}
+	return s.String()
+}
+
+// cpuTime is the processor time of this process, which other work on a shared
+// machine stretches less than the clock's.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+const benchSize = 1 << 20
+
+func BenchmarkEncode(b *testing.B) {
+	tok := qwen(b)
+	for _, c := range []struct{ name, text string }{
+		{"prose", prose(1, benchSize)},
+		{"code", goCode(benchSize)},
+		{"sentences", sentences(b, benchSize)},
+		{"babel", babel(1, benchSize)},
+		{"letter", strings.Repeat("a", benchSize)},
+		{"digits", strings.Repeat("1234567890", benchSize/10)},
+		{"spaces", strings.Repeat(" ", benchSize)},
+		{"newlines", strings.Repeat("\n", benchSize)},
+		{"punctuation", strings.Repeat("!?.,", benchSize/4)},
+		{"ab", strings.Repeat("ab", benchSize/2)},
+		{"han", strings.Repeat("的", benchSize/3)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			dst := make([]int32, 0, len(c.text))
+			b.SetBytes(int64(len(c.text)))
+			b.ReportAllocs()
+			tokens, cpu := 0, cpuTime()
+			for b.Loop() {
+				tokens = len(tok.AppendEncode(dst[:0], c.text, false))
+			}
+			b.ReportMetric(float64(len(c.text))/float64(tokens), "bytes/token")
+			b.ReportMetric(float64(b.N*len(c.text))/1e6/(cpuTime()-cpu).Seconds(), "cpuMB/s")
+		})
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	fsys := os.DirFS(filepath.Join(fixtures(b), "tokenizers", "qwen3"))
+	cpu := cpuTime()
+	defer func() { b.ReportMetric(float64((cpuTime()-cpu).Milliseconds())/float64(b.N), "cpu-ms") }()
+	for b.Loop() {
+		if _, err := Load(fsys); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	tok := qwen(b)
+	text := prose(1, benchSize)
+	ids := tok.Encode(text, false)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		tok.Decode(ids, true)
+	}
+}

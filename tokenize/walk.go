@@ -1,0 +1,197 @@
+package tokenize
+
+import "math"
+
+// walker encodes a piece from left to right, without a queue of merges.
+//
+// It rests on this: the tokens t1 … tn are what byte-pair merging makes of
+// their text if and only if it makes each two neighbours of theirs alone. For
+// look at the first merge that crosses a boundary between two of them: up to
+// then each side was merged as if it stood alone with the other, so the same
+// merge happens with those two alone. Hence every prefix of a text has one
+// chain of tokens that fit, and the longest that fits is found by trying the
+// longest token at each place, then shorter ones, then going back. A place
+// that proved dead is never entered again, so the work is linear.
+// (github.com/github/rust-gems, crate bpe, describes the same idea.)
+//
+// Whether two tokens fit is decided by undoing their merges, latest first,
+// and looking for a merge across the boundary that would have come earlier.
+// That needs merges to happen in the order of their ranks: a merge must rank
+// after those that made its parts. Merges that can never happen are no
+// obstacle; newWalker finds out, and gives up on the vocabulary otherwise.
+type walker struct {
+	pairs  *pairs
+	tokens []origin // by id
+	trie   *trie    // of the tokens that merging can make
+}
+
+// origin is how merging makes a token.
+type origin struct {
+	left, right int32
+	rank        int32 // of the merge of left and right; see below
+	prefix      int32 // the longest other token this one starts with, or -1
+	size        int32 // bytes
+}
+
+const (
+	basic = -1            // the rank of a symbol that is no merge's product
+	never = math.MaxInt32 // the rank of a token that merging cannot make
+)
+
+// newWalker prepares for symbols basics, each spelled text(id). It returns nil
+// when the merges do not happen in rank order.
+func newWalker(v *vocab, p *pairs, basics []int32, text func(id int32) []byte) *walker {
+	w := &walker{pairs: p, tokens: make([]origin, v.len())}
+	for id := range w.tokens {
+		w.tokens[id] = origin{-1, -1, never, -1, int32(len(text(int32(id))))}
+	}
+	for _, id := range basics {
+		w.tokens[id].rank = basic
+	}
+	if !w.findOrigins() {
+		return nil
+	}
+	w.trie = newTrie(len(w.tokens), func(id int32) []byte {
+		if w.tokens[id].rank == never {
+			return nil
+		}
+		return text(id)
+	})
+	w.findPrefixes()
+	return w
+}
+
+// findOrigins finds the one merge that makes each token when its text stands
+// alone. A token's parts are shorter than itself, so it goes by length.
+func (w *walker) findOrigins() bool {
+	for _, m := range w.byLength() {
+		l, r := &w.tokens[m.left], &w.tokens[m.right]
+		if l.rank == never || r.rank == never || !w.meet(m.left, m.right) {
+			continue // the two never stand side by side
+		}
+		t := &w.tokens[m.id]
+		if m.rank <= l.rank || m.rank <= r.rank || t.rank != never {
+			return false
+		}
+		t.left, t.right, t.rank = m.left, m.right, m.rank
+	}
+	return true
+}
+
+// byLength lists all merges, those with the shortest product first.
+func (w *walker) byLength() []*merge {
+	var count []int32
+	product := func(m *merge) int32 { return w.tokens[m.left].size + w.tokens[m.right].size }
+	for i := range w.pairs.slots {
+		if m := &w.pairs.slots[i]; m.left >= 0 {
+			for int(product(m)) >= len(count) {
+				count = append(count, 0)
+			}
+			count[product(m)]++
+		}
+	}
+	sum := int32(0)
+	for i, n := range count {
+		count[i] = sum
+		sum += n
+	}
+	all := make([]*merge, sum)
+	for i := range w.pairs.slots {
+		if m := &w.pairs.slots[i]; m.left >= 0 {
+			all[count[product(m)]] = m
+			count[product(m)]++
+		}
+	}
+	return all
+}
+
+func (w *walker) findPrefixes() {
+	// A node's parent was placed before it, but not always at a lower index:
+	// climb from each token until a token is met.
+	nodes := w.trie.nodes
+	for i := 1; i < len(nodes); i++ {
+		if nodes[i].parent < 0 || nodes[i].token < 0 {
+			continue
+		}
+		at := nodes[i].parent
+		for at > 0 && nodes[at].token < 0 {
+			at = nodes[at].parent
+		}
+		if at > 0 {
+			w.tokens[nodes[i].token].prefix = nodes[at].token
+		}
+	}
+}
+
+// fit reports whether merging leaves the text of x and y as these two tokens.
+func (w *walker) fit(x, y int32) bool {
+	return w.pairs.find(x, y) == nil && w.meet(x, y)
+}
+
+// meet reports whether, while x and y form side by side, nothing merges across
+// the boundary between them.
+func (w *walker) meet(x, y int32) bool {
+	for {
+		tx, ty := &w.tokens[x], &w.tokens[y]
+		// Of two merges of one rank the left one came first: undo the right
+		// one first; and a merge across stands left of it, but right of x's.
+		if ty.rank >= tx.rank {
+			if ty.rank == basic {
+				return true
+			}
+			y = ty.left
+			if m := w.pairs.find(x, y); m != nil && m.rank <= ty.rank {
+				return false
+			}
+		} else {
+			x = tx.right
+			if m := w.pairs.find(x, y); m != nil && m.rank < tx.rank {
+				return false
+			}
+		}
+	}
+}
+
+// append appends the tokens of s, which consists of known symbols.
+func (w *walker) append(dst []int32, s string, dead *bitset) []int32 {
+	base, pos := len(dst), 0
+	dead.reset(len(s))
+	token := w.trie.longest(s)
+	for {
+		t := &w.tokens[token]
+		end := pos + int(t.size)
+		if !dead.has(end) && (len(dst) == base || w.fit(dst[len(dst)-1], token)) {
+			dst = append(dst, token)
+			if end == len(s) {
+				return dst
+			}
+			pos = end
+			token = w.trie.longest(s[pos:])
+			continue
+		}
+		if t.prefix >= 0 {
+			token = t.prefix
+			continue
+		}
+		dead.set(pos)
+		token = dst[len(dst)-1]
+		dst = dst[:len(dst)-1]
+		pos -= int(w.tokens[token].size)
+	}
+}
+
+// bitset is a set of places in a piece.
+type bitset struct{ words []uint64 }
+
+func (b *bitset) reset(n int) {
+	n = n/64 + 1
+	if cap(b.words) < n {
+		b.words = make([]uint64, n)
+		return
+	}
+	b.words = b.words[:n]
+	clear(b.words)
+}
+
+func (b *bitset) has(i int) bool { return b.words[i>>6]&(1<<(i&63)) != 0 }
+func (b *bitset) set(i int)      { b.words[i>>6] |= 1 << (i & 63) }
