@@ -38,9 +38,10 @@ func cpuTime() time.Duration {
 
 const benchSize = 1 << 20
 
-func BenchmarkEncode(b *testing.B) {
-	tok := qwen(b)
-	for _, c := range []struct{ name, text string }{
+type benchText struct{ name, text string }
+
+func benchTexts(b testing.TB) []benchText {
+	return []benchText{
 		{"prose", prose(1, benchSize)},
 		{"code", goCode(benchSize)},
 		{"sentences", sentences(b, benchSize)},
@@ -52,7 +53,12 @@ func BenchmarkEncode(b *testing.B) {
 		{"punctuation", strings.Repeat("!?.,", benchSize/4)},
 		{"ab", strings.Repeat("ab", benchSize/2)},
 		{"han", strings.Repeat("的", benchSize/3)},
-	} {
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	tok := qwen(b)
+	for _, c := range benchTexts(b) {
 		b.Run(c.name, func(b *testing.B) {
 			dst := make([]int32, 0, len(c.text))
 			b.SetBytes(int64(len(c.text)))

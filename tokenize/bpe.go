@@ -79,7 +79,7 @@ func (b *bpe) prepare() {
 				return nil
 			}
 			return text(id)
-		})
+		}, func(id, of int32) {})
 	}
 }
 
@@ -186,7 +186,7 @@ func (b *bpe) appendUncached(dst []int32, piece string, s *scratch) []int32 {
 		if piece == "" {
 			return dst
 		}
-		return b.walker.append(dst, piece, &s.dead)
+		return b.walker.append(dst, piece, &s.walk)
 	}
 	return b.appendUnknown(dst, piece, s)
 }
@@ -204,7 +204,7 @@ func (b *bpe) appendUnknown(dst []int32, piece string, s *scratch) []int32 {
 			return b.walkKnown(dst, piece, s)
 		}
 		if done < i {
-			dst = b.walker.append(dst, piece[done:i], &s.dead)
+			dst = b.walker.append(dst, piece[done:i], &s.walk)
 			unk = false
 		}
 		if b.hasFallback {
@@ -219,7 +219,7 @@ func (b *bpe) appendUnknown(dst []int32, piece string, s *scratch) []int32 {
 		done = i
 	}
 	if done < len(piece) {
-		dst = b.walker.append(dst, piece[done:], &s.dead)
+		dst = b.walker.append(dst, piece[done:], &s.walk)
 	}
 	return dst
 }
@@ -237,7 +237,7 @@ func (b *bpe) walkKnown(dst []int32, piece string, s *scratch) []int32 {
 	if len(s.spell) == 0 {
 		return dst
 	}
-	return b.walker.append(dst, string(s.spell), &s.dead)
+	return b.walker.append(dst, string(s.spell), &s.walk)
 }
 
 func (b *bpe) charLen(piece string, i int) int {

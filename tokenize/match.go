@@ -59,7 +59,12 @@ func (c class) matches(s string, dst []int) []int {
 type regex struct{ re *regexp2.Regexp }
 
 func newRegex(expr string) (matcher, error) {
-	re, err := regexp2.Compile(expr, regexp2.OptionMaxBacktrackingStackSize(-1))
+	net, err := translate(expr)
+	if err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", expr, err)
+	}
+	// In Oniguruma's syntax ^ and $ are always those of lines.
+	re, err := regexp2.Compile(net, regexp2.Multiline, regexp2.OptionMaxBacktrackingStackSize(-1))
 	if err != nil {
 		return nil, fmt.Errorf("pattern %q: %w", expr, err)
 	}

@@ -89,7 +89,7 @@ var newer = []struct{ lo, hi, like rune }{
 	{0x1FADF, 0x1FADF, 0x00A6}, // So
 	{0x1FAE9, 0x1FAE9, 0x00A6}, // So
 	{0x1FBCB, 0x1FBEF, 0x00A6}, // So
-	{0x2EBF0, 0x2EE5D, 0x4E00}, // Lo, Han
+	{0x2EBF0, 0x2EE5D, 0x3400}, // Lo, Han
 }
 
 // older returns r, or the older character that stands for it.

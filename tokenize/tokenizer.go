@@ -30,7 +30,7 @@ type scratch struct {
 	symbols      []symbol
 	queue        []candidate
 	spell        []byte
-	dead         bitset
+	walk         walkMemory
 	words        wordCache
 }
 

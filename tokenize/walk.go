@@ -56,8 +56,7 @@ func newWalker(v *vocab, p *pairs, basics []int32, text func(id int32) []byte) *
 			return nil
 		}
 		return text(id)
-	})
-	w.findPrefixes()
+	}, func(id, of int32) { w.tokens[id].prefix = of })
 	return w
 }
 
@@ -105,24 +104,6 @@ func (w *walker) byLength() []*merge {
 	return all
 }
 
-func (w *walker) findPrefixes() {
-	// A node's parent was placed before it, but not always at a lower index:
-	// climb from each token until a token is met.
-	nodes := w.trie.nodes
-	for i := 1; i < len(nodes); i++ {
-		if nodes[i].parent < 0 || nodes[i].token < 0 {
-			continue
-		}
-		at := nodes[i].parent
-		for at > 0 && nodes[at].token < 0 {
-			at = nodes[at].parent
-		}
-		if at > 0 {
-			w.tokens[nodes[i].token].prefix = nodes[at].token
-		}
-	}
-}
-
 // fit reports whether merging leaves the text of x and y as these two tokens.
 func (w *walker) fit(x, y int32) bool {
 	return w.pairs.find(x, y) == nil && w.meet(x, y)
@@ -153,14 +134,15 @@ func (w *walker) meet(x, y int32) bool {
 }
 
 // append appends the tokens of s, which consists of known symbols.
-func (w *walker) append(dst []int32, s string, dead *bitset) []int32 {
+func (w *walker) append(dst []int32, s string, mem *walkMemory) []int32 {
 	base, pos := len(dst), 0
+	dead := &mem.dead
 	dead.reset(len(s))
 	token := w.trie.longest(s)
 	for {
 		t := &w.tokens[token]
 		end := pos + int(t.size)
-		if !dead.has(end) && (len(dst) == base || w.fit(dst[len(dst)-1], token)) {
+		if !dead.has(end) && (len(dst) == base || mem.fit(w, dst[len(dst)-1], token)) {
 			dst = append(dst, token)
 			if end == len(s) {
 				return dst
@@ -178,6 +160,30 @@ func (w *walker) append(dst []int32, s string, dead *bitset) []int32 {
 		dst = dst[:len(dst)-1]
 		pos -= int(w.tokens[token].size)
 	}
+}
+
+// walkMemory is what one walk needs, and what it leaves to the next.
+type walkMemory struct {
+	dead bitset
+	// Which pairs fit: direct-mapped by pair, (x+1)<<32 | y<<1 | fit.
+	fits [1 << fitBits]uint64
+}
+
+const fitBits = 12
+
+// fit is w.fit, remembered.
+func (mem *walkMemory) fit(w *walker, x, y int32) bool {
+	key := uint64(x+1)<<32 | uint64(y)<<1
+	slot := &mem.fits[key*0x9E3779B97F4A7C15>>(64-fitBits)]
+	if *slot&^1 == key {
+		return *slot&1 != 0
+	}
+	ok := w.fit(x, y)
+	*slot = key
+	if ok {
+		*slot |= 1
+	}
+	return ok
 }
 
 // bitset is a set of places in a piece.
