@@ -21,7 +21,7 @@ func newBench() *cobra.Command {
 		Use: "bench COMMAND", Short: "Measure how fast it is",
 		Args: cobra.ArbitraryArgs, RunE: needCommand, DisableFlagsInUseLine: true,
 	}
-	cmd.AddCommand(newBenchOffline(), newBenchOnline(), newBenchTrace())
+	cmd.AddCommand(newBenchOffline(), newBenchOnline(), newBenchTrace(), newBenchVirtual())
 	return cmd
 }
 
@@ -105,19 +105,24 @@ func runOffline(ctx context.Context, cmd *cobra.Command, cfg *Config, o *offline
 }
 
 // writeReport writes JSON to a file, to standard output for "-", or nowhere.
-func writeReport(name string, out io.Writer, r *bench.Report) (err error) {
+func writeReport(name string, out io.Writer, r *bench.Report) error {
+	return writeTo(name, out, r.WriteJSON)
+}
+
+// writeTo writes to a file, to out for "-", or nowhere for "".
+func writeTo(name string, out io.Writer, write func(io.Writer) error) (err error) {
 	switch name {
 	case "":
 		return nil
 	case "-":
-		return r.WriteJSON(out)
+		return write(out)
 	}
 	file, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	return r.WriteJSON(file)
+	return write(file)
 }
 
 // flagsGiven are the flags that differ from their defaults, to repeat a run.

@@ -106,7 +106,7 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, scales []flo
 	}
 	var trace []bench.TraceRequest
 	if o.TraceFile != "" {
-		if trace, err = readTrace(o); err != nil {
+		if trace, err = readTrace(o.TraceFile, o.NumRequests); err != nil {
 			return err
 		}
 	}
@@ -173,18 +173,19 @@ func (o *onlineOptions) drawn() (iter.Seq[bench.Arrival], string) {
 	return bench.Paced(prompts, rate, !o.Constant, o.Seed), fmt.Sprintf("%g requests/s, %s", rate, how)
 }
 
-func readTrace(o *onlineOptions) ([]bench.TraceRequest, error) {
-	file, err := os.Open(o.TraceFile)
+// readTrace reads at most n requests of a trace.
+func readTrace(name string, n int) ([]bench.TraceRequest, error) {
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	trace, err := bench.ReadMooncake(file, o.NumRequests)
+	trace, err := bench.ReadMooncake(file, n)
 	if err == nil && len(trace) == 0 {
 		err = errors.New("it holds no requests")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.TraceFile, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return trace, nil
 }

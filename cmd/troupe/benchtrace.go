@@ -1,9 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -70,21 +69,8 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 			return err
 		}
 	}
-	if err := writeTrace(tr.Out, spans); err != nil {
+	if err := writeTo(tr.Out, out, func(w io.Writer) error { return bench.WritePerfetto(w, spans) }); err != nil {
 		return err
 	}
 	return writeReport(o.JSON, out, report)
-}
-
-// writeTrace writes spans to a file; an empty name writes none.
-func writeTrace(name string, spans []actors.Span) (err error) {
-	if name == "" {
-		return nil
-	}
-	file, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	return bench.WritePerfetto(file, spans)
 }
