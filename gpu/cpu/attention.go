@@ -70,8 +70,11 @@ func (e *engine) attend(layer int, l *layer) {
 		return
 	}
 	e.each(len(w.tokens)*heads, 4, func(i int) { e.enter(layer, l, i/heads, i%heads) })
+	// Head by head, so that its keys and values stay in the cache for all
+	// blocks: block by block, prefill at 2000 positions took a Zen 4 core from
+	// 87 down to 65 GFLOP/s.
 	e.pool.run(len(w.blocks)*heads, func(worker, task int) {
-		e.attendBlock(worker, layer, w.blocks[task/heads], task%heads)
+		e.attendBlock(worker, layer, w.blocks[task%len(w.blocks)], task/len(w.blocks))
 	})
 }
 

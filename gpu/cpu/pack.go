@@ -21,7 +21,7 @@ import (
 // Weights are copied into this layout instead of being used where the file is
 // mapped: vector lanes then hold outputs, so each output has one order of
 // summation; a stream of weights is contiguous and, in anonymous memory, can
-// lie in huge pages (see BenchmarkGEMV for what that is worth).
+// lie in huge pages.
 type matrix struct {
 	out, in int
 	dtype   model.DType // Float32 or BFloat16
