@@ -1,8 +1,6 @@
 package jinja
 
-import (
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // iterator yields values once: over a list, or as next makes them.
 type iterator struct {
