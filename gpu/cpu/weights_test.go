@@ -116,6 +116,7 @@ func TestOpenSaysWhatIsWrongWithWeights(t *testing.T) {
 		"foreign type":   {func(m *model.Model) { m.Weights.Layers[0].Up.DType = "int8" }, `type "int8"`},
 		"missing norm":   {func(m *model.Model) { m.Weights.Norm = model.Tensor{Name: "model.norm.weight", DType: model.BFloat16} }, `"model.norm.weight"`},
 		"missing layer":  {func(m *model.Model) { m.Weights.Layers = m.Weights.Layers[:1] }, "weights of 1 layers, its configuration says 2"},
+		"experts":        {func(m *model.Model) { m.Config.MoE = &model.MoE{Experts: 8, PerToken: 2, Intermediate: 64} }, "no mixture of experts"},
 		"heads per head": {func(m *model.Model) { m.Config.KVHeads = 3 }, "3 key-value heads"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,6 +30,14 @@ type configJSON struct {
 	AttentionBias bool     `json:"attention_bias"`
 	MLPBias       bool     `json:"mlp_bias"`
 
+	Experts         *int  `json:"num_local_experts"` // transformers 5
+	NumExperts      *int  `json:"num_experts"`       // transformers 4
+	ExpertsPerToken *int  `json:"num_experts_per_tok"`
+	ExpertSize      *int  `json:"moe_intermediate_size"`
+	NormTopK        bool  `json:"norm_topk_prob"`
+	SparseStep      *int  `json:"decoder_sparse_step"`
+	DenseLayers     []int `json:"mlp_only_layers"`
+
 	DType      string `json:"dtype"`       // transformers 5
 	TorchDType string `json:"torch_dtype"` // transformers 4
 
@@ -83,10 +91,12 @@ func (t *tokenIDs) UnmarshalJSON(data []byte) error {
 }
 
 // The largest sizes accepted: beyond every published model, and small enough
-// that products of two and sums over layers stay within int64.
+// that products of two and sums over layers and experts stay within int64.
 const (
-	maxSize   = 1 << 24
-	maxLayers = 1 << 10
+	maxSize       = 1 << 24
+	maxLayers     = 1 << 10
+	maxExperts    = 1 << 10
+	maxExpertSize = 1 << 14
 )
 
 // parseConfig reads config.json. The error reports all faults at once; where
@@ -106,6 +116,9 @@ func parseConfig(data []byte, where string) (Config, error) {
 	}
 	c := Config{Architecture: name, TieEmbedding: j.TieEmbedding, QKVBias: arch.has("self_attn.q_proj.bias"), QKNorm: arch.has("self_attn.q_norm.weight")}
 	j.sizes(f, &c, arch)
+	if arch.expert != nil {
+		c.MoE = j.mixture(f)
+	}
 	j.features(f)
 	c.DType = j.dtype(f)
 	c.Rope = j.rope(f, &c)
@@ -172,41 +185,41 @@ func (j *configJSON) architecture(f *faults) (string, *architecture, bool) {
 		f.addf("architectures: missing; supported: %s", supported())
 	case !ok:
 		f.unsupportedf("architecture %q is not supported; supported: %s", name, supported())
-	case arch.missing != "":
-		f.unsupportedf("architecture %q is not supported yet: no device runs %s; supported: %s", name, arch.missing, supported())
 	default:
 		return name, &arch, true
 	}
 	return "", nil, false
 }
 
-func (j *configJSON) sizes(f *faults, c *Config, arch *architecture) {
-	size := func(field string, v *int, limit int) int {
-		switch {
-		case v == nil:
-			f.addf("%s: missing", field)
-		case *v < 1 || *v > limit:
-			f.addf("%s: %d, want 1 to %d", field, *v, limit)
-		default:
-			return *v
-		}
-		return 0
+// size checks a field that has to be there; 0 means it was wrong.
+func (f *faults) size(field string, v *int, limit int) int {
+	switch {
+	case v == nil:
+		f.addf("%s: missing", field)
+	case *v < 1 || *v > limit:
+		f.addf("%s: %d, want 1 to %d", field, *v, limit)
+	default:
+		return *v
 	}
+	return 0
+}
+
+func (j *configJSON) sizes(f *faults, c *Config, arch *architecture) {
 	or := func(v *int, otherwise int) *int {
 		if v == nil {
 			return &otherwise
 		}
 		return v
 	}
-	c.Vocab = size("vocab_size", j.VocabSize, maxSize)
-	c.Hidden = size("hidden_size", j.HiddenSize, maxSize)
-	c.Intermediate = size("intermediate_size", j.Intermediate, maxSize)
-	c.Layers = size("num_hidden_layers", j.Layers, maxLayers)
-	c.MaxPositions = size("max_position_embeddings", j.MaxPositions, 1<<30)
-	c.Heads = size("num_attention_heads", j.Heads, 1<<12)
+	c.Vocab = f.size("vocab_size", j.VocabSize, maxSize)
+	c.Hidden = f.size("hidden_size", j.HiddenSize, maxSize)
+	c.Intermediate = f.size("intermediate_size", j.Intermediate, maxSize)
+	c.Layers = f.size("num_hidden_layers", j.Layers, maxLayers)
+	c.MaxPositions = f.size("max_position_embeddings", j.MaxPositions, 1<<30)
+	c.Heads = f.size("num_attention_heads", j.Heads, 1<<12)
 	if c.Heads > 0 {
-		c.KVHeads = size("num_key_value_heads", or(j.KVHeads, cmp.Or(arch.kvHeads, c.Heads)), 1<<12)
-		c.HeadDim = size("head_dim", or(j.HeadDim, cmp.Or(arch.headDim, c.Hidden/c.Heads)), 1<<12)
+		c.KVHeads = f.size("num_key_value_heads", or(j.KVHeads, cmp.Or(arch.kvHeads, c.Heads)), 1<<12)
+		c.HeadDim = f.size("head_dim", or(j.HeadDim, cmp.Or(arch.headDim, c.Hidden/c.Heads)), 1<<12)
 	}
 	if c.KVHeads > 0 && c.Heads%c.KVHeads != 0 {
 		f.addf("num_attention_heads: %d is no multiple of num_key_value_heads, %d", c.Heads, c.KVHeads)
@@ -222,6 +235,27 @@ func (j *configJSON) sizes(f *faults, c *Config, arch *architecture) {
 		f.addf("rms_norm_eps: %v, want between 0 and 1", eps)
 	}
 	c.NormEps = float32(eps)
+}
+
+// mixture reads the experts. Some layers with an MLP, others with experts, is
+// refused: all layers of a Config are alike.
+func (j *configJSON) mixture(f *faults) *MoE {
+	m := &MoE{
+		Experts:      f.size("num_experts", firstOf(j.Experts, j.NumExperts), maxExperts),
+		PerToken:     f.size("num_experts_per_tok", j.ExpertsPerToken, maxExperts),
+		Intermediate: f.size("moe_intermediate_size", j.ExpertSize, maxExpertSize),
+		Normalize:    j.NormTopK,
+	}
+	if m.Experts > 0 && m.PerToken > m.Experts {
+		f.addf("num_experts_per_tok: %d, of %d experts", m.PerToken, m.Experts)
+	}
+	if j.SparseStep != nil && *j.SparseStep != 1 {
+		f.unsupportedf("decoder_sparse_step: %d is not supported, only 1: experts in every layer", *j.SparseStep)
+	}
+	if len(j.DenseLayers) > 0 {
+		f.unsupportedf("mlp_only_layers: %v is not supported: every layer has to have experts", j.DenseLayers)
+	}
+	return m
 }
 
 // features refuses what no device computes.

@@ -54,6 +54,9 @@ func with(fields string) string {
 	return strings.TrimSuffix(base, "}") + ", " + fields + "}"
 }
 
+// experts makes base a mixture of experts; more fields may follow.
+const experts = `"architectures": ["Qwen3MoeForCausalLM"], "num_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 96, "mlp_only_layers": [], `
+
 func TestConfigDefaults(t *testing.T) {
 	for _, tc := range []struct {
 		name, fields string
@@ -63,6 +66,13 @@ func TestConfigDefaults(t *testing.T) {
 		{"model_type stands in for architectures", `"architectures": null, "model_type": "qwen2"`, func(c *Config) bool { return c.QKVBias && !c.QKNorm && c.Architecture == "Qwen2ForCausalLM" }},
 		{"head_dim by size", `"architectures": ["LlamaForCausalLM"], "head_dim": null`, func(c *Config) bool { return c.HeadDim == 64 }},
 		{"head_dim of Qwen3", `"head_dim": null`, func(c *Config) bool { return c.HeadDim == 128 }},
+		{"no experts", `"num_experts": 8`, func(c *Config) bool { return c.MoE == nil }},
+		{
+			"experts", experts + `"norm_topk_prob": true, "decoder_sparse_step": 1`,
+			func(c *Config) bool { return *c.MoE == MoE{16, 4, 96, true} && c.QKNorm && c.Intermediate == 512 },
+		},
+		{"experts as transformers 5 counts them", experts + `"num_experts": null, "num_local_experts": 32`, func(c *Config) bool { return *c.MoE == MoE{32, 4, 96, false} }},
+		{"heads of Qwen3 MoE", experts + `"head_dim": null, "num_key_value_heads": null`, func(c *Config) bool { return c.HeadDim == 64 && c.KVHeads == 4 }},
 		{"key heads of Llama", `"architectures": ["LlamaForCausalLM"], "num_key_value_heads": null`, func(c *Config) bool { return c.KVHeads == 4 }},
 		{"theta and epsilon", `"rope_theta": null, "rms_norm_eps": null`, func(c *Config) bool { return c.Rope.Theta == 10000 && c.NormEps == 1e-6 }},
 		{"theta beside rope_parameters", `"rope_parameters": {"rope_type": "default"}`, func(c *Config) bool { return c.Rope.Theta == 1e6 && c.Rope.Llama3 == nil }},
@@ -125,8 +135,14 @@ func TestConfigFaults(t *testing.T) {
 		want        string
 		unsupported bool
 	}{
-		{`"architectures": ["GPT2LMHeadModel"]`, `architecture "GPT2LMHeadModel" is not supported; supported: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM`, true},
-		{`"architectures": ["Qwen3MoeForCausalLM"]`, `architecture "Qwen3MoeForCausalLM" is not supported yet: no device runs its mixture-of-experts layers`, true},
+		{`"architectures": ["GPT2LMHeadModel"]`, `architecture "GPT2LMHeadModel" is not supported; supported: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM`, true},
+		{experts + `"num_experts": null`, `num_experts: missing`, false},
+		{experts + `"num_experts": 0`, `num_experts: 0, want 1 to`, false},
+		{experts + `"num_experts_per_tok": null`, `num_experts_per_tok: missing`, false},
+		{experts + `"num_experts_per_tok": 17`, `num_experts_per_tok: 17, of 16 experts`, false},
+		{experts + `"moe_intermediate_size": 99999`, `moe_intermediate_size: 99999, want 1 to`, false},
+		{experts + `"decoder_sparse_step": 2`, `decoder_sparse_step: 2 is not supported, only 1`, true},
+		{experts + `"mlp_only_layers": [0, 3]`, `mlp_only_layers: [0 3] is not supported`, true},
 		{`"architectures": [], "model_type": ""`, `architectures: missing`, false},
 		{`"rope_scaling": {"rope_type": "yarn", "factor": 4}`, `rope_scaling: RoPE type "yarn" is not supported, only "default" and "llama3"`, true},
 		{`"rope_scaling": {"type": "linear", "factor": 4}`, `RoPE type "linear"`, true},

@@ -60,9 +60,10 @@ type Config struct {
 	Architecture string // "Qwen3ForCausalLM", …
 	Layers       int
 	Hidden       int
-	Intermediate int
-	Heads        int // query heads
-	KVHeads      int // key and value heads; Heads % KVHeads == 0
+	Intermediate int  // of the MLP, when layers have one
+	MoE          *MoE // experts instead of the MLP, in every layer; nil: none
+	Heads        int  // query heads
+	KVHeads      int  // key and value heads; Heads % KVHeads == 0
 	HeadDim      int
 	Vocab        int // rows of the embedding
 	MaxPositions int
@@ -91,6 +92,19 @@ type Rope struct {
 type Llama3Rope struct {
 	Factor, LowFreqFactor, HighFreqFactor float64
 	OriginalMaxPositions                  int
+}
+
+// MoE is a mixture of experts: of a layer's many small gated MLPs each token
+// goes through a few. With x [Hidden] the normed input:
+//
+//	p  = softmax(Router·x)                    over all Experts
+//	S  = the PerToken experts of largest p
+//	y  = Σ_{e∈S} w_e·MLP_e(x)                 w_e = p_e, or p_e / Σ_{i∈S} p_i with Normalize
+type MoE struct {
+	Experts      int
+	PerToken     int  // at most Experts
+	Intermediate int  // of each expert
+	Normalize    bool // "norm_topk_prob"
 }
 
 // Generation is generation_config.json: the defaults of requests that do not
@@ -124,6 +138,15 @@ type Layer struct {
 	MLPNorm             Tensor // [Hidden]
 	Gate, Up            Tensor // [Intermediate, Hidden]
 	Down                Tensor // [Hidden, Intermediate]
+	// With a mixture of experts, instead of Gate, Up and Down:
+	Router  Tensor   // [MoE.Experts, Hidden]
+	Experts []Expert // MoE.Experts of them
+}
+
+// Expert is one gated MLP of a mixture.
+type Expert struct {
+	Gate, Up Tensor // [MoE.Intermediate, Hidden]
+	Down     Tensor // [Hidden, MoE.Intermediate]
 }
 
 // Tensor is a read-only view of weights, usually of a memory-mapped file.

@@ -20,7 +20,7 @@ var published = []struct {
 	{"qwen3-8b", qwen3(36, 4096, 12288, 32, 8, false)},
 	{"qwen3-14b", qwen3(40, 5120, 17408, 40, 8, false)},
 	{"qwen3-32b", qwen3(64, 5120, 25600, 64, 8, false)},
-	{"qwen3-30b-a3b", Config{Architecture: "Qwen3MoeForCausalLM"}}, // 48 layers of 2048, 128 experts of 768, 8 a token
+	{"qwen3-30b-a3b", qwen3MoE(48, 2048, 6144, 32, 4, MoE{Experts: 128, PerToken: 8, Intermediate: 768, Normalize: true})},
 	{"qwen2.5-0.5b", qwen2(24, 896, 4864, 14, 2, 151936, true)},
 	{"qwen2.5-7b", qwen2(28, 3584, 18944, 28, 4, 152064, false)},
 	{"llama-3.1-8b", llama3(32, 4096, 14336, 32, 8, 8, false)},
@@ -40,6 +40,12 @@ func qwen3(layers, hidden, intermediate, heads, kvHeads int, tied bool) Config {
 	}
 }
 
+func qwen3MoE(layers, hidden, intermediate, heads, kvHeads int, m MoE) Config {
+	c := qwen3(layers, hidden, intermediate, heads, kvHeads, false)
+	c.Architecture, c.MoE = "Qwen3MoeForCausalLM", &m
+	return c
+}
+
 func qwen2(layers, hidden, intermediate, heads, kvHeads, vocab int, tied bool) Config {
 	return Config{
 		Architecture: "Qwen2ForCausalLM", Layers: layers, Hidden: hidden, Intermediate: intermediate, Heads: heads, KVHeads: kvHeads, HeadDim: hidden / heads,
@@ -57,14 +63,11 @@ func llama3(layers, hidden, intermediate, heads, kvHeads int, factor float64, ti
 	}
 }
 
-// Published lists the names of published configurations that Open knows and
-// devices can run.
+// Published lists the names of published configurations that Open knows.
 func Published() []string {
 	var names []string
 	for _, p := range published {
-		if architectures[p.config.Architecture].missing == "" {
-			names = append(names, p.name)
-		}
+		names = append(names, p.name)
 	}
 	return names
 }
@@ -76,9 +79,6 @@ func openPublished(spec string, dummy bool) (*Model, error) {
 	for _, p := range published {
 		if p.name != name {
 			continue
-		}
-		if missing := architectures[p.config.Architecture].missing; missing != "" {
-			return nil, fmt.Errorf("%q is known but %w yet: no device runs %s", name, ErrUnsupported, missing)
 		}
 		if !dummy {
 			return nil, fmt.Errorf("%q is a published configuration without its weights: give the directory of a downloaded checkpoint, or ask for dummy weights", name)

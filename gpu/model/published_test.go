@@ -15,6 +15,7 @@ func TestPublishedParameters(t *testing.T) {
 		"qwen3-0.6b": 596_049_920, "qwen3-1.7b": 1_720_574_976, "qwen3-4b": 4_022_468_096, "qwen3-8b": 8_190_735_360,
 		"qwen3-14b": 14_768_307_200, "qwen3-32b": 32_762_123_264, "qwen2.5-0.5b": 494_032_768, "qwen2.5-7b": 7_615_616_512,
 		"llama-3.1-8b": 8_030_261_248, "llama-3.2-1b": 1_235_814_400, "llama-3.2-3b": 3_212_749_824, "mistral-7b": 7_248_023_552,
+		"qwen3-30b-a3b": 30_532_122_624,
 	}
 	for _, name := range Published() {
 		m, err := Open(name, true)
@@ -56,7 +57,7 @@ func TestOpenNames(t *testing.T) {
 		want  string
 	}{
 		{"qwen3-0.6b", false, nil, `"qwen3-0.6b" is a published configuration without its weights`},
-		{"qwen3-30b-a3b", true, ErrUnsupported, `"qwen3-30b-a3b" is known but not supported yet: no device runs its mixture-of-experts layers`},
+		{"qwen3-30b-a3b", false, nil, `"qwen3-30b-a3b" is a published configuration without its weights`},
 		{"qwen3-0.5b", true, fs.ErrNotExist, `did you mean "qwen3-0.6b"?`},
 		{"qwen-3-14b", false, fs.ErrNotExist, `did you mean "qwen3-14b"?`},
 		{"buitlin", false, fs.ErrNotExist, `did you mean "builtin"?`},

@@ -75,3 +75,46 @@ func TestSizes(t *testing.T) {
 		t.Errorf("logits take %d FLOPs", got)
 	}
 }
+
+// Against what is published of Qwen3-30B-A3B: 30.5 billion parameters, of
+// which a token meets 3.3 billion, 29.9 billion beside the embeddings.
+func TestSizesOfAMixture(t *testing.T) {
+	m, err := Open("qwen3-30b-a3b", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &m.Config
+	if all, active := c.Params(), c.ActiveParams(); all/1e8 != 305 || active/1e8 != 33 {
+		t.Errorf("%d parameters, a token meets %d", all, active)
+	}
+	var matrices, experts int64 // of the layers, all experts
+	w := c.Shapes()
+	for tensor := range c.Tensors(w) {
+		if len(tensor.Shape) == 2 && tensor.Shape[0] != c.Vocab {
+			matrices += tensor.Len()
+		}
+	}
+	for _, l := range w.Layers {
+		for _, x := range l.Experts {
+			experts += x.Gate.Len() + x.Up.Len() + x.Down.Len()
+		}
+		if l.Gate.Present() || !l.Router.Present() {
+			t.Fatal("a layer has an MLP, or no router")
+		}
+	}
+	if name := w.Layers[3].Experts[127].Down.Name; name != "model.layers.3.mlp.experts.127.down_proj.weight" {
+		t.Errorf("the last expert's third tensor is %s", name)
+	}
+	if experts != 128*c.ExpertParams() || c.Params()-c.ActiveParams() != experts/128*120 {
+		t.Errorf("experts have %d weights, %d each", experts, c.ExpertParams())
+	}
+	if got, want := c.FLOPsPerToken(), 2*(matrices-experts/128*120); got != want {
+		t.Errorf("a token takes %d FLOPs, want %d", got, want)
+	}
+	// Few tokens rarely share experts, many leave none out.
+	for _, tc := range []struct{ tokens, want float64 }{{0, 0}, {1, 8}, {2, 15.5}, {16, 82.42}, {1e4, 128}} {
+		if got := c.MoE.Touched(tc.tokens); math.Abs(got-tc.want) > 0.01 {
+			t.Errorf("%v tokens touch %v experts, want %v", tc.tokens, got, tc.want)
+		}
+	}
+}

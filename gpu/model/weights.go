@@ -66,7 +66,7 @@ func (s *store) load(c *Config) (*Weights, error) {
 	if err := s.open(); err != nil {
 		return nil, err
 	}
-	w := &Weights{Layers: make([]Layer, c.Layers)}
+	w := c.blank()
 	f := &faults{where: s.src.name}
 	for _, p := range c.places(w) {
 		*p.tensor = s.bind(p, f)

@@ -47,6 +47,7 @@ const (
 	reduceStart  = 8e-6 // latency of one all-reduce
 
 	layerKernels = 9 // norm, qkv, rope and write, attention, out, norm, gate and up, activation, down
+	routeKernels = 4 // more with a mixture of experts: router, choice, rows by expert, sum
 	otherKernels = 6 // embedding, norm, head, sampling
 )
 

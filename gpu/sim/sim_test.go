@@ -206,6 +206,15 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// decodes is a step of rows decodes, each with a context of length.
+func decodes(rows, length int32) *batch.Step {
+	s := &batch.Step{NumDecode: int(rows), NumTokens: int(rows)}
+	for range rows {
+		s.Rows = append(s.Rows, batch.Row{Start: length - 1, Sample: true})
+	}
+	return s
+}
+
 // The limits that memory and arithmetic set on an H200, worked out by hand:
 // 14.77e9 weights of which an embedding of 0.78e9 is not read, 163,840 bytes a
 // position of keys and values.
@@ -217,13 +226,6 @@ func TestRooflineOfAnH200(t *testing.T) {
 	if k := e.info.NumPages * e.info.PageSize / 1000; k < 580 || k > 610 {
 		t.Errorf("%d thousand positions fit, want (0.9·141 GB − 29.5 GB) / 163,840 B = 594", k)
 	}
-	step := func(rows, length int32) *batch.Step {
-		s := &batch.Step{NumDecode: int(rows), NumTokens: int(rows)}
-		for range rows {
-			s.Rows = append(s.Rows, batch.Row{Start: length - 1, Sample: true})
-		}
-		return s
-	}
 	within := func(what string, got, low, high float64) {
 		t.Helper()
 		if got < low || got > high {
@@ -231,11 +233,11 @@ func TestRooflineOfAnH200(t *testing.T) {
 		}
 	}
 	ms := func(s *batch.Step) float64 { return e.roof.Step(s).Seconds() * 1e3 }
-	one := ms(step(1, 1))
+	one := ms(decodes(1, 1))
 	within("one decode", one, 6.32, 6.32+0.35) // weights / 4.43 TB/s, 366 kernels
 	// Reading what 256·800 positions left takes 7.57 ms; 256 rows make the
 	// products 2.9 ms longer than reading the weights; activations 0.5 ms.
-	within("256 decodes of 800 more", ms(step(256, 800))-one, 10.8, 11.2)
+	within("256 decodes of 800 more", ms(decodes(256, 800))-one, 10.8, 11.2)
 	prompt := &batch.Step{NumTokens: 8192, Rows: []batch.Row{{Tokens: make([]int32, 8192), Sample: true}}}
 	// 26.4e9·8192 FLOP in products at 780 TFLOP/s, 27.5e12 in attention at 468,
 	// 70 GB of activations.
@@ -250,6 +252,34 @@ func TestRooflineOfAnH200(t *testing.T) {
 	}
 	if a, b := e.info.NumPages, two.info.NumPages; b < 2*a {
 		t.Errorf("two GPUs have %d pages, one %d", b, a)
+	}
+}
+
+// A step reads the experts its tokens touch. By hand, in weights of 2 bytes at
+// 4.43 TB/s: attention and routers 0.919e9, an expert of every layer 0.2265e9,
+// the head 0.311e9. 630 kernels take 0.548 ms more.
+func TestRooflineOfExperts(t *testing.T) {
+	e, err := New(device.Spec{Device: "sim:h200", Model: published(t, "qwen3-30b-a3b")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		tokens            int32
+		experts, low, top float64 // low and top: what else is in the step, ms
+	}{
+		{1, 8, 0.54, 0.56},
+		{2, 15.5, 0.54, 0.56},
+		{16, 82.42, 0.54, 0.60},
+		{256, 128, 0.54, 1.3}, // activations of 256 tokens
+	} {
+		got := e.roof.Step(decodes(c.tokens, 1)).Seconds() * 1e3
+		weights := (0.919e9 + 0.311e9 + c.experts*0.2265e9) * 2 / 4.43e9
+		if rest := got - weights; rest < c.low || rest > c.top {
+			t.Errorf("%d decodes take %.3f ms, %.3f beside reading %v experts; want %.2f to %.2f", c.tokens, got, rest, c.experts, c.low, c.top)
+		}
+	}
+	if e.info.WeightBytes != 2*30_532_122_624 {
+		t.Errorf("weights take %d bytes: all experts lie in memory", e.info.WeightBytes)
 	}
 }
 
