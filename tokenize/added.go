@@ -14,13 +14,14 @@ type added struct {
 	byID    map[int32]addedToken
 	raw     finder
 	normal  finder
-	special []bool   // by id
-	decode  [][]byte // by id: what the decoder is given; nil for other tokens
+	special []bool           // by id
+	shown   map[int32][]byte // what decoders are given, where it is not the token's name
 }
 
 // newAdded also binds the tokens' names in v.
 func newAdded(tokens []addedToken, v *vocab, n normalizer) (*added, error) {
-	a := &added{byID: map[int32]addedToken{}}
+	a := &added{byID: map[int32]addedToken{}, shown: map[int32][]byte{}}
+	specials := map[string]bool{}
 	for _, t := range tokens {
 		if t.Content == "" {
 			continue
@@ -29,19 +30,25 @@ func newAdded(tokens []addedToken, v *vocab, n normalizer) (*added, error) {
 			return nil, fmt.Errorf("added token %q: id %d does not agree with the vocabulary", t.Content, t.ID)
 		}
 		a.byID[t.ID] = t
+		if t.Special {
+			specials[t.Content] = true
+		}
 		if !t.Normalized {
 			a.raw.add(t.Content, t.ID)
 			continue
 		}
 		s := t.Content
 		if n != nil {
-			s = n(s)
+			if s = n(s); s != t.Content {
+				a.shown[t.ID] = []byte(s)
+			}
 		}
 		a.normal.add(s, t.ID)
 	}
 	a.special = make([]bool, v.len())
 	for id, t := range a.byID {
-		a.special[id] = t.Special
+		// Whether decoding skips a token goes by what decoders are given.
+		a.special[id] = specials[t.Content] && a.shown[id] == nil || specials[string(a.shown[id])]
 	}
 	a.raw.sort()
 	a.normal.sort()
@@ -159,6 +166,7 @@ func startsWithWord(s string) bool {
 
 // isWord is \w of UTS #18: alphabetic, mark, decimal, connector or joiner.
 func isWord(r rune) bool {
+	r = older(r)
 	return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.In(r, unicode.Nd, unicode.Nl, unicode.Pc,
 		unicode.Other_Alphabetic, unicode.Join_Control)
 }

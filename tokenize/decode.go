@@ -111,16 +111,16 @@ func (*joinStage) flush(sink) {}
 
 // byteLevelStage maps the byte alphabet back to bytes.
 type byteLevelStage struct {
-	buf  []byte
-	held utf8Repair
+	raw, buf []byte
+	held     utf8Repair
 }
 
 func (s *byteLevelStage) token(b []byte, out sink) {
 	var ok bool
-	if s.buf, ok = unspell(s.buf[:0], b); !ok {
-		s.buf = append(s.buf[:0], b...)
+	if s.raw, ok = unspell(s.raw[:0], b); !ok {
+		s.raw = append(s.raw[:0], b...)
 	}
-	s.buf = s.held.appendTo(s.buf[:0:0], s.buf)
+	s.buf = s.held.appendTo(s.buf[:0], s.raw)
 	if len(s.buf) > 0 {
 		out(s.buf)
 	}

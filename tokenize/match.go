@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/dlclark/regexp2/v2"
@@ -51,6 +52,37 @@ func (c class) matches(s string, dst []int) []int {
 		if c(r) {
 			dst = append(dst, i, i+utf8.RuneLen(r))
 		}
+	}
+	return dst
+}
+
+// words matches \w+|[^\w\s]+, with the \w of UTS #18.
+type words struct{}
+
+func (words) matches(s string, dst []int) []int {
+	const none, word, other = 0, 1, 2
+	kind := func(r rune) int {
+		switch {
+		case isWord(r):
+			return word
+		case unicode.IsSpace(r):
+			return none
+		}
+		return other
+	}
+	start, last := 0, none
+	for i, r := range s {
+		k := kind(r)
+		if k == last {
+			continue
+		}
+		if last != none {
+			dst = append(dst, start, i)
+		}
+		start, last = i, k
+	}
+	if last != none {
+		dst = append(dst, start, len(s))
 	}
 	return dst
 }

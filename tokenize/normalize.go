@@ -72,21 +72,39 @@ func sequenceNormalizer(parts []part) (normalizer, error) {
 	}, nil
 }
 
-// lowercase maps each character by itself, as Rust's char::to_lowercase does: a
-// final sigma is no special case.
+// lowercase maps each character by itself, as Rust's char::to_lowercase does:
+// a final sigma is no special case.
 func lowercase(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r == 'İ' || unicode.ToLower(r) != r }) {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r == 'İ' || toLower(r) != r }) {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
 		if r == 'İ' {
-			b.WriteString("i̇")
+			b.WriteString("i\u0307")
 			continue
 		}
-		b.WriteRune(unicode.ToLower(r))
+		b.WriteRune(toLower(r))
 	}
 	return b.String()
+}
+
+// toLower is unicode.ToLower with the letters of Unicode 15.1 to 17.
+func toLower(r rune) rune {
+	switch {
+	case r < 0x1C89:
+	case r == 0x1C89, r == 0xA7CC, r == 0xA7CE, r == 0xA7D2, r == 0xA7D4, r == 0xA7DA:
+		return r + 1
+	case r == 0xA7CB:
+		return 0x264
+	case r == 0xA7DC:
+		return 0x19B
+	case 0x10D50 <= r && r <= 0x10D65:
+		return r + 0x20
+	case 0x16EA0 <= r && r <= 0x16EB8:
+		return r + 0x1B
+	}
+	return unicode.ToLower(r)
 }
 
 // replacer serves the Replace normalizer.

@@ -34,6 +34,9 @@ func (s *Stream) Append(dst []byte, id int32) []byte {
 	if b == nil {
 		return dst
 	}
+	if shown, ok := s.t.added.shown[id]; ok {
+		b = shown
+	}
 	s.out = dst
 	s.sinks[0](b)
 	dst, s.out = s.out, nil
