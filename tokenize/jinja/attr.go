@@ -20,8 +20,10 @@ func (m *method) call(st *state, args []Value, kwargs []kwarg) (Value, error) {
 }
 
 func unsafeAttr(v Value, name string) *Undefined {
-	return &Undefined{hint: "access to attribute '" + name + "' of '" + typeName(v) + "' object is unsafe.",
-		name: name, obj: v, kind: "SecurityError"}
+	return &Undefined{
+		hint: "access to attribute '" + name + "' of '" + typeName(v) + "' object is unsafe.",
+		name: name, obj: v, kind: "SecurityError",
+	}
 }
 
 // attr finds a Python attribute: a method, mostly. What could change a value or
@@ -195,11 +197,10 @@ func (st *state) element(v, key Value) (Value, bool, error) {
 	case *Undefined:
 		return nil, false, s.fail(st)
 	case *Dict:
-		i, err := s.find(key)
-		if err != nil || i < 0 {
-			return nil, false, nil // an unhashable key is not there either
+		if i, err := s.find(key); err == nil && i >= 0 {
+			return s.entries[i].val, true, nil
 		}
-		return s.entries[i].val, true, nil
+		return nil, false, nil // an unhashable key is not there either
 	case []any:
 		if i, ok := position(key, len(s)); ok {
 			return s[i], true, nil

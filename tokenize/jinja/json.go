@@ -3,6 +3,7 @@ package jinja
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -22,12 +23,12 @@ func DecodeJSON(data []byte) (Value, error) {
 	dec.UseNumber()
 	v, err := decodeValue(dec, 0)
 	if err != nil {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return nil, fmt.Errorf("JSON, at byte %d: %w", dec.InputOffset(), err)
 	}
-	if _, err := dec.Token(); err != io.EOF {
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("JSON, at byte %d: more than one value", dec.InputOffset())
 	}
 	return v, nil

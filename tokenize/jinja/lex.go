@@ -209,7 +209,7 @@ func (l *lexer) raw() error {
 
 func (l *lexer) comment() error {
 	rest := l.src[l.pos:]
-	for i := 0; i < len(rest); i++ {
+	for i := range len(rest) {
 		if c := rest[i]; c == '#' || c == '-' || c == '+' {
 			if n, ok := closing(rest[i:], "#}", true); ok {
 				l.advance(i + n)
@@ -239,8 +239,10 @@ func closing(s, end string, block bool) (int, bool) {
 }
 
 // longest first
-var operators = []string{"//", "**", "==", "!=", ">=", "<=",
-	"+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";"}
+var operators = []string{
+	"//", "**", "==", "!=", ">=", "<=",
+	"+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";",
+}
 
 // tag reads an expression or statement up to its end.
 func (l *lexer) tag(end string, endKind tokenKind) error {

@@ -57,8 +57,10 @@ type symbols struct {
 }
 
 func (s *symbols) inner(fn *layout) *symbols {
-	return &symbols{parent: s, fn: fn, level: s.level + 1,
-		refs: map[string]ident{}, loads: map[ident]symLoad{}, stores: map[string]bool{}}
+	return &symbols{
+		parent: s, fn: fn, level: s.level + 1,
+		refs: map[string]ident{}, loads: map[ident]symLoad{}, stores: map[string]bool{},
+	}
 }
 
 func (s *symbols) branch() *symbols {
