@@ -87,7 +87,8 @@ type Event struct {
 	TextEnds []int
 	Final    *Final
 
-	since, taken int64 // for the trace: see Stream.Wrote
+	// Receipt is to be signed when the event has been written, if it is Wanted.
+	Receipt Receipt
 }
 
 // InputError says that a request cannot be run as it is, and why. It is the

@@ -49,16 +49,28 @@ func (s *Stream) Take(ev *Event) bool {
 		return false
 	}
 	*ev, s.pending, s.some = s.pending, empty, false
+	ev.Receipt = Receipt{}
 	if s.trace != nil {
-		ev.since, ev.taken = s.since, batch.Now()
+		ev.Receipt = Receipt{s.trace, Span{Kind: SpanSocket, On: TrackSocket, ID: s.id, Posted: s.since, Began: batch.Now(), N: int32(len(ev.Tokens))}}
 	}
 	return true
 }
 
-// Wrote tells the trace that the event taken last is on its way to the client.
-func (s *Stream) Wrote(ev *Event) {
-	if s.trace != nil && ev.taken != 0 {
-		s.trace.add(Span{Kind: SpanSocket, On: TrackSocket, ID: s.id, Posted: ev.since, Began: ev.taken, Ended: batch.Now(), N: int32(len(ev.Tokens))})
+// Receipt is how whoever takes an event tells the trace that it is on its way
+// to the client.
+type Receipt struct {
+	trace *Trace
+	span  Span
+}
+
+// Wanted reports whether anyone wants to know.
+func (r *Receipt) Wanted() bool { return r.trace != nil }
+
+// Written records that the event has been written, now.
+func (r *Receipt) Written() {
+	if r.trace != nil {
+		r.span.Ended = batch.Now()
+		r.trace.add(r.span)
 	}
 }
 

@@ -53,6 +53,42 @@ func TestTraceShowsStepsAndOverlap(t *testing.T) {
 	}
 }
 
+// A reader that signs its receipts is on the trace; one of an untraced system
+// is asked for none.
+func TestReceiptsReachTheTrace(t *testing.T) {
+	tr := NewTrace(1 << 10)
+	s := toySystem(t, Config{Trace: tr}, newToy())
+	st := submit(t, s, &Request{Tokens: []int32{1}, MaxTokens: 5, IgnoreEOS: true})
+	tokens := 0
+	for ev := (Event{}); ev.Final == nil; {
+		if err := st.Next(t.Context(), &ev); err != nil {
+			t.Fatal(err)
+		}
+		if !ev.Receipt.Wanted() {
+			t.Error("no receipt is wanted")
+		}
+		ev.Receipt.Written()
+	}
+	spans, _ := tr.Spans()
+	for _, sp := range spans {
+		if sp.Kind == SpanSocket {
+			tokens += int(sp.N)
+			if sp.Posted > sp.Began || sp.Began > sp.Ended || sp.ID != 1 {
+				t.Errorf("receipt %+v", sp)
+			}
+		}
+	}
+	if tokens != 5 {
+		t.Errorf("%d tokens were signed for, want 5", tokens)
+	}
+	var ev Event
+	untraced := newStream("x")
+	untraced.start(&Started{})
+	if !untraced.Take(&ev) || ev.Receipt.Wanted() {
+		t.Errorf("an untraced stream wants receipts: %+v", ev)
+	}
+}
+
 func TestFullTraceForgetsTheOldest(t *testing.T) {
 	tr := NewTrace(4)
 	for i := range uint64(6) {

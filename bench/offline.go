@@ -168,6 +168,7 @@ func (t *timing) read(ctx context.Context, stream *actors.Stream, done *atomic.I
 			}
 			t.last = now
 		}
+		ev.Receipt.Written() // to nobody further
 		t.tokens += len(ev.Tokens)
 		done.Add(int64(len(ev.Tokens)))
 		if f := ev.Final; f != nil {

@@ -29,6 +29,8 @@ type sse struct {
 	idle    *time.Ticker // see Config.KeepAlive
 	quiet   bool         // nothing was written since idle last ticked
 	stalled time.Time    // when the connection's write deadline is
+
+	receipts []actors.Receipt // of events in buf, when traced
 }
 
 // opening is what one choice has said so far.
@@ -78,6 +80,7 @@ func (r *sse) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		r.buf, r.unread = r.buf[:0], 0
+		r.signReceipts()
 		r.fill()
 	}
 	r.extendDeadline()
@@ -85,6 +88,15 @@ func (r *sse) Read(p []byte) (int, error) {
 	r.unread += n
 	r.quiet = false
 	return n, nil
+}
+
+// signReceipts tells the trace that what was read before has been written: the
+// server reads on only then.
+func (r *sse) signReceipts() {
+	for i := range r.receipts {
+		r.receipts[i].Written()
+	}
+	r.receipts = r.receipts[:0]
 }
 
 // maxWrite is how many bytes are collected before they are written, when
@@ -114,6 +126,9 @@ func (r *sse) fill() {
 // append appends an event of choice i.
 func (r *sse) append(i int, ev *actors.Event) {
 	c, o := r.a.c, &r.open[i]
+	if ev.Receipt.Wanted() {
+		r.receipts = append(r.receipts, ev.Receipt)
+	}
 	if ev.Final != nil && ev.Final.Err != nil {
 		r.fail(ev.Final.Err)
 		return
@@ -199,6 +214,9 @@ func (r *sse) extendDeadline() {
 func (r *sse) Close() error {
 	r.stop()
 	r.idle.Stop()
+	if r.over && r.unread == len(r.buf) {
+		r.signReceipts()
+	}
 	_ = r.conn.SetWriteDeadline(time.Time{})
 	if !r.over || r.unread < len(r.buf) {
 		r.err = errGone

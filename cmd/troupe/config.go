@@ -59,6 +59,7 @@ type Server struct {
 	AllowOrigin     []string      `flag:"allow-origin" value:"ORIGIN" help:"let web pages of this origin call the server; * is any; may be repeated"`
 	MaxOpenRequests int           `flag:"max-open-requests" value:"N" min:"1" help:"requests accepted at once, waiting and running; others get status 429"`
 	DrainTimeout    time.Duration `flag:"drain-timeout" value:"DURATION" min:"0" help:"after SIGTERM or Ctrl-C: how long running requests may take to finish"`
+	Trace           string        `flag:"trace" value:"FILE" help:"at the end, write what every actor and the device did, for ui.perfetto.dev; the last million things"`
 	Profiling       bool          `flag:"profiling" help:"serve Go's profiles under /debug/pprof"`
 }
 

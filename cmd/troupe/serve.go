@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/bench"
 	"github.com/troupe-llm/troupe/http"
 )
 
@@ -55,7 +57,11 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	}
 	defer listener.Close()
 	log.Info().Str("model", cfg.Engine.Model).Str("device", cfg.Engine.Device).Msg("loading")
-	system, err := actors.Open(cfg.actors(log, logProgress(log)))
+	engine := cfg.actors(log, logProgress(log))
+	if cfg.Server.Trace != "" {
+		engine.Trace = actors.NewTrace(1 << 20)
+	}
+	system, err := actors.Open(engine)
 	if err != nil {
 		return err
 	}
@@ -86,7 +92,12 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		}()
 	case <-cmd.Context().Done():
 	}
-	return drain(cfg, system, server, log)
+	err = drain(cfg, system, server, log)
+	if engine.Trace == nil {
+		return err
+	}
+	spans, _ := engine.Trace.Spans()
+	return errors.Join(err, writeTo(cfg.Server.Trace, cmd.OutOrStdout(), func(w io.Writer) error { return bench.WritePerfetto(w, spans) }))
 }
 
 // drain lets running requests finish, as long as they may take, and closes all.
