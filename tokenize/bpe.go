@@ -31,8 +31,10 @@ func newBPE(m *modelPart, byteLevel bool) (*bpe, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bpe{vocab: v, byteLevel: byteLevel, ignoreMerges: m.ignoreMerges, fuseUnk: m.fuseUnk,
-		hasFallback: m.byteFallback, unk: -1}
+	b := &bpe{
+		vocab: v, byteLevel: byteLevel, ignoreMerges: m.ignoreMerges, fuseUnk: m.fuseUnk,
+		hasFallback: m.byteFallback, unk: -1,
+	}
 	if m.unk != nil {
 		id, ok := v.lookup([]byte(*m.unk))
 		if !ok {

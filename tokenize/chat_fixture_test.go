@@ -74,8 +74,10 @@ func TestRenderings(t *testing.T) {
 			c = fixtureChat(t, dir, r.Template)
 			loaded[r.Template] = c
 		}
-		chat := Chat{Messages: decodeJSON(t, r.Messages), Tools: decodeJSON(t, r.Tools), AddGenerationPrompt: true,
-			Kwargs: map[string]any{"date_string": "26 Jul 2024"}}
+		chat := Chat{
+			Messages: decodeJSON(t, r.Messages), Tools: decodeJSON(t, r.Tools), AddGenerationPrompt: true,
+			Kwargs: map[string]any{"date_string": "26 Jul 2024"},
+		}
 		if d, ok := decodeJSON(t, r.Kwargs).(*jinja.Dict); ok {
 			for i := range d.Len() {
 				k, v := d.At(i)

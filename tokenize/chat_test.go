@@ -155,9 +155,11 @@ func TestRaised(t *testing.T) {
 // of Qwen3 sends it.
 func BenchmarkRender(b *testing.B) {
 	c := fixtureChat(b, fixtures(b)+"/chat", "Qwen-Qwen3-0.6B")
-	chat := Chat{Messages: decodeJSON(b, []byte(benchMessages())), AddGenerationPrompt: true,
+	chat := Chat{
+		Messages: decodeJSON(b, []byte(benchMessages())), AddGenerationPrompt: true,
 		Tools:  decodeJSON(b, []byte(`[{"type": "function", "function": {"name": "get_weather", "description": "Weather in a city", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]`)),
-		Kwargs: map[string]any{"enable_thinking": false}}
+		Kwargs: map[string]any{"enable_thinking": false},
+	}
 	text, err := c.Render(chat)
 	if err != nil {
 		b.Fatal(err)

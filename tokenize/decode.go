@@ -299,8 +299,16 @@ func (s *replaceStage) flush(out sink) {
 // cleanUp is what transformers does for clean_up_tokenization_spaces.
 var cleanUp = func() (all []newStage) {
 	for _, r := range [][2]string{
-		{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"},
-		{" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+		{" .", "."},
+		{" ?", "?"},
+		{" !", "!"},
+		{" ,", ","},
+		{" ' ", "'"},
+		{" n't", "n't"},
+		{" 'm", "'m"},
+		{" 's", "'s"},
+		{" 've", "'ve"},
+		{" 're", "'re"},
 	} {
 		all = append(all, func() stage { return &replaceStage{old: []byte(r[0]), new: []byte(r[1])} })
 	}

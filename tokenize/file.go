@@ -71,13 +71,13 @@ type addedToken struct {
 }
 
 type modelPart struct {
-	kind                    string
-	vocab, merges           []byte
-	unk                     *string
-	prefix, suffix          *string
-	dropout                 *float64
-	fuseUnk, byteFallback   bool
-	ignoreMerges, hasScores bool
+	kind                  string
+	vocab, merges         []byte
+	unk                   *string
+	prefix, suffix        *string
+	dropout               *float64
+	fuseUnk, byteFallback bool
+	ignoreMerges          bool
 }
 
 func parseFile(b []byte) (*file, error) {

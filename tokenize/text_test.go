@@ -1,10 +1,10 @@
 package tokenize
 
 import (
+	"go/build"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 )
 
@@ -140,7 +140,7 @@ func babel(seed uint64, n int) string {
 // goCode is about n bytes of the Go library's source: tab-indented code.
 func goCode(n int) string {
 	var b strings.Builder
-	paths, _ := filepath.Glob(filepath.Join(runtime.GOROOT(), "src", "net", "*", "*.go"))
+	paths, _ := filepath.Glob(filepath.Join(build.Default.GOROOT, "src", "net", "*", "*.go"))
 	more, _ := filepath.Glob("*.go")
 	for _, p := range append(paths, more...) {
 		if src, err := os.ReadFile(p); err == nil && b.Len() < n {

@@ -160,7 +160,7 @@ func (t *trie) longest(s string) int32 {
 	best := int32(-1)
 	nodes := t.nodes
 	base := nodes[0].link >> 8
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		at := int(base) + int(s[i])
 		if at >= len(nodes) {
 			break
