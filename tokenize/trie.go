@@ -125,7 +125,7 @@ func (b *trieBuilder) place(chars []byte) int {
 	}
 	// Holes far back have been tried often: looking only a little before the
 	// end keeps building linear, and costs few nodes.
-	from := max(b.free, int(chars[0]), len(b.taken)-512)
+	from := max(b.free, int(chars[0]), len(b.taken)-300)
 	for base := from - int(chars[0]); ; base++ {
 		b.grow(base + 256)
 		if b.fits(base, chars) {
