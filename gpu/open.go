@@ -15,11 +15,15 @@ import (
 //
 //	auto    the fastest there is; "" too
 //	cpu     the processor, all cores
+//	cuda:N  an NVIDIA GPU, in a binary built with the tag "cuda"; "cuda" is "cuda:0"
 //	sim:X   a simulated GPU, such as "sim:h200"; see package sim
 func Open(spec device.Spec) (device.Device, error) {
 	kind, _, _ := strings.Cut(spec.Device, ":")
 	switch kind {
 	case "", "auto", "cpu":
+		if kind != "cpu" && kind == spec.Device && hasCUDA() {
+			return openCUDA(spec)
+		}
 		if kind != spec.Device && spec.Device != "" {
 			break // "cpu:1"
 		}
@@ -35,7 +39,7 @@ func Open(spec device.Spec) (device.Device, error) {
 		}
 		return d, nil
 	case "cuda":
-		return nil, fmt.Errorf(`gpu: device %q: this binary was built without CUDA; use "cpu"`, spec.Device)
+		return openCUDA(spec)
 	}
-	return nil, fmt.Errorf(`gpu: unknown device %q; there are "auto", "cpu" and "sim:h200"`, spec.Device)
+	return nil, fmt.Errorf(`gpu: unknown device %q; there are "auto", "cpu", "cuda" and "sim:h200"`, spec.Device)
 }

@@ -12,9 +12,10 @@ packages=(
   nvidia-cuda-runtime==13.0.96
   nvidia-cuda-nvrtc==13.0.88
   nvidia-cuda-crt==13.0.88
+  nvidia-cuda-cccl==13.0.85
   nvidia-cublas==13.0.2.14
 )
-stamp="${packages[*]} 3"
+stamp="${packages[*]} 4"
 [[ -f $root/stamp && $(<"$root/stamp") == "$stamp" ]] && exit 0
 
 rm -rf "$root"

@@ -20,7 +20,7 @@ else
 fi
 
 export CGO_ENABLED=1
-export CGO_CFLAGS="-O2 -I$here/include -I$home/include"
+export CGO_CFLAGS="-O2 -I$here/include -I$home/include -I$home/include/cccl"
 export CGO_LDFLAGS="-L$lib -L$stub -Wl,-rpath,/usr/local/cuda/lib64"
 export LD_LIBRARY_PATH="$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 if ! ldconfig -p 2>/dev/null | grep -q 'libcuda\.so\.1'; then

@@ -1,0 +1,150 @@
+//go:build cuda
+
+package cuda
+
+/*
+#cgo LDFLAGS: -lcublasLt
+#include <cuda.h>
+#include <cublasLt.h>
+
+typedef struct {
+	cublasLtMatmulDescOpaque_t desc;
+	cublasLtMatrixLayoutOpaque_t w, x, y;
+} troupe_product;
+
+// y[n, m] (+)= x[n, k] · w[m, k]ᵀ, row-major: to cuBLASLt, which is
+// column-major, y = wᵀ·x.
+static cublasStatus_t troupe_describe(troupe_product *p, uint64_t m, uint64_t n, uint64_t k, uint64_t ldy, int to_float) {
+	cublasOperation_t transpose = CUBLAS_OP_T;
+	cublasStatus_t r;
+	if ((r = cublasLtMatmulDescInit(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F))) return r;
+	if ((r = cublasLtMatmulDescSetAttribute(&p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof transpose))) return r;
+	if ((r = cublasLtMatrixLayoutInit(&p->w, CUDA_R_16BF, k, m, k))) return r;
+	if ((r = cublasLtMatrixLayoutInit(&p->x, CUDA_R_16BF, k, n, k))) return r;
+	return cublasLtMatrixLayoutInit(&p->y, to_float ? CUDA_R_32F : CUDA_R_16BF, m, n, ldy);
+}
+
+static cublasStatus_t troupe_candidates(cublasLtHandle_t h, troupe_product *p, uint64_t workspace, cublasLtMatmulHeuristicResult_t *out, int most, int *found) {
+	cublasLtMatmulPreference_t preference;
+	cublasStatus_t r = cublasLtMatmulPreferenceCreate(&preference);
+	if (r) return r;
+	r = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+	if (!r) r = cublasLtMatmulAlgoGetHeuristic(h, &p->desc, &p->w, &p->x, &p->y, &p->y, preference, most, out, found);
+	cublasLtMatmulPreferenceDestroy(preference);
+	return r;
+}
+
+static cublasStatus_t troupe_multiply(cublasLtHandle_t h, troupe_product *p, CUdeviceptr w, CUdeviceptr x, CUdeviceptr y, float beta,
+		const cublasLtMatmulAlgo_t *algo, CUdeviceptr workspace, uint64_t bytes, CUstream s) {
+	float alpha = 1;
+	return cublasLtMatmul(h, &p->desc, &alpha, (void *)w, &p->w, (void *)x, &p->x, &beta, (void *)y, &p->y, (void *)y, &p->y,
+		algo, (void *)workspace, bytes, (cudaStream_t)s);
+}
+*/
+import "C"
+
+import (
+	"fmt"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"gorgonia.org/cu"
+)
+
+// workspaceBytes is what NVIDIA recommends for Hopper.
+const workspaceBytes = 32 << 20
+
+// product is the shape of a matrix product: y[n, out] = x[n, in]·w[out, in]ᵀ.
+type product struct {
+	out, n, in int
+	ld         int  // of y's rows, in elements
+	float      bool // y is float32, not bf16
+}
+
+// blas multiplies matrices with cuBLASLt on one stream. An algorithm is chosen
+// once per shape: the library's first, which is the same in every run.
+type blas struct {
+	handle    C.cublasLtHandle_t
+	workspace kernel.Ptr
+	stream    cu.Stream
+	chosen    map[product]C.cublasLtMatmulAlgo_t
+}
+
+func newBlas(workspace kernel.Ptr, s cu.Stream) (*blas, error) {
+	b := &blas{workspace: workspace, stream: s, chosen: map[product]C.cublasLtMatmulAlgo_t{}}
+	return b, blasError("cublasLtCreate", C.cublasLtCreate(&b.handle))
+}
+
+func (b *blas) close() error {
+	if b == nil || b.handle == nil {
+		return nil
+	}
+	return blasError("cublasLtDestroy", C.cublasLtDestroy(b.handle))
+}
+
+// multiply enqueues y = x·wᵀ, or with add y += x·wᵀ.
+func (b *blas) multiply(p product, w, x, y kernel.Ptr, add bool) error {
+	if p.in%8 != 0 || p.ld%4 != 0 {
+		return fmt.Errorf("cuda: a product over %d inputs into rows of %d; they must be multiples of 8 and 4", p.in, p.ld)
+	}
+	var d C.troupe_product
+	r := C.troupe_describe(&d, C.uint64_t(p.out), C.uint64_t(p.n), C.uint64_t(p.in), C.uint64_t(p.ld), flag(p.float))
+	if err := blasError("describing a product", r); err != nil {
+		return err
+	}
+	algo, ok := b.chosen[p]
+	if !ok {
+		found, err := b.candidates(p, 1)
+		if err != nil {
+			return err
+		}
+		algo = found[0].algo
+		b.chosen[p] = algo
+	}
+	return b.run(p, &d, &algo, w, x, y, add)
+}
+
+func (b *blas) run(p product, d *C.troupe_product, algo *C.cublasLtMatmulAlgo_t, w, x, y kernel.Ptr, add bool) error {
+	beta := C.float(0)
+	if add {
+		beta = 1
+	}
+	r := C.troupe_multiply(b.handle, d, C.CUdeviceptr(w), C.CUdeviceptr(x), C.CUdeviceptr(y), beta, algo,
+		C.CUdeviceptr(b.workspace), workspaceBytes, streamOf(b.stream))
+	if r != C.CUBLAS_STATUS_SUCCESS {
+		return fmt.Errorf("product of %d×%d by %d×%d: %w", p.n, p.in, p.in, p.out, blasError("cublasLtMatmul", r))
+	}
+	return nil
+}
+
+// candidates asks for the algorithms that the library thinks fastest.
+func (b *blas) candidates(p product, most int) ([]C.cublasLtMatmulHeuristicResult_t, error) {
+	var d C.troupe_product
+	r := C.troupe_describe(&d, C.uint64_t(p.out), C.uint64_t(p.n), C.uint64_t(p.in), C.uint64_t(p.ld), flag(p.float))
+	if err := blasError("describing a product", r); err != nil {
+		return nil, err
+	}
+	list := make([]C.cublasLtMatmulHeuristicResult_t, most)
+	var found C.int
+	r = C.troupe_candidates(b.handle, &d, workspaceBytes, &list[0], C.int(most), &found)
+	if err := blasError("cublasLtMatmulAlgoGetHeuristic", r); err != nil {
+		return nil, fmt.Errorf("product of %d×%d by %d×%d: %w", p.n, p.in, p.in, p.out, err)
+	}
+	if found == 0 {
+		return nil, fmt.Errorf("cuda: cuBLASLt has no algorithm for a product of %d×%d by %d×%d", p.n, p.in, p.in, p.out)
+	}
+	return list[:found], nil
+}
+
+func flag(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func blasError(call string, r C.cublasStatus_t) error {
+	if r == C.CUBLAS_STATUS_SUCCESS {
+		return nil
+	}
+	return fmt.Errorf("%s: %s", call, C.GoString(C.cublasLtGetStatusString(r)))
+}

@@ -1,0 +1,294 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"gorgonia.org/cu"
+)
+
+// seats is the steps that have memory of their own: those outstanding, and the
+// last one before, whose end is where the next one's time is measured from.
+const seats = device.MaxOutstanding + 1
+
+// seat is one step's memory on the host and on the device.
+type seat struct {
+	staging pinned     // the upload, on its way
+	block   kernel.Ptr // the upload, on the device, as large
+	result  pinned     // written by the device
+	began   cu.Event
+	ended   cu.Event
+	copied  cu.Event
+
+	// Set by Launch, read by Wait.
+	seq      uint64
+	rows     []launched
+	launched int64
+}
+
+// Device is a GPU as a device.Device.
+type Device struct {
+	info   device.Info
+	engine *engine // owned by the caller of Launch
+
+	// Owned by the caller of Launch.
+	encoder  *encoder
+	logprobs []int32 // by slot
+	next     int     // steps launched
+	closed   bool
+
+	// Owned by the caller of Wait.
+	waited int
+	clock  clock
+
+	// seats is used in turn. Launch writes a seat before it raises outstanding,
+	// Wait reads it before lowering it.
+	seats [seats]seat
+	// outstanding counts steps launched and not waited for.
+	// Invariant: 0 ≤ outstanding ≤ device.MaxOutstanding.
+	outstanding atomic.Int32
+
+	mu     sync.Mutex
+	failed error // the first fault: the context is of no more use
+}
+
+var _ device.Device = (*Device)(nil)
+
+// Open makes a context on the device that spec.Device names ("cuda" is
+// "cuda:0"), compiles the kernels, loads the weights and captures the graphs.
+// The caller's goroutine is locked to its thread, and is the one that launches.
+// The model's weights are copied: it may be closed afterwards.
+func Open(spec device.Spec) (*Device, error) {
+	if spec.Model == nil {
+		return nil, errors.New("cuda: no model to open")
+	}
+	ordinal := 0
+	if _, number, ok := strings.Cut(spec.Device, ":"); ok {
+		var err error
+		if ordinal, err = strconv.Atoi(number); err != nil {
+			return nil, fmt.Errorf(`cuda: device %q; give it as "cuda" or "cuda:1"`, spec.Device)
+		}
+	}
+	ctx, err := openContext(ordinal)
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{}
+	if err := d.open(ctx, &spec, ordinal); err != nil {
+		return nil, errors.Join(err, ctx.close())
+	}
+	return d, nil
+}
+
+func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
+	e, err := newEngine(ctx, spec)
+	if err != nil {
+		return err
+	}
+	d.engine = e
+	e.info.Name, e.info.Hardware = fmt.Sprintf("cuda:%d", ordinal), ctx.gpu.Name
+	for i := range d.seats {
+		s := &d.seats[i]
+		if s.result, err = ctx.pin(kernel.ResultBytes(e.info.Slots)); err != nil {
+			return err
+		}
+		for _, event := range []*cu.Event{&s.began, &s.ended, &s.copied} {
+			if *event, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
+				return fmt.Errorf("cuda: making an event: %w", err)
+			}
+		}
+		if err := s.grow(ctx, 1<<16); err != nil {
+			return err
+		}
+	}
+	sizes := graphSizes(min(e.info.Slots, maxGraph))
+	if err := e.captureGraphs(sizes); err != nil {
+		return err
+	}
+	if e.info.FreeBytes, _, err = freeBytes(); err != nil {
+		return err
+	}
+	d.info = e.info
+	d.encoder = newEncoder(e.info, e.shape, sizes)
+	d.encoder.reserve = e.reserve
+	d.logprobs = make([]int32, e.info.Slots)
+	return nil
+}
+
+// maxGraph is the largest decode batch captured as a graph.
+const maxGraph = 512
+
+// grow makes room for an upload. The seat's last step is over.
+func (s *seat) grow(ctx *context, bytes int) error {
+	if len(s.staging) >= bytes {
+		return nil
+	}
+	bytes = max(2*bytes, 1<<16)
+	if s.block != 0 {
+		if err := cu.MemFree(cu.DevicePtr(s.block)); err != nil {
+			return fmt.Errorf("cuda: freeing an upload: %w", err)
+		}
+	}
+	var err error
+	if s.staging, err = ctx.pin(bytes); err != nil {
+		return err
+	}
+	// Not cleared: that would be on the compute stream, and the copy is not.
+	block, err := cu.MemAlloc(int64(bytes))
+	if err != nil {
+		return fmt.Errorf("cuda: %d KiB for a step's upload: %w", bytes>>10, err)
+	}
+	s.block = kernel.Ptr(block)
+	return nil
+}
+
+// Info implements device.Device.
+func (d *Device) Info() device.Info { return d.info }
+
+// fail remembers a fault of the context.
+func (d *Device) fail(err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failed == nil {
+		d.failed = err
+	}
+	return err
+}
+
+func (d *Device) fault() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
+}
+
+// Launch implements device.Device.
+func (d *Device) Launch(s *batch.Step) error {
+	if d.closed {
+		return errors.New("cuda: the device is closed")
+	}
+	if err := d.fault(); err != nil {
+		return fmt.Errorf("cuda: step %d: the device failed before: %w", s.Seq, err)
+	}
+	if n := d.outstanding.Load(); n >= device.MaxOutstanding {
+		return fmt.Errorf("cuda: step %d launched while %d are outstanding, the most allowed", s.Seq, n)
+	}
+	if err := d.launch(s); err != nil {
+		return d.fail(fmt.Errorf("cuda: step %d: %w", s.Seq, err))
+	}
+	d.next++
+	d.outstanding.Add(1)
+	return nil
+}
+
+func (d *Device) launch(s *batch.Step) error {
+	e, seat := d.engine, &d.seats[d.next%seats]
+	size := 0
+	u, err := d.encoder.encode(s, func(bytes int) ([]byte, kernel.Ptr, error) {
+		size = bytes
+		err := seat.grow(e.context, bytes)
+		return seat.staging, seat.block, err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range s.Slots {
+		d.logprobs[s.Slots[i].Slot] = s.Slots[i].Sampling.Logprobs
+	}
+	seat.seq, seat.rows, seat.launched = s.Seq, seat.rows[:0], batch.Now()
+	for i := range s.Rows {
+		seat.rows = append(seat.rows, launched{s.Rows[i].Sample, d.logprobs[s.Rows[i].Slot]})
+	}
+	// The copy runs beside the step before.
+	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(seat.block), unsafe.Pointer(&seat.staging[0]), int64(size), e.copies); err != nil {
+		return fmt.Errorf("copying the step: %w", err)
+	}
+	if err := seat.copied.Record(e.copies); err != nil {
+		return err
+	}
+	if err := e.compute.Wait(seat.copied, 0); err != nil {
+		return err
+	}
+	if err := seat.began.Record(e.compute); err != nil {
+		return err
+	}
+	if err := e.enqueue(u, seat.result.address()); err != nil {
+		return err
+	}
+	return seat.ended.Record(e.compute)
+}
+
+// Wait implements device.Device.
+func (d *Device) Wait(r *batch.Result) error {
+	if d.outstanding.Load() == 0 {
+		return errors.New("cuda: nothing to wait for: no step is outstanding")
+	}
+	seat := &d.seats[d.waited%seats]
+	err := d.wait(seat, r)
+	d.waited++
+	d.outstanding.Add(-1)
+	if err != nil {
+		return d.fail(fmt.Errorf("cuda: step %d: %w", seat.seq, err))
+	}
+	return nil
+}
+
+func (d *Device) wait(seat *seat, r *batch.Result) error {
+	if err := d.engine.attach(); err != nil { // this is not Launch's thread
+		return err
+	}
+	if err := seat.ended.Synchronize(); err != nil {
+		return err
+	}
+	now := batch.Now()
+	lasted, err := elapsed(seat.began, seat.ended)
+	if err != nil {
+		return err
+	}
+	gap := int64(0)
+	if d.waited > 0 {
+		if gap, err = elapsed(d.seats[(d.waited-1)%seats].ended, seat.began); err != nil {
+			return err
+		}
+	}
+	r.Reset()
+	r.Seq = seat.seq
+	r.Began, r.Ended = d.clock.step(gap, lasted, seat.launched, now)
+	readResult(r, seat.result, seat.rows, d.info.Slots)
+	return nil
+}
+
+// Close implements device.Device. The context goes even when the device has
+// failed, so that another can be opened.
+func (d *Device) Close() error {
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	e := d.engine
+	if err := e.attach(); err != nil {
+		return err
+	}
+	var errs []error
+	if d.fault() == nil {
+		errs = append(errs, e.compute.Synchronize(), e.copies.Synchronize())
+		for _, g := range e.graphs {
+			errs = append(errs, g.free())
+		}
+		errs = append(errs, e.blas.close())
+	}
+	err := e.close()
+	if d.fault() != nil {
+		return nil // it was reported; a dead context reports it again
+	}
+	return errors.Join(append(errs, err)...)
+}

@@ -1,0 +1,334 @@
+package cuda
+
+import (
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/kernel"
+)
+
+// upload is a step as kernels read it: one block of memory, copied at once.
+// Addresses are those of the block on the device.
+type upload struct {
+	begin kernel.BeginArgs // its inputs; where they go is the device's business
+	tiles kernel.Ptr       // kernel.Tile
+	// How much there is to compute. In a graph all of a kind are the graph's
+	// size, padded.
+	tokens, decodes, draws, ntiles int
+	graph                          int // the graph's size; 0: not a graph
+	lists                          []list
+	counts                         []counts
+}
+
+// list is a slot's bias or suppressed tokens, to be copied behind begin's back
+// to memory of the slot's own.
+type list struct {
+	from, to kernel.Ptr
+	bytes    int64
+}
+
+// counts are tokens to enter into a slot's cleared counts.
+type counts struct {
+	slot int32
+	args kernel.CountArgs
+}
+
+// encoder turns steps into uploads. It is owned by the caller of Launch.
+type encoder struct {
+	info   device.Info
+	shape  kernel.Shape
+	graphs []int   // sizes captured, ascending
+	table  []int32 // what the page table will be, [Slots, stride]
+	stride int
+	tiles  []kernel.Tile
+	buffer []byte
+	// reserve returns memory for a slot's lists, on the device.
+	reserve func(slot int32, bytes int64) (kernel.Ptr, error)
+	up      upload
+}
+
+func newEncoder(info device.Info, s kernel.Shape, graphs []int) *encoder {
+	e := &encoder{info: info, shape: s, graphs: graphs, stride: (info.MaxSeqLen + info.PageSize - 1) / info.PageSize}
+	e.table = make([]int32, info.Slots*e.stride)
+	return e
+}
+
+// graphSizes are the decode batches worth capturing, up to most rows: fine
+// steps where a step is short, coarser ones where padding costs little.
+func graphSizes(most int) []int {
+	var sizes []int
+	for n := 1; n < most; {
+		sizes = append(sizes, n)
+		switch {
+		case n < 8:
+			n *= 2
+		case n < 64:
+			n += 8
+		case n < 256:
+			n += 16
+		default:
+			n += 32
+		}
+	}
+	if most > 0 {
+		sizes = append(sizes, most)
+	}
+	return sizes
+}
+
+// graphFor is the smallest captured size that holds n rows; 0: none does.
+func graphFor(sizes []int, n int) int {
+	if i, _ := slices.BinarySearch(sizes, n); i < len(sizes) {
+		return sizes[i]
+	}
+	return 0
+}
+
+// encode writes a step into the block that place returns for so many bytes,
+// with its address on the device. The upload is valid until the next call.
+func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Ptr, error)) (*upload, error) {
+	if err := e.check(s); err != nil {
+		return nil, err
+	}
+	u := &e.up
+	*u = upload{lists: u.lists[:0], counts: u.counts[:0]}
+	if s.NumDecode == len(s.Rows) && len(s.Rows) > 0 {
+		u.graph = graphFor(e.graphs, len(s.Rows))
+	}
+	u.tokens, u.decodes = s.NumTokens, s.NumDecode
+	for i := range s.Rows {
+		if s.Rows[i].Sample {
+			u.draws++
+		}
+	}
+	if u.graph > 0 {
+		u.tokens, u.decodes, u.draws = u.graph, u.graph, u.graph
+	}
+	e.tiles = e.tiles[:0]
+	token := s.NumDecode
+	for i := s.NumDecode; i < len(s.Rows); i++ {
+		r := &s.Rows[i]
+		e.tiles = e.shape.AppendTiles(e.tiles, int(r.Slot), token, int(r.Start), r.Len())
+		token += r.Len()
+	}
+	e.shape.SortTiles(e.tiles)
+	u.ntiles = len(e.tiles)
+
+	memory, base, err := place(e.size(s))
+	if err != nil {
+		return nil, err
+	}
+	b := &block{memory: memory, base: base}
+	if err := e.slots(b, s); err != nil {
+		return nil, err
+	}
+	e.pages(b, s)
+	e.rows(b, s)
+	copy(take[kernel.Tile](b, u.ntiles, &u.tiles), e.tiles)
+	return u, nil
+}
+
+// block hands out its memory from the front, in pieces aligned to 16 bytes.
+type block struct {
+	memory []byte
+	base   kernel.Ptr
+	used   int
+}
+
+func align(n int) int { return (n + 15) &^ 15 }
+
+func take[T any](b *block, n int, at *kernel.Ptr) []T {
+	var t T
+	size := n * int(unsafe.Sizeof(t))
+	if at != nil {
+		*at = b.base.Plus(int64(b.used))
+	}
+	if n == 0 {
+		return nil
+	}
+	p := unsafe.Pointer(&b.memory[b.used : b.used+size][0])
+	b.used += align(size)
+	return unsafe.Slice((*T)(p), n)
+}
+
+// size is an upper bound of the block's bytes.
+func (e *encoder) size(s *batch.Step) int {
+	u := &e.up
+	n := 32*16 + len(s.Slots)*int(unsafe.Sizeof(kernel.Init{})) + len(s.Pages)*int(unsafe.Sizeof(kernel.Entry{})) +
+		12*u.tokens + 8*u.decodes + (int(unsafe.Sizeof(kernel.Draw{}))+4)*u.draws + len(e.tiles)*int(unsafe.Sizeof(kernel.Tile{}))
+	for i := range s.Slots {
+		in := &s.Slots[i]
+		n += 4*16 + 8*len(in.Sampling.Bias) + 4*(len(in.Sampling.Suppress)+len(in.Prompt)+len(in.Output))
+	}
+	for i := range s.Rows {
+		n += 16 + 4*len(s.Rows[i].Allow)
+	}
+	return n
+}
+
+// slots writes the parameters of slots that change hands, and their lists.
+func (e *encoder) slots(b *block, s *batch.Step) error {
+	u := &e.up
+	inits := take[kernel.Init](b, len(s.Slots), &u.begin.Inits)
+	u.begin.NInits = int32(len(s.Slots))
+	for i := range s.Slots {
+		in := &s.Slots[i]
+		sampling := &in.Sampling
+		p := kernel.Slot{
+			Seed: sampling.Seed, SuppressBelow: sampling.SuppressBelow,
+			Temperature: sampling.Temperature, TopP: sampling.TopP, MinP: sampling.MinP, TopK: sampling.TopK,
+			Presence: sampling.Presence, Frequency: sampling.Frequency, Repetition: sampling.Repetition, Logprobs: sampling.Logprobs,
+		}
+		if bytes := int64(align(8*len(sampling.Bias)) + align(4*len(sampling.Suppress))); bytes > 0 {
+			to, err := e.reserve(in.Slot, bytes)
+			if err != nil {
+				return err
+			}
+			var from kernel.Ptr
+			bias := take[kernel.Bias](b, len(sampling.Bias), &from)
+			for j, t := range sampling.Bias {
+				bias[j] = kernel.Bias{Token: t.Token, Bias: t.Bias}
+			}
+			copy(take[int32](b, len(sampling.Suppress), nil), sampling.Suppress)
+			u.lists = append(u.lists, list{from, to, bytes})
+			p.Bias, p.Biases = to, int32(len(sampling.Bias))
+			p.Suppress, p.Suppressed = to.Plus(int64(align(8*len(sampling.Bias)))), int32(len(sampling.Suppress))
+		}
+		if sampling.Penalized() {
+			p.Penalized = 1
+			c := counts{slot: in.Slot, args: kernel.CountArgs{Prompts: int32(len(in.Prompt)), Outputs: int32(len(in.Output))}}
+			copy(take[int32](b, len(in.Prompt), &c.args.Prompt), in.Prompt)
+			copy(take[int32](b, len(in.Output), &c.args.Output), in.Output)
+			u.counts = append(u.counts, c)
+		}
+		inits[i] = kernel.Init{Words: p, Slot: in.Slot}
+	}
+	return nil
+}
+
+// pages writes page-table entries. Kernels write them in any order, so entries
+// for one place all carry the last one's page.
+func (e *encoder) pages(b *block, s *batch.Step) {
+	entries := take[kernel.Entry](b, len(s.Pages), &e.up.begin.Pages)
+	e.up.begin.NPages = int32(len(s.Pages))
+	for _, p := range s.Pages {
+		e.table[int(p.Slot)*e.stride+int(p.Index)] = p.Page
+	}
+	for i, p := range s.Pages {
+		entries[i] = kernel.Entry{Slot: p.Slot, Index: p.Index, Page: e.table[int(p.Slot)*e.stride+int(p.Index)]}
+	}
+}
+
+// rows writes what is computed, token by token and row by row.
+func (e *encoder) rows(b *block, s *batch.Step) {
+	u := &e.up
+	a := &u.begin
+	a.NTokens, a.NRows, a.NDraws, a.TableStride = int32(u.tokens), int32(u.decodes), int32(u.draws), int32(e.stride)
+	ids, positions, slots := take[int32](b, u.tokens, &a.Tokens), take[int32](b, u.tokens, &a.Positions), take[int32](b, u.tokens, &a.Slots)
+	rowSlots, rowLens := take[int32](b, u.decodes, &a.RowSlots), take[int32](b, u.decodes, &a.RowLens)
+	draws, drawTokens := take[kernel.Draw](b, u.draws, &a.Draws), take[int32](b, u.draws, &a.DrawTokens)
+	t, d := 0, 0
+	for i := range s.Rows {
+		r := &s.Rows[i]
+		n := r.Len()
+		if r.Tokens == nil {
+			ids[t] = -1
+			rowSlots[i], rowLens[i] = r.Slot, r.Start+1
+		}
+		copy(ids[t:], r.Tokens)
+		for j := range n {
+			positions[t+j], slots[t+j] = r.Start+int32(j), r.Slot
+		}
+		t += n
+		if !r.Sample && u.graph == 0 {
+			continue
+		}
+		draws[d] = kernel.Draw{Row: -1}
+		drawTokens[d] = int32(t - 1)
+		if r.Sample {
+			draws[d] = kernel.Draw{Row: int32(i), Slot: r.Slot, Position: r.Start + int32(n)}
+			if r.Allow != nil {
+				copy(take[uint32](b, len(r.Allow), &draws[d].Allow), r.Allow)
+			}
+		}
+		d++
+	}
+	for i := len(s.Rows); i < u.graph; i++ {
+		ids[i], positions[i], slots[i] = 0, 0, -1
+		rowSlots[i], rowLens[i] = 0, 0
+		draws[i], drawTokens[i] = kernel.Draw{Row: -1}, 0
+	}
+}
+
+// check refuses a step whose numbers would make a kernel write elsewhere. That
+// rows continue where their slots are is the scheduler's to see to.
+func (e *encoder) check(s *batch.Step) error {
+	in := func(what string, v int32, n int) error {
+		if v < 0 || int(v) >= n {
+			return fmt.Errorf("%s %d; there are %d", what, v, n)
+		}
+		return nil
+	}
+	tokens := func(list []int32) error {
+		for _, t := range list {
+			if err := in("token", t, e.info.Vocab); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i := range s.Slots {
+		c := &s.Slots[i]
+		err := firstError(in("slot", c.Slot, e.info.Slots), tokens(c.Prompt), tokens(c.Output), tokens(c.Sampling.Suppress))
+		for _, b := range c.Sampling.Bias {
+			err = firstError(err, in("token", b.Token, e.info.Vocab))
+		}
+		if err != nil {
+			return fmt.Errorf("slot init %d: %w", i, err)
+		}
+	}
+	for i, p := range s.Pages {
+		if err := firstError(in("slot", p.Slot, e.info.Slots), in("index", p.Index, e.stride), in("page", p.Page, e.info.NumPages)); err != nil {
+			return fmt.Errorf("page entry %d: %w", i, err)
+		}
+	}
+	total := 0
+	for i := range s.Rows {
+		r := &s.Rows[i]
+		err := firstError(in("slot", r.Slot, e.info.Slots), in("position", r.Start, e.info.MaxSeqLen), tokens(r.Tokens))
+		switch {
+		case err != nil:
+		case (i < s.NumDecode) != (r.Tokens == nil) || r.Len() == 0:
+			err = fmt.Errorf("%d tokens, with %d decode rows", len(r.Tokens), s.NumDecode)
+		case int(r.Start)+r.Len() > e.info.MaxSeqLen:
+			err = fmt.Errorf("positions %d to %d; a sequence may have %d tokens", r.Start, int(r.Start)+r.Len(), e.info.MaxSeqLen)
+		case r.Allow != nil && len(r.Allow) < (e.info.Vocab+31)/32:
+			err = fmt.Errorf("allow has %d words; the vocabulary needs %d", len(r.Allow), (e.info.Vocab+31)/32)
+		}
+		if err != nil {
+			return fmt.Errorf("row %d (slot %d): %w", i, r.Slot, err)
+		}
+		total += r.Len()
+	}
+	switch {
+	case len(s.Rows) > e.info.Slots:
+		return fmt.Errorf("%d rows; there are %d slots", len(s.Rows), e.info.Slots)
+	case total != s.NumTokens:
+		return fmt.Errorf("NumTokens is %d, its rows have %d", s.NumTokens, total)
+	case total > e.info.MaxStepTokens:
+		return fmt.Errorf("%d tokens; a step may have %d", total, e.info.MaxStepTokens)
+	}
+	return nil
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

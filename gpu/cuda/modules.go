@@ -1,0 +1,124 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"gorgonia.org/cu"
+)
+
+// modules are the kernels, compiled for one device and one shape.
+type modules struct {
+	functions map[*kernel.Kernel]function
+}
+
+type function struct {
+	cu.Function
+	shared int // dynamic bytes
+}
+
+// loadModules compiles the kernels, or finds them compiled earlier in the
+// user's cache directory, and loads them into the current context.
+func loadModules(s kernel.Shape, arch string) (*modules, error) {
+	programs, err := kernel.Programs(s)
+	if err != nil {
+		return nil, fmt.Errorf("cuda: %w", err)
+	}
+	version, err := compilerVersion()
+	if err != nil {
+		return nil, err
+	}
+	code := make([][]byte, len(programs))
+	errs := make([]error, len(programs))
+	var group sync.WaitGroup
+	for i, p := range programs {
+		group.Go(func() { code[i], errs[i] = compileCached(p, arch, version) })
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	m := &modules{functions: map[*kernel.Kernel]function{}}
+	for i, p := range programs {
+		// Unloaded with the context.
+		module, err := cu.LoadData(string(code[i]))
+		if err != nil {
+			return nil, fmt.Errorf("cuda: loading %s: %w", p.Name, err)
+		}
+		for _, k := range kernel.All() {
+			if k.Source != p.Name {
+				continue
+			}
+			f := function{}
+			if f.Function, err = module.Function(k.Name); err != nil {
+				return nil, fmt.Errorf("cuda: kernel %s: %w", k.Name, err)
+			}
+			if k.Shared != nil {
+				f.shared = k.Shared(s)
+				if err := setSharedMemory(f.Function, f.shared); err != nil {
+					return nil, fmt.Errorf("cuda: kernel %s, %d bytes of shared memory: %w", k.Name, f.shared, err)
+				}
+			}
+			m.functions[k] = f
+		}
+	}
+	return m, nil
+}
+
+// compileCached keeps machine code under the hash of all that made it. A cache
+// that cannot be read or written only costs time.
+func compileCached(p kernel.Program, arch, version string) ([]byte, error) {
+	key := sha256.New()
+	for _, s := range append([]string{version, arch, p.Text}, p.Defines...) {
+		fmt.Fprintf(key, "%d %s", len(s), s)
+	}
+	path := ""
+	if dir, err := os.UserCacheDir(); err == nil {
+		dir = filepath.Join(dir, "troupe", "kernels")
+		path = filepath.Join(dir, hex.EncodeToString(key.Sum(nil))+".cubin")
+		if code, err := os.ReadFile(path); err == nil {
+			return code, nil
+		}
+		_ = os.MkdirAll(dir, 0o755)
+	}
+	code, _, err := Compile(p, arch)
+	if err != nil {
+		return nil, err
+	}
+	if path != "" { // whole or not at all
+		if f, err := os.CreateTemp(filepath.Dir(path), "new"); err == nil {
+			_, err = f.Write(code)
+			if err = errors.Join(err, f.Close()); err == nil {
+				err = os.Rename(f.Name(), path)
+			}
+			if err != nil {
+				_ = os.Remove(f.Name())
+			}
+		}
+	}
+	return code, nil
+}
+
+// queue runs kernels on a stream; it is a kernel.Queue.
+type queue struct {
+	*modules
+	stream cu.Stream
+	// overlap lets a kernel be scheduled before the one ahead has ended.
+	overlap bool
+}
+
+func (q *queue) Launch(l kernel.Launch) error {
+	f, ok := q.functions[l.Kernel]
+	if !ok {
+		return fmt.Errorf("cuda: no kernel %s", l.Kernel.Name)
+	}
+	return launchKernel(f.Function, l, f.shared, q.stream, q.overlap)
+}

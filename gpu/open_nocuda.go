@@ -1,0 +1,15 @@
+//go:build !cuda
+
+package gpu
+
+import (
+	"fmt"
+
+	"github.com/troupe-llm/troupe/gpu/device"
+)
+
+func hasCUDA() bool { return false }
+
+func openCUDA(spec device.Spec) (device.Device, error) {
+	return nil, fmt.Errorf(`gpu: device %q: this binary was built without CUDA; use "cpu"`, spec.Device)
+}
