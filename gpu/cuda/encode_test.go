@@ -1,0 +1,187 @@
+package cuda
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/kernel"
+)
+
+const testBase = kernel.Ptr(1 << 32)
+
+// desk encodes steps into memory of the host and reads them back.
+type desk struct {
+	*encoder
+	memory []byte
+}
+
+func newDesk(graphs []int) *desk {
+	info := device.Info{Slots: 8, PageSize: 16, NumPages: 64, MaxSeqLen: 512, MaxStepTokens: 256, Vocab: 100}
+	d := &desk{encoder: newEncoder(info, kernel.Shape{Heads: 4, KVHeads: 2, HeadDim: 64, PageSize: 16, Stages: 3}, graphs)}
+	d.reserve = func(slot int32, _ int64) (kernel.Ptr, error) { return kernel.Ptr(slot+1) << 20, nil }
+	return d
+}
+
+func (d *desk) run(s *batch.Step) (*upload, error) {
+	return d.encode(s, func(n int) ([]byte, kernel.Ptr, error) {
+		// Aligned and poisoned: what is not written shows.
+		words := make([]uint64, n/8+1)
+		d.memory = unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), n)
+		for i := range d.memory {
+			d.memory[i] = 0xee
+		}
+		return d.memory, testBase, nil
+	})
+}
+
+func (d *desk) ints(at kernel.Ptr, n int32) []int32 {
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = int32(binary.LittleEndian.Uint32(d.memory[int(at-testBase)+4*i:]))
+	}
+	return out
+}
+
+func equal(t *testing.T, what string, got, want []int32) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+// Two decode rows, one of which draws nothing, in a graph of four.
+func TestEncodeGraph(t *testing.T) {
+	d := newDesk([]int{1, 2, 4})
+	u, err := d.run(&batch.Step{
+		Rows:      []batch.Row{{Slot: 3, Start: 40, Sample: true, Allow: []uint32{1, 2, 3, 4}}, {Slot: 5, Start: 7}, {Slot: 1, Start: 9, Sample: true}},
+		NumDecode: 3, NumTokens: 3,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.graph != 4 || u.tokens != 4 || u.decodes != 4 || u.draws != 4 || u.ntiles != 0 {
+		t.Errorf("%+v", u)
+	}
+	b := &u.begin
+	equal(t, "tokens", d.ints(b.Tokens, b.NTokens), []int32{-1, -1, -1, 0})
+	equal(t, "positions", d.ints(b.Positions, b.NTokens), []int32{40, 7, 9, 0})
+	equal(t, "slots", d.ints(b.Slots, b.NTokens), []int32{3, 5, 1, -1})
+	equal(t, "row slots", d.ints(b.RowSlots, b.NRows), []int32{3, 5, 1, 0})
+	equal(t, "lengths", d.ints(b.RowLens, b.NRows), []int32{41, 8, 10, 0})
+	equal(t, "drawn from", d.ints(b.DrawTokens, b.NDraws), []int32{0, 1, 2, 0})
+	draws := d.ints(b.Draws, 4*6) // the address of the mask first
+	for i, row := range []int32{0, -1, 2, -1} {
+		if draws[6*i+2] != row {
+			t.Errorf("draw %d is of row %d, want %d", i, draws[6*i+2], row)
+		}
+	}
+	equal(t, "first draw", draws[3:5], []int32{3, 41})
+	mask := kernel.Ptr(uint32(draws[0])) | kernel.Ptr(uint32(draws[1]))<<32
+	equal(t, "mask", d.ints(mask, 4), []int32{1, 2, 3, 4})
+	if draws[12] != 0 || draws[13] != 0 {
+		t.Error("a mask where none was given")
+	}
+}
+
+// A decode row and two prompts, one of which is not yet complete.
+func TestEncodeMixed(t *testing.T) {
+	d := newDesk([]int{1, 2, 4})
+	long := make([]int32, 100)
+	u, err := d.run(&batch.Step{
+		Slots: []batch.SlotInit{{Slot: 2, Sampling: batch.Sampling{
+			Temperature: 0.5, Presence: 1, Seed: 9, Bias: []batch.TokenBias{{Token: 4, Bias: 2}, {Token: 5, Bias: 1}, {Token: 6, Bias: 1}},
+			Suppress: []int32{11, 12},
+		}, Prompt: []int32{1, 2, 3}, Output: []int32{7}}},
+		Pages:     []batch.PageEntry{{Slot: 2, Index: 0, Page: 5}, {Slot: 2, Index: 1, Page: 6}, {Slot: 2, Index: 0, Page: 9}},
+		Rows:      []batch.Row{{Slot: 0, Start: 3, Sample: true}, {Slot: 2, Start: 16, Tokens: []int32{8, 9}, Sample: true}, {Slot: 4, Tokens: long}},
+		NumDecode: 1, NumTokens: 103,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.graph != 0 || u.tokens != 103 || u.decodes != 1 || u.draws != 2 {
+		t.Errorf("%+v", u)
+	}
+	b := &u.begin
+	equal(t, "tokens", d.ints(b.Tokens, 4), []int32{-1, 8, 9, 0})
+	equal(t, "positions", d.ints(b.Positions, 5), []int32{3, 16, 17, 0, 1})
+	equal(t, "drawn from", d.ints(b.DrawTokens, b.NDraws), []int32{0, 2})
+	equal(t, "pages", d.ints(b.Pages, 9), []int32{2, 0, 9, 2, 1, 6, 2, 0, 9})
+	// 200 pairs of the long prompt are two tiles; the one that sees 100 keys comes first.
+	equal(t, "tiles", d.ints(u.tiles, 15), []int32{4, 3, 0, 100, 128, 4, 3, 0, 100, 0, 2, 1, 16, 2, 0})
+
+	if len(u.lists) != 1 || len(u.counts) != 1 {
+		t.Fatalf("%d lists, %d counts", len(u.lists), len(u.counts))
+	}
+	l := u.lists[0]
+	init := *(*kernel.Init)(unsafe.Pointer(&d.memory[int(b.Inits-testBase)]))
+	p := init.Words
+	if init.Slot != 2 || p.Seed != 9 || p.Temperature != 0.5 || p.Penalized != 1 || p.Biases != 3 || p.Suppressed != 2 || p.Bias != l.to {
+		t.Errorf("%+v", init)
+	}
+	equal(t, "bias", d.ints(l.from, 6), []int32{4, 0x40000000, 5, 0x3f800000, 6, 0x3f800000})
+	equal(t, "suppressed", d.ints(l.from+(p.Suppress-p.Bias), 2), []int32{11, 12})
+	if end := int64(p.Suppress-p.Bias) + 8; end > l.bytes {
+		t.Errorf("the list of %d bytes ends at %d", l.bytes, end)
+	}
+	c := u.counts[0]
+	equal(t, "prompt", d.ints(c.args.Prompt, c.args.Prompts), []int32{1, 2, 3})
+	equal(t, "output", d.ints(c.args.Output, c.args.Outputs), []int32{7})
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	for want, s := range map[string]*batch.Step{
+		"slot 8; there are 8":         {Rows: []batch.Row{{Slot: 8}}, NumDecode: 1, NumTokens: 1},
+		"token 100; there are 100":    {Rows: []batch.Row{{Tokens: []int32{100}}}, NumTokens: 1},
+		"page 64; there are 64":       {Pages: []batch.PageEntry{{Page: 64}}},
+		"index 32; there are 32":      {Pages: []batch.PageEntry{{Index: 32}}},
+		"positions 511 to 513":        {Rows: []batch.Row{{Start: 511, Tokens: []int32{1, 2}}}, NumTokens: 2},
+		"NumTokens is 3":              {Rows: []batch.Row{{}}, NumDecode: 1, NumTokens: 3},
+		"with 0 decode rows":          {Rows: []batch.Row{{}}, NumTokens: 1},
+		"allow has 1 words":           {Rows: []batch.Row{{Allow: []uint32{1}}}, NumDecode: 1, NumTokens: 1},
+		"257 tokens; a step may have": {Rows: []batch.Row{{Tokens: make([]int32, 257)}}, NumTokens: 257},
+		"slot init 0: token -1":       {Slots: []batch.SlotInit{{Output: []int32{-1}}}},
+	} {
+		if _, err := newDesk(nil).run(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error with %q", err, want)
+		}
+	}
+}
+
+// Random steps fit in the memory they ask for.
+func TestEncodeFits(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		d := newDesk([]int{1, 2, 4, 8})
+		s := &batch.Step{}
+		for slot := range r.IntN(8) + 1 {
+			row := batch.Row{Slot: int32(slot), Start: int32(r.IntN(100)), Sample: r.IntN(2) == 0}
+			if r.IntN(2) == 0 {
+				row.Allow = make([]uint32, 4)
+			}
+			if r.IntN(2) == 0 && len(s.Rows) == s.NumDecode {
+				s.NumDecode++
+			} else {
+				row.Tokens = make([]int32, r.IntN(20)+1)
+			}
+			s.Rows = append(s.Rows, row)
+			s.NumTokens += row.Len()
+			in := batch.SlotInit{Slot: int32(slot)}
+			in.Sampling.Bias = make([]batch.TokenBias, r.IntN(4))
+			in.Sampling.Suppress = make([]int32, r.IntN(4))
+			in.Sampling.Frequency = float32(r.IntN(2))
+			in.Prompt = make([]int32, r.IntN(9))
+			s.Slots = append(s.Slots, in)
+			s.Pages = append(s.Pages, batch.PageEntry{Slot: int32(slot), Page: int32(r.IntN(64))})
+		}
+		if _, err := d.run(s); err != nil { // take panics when memory ends
+			t.Fatal(err)
+		}
+	}
+}

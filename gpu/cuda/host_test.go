@@ -1,0 +1,164 @@
+package cuda
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+func TestGraphSizes(t *testing.T) {
+	if got := graphSizes(0); got != nil {
+		t.Errorf("none: %v", got)
+	}
+	if got, want := graphSizes(20), []int{1, 2, 4, 8, 16, 20}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for _, most := range []int{1, 2, 7, 64, 256, 512} {
+		sizes := graphSizes(most)
+		for n := 1; n <= most; n++ {
+			g := graphFor(sizes, n)
+			if g < n {
+				t.Fatalf("to %d: %d rows get a graph of %d", most, n, g)
+			}
+			if n >= 8 && float64(g) > 1.9*float64(n) {
+				t.Errorf("to %d: %d rows are padded to %d", most, n, g)
+			}
+		}
+		if g := graphFor(sizes, most+1); g != 0 {
+			t.Errorf("to %d: one row more gets a graph of %d", most, g)
+		}
+	}
+}
+
+// Steps follow each other on the host's clock as on the device's, within what
+// the host saw.
+func TestClock(t *testing.T) {
+	var c clock
+	for i, s := range []struct{ gap, lasted, launched, seen, began, ended int64 }{
+		{0, 100, 1000, 1200, 1000, 1100}, // nothing before: begins when launched
+		{5, 100, 1050, 1300, 1105, 1205},
+		{50, 100, 1400, 1600, 1400, 1500}, // the device was idle: no earlier than the launch
+		{10, 100, 1450, 1600, 1500, 1600}, // seen to be over sooner than reckoned
+	} {
+		began, ended := c.step(s.gap, s.lasted, s.launched, s.seen)
+		if began != s.began || ended != s.ended {
+			t.Errorf("step %d: %d to %d, want %d to %d", i, began, ended, s.began, s.ended)
+		}
+	}
+}
+
+func TestRoundBF16(t *testing.T) {
+	for f, want := range map[float32]uint16{
+		1: 0x3f80, -2: 0xc000, 0: 0,
+		math.Float32frombits(0x3f808000): 0x3f80, // ties to even
+		math.Float32frombits(0x3f818000): 0x3f82,
+		math.Float32frombits(0x3f808001): 0x3f81,
+		float32(math.Inf(1)):             0x7f80,
+		math.MaxFloat32:                  0x7f80,
+	} {
+		if got := roundBF16(f); got != want {
+			t.Errorf("%v: %#x, want %#x", f, got, want)
+		}
+	}
+	if got := roundBF16(math.Float32frombits(0x7f800001)); got&0x7f == 0 {
+		t.Errorf("NaN became %#x", got)
+	}
+}
+
+func TestHalfToFloat(t *testing.T) {
+	for h, want := range map[uint16]float32{
+		0x3c00: 1, 0xc000: -2, 0x3555: 0.333251953125, 0x7bff: 65504, 1: 1. / (1 << 24), 0x8001: -1. / (1 << 24), 0x7c00: float32(math.Inf(1)),
+	} {
+		if got := halfToFloat(h); got != want {
+			t.Errorf("%#x: %v, want %v", h, got, want)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	c := model.Config{Layers: 2, Hidden: 64, Intermediate: 128, KVHeads: 2, HeadDim: 64, Vocab: 100, MaxPositions: 4096}
+	spec := &device.Spec{}
+	info, err := settle(spec, &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Slots != defaultSlots || info.PageSize != defaultPageSize || info.MaxSeqLen != 4096 || info.MaxStepTokens != defaultStepTokens {
+		t.Errorf("%+v", info)
+	}
+	// A page of 16 tokens is 16·2·2·2·64·2 bytes. 90% of 40 GiB less the 4 GiB used is more than all slots can fill.
+	if b := pageBytes(&c, 16); b != 16384 {
+		t.Errorf("a page of %d bytes", b)
+	}
+	if err := pageCount(spec, &info, &c, 40<<30, 36<<30); err != nil || info.NumPages != 256*256 {
+		t.Errorf("%d pages, %v", info.NumPages, err)
+	}
+	small := info
+	small.NumPages = 0
+	if err := pageCount(spec, &small, &c, 2<<30, 1100<<20); err != nil || small.NumPages != (1100-1024)<<20/16384 {
+		t.Errorf("%d pages, %v", small.NumPages, err)
+	}
+	none := info
+	none.NumPages = 0
+	if err := pageCount(spec, &none, &c, 2<<30, 1<<30); err == nil || !strings.Contains(err.Error(), "no memory for pages") {
+		t.Errorf("%v", err)
+	}
+	few := info
+	few.NumPages = 3
+	if err := pageCount(spec, &few, &c, 2<<30, 1<<30); err != nil || few.MaxSeqLen != 48 {
+		t.Errorf("sequences of %d, %v", few.MaxSeqLen, err)
+	}
+	for want, change := range map[string]func(*device.Spec, *model.Config){
+		"kernels take bfloat16": func(s *device.Spec, _ *model.Config) { s.DType = model.Float32 },
+		"may be negative":       func(s *device.Spec, _ *model.Config) { s.Slots = -1 },
+		"between 0 and 1":       func(s *device.Spec, _ *model.Config) { s.MemoryRatio = 2 },
+		"hidden size 60":        func(_ *device.Spec, c *model.Config) { c.Hidden = 60 },
+		"which may all decode":  func(s *device.Spec, _ *model.Config) { s.MaxStepTokens = 5 },
+		"has 4096 positions":    func(s *device.Spec, _ *model.Config) { s.MaxSeqLen = 5000 },
+	} {
+		s, c := *spec, c
+		change(&s, &c)
+		if _, err := settle(&s, &c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error with %q", err, want)
+		}
+	}
+	for _, s := range []struct{ dim, shared, want int }{{128, 227 << 10, 3}, {64, 227 << 10, 3}, {128, 99 << 10, 2}} {
+		if got := stages(s.dim, s.shared); got != s.want {
+			t.Errorf("heads of %d, %d bytes: %d stages, want %d", s.dim, s.shared, got, s.want)
+		}
+	}
+}
+
+func TestReadResult(t *testing.T) {
+	const most = 4
+	m := make([]byte, kernel.ResultBytes(most))
+	put := func(at int, v uint32) { binary.LittleEndian.PutUint32(m[at:], v) }
+	put(0, 7)
+	put(4, 99) // row 1 drew nothing: not to be read
+	put(8, math.MaxUint32)
+	put(16, math.Float32bits(-0.5))
+	put(32, 7)
+	put(36, math.Float32bits(-0.5))
+	put(40, 3)
+	put(44, math.Float32bits(-1.5))
+	var r batch.Result
+	readResult(&r, m, []launched{{true, 3}, {false, 1}, {true, 0}}, most)
+	if !slices.Equal(r.Tokens, []int32{7, batch.NoToken, batch.NoToken}) {
+		t.Errorf("tokens %v", r.Tokens)
+	}
+	want := batch.Logprob{Token: -0.5, Top: []batch.TokenLogprob{{Token: 7, Logprob: -0.5}, {Token: 3, Logprob: -1.5}}}
+	if len(r.Logprobs) != 3 || r.Logprobs[0].Token != want.Token || !slices.Equal(r.Logprobs[0].Top, want.Top) || r.Logprobs[1].Top != nil {
+		t.Errorf("log-probabilities %+v", r.Logprobs)
+	}
+	r.Reset()
+	readResult(&r, m, []launched{{true, 0}}, most)
+	if len(r.Logprobs) != 0 {
+		t.Errorf("unasked: %+v", r.Logprobs)
+	}
+}
