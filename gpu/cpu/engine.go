@@ -55,9 +55,6 @@ type slot struct {
 func newEngine(spec device.Spec, k *kernels, p *pool) (*engine, device.Info, error) {
 	m := spec.Model
 	c := m.Config // a copy: the model may be closed
-	if c.MoE != nil {
-		return nil, device.Info{}, fmt.Errorf("cpu: %s is %w: the CPU device computes no mixture of experts", c.Architecture, model.ErrUnsupported)
-	}
 	dtype, err := weightType(spec.DType, c.DType)
 	if err != nil {
 		return nil, device.Info{}, err

@@ -17,12 +17,14 @@ type workspace struct {
 	normed []float32 // [tokens, Hidden]
 	qkv    []float32 // [tokens, qkv.stride()]
 	mixed  []float32 // [tokens, Heads·HeadDim]: attention's output
-	delta  []float32 // [tokens, Hidden padded]: what a block adds to x
-	gateUp []float32 // [tokens, gateUp.stride()]
-	act    []float32 // [tokens, Intermediate padded]
-	logits []float32 // [sampled rows, Vocab padded]
-	blocks []queryBlock
-	rows   []int // sampled rows
+	// A row per token, or with experts per token and expert:
+	delta   []float32 // [rows, Hidden padded]: what a block adds to x
+	gateUp  []float32 // [rows, gateUp.stride()]
+	act     []float32 // [rows, Intermediate padded]
+	logits  []float32 // [sampled rows, Vocab padded]
+	blocks  []queryBlock
+	rows    []int // sampled rows
+	routing routing
 	// scratch is each worker's own.
 	scratch [][]float32
 	drawers []drawer
@@ -49,6 +51,10 @@ func (e *engine) step(s *batch.Step, r *batch.Result) {
 		e.attend(i, l)
 		e.linear(w.delta, w.mixed, e.config.Heads*e.config.HeadDim, len(w.tokens), l.o, e.addResidual(l.o))
 		e.normalize(w.normed, w.x, l.mlpNorm)
+		if l.experts != nil {
+			e.mixture(l)
+			continue
+		}
 		e.linear(w.gateUp, w.normed, e.config.Hidden, len(w.tokens), l.gateUp, e.activate(l.gateUp))
 		e.linear(w.delta, w.act, l.gateUp.stride()/2, len(w.tokens), l.down, e.addResidual(l.down))
 	}
@@ -107,18 +113,8 @@ func (e *engine) spread(s *batch.Step) {
 	slices.SortStableFunc(w.blocks, func(a, b queryBlock) int {
 		return int(w.tokens[b.first].position) - int(w.tokens[a.first].position)
 	})
-	n, l := len(w.tokens), &e.weights.layers[0]
-	grow(&w.angles, n*c.HeadDim)
-	grow(&w.x, n*c.Hidden)
-	grow(&w.normed, n*c.Hidden)
-	grow(&w.qkv, n*l.qkv.stride())
-	grow(&w.mixed, n*c.Heads*c.HeadDim)
-	grow(&w.delta, n*l.down.stride())
-	grow(&w.gateUp, n*l.gateUp.stride())
-	grow(&w.act, n*l.gateUp.stride()/2)
-	if w.scratch == nil {
-		w.scratch = make([][]float32, e.pool.size)
-	}
+	n := len(w.tokens)
+	e.grow(n)
 	e.each(n, 4, func(i int) {
 		e.weights.embed.row(w.x[i*c.Hidden:][:c.Hidden], int(w.tokens[i].id))
 		// Angles are rounded to float32 as in training.
@@ -128,6 +124,27 @@ func (e *engine) spread(s *batch.Step) {
 			cos[j], sin[j] = float32(c), float32(s)
 		}
 	})
+}
+
+// grow makes the workspace hold n tokens.
+func (e *engine) grow(n int) {
+	c, w, l := e.config, &e.work, &e.weights.layers[0]
+	grow(&w.angles, n*c.HeadDim)
+	grow(&w.x, n*c.Hidden)
+	grow(&w.normed, n*c.Hidden)
+	grow(&w.qkv, n*l.qkv.stride())
+	grow(&w.mixed, n*c.Heads*c.HeadDim)
+	rows, mlp := n, &l.mlp
+	if l.experts != nil {
+		rows, mlp = n*c.MoE.PerToken, &l.experts[0]
+		w.routing.grow(n, l, c.MoE)
+	}
+	grow(&w.delta, rows*mlp.down.stride())
+	grow(&w.gateUp, rows*mlp.gateUp.stride())
+	grow(&w.act, rows*mlp.gateUp.stride()/2)
+	if w.scratch == nil {
+		w.scratch = make([][]float32, e.pool.size)
+	}
 }
 
 // each runs f for every i below n, grain of them a task.
@@ -172,9 +189,9 @@ func (e *engine) head(s *batch.Step) {
 }
 
 // grow makes a buffer hold n values; what they are is of no interest.
-func grow(b *[]float32, n int) {
+func grow[T any](b *[]T, n int) {
 	if cap(*b) < n {
-		*b = make([]float32, n+n/4)
+		*b = make([]T, n+n/4)
 	}
 	*b = (*b)[:n]
 }

@@ -113,7 +113,7 @@ func compute(r *rig, chunk int, overlap bool, others int, shared []int32, cached
 // chunking, the page size, the other rows, overlap, a cached prefix, the
 // number of cores or the instruction set.
 func TestSameBitsWhateverTheBatch(t *testing.T) {
-	models := map[string]*model.Model{"odd sizes": tiny()}
+	models := map[string]*model.Model{"odd sizes": tiny(), "odd experts": tinyMoE()}
 	for _, c := range modeltest.Own(t) {
 		if !raceDetector {
 			models[c.Name] = c.Open(t)

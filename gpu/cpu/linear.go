@@ -14,11 +14,7 @@ type epilogue func(row, rowEnd, col, colEnd int)
 // linear computes y = x·Wᵀ for rows of x [rows, ldx] into y [rows, m.stride()]
 // on all cores. Which core takes which outputs is chance; the bits are not.
 func (e *engine) linear(y, x []float32, ldx, rows int, m *matrix, finish epilogue) {
-	gemm, gemv := e.kernels.gemmBF16, e.kernels.gemvBF16
-	if m.dtype == model.Float32 {
-		gemm, gemv = e.kernels.gemmF32, e.kernels.gemvF32
-	}
-	panels, ldy := m.panels(), m.stride()
+	panels := m.panels()
 	// Four panels are one call of gemv; fewer when cores would go idle. An
 	// even number keeps gate and up together.
 	group := 4
@@ -28,21 +24,28 @@ func (e *engine) linear(y, x []float32, ldx, rows int, m *matrix, finish epilogu
 	groups := (panels + group - 1) / group
 	blocks := (rows + rowBlock - 1) / rowBlock
 	e.pool.run(groups*blocks, func(_, task int) {
-		first := task % groups * group
-		last := min(first+group, panels)
-		row := task / groups * rowBlock
-		rowEnd := min(row+rowBlock, rows)
-		if rowEnd-row == 1 && last-first == 4 {
-			gemv(&y[row*ldy+first*panelWidth], &x[row*ldx], m.panel(first), m.in)
-		} else {
-			for p := first; p < last; p++ {
-				tiles(gemm, y[p*panelWidth:], ldy, x, ldx, row, rowEnd, m.panel(p), m.in)
-			}
-		}
-		if finish != nil {
-			finish(row, rowEnd, first*panelWidth, last*panelWidth)
-		}
+		first, row := task%groups*group, task/groups*rowBlock
+		e.product(y, x, ldx, row, min(row+rowBlock, rows), m, first, min(first+group, panels), finish)
 	})
+}
+
+// product is a task of linear: rows [row, rowEnd) by panels [first, last).
+func (e *engine) product(y, x []float32, ldx, row, rowEnd int, m *matrix, first, last int, finish epilogue) {
+	gemm, gemv := e.kernels.gemmBF16, e.kernels.gemvBF16
+	if m.dtype == model.Float32 {
+		gemm, gemv = e.kernels.gemmF32, e.kernels.gemvF32
+	}
+	ldy := m.stride()
+	if rowEnd-row == 1 && last-first == 4 {
+		gemv(&y[row*ldy+first*panelWidth], &x[row*ldx], m.panel(first), m.in)
+	} else {
+		for p := first; p < last; p++ {
+			tiles(gemm, y[p*panelWidth:], ldy, x, ldx, row, rowEnd, m.panel(p), m.in)
+		}
+	}
+	if finish != nil {
+		finish(row, rowEnd, first*panelWidth, last*panelWidth)
+	}
 }
 
 // tiles multiplies rows [row, end) by a panel, in as few calls as possible

@@ -23,8 +23,15 @@ type layer struct {
 	qkvBias           []float32 // nil: none
 	qNorm, kNorm      []float32 // nil: none
 	o                 *matrix
-	gateUp            *matrix // a panel of gate, a panel of up, in turn
-	down              *matrix
+	mlp
+	// With a mixture of experts, instead of mlp:
+	router  *matrix // [Experts, Hidden]
+	experts []mlp   // nil: none
+}
+
+type mlp struct {
+	gateUp *matrix // a panel of gate, a panel of up, in turn
+	down   *matrix
 }
 
 // load copies the model's weights into panels, using all cores of the pool.
@@ -33,6 +40,9 @@ func load(m *model.Model, dtype model.DType, p *pool, progress func(done, total 
 	if c.Layers <= 0 || c.Hidden <= 0 || c.Intermediate <= 0 || c.HeadDim <= 0 || c.Vocab <= 0 || c.KVHeads <= 0 || c.Heads%c.KVHeads != 0 {
 		return nil, fmt.Errorf("cpu: the model's configuration cannot be run: %d layers, hidden %d, intermediate %d, %d heads of %d, %d key-value heads, vocabulary %d",
 			c.Layers, c.Hidden, c.Intermediate, c.Heads, c.HeadDim, c.KVHeads, c.Vocab)
+	}
+	if x := c.MoE; x != nil && (x.Intermediate <= 0 || x.PerToken <= 0 || x.PerToken > x.Experts) {
+		return nil, fmt.Errorf("cpu: the model's configuration cannot be run: %d of %d experts a token, of size %d", x.PerToken, x.Experts, x.Intermediate)
 	}
 	b := &builder{config: c, dtype: dtype, pool: p, progress: progress}
 	if m.Weights == nil {
@@ -107,9 +117,6 @@ func (b *builder) describe(w *model.Weights) error {
 		for _, t := range []*model.Tensor{&l.K, &l.V} {
 			b.check(t, kv, h)
 		}
-		for _, t := range []*model.Tensor{&l.Gate, &l.Up, &l.Down} {
-			b.check(t, c.Intermediate, h)
-		}
 		x := layer{
 			attnNorm: b.vector(&l.AttnNorm, h),
 			mlpNorm:  b.vector(&l.MLPNorm, h),
@@ -122,9 +129,19 @@ func (b *builder) describe(w *model.Weights) error {
 				}
 				return tensorRow(&l.V, i-q-kv, h)
 			}),
-			o:      b.tensor(&l.O, h, q),
-			gateUp: b.gateUp(func(i int) row { return tensorRow(&l.Gate, i, h) }, func(i int) row { return tensorRow(&l.Up, i, h) }),
-			down:   b.tensor(&l.Down, h, c.Intermediate),
+			o: b.tensor(&l.O, h, q),
+		}
+		if c.MoE == nil {
+			x.mlp = b.mlp(c.Intermediate, &l.Gate, &l.Up, &l.Down)
+		} else {
+			if len(l.Experts) != c.MoE.Experts {
+				return fmt.Errorf("cpu: layer %d of the model has weights of %d experts, its configuration says %d", i, len(l.Experts), c.MoE.Experts)
+			}
+			x.router = b.tensor(&l.Router, c.MoE.Experts, h)
+			for j := range l.Experts {
+				t := &l.Experts[j]
+				x.experts = append(x.experts, b.mlp(c.MoE.Intermediate, &t.Gate, &t.Up, &t.Down))
+			}
 		}
 		if c.QKVBias {
 			x.qkvBias = append(append(b.vector(&l.QBias, q), b.vector(&l.KBias, kv)...), b.vector(&l.VBias, kv)...)
@@ -137,11 +154,21 @@ func (b *builder) describe(w *model.Weights) error {
 	return b.err
 }
 
-// gateUp interleaves two matrices [Intermediate, Hidden] panel by panel, so
-// that whoever computes 32 gates has their 32 factors at hand.
-func (b *builder) gateUp(gate, up func(out int) row) *matrix {
-	n := b.config.Intermediate
-	half := (n + panelWidth - 1) / panelWidth * panelWidth
+// mlp is a gated MLP with n inner values.
+func (b *builder) mlp(n int, gate, up, down *model.Tensor) mlp {
+	h := b.config.Hidden
+	b.check(gate, n, h)
+	b.check(up, n, h)
+	return mlp{
+		gateUp: b.gateUp(n, func(i int) row { return tensorRow(gate, i, h) }, func(i int) row { return tensorRow(up, i, h) }),
+		down:   b.tensor(down, h, n),
+	}
+}
+
+// gateUp interleaves two matrices [n, Hidden] panel by panel, so that whoever
+// computes 32 gates has their 32 factors at hand.
+func (b *builder) gateUp(n int, gate, up func(out int) row) *matrix {
+	half := padded(n)
 	zero := row{model.BFloat16, make([]byte, 2*b.config.Hidden)}
 	return b.matrix(2*half, b.config.Hidden, func(out int) row {
 		p, j := out/panelWidth, out%panelWidth
@@ -161,7 +188,7 @@ func (b *builder) gateUp(gate, up func(out int) row) *matrix {
 func (b *builder) describeRandom() {
 	c := b.config
 	q, kv, h := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim, c.Hidden
-	half := (c.Intermediate + panelWidth - 1) / panelWidth * panelWidth
+	random := func(n int) mlp { return mlp{b.matrix(2*padded(n), h, nil), b.matrix(h, n, nil)} }
 	out := &b.weights
 	out.embed = b.matrix(c.Vocab, h, nil)
 	out.head = out.embed
@@ -173,7 +200,14 @@ func (b *builder) describeRandom() {
 		x := layer{
 			attnNorm: ones(h), mlpNorm: ones(h),
 			qkv: b.matrix(q+2*kv, h, nil), o: b.matrix(h, q, nil),
-			gateUp: b.matrix(2*half, h, nil), down: b.matrix(h, c.Intermediate, nil),
+		}
+		if c.MoE == nil {
+			x.mlp = random(c.Intermediate)
+		} else {
+			x.router = b.matrix(c.MoE.Experts, h, nil)
+			for range c.MoE.Experts {
+				x.experts = append(x.experts, random(c.MoE.Intermediate))
+			}
 		}
 		if c.QKVBias {
 			x.qkvBias = make([]float32, q+2*kv)
@@ -184,6 +218,9 @@ func (b *builder) describeRandom() {
 		out.layers = append(out.layers, x)
 	}
 }
+
+// padded is n outputs in whole panels.
+func padded(n int) int { return (n + panelWidth - 1) / panelWidth * panelWidth }
 
 func ones(n int) []float32 {
 	v := make([]float32, n)

@@ -77,11 +77,11 @@ func TestPackedRows(t *testing.T) {
 // Gate and up take turns panel by panel, both padded.
 func TestGateAndUpTakeTurns(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 9))
-	c := &model.Config{Hidden: 8, Intermediate: 40}
+	c := &model.Config{Hidden: 8}
 	gate, g := tensor(r, model.BFloat16, 40, 8)
 	up, u := tensor(r, model.BFloat16, 40, 8)
 	b := &builder{config: c, dtype: model.Float32, pool: newPool(1)}
-	m := b.gateUp(func(i int) row { return tensorRow(gate, i, 8) }, func(i int) row { return tensorRow(up, i, 8) })
+	m := b.gateUp(40, func(i int) row { return tensorRow(gate, i, 8) }, func(i int) row { return tensorRow(up, i, 8) })
 	if _, err := b.build(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestOpenSaysWhatIsWrongWithWeights(t *testing.T) {
 		"foreign type":   {func(m *model.Model) { m.Weights.Layers[0].Up.DType = "int8" }, `type "int8"`},
 		"missing norm":   {func(m *model.Model) { m.Weights.Norm = model.Tensor{Name: "model.norm.weight", DType: model.BFloat16} }, `"model.norm.weight"`},
 		"missing layer":  {func(m *model.Model) { m.Weights.Layers = m.Weights.Layers[:1] }, "weights of 1 layers, its configuration says 2"},
-		"experts":        {func(m *model.Model) { m.Config.MoE = &model.MoE{Experts: 8, PerToken: 2, Intermediate: 64} }, "no mixture of experts"},
+		"no experts":     {func(m *model.Model) { m.Config.MoE = &model.MoE{Experts: 8, PerToken: 2, Intermediate: 64} }, "weights of 0 experts, its configuration says 8"},
 		"heads per head": {func(m *model.Model) { m.Config.KVHeads = 3 }, "3 key-value heads"},
 	} {
 		t.Run(name, func(t *testing.T) {

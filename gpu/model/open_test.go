@@ -46,6 +46,11 @@ func TestOpenReadsEveryArchitecture(t *testing.T) {
 			Architecture: "Qwen3ForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 3, KVHeads: 1, HeadDim: 128, Vocab: 320, MaxPositions: 2048,
 			NormEps: 1e-6, QKNorm: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2},
 		}},
+		{"qwen3moe", Config{
+			Architecture: "Qwen3MoeForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
+			MoE:     &MoE{Experts: 8, PerToken: 3, Intermediate: 40, Normalize: true},
+			NormEps: 1e-6, TieEmbedding: true, QKNorm: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2},
+		}},
 		{"qwen2", Config{
 			Architecture: "Qwen2ForCausalLM", Layers: 2, Hidden: 128, Intermediate: 128, Heads: 2, KVHeads: 1, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
 			NormEps: 1e-6, TieEmbedding: true, QKVBias: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2},
@@ -97,8 +102,8 @@ func checkWeights(t *testing.T, m *Model) {
 		t.Errorf("%d parameters, Params says %d", total, c.Params())
 	}
 	l := &m.Weights.Layers[1]
-	if l.QBias.Present() != c.QKVBias || l.VBias.Present() != c.QKVBias || l.QNorm.Present() != c.QKNorm || !l.Down.Present() {
-		t.Errorf("biases and norms do not follow the configuration: %+v", l)
+	if l.QBias.Present() != c.QKVBias || l.VBias.Present() != c.QKVBias || l.QNorm.Present() != c.QKNorm || l.Down.Present() != (c.MoE == nil) || l.Router.Present() != (c.MoE != nil) {
+		t.Errorf("biases, norms and experts do not follow the configuration: %+v", l)
 	}
 	if tied := &m.Weights.Head.Data[0] == &m.Weights.Embed.Data[0]; tied != c.TieEmbedding {
 		t.Errorf("head and embedding share memory: %v, want %v", tied, c.TieEmbedding)
@@ -289,6 +294,10 @@ func TestOpenBrokenCheckpoints(t *testing.T) {
 			e.Shape = []int{256, 64}
 			h["model.layers.0.self_attn.o_proj.weight"] = e
 		}), []string{`tensor "model.layers.0.self_attn.o_proj.weight" has shape [256 64], want [64 256]`}},
+		{
+			"missing expert", "qwen3moe", header("model.safetensors", func(h map[string]headerEntry) { delete(h, "model.layers.1.mlp.experts.7.down_proj.weight") }),
+			[]string{`tensor "model.layers.1.mlp.experts.7.down_proj.weight" is missing, want shape [64 40]`},
+		},
 		{"integer tensor", "qwen3", header("model.safetensors", func(h map[string]headerEntry) {
 			e := h["model.norm.weight"]
 			e.DType = "I16"

@@ -131,6 +131,10 @@ SPECS = {
     # byte-fallback BPE, four query heads a key head
     "mistral": dict(kind="mistral", config=dict(common, vocab_size=384, tie_word_embeddings=False, rope_theta=1e4, sliding_window=None, num_key_value_heads=1),
                     bos="<s>", eos="</s>", template=LINES, tokenizer=lambda c: sentence_piece(c, 384, inst, "<s>")),
+    # a mixture of experts of a size that fills no vector; config.json in the layout of transformers 4, as Qwen3 publishes them
+    "qwen3moe": dict(kind="qwen3_moe", config=dict(common, tie_word_embeddings=True, rope_theta=1e6, num_experts=8, num_experts_per_tok=3,
+                     moe_intermediate_size=40, norm_topk_prob=True), bos=None, eos="<|end|>", template=TURNS, old=True,
+                     tokenizer=lambda c: byte_level(c, 320, DIGIT, turns, nfc=True)),
 }
 
 
@@ -198,7 +202,9 @@ def make(name, spec, number):
         path = os.path.join(d, "config.json")
         c = json.load(open(path))
         rope = c.pop("rope_parameters")
-        c |= dict(rope_theta=rope.pop("rope_theta"), rope_scaling=rope, torch_dtype=c.pop("dtype"))
+        c |= dict(rope_theta=rope.pop("rope_theta"), rope_scaling=rope if rope["rope_type"] != "default" else None, torch_dtype=c.pop("dtype"))
+        if "num_local_experts" in c:
+            c["num_experts"] = c.pop("num_local_experts")
         json.dump(c, open(path, "w"), indent=2)
 
     ref = reference(m, tok, r)
