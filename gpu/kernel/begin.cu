@@ -9,7 +9,7 @@
 // A token is never one of a slot initialised in the same step by −1, so the
 // parts need no order among themselves.
 // Launch:  grid-stride
-// Checked: TestBegin
+// Checked: TestReferences in package cuda
 #define NO_TOKEN (-1)
 
 struct alignas(8) Init { u64 words[9]; int slot, unused; }; // a Slot of sample.cu, and whose

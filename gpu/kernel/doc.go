@@ -1,7 +1,7 @@
 // Package kernel holds the CUDA kernels and what starts them. Beside each
-// source x.cu stand its launcher x.go, which checks shapes, and x_test.go,
-// which holds the kernel against a slow reference in Go (package ref), times it
-// and says how far from the limit it is. The package itself is plain Go: it
+// source x.cu stands its launcher x.go, which checks shapes; gpu_test.go
+// holds kernels against a slow reference in Go (package ref), times them
+// and says how far from the limit they are. The package itself is plain Go: it
 // neither compiles nor runs kernels (package cuda does), so it builds, and its
 // host side is tested, anywhere.
 //

@@ -12,7 +12,7 @@
 // Math:    fp32, rounded once; arXiv:2104.09864
 // Launch:  D/16 lanes a head, blocks of 128 over all heads of all tokens
 // Limit:   4·T·(Hq+2·Hkv)·D bytes of memory traffic
-// Checked: TestRopeWrite against ref.RopeWrite
+// Checked: TestReferences in package cuda, by every architecture
 struct RopeArgs {
   bf16* qkv;
   const bf16* bias;

@@ -17,7 +17,7 @@
 // adding gives the same bits.
 // Launch:  (32, N) blocks of 256; (32, N) of 256; N of 512; N of 1024
 // Limit:   4·N·V bytes of memory traffic
-// Checked: TestSample against ref.Draw
+// Checked: TestSamplingAgainstCPU in package cuda
 #define PARTS 32
 #define NO_TOKEN (-1)
 #define MAX_TOP 20

@@ -1,0 +1,112 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"gorgonia.org/cu"
+)
+
+// Workbench runs single kernels, for their tests and timings. It belongs to
+// one goroutine, which Open locks to its thread until Close.
+type Workbench struct {
+	*queue
+	ctx *context
+	// Blocks is how many blocks of decode attention fit on the device.
+	Blocks int
+	GPU    GPU
+}
+
+// OpenWorkbench compiles the kernels for a shape on the first device; its
+// Stages are set to what the device allows.
+func OpenWorkbench(s *kernel.Shape) (*Workbench, error) {
+	runtime.LockOSThread()
+	ctx, err := openContext(0)
+	if err != nil {
+		return nil, err
+	}
+	s.Stages = stages(s.HeadDim, ctx.shared)
+	m, err := loadModules(*s, ctx.gpu.architecture())
+	if err != nil {
+		return nil, errors.Join(err, ctx.close())
+	}
+	k, threads := kernel.DecodeKernel()
+	n, err := blocksPerSM(m.functions[k].Function, threads, m.functions[k].shared)
+	if err != nil {
+		return nil, errors.Join(err, ctx.close())
+	}
+	return &Workbench{queue: &queue{modules: m, stream: ctx.compute}, ctx: ctx, Blocks: max(1, n) * ctx.gpu.SMs, GPU: ctx.gpu}, nil
+}
+
+// Allocate returns zeroed memory.
+func (w *Workbench) Allocate(bytes int64) (kernel.Ptr, error) {
+	return w.ctx.allocate(bytes, "a test")
+}
+
+// Upload copies data to memory of its own.
+func Upload[T any](w *Workbench, data []T) (kernel.Ptr, error) {
+	bytes := int64(len(data)) * int64(unsafe.Sizeof(data[0]))
+	p, err := w.Allocate(bytes)
+	if err == nil {
+		err = w.Synchronize()
+	}
+	if err != nil {
+		return 0, err
+	}
+	return p, cu.MemcpyHtoD(cu.DevicePtr(p), unsafe.Pointer(&data[0]), bytes)
+}
+
+// Download fills data from memory when all that was launched is done.
+func Download[T any](w *Workbench, data []T, from kernel.Ptr) error {
+	if err := w.Synchronize(); err != nil {
+		return err
+	}
+	return cu.MemcpyDtoH(unsafe.Pointer(&data[0]), cu.DevicePtr(from), int64(len(data))*int64(unsafe.Sizeof(data[0])))
+}
+
+// Synchronize waits for everything launched.
+func (w *Workbench) Synchronize() error {
+	if err := w.stream.Synchronize(); err != nil {
+		return fmt.Errorf("cuda: %w", err)
+	}
+	return nil
+}
+
+// Time is how long what f launches takes on the device, in nanoseconds.
+func (w *Workbench) Time(f func() error) (int64, error) {
+	var events [2]cu.Event
+	for i := range events {
+		var err error
+		if events[i], err = cu.MakeEvent(cu.DefaultEvent); err != nil {
+			return 0, err
+		}
+	}
+	if err := events[0].Record(w.stream); err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	if err := events[1].Record(w.stream); err != nil {
+		return 0, err
+	}
+	if err := w.Synchronize(); err != nil {
+		return 0, err
+	}
+	ns, err := elapsed(events[0], events[1])
+	for i := range events {
+		err = errors.Join(err, cu.DestroyEvent(&events[i]))
+	}
+	return ns, err
+}
+
+// Close frees everything and unlocks the thread.
+func (w *Workbench) Close() error {
+	defer runtime.UnlockOSThread()
+	return w.ctx.close()
+}

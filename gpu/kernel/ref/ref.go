@@ -1,0 +1,72 @@
+// Package ref computes what kernels compute, slowly and in double precision,
+// on values that were rounded to bf16 before.
+package ref
+
+import "math"
+
+// RMSNorm is y = x / √(mean(x²) + eps) · w for rows of len(w).
+func RMSNorm(x, w []float32, eps float32) []float32 {
+	y := make([]float32, len(x))
+	for at := 0; at < len(x); at += len(w) {
+		sum := 0.0
+		for i := range w {
+			sum += float64(x[at+i]) * float64(x[at+i])
+		}
+		scale := 1 / math.Sqrt(sum/float64(len(w))+float64(eps))
+		for i := range w {
+			y[at+i] = float32(float64(x[at+i]) * scale * float64(w[i]))
+		}
+	}
+	return y
+}
+
+// SiluMul is gate/(1+e^−gate)·up for rows of n gates, then n ups.
+func SiluMul(x []float32, n int) []float32 {
+	var y []float32
+	for ; len(x) > 0; x = x[2*n:] {
+		for i := range n {
+			g, u := float64(x[i]), float64(x[n+i])
+			y = append(y, float32(g/(1+math.Exp(-g))*u))
+		}
+	}
+	return y
+}
+
+// Turn rotates one head: pair (i, i+len/2) by angles[i].
+func Turn(x []float32, angles []float64) []float32 {
+	half := len(x) / 2
+	y := make([]float32, len(x))
+	for i, angle := range angles {
+		s, c := math.Sincos(angle)
+		a, b := float64(x[i]), float64(x[i+half])
+		y[i], y[i+half] = float32(a*c-b*s), float32(b*c+a*s)
+	}
+	return y
+}
+
+// Attention is Σ softmax(q·k/√D) v for one query head over n positions; key and
+// value return those of a position.
+func Attention(q []float32, n int, key, value func(position int) []float32) []float32 {
+	scores := make([]float64, n)
+	top := math.Inf(-1)
+	for p := range scores {
+		for i, k := range key(p) {
+			scores[p] += float64(q[i]) * float64(k)
+		}
+		scores[p] /= math.Sqrt(float64(len(q)))
+		top = max(top, scores[p])
+	}
+	sum, out := 0.0, make([]float64, len(q))
+	for p, s := range scores {
+		w := math.Exp(s - top)
+		sum += w
+		for i, v := range value(p) {
+			out[i] += w * float64(v)
+		}
+	}
+	y := make([]float32, len(q))
+	for i := range y {
+		y[i] = float32(out[i] / sum)
+	}
+	return y
+}

@@ -1,0 +1,61 @@
+package kernel
+
+import "testing"
+
+// Tiles of runs cover every pair of a token and a head of its group once, the
+// ones that look at most keys first.
+func TestTiles(t *testing.T) {
+	for _, s := range []Shape{{Heads: 16, KVHeads: 8}, {Heads: 40, KVHeads: 8}, {Heads: 7, KVHeads: 1}} {
+		group := s.Heads / s.KVHeads
+		var tiles []Tile
+		token := 0
+		for i, n := range []int{1, 200, 64, 1000} {
+			tiles = s.AppendTiles(tiles, i, token, 10*i, n)
+			token += n
+		}
+		s.SortTiles(tiles)
+		seen := make([]int, token*group)
+		last := 1 << 30
+		for _, tile := range tiles {
+			end := min(int(tile.Pair)+prefillRows, int(tile.Tokens)*group)
+			for p := int(tile.Pair); p < end; p++ {
+				seen[int(tile.Token)*group+p]++
+			}
+			keys := int(tile.Position) + (end-1)/group + 1
+			if keys > last+1 { // the order is by an estimate that is off by one token at most
+				t.Errorf("a tile of %d keys after one of %d", keys, last)
+			}
+			last = keys
+		}
+		for p, n := range seen {
+			if n != 1 {
+				t.Fatalf("%d heads a group: pair %d is in %d tiles", group, p, n)
+			}
+		}
+	}
+}
+
+func TestShapeCheck(t *testing.T) {
+	good := Shape{Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16, Stages: 3}
+	if err := good.Check(); err != nil {
+		t.Error(err)
+	}
+	for _, change := range []func(*Shape){
+		func(s *Shape) { s.HeadDim = 96 }, func(s *Shape) { s.KVHeads = 3 }, func(s *Shape) { s.Heads = 17 * 8 },
+		func(s *Shape) { s.PageSize = 0 }, func(s *Shape) { s.Stages = 1 },
+	} {
+		s := good
+		change(&s)
+		if s.Check() == nil {
+			t.Errorf("%+v passed", s)
+		}
+	}
+}
+
+func TestSnake(t *testing.T) {
+	for name, want := range map[string]string{"QKV": "qkv", "KVHeads": "kv_heads", "QNorm": "q_norm", "TableStride": "table_stride", "TopP": "top_p", "N": "n", "ToRowSlots": "to_row_slots"} {
+		if got := snake(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
