@@ -3,10 +3,12 @@ package model
 import (
 	"errors"
 	"io/fs"
+
+	"github.com/troupe-llm/troupe/gpu/model/builtin"
 )
 
 // embedded returns the embedded model's files; nil in a build without one.
-var embedded func() fs.FS
+var embedded = builtin.FS
 
 func builtinFiles() (fs.FS, error) {
 	if embedded == nil {

@@ -1,0 +1,58 @@
+package builtin_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/tokenize"
+)
+
+// The model must tell a story about what it is asked for and end it by
+// itself: through the tokenizer, the template and the processor's kernels,
+// not through the Python that trained it.
+func TestStory(t *testing.T) {
+	sys, err := actors.Open(actors.Config{Model: "builtin", Device: "cpu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for _, subject := range []string{"fox", "lighthouse", "small robot"} {
+		text, final := reply(ctx, t, sys, "Tell me a story about a "+subject+".")
+		if final.Err != nil || final.Reason != actors.FinishStop {
+			t.Errorf("%s: ended by %q, %v", subject, final.Reason, final.Err)
+		}
+		if !strings.Contains(text, subject) || strings.Count(text, ".") < 4 {
+			t.Errorf("no story about a %s: %s", subject, text)
+		}
+	}
+}
+
+// reply is the greedy answer to one message.
+func reply(ctx context.Context, t *testing.T, sys *actors.System, question string) (string, *actors.Final) {
+	t.Helper()
+	stream, err := sys.Submit(&actors.Request{
+		Chat: &tokenize.Chat{
+			Messages:            []any{map[string]any{"role": "user", "content": question}},
+			AddGenerationPrompt: true,
+		},
+		MaxTokens: 300,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for {
+		var ev actors.Event
+		if err := stream.Next(ctx, &ev); err != nil {
+			t.Fatal(err)
+		}
+		text.Write(ev.Text)
+		if ev.Final != nil {
+			return text.String(), ev.Final
+		}
+	}
+}
