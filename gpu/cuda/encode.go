@@ -44,7 +44,6 @@ type encoder struct {
 	table  []int32 // what the page table will be, [Slots, stride]
 	stride int
 	tiles  []kernel.Tile
-	buffer []byte
 	// reserve returns memory for a slot's lists, on the device.
 	reserve func(slot int32, bytes int64) (kernel.Ptr, error)
 	up      upload

@@ -34,8 +34,17 @@ type part struct {
 	inputs int   // of a matrix, which may be filled at random; 0: a norm; < 0: a bias
 }
 
-// parts lists all weights in the order they lie in memory. Every tensor begins
-// at a multiple of 16 bytes: rows are multiples of eight elements.
+// place is where the part begins, given where the one before ends: what is an
+// allocation of its own is aligned as cuBLASLt supposes, what follows within
+// one comes right behind.
+func (p *part) place(end int64) int64 {
+	if p.to != nil {
+		return (end + 255) &^ 255
+	}
+	return end
+}
+
+// parts lists all weights in the order they lie in memory.
 func (w *weights) parts(m *model.Model) []part {
 	c := &m.Config
 	source := m.Weights
@@ -85,7 +94,7 @@ func loadWeights(c *context, q *queue, m *model.Model, progress func(done, total
 		if m.Weights != nil && (!p.tensor.Present() || p.tensor.Len() != p.n) {
 			return nil, fmt.Errorf("cuda: tensor %q has shape %v; %d elements were expected", p.tensor.Name, p.tensor.Shape, p.n)
 		}
-		w.bytes += 2 * p.n
+		w.bytes = p.place(w.bytes) + 2*p.n
 	}
 	memory, err := c.allocate(w.bytes, "weights")
 	if err != nil {
@@ -94,9 +103,14 @@ func loadWeights(c *context, q *queue, m *model.Model, progress func(done, total
 	if err := c.compute.Synchronize(); err != nil { // cleared before anything is copied
 		return nil, fmt.Errorf("cuda: clearing the weights: %w", err)
 	}
-	l := &loader{context: c, progress: progress, total: w.bytes}
-	at := memory
+	l := &loader{context: c, progress: progress}
+	for _, p := range parts {
+		l.total += 2 * p.n
+	}
+	offset := int64(0)
 	for i, p := range parts {
+		offset = p.place(offset)
+		at := memory.Plus(offset)
 		if p.to != nil {
 			*p.to = at
 		}
@@ -115,7 +129,7 @@ func loadWeights(c *context, q *queue, m *model.Model, progress func(done, total
 		if err != nil {
 			return nil, err
 		}
-		at = at.Plus(2 * p.n)
+		offset += 2 * p.n
 	}
 	if w.head == 0 {
 		w.head = w.embed
