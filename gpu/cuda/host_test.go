@@ -119,6 +119,7 @@ func TestSizes(t *testing.T) {
 		"may be negative":       func(s *device.Spec, _ *model.Config) { s.Slots = -1 },
 		"between 0 and 1":       func(s *device.Spec, _ *model.Config) { s.MemoryRatio = 2 },
 		"hidden size 60":        func(_ *device.Spec, c *model.Config) { c.Hidden = 60 },
+		"mixture of experts":    func(_ *device.Spec, c *model.Config) { c.MoE = &model.MoE{} },
 		"which may all decode":  func(s *device.Spec, _ *model.Config) { s.MaxStepTokens = 5 },
 		"has 4096 positions":    func(s *device.Spec, _ *model.Config) { s.MaxSeqLen = 5000 },
 	} {

@@ -27,6 +27,8 @@ func settle(spec *device.Spec, c *model.Config) (device.Info, error) {
 		MaxSeqLen: spec.MaxSeqLen, MaxStepTokens: spec.MaxStepTokens, Vocab: c.Vocab,
 	}
 	switch {
+	case c.MoE != nil:
+		return info, fmt.Errorf(`cuda: %s is %w on a GPU: there are no kernels for a mixture of experts; the device "cpu" runs it`, c.Architecture, model.ErrUnsupported)
 	case spec.DType != "" && spec.DType != "auto" && spec.DType != model.BFloat16:
 		return info, fmt.Errorf("cuda: weights of type %q; the kernels take bfloat16", spec.DType)
 	case min(info.Slots, info.PageSize, info.NumPages, info.MaxSeqLen, info.MaxStepTokens) < 0:
