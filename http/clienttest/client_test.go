@@ -43,11 +43,8 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// checkpoint is a small one: what it says does not matter here.
-var checkpoint = filepath.Join("..", "..", "gpu", "model", "testdata", "qwen3")
-
 // serve builds the program and runs tests beside it. TROUPE_TEST_MODEL names
-// another model than the small one: "builtin", a directory.
+// another model than the built-in one.
 func serve(run func() int) (int, error) {
 	dir, err := os.MkdirTemp("", "troupe")
 	if err != nil {
@@ -64,7 +61,7 @@ func serve(run func() int) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	server := exec.CommandContext(ctx, program, "serve", "--port", "0", "--api-key", key, "--log-level", "warn",
-		"--model", cmp.Or(os.Getenv("TROUPE_TEST_MODEL"), checkpoint))
+		"--model", cmp.Or(os.Getenv("TROUPE_TEST_MODEL"), "builtin"))
 	server.Stderr = os.Stderr
 	stdout, err := server.StdoutPipe()
 	if err != nil {
@@ -160,6 +157,21 @@ func TestStreamIsTheAnswer(t *testing.T) {
 	if u.PromptTokens == 0 || u.CompletionTokens == 0 || u.TotalTokens != u.PromptTokens+u.CompletionTokens ||
 		u.PromptTokens != whole.Usage.PromptTokens || u.CompletionTokens != whole.Usage.CompletionTokens {
 		t.Errorf("streamed %+v\nwhole    %+v", u, whole.Usage)
+	}
+}
+
+// The first thing a newcomer asks for: the built-in model tells a story, to
+// its end.
+func TestStory(t *testing.T) {
+	if os.Getenv("TROUPE_TEST_MODEL") != "" {
+		t.Skip("another model than the built-in one")
+	}
+	p := chat(openai.UserMessage("Tell me a story about a fox."))
+	p.MaxCompletionTokens = openai.Int(500)
+	got, chunks := stream(t, p)
+	story := got.Choices[0].Message.Content
+	if !strings.Contains(story, "fox") || got.Choices[0].FinishReason != "stop" || chunks < 30 || len(strings.Fields(story)) < 30 {
+		t.Errorf("%d chunks, %q: %q", chunks, got.Choices[0].FinishReason, story)
 	}
 }
 
