@@ -195,8 +195,11 @@ func TestReferences(t *testing.T) {
 			ahead  bool
 			page   int
 		}{
-			{"whole", 4096, true, true, 16}, {"chunks", 7, true, true, 16}, {"eager", 4096, false, true, 16},
-			{"alone", 4096, true, false, 1}, {"odd-pages", 33, true, true, 48},
+			{"whole", 4096, true, true, 16},
+			{"chunks", 7, true, true, 16},
+			{"eager", 4096, false, true, 16},
+			{"alone", 4096, true, false, 1},
+			{"odd-pages", 33, true, true, 48},
 		} {
 			t.Run(c.Name+"/"+variant.name, func(t *testing.T) {
 				r := openCUDA(t, device.Spec{Model: m, Slots: max(8, len(ref.Cases)), MaxStepTokens: 1024, NumPages: 4096, PageSize: variant.page})
@@ -262,9 +265,15 @@ func TestSamplingAgainstCPU(t *testing.T) {
 	m := modeltest.Get(t, "qwen3").Open(t)
 	prompts := [][]int32{{1, 2, 3, 4, 5}, {9, 8, 7}, {30, 31, 32, 33, 34, 35, 36, 37, 38}, {4}}
 	for i, s := range []batch.Sampling{
-		{Temperature: 0.6, Seed: 1}, {Temperature: 1, TopK: 5, Seed: 2}, {Temperature: 1, TopP: 0.7, Seed: 3}, {Temperature: 1.5, MinP: 0.2, Seed: 4},
-		{Temperature: 1, TopK: 20, TopP: 0.8, MinP: 0.05, Seed: 5}, {Presence: 1, Frequency: 0.5, Repetition: 1.2},
-		{Bias: []batch.TokenBias{{Token: 7, Bias: 100}}}, {Suppress: []int32{1, 2, 3}, SuppressBelow: 8}, {Temperature: 1, TopP: 0.9, Logprobs: 6, Seed: 6},
+		{Temperature: 0.6, Seed: 1},
+		{Temperature: 1, TopK: 5, Seed: 2},
+		{Temperature: 1, TopP: 0.7, Seed: 3},
+		{Temperature: 1.5, MinP: 0.2, Seed: 4},
+		{Temperature: 1, TopK: 20, TopP: 0.8, MinP: 0.05, Seed: 5},
+		{Presence: 1, Frequency: 0.5, Repetition: 1.2},
+		{Bias: []batch.TokenBias{{Token: 7, Bias: 100}}},
+		{Suppress: []int32{1, 2, 3}, SuppressBelow: 8},
+		{Temperature: 1, TopP: 0.9, Logprobs: 6, Seed: 6},
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			var got [2][][]*batch.Result

@@ -189,8 +189,13 @@ func (e *engine) pad(n int) error {
 		value byte
 		bytes int
 	}{
-		{e.tokens, 0, 4 * n}, {e.positions, 0, 4 * n}, {e.tokenSlots, 0xff, 4 * n},
-		{e.rowSlots, 0, 4 * n}, {e.rowLens, 0, 4 * n}, {e.draws, 0xff, 24 * n}, {e.drawTokens, 0, 4 * n},
+		{e.tokens, 0, 4 * n},
+		{e.positions, 0, 4 * n},
+		{e.tokenSlots, 0xff, 4 * n},
+		{e.rowSlots, 0, 4 * n},
+		{e.rowLens, 0, 4 * n},
+		{e.draws, 0xff, 24 * n},
+		{e.drawTokens, 0, 4 * n},
 	} {
 		if err := cu.MemsetD8Async(cu.DevicePtr(a.at), a.value, int64(a.bytes), e.compute); err != nil {
 			return fmt.Errorf("cuda: padding: %w", err)
