@@ -13,7 +13,8 @@ type Config struct {
 	// the first. Default: the engine's name of its model.
 	Models []string
 	// APIKeys, when there are any, must come as "Authorization: Bearer KEY"
-	// with every request but those of /health, /ready, /metrics and /version.
+	// with every request but those of /health, /ready, /metrics, /stats, /version
+	// and the page at /.
 	APIKeys []string
 	// Origins are those whose pages may call this server from a browser
 	// ("https://example.org"); "*" is all. Default: none.

@@ -14,6 +14,8 @@
 //	chunk.go     those events as JSON
 //	stream.go    that JSON as server-sent events
 //
+// playground.go, apart from these, is the page at "/" and what it shows.
+//
 // A connection's goroutine does all of this itself: it decodes, submits, waits
 // for events and writes them. Beside it only a watcher is parked, which tells
 // when the client has gone (gone_unix.go).

@@ -53,6 +53,8 @@ type info struct {
 	model    string // its name
 	vocab    int    // token ids are below it
 	maxLen   int    // tokens a request may have, prompt and answer
+	slots    int    // requests that may run at once
+	pageSize int    // tokens a page of KV memory
 	sampling batch.Sampling
 }
 
@@ -60,7 +62,7 @@ func (s system) Info() info {
 	m, d := s.Model(), s.Device()
 	g := &m.Generation
 	return info{
-		model: m.Name, vocab: d.Vocab, maxLen: d.MaxSeqLen,
+		model: m.Name, vocab: d.Vocab, maxLen: d.MaxSeqLen, slots: d.Slots, pageSize: d.PageSize,
 		sampling: defaults(g.Temperature, g.TopK, g.TopP, g.MinP, g.Repetition),
 	}
 }

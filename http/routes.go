@@ -40,7 +40,10 @@ func (s *Server) routes() *router.Router {
 	r.POST("/tokenize", s.guarded("/tokenize", tokenizePrompt))
 	r.POST("/detokenize", s.guarded("/detokenize", detokenize))
 
-	for path, h := range map[string]handler{"/health": health, "/ready": ready, "/version": version, "/metrics": metrics} {
+	for path, h := range map[string]handler{
+		"/": playgroundPage, "/stats": stats,
+		"/health": health, "/ready": ready, "/version": version, "/metrics": metrics,
+	} {
 		r.GET(path, s.open(path, h))
 		r.HEAD(path, s.open(path, h))
 	}

@@ -1,0 +1,3 @@
+module github.com/troupe-llm/troupe/http/pagetest
+
+go 1.26.0
