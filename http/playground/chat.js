@@ -234,7 +234,7 @@ async function reply() {
   let error = null;
   let finish = "";
   try {
-    const response = await call("/v1/chat/completions", {
+    const response = await call("v1/chat/completions", {
       method: "POST", body, signal: running.signal, headers: { "Content-Type": "application/json" },
     });
     for await (const event of events(response)) {
@@ -331,9 +331,8 @@ class Clock {
     if (finish === "length") parts.push("cut at the token limit");
     if (this.first) {
       const n = this.tokens || this.pieces;
-      const about = this.tokens ? "" : "about ";
-      parts.push(`${about}${n} token${n === 1 ? "" : "s"}`);
-      parts.push(`${about}${round(this.rate(n))} tokens/s`);
+      parts.push(`${this.tokens ? "" : "about "}${n} token${n === 1 ? "" : "s"}`);
+      parts.push(`${round(this.rate(n))} tokens/s`);
       parts.push(`first token after ${duration(this.first - this.begun)}`);
     }
     return parts.join(" · ");
@@ -446,7 +445,7 @@ ui.reset.addEventListener("click", () => {
 // greet shows which model is served.
 async function greet() {
   try {
-    const { data } = await (await call("/v1/models")).json();
+    const { data } = await (await call("v1/models")).json();
     ui.model.textContent = data[0].id;
     document.title = `${data[0].id} · Troupe`;
   } catch (e) {

@@ -1,12 +1,14 @@
 // Backstage: /stats, once a second while it can be seen. Counters become rates
-// by their difference to the time before.
+// by their difference to an earlier time: the last for the curve, one of some
+// seconds ago for figures that are to be read.
 
 const $ = (id) => document.getElementById(id);
 const period = 1000; // ms
 const history = []; // tokens generated a second, the latest last
 const historyLength = 60;
 
-let before = null; // the last answer, and when it came
+let looks = []; // the latest answers and when they came, the oldest first
+const looksKept = 4;
 let timer = 0;
 
 function span(className, text) {
@@ -17,7 +19,7 @@ function span(className, text) {
 }
 
 const round = (x) => x.toLocaleString("en", { maximumFractionDigits: x < 10 ? 1 : 0 });
-const percent = (x) => `${Math.round(100 * x)} %`;
+const percent = (x) => `${round(100 * x)} %`;
 
 function duration(seconds) {
   for (const [unit, size] of [["s", 1], ["ms", 1e-3]]) {
@@ -84,7 +86,8 @@ function showActors(now, then, dt) {
     const busy = (a.busy_seconds - was.busy_seconds) / dt;
     const [name, mail, delay, rate, share] = body.children[i].children;
     setText(name.lastChild, a.name.replace("-", " "));
-    name.querySelector(".bead i").style.opacity = messages === 0 ? 0 : 0.35 + 0.65 * Math.min(1, busy);
+    // From a message a second to thousands: the more, the brighter.
+    name.querySelector(".bead i").style.opacity = messages === 0 ? 0 : Math.min(1, 0.4 + 0.2 * Math.log10(1 + messages / dt));
     setText(mail.firstChild, String(a.depth));
     mail.firstChild.style.fontWeight = a.depth > 0 ? 600 : 400;
     setText(delay, messages === 0 ? "–" : duration((a.delay_seconds - was.delay_seconds) / messages));
@@ -157,31 +160,33 @@ const visible = () => !document.hidden && $("live").offsetParent !== null;
 async function look() {
   clearTimeout(timer);
   if (!visible()) {
-    before = null;
+    looks = [];
     return;
   }
   timer = setTimeout(look, period);
   let now;
   try {
-    const response = await fetch("/stats", { signal: AbortSignal.timeout(5 * period) });
+    const response = await fetch("stats", { signal: AbortSignal.timeout(5 * period) });
     if (!response.ok) throw new Error(`status ${response.status}`);
     now = { at: performance.now(), stats: await response.json() };
   } catch {
-    before = null;
+    looks = [];
     showHealth("bad", "no answer");
     return;
   }
   const { stats } = now;
   showHealth(stats.ready ? "good" : "bad", stats.ready ? "ready" : "not ready");
-  const then = before ?? now;
-  const dt = Math.max((now.at - then.at) / 1000, 1e-3);
-  if (before) showRate(stats, then.stats, dt);
-  showActors(stats, then.stats, dt);
+  const last = looks.at(-1);
+  if (last) showRate(stats, last.stats, seconds(last, now));
+  const then = looks[0] ?? now;
+  showActors(stats, then.stats, seconds(then, now));
   showRequests(stats);
-  showSteps(stats, then.stats, dt);
+  showSteps(stats, then.stats, seconds(then, now));
   showPages(stats);
-  before = now;
+  looks = [...looks, now].slice(-looksKept);
 }
+
+const seconds = (then, now) => Math.max((now.at - then.at) / 1000, 1e-3);
 
 $("toggle-live").addEventListener("click", () => {
   const open = document.body.classList.toggle("live");
