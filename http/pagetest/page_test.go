@@ -125,7 +125,17 @@ func (g *gate) before(server *url.URL) http.Handler {
 		}
 		return nil
 	}
-	return pass
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The body is read before: an answer that comes while the proxy still
+		// looks for the body's end would close it, and break the answer off.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		pass.ServeHTTP(w, r)
+	})
 }
 
 // heldBody is a reply of which only the beginning comes.
@@ -139,7 +149,7 @@ type heldBody struct {
 
 // Read reads one line, which is shorter than any buffer here.
 func (b *heldBody) Read(p []byte) (int, error) {
-	if b.texts == 3 { // the first is empty
+	if b.texts == 2 { // the first is empty; all others may come as one
 		if b.g.breaks.Swap(false) {
 			b.texts = math.MinInt
 			b.lines.Reset(strings.NewReader(""))
