@@ -111,7 +111,7 @@ func (c *Client) stream(ctx context.Context, p *Prompt, temperature float64, see
 	}
 	defer resp.Body.Close()
 	counted, usage, finished := 0, 0, false
-	err = eachEvent(resp.Body, func(at time.Time, data []byte) error {
+	err = EachEvent(resp.Body, func(at time.Time, data []byte) error {
 		n := tokenIDs(data)
 		// Nearly every event is a token and no more: parse only those that may
 		// say something else.
@@ -232,9 +232,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 	return nil, fmt.Errorf("%s%s answered %s", c.Base, path, resp.Status)
 }
 
-// eachEvent reads server-sent events until [DONE], with the time at which each
+// EachEvent reads server-sent events until [DONE], with the time at which each
 // was there.
-func eachEvent(body io.Reader, on func(at time.Time, data []byte) error) error {
+func EachEvent(body io.Reader, on func(at time.Time, data []byte) error) error {
 	lines := bufio.NewReaderSize(body, 16<<10)
 	for {
 		line, err := lines.ReadSlice('\n')

@@ -140,7 +140,7 @@ func TestEventsThatEndEarlyAreErrors(t *testing.T) {
 func TestLongEventsAreReadWhole(t *testing.T) {
 	long := strings.Repeat("y", 100_000)
 	var got []string
-	err := eachEvent(strings.NewReader("data: "+long+"\n\ndata: z\n\ndata: [DONE]\n\n"), func(_ time.Time, data []byte) error {
+	err := EachEvent(strings.NewReader("data: "+long+"\n\ndata: z\n\ndata: [DONE]\n\n"), func(_ time.Time, data []byte) error {
 		got = append(got, string(data))
 		return nil
 	})
@@ -196,7 +196,7 @@ func FuzzEachEvent(f *testing.F) {
 	f.Add([]byte("data: {}\n\ndata: [DONE]\n\n"))
 	f.Add([]byte(": c\r\ndata:x\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = eachEvent(bytes.NewReader(b), func(_ time.Time, data []byte) error {
+		_ = EachEvent(bytes.NewReader(b), func(_ time.Time, data []byte) error {
 			if bytes.ContainsAny(data, "\n") {
 				t.Errorf("an event holds a line break: %q", data)
 			}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -18,6 +17,7 @@ import (
 	"github.com/valyala/fasthttp/fasthttputil"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/bench"
 	"github.com/troupe-llm/troupe/http"
 )
 
@@ -250,22 +250,7 @@ type event struct {
 
 // events reads server-sent events until [DONE].
 func events(body io.Reader, on func(*event)) error {
-	lines := bufio.NewReader(body)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			return errors.New("the connection ended before the reply did")
-		}
-		if err != nil {
-			return err
-		}
-		data, is := bytes.CutPrefix(bytes.TrimSpace(line), []byte("data:"))
-		if !is {
-			continue // comments and blank lines
-		}
-		if data = bytes.TrimSpace(data); string(data) == "[DONE]" {
-			return nil
-		}
+	return bench.EachEvent(body, func(_ time.Time, data []byte) error {
 		var e event
 		if err := json.Unmarshal(data, &e); err != nil {
 			return fmt.Errorf("the server sent %.80q, which is no event: %w", data, err)
@@ -274,7 +259,8 @@ func events(body io.Reader, on func(*event)) error {
 			return errors.New(e.Error.Message)
 		}
 		on(&e)
-	}
+		return nil
+	})
 }
 
 func (c *client) close() error { return c.stop() }
