@@ -210,3 +210,16 @@ func TestTextInTextOut(t *testing.T) {
 		}
 	})
 }
+
+// Either size alone is enough: the other follows from it.
+func TestOneSizeImpliesTheOther(t *testing.T) {
+	cp := modeltest.Get(t, "qwen3")
+	for _, cfg := range []Config{{MaxPrefillLength: 2}, {MaxPrefillLength: 40}, {MaxRunningRequests: 300, NumPages: 64}} {
+		cfg.Model = cp.Dir
+		s := openSystem(t, cfg)
+		got := read(t, submit(t, s, &Request{Tokens: []int32{5, 6, 7}, MaxTokens: 3, IgnoreEOS: true}))
+		if len(got.tokens) != 3 {
+			t.Errorf("%+v: %v", s.Device(), got.final)
+		}
+	}
+}

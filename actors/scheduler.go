@@ -27,7 +27,6 @@ const maxReopens = 3
 // their tokens, on the next device. A device that keeps failing, or a panic
 // here, ends every request with an error.
 type scheduler struct {
-	config      plan.Config
 	executor    *actor.PID
 	detokenizer *actor.PID
 	log         zerolog.Logger
@@ -235,5 +234,5 @@ func newScheduler(cfg *Config, info device.Info, eos []int32) (*scheduler, error
 	if err != nil {
 		return nil, err
 	}
-	return &scheduler{config: pc, plan: p, jobs: make(map[uint64]*job), log: cfg.Log}, nil
+	return &scheduler{plan: p, jobs: make(map[uint64]*job), log: cfg.Log}, nil
 }

@@ -151,7 +151,8 @@ func TestSizes(t *testing.T) {
 			"",
 		},
 		"long contexts are capped": {device.Spec{NumPages: 1 << 20}, 1 << 20, gib, device.Info{Slots: 64, PageSize: 16, MaxSeqLen: maxSeqLen, MaxStepTokens: 256, NumPages: 1 << 20}, ""},
-		"steps hold all slots":     {device.Spec{Slots: 300, NumPages: 64}, 512, gib, device.Info{Slots: 300, PageSize: 16, MaxSeqLen: 512, MaxStepTokens: 300, NumPages: 64}, ""},
+		"steps hold all slots":     {device.Spec{Slots: 300, NumPages: 64}, 512, gib, device.Info{Slots: 300, PageSize: 16, MaxSeqLen: 512, MaxStepTokens: 600, NumPages: 64}, ""},
+		"small steps, few slots":   {device.Spec{MaxStepTokens: 40, NumPages: 64}, 512, gib, device.Info{Slots: 20, PageSize: 16, MaxSeqLen: 512, MaxStepTokens: 40, NumPages: 64}, ""},
 		"a share of memory": {
 			device.Spec{MemoryRatio: 0.25},
 			512, 4 * (c.WeightBytes(model.BFloat16) + 10*page),

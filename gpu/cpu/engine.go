@@ -129,9 +129,12 @@ func size(info *device.Info, c *model.Config, spec *device.Spec, available int64
 			*v = other
 		}
 	}
+	if info.MaxStepTokens > 0 { // of which half are left for prompts
+		or(&info.Slots, min(defaultSlots, max(1, info.MaxStepTokens/2)))
+	}
 	or(&info.Slots, defaultSlots)
 	or(&info.PageSize, defaultPageSize)
-	or(&info.MaxStepTokens, max(defaultStepTokens, info.Slots))
+	or(&info.MaxStepTokens, max(defaultStepTokens, 2*info.Slots))
 	if info.MaxStepTokens < info.Slots {
 		return fmt.Errorf("cpu: %d tokens per step are fewer than the %d slots, which may all decode", info.MaxStepTokens, info.Slots)
 	}

@@ -120,7 +120,7 @@ func TestSizes(t *testing.T) {
 		"between 0 and 1":       func(s *device.Spec, _ *model.Config) { s.MemoryRatio = 2 },
 		"hidden size 60":        func(_ *device.Spec, c *model.Config) { c.Hidden = 60 },
 		"mixture of experts":    func(_ *device.Spec, c *model.Config) { c.MoE = &model.MoE{} },
-		"which may all decode":  func(s *device.Spec, _ *model.Config) { s.MaxStepTokens = 5 },
+		"which may all decode":  func(s *device.Spec, _ *model.Config) { s.Slots, s.MaxStepTokens = 9, 5 },
 		"has 4096 positions":    func(s *device.Spec, _ *model.Config) { s.MaxSeqLen = 5000 },
 	} {
 		s, c := *spec, c

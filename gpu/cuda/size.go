@@ -48,9 +48,12 @@ func settle(spec *device.Spec, c *model.Config) (device.Info, error) {
 			*v = other
 		}
 	}
+	if info.MaxStepTokens > 0 { // of which half are left for prompts
+		or(&info.Slots, min(defaultSlots, max(1, info.MaxStepTokens/2)))
+	}
 	or(&info.Slots, defaultSlots)
 	or(&info.PageSize, defaultPageSize)
-	or(&info.MaxStepTokens, max(defaultStepTokens, info.Slots))
+	or(&info.MaxStepTokens, max(defaultStepTokens, 2*info.Slots))
 	if info.MaxStepTokens < info.Slots {
 		return info, fmt.Errorf("cuda: %d tokens per step are fewer than the %d slots, which may all decode", info.MaxStepTokens, info.Slots)
 	}

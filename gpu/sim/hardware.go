@@ -158,6 +158,9 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	if info.DType == "" || info.DType == "auto" {
 		info.DType = c.DType
 	}
+	if info.MaxStepTokens > 0 { // of which half are left for prompts
+		or(&info.Slots, min(defaultSlots, max(1, info.MaxStepTokens/2)))
+	}
 	or(&info.Slots, defaultSlots)
 	or(&info.PageSize, defaultPageSize)
 	or(&info.MaxStepTokens, max(defaultStepTokens, 2*info.Slots))

@@ -196,7 +196,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{device.Spec{Device: "sim:h200", Slots: -1}, "slots is -1"},
 		{device.Spec{Device: "sim:h200", MaxSeqLen: 50000}, "the model has 40960 positions"},
 		{device.Spec{Device: "sim:h200", MaxSeqLen: 1000, NumPages: 10}, "do not fit in 10 pages"},
-		{device.Spec{Device: "sim:h200", MaxStepTokens: 10}, "fewer than the 256 slots"},
+		{device.Spec{Device: "sim:h200", Slots: 256, MaxStepTokens: 10}, "fewer than the 256 slots"},
 	} {
 		c.spec.Model = m
 		_, err := Open(c.spec)
