@@ -45,7 +45,7 @@ func (d *detokenizer) handle(c mail, m message) {
 		m.job.stream.start(&Started{PromptTokens: m.prompt})
 	case *tokens:
 		for i := range m.outs {
-			d.guarded(c, &m.outs[i])
+			d.guarded(c, &m.outs[i], m.computed)
 		}
 		m.release()
 	case *failed:
@@ -57,7 +57,7 @@ func (d *detokenizer) handle(c mail, m message) {
 func (d *detokenizer) panicked(mail, message, error) {}
 
 // guarded keeps one job's panic from the others of its step.
-func (d *detokenizer) guarded(c mail, o *output) {
+func (d *detokenizer) guarded(c mail, o *output, computed int64) {
 	defer func() {
 		if r := recover(); r != nil {
 			err := panicError(r)
@@ -66,14 +66,14 @@ func (d *detokenizer) guarded(c mail, o *output) {
 			c.send(d.scheduler, &stopFound{job: o.job})
 		}
 	}()
-	if d.output(o) && o.finish == plan.Running {
+	if d.output(o, computed) && o.finish == plan.Running {
 		c.send(d.scheduler, &stopFound{job: o.job})
 	}
 }
 
 // output adds one output to its job's stream and reports whether it completed
 // a stop string, which ends the job here though the scheduler goes on.
-func (d *detokenizer) output(o *output) (found bool) {
+func (d *detokenizer) output(o *output, computed int64) (found bool) {
 	j := o.job
 	if j.text.done { // computed once too often after a stop string
 		return false
@@ -91,7 +91,7 @@ func (d *detokenizer) output(o *output) (found bool) {
 		}
 		d.scratch = text
 		text, found = j.text.stop.add(text)
-		j.stream.add(o.token, text, o.logprob)
+		j.stream.add(o.token, computed, text, o.logprob)
 		if found {
 			d.end(j, nil, &Final{Reason: FinishStop, Stop: j.text.stop.found, StopToken: batch.NoToken, Usage: j.usage(o)})
 			return true

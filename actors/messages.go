@@ -93,15 +93,16 @@ type admitted struct {
 // message back to the pool it came from.
 type tokens struct {
 	stamp
-	seq  uint64 // of the step
-	outs []output
+	seq      uint64 // of the step
+	computed int64  // when the device was done with it, as batch.Now
+	outs     []output
 }
 
 var tokensPool = sync.Pool{New: func() any { return new(tokens) }}
 
 func (m *tokens) release() {
 	clear(m.outs)
-	m.outs = m.outs[:0]
+	*m = tokens{outs: m.outs[:0]}
 	tokensPool.Put(m)
 }
 

@@ -81,6 +81,9 @@ type Event struct {
 	// a possible stop string is incomplete.
 	Text   []byte
 	Tokens []int32
+	// Computed is when the device was done with the first of Tokens, as
+	// batch.Now.
+	Computed int64
 	// Logprobs has one entry a token when the request asked for them, and
 	// TextEnds[i] is then how long Text was once Tokens[i] had been added.
 	Logprobs []batch.Logprob

@@ -30,7 +30,7 @@ type scheduler struct {
 	executor    *actor.PID
 	detokenizer *actor.PID
 	log         zerolog.Logger
-	publish     func(plan.Stats, lifecycle) // shows the world what changed
+	publish     func(plan.Stats, DeviceTime, lifecycle) // shows the world what changed
 	trace       *Trace
 
 	plan    *plan.Planner
@@ -39,6 +39,7 @@ type scheduler struct {
 	epoch   int             // of the device that steps are made for
 	state   lifecycle
 	reopens int // since the last completed step
+	device  deviceClock
 }
 
 // lifecycle is what a system can do.
@@ -82,7 +83,11 @@ func (s *scheduler) handle(c mail, m message) {
 		return
 	}
 	s.pump(c)
-	s.publish(s.plan.Stats(), s.state)
+	st := s.plan.Stats()
+	if st.Running+st.Waiting == 0 {
+		s.device.rest()
+	}
+	s.publish(st, s.device.DeviceTime, s.state)
 }
 
 // add accepts a job or ends it.
@@ -147,13 +152,14 @@ func (s *scheduler) flight() *flight {
 // commit applies a result and forwards what it brought.
 func (s *scheduler) commit(c mail, f *flight) {
 	seq, began := f.step.Seq, s.trace.now()
+	s.device.ran(f.result.Began, f.result.Ended)
 	outs := s.plan.Commit(&f.result)
 	s.trace.span(SpanCommit, TrackScheduler, seq, began, len(outs))
 	if len(outs) == 0 {
 		return
 	}
 	m := tokensPool.Get().(*tokens)
-	m.seq = seq
+	m.seq, m.computed = seq, f.result.Ended
 	for i := range outs {
 		o := &outs[i]
 		j := o.Req.User.(*job)
@@ -201,6 +207,7 @@ func (s *scheduler) lost(c mail, m *deviceLost) {
 	// The planner is reset only when the new device is open: until the old one
 	// is closed it may still read the steps in flight.
 	s.state = mending
+	s.device.rest()
 	s.epoch++
 	c.send(s.executor, &reopen{epoch: s.epoch})
 }
@@ -212,7 +219,7 @@ func (s *scheduler) die(c mail, err error) {
 		c.send(s.detokenizer, &failed{job: j, err: err})
 	}
 	clear(s.jobs)
-	s.publish(plan.Stats{}, dead)
+	s.publish(plan.Stats{}, s.device.DeviceTime, dead)
 }
 
 // newScheduler plans for an opened device.

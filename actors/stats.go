@@ -2,6 +2,7 @@ package actors
 
 import (
 	"sync"
+	"time"
 
 	"github.com/troupe-llm/troupe/actors/plan"
 )
@@ -9,6 +10,7 @@ import (
 // Stats is a snapshot of a system's counters.
 type Stats struct {
 	plan.Stats
+	Device       DeviceTime
 	OpenRequests int  // submitted and not ended
 	Ready        bool // see System.Ready
 	Actors       []ActorStats
@@ -17,16 +19,41 @@ type Stats struct {
 // statsBox holds the scheduler's last words. Written by the scheduler once a
 // message, read by anyone.
 type statsBox struct {
-	mu sync.Mutex
-	s  plan.Stats
+	mu     sync.Mutex
+	plan   plan.Stats
+	device DeviceTime
 }
 
-func (s *System) published(st plan.Stats, l lifecycle) {
+func (s *System) published(st plan.Stats, dev DeviceTime, l lifecycle) {
 	s.state.Store(int32(l))
 	s.stats.mu.Lock()
-	s.stats.s = st
+	s.stats.plan, s.stats.device = st, dev
 	s.stats.mu.Unlock()
 }
+
+// DeviceTime is how the device spent its time while there was work.
+type DeviceTime struct {
+	Busy time.Duration // computing steps
+	Idle time.Duration // between steps, though requests were running or waiting
+}
+
+// deviceClock adds up a device's time. It is the scheduler's.
+type deviceClock struct {
+	DeviceTime
+	ended int64 // of the last step, as batch.Now; 0: nothing was to be done since
+}
+
+// ran adds a step.
+func (c *deviceClock) ran(began, ended int64) {
+	if c.ended > 0 {
+		c.Idle += time.Duration(max(0, began-c.ended))
+	}
+	c.Busy += time.Duration(ended - began)
+	c.ended = ended
+}
+
+// rest says that the time until the next step is not the device's fault.
+func (c *deviceClock) rest() { c.ended = 0 }
 
 // Stats is how things stand.
 func (s *System) Stats() Stats {
@@ -39,6 +66,6 @@ func (s *System) Stats() Stats {
 	}
 	s.stats.mu.Lock()
 	defer s.stats.mu.Unlock()
-	st.Stats = s.stats.s
+	st.Stats, st.Device = s.stats.plan, s.stats.device
 	return st
 }

@@ -108,10 +108,13 @@ func (s *Stream) start(st *Started) {
 	s.wake()
 }
 
-// add appends one token and the text it completed.
-func (s *Stream) add(token int32, text []byte, lp *batch.Logprob) {
+// add appends one token, computed at that time, and the text it completed.
+func (s *Stream) add(token int32, computed int64, text []byte, lp *batch.Logprob) {
 	s.mu.Lock()
 	ev := &s.pending
+	if len(ev.Tokens) == 0 {
+		ev.Computed = computed
+	}
 	ev.Text = append(ev.Text, text...)
 	ev.Tokens = append(ev.Tokens, token)
 	if lp != nil {

@@ -157,7 +157,7 @@ func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
 		t := &tokenizer{codec: s.codec, scheduler: s.scheduler, detokenizer: s.detok, load: load}
 		s.tokenizers = append(s.tokenizers, tokenizerRef{s.run("tokenizer-"+strconv.Itoa(i), TrackTokenizer+Track(i), t), load})
 	}
-	s.published(sched.plan.Stats(), ready)
+	s.published(sched.plan.Stats(), DeviceTime{}, ready)
 }
 
 // Submit accepts a request. It fails with a *BusyError, ErrDraining, ErrFailed

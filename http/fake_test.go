@@ -49,7 +49,7 @@ func (e *fakeEngine) Submit(r *actors.Request) (stream, error) {
 
 func (e *fakeEngine) Info() info { return e.info }
 func (e *fakeEngine) Stats() actors.Stats {
-	return actors.Stats{Actors: []actors.ActorStats{{Name: "scheduler", Depth: 3, Messages: 2, Delay: [len(actors.DelayBuckets) + 1]int64{1, 1}}}}
+	return actors.Stats{Device: actors.DeviceTime{Busy: 3 * time.Second, Idle: time.Second}, Actors: []actors.ActorStats{{Name: "scheduler", Depth: 3, Messages: 2, Delay: [len(actors.DelayBuckets) + 1]int64{1, 1}}}}
 }
 func (e *fakeEngine) Ready() bool          { return true }
 func (e *fakeEngine) Tokenizer() tokenizer { return byteTokenizer{} }

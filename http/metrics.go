@@ -21,6 +21,7 @@ type metricSet struct {
 	firstToken histogram // from a request's arrival to its first token
 	tokenGap   histogram // between tokens of one answer
 	whole      histogram // from a request's arrival to its answer's end
+	delivery   histogram // from the device's being done with a token to its being written
 
 	promptTokens, cachedTokens, outputTokens atomic.Int64
 
@@ -39,6 +40,7 @@ func newMetrics() *metricSet {
 		firstToken: newHistogram(.001, .002, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160),
 		tokenGap:   newHistogram(.001, .002, .005, .01, .015, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5, 5),
 		whole:      newHistogram(.05, .1, .3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960),
+		delivery:   newHistogram(.0001, .0002, .0005, .001, .002, .003, .005, .0075, .01, .015, .02, .03, .05, .1, .25, 1),
 		requests:   map[requestKey]int64{},
 		finished:   map[string]int64{},
 	}
@@ -143,6 +145,7 @@ func (m *metricSet) write(w *exposition) {
 	w.histogram("troupe_time_to_first_token_seconds", "From a request's arrival to its first token.", &m.firstToken)
 	w.histogram("troupe_inter_token_latency_seconds", "Between the tokens of one answer.", &m.tokenGap)
 	w.histogram("troupe_e2e_request_latency_seconds", "From a request's arrival to its answer's end.", &m.whole)
+	w.histogram("troupe_token_delivery_seconds", "From the end of a token's step on the device to its being written to a stream.", &m.delivery)
 	w.counter("troupe_prompt_tokens_total", "Prompt tokens of answered requests.", float64(m.promptTokens.Load()))
 	w.counter("troupe_cached_prompt_tokens_total", "Prompt tokens found in the prefix cache.", float64(m.cachedTokens.Load()))
 	w.counter("troupe_generation_tokens_total", "Tokens generated for answered requests.", float64(m.outputTokens.Load()))
@@ -165,6 +168,13 @@ func (m *metricSet) write(w *exposition) {
 func writeProcess(w *exposition, began time.Time) {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
+	if p, ok := processNow(); ok {
+		w.counter("process_cpu_seconds_total", "Processor time used.", (p.user + p.system).Seconds())
+		w.counter("process_cpu_user_seconds_total", "Processor time used outside of the system's kernel.", p.user.Seconds())
+		w.counter("process_cpu_system_seconds_total", "Processor time used in the system's kernel.", p.system.Seconds())
+		w.gauge("process_resident_memory_bytes", "Memory that lies in the machine's.", float64(p.resident))
+		w.gauge("process_open_fds", "Open files and connections.", float64(p.files))
+	}
 	w.gauge("process_start_time_seconds", "When the server was made, in Unix time.", float64(began.UnixMilli())/1000)
 	w.gauge("go_goroutines", "Goroutines that exist.", float64(runtime.NumGoroutine()))
 	w.gauge("go_memstats_heap_inuse_bytes", "Heap memory in use.", float64(mem.HeapInuse))

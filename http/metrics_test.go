@@ -78,11 +78,14 @@ func TestMetrics(t *testing.T) {
 		`troupe_generation_tokens_total`:                                   5,
 		`troupe_time_to_first_token_seconds_count`:                         2,
 		`troupe_inter_token_latency_seconds_count`:                         1, // tokens that came together have no gap
+		`troupe_token_delivery_seconds_count`:                              2, // streamed ones
 		`troupe_e2e_request_latency_seconds_bucket{le="+Inf"}`:             2,
 		`troupe_http_answers_open`:                                         0,
 		`troupe_mailbox_depth{actor="scheduler"}`:                          3,
 		`troupe_mailbox_delay_seconds_count{actor="scheduler"}`:            2,
 		`troupe_num_requests_running`:                                      0,
+		`troupe_gpu_busy_seconds_total`:                                    3,
+		`troupe_gpu_idle_seconds_total`:                                    1,
 	} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s is %v, want %v", name, v, want)
@@ -102,5 +105,15 @@ func TestHistogram(t *testing.T) {
 		if math.Abs(got[name]-want) > 1e-9 {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
 		}
+	}
+}
+
+func TestProcess(t *testing.T) {
+	p, ok := processNow()
+	if !ok {
+		t.Skip("the system says nothing of a process")
+	}
+	if p.user+p.system <= 0 || p.resident < 1<<20 || p.files < 3 {
+		t.Errorf("%+v", p)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
 // sse is an answer as server-sent events. fasthttp reads it and flushes what
@@ -31,6 +32,8 @@ type sse struct {
 	stalled time.Time    // when the connection's write deadline is
 
 	receipts []actors.Receipt // of events in buf, when traced
+	tokens   int              // in buf
+	computed int64            // when the first of them was, as batch.Now
 }
 
 // opening is what one choice has said so far.
@@ -80,7 +83,7 @@ func (r *sse) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		r.buf, r.unread = r.buf[:0], 0
-		r.signReceipts()
+		r.written()
 		r.fill()
 	}
 	r.extendDeadline()
@@ -90,9 +93,13 @@ func (r *sse) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// signReceipts tells the trace that what was read before has been written: the
-// server reads on only then.
-func (r *sse) signReceipts() {
+// written notes that what was read before has been written: the server reads
+// on only then.
+func (r *sse) written() {
+	if r.tokens > 0 {
+		r.a.s.metrics.delivery.observeN(time.Duration(batch.Now()-r.computed), r.tokens)
+		r.tokens = 0
+	}
 	for i := range r.receipts {
 		r.receipts[i].Written()
 	}
@@ -126,6 +133,12 @@ func (r *sse) fill() {
 // append appends an event of choice i.
 func (r *sse) append(i int, ev *actors.Event) {
 	c, o := r.a.c, &r.open[i]
+	if n := len(ev.Tokens); n > 0 {
+		if r.tokens == 0 {
+			r.computed = ev.Computed
+		}
+		r.tokens += n
+	}
 	if ev.Receipt.Wanted() {
 		r.receipts = append(r.receipts, ev.Receipt)
 	}
@@ -215,7 +228,7 @@ func (r *sse) Close() error {
 	r.stop()
 	r.idle.Stop()
 	if r.over && r.unread == len(r.buf) {
-		r.signReceipts()
+		r.written()
 	}
 	_ = r.conn.SetWriteDeadline(time.Time{})
 	if !r.over || r.unread < len(r.buf) {

@@ -27,8 +27,9 @@ type outcome struct {
 }
 
 // Open opens "sim:" and the name of a GPU; see Names. Options follow after
-// commas: tp=N GPUs, speed=X times real time (inf: no waiting), eos=N draws an
-// end of sequence once in N tokens, fail=N makes the N-th step fail.
+// commas: tp=N GPUs, speed=X times real time (inf: no waiting), step=D makes
+// each step take at least this long, eos=N draws an end of sequence once in N
+// tokens, fail=N makes the N-th step fail.
 func Open(spec device.Spec) (*Device, error) {
 	e, err := New(spec)
 	if err != nil {

@@ -72,9 +72,9 @@ func (e *Engine) Run(s *batch.Step, r *batch.Result) (time.Duration, error) {
 	}
 	d := e.roof.Step(s)
 	if math.IsInf(e.opts.speed, 1) {
-		return 0, nil
+		return e.opts.step, nil
 	}
-	return time.Duration(float64(d) / e.opts.speed), nil
+	return max(e.opts.step, time.Duration(float64(d)/e.opts.speed)), nil
 }
 
 func (e *Engine) run(s *batch.Step, r *batch.Result) error {

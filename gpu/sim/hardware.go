@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/troupe-llm/troupe/gpu/device"
 )
@@ -54,10 +55,11 @@ const (
 // options is what a device's name says: "sim:h200,tp=2,speed=10".
 type options struct {
 	hw    Hardware
-	tp    int     // GPUs that share every layer
-	speed float64 // times faster than real; infinite: no waiting
-	eos   int     // mean tokens until the end of sequence is drawn; 0: never
-	fail  uint64  // Wait returns an error for this many-th step; 0: never
+	tp    int           // GPUs that share every layer
+	speed float64       // times faster than real; infinite: no waiting
+	step  time.Duration // no step takes less
+	eos   int           // mean tokens until the end of sequence is drawn; 0: never
+	fail  uint64        // Wait returns an error for this many-th step; 0: never
 }
 
 // Names lists the GPUs there are.
@@ -96,6 +98,12 @@ func parse(name string) (options, error) {
 			if !(o.speed > 0) {
 				err = strconv.ErrRange
 			}
+		case "step":
+			want = "a duration such as 20ms"
+			o.step, err = time.ParseDuration(value)
+			if o.step < 0 {
+				err = strconv.ErrRange
+			}
 		case "eos":
 			want = "the mean number of tokens of an output"
 			o.eos, err = strconv.Atoi(value)
@@ -106,7 +114,7 @@ func parse(name string) (options, error) {
 			want = "the number of a step"
 			o.fail, err = strconv.ParseUint(value, 10, 64)
 		default:
-			return o, fmt.Errorf("sim: device %q: unknown option %q; there are tp, speed, eos and fail", name, key)
+			return o, fmt.Errorf("sim: device %q: unknown option %q; there are tp, speed, step, eos and fail", name, key)
 		}
 		if err != nil {
 			return o, fmt.Errorf("sim: device %q: %s is %q; it must be %s", name, key, value, want)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -189,6 +190,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{device.Spec{Device: "sim:b9000"}, "one of h200, h100, a100, l40s, 4090"},
 		{device.Spec{Device: "sim:h200,tp=0"}, `tp is "0"`},
 		{device.Spec{Device: "sim:h200,speed=-1"}, `speed is "-1"`},
+		{device.Spec{Device: "sim:h200,step=-1ms"}, `step is "-1ms"; it must be a duration`},
 		{device.Spec{Device: "sim:h200,warp=9"}, `unknown option "warp"`},
 		{device.Spec{Device: "sim:h200,tp=3"}, "8 key-value heads cannot be shared by 3"},
 		{device.Spec{Device: "sim:4090"}, "leave no memory for pages"},
@@ -324,6 +326,20 @@ func TestDeviceKeepsItsSchedule(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestStepsTakeAtLeast(t *testing.T) {
+	for _, speed := range []string{"inf", "1e6", "1e-3"} {
+		e, err := New(device.Spec{Device: "sim:h200,step=20ms,speed=" + speed, Model: published(t, "qwen3-0.6b"), NumPages: 64, MaxSeqLen: 64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r batch.Result
+		took, err := e.Run(prefill(1, 0, 0, []int32{0, 1}, []int32{1, 2, 3}), &r)
+		if slow := speed == "1e-3"; err != nil || slow != (took > 20*time.Millisecond) || took < 20*time.Millisecond {
+			t.Errorf("speed %s: a step took %v, %v", speed, took, err)
+		}
 	}
 }
 
