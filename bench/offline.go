@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
@@ -15,6 +14,8 @@ import (
 // Offline says what an offline run asks for: all requests at once, as token
 // ids, of which every one gets exactly the output it was drawn.
 type Offline struct {
+	// Prompts are the requests. Without any, NumSeqs are drawn.
+	Prompts     []Prompt
 	NumSeqs     int
 	Input       Range
 	Output      Range
@@ -24,9 +25,9 @@ type Offline struct {
 	KeepEOS bool
 	// Warmup is how many short requests run before the measured ones.
 	Warmup int
-	// Progress, when set, hears now and then, from one goroutine, how many of
-	// total output tokens there are, beginning with 0.
-	Progress func(done, total int)
+	// Progress, when set, hears now and then, from one goroutine, how things
+	// stand.
+	Progress func(Progress)
 	// Environment is what the caller knows of it; Run adds model and device.
 	Environment Environment
 }
@@ -34,14 +35,18 @@ type Offline struct {
 // Run measures a system that does nothing else meanwhile.
 func (o *Offline) Run(ctx context.Context, system *actors.System) (*Report, error) {
 	dev := system.Device()
-	if most := o.Input.High + o.Output.High; most > dev.MaxSeqLen {
-		return nil, fmt.Errorf("requests of up to %d + %d tokens do not fit: the longest this model and device take is %d",
-			o.Input.High, o.Output.High, dev.MaxSeqLen)
+	prompts := o.Prompts
+	if prompts == nil {
+		if most := o.Input.High + o.Output.High; most > dev.MaxSeqLen {
+			return nil, fmt.Errorf("requests of up to %d + %d tokens do not fit: the longest this model and device take is %d",
+				o.Input.High, o.Output.High, dev.MaxSeqLen)
+		}
+		prompts = RandomPrompts(o.Seed, o.NumSeqs, o.Input, o.Output, dev.Vocab)
 	}
-	prompts := RandomPrompts(o.Seed, o.NumSeqs, o.Input, o.Output, dev.Vocab)
 	if o.Warmup > 0 {
 		// Other tokens than the measured ones, or those would be cached.
-		short := RandomPrompts(o.Seed+1, o.Warmup, shorter(o.Input, 64), shorter(o.Output, 16), dev.Vocab)
+		input, output := spans(prompts)
+		short := RandomPrompts(o.Seed+1, o.Warmup, shorter(input, 64), shorter(output, 16), dev.Vocab)
 		warm := *o
 		warm.Progress = nil
 		if _, err := warm.run(ctx, system, short); err != nil {
@@ -53,23 +58,34 @@ func (o *Offline) Run(ctx context.Context, system *actors.System) (*Report, erro
 	if err != nil {
 		return nil, err
 	}
-	after := system.Stats()
-	r.Steps = Steps{
-		Total: after.Steps - before.Steps, Decode: after.DecodeSteps - before.DecodeSteps,
-		Prefill: after.PrefillSteps - before.PrefillSteps, Mixed: after.MixedSteps - before.MixedSteps,
-		ComputedTokens: after.Computed - before.Computed, CachedTokens: after.CachedTokens - before.CachedTokens,
-		WastedRows: after.Wasted - before.Wasted, Preempted: after.Preempted - before.Preempted,
+	r.Steps = stepsBetween(before, system.Stats())
+	r.Work = workOf(prompts)
+	r.Work.Seed, r.Work.Temperature, r.Work.IgnoreEOS, r.Work.Warmup = o.Seed, o.Temperature, !o.KeepEOS, o.Warmup
+	if o.Prompts == nil {
+		r.Work.InputLen, r.Work.OutputLen = o.Input.String(), o.Output.String()
+		r.Work.PromptIDs = min(dev.Vocab, promptTokens+1)
 	}
-	r.Work = Work{
-		NumSeqs: o.NumSeqs, InputLen: o.Input.String(), OutputLen: o.Output.String(), Seed: o.Seed,
-		Temperature: o.Temperature, IgnoreEOS: !o.KeepEOS, PromptIDs: min(dev.Vocab, promptTokens+1),
-	}
-	m := system.Model()
-	e := &r.Environment
-	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Params(), string(dev.DType), m.Weights == nil
-	e.Device, e.Hardware = dev.Name, dev.Hardware
-	e.Slots, e.PageSize, e.NumPages, e.StepTokens = dev.Slots, dev.PageSize, dev.NumPages, dev.MaxStepTokens
+	r.Environment.describe(system)
 	return r, nil
+}
+
+// workOf says what the requests are.
+func workOf(prompts []Prompt) Work {
+	input, output := spans(prompts)
+	return Work{NumSeqs: len(prompts), InputLen: input.String(), OutputLen: output.String()}
+}
+
+// spans are the lengths that the requests lie between.
+func spans(prompts []Prompt) (input, output Range) {
+	for i := range prompts {
+		in, out := len(prompts[i].Tokens), prompts[i].MaxTokens
+		if i == 0 {
+			input, output = Range{in, in}, Range{out, out}
+		}
+		input = Range{min(input.Low, in), max(input.High, in)}
+		output = Range{min(output.Low, out), max(output.High, out)}
+	}
+	return input, output
 }
 
 // shorter is the range with its ends at most n.
@@ -88,34 +104,35 @@ type timing struct {
 // run sends every prompt and reads every stream to its end.
 func (o *Offline) run(ctx context.Context, system *actors.System, prompts []Prompt) (*Report, error) {
 	r := &Report{Schema: Schema, Kind: "offline", Environment: o.Environment}
-	var total int
-	for i := range prompts {
-		total += prompts[i].MaxTokens
-	}
 	timings := make([]timing, len(prompts))
-	var done atomic.Int64
+	var count tally
 	var readers sync.WaitGroup
-	stopProgress := o.report(&done, total)
+	stop := count.watch(progressOf(prompts), o.Progress, system)
 
 	began := time.Now()
 	r.Environment.Time = began
 	for i := range prompts {
 		t := &timings[i]
 		t.sent = time.Now()
+		count.sent.Add(1)
 		stream, err := system.Submit(o.request(&prompts[i], o.Seed+uint64(i)))
 		if err != nil {
 			t.err = err
+			count.done.Add(1)
 			continue
 		}
-		readers.Go(func() { t.read(ctx, stream, &done) })
+		readers.Go(func() {
+			t.read(ctx, stream, &count, len(prompts[i].Tokens))
+			count.done.Add(1)
+		})
 	}
 	readers.Wait()
 	elapsed := time.Since(began)
-	stopProgress()
+	r.Timeline = stop()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return r, r.add(prompts, timings, elapsed)
+	return r, r.add(prompts, timings, began, elapsed)
 }
 
 func (o *Offline) request(p *Prompt, seed uint64) *actors.Request {
@@ -125,33 +142,9 @@ func (o *Offline) request(p *Prompt, seed uint64) *actors.Request {
 	}
 }
 
-// report calls Progress until stopped.
-func (o *Offline) report(done *atomic.Int64, total int) (stop func()) {
-	if o.Progress == nil {
-		return func() {}
-	}
-	ended, told := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(told)
-		o.Progress(0, total)
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				o.Progress(int(done.Load()), total)
-			case <-ended:
-				o.Progress(int(done.Load()), total)
-				return
-			}
-		}
-	}()
-	return func() { close(ended); <-told }
-}
-
 // read follows a stream to its final event. Tokens that arrive in one event
 // came at one time: the first has waited for all of it, the others for none.
-func (t *timing) read(ctx context.Context, stream *actors.Stream, done *atomic.Int64) {
+func (t *timing) read(ctx context.Context, stream *actors.Stream, count *tally, prompt int) {
 	var ev actors.Event
 	for {
 		if err := stream.Next(ctx, &ev); err != nil {
@@ -169,8 +162,8 @@ func (t *timing) read(ctx context.Context, stream *actors.Stream, done *atomic.I
 			t.last = now
 		}
 		ev.Receipt.Written() // to nobody further
+		count.got(len(ev.Tokens), t.tokens == 0 && len(ev.Tokens) > 0, prompt)
 		t.tokens += len(ev.Tokens)
-		done.Add(int64(len(ev.Tokens)))
 		if f := ev.Final; f != nil {
 			if t.err = f.Err; t.err == nil && f.Reason == actors.FinishAbort {
 				t.err = errors.New("the request was cancelled")
@@ -182,9 +175,10 @@ func (t *timing) read(ctx context.Context, stream *actors.Stream, done *atomic.I
 }
 
 // add sums the requests up. It fails when none ended well.
-func (r *Report) add(prompts []Prompt, timings []timing, elapsed time.Duration) error {
+func (r *Report) add(prompts []Prompt, timings []timing, began time.Time, elapsed time.Duration) error {
 	var ttft, itl, e2e []time.Duration
 	var failure error
+	s := &Samples{}
 	for i := range timings {
 		t := &timings[i]
 		if t.err != nil {
@@ -197,14 +191,29 @@ func (r *Report) add(prompts []Prompt, timings []timing, elapsed time.Duration) 
 		r.TotalOutputTokens += t.tokens
 		ttft, e2e = append(ttft, t.first), append(e2e, t.last)
 		itl = append(itl, t.between...)
+		s.add(t.sent.Sub(began), t.first, t.last, len(prompts[i].Tokens), t.tokens)
 	}
 	if r.Requests == 0 {
 		return fmt.Errorf("every request failed, the last with: %w", failure)
 	}
+	r.Samples, r.Histogram = s, newHistogram(itl)
+	r.sum(elapsed, ttft, itl, e2e)
+	return nil
+}
+
+// sum fills in what follows from counts and times.
+func (r *Report) sum(elapsed time.Duration, ttft, itl, e2e []time.Duration) {
 	r.ElapsedS = elapsed.Seconds()
 	r.RequestThroughput = float64(r.Requests) / r.ElapsedS
 	r.OutputThroughput = float64(r.TotalOutputTokens) / r.ElapsedS
 	r.TotalThroughput = float64(r.TotalInputTokens+r.TotalOutputTokens) / r.ElapsedS
 	r.TTFT, r.ITL, r.E2E = distribution(ttft), distribution(itl), distribution(e2e)
-	return nil
+}
+
+// add notes a request that ended as it should.
+func (s *Samples) add(sent, first, last time.Duration, input, output int) {
+	s.Sent = append(s.Sent, round(ms(sent), 3))
+	s.TTFT = append(s.TTFT, round(ms(first), 3))
+	s.E2E = append(s.E2E, round(ms(last), 3))
+	s.Input, s.Output = append(s.Input, input), append(s.Output, output)
 }

@@ -33,10 +33,10 @@ func openTiny(t *testing.T) *actors.System {
 }
 
 func TestOfflineCountsWhatWasAskedFor(t *testing.T) {
-	var done, total int
+	var last Progress
 	run := Offline{
 		NumSeqs: 9, Input: Range{3, 20}, Output: Range{2, 12}, Seed: 5, Temperature: 1, Warmup: 2,
-		Progress: func(d, n int) { done, total = d, n },
+		Progress: func(p Progress) { last = p },
 	}
 	system := openTiny(t)
 	r, err := run.Run(context.Background(), system)
@@ -52,8 +52,11 @@ func TestOfflineCountsWhatWasAskedFor(t *testing.T) {
 		t.Errorf("%d requests, %d failed, %d tokens in, %d out; want 9, 0, %d, %d",
 			r.Requests, r.Failed, r.TotalInputTokens, r.TotalOutputTokens, in, out)
 	}
-	if done != out || total != out {
-		t.Errorf("the last progress was %d of %d, want %d of it", done, total, out)
+	if want := (Progress{9, 9, 9, in, in, out - 9, out - 9}); last != want {
+		t.Errorf("the last progress was %+v, want %+v", last, want)
+	}
+	if n := len(r.Samples.TTFT); n != 9 || len(r.Timeline.Output) == 0 || r.Histogram.Zero+len(r.Histogram.Counts) == 0 {
+		t.Errorf("%d samples, timeline %+v, histogram %+v", n, *r.Timeline, *r.Histogram)
 	}
 	s := &r.Steps
 	if s.Total == 0 || s.Total != s.Decode+s.Prefill+s.Mixed || s.ComputedTokens+s.CachedTokens < uint64(in+out-9) {

@@ -8,8 +8,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/troupe-llm/troupe/actors"
 )
 
 // Online sends requests over the wire as they would come from users, and
@@ -19,7 +20,7 @@ type Online struct {
 	// Arrivals are the requests in order of time. With Concurrency set their
 	// times are ignored: so many are kept open, each next one sent as one ends.
 	Arrivals    iter.Seq[Arrival]
-	Num         int // how many arrivals there are, for the progress
+	Total       Progress // how much there is, for the progress; zero when not known
 	Concurrency int
 	Temperature float64
 	Seed        uint64
@@ -27,18 +28,17 @@ type Online struct {
 	// SLO bounds what counts as goodput; zero bounds nothing.
 	SLO SLO
 	// Progress, when set, hears now and then how things stand.
-	Progress    func(Progress)
+	Progress func(Progress)
+	// Engine is the one behind the server when that is in this process, to say
+	// what it did.
+	Engine *actors.System
+	// Work and Environment are what the caller knows of them.
+	Work        Work
 	Environment Environment
 }
 
 // SLO is what a user is promised.
 type SLO struct{ TTFT, ITL time.Duration }
-
-// Progress counts requests and tokens of a run.
-type Progress struct {
-	Requests, Sent, Prefilled, Done int   // prefilled: with a first token
-	Tokens                          int64 // generated so far
-}
 
 // OnlineDetail is what a report holds beside what every one does.
 type OnlineDetail struct {
@@ -50,7 +50,9 @@ type OnlineDetail struct {
 	SendLag Distribution `json:"send_lag_ms"`
 	// TPOT is the mean time per output token after the first, by request.
 	TPOT Distribution `json:"tpot_ms"`
-	// Goodput is the requests a second that met the SLO.
+	// Client is what measuring cost.
+	Client ClientCost `json:"client"`
+	// Goodput is the requests a second that met the SLO; 0 without one.
 	Goodput float64 `json:"goodput,omitempty"`
 	SLOTTFT float64 `json:"slo_ttft_ms,omitempty"`
 	SLOITL  float64 `json:"slo_itl_ms,omitempty"`
@@ -61,35 +63,48 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	if err := o.warmUp(ctx); err != nil {
 		return nil, fmt.Errorf("warming up: %w", err)
 	}
-	r := &Report{Schema: Schema, Kind: "online", Environment: o.Environment}
+	r := &Report{Schema: Schema, Kind: "online", Work: o.Work, Environment: o.Environment}
 	r.Environment.Model = o.Client.Model
-	var count counters
-	stop := o.show(&count)
+	var before actors.Stats
+	if o.Engine != nil {
+		before = o.Engine.Stats()
+		r.Environment.describe(o.Engine)
+	}
+	var count tally
+	watch := watchClient(o.Engine == nil)
+	stop := count.watch(o.Total, o.Progress, o.Engine)
 	began := time.Now()
 	r.Environment.Time = began
 	prompts, timings, lags, last := o.play(ctx, began, &count)
 	elapsed := time.Since(began)
-	stop()
+	r.Timeline = stop()
+	client := watch(int(count.tokens.Load()))
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := r.add(prompts, timings, elapsed); err != nil {
+	if err := r.add(prompts, timings, began, elapsed); err != nil {
 		return nil, err
 	}
-	d := &OnlineDetail{URL: o.Client.Base, Arrival: arrival, SendLag: distribution(lags), SLOTTFT: ms(o.SLO.TTFT), SLOITL: ms(o.SLO.ITL)}
+	if o.Engine != nil {
+		r.Steps = stepsBetween(before, o.Engine.Stats())
+	}
+	d := &OnlineDetail{
+		URL: o.Client.Base, Arrival: arrival, SendLag: distribution(lags), Client: client,
+		SLOTTFT: ms(o.SLO.TTFT), SLOITL: ms(o.SLO.ITL),
+	}
 	if last > 0 {
 		d.OfferedRate = float64(len(prompts)) / last.Seconds()
 	}
 	o.goodput(d, timings, elapsed)
 	r.Online = d
+	w := workOf(prompts)
+	r.Work.NumSeqs, r.Work.InputLen, r.Work.OutputLen = w.NumSeqs, w.InputLen, w.OutputLen
+	r.Work.Seed, r.Work.Temperature, r.Work.IgnoreEOS, r.Work.Warmup = o.Seed, o.Temperature, true, o.Warmup
 	return r, nil
 }
 
-// counters are what Progress shows.
-type counters struct{ sent, prefilled, done, tokens atomic.Int64 }
-
 // play sends every request in its time and waits for all of them.
-func (o *Online) play(ctx context.Context, began time.Time, count *counters) (prompts []Prompt, timings []timing, lags []time.Duration, last time.Duration) {
+func (o *Online) play(ctx context.Context, began time.Time, count *tally) (prompts []Prompt, timings []timing, lags []time.Duration, last time.Duration) {
 	var open sync.WaitGroup
 	var kept []*timing // timings must not move while requests write to them
 	seats := make(chan struct{}, max(o.Concurrency, 1))
@@ -117,11 +132,8 @@ func (o *Online) play(ctx context.Context, began time.Time, count *counters) (pr
 		open.Go(func() {
 			first := true
 			o.Client.generate(ctx, &p, o.Temperature, seed, t, func(n int) {
-				if first {
-					first = false
-					count.prefilled.Add(1)
-				}
-				count.tokens.Add(int64(n))
+				count.got(n, first, len(p.Tokens))
+				first = false
 			})
 			count.done.Add(1)
 			if o.Concurrency > 0 {
@@ -200,35 +212,6 @@ func (o *Online) goodput(d *OnlineDetail, timings []timing, elapsed time.Duratio
 	if o.SLO != (SLO{}) {
 		d.Goodput = float64(good) / elapsed.Seconds()
 	}
-}
-
-// show calls Progress until stopped.
-func (o *Online) show(count *counters) (stop func()) {
-	if o.Progress == nil {
-		return func() {}
-	}
-	tell := func() {
-		o.Progress(Progress{
-			Requests: o.Num, Sent: int(count.sent.Load()), Prefilled: int(count.prefilled.Load()),
-			Done: int(count.done.Load()), Tokens: count.tokens.Load(),
-		})
-	}
-	ended, told := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(told)
-		tick := time.NewTicker(250 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				tell()
-			case <-ended:
-				tell()
-				return
-			}
-		}
-	}()
-	return func() { close(ended); <-told }
 }
 
 // Paced gives prompts their times: a request every 1/rate seconds, or, with

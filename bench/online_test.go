@@ -73,7 +73,7 @@ func TestOnlineCountsWhatTheServerSays(t *testing.T) {
 		for _, p := range prompts {
 			in, out = in+len(p.Tokens), out+p.MaxTokens
 		}
-		o := Online{Client: c, Arrivals: Paced(prompts, 1e6, true, 1), Num: 20, Warmup: 3, SLO: SLO{time.Hour, time.Hour}}
+		o := Online{Client: c, Arrivals: Paced(prompts, 1e6, true, 1), Total: progressOf(prompts), Warmup: 3, SLO: SLO{time.Hour, time.Hour}}
 		r, err := o.Run(t.Context(), "test")
 		if err != nil {
 			t.Fatal(err)

@@ -1,105 +1,19 @@
 package bench
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 )
-
-// Schema is the version of the report's JSON. It grows when a field changes
-// its meaning or goes; fields may be added without.
-const Schema = 1
-
-// Report is what a run measured, as written by --json.
-type Report struct {
-	Schema int    `json:"schema"`
-	Kind   string `json:"kind"` // "offline", "online", "trace"
-
-	Requests          int     `json:"requests"` // that ended as they should
-	Failed            int     `json:"failed"`
-	TotalInputTokens  int     `json:"total_input_tokens"`
-	TotalOutputTokens int     `json:"total_output_tokens"`
-	ElapsedS          float64 `json:"elapsed_s"` // from the first request sent to the last token
-	RequestThroughput float64 `json:"request_throughput"`
-	OutputThroughput  float64 `json:"output_throughput"` // tokens a second
-	TotalThroughput   float64 `json:"total_throughput"`  // input and output tokens a second
-
-	// TTFT is from sending a request to its first token, waiting included;
-	// ITL is between tokens of a request, E2E from sending it to its end.
-	TTFT Distribution `json:"ttft_ms"`
-	ITL  Distribution `json:"itl_ms"`
-	E2E  Distribution `json:"e2e_ms"`
-
-	Steps  Steps         `json:"steps"`
-	Trace  *TraceSummary `json:"trace,omitempty"` // of a traced run
-	Online *OnlineDetail `json:"online,omitempty"`
-	// Runs are the reports of one command that measured several times, such as
-	// one trace at several scales.
-	Runs        []*Report   `json:"runs,omitempty"`
-	Work        Work        `json:"work"`
-	Environment Environment `json:"environment"`
-}
-
-// Distribution summarises durations, in milliseconds. Percentiles are
-// interpolated linearly between the samples next to them.
-type Distribution struct {
-	Mean float64 `json:"mean"`
-	P50  float64 `json:"p50"`
-	P90  float64 `json:"p90"`
-	P99  float64 `json:"p99"`
-	Max  float64 `json:"max"`
-}
-
-// Steps counts what the scheduler did in the measured time.
-type Steps struct {
-	Total          uint64 `json:"total"`
-	Decode         uint64 `json:"decode"`  // of decode rows alone
-	Prefill        uint64 `json:"prefill"` // of prefill rows alone
-	Mixed          uint64 `json:"mixed"`   // of both
-	ComputedTokens uint64 `json:"computed_tokens"`
-	CachedTokens   uint64 `json:"cached_tokens"` // of prompts, found in the prefix cache
-	WastedRows     uint64 `json:"wasted_rows"`   // computed for requests that had ended
-	Preempted      uint64 `json:"preempted"`
-}
-
-// Work says what was asked for.
-type Work struct {
-	NumSeqs     int     `json:"num_seqs"`
-	InputLen    string  `json:"input_len"`
-	OutputLen   string  `json:"output_len"`
-	Seed        uint64  `json:"seed"`
-	Temperature float64 `json:"temperature"`
-	IgnoreEOS   bool    `json:"ignore_eos"`
-	// PromptIDs is the number of ids that prompts are drawn from: ids beyond
-	// it were taken modulo it.
-	PromptIDs int `json:"prompt_ids"`
-}
-
-// Environment says where and with what a run was made.
-type Environment struct {
-	Time       time.Time `json:"time"` // of the beginning
-	Version    string    `json:"version"`
-	Commit     string    `json:"commit,omitempty"`
-	Go         string    `json:"go"`
-	Platform   string    `json:"platform"`
-	Flags      []string  `json:"flags"`
-	Model      string    `json:"model"`
-	Parameters int64     `json:"parameters"`
-	DType      string    `json:"dtype"`
-	Dummy      bool      `json:"dummy_weights"`
-	Device     string    `json:"device"`
-	Hardware   string    `json:"hardware"`
-	Slots      int       `json:"slots"`
-	PageSize   int       `json:"page_size"`
-	NumPages   int       `json:"num_pages"`
-	StepTokens int       `json:"max_step_tokens"`
-	Overlap    bool      `json:"overlap"`
-}
 
 // distribution summarises samples, which it sorts.
 func distribution(samples []time.Duration) Distribution {
@@ -123,12 +37,39 @@ func distribution(samples []time.Duration) Distribution {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// WriteJSON writes the report for programs.
+// WriteJSON writes the report for programs: a field a line, and lists of
+// numbers each on one.
 func (r *Report) WriteJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(r)
+	if err := enc.Encode(r); err != nil {
+		return err
+	}
+	_, err := w.Write(numberLists.ReplaceAllFunc(b.Bytes(), func(list []byte) []byte {
+		return bytes.Join(bytes.Fields(list), nil)
+	}))
+	return err
+}
+
+// numberLists matches a list of numbers over several lines. No string of a
+// report can look like one: line breaks in strings are escaped.
+var numberLists = regexp.MustCompile(`\[\n[-+.eE0-9,\s]*\]`)
+
+// ReadReport reads what WriteJSON wrote.
+func ReadReport(r io.Reader) (*Report, error) {
+	var report Report
+	if err := json.NewDecoder(r).Decode(&report); err != nil {
+		return nil, fmt.Errorf("this is no report: %w", err)
+	}
+	switch {
+	case report.Schema == 0 || report.Kind == "":
+		return nil, errors.New("this is no report: it has no schema and kind")
+	case report.Schema > Schema:
+		return nil, fmt.Errorf("the report has schema %d; this program knows up to %d", report.Schema, Schema)
+	}
+	return &report, nil
 }
 
 // WriteText writes the report for people.
@@ -200,4 +141,10 @@ func thousands[T int | int64 | uint64](n T) string {
 	parts = append(parts, digits)
 	slices.Reverse(parts)
 	return strings.Join(parts, ",")
+}
+
+// round rounds to so many decimals, for shorter JSON.
+func round(x float64, decimals int) float64 {
+	p := math.Pow10(decimals)
+	return math.Round(x*p) / p
 }

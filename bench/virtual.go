@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -29,6 +30,9 @@ type Virtual struct {
 	// HostCost is what the processor is taken to need for each step, before it
 	// can launch it.
 	HostCost time.Duration
+	// Work and Environment are what the caller knows of them.
+	Work        Work
+	Environment Environment
 }
 
 // VirtualReport is what came of a run.
@@ -45,6 +49,19 @@ type VirtualReport struct {
 	Evicted           uint64
 	MostRunning       int
 	TTFT, ITL, E2E    Percentiles
+
+	detail *Report // the same and more, for programs
+}
+
+// VirtualDetail is what a report in virtual time holds beside what every one
+// does.
+type VirtualDetail struct {
+	KVTokens    int     `json:"kv_tokens"` // that fit in the device's memory
+	Refused     int     `json:"refused"`   // requests that were too long
+	HostCostUS  float64 `json:"host_cost_us"`
+	BusyS       float64 `json:"busy_s"` // of the device
+	IdleS       float64 `json:"idle_s"`
+	MostRunning int     `json:"most_running"`
 }
 
 // Percentiles of durations, by nearest rank.
@@ -59,8 +76,12 @@ type inFlight struct {
 	ended  time.Duration
 }
 
-// voyage is a request underway.
-type voyage struct{ arrived, last time.Duration }
+// voyage is a request underway, by the clock of the run.
+type voyage struct {
+	arrived, first, last time.Duration
+	prompt, tokens       int
+	ended                bool
+}
 
 // Run plays arrivals, which must be in order of time, to their end.
 func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
@@ -90,11 +111,25 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 	}
 	next, stop := iter.Pull(arrivals)
 	defer stop()
-	s := &sailing{report: VirtualReport{Hardware: info.Hardware, KVTokens: info.NumPages * info.PageSize}, plan: p, engine: engine, next: next, cost: v.HostCost, ignoreEOS: len(c.EOS) == 0}
+	s := &sailing{
+		report: VirtualReport{Hardware: info.Hardware, KVTokens: info.NumPages * info.PageSize},
+		plan:   p, engine: engine, next: next, cost: v.HostCost, ignoreEOS: len(c.EOS) == 0,
+		line: newRecorder(time.Millisecond, true), pages: c.NumPages,
+	}
 	if err := s.run(); err != nil {
 		return nil, err
 	}
-	return s.finish(), nil
+	r := s.finish()
+	r.detail = s.detail()
+	r.detail.Work, r.detail.Environment = v.Work, v.Environment
+	input, output := s.spans()
+	w := &r.detail.Work
+	w.NumSeqs, w.InputLen, w.OutputLen, w.IgnoreEOS = len(s.voyages), input.String(), output.String(), s.ignoreEOS
+	e, m := &r.detail.Environment, v.Device.Model
+	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Params(), string(info.DType), m.Weights == nil
+	e.Device, e.Hardware, e.Overlap = info.Name, info.Hardware, c.Overlap
+	e.Slots, e.PageSize, e.NumPages, e.StepTokens = c.Slots, c.PageSize, c.NumPages, c.StepTokens
+	return r, nil
 }
 
 // sailing is the state of a run.
@@ -112,6 +147,10 @@ type sailing struct {
 	spare []*inFlight
 
 	ttft, itl, e2e []time.Duration
+	voyages        []*voyage // in order of arrival; those refused are not among them
+	tokens, open   int
+	line           *recorder
+	pages          int
 }
 
 func (s *sailing) run() error {
@@ -119,9 +158,13 @@ func (s *sailing) run() error {
 	for id := uint64(1); ; {
 		for ; more && coming.At <= s.now; coming, more = s.next() {
 			s.report.Requests++
-			r := &plan.Request{ID: id, Prompt: coming.Tokens, MaxTokens: coming.MaxTokens, IgnoreEOS: s.ignoreEOS, User: &voyage{arrived: coming.At}}
+			v := &voyage{arrived: coming.At, prompt: len(coming.Tokens)}
+			r := &plan.Request{ID: id, Prompt: coming.Tokens, MaxTokens: coming.MaxTokens, IgnoreEOS: s.ignoreEOS, User: v}
 			if err := s.plan.Add(r); err != nil {
 				s.report.Refused++
+			} else {
+				s.voyages = append(s.voyages, v)
+				s.open++
 			}
 			id++
 		}
@@ -172,17 +215,27 @@ func (s *sailing) commit() {
 	s.now = max(s.now, f.ended)
 	for _, o := range s.plan.Commit(&f.result) {
 		v := o.Req.User.(*voyage)
+		v.tokens++
+		s.tokens++
 		if v.last == 0 {
 			s.ttft = append(s.ttft, s.now-v.arrived)
+			v.first = s.now
 		} else {
 			s.itl = append(s.itl, s.now-v.last)
 		}
 		v.last = s.now
 		if o.Finish != plan.Running {
 			s.e2e = append(s.e2e, s.now-v.arrived)
+			v.ended = true
+			s.open--
 		}
 	}
 	s.spare = append(s.spare, f)
+	st, pages := s.plan.Stats(), float64(max(1, s.pages))
+	s.line.sample(s.now, gauge{
+		output: uint64(s.tokens), steps: st.Steps, computed: st.Computed, open: s.open, running: st.Running, waiting: st.Waiting,
+		used: float64(st.PagesUsed) / pages, cached: float64(st.PagesCached) / pages,
+	})
 }
 
 func (s *sailing) finish() *VirtualReport {
@@ -193,6 +246,45 @@ func (s *sailing) finish() *VirtualReport {
 	r.TTFT, r.ITL, r.E2E = percentiles(s.ttft), percentiles(s.itl), percentiles(s.e2e)
 	return r
 }
+
+// detail is the run for programs.
+func (s *sailing) detail() *Report {
+	st := s.plan.Stats()
+	r := &Report{
+		Schema: Schema, Kind: "virtual", Failed: s.report.Refused, Samples: &Samples{},
+		Steps: stepsBetween(actors.Stats{}, actors.Stats{Stats: st}), Timeline: s.line.timeline(), Histogram: newHistogram(s.itl),
+		Virtual: &VirtualDetail{
+			KVTokens: s.report.KVTokens, Refused: s.report.Refused, HostCostUS: float64(s.cost) / 1e3,
+			BusyS: s.report.Busy.Seconds(), IdleS: s.report.Idle.Seconds(), MostRunning: s.report.MostRunning,
+		},
+	}
+	for _, v := range s.voyages {
+		if !v.ended {
+			continue
+		}
+		r.Requests++
+		r.TotalInputTokens += v.prompt
+		r.TotalOutputTokens += v.tokens
+		r.Samples.add(v.arrived, v.first-v.arrived, v.last-v.arrived, v.prompt, v.tokens)
+	}
+	r.sum(s.report.Span, s.ttft, s.itl, s.e2e)
+	return r
+}
+
+// spans are the lengths that the requests lie between.
+func (s *sailing) spans() (input, output Range) {
+	for i, v := range s.voyages {
+		if i == 0 {
+			input, output = Range{v.prompt, v.prompt}, Range{v.tokens, v.tokens}
+		}
+		input = Range{min(input.Low, v.prompt), max(input.High, v.prompt)}
+		output = Range{min(output.Low, v.tokens), max(output.High, v.tokens)}
+	}
+	return input, output
+}
+
+// Report is the run in the form that every command writes.
+func (r *VirtualReport) Report() *Report { return r.detail }
 
 // HitRate is the share of prompt tokens that were found in the cache.
 func (r *VirtualReport) HitRate() float64 { return float64(r.Cached) / float64(max(1, r.Prompt)) }

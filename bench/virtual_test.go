@@ -4,6 +4,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -88,7 +89,7 @@ func TestMooncakeReplayIsReproducible(t *testing.T) {
 	v := mooncake(t, plan.Radix)
 	a := run(t, v, Replay(trace, 1, 151936))
 	b := run(t, v, Replay(trace, 1, 151936))
-	if *a != *b {
+	if !reflect.DeepEqual(a, b) {
 		t.Errorf("two runs differ:\n%v\n%v", a, b)
 	}
 	naive := run(t, mooncake(t, plan.Naive), Replay(trace, 1, 151936))

@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -91,15 +90,11 @@ func runOffline(ctx context.Context, cmd *cobra.Command, cfg *Config, o *offline
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, system.Close()) }()
-	build := thisBuild()
 	run := bench.Offline{
 		NumSeqs: o.NumSeqs, Input: o.InputLen, Output: o.OutputLen, Seed: o.Seed,
 		Temperature: o.Temperature, KeepEOS: !o.IgnoreEOS, Warmup: o.Warmup,
-		Progress: showTokens(cmd.ErrOrStderr()),
-		Environment: bench.Environment{
-			Version: build.Version, Commit: build.Commit, Go: build.Go, Platform: build.Platform,
-			Flags: flagsGiven(cmd), Overlap: cfg.Schedule.Overlap,
-		},
+		Progress:    showRun(cmd.ErrOrStderr()),
+		Environment: environment(cmd, cfg),
 	}
 	return run.Run(ctx, system)
 }
@@ -125,33 +120,18 @@ func writeTo(name string, out io.Writer, write func(io.Writer) error) (err error
 	return write(file)
 }
 
+// environment is what this program knows of where it measures.
+func environment(cmd *cobra.Command, cfg *Config) bench.Environment {
+	b := thisBuild()
+	return bench.Environment{
+		Time: time.Now(), Version: b.Version, Commit: b.Commit, Go: b.Go, Platform: b.Platform, CPUs: runtime.GOMAXPROCS(0),
+		Flags: flagsGiven(cmd), Device: cfg.Engine.Device, Overlap: cfg.Schedule.Overlap,
+	}
+}
+
 // flagsGiven are the flags that differ from their defaults, to repeat a run.
 func flagsGiven(cmd *cobra.Command) []string {
 	given := []string{}
 	cmd.Flags().Visit(func(f *pflag.Flag) { given = append(given, "--"+f.Name+"="+f.Value.String()) })
 	return given
-}
-
-// showTokens shows output tokens as a bar on a terminal, and a line every few
-// seconds elsewhere.
-func showTokens(w io.Writer) func(done, total int) {
-	if isTerminal(w) {
-		var bar *progressbar.ProgressBar
-		return func(done, total int) {
-			if bar == nil {
-				bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("tokens"),
-					progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("tokens"),
-					progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())
-			}
-			_ = bar.Set(done) // it fails when the terminal does
-		}
-	}
-	began := time.Now()
-	last := began
-	return func(done, total int) {
-		if now := time.Now(); now.Sub(last) >= 5*time.Second || done == total {
-			last = now
-			fmt.Fprintf(w, "%d of %d tokens after %.1f s\n", done, total, now.Sub(began).Seconds())
-		}
-	}
 }

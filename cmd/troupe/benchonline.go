@@ -111,14 +111,15 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, scales []flo
 		}
 	}
 	var whole *bench.Report
-	for _, scale := range scales {
+	var total bench.Progress // the same at every scale
+	for i, scale := range scales {
 		run, words := o.run(client, trace, scale)
-		build := thisBuild()
-		run.Environment = bench.Environment{
-			Version: build.Version, Commit: build.Commit, Go: build.Go, Platform: build.Platform,
-			Flags: flagsGiven(cmd), Overlap: cfg.Schedule.Overlap, Device: cfg.Engine.Device,
+		run.Environment = environment(cmd, cfg)
+		if i == 0 {
+			total = bench.Total(run.Arrivals)
 		}
-		run.Progress = showRequests(cmd.ErrOrStderr())
+		run.Total = total
+		run.Progress = showRun(cmd.ErrOrStderr())
 		report, err := run.Run(ctx, words)
 		if err != nil {
 			return err
@@ -143,12 +144,12 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, scales []flo
 // run is one measurement and how its requests arrive, in words.
 func (o *onlineOptions) run(c *bench.Client, trace []bench.TraceRequest, scale float64) (*bench.Online, string) {
 	run := &bench.Online{
-		Client: c, Num: o.NumRequests, Concurrency: o.Concurrency, Temperature: o.Temperature, Seed: o.Seed,
+		Client: c, Concurrency: o.Concurrency, Temperature: o.Temperature, Seed: o.Seed,
 		Warmup: o.Warmup, SLO: bench.SLO{TTFT: o.SLOTTFT, ITL: o.SLOITL},
 	}
 	words := ""
 	if trace != nil {
-		run.Arrivals, run.Num = bench.Replay(trace, 1/scale, o.Vocab), len(trace)
+		run.Arrivals = bench.Replay(trace, 1/scale, o.Vocab)
 		words = fmt.Sprintf("the first %d requests of %s, times × %g", len(trace), o.TraceFile, scale)
 	} else {
 		run.Arrivals, words = o.drawn()

@@ -23,6 +23,7 @@ type virtualOptions struct {
 	OutputLen   bench.Range   `flag:"output-len" help:"tokens of a reply, drawn uniformly, or one length; without a trace"`
 	Seed        uint64        `flag:"seed" value:"N" help:"of what is drawn"`
 	HostCost    time.Duration `flag:"host-cost" value:"DURATION" min:"0" help:"what the processor is taken to need for each step"`
+	JSON        string        `flag:"json" value:"FILE" help:"also write the report as JSON; - is standard output, in place of the table"`
 }
 
 func newBenchVirtual() *cobra.Command {
@@ -76,7 +77,7 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions) error {
 			NumPages: engine.NumPages, MemoryRatio: engine.MemoryRatio, MaxSeqLen: engine.MaxSeqLen, MaxStepTokens: engine.MaxPrefillLength,
 		},
 		Plan:     plan.Config{Cache: engine.Cache, Schedule: engine.Schedule, Policy: engine.Policy, Overlap: !engine.NoOverlap},
-		HostCost: o.HostCost,
+		HostCost: o.HostCost, Work: bench.Work{Seed: o.Seed}, Environment: environment(cmd, cfg),
 	}
 	arrivals, err := o.arrivals(m.Config.Vocab)
 	if err != nil {
@@ -86,8 +87,12 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprint(cmd.OutOrStdout(), report)
-	return err
+	if o.JSON != "-" {
+		if _, err := fmt.Fprint(cmd.OutOrStdout(), report); err != nil {
+			return err
+		}
+	}
+	return writeReport(o.JSON, cmd.OutOrStdout(), report.Report())
 }
 
 func (o *virtualOptions) arrivals(vocab int) (iter.Seq[bench.Arrival], error) {

@@ -40,35 +40,66 @@ func logProgress(log zerolog.Logger) func(done, total int64) {
 	}
 }
 
-// showRequests shows how an online run goes: requests sent, with a first token
-// and done, and tokens; in place on a terminal, a line every few seconds
-// elsewhere.
-func showRequests(w io.Writer) func(bench.Progress) {
+// showRun shows how a benchmark goes: on a terminal four bars, of requests
+// sent and done and of tokens prefilled and decoded; elsewhere a line every few
+// seconds. The bars go away at the end.
+func showRun(w io.Writer) func(bench.Progress) {
 	terminal := isTerminal(w)
-	var last time.Time
+	began := time.Now()
+	last := began
+	drawn := false
 	return func(p bench.Progress) {
-		end := p.Requests > 0 && p.Done == p.Requests
 		now := time.Now()
-		if !terminal && !end && now.Sub(last) < 5*time.Second {
-			return
-		}
-		last = now
+		end := p.Requests > 0 && p.Done == p.Requests
 		if !terminal {
-			fmt.Fprintf(w, "%d requests: %d sent, %d with a first token, %d done; %d tokens\n", p.Requests, p.Sent, p.Prefilled, p.Done, p.Tokens)
+			if end || now.Sub(last) >= 5*time.Second {
+				last = now
+				fmt.Fprintf(w, "%.0f s: %d of %d requests sent, %d done; %d tokens prefilled, %d decoded\n",
+					now.Sub(began).Seconds(), p.Sent, p.Requests, p.Done, p.Prefill, p.Decode)
+			}
 			return
 		}
-		fmt.Fprintf(w, "\r\x1b[Ksent %s  prefill %s  done %s  %d tokens", bar(p.Sent, p.Requests), bar(p.Prefilled, p.Requests), bar(p.Done, p.Requests), p.Tokens)
-		if end {
-			fmt.Fprint(w, "\r\x1b[K")
+		text := ""
+		if drawn {
+			text = "\x1b[4A\r\x1b[J" // up to where the bars began, and away with them
 		}
+		drawn = !end
+		if drawn {
+			text += runBars(p, now.Sub(began))
+		}
+		fmt.Fprint(w, text)
 	}
 }
 
-// bar draws done of total in ten characters.
-func bar(done, total int) string {
-	full := 0
-	if total > 0 {
-		full = 10 * done / total
+// runBars are the four lines of showRun.
+func runBars(p bench.Progress, since time.Duration) string {
+	var b strings.Builder
+	for _, line := range []struct {
+		name      string
+		done, all int
+		unit      string
+	}{
+		{"sent", p.Sent, p.Requests, "requests"},
+		{"done", p.Done, p.Requests, "requests"},
+		{"prefill", p.Prefill, p.PrefillAll, "tokens"},
+		{"decode", p.Decode, p.DecodeAll, "tokens"},
+	} {
+		rate := float64(line.done) / max(since.Seconds(), 1e-3)
+		fmt.Fprintf(&b, "%-8s%s %9d / %-9d %s, %.1f/s\n", line.name, bar(line.done, line.all), line.done, line.all, line.unit, rate)
 	}
-	return strings.Repeat("█", full) + strings.Repeat("░", 10-full) + fmt.Sprintf(" %d/%d", done, total)
+	return b.String()
+}
+
+// bar draws done of total in 24 characters, eighths of them at its end.
+func bar(done, total int) string {
+	const width = 24
+	eighths := 0
+	if total > 0 {
+		eighths = 8 * width * min(done, total) / total
+	}
+	text := strings.Repeat("█", eighths/8)
+	if part := eighths % 8; part > 0 {
+		text += string([]rune(" ▏▎▍▌▋▊▉")[part])
+	}
+	return "▕" + text + strings.Repeat(" ", width-len([]rune(text))) + "▏"
 }

@@ -1,0 +1,51 @@
+package bench
+
+import "time"
+
+// ClientCost is what measuring cost and how far its times may be off.
+type ClientCost struct {
+	// CPUS is the processor time this process took, and PerTokenUS what of it
+	// falls on a token: absent when the server is in this process too, or the
+	// system does not tell.
+	CPUS       float64 `json:"cpu_s,omitempty"`
+	PerTokenUS float64 `json:"cpu_per_token_us,omitempty"`
+	// WakeLag is how late a goroutine of the client woke that wanted to every
+	// 10 ms: about as late as one that reads a token.
+	WakeLag Distribution `json:"wake_lag_ms"`
+}
+
+// watchClient measures the client until stopped; alone says that the process
+// does nothing else.
+func watchClient(alone bool) (stop func(tokens int) ClientCost) {
+	const interval = 10 * time.Millisecond
+	before := processorTime()
+	ended, told := make(chan struct{}), make(chan struct{})
+	var lags []time.Duration
+	go func() {
+		defer close(told)
+		timer := time.NewTimer(interval)
+		defer timer.Stop()
+		due := time.Now().Add(interval)
+		for {
+			select {
+			case <-timer.C:
+				now := time.Now()
+				lags = append(lags, max(0, now.Sub(due)))
+				due = now.Add(interval)
+				timer.Reset(interval)
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func(tokens int) ClientCost {
+		close(ended)
+		<-told
+		c := ClientCost{WakeLag: distribution(lags)}
+		if took := processorTime() - before; alone && took > 0 {
+			c.CPUS = took.Seconds()
+			c.PerTokenUS = 1e6 * c.CPUS / float64(max(1, tokens))
+		}
+		return c
+	}
+}

@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/troupe-llm/troupe/actors"
+)
+
+// Progress is how a run stands: what came of each total. A total of 0 is not
+// known beforehand.
+type Progress struct {
+	Requests, Sent, Done int
+	Prefill, PrefillAll  int // prompt tokens of requests that have their first token
+	Decode, DecodeAll    int // tokens generated after the first ones
+}
+
+// Total is how much work there is in arrivals.
+func Total(arrivals iter.Seq[Arrival]) Progress {
+	var p Progress
+	for a := range arrivals {
+		p.add(&a.Prompt)
+	}
+	return p
+}
+
+// progressOf is how much work there is in prompts.
+func progressOf(prompts []Prompt) Progress {
+	var p Progress
+	for i := range prompts {
+		p.add(&prompts[i])
+	}
+	return p
+}
+
+func (p *Progress) add(r *Prompt) {
+	p.Requests++
+	p.PrefillAll += len(r.Tokens)
+	p.DecodeAll += r.MaxTokens - 1
+}
+
+// tally counts what happens in a run while it does, for whoever watches.
+type tally struct {
+	sent, done, first, prefill, tokens atomic.Int64
+}
+
+// got counts n tokens of a reply; the first of a request tells how long its
+// prompt was.
+func (t *tally) got(n int, first bool, prompt int) {
+	if first {
+		t.first.Add(1)
+		t.prefill.Add(int64(prompt))
+	}
+	t.tokens.Add(int64(n))
+}
+
+func (t *tally) progress(p Progress) Progress {
+	p.Sent, p.Done = int(t.sent.Load()), int(t.done.Load())
+	p.Prefill = int(t.prefill.Load())
+	p.Decode = int(t.tokens.Load() - t.first.Load())
+	return p
+}
+
+// watch tells of progress and keeps a timeline, until stopped. The engine is
+// nil when it is in another process.
+func (t *tally) watch(total Progress, tell func(Progress), engine *actors.System) (stop func() *Timeline) {
+	const (
+		interval  = 50 * time.Millisecond
+		tellEvery = 4 // intervals
+	)
+	began := time.Now()
+	r := newRecorder(interval, engine != nil)
+	var base gauge
+	if engine != nil {
+		base = engineGauge(engine)
+	}
+	n := 0
+	end := every(interval, func() {
+		g := gauge{}
+		if engine != nil {
+			g = engineGauge(engine)
+			g.steps -= base.steps
+			g.computed -= base.computed
+		}
+		g.output, g.open = uint64(t.tokens.Load()), int(t.sent.Load()-t.done.Load())
+		r.sample(time.Since(began), g)
+		if tell != nil && n%tellEvery == 0 {
+			tell(t.progress(total))
+		}
+		n++
+	})
+	return func() *Timeline {
+		end()
+		if tell != nil {
+			tell(t.progress(total))
+		}
+		return r.timeline()
+	}
+}
+
+// engineGauge is how an engine stands.
+func engineGauge(s *actors.System) gauge {
+	st := s.Stats()
+	pages := float64(max(1, s.Device().NumPages))
+	return gauge{
+		steps: st.Steps, computed: st.Computed, running: st.Running, waiting: st.Waiting,
+		used: float64(st.PagesUsed) / pages, cached: float64(st.PagesCached) / pages,
+	}
+}
+
+// stepsBetween counts what a system's scheduler did between two moments.
+func stepsBetween(before, after actors.Stats) Steps {
+	return Steps{
+		Total: after.Steps - before.Steps, Decode: after.DecodeSteps - before.DecodeSteps,
+		Prefill: after.PrefillSteps - before.PrefillSteps, Mixed: after.MixedSteps - before.MixedSteps,
+		ComputedTokens: after.Computed - before.Computed, CachedTokens: after.CachedTokens - before.CachedTokens,
+		WastedRows: after.Wasted - before.Wasted, Preempted: after.Preempted - before.Preempted,
+	}
+}
+
+// describe adds model and device to what is known of the environment.
+func (e *Environment) describe(s *actors.System) {
+	m, dev := s.Model(), s.Device()
+	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Params(), string(dev.DType), m.Weights == nil
+	e.Device, e.Hardware = dev.Name, dev.Hardware
+	e.Slots, e.PageSize, e.NumPages, e.StepTokens = dev.Slots, dev.PageSize, dev.NumPages, dev.MaxStepTokens
+}
