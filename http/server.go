@@ -76,7 +76,8 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 		ReadBufferSize:               16 << 10, // also the most a header may have
 		ReadTimeout:                  cfg.ReadTimeout,
 		IdleTimeout:                  cfg.IdleTimeout,
-		WriteTimeout:                 0, // it would bound whole streams; see StallTimeout
+		WriteTimeout:                 0,               // it would bound whole streams; see StallTimeout
+		MaxIdleWorkerDuration:        time.Second / 4, // goroutines without a connection
 		TCPKeepalive:                 true,
 		DisablePreParseMultipartForm: true,
 	}

@@ -20,7 +20,7 @@ func newBench() *cobra.Command {
 		Use: "bench COMMAND", Short: "Measure how fast it is",
 		Args: cobra.ArbitraryArgs, RunE: needCommand, DisableFlagsInUseLine: true,
 	}
-	cmd.AddCommand(newBenchOffline(), newBenchOnline(), newBenchTrace(), newBenchVirtual())
+	cmd.AddCommand(newBenchOffline(), newBenchOnline(), newBenchStreams(), newBenchTrace(), newBenchVirtual())
 	return cmd
 }
 
