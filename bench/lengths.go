@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 )
@@ -44,6 +45,17 @@ const promptTokens = 10000
 type Prompt struct {
 	Tokens    []int32
 	MaxTokens int // exactly as many are generated: stop tokens are ignored
+}
+
+// AtOnce makes prompts arrive all at the beginning.
+func AtOnce(prompts []Prompt) iter.Seq[Arrival] {
+	return func(yield func(Arrival) bool) {
+		for _, p := range prompts {
+			if !yield(Arrival{Prompt: p}) {
+				return
+			}
+		}
+	}
 }
 
 // RandomPrompts draws n prompts and their output lengths as Python code with

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,7 +99,8 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	o.goodput(d, timings, elapsed)
 	r.Online = d
 	w := workOf(prompts)
-	r.Work.NumSeqs, r.Work.InputLen, r.Work.OutputLen = w.NumSeqs, w.InputLen, w.OutputLen
+	r.Work.NumSeqs = w.NumSeqs
+	r.Work.InputLen, r.Work.OutputLen = cmp.Or(r.Work.InputLen, w.InputLen), cmp.Or(r.Work.OutputLen, w.OutputLen)
 	r.Work.Seed, r.Work.Temperature, r.Work.IgnoreEOS, r.Work.Warmup = o.Seed, o.Temperature, true, o.Warmup
 	return r, nil
 }

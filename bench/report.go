@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,6 +78,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	e := &r.Environment
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
+	if r.Label != "" {
+		line("run", "%s", r.Label)
+	}
 	if o := r.Online; o != nil {
 		line("server", "%s, model %s", o.URL, e.Model)
 		line("arrival", "%s", o.Arrival)
@@ -114,6 +118,46 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	for _, d := range rows {
 		fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", d.name, d.Mean, d.P50, d.P90, d.P99, d.Max)
+	}
+	return t.Flush()
+}
+
+// Together is the report of a command that measured several times; of one run
+// alone it is that run.
+func Together(runs []*Report) *Report {
+	return lead(runs, 0)
+}
+
+// Repeated is the report of a command that made the same measurement several
+// times: the figures are those of the run with the median throughput.
+func Repeated(runs []*Report) *Report {
+	order := make([]int, len(runs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(runs[a].OutputThroughput, runs[b].OutputThroughput) })
+	return lead(runs, order[(len(order)-1)/2])
+}
+
+// lead puts the figures of runs[i] over all of them. What is long stays in the
+// runs.
+func lead(runs []*Report, i int) *Report {
+	if len(runs) == 1 {
+		return runs[0]
+	}
+	r := *runs[i]
+	r.Label, r.Samples, r.Timeline, r.Histogram, r.Trace = "", nil, nil, nil, nil
+	r.Runs = runs
+	return &r
+}
+
+// WriteRuns writes the runs beside each other, for people.
+func (r *Report) WriteRuns(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\nms\trequests\trequests/s\ttokens/s\tTTFT p50\tp99\tITL p50\tp99\tE2E p50\tp99\t\n")
+	for _, x := range r.Runs {
+		fmt.Fprintf(t, "%s\t%d\t%.2f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", x.Label, x.Requests, x.RequestThroughput,
+			x.OutputThroughput, x.TTFT.P50, x.TTFT.P99, x.ITL.P50, x.ITL.P99, x.E2E.P50, x.E2E.P99)
 	}
 	return t.Flush()
 }

@@ -2,74 +2,290 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
-// traceBlock is how many tokens one hash of a Mooncake trace stands for.
-const traceBlock = 512
+// TraceFormat names who published a trace, and thereby its columns.
+type TraceFormat string
 
-// TraceRequest is a line of a Mooncake trace: what one real request looked
-// like, without its text.
+// The formats that are read.
+const (
+	// Qwen is the Bailian traces' (arXiv:2506.02634): JSON lines with
+	// timestamp in seconds, input_length, output_length, chat_id,
+	// parent_chat_id, turn, type, and hash_ids of 16-token blocks.
+	Qwen TraceFormat = "qwen"
+	// Mooncake is JSON lines (arXiv:2407.00079) with timestamp in ms,
+	// input_length, output_length, and hash_ids of 512-token blocks.
+	Mooncake TraceFormat = "mooncake"
+	// Azure is CSV of AzurePublicDataset, 2023 and 2024: TIMESTAMP (date and
+	// time), ContextTokens, GeneratedTokens.
+	Azure TraceFormat = "azure"
+	// BurstGPT is CSV (arXiv:2401.17644) with Timestamp in seconds, Request
+	// tokens, Response tokens, and columns that are not used.
+	BurstGPT TraceFormat = "burstgpt"
+)
+
+// TraceFormats are all of them.
+var TraceFormats = []TraceFormat{Qwen, Mooncake, Azure, BurstGPT}
+
+// Block is how many tokens of a prompt one hash stands for; 0 where a format
+// has none.
+func (f TraceFormat) Block() int {
+	switch f {
+	case Qwen:
+		return 16
+	case Mooncake:
+		return 512
+	}
+	return 0
+}
+
+// Trace is what real requests looked like, without their texts.
+type Trace struct {
+	Format   TraceFormat
+	Requests []TraceRequest // by time; the first is at 0
+	// Skipped are rows left out since nothing was read or generated: requests
+	// that had failed.
+	Skipped int
+}
+
+// TraceRequest is one of them.
 type TraceRequest struct {
 	At            time.Duration // since the trace began
 	Input, Output int           // tokens
-	// Blocks name the contents of each 512 tokens of the prompt and all before:
-	// equal hashes are equal prefixes. The last block may be shorter.
+	// Blocks name the contents of each Block tokens of the prompt and all
+	// before: equal hashes are equal prefixes. The last block may be shorter.
+	// Where there are none, prompts share nothing.
 	Blocks []uint64
+	Block  int
+	row    uint64 // in the file, from 0
 }
 
-// ReadMooncake reads at most limit requests of a trace in the format that
-// Mooncake published (JSON lines; arXiv:2407.00079); 0 means all.
-func ReadMooncake(r io.Reader, limit int) ([]TraceRequest, error) {
-	var all []TraceRequest
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for n := 1; lines.Scan() && (limit == 0 || len(all) < limit); n++ {
-		var row struct {
-			Timestamp *int64   `json:"timestamp"` // ms
-			Input     int      `json:"input_length"`
-			Output    int      `json:"output_length"`
-			Hashes    []uint64 `json:"hash_ids"`
-		}
-		if len(lines.Bytes()) == 0 {
-			continue
-		}
-		if err := json.Unmarshal(lines.Bytes(), &row); err != nil {
-			return nil, fmt.Errorf("trace, line %d: %w", n, err)
-		}
-		t := TraceRequest{Input: row.Input, Output: row.Output, Blocks: row.Hashes}
-		switch {
-		case row.Timestamp == nil:
-			return nil, fmt.Errorf("trace, line %d: no timestamp: is this a Mooncake trace?", n)
-		case t.Input < 1 || t.Output < 1:
-			return nil, fmt.Errorf("trace, line %d: %d tokens in, %d out: both must be positive", n, t.Input, t.Output)
-		case len(t.Blocks) != (t.Input+traceBlock-1)/traceBlock:
-			return nil, fmt.Errorf("trace, line %d: %d hashes for %d tokens in, %d a hash", n, len(t.Blocks), t.Input, traceBlock)
-		}
-		t.At = time.Duration(*row.Timestamp) * time.Millisecond
-		if len(all) > 0 && t.At < all[len(all)-1].At {
-			return nil, fmt.Errorf("trace, line %d: its timestamp %d is before the last one", n, *row.Timestamp)
-		}
-		all = append(all, t)
-	}
-	if err := lines.Err(); err != nil {
+// maxTime bounds times, in seconds: 31 years.
+const maxTime = 1e9
+
+// errSkip is a row that is no request.
+var errSkip = errors.New("no request")
+
+// ReadTrace reads the first limit requests of a trace; 0 means all. An empty
+// format is told from the first line.
+func ReadTrace(r io.Reader, format TraceFormat, limit int) (*Trace, error) {
+	lines := bufio.NewReaderSize(r, 64<<10)
+	head, err := lines.Peek(4 << 10)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
-	return all, nil
+	if bom := "\ufeff"; bytes.HasPrefix(head, []byte(bom)) {
+		head = head[len(bom):]
+		if _, err := lines.Discard(len(bom)); err != nil {
+			return nil, err
+		}
+	}
+	if format == "" {
+		if format, err = detectFormat(head); err != nil {
+			return nil, err
+		}
+	}
+	t := &Trace{Format: format}
+	switch format {
+	case Qwen, Mooncake:
+		err = t.readJSON(lines, limit)
+	case Azure, BurstGPT:
+		err = t.readCSV(lines, limit)
+	default:
+		err = fmt.Errorf("format %q; it must be one of %v", format, TraceFormats)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("trace: %w", err)
+	}
+	if len(t.Requests) == 0 {
+		return nil, errors.New("trace: it holds no requests")
+	}
+	slices.SortStableFunc(t.Requests, func(a, b TraceRequest) int { return cmp.Compare(a.At, b.At) })
+	first := t.Requests[0].At
+	for i := range t.Requests {
+		t.Requests[i].At -= first
+	}
+	return t, nil
+}
+
+// detectFormat tells a format by how its file begins.
+func detectFormat(head []byte) (TraceFormat, error) {
+	line, _, _ := bytes.Cut(bytes.TrimSpace(head), []byte("\n"))
+	has := func(text string) bool { return bytes.Contains(line, []byte(text)) }
+	switch {
+	case len(line) > 0 && line[0] == '{' && has(`"chat_id"`):
+		return Qwen, nil
+	case len(line) > 0 && line[0] == '{' && has(`"timestamp"`):
+		return Mooncake, nil
+	case has("ContextTokens"):
+		return Azure, nil
+	case has("Request tokens"):
+		return BurstGPT, nil
+	}
+	return "", fmt.Errorf("trace: its first line tells of no format known, which are %v: %.60q", TraceFormats, line)
+}
+
+// add appends a request, unless it is none.
+func (t *Trace) add(r TraceRequest, err error) error {
+	switch {
+	case errors.Is(err, errSkip):
+		t.Skipped++
+	case err != nil:
+		return err
+	default:
+		r.row = uint64(len(t.Requests) + t.Skipped)
+		t.Requests = append(t.Requests, r)
+	}
+	return nil
+}
+
+func (t *Trace) readJSON(r io.Reader, limit int) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 16<<20)
+	for n := 1; (limit == 0 || len(t.Requests) < limit) && lines.Scan(); n++ {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		if err := t.add(t.Format.parseJSON(lines.Bytes())); err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	return lines.Err()
+}
+
+// parseJSON reads a line of a Qwen or Mooncake trace.
+func (f TraceFormat) parseJSON(line []byte) (t TraceRequest, err error) {
+	var row struct {
+		Timestamp *float64 `json:"timestamp"`
+		Input     int      `json:"input_length"`
+		Output    int      `json:"output_length"`
+		Hashes    []uint64 `json:"hash_ids"`
+	}
+	if err := json.Unmarshal(line, &row); err != nil {
+		return t, err
+	}
+	unit := time.Second
+	if f == Mooncake {
+		unit = time.Millisecond
+	}
+	t = TraceRequest{Input: row.Input, Output: row.Output, Blocks: row.Hashes, Block: f.Block()}
+	switch full, all := t.Input/t.Block, (t.Input+t.Block-1)/t.Block; {
+	case row.Timestamp == nil:
+		return t, fmt.Errorf("no timestamp: is this a trace of format %s?", f)
+	case t.Input < 0 || t.Output < 0:
+		return t, fmt.Errorf("%d tokens in, %d out: neither can be negative", t.Input, t.Output)
+	case len(t.Blocks) != all && len(t.Blocks) != full: // a last, shorter block may go without
+		return t, fmt.Errorf("%d hashes for %d tokens in, %d a hash: want %d", len(t.Blocks), t.Input, t.Block, all)
+	case math.Abs(*row.Timestamp) > maxTime*float64(time.Second)/float64(unit):
+		return t, fmt.Errorf("its timestamp is %g, decades from the beginning", *row.Timestamp)
+	case t.Input == 0 || t.Output == 0:
+		return t, errSkip
+	}
+	t.At = time.Duration(math.Round(*row.Timestamp * float64(unit)))
+	return t, nil
+}
+
+// columns are where a CSV format keeps what is read of it.
+type columns struct{ at, input, output int }
+
+func (t *Trace) readCSV(r io.Reader, limit int) error {
+	rows := csv.NewReader(r)
+	rows.ReuseRecord = true
+	head, err := rows.Read()
+	if err != nil {
+		return fmt.Errorf("its header: %w", err)
+	}
+	names := [...]string{"TIMESTAMP", "ContextTokens", "GeneratedTokens"}
+	if t.Format == BurstGPT {
+		names = [...]string{"Timestamp", "Request tokens", "Response tokens"}
+	}
+	c := columns{slices.Index(head, names[0]), slices.Index(head, names[1]), slices.Index(head, names[2])}
+	if c.at < 0 || c.input < 0 || c.output < 0 {
+		return fmt.Errorf("its columns are %q; a trace of format %s has %q", head, t.Format, names)
+	}
+	for limit == 0 || len(t.Requests) < limit {
+		row, err := rows.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err // says where
+		}
+		if err := t.add(t.Format.parseCSV(row, c)); err != nil {
+			line, _ := rows.FieldPos(0)
+			return fmt.Errorf("line %d: %w", line, err)
+		}
+	}
+	return nil
+}
+
+// parseCSV reads a row of an Azure or BurstGPT trace.
+func (f TraceFormat) parseCSV(row []string, c columns) (t TraceRequest, err error) {
+	t.Input, err = strconv.Atoi(row[c.input])
+	if err == nil {
+		t.Output, err = strconv.Atoi(row[c.output])
+	}
+	if err != nil || t.Input < 0 || t.Output < 0 {
+		return t, fmt.Errorf("%q tokens in, %q out: both must be counts", row[c.input], row[c.output])
+	}
+	if t.At, err = f.parseTime(row[c.at]); err != nil {
+		return t, err
+	}
+	if t.Input == 0 || t.Output == 0 {
+		return t, errSkip
+	}
+	return t, nil
+}
+
+// azureEpoch is what Azure's times are taken from, so that they fit into a
+// Duration.
+var azureEpoch = time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (f TraceFormat) parseTime(text string) (time.Duration, error) {
+	if f == BurstGPT {
+		s, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(s) || math.Abs(s) > maxTime {
+			return 0, fmt.Errorf("its time is %q, want seconds", text)
+		}
+		return time.Duration(math.Round(s * float64(time.Second))), nil
+	}
+	// Of 2023 without an offset, of 2024 with one; fractions of a second may
+	// be absent.
+	layout := time.DateTime
+	if i := strings.LastIndexAny(text, "+-Z"); i > len(time.DateOnly) {
+		layout += "Z07:00"
+	}
+	at, err := time.Parse(layout, text)
+	if err != nil {
+		return 0, fmt.Errorf("its time is %q, want one such as 2023-11-16 18:17:03.9799600", text)
+	}
+	return at.Sub(azureEpoch), nil
 }
 
 // Tokens makes up a prompt: each block's tokens follow from its hash, so that
-// prompts share exactly the prefixes that the real ones shared.
+// prompts share exactly the prefixes that the real ones shared. Without hashes
+// they follow from the request's row in the file.
 func (t *TraceRequest) Tokens(vocab int) []int32 {
 	tokens := make([]int32, t.Input)
-	state := uint64(0)
+	state := ^t.row // far from hashes, which count up from 0
 	for i := range tokens {
-		if i%traceBlock == 0 {
-			state = t.Blocks[i/traceBlock]
+		if t.Block > 0 && i%t.Block == 0 {
+			if state = ^t.row; i/t.Block < len(t.Blocks) {
+				state = t.Blocks[i/t.Block]
+			}
 		}
 		state += 0x9E3779B97F4A7C15 // SplitMix64
 		z := (state ^ state>>30) * 0xBF58476D1CE4E5B9
@@ -79,14 +295,25 @@ func (t *TraceRequest) Tokens(vocab int) []int32 {
 	return tokens
 }
 
-// Replay makes the arrivals of a trace, rate times as fast as they came.
-func Replay(trace []TraceRequest, rate float64, vocab int) iter.Seq[Arrival] {
+// Replay makes the arrivals of a trace, its times multiplied by scale: 0.5 is
+// twice as fast.
+func (t *Trace) Replay(scale float64, vocab int) iter.Seq[Arrival] {
 	return func(yield func(Arrival) bool) {
-		for i := range trace {
-			t := &trace[i]
-			if !yield(Arrival{time.Duration(float64(t.At) / rate), Prompt{t.Tokens(vocab), t.Output}}) {
+		for i := range t.Requests {
+			r := &t.Requests[i]
+			if !yield(Arrival{time.Duration(float64(r.At) * scale), Prompt{r.Tokens(vocab), r.Output}}) {
 				return
 			}
 		}
 	}
+}
+
+// Total is how much work the trace is.
+func (t *Trace) Total() Progress {
+	p := Progress{Requests: len(t.Requests)}
+	for i := range t.Requests {
+		p.PrefillAll += t.Requests[i].Input
+		p.DecodeAll += t.Requests[i].Output - 1
+	}
+	return p
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -124,7 +125,8 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 	r.detail.Work, r.detail.Environment = v.Work, v.Environment
 	input, output := s.spans()
 	w := &r.detail.Work
-	w.NumSeqs, w.InputLen, w.OutputLen, w.IgnoreEOS = len(s.voyages), input.String(), output.String(), s.ignoreEOS
+	w.NumSeqs, w.IgnoreEOS = len(s.voyages), s.ignoreEOS
+	w.InputLen, w.OutputLen = cmp.Or(w.InputLen, input.String()), cmp.Or(w.OutputLen, output.String())
 	e, m := &r.detail.Environment, v.Device.Model
 	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Params(), string(info.DType), m.Weights == nil
 	e.Device, e.Hardware, e.Overlap = info.Name, info.Hardware, c.Overlap

@@ -13,7 +13,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-func openTrace(t testing.TB, limit int) []TraceRequest {
+func openTrace(t testing.TB, limit int) *Trace {
 	t.Helper()
 	name := filepath.Join("..", "..", "shared", "traces", "mooncake_conversation_trace.jsonl")
 	f, err := os.Open(name)
@@ -21,7 +21,7 @@ func openTrace(t testing.TB, limit int) []TraceRequest {
 		t.Skip("no Mooncake trace beside the repository: ", err)
 	}
 	defer f.Close()
-	trace, err := ReadMooncake(f, limit)
+	trace, err := ReadTrace(f, "", limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,12 +87,12 @@ func TestOverlapKeepsTheDeviceBusy(t *testing.T) {
 func TestMooncakeReplayIsReproducible(t *testing.T) {
 	trace := openTrace(t, 200)
 	v := mooncake(t, plan.Radix)
-	a := run(t, v, Replay(trace, 1, 151936))
-	b := run(t, v, Replay(trace, 1, 151936))
+	a := run(t, v, trace.Replay(1, 151936))
+	b := run(t, v, trace.Replay(1, 151936))
 	if !reflect.DeepEqual(a, b) {
 		t.Errorf("two runs differ:\n%v\n%v", a, b)
 	}
-	naive := run(t, mooncake(t, plan.Naive), Replay(trace, 1, 151936))
+	naive := run(t, mooncake(t, plan.Naive), trace.Replay(1, 151936))
 	if a.HitRate() < 0.03 || naive.Cached != 0 || a.Generated != naive.Generated {
 		t.Errorf("radix:\n%vnaive:\n%v", a, naive)
 	}
@@ -105,12 +105,12 @@ func BenchmarkMooncake10k(b *testing.B) {
 	trace := openTrace(b, 10000)
 	for _, cache := range []plan.Cache{plan.Radix, plan.Naive} {
 		for _, rate := range []struct {
-			name string
-			rate float64
-		}{{"x1", 1}, {"x0.2", 0.2}} {
+			name  string
+			scale float64
+		}{{"x1", 1}, {"x5", 5}} {
 			b.Run(string(cache)+"/"+rate.name, func(b *testing.B) {
 				for b.Loop() {
-					r := run(b, mooncake(b, cache), Replay(trace, rate.rate, 151936))
+					r := run(b, mooncake(b, cache), trace.Replay(rate.scale, 151936))
 					b.Logf("\n%v", r)
 				}
 			})

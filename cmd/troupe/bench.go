@@ -99,6 +99,17 @@ func runOffline(ctx context.Context, cmd *cobra.Command, cfg *Config, o *offline
 	return run.Run(ctx, system)
 }
 
+// writeRuns writes a report whose runs have been told of one by one: how they
+// compare, and JSON.
+func writeRuns(cmd *cobra.Command, name string, r *bench.Report) error {
+	if name != "-" && len(r.Runs) > 1 {
+		if err := r.WriteRuns(cmd.OutOrStdout()); err != nil {
+			return err
+		}
+	}
+	return writeReport(name, cmd.OutOrStdout(), r)
+}
+
 // writeReport writes JSON to a file, to standard output for "-", or nowhere.
 func writeReport(name string, out io.Writer, r *bench.Report) error {
 	return writeTo(name, out, r.WriteJSON)

@@ -16,22 +16,21 @@ import (
 
 // virtualOptions are the flags of bench virtual.
 type virtualOptions struct {
-	TraceFile   string        `flag:"trace-file" value:"FILE" help:"real arrivals and lengths, in Mooncake's format; without one, all requests come at once"`
-	NumRequests int           `flag:"num-requests" value:"N" min:"1" help:"requests in all: the first N of a trace"`
-	Scale       float64       `flag:"scale" value:"X" min:"0.000001" max:"1000000" help:"multiply the trace's times: 0.5 is twice as fast"`
-	InputLen    bench.Range   `flag:"input-len" help:"tokens of a prompt, drawn uniformly, or one length; without a trace"`
-	OutputLen   bench.Range   `flag:"output-len" help:"tokens of a reply, drawn uniformly, or one length; without a trace"`
-	Seed        uint64        `flag:"seed" value:"N" help:"of what is drawn"`
-	HostCost    time.Duration `flag:"host-cost" value:"DURATION" min:"0" help:"what the processor is taken to need for each step"`
-	JSON        string        `flag:"json" value:"FILE" help:"also write the report as JSON; - is standard output, in place of the table"`
+	NumSeqs   int           `flag:"num-seqs" value:"N" min:"1" help:"requests, all sent at once; without a trace"`
+	InputLen  bench.Range   `flag:"input-len" help:"tokens of a prompt, drawn uniformly, or one length; without a trace"`
+	OutputLen bench.Range   `flag:"output-len" help:"tokens of a reply, drawn uniformly, or one length; without a trace"`
+	Seed      uint64        `flag:"seed" value:"N" help:"of what is drawn"`
+	HostCost  time.Duration `flag:"host-cost" value:"DURATION" min:"0" help:"what the processor is taken to need for each step"`
+	JSON      string        `flag:"json" value:"FILE" help:"also write the report as JSON; - is standard output, in place of the table"`
 }
 
 func newBenchVirtual() *cobra.Command {
 	cfg := defaultConfig()
 	cfg.Log.Level = "warn"
 	cfg.Engine.Model, cfg.Engine.Device, cfg.Engine.DummyWeights = "qwen3-14b", "sim:h200", true
+	source := newTraceSource()
 	o := &virtualOptions{
-		NumRequests: 256, Scale: 1, HostCost: 60 * time.Microsecond,
+		NumSeqs: 256, HostCost: 60 * time.Microsecond,
 		InputLen: bench.Range{Low: 100, High: 1024}, OutputLen: bench.Range{Low: 100, High: 1024},
 	}
 	cmd := &cobra.Command{
@@ -46,29 +45,38 @@ measurement.`,
     --max-seq-len 131072`,
 		Args: noArgs,
 	}
-	sections := append([]section{{"Work", o}}, cfg.engineSections()...)
+	sections := append([]section{{"Trace", &source}, {"Work and report", o}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg.check(found)
+		source.check(found)
 		if !strings.HasPrefix(cfg.Engine.Device, "sim:") {
 			found.add("--device is %q; a virtual clock needs a simulated device, such as sim:h200", cfg.Engine.Device)
 		}
 		if found.err() != nil {
 			return found.err()
 		}
-		return benchVirtual(cmd, cfg, o)
+		return benchVirtual(cmd, cfg, o, &source)
 	}
 	return cmd
 }
 
-func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions) error {
+func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *traceSource) error {
+	ctx, cancel := interruptible(cmd.Context())
+	defer cancel()
 	m, err := model.Open(cfg.Engine.Model, cfg.Engine.DummyWeights)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	// A simulated device computes no positions, so a trace may be longer than
-	// the model was made for.
+	var trace *bench.Trace
+	if source.wanted() {
+		if trace, err = source.read(ctx, cmd, &cfg.Log); err != nil {
+			return err
+		}
+	}
+	// A simulated device computes no positions, so a request may be longer
+	// than the model was made for.
 	m.Config.MaxPositions = max(m.Config.MaxPositions, cfg.Schedule.MaxSeqLen)
 	engine := cfg.actors(cfg.Log.newLogger(cmd.ErrOrStderr()), nil)
 	v := bench.Virtual{
@@ -77,38 +85,36 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions) error {
 			NumPages: engine.NumPages, MemoryRatio: engine.MemoryRatio, MaxSeqLen: engine.MaxSeqLen, MaxStepTokens: engine.MaxPrefillLength,
 		},
 		Plan:     plan.Config{Cache: engine.Cache, Schedule: engine.Schedule, Policy: engine.Policy, Overlap: !engine.NoOverlap},
-		HostCost: o.HostCost, Work: bench.Work{Seed: o.Seed}, Environment: environment(cmd, cfg),
+		HostCost: o.HostCost, Environment: environment(cmd, cfg),
 	}
-	arrivals, err := o.arrivals(m.Config.Vocab)
-	if err != nil {
-		return err
-	}
-	report, err := v.Run(arrivals)
-	if err != nil {
-		return err
-	}
-	if o.JSON != "-" {
+	var runs []*bench.Report
+	for _, scale := range source.Scale {
+		var arrivals iter.Seq[bench.Arrival]
+		if trace != nil {
+			arrivals, v.Work = trace.Replay(scale, m.Config.Vocab), source.work(trace, scale)
+		} else {
+			arrivals = bench.AtOnce(bench.RandomPrompts(o.Seed, o.NumSeqs, o.InputLen, o.OutputLen, m.Config.Vocab))
+			v.Work.InputLen, v.Work.OutputLen, v.Work.PromptIDs = o.InputLen.String(), o.OutputLen.String(), m.Config.Vocab
+		}
+		v.Work.Seed = o.Seed
+		report, err := v.Run(arrivals)
+		if err != nil {
+			return err
+		}
+		run := report.Report()
+		if len(source.Scale) > 1 {
+			run.Label = fmt.Sprintf("scale %g", scale)
+		}
+		runs = append(runs, run)
+		if o.JSON == "-" {
+			continue
+		}
+		if run.Label != "" {
+			fmt.Fprintf(cmd.OutOrStdout(), "%-14s %s\n", "run", run.Label)
+		}
 		if _, err := fmt.Fprint(cmd.OutOrStdout(), report); err != nil {
 			return err
 		}
 	}
-	return writeReport(o.JSON, cmd.OutOrStdout(), report.Report())
-}
-
-func (o *virtualOptions) arrivals(vocab int) (iter.Seq[bench.Arrival], error) {
-	if o.TraceFile == "" {
-		prompts := bench.RandomPrompts(o.Seed, o.NumRequests, o.InputLen, o.OutputLen, vocab)
-		return func(yield func(bench.Arrival) bool) {
-			for _, p := range prompts {
-				if !yield(bench.Arrival{Prompt: p}) {
-					return
-				}
-			}
-		}, nil
-	}
-	trace, err := readTrace(o.TraceFile, o.NumRequests)
-	if err != nil {
-		return nil, err
-	}
-	return bench.Replay(trace, 1/o.Scale, vocab), nil
+	return writeRuns(cmd, o.JSON, bench.Together(runs))
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -43,10 +42,11 @@ func (p *puller) fetch(ctx context.Context, f File) error {
 
 // dropParts removes what pulls of other revisions left of the file.
 func (p *puller) dropParts(f File) error {
-	entries, err := os.ReadDir(p.Dir)
+	dir, base := filepath.Split(filepath.Join(p.Dir, f.Name))
+	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), f.Name+".") && strings.HasSuffix(e.Name(), ".partial") {
-			err = errors.Join(err, os.Remove(filepath.Join(p.Dir, e.Name())))
+		if strings.HasPrefix(e.Name(), base+".") && strings.HasSuffix(e.Name(), ".partial") {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
 		}
 	}
 	return err
@@ -162,7 +162,7 @@ func (d *download) restart() error {
 
 // get asks once for what is missing.
 func (d *download) get(ctx context.Context) error {
-	a, err := d.p.get(ctx, "/"+d.p.Repo+"/resolve/"+d.p.commit+"/"+url.PathEscape(d.want.Name), d.have)
+	a, err := d.p.get(ctx, d.p.place(d.want), d.have)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (d *download) accept(a *answer) error {
 	switch a.response.StatusCode {
 	case http.StatusOK: // the whole file: ranges are not served
 		if n := a.response.ContentLength; n >= 0 && n != d.want.Size {
-			return permanent{fmt.Errorf("the hub sends %d bytes, its listing says %d", n, d.want.Size)}
+			return permanent{fmt.Errorf("%s sends %d bytes, want %d", d.p.source, n, d.want.Size)}
 		}
 		if d.have > 0 {
 			return d.restart()
@@ -195,11 +195,11 @@ func (d *download) accept(a *answer) error {
 	case http.StatusPartialContent:
 		want := fmt.Sprintf("bytes %d-%d/%d", d.have, d.want.Size-1, d.want.Size)
 		if got := a.response.Header.Get("Content-Range"); got != want {
-			return permanent{fmt.Errorf("the hub sends range %q, want %q", got, want)}
+			return permanent{fmt.Errorf("%s sends range %q, want %q", d.p.source, got, want)}
 		}
 		return nil
 	default:
-		return permanent{fmt.Errorf("the hub answers %s", a.response.Status)}
+		return permanent{fmt.Errorf("%s answers %s", d.p.source, a.response.Status)}
 	}
 }
 
@@ -220,7 +220,7 @@ var errMismatch = errors.New("wrong content")
 func (d *download) check() error {
 	_, want := d.want.hasher()
 	if got := hex.EncodeToString(d.sum.Sum(nil)); d.have != d.want.Size || !strings.EqualFold(got, want) {
-		return fmt.Errorf("%w: %d bytes with hash %s, the hub lists %d with %s", errMismatch, d.have, got, d.want.Size, want)
+		return fmt.Errorf("%w: %d bytes with hash %s from %s, want %d with %s", errMismatch, d.have, got, d.p.source, d.want.Size, want)
 	}
 	return nil
 }
@@ -307,14 +307,16 @@ func (p *puller) status(response *http.Response) error {
 		if p.Token != "" {
 			hint = "accept its terms on the hub, or use a token with access"
 		}
-		return permanent{fmt.Errorf("the hub answers %s: the repository does not exist, or is gated or private: %s", response.Status, hint)}
+		return permanent{fmt.Errorf("%s answers %s: the repository does not exist, or is gated or private: %s", p.source, response.Status, hint)}
+	case code == http.StatusNotFound && p.Repo == "":
+		return permanent{fmt.Errorf("%s answers %s: no such file", p.source, response.Status)}
 	case code == http.StatusNotFound:
-		return permanent{fmt.Errorf("the hub answers %s: no such repository, revision (%s) or file", response.Status, p.Revision)}
+		return permanent{fmt.Errorf("%s answers %s: no such repository, revision (%s) or file", p.source, response.Status, p.Revision)}
 	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests || code >= 500:
 		seconds, _ := strconv.Atoi(response.Header.Get("Retry-After"))
-		return &busy{fmt.Errorf("the hub answers %s", response.Status), time.Duration(seconds) * time.Second}
+		return &busy{fmt.Errorf("%s answers %s", p.source, response.Status), time.Duration(seconds) * time.Second}
 	default:
-		return permanent{fmt.Errorf("the hub answers %s", response.Status)}
+		return permanent{fmt.Errorf("%s answers %s", p.source, response.Status)}
 	}
 }
 

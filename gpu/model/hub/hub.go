@@ -115,8 +115,7 @@ func Pull(ctx context.Context, c Config) (*Result, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	c.Client = guarded(c.Client)
-	p := &puller{Config: c, stall: time.Minute, wait: sleep}
+	p := newPuller(c, "models")
 	r, err := p.pull(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", c.Repo, err)
@@ -127,7 +126,10 @@ func Pull(ctx context.Context, c Config) (*Result, error) {
 // puller is one pull.
 type puller struct {
 	Config
+	kind   string // "models" or "datasets"
+	source string // what errors call the server
 	commit string
+	place  func(File) string                                // its path on the server
 	stall  time.Duration                                    // silence that ends a connection
 	wait   func(ctx context.Context, d time.Duration) error // between attempts
 
@@ -137,8 +139,29 @@ type puller struct {
 	fetched int64
 }
 
+// newPuller pulls from a repository of the kind; c has been checked.
+func newPuller(c Config, kind string) *puller {
+	c.Client = guarded(c.Client)
+	p := &puller{Config: c, kind: kind, source: "the hub", stall: time.Minute, wait: sleep}
+	p.place = func(f File) string {
+		path := "/" + p.Repo + "/resolve/" + p.commit
+		if p.kind != "models" {
+			path = "/" + p.kind + path
+		}
+		for part := range strings.SplitSeq(f.Name, "/") {
+			path += "/" + url.PathEscape(part)
+		}
+		return path
+	}
+	return p
+}
+
 func (p *puller) pull(ctx context.Context) (*Result, error) {
-	small, weights, err := p.list(ctx)
+	l, err := p.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	small, weights, err := l.checkpoint()
 	if err != nil {
 		return nil, err
 	}

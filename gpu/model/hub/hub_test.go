@@ -115,15 +115,15 @@ func (h *fakeHub) pull(t *testing.T, dir string, edit func(*puller)) (*Result, [
 	if err := c.check(); err != nil {
 		t.Fatal(err)
 	}
-	c.Client = guarded(c.Client)
 	var mu sync.Mutex
 	var pauses []time.Duration
-	p := &puller{Config: c, stall: time.Minute, wait: func(_ context.Context, d time.Duration) error {
+	p := newPuller(c, "models")
+	p.wait = func(_ context.Context, d time.Duration) error {
 		mu.Lock()
 		defer mu.Unlock()
 		pauses = append(pauses, d)
 		return nil
-	}}
+	}
 	if edit != nil {
 		edit(p)
 	}
@@ -423,7 +423,7 @@ func TestPullFails(t *testing.T) {
 			}
 			send(w, h.files[name][:1000])
 			return true
-		}, want: weights + ": the hub sends 1000 bytes, its listing says "},
+		}, want: weights + ": the hub sends 1000 bytes, want "},
 		{name: "another range", fault: func(h *fakeHub, w http.ResponseWriter, name string) bool {
 			if name != weights {
 				return false

@@ -40,18 +40,36 @@ func (f *File) hasher() (hash.Hash, string) {
 // maxListing bounds the hub's answer: a few hundred bytes a file.
 const maxListing = 32 << 20
 
-// listing is the hub's answer to /api/models/REPO/revision/REV?blobs=true.
+// listing is the hub's answer to /api/models/REPO/revision/REV?blobs=true, and
+// the same with datasets.
 type listing struct {
-	Commit   string `json:"sha"`
-	Siblings []struct {
-		Name   string `json:"rfilename"`
-		Size   *int64 `json:"size"`
-		BlobID string `json:"blobId"`
-		LFS    *struct {
-			SHA256 string `json:"sha256"`
-			Size   int64  `json:"size"`
-		} `json:"lfs"`
-	} `json:"siblings"`
+	Commit   string    `json:"sha"`
+	Siblings []sibling `json:"siblings"`
+}
+
+type sibling struct {
+	Name   string `json:"rfilename"`
+	Size   *int64 `json:"size"`
+	BlobID string `json:"blobId"`
+	LFS    *struct {
+		SHA256 string `json:"sha256"`
+		Size   int64  `json:"size"`
+	} `json:"lfs"`
+}
+
+// file is the sibling as a file that can be checked.
+func (s *sibling) file() (File, error) {
+	f := File{Name: s.Name, GitSHA1: s.BlobID}
+	if s.Size != nil {
+		f.Size = *s.Size
+	}
+	if s.LFS != nil {
+		f = File{Name: s.Name, Size: s.LFS.Size, SHA256: s.LFS.SHA256}
+	}
+	if (s.Size == nil && s.LFS == nil) || f.Size < 0 || !(isHex(f.SHA256, sha256.Size) || isHex(f.GitSHA1, sha1.Size)) {
+		return f, fmt.Errorf("the hub lists %s without a size and a hash to check it by", s.Name)
+	}
+	return f, nil
 }
 
 // shard are the weights' names, alone or in parts.
@@ -62,26 +80,24 @@ var smallFiles = []string{
 	"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors.index.json",
 }
 
-// list asks what the repository holds at the revision and picks the files of a
-// checkpoint: weights, and the small ones before them. It sets commit.
-func (p *puller) list(ctx context.Context) (small, weights []File, err error) {
-	var l listing
-	err = p.retry(ctx, func(progress *bool) error {
+// list asks what the repository holds at the revision. It sets commit.
+func (p *puller) list(ctx context.Context) (l listing, err error) {
+	err = p.retry(ctx, func(*bool) error {
 		l, err = p.getListing(ctx)
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return l, err
 	}
 	if !isHex(l.Commit, sha1.Size) {
-		return nil, nil, fmt.Errorf("the hub names no commit for revision %s: %q", p.Revision, l.Commit)
+		return l, fmt.Errorf("the hub names no commit for revision %s: %q", p.Revision, l.Commit)
 	}
 	p.commit = l.Commit
-	return l.checkpoint()
+	return l, nil
 }
 
 func (p *puller) getListing(ctx context.Context) (l listing, err error) {
-	a, err := p.get(ctx, "/api/models/"+p.Repo+"/revision/"+url.PathEscape(p.Revision)+"?blobs=true", 0)
+	a, err := p.get(ctx, "/api/"+p.kind+"/"+p.Repo+"/revision/"+url.PathEscape(p.Revision)+"?blobs=true", 0)
 	if err != nil {
 		return l, err
 	}
@@ -99,7 +115,8 @@ func (p *puller) getListing(ctx context.Context) (l listing, err error) {
 	return l, nil
 }
 
-// checkpoint picks the files to fetch. A single file of weights is preferred
+// checkpoint picks the files of a checkpoint: weights, and the small ones
+// before them. A single file of weights is preferred
 // to shards, as in model.Open.
 func (l *listing) checkpoint() (small, weights []File, err error) {
 	var others []string
@@ -110,15 +127,9 @@ func (l *listing) checkpoint() (small, weights []File, err error) {
 			others = append(others, s.Name)
 			continue
 		}
-		f := File{Name: s.Name, GitSHA1: s.BlobID}
-		if s.Size != nil {
-			f.Size = *s.Size
-		}
-		if s.LFS != nil {
-			f = File{Name: s.Name, Size: s.LFS.Size, SHA256: s.LFS.SHA256}
-		}
-		if (s.Size == nil && s.LFS == nil) || f.Size < 0 || !(isHex(f.SHA256, sha256.Size) || isHex(f.GitSHA1, sha1.Size)) {
-			return nil, nil, fmt.Errorf("the hub lists %s without a size and a hash to check it by", s.Name)
+		f, err := s.file()
+		if err != nil {
+			return nil, nil, err
 		}
 		if isSmall {
 			small = append(small, f)

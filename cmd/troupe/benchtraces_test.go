@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/bench"
+)
+
+// burst is a trace of n requests, 100 ms apart.
+func burst(t *testing.T, n int) string {
+	t.Helper()
+	text := "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+	for i := range n {
+		text += fmt.Sprintf("%g,ChatGPT,%d,%d,0,API log\n", 5+float64(i)/10, 20+i%7, 2+i%5)
+	}
+	name := filepath.Join(t.TempDir(), "burst.csv")
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func readReport(t *testing.T, text string) *bench.Report {
+	t.Helper()
+	r, err := bench.ReadReport(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestBenchVirtualPlaysATraceAtEveryScale(t *testing.T) {
+	trace := burst(t, 40)
+	status, out, errs := invoke(t, "", "bench", "virtual", "--model", "qwen3-0.6b", "--trace-file", trace, "--num-requests", "30", "--scale", "0.5,1,2", "--json", "-")
+	if status != 0 {
+		t.Fatal(errs)
+	}
+	r := readReport(t, out)
+	if r.Kind != "virtual" || len(r.Runs) != 3 || r.Requests != 30 || r.Samples != nil {
+		t.Fatalf("%+v", r)
+	}
+	for i, scale := range []float64{0.5, 1, 2} {
+		run := r.Runs[i]
+		if run.Label != fmt.Sprintf("scale %g", scale) || run.Work.Scale != scale || run.Work.Format != "burstgpt" || run.Work.Source != "burst.csv" {
+			t.Errorf("run %d is %q of %+v", i, run.Label, run.Work)
+		}
+		if want := 100 * scale * 29; run.Requests != 30 || run.Samples.Sent[29] != want || run.ElapsedS < want/1000 {
+			t.Errorf("%s: %d requests, the last sent at %v ms, over at %v s; want it sent at %v", run.Label, run.Requests, run.Samples.Sent[29], run.ElapsedS, want)
+		}
+	}
+	if r.OutputThroughput != r.Runs[0].OutputThroughput {
+		t.Error("the figures at the top are not the first run's")
+	}
+
+	status, out, errs = invoke(t, "", "bench", "virtual", "--model", "qwen3-0.6b", "--trace-file", trace, "--scale", "0.5,1")
+	if status != 0 || !strings.Contains(out, "run            scale 0.5\n") || !strings.Contains(out, "TTFT p50") {
+		t.Errorf("status %d, %s%s", status, out, errs)
+	}
+}
+
+func TestBenchOnlinePlaysATrace(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.json")
+	status, text, errs := invoke(t, "", "bench", "online", "--trace-file", burst(t, 20), "--scale", "0.01", "--vocab", "500", "--slo-ttft", "1h", "--json", out)
+	if status != 0 {
+		t.Fatal(errs)
+	}
+	if !strings.Contains(text, "the first 20 requests of burst.csv (burstgpt), times × 0.01") || !strings.Contains(text, "goodput") {
+		t.Errorf("it says\n%s", text)
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := readReport(t, string(data))
+	if r.Requests != 20 || r.Failed != 0 || r.Runs != nil || r.Work.Scale != 0.01 || r.Steps.Total == 0 || r.Environment.Device != "cpu" {
+		t.Errorf("%+v", r)
+	}
+	if r.Online.Goodput != r.RequestThroughput || r.Online.Client.CPUS != 0 || len(r.Timeline.Running) == 0 {
+		t.Errorf("online %+v, timeline %+v", r.Online, r.Timeline)
+	}
+}
+
+// A download that is not the published file is refused, and said to be.
+func TestQwenTraceIsChecked(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		fmt.Fprint(w, "not this one")
+	}))
+	defer server.Close()
+	status, _, errs := invoke(t, "", "bench", "virtual", "--trace-format", "qwen", "--trace-url", server.URL+"/x", "--data-dir", t.TempDir())
+	if status != 1 || asked != 1 || !strings.Contains(errs, "sends 12 bytes, want 56354493") || !strings.Contains(errs, "--trace-file") {
+		t.Errorf("status %d, asked %d times: %s", status, asked, errs)
+	}
+}
