@@ -63,6 +63,10 @@ var importRules = []importRule{
 		why: "templates know nothing of tokens",
 	},
 	{
+		under: "tokenize/reply", tests: true, banned: []string{module},
+		why: "what a reply means is a matter of its text",
+	},
+	{
 		under: "gpu", banned: []string{module + "/actors", module + "/http", module + "/tokenize", "github.com/asynkron/protoactor-go"},
 		why: "a device runs steps: what a request is, or text, lies above it",
 	},
