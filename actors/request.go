@@ -36,6 +36,11 @@ type Request struct {
 
 	Sampling batch.Sampling
 	Priority int // larger goes first, under the priority policy
+
+	// Wake, if given, has a value when the stream's Take may find something:
+	// so a reader of several streams, or one that waits for other things as
+	// well, waits at one place. Its capacity is 1 or more.
+	Wake chan struct{}
 }
 
 // FinishReason says why a request ended.

@@ -21,7 +21,7 @@ type Stream struct {
 	id     uint64 // the job's
 	trace  *Trace
 	cancel func()
-	ready  chan struct{} // capacity 1; full while pending holds something
+	ready  chan struct{} // see Request.Wake
 
 	mu      sync.Mutex
 	pending Event // guarded by mu
@@ -30,12 +30,14 @@ type Stream struct {
 	ended   bool  // guarded by mu: the final event has been written
 }
 
-func newStream(id string) *Stream {
-	return &Stream{ID: id, Created: time.Now(), ready: make(chan struct{}, 1)}
+// newStream makes a stream that signals through ready; nil is a channel of its
+// own.
+func newStream(id string, ready chan struct{}) *Stream {
+	if ready == nil {
+		ready = make(chan struct{}, 1)
+	}
+	return &Stream{ID: id, Created: time.Now(), ready: ready}
 }
-
-// Ready has a value when Take may find something.
-func (s *Stream) Ready() <-chan struct{} { return s.ready }
 
 // Take moves all that has happened since the last Take into ev, whose memory
 // it reuses, and reports whether there was anything.

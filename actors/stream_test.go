@@ -9,7 +9,7 @@ import (
 )
 
 func TestStreamMergesWhatIsNotTaken(t *testing.T) {
-	s := newStream("x")
+	s := newStream("x", nil)
 	s.start(&Started{PromptTokens: []int32{1, 2}})
 	s.add(7, 5, []byte("he"), &batch.Logprob{Token: -1})
 	s.add(8, 6, []byte("llo"), &batch.Logprob{Token: -2})
@@ -30,13 +30,13 @@ func TestStreamNextEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var ev Event
-	if err := newStream("x").Next(ctx, &ev); !errors.Is(err, context.Canceled) {
+	if err := newStream("x", nil).Next(ctx, &ev); !errors.Is(err, context.Canceled) {
 		t.Errorf("Next = %v, want context.Canceled", err)
 	}
 }
 
 func TestStreamDoesNotAllocatePerToken(t *testing.T) {
-	s := newStream("x")
+	s := newStream("x", nil)
 	var ev Event
 	text := []byte("word ")
 	for range 4 { // both buffers grow
@@ -52,7 +52,7 @@ func TestStreamDoesNotAllocatePerToken(t *testing.T) {
 }
 
 func TestStreamEndsOnce(t *testing.T) {
-	s := newStream("x")
+	s := newStream("x", nil)
 	s.end(nil, &Final{})
 	defer func() {
 		if recover() == nil {

@@ -171,7 +171,7 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 	if j.req.ID == "" {
 		j.req.ID = "req-" + strconv.FormatUint(j.id, 10)
 	}
-	j.stream = newStream(j.req.ID)
+	j.stream = newStream(j.req.ID, r.Wake)
 	j.stream.id, j.stream.trace = j.id, s.cfg.Trace
 	j.stream.cancel = func() {
 		if !j.canceled.Swap(true) {

@@ -82,7 +82,7 @@ func TestReceiptsReachTheTrace(t *testing.T) {
 		t.Errorf("%d tokens were signed for, want 5", tokens)
 	}
 	var ev Event
-	untraced := newStream("x")
+	untraced := newStream("x", nil)
 	untraced.start(&Started{})
 	if !untraced.Take(&ev) || ev.Receipt.Wanted() {
 		t.Errorf("an untraced stream wants receipts: %+v", ev)

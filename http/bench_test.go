@@ -20,12 +20,11 @@ var zerologNop = zerolog.Nop()
 // memory is its reader's, as with a real stream.
 type tap struct {
 	n     int
-	ready chan struct{}
+	ready chan struct{} // set by Submit
 	token chan struct{} // when not nil, each token needs a value from it
 }
 
-func (s *tap) Ready() <-chan struct{} { return s.ready }
-func (s *tap) Cancel()                {}
+func (s *tap) Cancel() {}
 
 func (s *tap) Take(ev *actors.Event) bool {
 	if s.token != nil {
@@ -48,7 +47,11 @@ type tapEngine struct {
 	streams chan *tap
 }
 
-func (e tapEngine) Submit(*actors.Request) (stream, error) { return <-e.streams, nil }
+func (e tapEngine) Submit(r *actors.Request) (stream, error) {
+	t := <-e.streams
+	t.ready = r.Wake
+	return t, nil
+}
 
 // BenchmarkChunk is a token's way from an event to bytes.
 func BenchmarkChunk(b *testing.B) {
@@ -88,7 +91,7 @@ func benchmarkStreams(b *testing.B, streams int) {
 	var read sync.WaitGroup // of one round's tokens
 	var over sync.WaitGroup
 	for range streams {
-		t := &tap{n: b.N, ready: make(chan struct{}, 1), token: make(chan struct{}, 1)}
+		t := &tap{n: b.N, token: make(chan struct{}, 1)}
 		taps = append(taps, t)
 		eng.streams <- t
 		c, err := net.Dial("tcp", ln.Addr().String())

@@ -8,7 +8,7 @@ import (
 
 // engine is what this package asks of an actors.System.
 type engine interface {
-	Submit(*actors.Request) (stream, error)
+	Submit(*actors.Request) (stream, error) // the request has a Wake
 	Info() info
 	Stats() actors.Stats
 	Ready() bool
@@ -17,7 +17,6 @@ type engine interface {
 
 // stream is what this package asks of an *actors.Stream.
 type stream interface {
-	Ready() <-chan struct{}
 	Take(*actors.Event) bool
 	Cancel()
 }

@@ -38,12 +38,18 @@ type fakeEngine struct {
 func (e *fakeEngine) Submit(r *actors.Request) (stream, error) {
 	e.mu.Lock()
 	n := len(e.requests)
-	e.requests = append(e.requests, r)
+	asked := *r
+	asked.Wake = nil // not what a test asked for
+	e.requests = append(e.requests, &asked)
 	e.mu.Unlock()
 	st, err := e.submit(n, r)
 	if err != nil {
 		return nil, err
 	}
+	st.mu.Lock()
+	st.ready = r.Wake
+	st.mu.Unlock()
+	signal(r.Wake)
 	return st, nil
 }
 
@@ -93,17 +99,17 @@ func (byteTokenizer) Render(c tokenize.Chat) (string, error) {
 
 // fakeStream is a stream that a test writes.
 type fakeStream struct {
-	ready    chan struct{}
 	canceled chan struct{} // closed by Cancel
 	taken    chan struct{} // has a value after a Take that found something
 	once     sync.Once
 
 	mu     sync.Mutex
+	ready  chan struct{} // guarded by mu; nil: not submitted yet
 	events []actors.Event
 }
 
 func newFakeStream(events ...actors.Event) *fakeStream {
-	s := &fakeStream{ready: make(chan struct{}, 1), canceled: make(chan struct{}), taken: make(chan struct{}, 1)}
+	s := &fakeStream{canceled: make(chan struct{}), taken: make(chan struct{}, 1)}
 	s.push(events...)
 	return s
 }
@@ -111,8 +117,9 @@ func newFakeStream(events ...actors.Event) *fakeStream {
 func (s *fakeStream) push(events ...actors.Event) {
 	s.mu.Lock()
 	s.events = append(s.events, events...)
+	ready := s.ready
 	s.mu.Unlock()
-	signal(s.ready)
+	signal(ready)
 }
 
 func signal(c chan struct{}) {
@@ -122,8 +129,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-func (s *fakeStream) Ready() <-chan struct{} { return s.ready }
-func (s *fakeStream) Cancel()                { s.once.Do(func() { close(s.canceled) }) }
+func (s *fakeStream) Cancel() { s.once.Do(func() { close(s.canceled) }) }
 
 func (s *fakeStream) Take(ev *actors.Event) bool {
 	s.mu.Lock()

@@ -5,4 +5,4 @@ package http
 import "net"
 
 // watch cannot see here that a client goes away; a failing write will tell.
-func watch(net.Conn) (gone <-chan struct{}, stop func()) { return nil, func() {} }
+func watch(net.Conn, func()) (stop func()) { return func() {} }

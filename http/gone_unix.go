@@ -9,24 +9,24 @@ import (
 )
 
 // watch tells when a client goes away while it waits for its answer: gone is
-// closed when it closes its side of the connection. stop ends the watch and
+// called when it closes its side of the connection. stop ends the watch and
 // must be called before the connection is read again.
 //
 // One goroutine is parked in the network poller, peeking: it reads nothing. A
 // client that sends more while it waits stays connected as far as this can
 // see; a failing write will tell. Connections that are not sockets are not
 // watched.
-func watch(c net.Conn) (gone <-chan struct{}, stop func()) {
+func watch(c net.Conn, gone func()) (stop func()) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
-		return nil, func() {}
+		return func() {}
 	}
 	rc, err := sc.SyscallConn()
 	if err != nil {
-		return nil, func() {}
+		return func() {}
 	}
 	_ = c.SetReadDeadline(time.Time{}) // the request's own is over
-	left, ended := make(chan struct{}), make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		var closed bool
@@ -42,10 +42,10 @@ func watch(c net.Conn) (gone <-chan struct{}, stop func()) {
 			}
 		})
 		if closed {
-			close(left)
+			gone()
 		}
 	}()
-	return left, func() {
+	return func() {
 		_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes the goroutine
 		<-ended
 		_ = c.SetReadDeadline(time.Time{})

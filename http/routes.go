@@ -106,10 +106,9 @@ func generate(isChat bool) handler {
 		}
 		x.ctx.Request.ResetBody() // decoded; the answer may take long
 
-		var gone <-chan struct{}
-		gone, stop = watch(x.ctx.Conn())
-		a, err := s.begin(c, x.begun, gone)
-		if err != nil {
+		a := s.newAnswer(c, x.begun)
+		stop = watch(x.ctx.Conn(), func() { a.tell(&a.gone) })
+		if err := a.begin(); err != nil {
 			return asError(err)
 		}
 		if c.stream {

@@ -32,8 +32,7 @@ type Server struct {
 
 	answers  atomic.Int64 // under way; see enter
 	draining atomic.Bool
-	cut      chan struct{} // closed when open answers must end
-	cutOnce  sync.Once
+	live     liveAnswers
 
 	conns struct {
 		sync.Mutex
@@ -60,7 +59,7 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 		limits:    limits{vocab: info.vocab, choices: cfg.MaxChoices, stops: cfg.MaxStops, stopBytes: maxStopBytes},
 		began:     time.Now(),
 		metrics:   newMetrics(),
-		cut:       make(chan struct{}),
+		live:      liveAnswers{all: map[*answer]struct{}{}},
 	}
 	s.conns.state = map[net.Conn]fasthttp.ConnState{}
 	s.router = s.routes()
@@ -114,7 +113,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.quiet(ctx) {
 		return nil
 	}
-	s.cutOnce.Do(func() { close(s.cut) })
+	s.live.cutAll()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
 	s.quiet(last)

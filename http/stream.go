@@ -25,11 +25,11 @@ type sse struct {
 	buf     []byte // what is to be read; its memory is used again
 	unread  int    // buf[unread:] is still to be read
 	open    []opening
-	err     error        // why it ends; nil when it ended well
-	over    bool         // nothing more will be appended
-	idle    *time.Ticker // see Config.KeepAlive
-	quiet   bool         // nothing was written since idle last ticked
-	stalled time.Time    // when the connection's write deadline is
+	err     error       // why it ends; nil when it ended well
+	over    bool        // nothing more will be appended
+	idle    *time.Timer // see Config.KeepAlive
+	quiet   bool        // nothing was written since idle last went off
+	stalled time.Time   // when the connection's write deadline is
 
 	receipts []actors.Receipt // of events in buf, when traced
 	tokens   int              // in buf
@@ -47,7 +47,7 @@ func (x *exchange) streamed(a *answer, stop func()) {
 	ctx := x.ctx
 	r := &sse{a: a, x: x, conn: ctx.Conn(), stop: stop, open: make([]opening, len(a.choices))}
 	r.head = a.c.appendHead(nil)
-	r.idle = time.NewTicker(a.s.cfg.KeepAlive)
+	r.idle = time.AfterFunc(a.s.cfg.KeepAlive, func() { a.tell(&a.idle) })
 	x.stream = r
 
 	if !ctx.Request.Header.IsHTTP11() {
@@ -112,9 +112,10 @@ const maxWrite = 16 << 10
 
 // fill waits for an event and appends it and those that are there as well.
 func (r *sse) fill() {
-	i, ev, err := r.a.next(r.idle.C)
+	i, ev, err := r.a.next()
 	switch {
 	case errors.Is(err, errIdle):
+		r.idle.Reset(r.a.s.cfg.KeepAlive)
 		if r.quiet {
 			r.buf = append(r.buf, ": keep-alive\n\n"...)
 		}
