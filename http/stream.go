@@ -13,8 +13,8 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
-// sse is an answer as server-sent events. fasthttp reads it and flushes what
-// each Read returns, so one Read is what has happened by now.
+// sse is an answer as server-sent events. fasthttp has it write itself and
+// flushes each Write, so one Write is what has happened by now.
 type sse struct {
 	a    *answer
 	x    *exchange
@@ -22,8 +22,8 @@ type sse struct {
 	stop func() // the watcher's
 
 	head    []byte // see appendHead
-	buf     []byte // what is to be read; its memory is used again
-	unread  int    // buf[unread:] is still to be read
+	buf     []byte // what is to be written; its memory is used again
+	sent    int    // buf[:sent] has been
 	open    []opening
 	err     error       // why it ends; nil when it ended well
 	over    bool        // nothing more will be appended
@@ -71,30 +71,38 @@ func (r *sse) unframed(ctx *fasthttp.RequestCtx) {
 	ctx.Hijack(func(net.Conn) { // the same connection, wrapped
 		defer r.Close()
 		if _, err := io.WriteString(r.conn, header); err == nil {
-			_, _ = io.Copy(r.conn, struct{ io.Reader }{r}) // Close notices what is left unread
+			_, _ = r.WriteTo(r.conn) // Close notices what was not sent
 		}
 	})
 }
 
-// Read waits for something to say. It never returns nothing.
-func (r *sse) Read(p []byte) (int, error) {
-	for r.unread == len(r.buf) {
-		if r.over {
-			return 0, io.EOF
-		}
-		r.buf, r.unread = r.buf[:0], 0
-		r.written()
+// WriteTo writes what there is to say whenever there is something, to the end.
+func (r *sse) WriteTo(w io.Writer) (total int64, err error) {
+	for !r.over {
+		r.buf, r.sent = r.buf[:0], 0
 		r.fill()
+		if len(r.buf) == 0 {
+			continue
+		}
+		r.extendDeadline()
+		r.sent, err = w.Write(r.buf)
+		total += int64(r.sent)
+		if err != nil {
+			return total, err
+		}
+		r.quiet = false
+		r.written()
 	}
-	r.extendDeadline()
-	n := copy(p, r.buf[r.unread:])
-	r.unread += n
-	r.quiet = false
-	return n, nil
+	return total, nil
 }
 
-// written notes that what was read before has been written: the server reads
-// on only then.
+// SupportsBodyWriteTo has fasthttp call WriteTo.
+func (*sse) SupportsBodyWriteTo() bool { return true }
+
+// Read is there because fasthttp takes a body for a reader.
+func (*sse) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
+
+// written notes that what is in buf has been written.
 func (r *sse) written() {
 	if r.tokens > 0 {
 		r.a.s.metrics.delivery.observeN(time.Duration(batch.Now()-r.computed), r.tokens)
@@ -224,15 +232,12 @@ func (r *sse) extendDeadline() {
 	}
 }
 
-// Close is called by fasthttp once, when all has been read or a write failed.
+// Close is called by fasthttp once, when all has been written or a write failed.
 func (r *sse) Close() error {
 	r.stop()
 	r.idle.Stop()
-	if r.over && r.unread == len(r.buf) {
-		r.written()
-	}
 	_ = r.conn.SetWriteDeadline(time.Time{})
-	if !r.over || r.unread < len(r.buf) {
+	if !r.over || r.sent < len(r.buf) {
 		r.err = errGone
 	}
 	r.a.cancel()
