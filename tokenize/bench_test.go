@@ -73,6 +73,39 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// BenchmarkUnseen encodes another text each round. A "first" text is encoded
+// by a tokenizer that has encoded nothing before; a "next" one may have words,
+// but no sentence, of those before. The best round counts, as in
+// BenchmarkFiles.
+func BenchmarkUnseen(b *testing.B) {
+	tok := qwen(b)
+	tok.Encode("é", false) // makes Unicode tables
+	for _, c := range []struct {
+		name string
+		make func(seed uint64, n int) string
+	}{{"prose", prose}, {"babel", babel}} {
+		for _, first := range []bool{true, false} {
+			name := c.name + map[bool]string{true: "/first", false: "/next"}[first]
+			b.Run(name, func(b *testing.B) {
+				dst := make([]int32, 0, 2*benchSize)
+				seed, best := uint64(1), 0.0
+				for b.Loop() {
+					seed++
+					text := c.make(seed, benchSize)
+					if first {
+						tok.idle = make(chan *scratch, 1)
+						tok.idle <- new(scratch)
+					}
+					cpu := cpuTime()
+					dst = tok.AppendEncode(dst[:0], text, false)
+					best = max(best, float64(len(text))/1e6/(cpuTime()-cpu).Seconds())
+				}
+				b.ReportMetric(best, "best-cpuMB/s")
+			})
+		}
+	}
+}
+
 func BenchmarkLoad(b *testing.B) {
 	fsys := os.DirFS(filepath.Join(fixtures(b), "tokenizers", "qwen3"))
 	cpu := cpuTime()

@@ -76,12 +76,12 @@ func (b *bpe) prepare() {
 		b.walker = newWalker(b.vocab, b.pairs, basics, text)
 	}
 	if b.ignoreMerges {
-		b.odd = newTrie(b.vocab.len(), func(id int32) []byte {
+		b.odd = newTrie(sortedByText(b.vocab.len(), func(id int32) []byte {
 			if b.walker != nil && b.walker.tokens[id].rank != never {
 				return nil
 			}
 			return text(id)
-		}, func(id, of int32) {})
+		}), func(id, of int32) {})
 	}
 }
 
@@ -152,29 +152,36 @@ func (b *bpe) readMerges(raw []byte) error {
 	})
 }
 
-// appendPiece appends the tokens of one piece of text.
-// The piece is text[i:end].
-func (b *bpe) appendPiece(dst []int32, text string, i, end int, s *scratch) []int32 {
-	if end-i > cacheBytes || i == end {
-		return b.appendUncached(dst, text[i:end], s)
-	}
-	slot, x, y := s.words.slot(text, i, end)
-	if slot.a == x && slot.b == y && int(slot.size) == end-i {
-		if slot.n == 1 {
-			return append(dst, slot.ids[0])
+// appendWords appends the tokens of the words, which are pieces of text.
+//
+// Two passes: the slots of all words are on their way from memory before the
+// first is looked at.
+func (b *bpe) appendWords(dst []int32, text string, words []word, s *scratch) []int32 {
+	for i := range words {
+		if w := &words[i]; w.end-w.start <= cacheBytes {
+			s.words.find(w, text)
+		} else {
+			w.slot = nil
 		}
-		return append(dst, slot.ids[:slot.n]...)
 	}
-	from := len(dst)
-	dst = b.appendUncached(dst, text[i:end], s)
-	if n := len(dst) - from; n <= cacheIDs {
-		slot.a, slot.b, slot.size, slot.n = x, y, uint8(end-i), uint8(n)
-		copy(slot.ids[:], dst[from:])
+	for i := range words {
+		w := &words[i]
+		switch {
+		case w.slot == nil:
+			dst = b.appendPiece(dst, text[w.start:w.end], s)
+		case w.slot.holds(w):
+			dst = w.slot.appendTo(dst)
+		default:
+			n := len(dst)
+			dst = b.appendPiece(dst, text[w.start:w.end], s)
+			w.slot.keep(w, dst[n:])
+		}
 	}
 	return dst
 }
 
-func (b *bpe) appendUncached(dst []int32, piece string, s *scratch) []int32 {
+// appendPiece appends the tokens of one piece of text.
+func (b *bpe) appendPiece(dst []int32, piece string, s *scratch) []int32 {
 	if b.odd != nil {
 		if id := b.odd.whole(piece); id >= 0 {
 			return append(dst, id)

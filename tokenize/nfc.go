@@ -88,10 +88,17 @@ var later = [][2]rune{
 	{0x1FBF0, 0x1FBF9},
 }
 
-func isLater(r rune) bool {
-	i, found := slices.BinarySearchFunc(later, r, func(x [2]rune, r rune) int { return int(x[1] - r) })
-	return found || i < len(later) && later[i][0] <= r
-}
+var laterSet = sync.OnceValue(func() *runeSet {
+	s := new(runeSet)
+	for _, x := range later {
+		for r := x[0]; r <= x[1]; r++ {
+			s.add(r)
+		}
+	}
+	return s
+})
+
+func isLater(r rune) bool { return laterSet().has(r) }
 
 // Hangul syllables decompose by arithmetic (Unicode 3.12).
 const (
@@ -129,7 +136,7 @@ func (f *form) findSets() formSets {
 		case d == nil:
 			simple.drop(r)
 			movable.add(r)
-		case p.CCC() != 0 || !f.compose || compose(order(d)) != string(r):
+		case p.CCC() != 0 || !f.compose || string(compose(order(d))) != string(r):
 			simple.drop(r)
 		}
 	}
@@ -172,6 +179,7 @@ var composites = sync.OnceValue(func() map[[2]rune]rune {
 func (f *form) String(s string) string {
 	sets := f.sets()
 	var out strings.Builder
+	var work normalizing
 	done := 0
 	for i := 0; ; {
 		prev, at := f.skip(s, i, sets.simple)
@@ -199,9 +207,12 @@ func (f *form) String(s string) string {
 		if settled {
 			continue
 		}
-		if want := f.normalize(s[prev:end]); want != s[prev:end] {
+		if want := f.normalize(&work, s[prev:end]); string(want) != s[prev:end] {
+			if done == 0 {
+				out.Grow(len(s) + len(s)/8)
+			}
 			out.WriteString(s[done:prev])
-			out.WriteString(want)
+			out.Write(want)
 			done = end
 		}
 	}
@@ -239,16 +250,28 @@ func (f *form) skip(s string, i int, simple *runeSet) (prev, at int) {
 	return prev, i
 }
 
-// normalize is the definition: decompose, order, compose.
-func (f *form) normalize(s string) string {
-	d := order(f.decompose(s))
-	if !f.compose {
-		return string(d)
-	}
-	return compose(d)
+// normalizing is the memory that normalize works in.
+type normalizing struct {
+	runes []rune
+	bytes []byte
 }
 
-func (f *form) decompose(s string) (d []rune) {
+// normalize is the definition: decompose, order, compose. The result is valid
+// until the next call.
+func (f *form) normalize(work *normalizing, s string) []byte {
+	d := order(f.decompose(work.runes[:0], s))
+	work.runes = d
+	if f.compose {
+		d = compose(d)
+	}
+	work.bytes = work.bytes[:0]
+	for _, r := range d {
+		work.bytes = utf8.AppendRune(work.bytes, r)
+	}
+	return work.bytes
+}
+
+func (f *form) decompose(d []rune, s string) []rune {
 	for i, r := range s {
 		switch {
 		case hangulBase <= r && r < hangulEnd:
@@ -260,10 +283,14 @@ func (f *form) decompose(s string) (d []rune) {
 		case isLater(r):
 			d = append(d, r)
 		default:
-			if b := f.props.PropertiesString(s[i:]).Decomposition(); b != nil {
-				d = append(d, []rune(string(b))...)
-			} else {
+			b := f.props.PropertiesString(s[i:]).Decomposition()
+			if b == nil {
 				d = append(d, r)
+			}
+			for len(b) > 0 {
+				r, n := utf8.DecodeRune(b)
+				d = append(d, r)
+				b = b[n:]
 			}
 		}
 	}
@@ -272,12 +299,26 @@ func (f *form) decompose(s string) (d []rune) {
 
 // combining is the canonical combining class.
 func combining(r rune) uint8 {
-	if r < 0x300 || isLater(r) {
-		return 0
+	if all := combiningClasses(); int(r) < len(all) {
+		return all[r]
 	}
-	var buf [utf8.UTFMax]byte
-	return norm.NFD.Properties(buf[:utf8.EncodeRune(buf[:], r)]).CCC()
+	return 0
 }
+
+// combiningClasses lists the classes of all characters up to the last that
+// has one.
+var combiningClasses = sync.OnceValue(func() (all []uint8) {
+	var buf [utf8.UTFMax]byte
+	for r := rune(0x300); r < 0x30000; r++ {
+		c := norm.NFD.Properties(buf[:utf8.EncodeRune(buf[:], r)]).CCC()
+		if c == 0 || isLater(r) {
+			continue
+		}
+		all = append(all, make([]uint8, int(r)+1-len(all))...)
+		all[r] = c
+	}
+	return all
+})
 
 // order sorts each run of combining characters by class, in place.
 func order(d []rune) []rune {
@@ -299,7 +340,7 @@ func order(d []rune) []rune {
 
 // compose joins each character to the last starter, if nothing between them
 // blocks it. It overwrites d.
-func compose(d []rune) string {
+func compose(d []rune) []rune {
 	pairs := composites()
 	out := d[:0]
 	starter, last := -1, uint8(0) // last: class of the last character kept after starter
@@ -317,7 +358,7 @@ func compose(d []rune) string {
 		last = c
 		out = append(out, r)
 	}
-	return string(out)
+	return out
 }
 
 func composite(pairs map[[2]rune]rune, a, b rune) (rune, bool) {

@@ -15,7 +15,7 @@ type piece struct {
 
 // step cuts, and sometimes rewrites, one piece.
 type step interface {
-	apply(p piece, dst []piece) []piece
+	apply(p piece, dst []piece, s *scratch) []piece
 }
 
 // newSteps lists what a pre-tokenizer does, in order, and whether it ends in
@@ -169,7 +169,7 @@ func isNumber(r rune) bool { return unicode.IsNumber(older(r)) }
 // prefixSpace is ByteLevel's add_prefix_space.
 type prefixSpace struct{}
 
-func (prefixSpace) apply(p piece, dst []piece) []piece {
+func (prefixSpace) apply(p piece, dst []piece, _ *scratch) []piece {
 	if !strings.HasPrefix(p.text, " ") {
 		p.text = " " + p.text
 	}
@@ -203,7 +203,7 @@ func newMetaspace(p *part) ([]step, error) {
 	return steps, nil
 }
 
-func (m metaspace) apply(p piece, dst []piece) []piece {
+func (m metaspace) apply(p piece, dst []piece, _ *scratch) []piece {
 	p.text = strings.ReplaceAll(p.text, " ", m.mark)
 	if m.scheme != "never" && (m.scheme == "always" || p.first) && !strings.HasPrefix(p.text, m.mark) {
 		p.text = m.mark + p.text
@@ -238,8 +238,9 @@ type split struct {
 	invert bool // gaps count as matches and matches as gaps
 }
 
-func (x *split) apply(p piece, dst []piece) []piece {
-	at := x.m.matches(p.text, nil)
+func (x *split) apply(p piece, dst []piece, s *scratch) []piece {
+	s.matches = x.m.matches(p.text, s.matches[:0])
+	at := s.matches
 	cut := cutter{dst: dst, whole: p, how: x.how}
 	last := 0
 	for ; len(at) > 0; at = at[2:] {

@@ -3,8 +3,8 @@ package tokenize
 import (
 	"fmt"
 	"io/fs"
+	"runtime"
 	"strings"
-	"sync"
 	"unicode/utf8"
 )
 
@@ -21,17 +21,19 @@ type Tokenizer struct {
 	stages []newStage
 	config config
 	chat   *ChatTemplates
-	pool   sync.Pool // *scratch
+	idle   chan *scratch // as many as can be busy at once
 }
 
 // scratch is what one Encode needs besides its result.
 type scratch struct {
 	pieces, next []piece
+	matches      []int
 	symbols      []symbol
 	queue        []candidate
 	spell        []byte
 	walk         walkMemory
 	words        wordCache
+	batch        [32]word
 }
 
 // Load reads tokenizer.json and, where present, tokenizer_config.json and the
@@ -65,7 +67,7 @@ func parse(b []byte) (*Tokenizer, error) {
 	if err := f.model.check(); err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{pool: sync.Pool{New: func() any { return new(scratch) }}}
+	t := &Tokenizer{idle: make(chan *scratch, runtime.GOMAXPROCS(0))}
 	if t.norm, err = newNormalizer(f.normalizer); err != nil {
 		return nil, err
 	}
@@ -104,8 +106,8 @@ func (t *Tokenizer) AppendEncode(dst []int32, text string, addSpecial bool) []in
 	if !utf8.ValidString(text) {
 		text = string(appendLossy(nil, []byte(text)))
 	}
-	s := t.pool.Get().(*scratch)
-	defer t.pool.Put(s)
+	s := t.borrow()
+	defer t.giveBack(s)
 	if addSpecial {
 		dst = append(dst, t.post.before...)
 	}
@@ -124,6 +126,24 @@ func (t *Tokenizer) AppendEncode(dst []int32, text string, addSpecial bool) []in
 	return dst
 }
 
+// borrow takes an idle scratch or makes one. It is no sync.Pool, which the
+// collector empties: what a scratch remembers is worth keeping.
+func (t *Tokenizer) borrow() *scratch {
+	select {
+	case s := <-t.idle:
+		return s
+	default:
+		return new(scratch)
+	}
+}
+
+func (t *Tokenizer) giveBack(s *scratch) {
+	select {
+	case t.idle <- s:
+	default:
+	}
+}
+
 // appendText encodes a stretch of normalized text without added tokens.
 func (t *Tokenizer) appendText(dst []int32, p piece, s *scratch) []int32 {
 	if t.scan != nil {
@@ -133,34 +153,46 @@ func (t *Tokenizer) appendText(dst []int32, p piece, s *scratch) []int32 {
 	for _, step := range t.steps {
 		s.next = s.next[:0]
 		for _, p := range s.pieces {
-			s.next = step.apply(p, s.next)
+			s.next = step.apply(p, s.next, s)
 		}
 		s.pieces, s.next = s.next, s.pieces
 	}
 	for _, p := range s.pieces {
-		dst = t.model.appendPiece(dst, p.text, 0, len(p.text), s)
+		if p.text != "" {
+			s.batch[0] = word{start: 0, end: len(p.text)}
+			dst = t.model.appendWords(dst, p.text, s.batch[:1], s)
+		}
 	}
 	return dst
 }
 
 // appendScanned is appendText without a list of pieces.
 func (t *Tokenizer) appendScanned(dst []int32, text string, s *scratch) []int32 {
+	n := 0   // words in s.batch
 	gap := 0 // what no match has covered yet starts here
 	for i := 0; i < len(text); {
 		end := t.scan(text, i)
 		if end == i {
-			_, n := classAt(text, i)
-			i += n
+			_, size := classAt(text, i)
+			i += size
 			continue
 		}
-		if gap < i {
-			dst = t.model.appendPiece(dst, text, gap, i, s)
+		if n+2 > len(s.batch) {
+			dst = t.model.appendWords(dst, text, s.batch[:n], s)
+			n = 0
 		}
-		dst = t.model.appendPiece(dst, text, i, end, s)
+		if gap < i {
+			s.batch[n].start, s.batch[n].end = gap, i
+			n++
+		}
+		s.batch[n].start, s.batch[n].end = i, end
+		n++
 		i, gap = end, end
 	}
+	dst = t.model.appendWords(dst, text, s.batch[:n], s)
 	if gap < len(text) {
-		dst = t.model.appendPiece(dst, text, gap, len(text), s)
+		s.batch[0].start, s.batch[0].end = gap, len(text)
+		dst = t.model.appendWords(dst, text, s.batch[:1], s)
 	}
 	return dst
 }

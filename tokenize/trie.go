@@ -3,6 +3,7 @@ package tokenize
 import (
 	"bytes"
 	"cmp"
+	"math/bits"
 	"slices"
 )
 
@@ -22,28 +23,41 @@ type trieNode struct {
 // node has it too, with byte 0, and so ends every walk.
 const noBase = 1<<24 - 1
 
-// newTrie builds the trie of the tokens for which text returns bytes, and
-// reports for each the longest other token that it starts with, or -1.
-func newTrie(n int, text func(id int32) []byte, prefix func(id, of int32)) *trie {
-	b := trieBuilder{text: text, prefix: prefix, ids: sortedByText(n, text)}
-	b.grow(256)
-	b.taken[0] = true
+// newTrie builds the trie of tokens, and reports for each the longest other
+// token that it starts with, or -1.
+func newTrie(tokens []spelled, prefix func(id, of int32)) *trie {
+	b := trieBuilder{prefix: prefix, tokens: tokens}
+	b.grow(1)
+	b.taken.set(0)
 	b.build()
 	return &trie{b.nodes}
 }
 
-func sortedByText(n int, text func(id int32) []byte) []int32 {
-	type entry struct {
-		head uint64 // the first bytes, so that few comparisons read the text
-		id   int32
+// spelled is a token and its text.
+type spelled struct {
+	head uint64 // the first bytes of text, so that few steps read the rest
+	id   int32
+	text []byte
+}
+
+func (t *spelled) at(i int32) byte {
+	if i < 8 {
+		return byte(t.head >> (56 - 8*i))
 	}
-	var all []entry
+	return t.text[i]
+}
+
+// sortedByText lists the tokens below n for which text returns bytes.
+func sortedByText(n int, text func(id int32) []byte) []spelled {
+	// One pass by the first two bytes, then each of those groups by itself.
+	var ends [1 << 16]int32
+	all := make([]spelled, 0, n)
 	for id := range int32(n) {
 		t := text(id)
 		if len(t) == 0 {
 			continue
 		}
-		e := entry{id: id}
+		e := spelled{id: id, text: t}
 		for i := range 8 {
 			e.head <<= 8
 			if i < len(t) {
@@ -51,113 +65,152 @@ func sortedByText(n int, text func(id int32) []byte) []int32 {
 			}
 		}
 		all = append(all, e)
+		ends[e.head>>48]++
 	}
-	slices.SortFunc(all, func(x, y entry) int {
-		if c := cmp.Compare(x.head, y.head); c != 0 {
-			return c
-		}
-		return bytes.Compare(text(x.id), text(y.id))
-	})
-	ids := make([]int32, len(all))
-	for i, e := range all {
-		ids[i] = e.id
+	sum := int32(0)
+	for i, n := range ends {
+		ends[i] = sum
+		sum += n
 	}
-	return ids
+	sorted := make([]spelled, len(all))
+	for _, e := range all {
+		at := &ends[e.head>>48]
+		sorted[*at] = e
+		*at++
+	}
+	from := int32(0)
+	for _, end := range ends {
+		slices.SortFunc(sorted[from:end], func(x, y spelled) int {
+			if c := cmp.Compare(x.head, y.head); c != 0 {
+				return c
+			}
+			return bytes.Compare(x.text, y.text)
+		})
+		from = end
+	}
+	return sorted
 }
 
 type trieBuilder struct {
-	text   func(id int32) []byte
 	prefix func(id, of int32)
-	ids    []int32 // sorted by text
+	tokens []spelled // sorted by text
 	nodes  []trieNode
-	taken  []bool // by node
-	based  []bool // by base
+	taken  bitset // nodes
+	based  bitset // bases
 	free   int    // no free node is before this one
+	chars  []byte
 }
 
 // job is a node whose children are to be placed: the tokens below it are
-// ids[lo:hi], the path to it is their first depth bytes, and the last token on
-// that path is above.
+// tokens[lo:hi], the path to it is their first depth bytes, and the last token
+// on that path is above.
 type job struct{ node, lo, hi, depth, above int32 }
 
+// nearRoot is how deep nodes are placed level by level, those that every walk
+// visits side by side. Deeper ones are placed subtree by subtree, so that the
+// rest of a walk stays within a few cache lines.
+const nearRoot = 3
+
 func (b *trieBuilder) build() {
-	// Breadth first: nodes near the root, which every walk visits, share
-	// cache lines.
-	jobs := []job{{0, 0, int32(len(b.ids)), 0, -1}}
-	var chars []byte
-	var starts []int32
+	jobs := []job{{0, 0, int32(len(b.tokens)), 0, -1}}
 	for len(jobs) > 0 {
 		j := jobs[0]
 		jobs = jobs[1:]
-		if j.lo < j.hi && len(b.text(b.ids[j.lo])) == int(j.depth) {
-			id := b.ids[j.lo]
-			b.nodes[j.node].token = id
-			b.prefix(id, j.above)
-			j.above = id
-			j.lo++
-		}
-		chars, starts = chars[:0], starts[:0]
-		for i := j.lo; i < j.hi; i++ {
-			if c := b.text(b.ids[i])[j.depth]; len(chars) == 0 || c != chars[len(chars)-1] {
-				chars = append(chars, c)
-				starts = append(starts, i)
-			}
-		}
-		if len(chars) == 0 {
-			continue
-		}
-		base := b.place(chars)
-		b.nodes[j.node].link = uint32(base)<<8 | b.nodes[j.node].link&0xFF
-		starts = append(starts, j.hi)
-		for i, c := range chars {
-			at := base + int(c)
-			b.taken[at] = true
-			b.nodes[at].link = noBase<<8 | uint32(c)
-			jobs = append(jobs, job{int32(at), starts[i], starts[i+1], j.depth + 1, j.above})
+		if j.depth < nearRoot {
+			jobs = b.children(j, jobs)
+		} else {
+			b.subtree(j)
 		}
 	}
 }
 
-// place finds an unused base at which all children fall on free nodes.
-func (b *trieBuilder) place(chars []byte) int {
-	for b.free < len(b.taken) && b.taken[b.free] {
+func (b *trieBuilder) subtree(j job) {
+	var buf [8]job
+	for _, j := range b.children(j, buf[:0]) {
+		b.subtree(j)
+	}
+}
+
+// children places the children of a node and appends their jobs.
+func (b *trieBuilder) children(j job, jobs []job) []job {
+	if j.lo < j.hi && len(b.tokens[j.lo].text) == int(j.depth) {
+		t := &b.tokens[j.lo]
+		b.nodes[j.node].token = t.id
+		b.prefix(t.id, j.above)
+		j.above = t.id
+		j.lo++
+	}
+	first := len(jobs)
+	b.chars = b.chars[:0]
+	for i := j.lo; i < j.hi; i++ {
+		c := b.tokens[i].at(j.depth)
+		if n := len(b.chars); n > 0 && b.chars[n-1] == c {
+			jobs[len(jobs)-1].hi++
+			continue
+		}
+		b.chars = append(b.chars, c)
+		jobs = append(jobs, job{0, i, i + 1, j.depth + 1, j.above})
+	}
+	if len(b.chars) == 0 {
+		return jobs
+	}
+	base := b.place()
+	b.nodes[j.node].link = uint32(base)<<8 | b.nodes[j.node].link&0xFF
+	for i, c := range b.chars {
+		at := base + int(c)
+		b.taken.set(at)
+		b.nodes[at].link = noBase<<8 | uint32(c)
+		jobs[first+i].node = int32(at)
+	}
+	return jobs
+}
+
+// place finds an unused base at which all chars fall on free nodes, 64 bases
+// at a time.
+func (b *trieBuilder) place() int {
+	for b.taken.has(b.free) {
 		b.free++
 	}
 	// Holes far back have been tried often: looking only a little before the
 	// end keeps building linear, and costs few nodes.
-	from := max(b.free, int(chars[0]), len(b.taken)-300)
-	for base := from - int(chars[0]); ; base++ {
-		b.grow(base + 256)
-		if b.fits(base, chars) {
-			b.based[base] = true
+	c0 := int(b.chars[0])
+	from := max(b.free, c0, len(b.nodes)-512) - c0
+	skip := ^uint64(0) << (from & 63)
+	for at := from &^ 63; ; at += 64 {
+		b.grow(at + 64 + 256)
+		fits := ^b.based.words[at>>6] & skip
+		for _, c := range b.chars {
+			if fits &^= b.taken.from(at + int(c)); fits == 0 {
+				break
+			}
+		}
+		if fits != 0 {
+			base := at + bits.TrailingZeros64(fits)
+			b.based.set(base)
 			return base
 		}
+		skip = ^uint64(0)
 	}
 }
 
-func (b *trieBuilder) fits(base int, chars []byte) bool {
-	if b.based[base] {
-		return false
-	}
-	for _, c := range chars {
-		if b.taken[base+int(c)] {
-			return false
-		}
-	}
-	return true
-}
-
+// grow makes room for n nodes, and some words of taken beyond.
 func (b *trieBuilder) grow(n int) {
 	for len(b.nodes) < n {
-		b.nodes = append(b.nodes, trieNode{link: noBase << 8, token: -1})
-		b.taken = append(b.taken, false)
-		b.based = append(b.based, false)
+		var block [64]trieNode
+		for i := range block {
+			block[i] = trieNode{link: noBase << 8, token: -1}
+		}
+		b.nodes = append(b.nodes, block[:]...)
+	}
+	for words := len(b.nodes)/64 + 2; len(b.taken.words) < words; {
+		b.taken.words = append(b.taken.words, 0)
+		b.based.words = append(b.based.words, 0)
 	}
 }
 
-// longest returns the longest token that s starts with, or -1.
-func (t *trie) longest(s string) int32 {
-	best := int32(-1)
+// longest returns the longest token that s starts with, or -1, and its size.
+func (t *trie) longest(s string) (token int32, size int) {
+	token = -1
 	nodes := t.nodes
 	base := nodes[0].link >> 8
 	for i := range len(s) {
@@ -170,11 +223,11 @@ func (t *trie) longest(s string) int32 {
 			break
 		}
 		if n.token >= 0 {
-			best = n.token
+			token, size = n.token, i+1
 		}
 		base = n.link >> 8
 	}
-	return best
+	return token, size
 }
 
 // whole returns the token spelled s, or -1.

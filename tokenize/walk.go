@@ -22,6 +22,7 @@ import "math"
 type walker struct {
 	pairs  *pairs
 	tokens []origin // by id
+	sizes  []int32  // by id, in bytes
 	trie   *trie    // of the tokens that merging can make
 }
 
@@ -30,7 +31,6 @@ type origin struct {
 	left, right int32
 	rank        int32 // of the merge of left and right; see below
 	prefix      int32 // the longest other token this one starts with, or -1
-	size        int32 // bytes
 }
 
 const (
@@ -41,9 +41,10 @@ const (
 // newWalker prepares for symbols basics, each spelled text(id). It returns nil
 // when the merges do not happen in rank order.
 func newWalker(v *vocab, p *pairs, basics []int32, text func(id int32) []byte) *walker {
-	w := &walker{pairs: p, tokens: make([]origin, v.len())}
+	w := &walker{pairs: p, tokens: make([]origin, v.len()), sizes: make([]int32, v.len())}
 	for id := range w.tokens {
-		w.tokens[id] = origin{-1, -1, never, -1, int32(len(text(int32(id))))}
+		w.tokens[id] = origin{-1, -1, never, -1}
+		w.sizes[id] = int32(len(text(int32(id))))
 	}
 	for _, id := range basics {
 		w.tokens[id].rank = basic
@@ -51,12 +52,13 @@ func newWalker(v *vocab, p *pairs, basics []int32, text func(id int32) []byte) *
 	if !w.findOrigins() {
 		return nil
 	}
-	w.trie = newTrie(len(w.tokens), func(id int32) []byte {
+	tokens := sortedByText(len(w.tokens), func(id int32) []byte {
 		if w.tokens[id].rank == never {
 			return nil
 		}
 		return text(id)
-	}, func(id, of int32) { w.tokens[id].prefix = of })
+	})
+	w.trie = newTrie(tokens, func(id, of int32) { w.tokens[id].prefix = of })
 	return w
 }
 
@@ -80,7 +82,7 @@ func (w *walker) findOrigins() bool {
 // byLength lists all merges, those with the shortest product first.
 func (w *walker) byLength() []*merge {
 	var count []int32
-	product := func(m *merge) int32 { return w.tokens[m.left].size + w.tokens[m.right].size }
+	product := func(m *merge) int32 { return w.sizes[m.left] + w.sizes[m.right] }
 	for i := range w.pairs.slots {
 		if m := &w.pairs.slots[i]; m.left >= 0 {
 			for int(product(m)) >= len(count) {
@@ -138,27 +140,27 @@ func (w *walker) append(dst []int32, s string, mem *walkMemory) []int32 {
 	base, pos := len(dst), 0
 	dead := &mem.dead
 	dead.reset(len(s))
-	token := w.trie.longest(s)
+	token, size := w.trie.longest(s)
 	for {
-		t := &w.tokens[token]
-		end := pos + int(t.size)
+		end := pos + size
 		if !dead.has(end) && (len(dst) == base || mem.fit(w, dst[len(dst)-1], token)) {
 			dst = append(dst, token)
 			if end == len(s) {
 				return dst
 			}
 			pos = end
-			token = w.trie.longest(s[pos:])
+			token, size = w.trie.longest(s[pos:])
 			continue
 		}
-		if t.prefix >= 0 {
-			token = t.prefix
-			continue
+		if shorter := w.tokens[token].prefix; shorter >= 0 {
+			token = shorter
+		} else {
+			dead.set(pos)
+			token = dst[len(dst)-1]
+			dst = dst[:len(dst)-1]
+			pos -= int(w.sizes[token])
 		}
-		dead.set(pos)
-		token = dst[len(dst)-1]
-		dst = dst[:len(dst)-1]
-		pos -= int(w.tokens[token].size)
+		size = int(w.sizes[token])
 	}
 }
 
@@ -169,7 +171,7 @@ type walkMemory struct {
 	fits [1 << fitBits]uint64
 }
 
-const fitBits = 12
+const fitBits = 14
 
 // fit is w.fit, remembered.
 func (mem *walkMemory) fit(w *walker, x, y int32) bool {
@@ -197,6 +199,12 @@ func (b *bitset) reset(n int) {
 	}
 	b.words = b.words[:n]
 	clear(b.words)
+}
+
+// from returns the 64 bits from i on.
+func (b *bitset) from(i int) uint64 {
+	w := b.words[i>>6:]
+	return w[0]>>(i&63) | w[1]<<1<<(63-i&63)
 }
 
 func (b *bitset) has(i int) bool { return b.words[i>>6]&(1<<(i&63)) != 0 }
