@@ -39,8 +39,8 @@ type Config struct {
 	// MaxOpenRequests bounds the requests accepted and not yet ended, waiting
 	// or running; more are turned away with a BusyError. Default 4096.
 	MaxOpenRequests int
-	// Tokenizers is the size of the tokenizer pool; default: one a core, at
-	// most 8.
+	// Tokenizers is the size of the tokenizer pool; default: one a core, but
+	// at least 2, for a long prompt and the others, and at most 8.
 	Tokenizers int
 
 	Log zerolog.Logger
@@ -61,7 +61,7 @@ func (c *Config) fill() {
 		c.MaxOpenRequests = 4096
 	}
 	if c.Tokenizers == 0 {
-		c.Tokenizers = min(runtime.NumCPU(), 8)
+		c.Tokenizers = max(2, min(runtime.NumCPU(), 8))
 	}
 }
 

@@ -185,9 +185,9 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 		s.api.send(s.scheduler, &generate{job: j, prompt: j.req.Tokens})
 		return j.stream, nil
 	}
-	j.size = int64(len(j.req.Text)) + 1
+	j.size = int64(len(j.req.Text)) + promptSize
 	if j.req.Chat != nil {
-		j.size += chatSize
+		j.size += j.req.Chat.Size()
 	}
 	t := s.leastLoaded()
 	t.load.Add(j.size)
@@ -195,9 +195,9 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 	return j.stream, nil
 }
 
-// chatSize stands for the unknown length of a conversation when the load is
-// spread over the tokenizers.
-const chatSize = 4096
+// promptSize is what any prompt costs a tokenizer, in bytes of text, when the
+// load is spread.
+const promptSize = 64
 
 func (s *System) leastLoaded() tokenizerRef {
 	best, least := 0, int64(math.MaxInt64)

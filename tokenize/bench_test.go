@@ -1,6 +1,7 @@
 package tokenize
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,6 +102,33 @@ func BenchmarkUnseen(b *testing.B) {
 					best = max(best, float64(len(text))/1e6/(cpuTime()-cpu).Seconds())
 				}
 				b.ReportMetric(best, "best-cpuMB/s")
+			})
+		}
+	}
+}
+
+// BenchmarkLength is the time per byte of texts of growing length, the same
+// when time is linear. The best round counts.
+func BenchmarkLength(b *testing.B) {
+	tok := qwen(b)
+	whole := prose(1, 4<<20)
+	for _, c := range []struct{ name, text string }{
+		{"prose", whole},
+		{"letter", strings.Repeat("a", len(whole))},
+		{"ab", strings.Repeat("ab", len(whole)/2)},
+		{"spaces", strings.Repeat(" ", len(whole))},
+	} {
+		for _, kB := range []int{64, 256, 1024, 4096} {
+			b.Run(fmt.Sprintf("%s/%dkB", c.name, kB), func(b *testing.B) {
+				text := c.text[:kB<<10]
+				dst := make([]int32, 0, len(text))
+				best := time.Duration(1 << 62)
+				for b.Loop() {
+					cpu := cpuTime()
+					dst = tok.AppendEncode(dst[:0], text, false)
+					best = min(best, cpuTime()-cpu)
+				}
+				b.ReportMetric(float64(best.Nanoseconds())/float64(len(text)), "best-cpu-ns/byte")
 			})
 		}
 	}

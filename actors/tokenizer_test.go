@@ -1,0 +1,162 @@
+package actors
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/jinja"
+)
+
+// textSystem serves a toy with a tokenizer.
+func textSystem(t testing.TB, cfg Config, codec *tokenize.Tokenizer) *System {
+	t.Helper()
+	cfg.Cache = "naive"
+	cfg.Log = zerolog.Nop()
+	cfg.fill()
+	d := newToy()
+	d.info.Vocab = codec.Vocab()
+	m := &model.Model{Name: "toy", Config: model.Config{EOS: []int32{0}}}
+	s, err := start(cfg, m, codec, func() (device.Device, error) { return d, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// letters is a tokenizer of the letters a to z, and echoes chats.
+func letters(t testing.TB) *tokenize.Tokenizer {
+	t.Helper()
+	var vocab []string
+	for i := range 26 {
+		vocab = append(vocab, fmt.Sprintf(`"%c":%d`, 'a'+i, i))
+	}
+	file := `{"model":{"type":"BPE","vocab":{` + strings.Join(vocab, ",") + `},"merges":[]}}`
+	codec, err := tokenize.Load(fstest.MapFS{
+		"tokenizer.json":      {Data: []byte(file)},
+		"chat_template.jinja": {Data: []byte("{% for m in messages %}{{ m.content }}{% endfor %}")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return codec
+}
+
+// gate stands before a tokenizer and holds up prompts of this size.
+type gate struct {
+	handler
+	size int64
+	held chan<- struct{} // told of each that is held
+	open <-chan struct{} // closed to let them go on
+}
+
+func (g *gate) handle(c mail, m message) {
+	if r, ok := m.(*tokenizeJob); ok && r.job.size >= g.size {
+		g.held <- struct{}{}
+		<-g.open
+	}
+	g.handler.handle(c, m)
+}
+
+// A long prompt that a tokenizer does not get done with holds up no other: they
+// go to the rest of the pool, though they came later. It is held at a gate, so
+// the order does not depend on speed.
+func TestLongPromptHoldsUpNoOther(t *testing.T) {
+	long := strings.Repeat("a", 1<<20)
+	chat := func(text string) *Request {
+		message := jinja.NewDict(2)
+		message.Set("role", "user")
+		message.Set("content", text)
+		return &Request{Chat: &tokenize.Chat{Messages: []any{message}}, MaxTokens: 2, IgnoreEOS: true}
+	}
+	plain := func(text string) *Request { return &Request{Text: text, MaxTokens: 2, IgnoreEOS: true} }
+	for name, request := range map[string]func(string) *Request{"text": plain, "chat": chat} {
+		t.Run(name, func(t *testing.T) {
+			s := textSystem(t, Config{Tokenizers: 2}, letters(t))
+			held, open := make(chan struct{}), make(chan struct{})
+			for _, sh := range s.shells {
+				if h, ok := sh.h.(*tokenizer); ok {
+					sh.h = &gate{h, int64(len(long)), held, open} // no message has been sent yet
+				}
+			}
+			first := submit(t, s, request(long))
+			<-held
+			var wg sync.WaitGroup
+			for i := range 200 {
+				wg.Go(func() {
+					got, f := collect(t, submit(t, s, request(strings.Repeat("b", 1+i%40))))
+					if f.Reason != FinishLength || len(got) != 2 {
+						t.Errorf("a short prompt: %d tokens, %+v; want 2", len(got), f)
+					}
+				})
+			}
+			wg.Wait() // all of them ended while the long one stands at the gate
+			close(open)
+			if _, f := collect(t, first); f.Reason != FinishError { // longer than the toy's context
+				t.Errorf("the long prompt: %+v, want its length refused", f)
+			}
+		})
+	}
+}
+
+// BenchmarkShortBesideLong is how long a short prompt takes from Submit to its
+// last token, alone and while another client sends prompts of a megabyte
+// without pause. The toy device computes nothing: what is measured is the way
+// there and back. The vocabulary is Qwen3's where the fixtures are.
+func BenchmarkShortBesideLong(b *testing.B) {
+	codec := letters(b)
+	dir := os.Getenv("TROUPE_FIXTURES")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "shared", "fixtures")
+	}
+	if qwen, err := tokenize.Load(os.DirFS(filepath.Join(dir, "tokenizers", "qwen3"))); err == nil {
+		codec = qwen
+	}
+	long := strings.Repeat("the quick brown fox jumps over the lazy dog ", 1<<20/44)
+	for _, beside := range []bool{false, true} {
+		b.Run(map[bool]string{false: "alone", true: "beside"}[beside], func(b *testing.B) {
+			s := textSystem(b, Config{}, codec)
+			ctx, stop := context.WithCancel(context.Background())
+			defer stop()
+			var wg sync.WaitGroup
+			longs := 0
+			if beside {
+				wg.Go(func() {
+					for ; ctx.Err() == nil; longs++ {
+						collect(b, submit(b, s, &Request{Text: long, MaxTokens: 1}))
+					}
+				})
+			}
+			var took []time.Duration
+			for b.Loop() {
+				at := time.Now()
+				collect(b, submit(b, s, &Request{Text: "hello there", MaxTokens: 1, IgnoreEOS: true}))
+				took = append(took, time.Since(at))
+			}
+			stop()
+			wg.Wait()
+			slices.SortFunc(took, func(x, y time.Duration) int { return cmp.Compare(x, y) })
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "median-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+			b.ReportMetric(float64(longs), "longs")
+		})
+	}
+}
