@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -58,6 +59,15 @@ type Server struct {
 	APIKey          []string      `flag:"api-key" value:"KEY|@FILE" help:"turn away who does not send this bearer token; @FILE reads it from a file; may be repeated"`
 	AllowOrigin     []string      `flag:"allow-origin" value:"ORIGIN" help:"let web pages of this origin call the server; * is any; may be repeated"`
 	MaxOpenRequests int           `flag:"max-open-requests" value:"N" min:"1" help:"requests accepted at once, waiting and running; others get status 429"`
+	MaxAnswers      int           `flag:"max-answers" value:"N" min:"0" help:"answers under way at once, streamed or not, each of one request or more; others get status 429 (0: as many as requests)"`
+	MaxConnections  int           `flag:"max-connections" value:"N" min:"0" help:"connections open at once (0: twice the requests, and at least 16384)"`
+	MaxBody         int           `flag:"max-body" value:"BYTES" min:"1" help:"largest body of a request; others get status 413"`
+	MaxChoices      int           `flag:"max-choices" value:"N" min:"1" help:"most replies one request may ask for: n times its prompts"`
+	MaxStops        int           `flag:"max-stops" value:"N" min:"1" help:"most stop strings of a request"`
+	ReadTimeout     time.Duration `flag:"read-timeout" value:"DURATION" min:"0.001" help:"how long a request may take to arrive; others get status 408"`
+	IdleTimeout     time.Duration `flag:"idle-timeout" value:"DURATION" min:"0.001" help:"close connections that ask for nothing this long"`
+	StallTimeout    time.Duration `flag:"stall-timeout" value:"DURATION" min:"0.001" help:"end a reply whose client has not read for this long"`
+	KeepAlive       time.Duration `flag:"keep-alive" value:"DURATION" min:"0.001" help:"send a comment on streams that were silent this long, so that proxies keep them open"`
 	DrainTimeout    time.Duration `flag:"drain-timeout" value:"DURATION" min:"0" help:"after SIGTERM or Ctrl-C: how long running requests may take to finish"`
 	Trace           string        `flag:"trace" value:"FILE" help:"at the end, write what every actor and the device did, for ui.perfetto.dev; the last million things"`
 	Profiling       bool          `flag:"profiling" help:"serve Go's profiles under /debug/pprof"`
@@ -92,8 +102,12 @@ func defaultConfig() *Config {
 	return &Config{
 		Engine:   Engine{Model: model.Builtin, Device: "auto", DType: "auto"},
 		Schedule: Schedule{Cache: string(plan.Radix), Schedule: string(plan.Mixed), Policy: string(plan.FCFS), Overlap: true},
-		Server:   Server{Host: "127.0.0.1", Port: 1919, MaxOpenRequests: 4096, DrainTimeout: 30 * time.Second},
-		Log:      Log{Level: "info", Format: "auto"},
+		Server: Server{
+			Host: "127.0.0.1", Port: 1919, MaxOpenRequests: 4096, DrainTimeout: 30 * time.Second,
+			MaxBody: 16 << 20, MaxChoices: 128, MaxStops: 16,
+			ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, StallTimeout: time.Minute, KeepAlive: 15 * time.Second,
+		},
+		Log: Log{Level: "info", Format: "auto"},
 	}
 }
 
@@ -167,11 +181,13 @@ func (c *Config) actors(log zerolog.Logger, progress func(done, total int64)) ac
 
 // http is the configuration of the server.
 func (c *Config) http() http.Config {
+	s := &c.Server
 	return http.Config{
-		Models: c.Server.ServedModelName, APIKeys: c.Server.APIKey, Origins: c.Server.AllowOrigin,
-		Version: thisBuild().Version, Profiling: c.Server.Profiling,
-		// An answer is one request or more.
-		MaxOpen: c.Server.MaxOpenRequests, MaxConnections: max(16384, 2*c.Server.MaxOpenRequests),
+		Models: s.ServedModelName, APIKeys: s.APIKey, Origins: s.AllowOrigin,
+		Version: thisBuild().Version, Profiling: s.Profiling,
+		MaxOpen: cmp.Or(s.MaxAnswers, s.MaxOpenRequests), MaxConnections: cmp.Or(s.MaxConnections, max(16384, 2*s.MaxOpenRequests)),
+		MaxBody: s.MaxBody, MaxChoices: s.MaxChoices, MaxStops: s.MaxStops,
+		ReadTimeout: s.ReadTimeout, IdleTimeout: s.IdleTimeout, StallTimeout: s.StallTimeout, KeepAlive: s.KeepAlive,
 	}
 }
 

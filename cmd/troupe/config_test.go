@@ -11,6 +11,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/http"
 )
 
 func sectionsOf(cfg *Config) []section {
@@ -79,5 +80,32 @@ func TestFlagsReachTheActors(t *testing.T) {
 	s := &cfg.Sampling
 	if *s.Temperature != 0.5 || *s.Seed != 9 || s.TopP != nil || len(s.Stop) != 2 || cfg.Server.DrainTimeout != time.Minute {
 		t.Errorf("sampling %+v, drain %v", s, cfg.Server.DrainTimeout)
+	}
+}
+
+// And what the server gets.
+func TestFlagsReachTheServer(t *testing.T) {
+	cfg := defaultConfig()
+	cmd := &cobra.Command{}
+	found := bind(cmd, sectionsOf(cfg)...)
+	args := `--served-model-name m --api-key k --allow-origin https://o --profiling --max-open-requests 13 --max-body 1000
+		--max-choices 3 --max-stops 4 --read-timeout 1s --idle-timeout 2s --stall-timeout 3s --keep-alive 4s`
+	if err := cmd.ParseFlags(strings.Fields(args)); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.check(found); found.err() != nil {
+		t.Fatal(found.err())
+	}
+	want := http.Config{
+		Models: []string{"m"}, APIKeys: []string{"k"}, Origins: []string{"https://o"}, Version: thisBuild().Version, Profiling: true,
+		MaxBody: 1000, MaxConnections: 16384, MaxOpen: 13, MaxChoices: 3, MaxStops: 4,
+		ReadTimeout: time.Second, IdleTimeout: 2 * time.Second, StallTimeout: 3 * time.Second, KeepAlive: 4 * time.Second,
+	}
+	if got := cfg.http(); !reflect.DeepEqual(got, want) {
+		t.Errorf("the server gets\n%+v, want\n%+v", got, want)
+	}
+	cfg.Server.MaxAnswers, cfg.Server.MaxConnections = 5, 6
+	if got := cfg.http(); got.MaxOpen != 5 || got.MaxConnections != 6 {
+		t.Errorf("the server takes %d answers on %d connections, want 5 on 6", got.MaxOpen, got.MaxConnections)
 	}
 }
