@@ -22,6 +22,8 @@ type TraceSummary struct {
 	Idle IdleTime `json:"idle"`
 	// Mailboxes are the delays between posting and handling, by actor.
 	Mailboxes []StageTime `json:"mailboxes"`
+	// Window shows a few steps in full.
+	Window *Window `json:"window,omitempty"`
 }
 
 // StageTime is the distribution of one delay, in microseconds.
@@ -47,6 +49,25 @@ type IdleTime struct {
 	Mailbox   float64 `json:"mailbox"` // it waited for the executor
 	Launch    float64 `json:"launch"`  // it was being launched
 	Device    float64 `json:"device"`  // it was launched and had not begun
+}
+
+// Cause is a part of the device's idle time.
+type Cause struct {
+	Name  string
+	Share float64
+}
+
+// Causes are the parts by name, after the whole.
+func (t *IdleTime) Causes() []Cause {
+	return []Cause{
+		{"in all", t.Share},
+		{"no request to run", t.NoWork},
+		{"scheduler: messages, commit", t.Scheduler},
+		{"step being prepared", t.Prepare},
+		{"executor's mailbox", t.Mailbox},
+		{"launch", t.Launch},
+		{"device", t.Device},
+	}
 }
 
 // stepTimes are the moments of one step; 0 where the trace does not tell.
@@ -108,6 +129,7 @@ func Summarize(spans []actors.Span) TraceSummary {
 		sum.Mailboxes = append(sum.Mailboxes, stageTime(name, delays))
 	}
 	slices.SortFunc(sum.Mailboxes, func(a, b StageTime) int { return cmp.Compare(a.Name, b.Name) })
+	sum.Window = windowOf(ordered, spans)
 	return sum
 }
 
@@ -234,21 +256,9 @@ func (s TraceSummary) WriteTable(w io.Writer) error {
 	for _, d := range s.Mailboxes {
 		fmt.Fprintf(tw, "%s\t%.1f\t%.1f\t%.1f\t%d\t\n", d.Name, d.Mean, d.P50, d.P99, d.Count)
 	}
-	i := s.Idle
 	fmt.Fprintf(tw, "\t\t\t\t\t\ndevice idle\tshare\t\t\t\t\n")
-	for _, c := range []struct {
-		name  string
-		share float64
-	}{
-		{"in all", i.Share},
-		{"no request to run", i.NoWork},
-		{"scheduler: messages, commit", i.Scheduler},
-		{"step being prepared", i.Prepare},
-		{"executor's mailbox", i.Mailbox},
-		{"launch", i.Launch},
-		{"device", i.Device},
-	} {
-		fmt.Fprintf(tw, "%s\t%.2f%%\t\t\t\t\n", c.name, 100*c.share)
+	for _, c := range s.Idle.Causes() {
+		fmt.Fprintf(tw, "%s\t%.2f%%\t\t\t\t\n", c.Name, 100*c.Share)
 	}
 	return tw.Flush()
 }

@@ -96,6 +96,7 @@ type Timeline struct {
 	// Known when the engine is in this process; empty otherwise.
 	Steps    []int     `json:"steps,omitempty"`           // that were built
 	Computed []int     `json:"computed_tokens,omitempty"` // by steps, of prompts and replies
+	Decoded  []int     `json:"decode_rows,omitempty"`     // of those, computed for rows that decode: one token each
 	Running  []int     `json:"running,omitempty"`         // requests in steps
 	Waiting  []int     `json:"waiting,omitempty"`         // requests not yet in one
 	KVUsed   []float64 `json:"kv_used,omitempty"`         // share of pages that requests hold

@@ -66,8 +66,8 @@ func (t *tally) progress(p Progress) Progress {
 // nil when it is in another process.
 func (t *tally) watch(total Progress, tell func(Progress), engine *actors.System) (stop func() *Timeline) {
 	const (
-		interval  = 50 * time.Millisecond
-		tellEvery = 4 // intervals
+		interval  = 10 * time.Millisecond
+		tellEvery = 20 // intervals
 	)
 	began := time.Now()
 	r := newRecorder(interval, engine != nil)
@@ -82,6 +82,7 @@ func (t *tally) watch(total Progress, tell func(Progress), engine *actors.System
 			g = engineGauge(engine)
 			g.steps -= base.steps
 			g.computed -= base.computed
+			g.decoded -= base.decoded
 		}
 		g.output, g.open = uint64(t.tokens.Load()), int(t.sent.Load()-t.done.Load())
 		r.sample(time.Since(began), g)
@@ -104,7 +105,7 @@ func engineGauge(s *actors.System) gauge {
 	st := s.Stats()
 	pages := float64(max(1, s.Device().NumPages))
 	return gauge{
-		steps: st.Steps, computed: st.Computed, running: st.Running, waiting: st.Waiting,
+		steps: st.Steps, computed: st.Computed, decoded: st.Decoded, running: st.Running, waiting: st.Waiting,
 		used: float64(st.PagesUsed) / pages, cached: float64(st.PagesCached) / pages,
 	}
 }

@@ -8,7 +8,7 @@ const maxIntervals = 512
 // gauge is how a run stands at one moment.
 type gauge struct {
 	// Counters since the run began; they never fall.
-	output, steps, computed uint64
+	output, steps, computed, decoded uint64
 
 	open, running, waiting int
 	used, cached           float64 // shares of the pages
@@ -70,6 +70,7 @@ func (r *recorder) timeline() *Timeline {
 		if r.engine {
 			t.Steps = append(t.Steps, int(g.steps-before.steps))
 			t.Computed = append(t.Computed, int(g.computed-before.computed))
+			t.Decoded = append(t.Decoded, int(g.decoded-before.decoded))
 			t.Running, t.Waiting = append(t.Running, g.running), append(t.Waiting, g.waiting)
 			t.KVUsed, t.KVCached = append(t.KVUsed, round(g.used, 4)), append(t.KVCached, round(g.cached, 4))
 		}

@@ -235,7 +235,7 @@ func (s *sailing) commit() {
 	s.spare = append(s.spare, f)
 	st, pages := s.plan.Stats(), float64(max(1, s.pages))
 	s.line.sample(s.now, gauge{
-		output: uint64(s.tokens), steps: st.Steps, computed: st.Computed, open: s.open, running: st.Running, waiting: st.Waiting,
+		output: uint64(s.tokens), steps: st.Steps, computed: st.Computed, decoded: st.Decoded, open: s.open, running: st.Running, waiting: st.Waiting,
 		used: float64(st.PagesUsed) / pages, cached: float64(st.PagesCached) / pages,
 	})
 }

@@ -58,6 +58,7 @@ func (p *Planner) Next() *batch.Step {
 
 func (p *Planner) count(s *batch.Step) {
 	p.stats.Computed += uint64(s.NumTokens)
+	p.stats.Decoded += uint64(s.NumDecode)
 	switch s.NumDecode {
 	case len(s.Rows):
 		p.stats.DecodeSteps++

@@ -19,6 +19,7 @@ type Stats struct {
 	PromptTokens uint64 // of requests admitted for the first time
 	CachedTokens uint64 // of those, found in the tree
 	Computed     uint64 // tokens computed in all, prefill and decode
+	Decoded      uint64 // of those, for decode rows: one each
 	Generated    uint64 // tokens committed
 	Preempted    uint64
 	Wasted       uint64    // rows whose request had ended

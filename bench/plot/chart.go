@@ -64,7 +64,7 @@ func (s *span) place(v float64) float64 {
 
 // The frame's distances to the edges.
 const (
-	left, right, top, bottom = 60, 22, 10, 46
+	left, right, top, bottom = 34, 22, 10, 46 // left: of the labels of ticks
 
 	fontSize = 12
 	letter   = 6.3 // mean width
@@ -76,18 +76,28 @@ func (ch *Chart) SVG() template.HTML {
 	c.x, c.y = ch.X.span(), ch.Y.span()
 	var xs, ys []float64
 	for _, m := range ch.Marks {
-		m.each(func(x, y float64) { xs, ys = append(xs, x), append(ys, y) })
+		room := 1.0
+		if l, ok := m.(*Line); ok && l.Peak && l.Name != "" {
+			room = 1.08 // for the name
+		}
+		m.each(func(x, y float64) { xs, ys = append(xs, x), append(ys, y*room) })
 	}
 	c.x.fit(xs, &ch.X)
 	c.y.fit(ys, &ch.Y)
 	margin := float64(right)
 	for _, m := range ch.Marks {
-		if l, ok := m.(*Line); ok && l.Name != "" {
+		if l, ok := m.(*Line); ok && l.Name != "" && !l.Peak {
 			margin = max(margin, 14+letter*float64(len([]rune(l.Name))))
 		}
 	}
-	c.x.from, c.x.to = left, ch.Width-margin
 	c.y.from, c.y.to = ch.Height-bottom, top
+	widest := 0
+	for _, t := range ch.Y.ticks(&c.y, int((c.y.from-c.y.to)/44)) {
+		if !t.Minor {
+			widest = max(widest, len([]rune(t.Label)))
+		}
+	}
+	c.x.from, c.x.to = left+letter*float64(widest), ch.Width-margin
 	c.open(ch.ID, ch.Title, ch.Desc, ch.Width, ch.Height)
 	c.axes()
 	for _, m := range ch.Marks {

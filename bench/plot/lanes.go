@@ -82,15 +82,19 @@ func (l *Lanes) box(c *canvas, row int, b Box) {
 	if to < from {
 		return
 	}
-	width := max(to-from, 1)
+	width := max(to-from, 2)
 	at := l.bottom(row) - boxHeight
 	rect := fmt.Sprintf(`x="%s" y="%s" width="%s" height="%d"`, num(from), num(at), num(width), boxHeight)
 	class := fmt.Sprintf("box f%d", b.Fill%Fills)
-	if b.Deep {
+	sliver := width < 7 // too thin for a hatching to be seen
+	switch {
+	case sliver:
+		class = fmt.Sprintf("sliver f%d", b.Fill%Fills)
+	case b.Deep:
 		class += " deep"
 	}
 	fmt.Fprintf(c, `<g><title>%s</title><rect class="%s" %s/>`, html.EscapeString(b.Title), class, rect)
-	if hatches[b.Fill%Fills] != "" {
+	if hatches[b.Fill%Fills] != "" && !sliver {
 		fmt.Fprintf(c, `<rect class="over" fill="url(#plot-hatch-%d)" %s/>`, b.Fill%Fills, rect)
 	}
 	if width > letter*float64(len([]rune(b.Text)))+6 {

@@ -21,6 +21,8 @@ type Line struct {
 	Fill   bool // down to the axis
 	Points bool // a symbol at every point
 	Thin   bool
+	// Peak writes the name at the highest point, for lines that end alike.
+	Peak bool
 }
 
 func (l *Line) each(point func(x, y float64)) {
@@ -39,7 +41,7 @@ func (l *Line) draw(c *canvas) {
 	}
 	var d strings.Builder
 	for i := range n {
-		x, y := num(c.x.place(l.X[i])), num(c.y.place(l.Y[i]))
+		x, y := num(c.x.place(l.X[i])), num(min(c.y.place(l.Y[i]), c.y.from))
 		switch {
 		case i == 0:
 			d.WriteString("M" + x + " " + y)
@@ -66,7 +68,20 @@ func (l *Line) draw(c *canvas) {
 				symbol(l.Style, c.x.place(l.X[i]), c.y.place(l.Y[i])), html.EscapeString(l.Name), Number(l.X[i]), Number(l.Y[i]))
 		}
 	}
-	if l.Name != "" {
+	switch {
+	case l.Name != "" && l.Peak:
+		top := 0
+		for i := range n {
+			if l.Y[i] > l.Y[top] {
+				top = i
+			}
+		}
+		x := c.x.place(l.X[top])
+		if l.Step {
+			x = (x + c.x.place(l.X[top+1])) / 2
+		}
+		c.text(x, max(c.y.place(l.Y[top])-5, c.y.to+8), "middle", "name "+styleClass(l.Style), l.Name)
+	case l.Name != "":
 		c.labels = append(c.labels, label{at: c.y.place(l.Y[n-1]), text: l.Name, style: l.Style})
 	}
 }

@@ -20,7 +20,7 @@ func newBench() *cobra.Command {
 		Use: "bench COMMAND", Short: "Measure how fast it is",
 		Args: cobra.ArbitraryArgs, RunE: needCommand, DisableFlagsInUseLine: true,
 	}
-	cmd.AddCommand(newBenchOffline(), newBenchOnline(), newBenchStreams(), newBenchTrace(), newBenchVirtual())
+	cmd.AddCommand(newBenchOffline(), newBenchOnline(), newBenchReport(), newBenchStreams(), newBenchTrace(), newBenchVirtual())
 	return cmd
 }
 
@@ -33,7 +33,8 @@ type offlineOptions struct {
 	Temperature float64     `flag:"temperature" value:"T" min:"0" max:"100" help:"0 always takes the likeliest token"`
 	IgnoreEOS   bool        `flag:"ignore-eos" help:"generate every token asked for; --ignore-eos=false lets stop tokens end a reply"`
 	Warmup      int         `flag:"warm-up" value:"N" min:"0" help:"short requests that run before the measured ones"`
-	JSON        string      `flag:"json" value:"FILE" help:"also write the report as JSON; - is standard output, in place of the table"`
+
+	Report reportOptions
 }
 
 func newBenchOffline() *cobra.Command {
@@ -54,7 +55,7 @@ size; lengths stay the same.`,
   troupe bench offline --model Qwen3-0.6B --dummy-weights`,
 		Args: noArgs,
 	}
-	sections := append([]section{{"Work and report", o}}, cfg.engineSections()...)
+	sections := append([]section{{"Work", o}, {"Report", &o.Report}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cfg.check(found); found.err() != nil {
@@ -74,12 +75,12 @@ func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions) (err error
 	if err != nil {
 		return err
 	}
-	if o.JSON != "-" {
+	if !o.Report.quiet() {
 		if err := report.WriteText(cmd.OutOrStdout()); err != nil {
 			return err
 		}
 	}
-	return writeReport(o.JSON, cmd.OutOrStdout(), report)
+	return o.Report.write(cmd.OutOrStdout(), report)
 }
 
 // runOffline opens a system, runs the work on it and closes it.
@@ -97,22 +98,6 @@ func runOffline(ctx context.Context, cmd *cobra.Command, cfg *Config, o *offline
 		Environment: environment(cmd, cfg),
 	}
 	return run.Run(ctx, system)
-}
-
-// writeRuns writes a report whose runs have been told of one by one: how they
-// compare, and JSON.
-func writeRuns(cmd *cobra.Command, name string, r *bench.Report) error {
-	if name != "-" && len(r.Runs) > 1 {
-		if err := r.WriteRuns(cmd.OutOrStdout()); err != nil {
-			return err
-		}
-	}
-	return writeReport(name, cmd.OutOrStdout(), r)
-}
-
-// writeReport writes JSON to a file, to standard output for "-", or nowhere.
-func writeReport(name string, out io.Writer, r *bench.Report) error {
-	return writeTo(name, out, r.WriteJSON)
 }
 
 // writeTo writes to a file, to out for "-", or nowhere for "".

@@ -28,7 +28,8 @@ type onlineOptions struct {
 	Warmup      int           `flag:"warm-up" value:"N" min:"0" help:"short requests that run before the measured ones"`
 	SLOTTFT     time.Duration `flag:"slo-ttft" value:"DURATION" min:"0" help:"a request counts as goodput when its first token came within this (0: always)"`
 	SLOITL      time.Duration `flag:"slo-itl" value:"DURATION" min:"0" help:"and its tokens followed each other within this, on average (0: always)"`
-	JSON        string        `flag:"json" value:"FILE" help:"also write the report as JSON; - is standard output, in place of the table"`
+
+	Report reportOptions
 }
 
 func newBenchOnline() *cobra.Command {
@@ -52,7 +53,7 @@ vLLM, SGLang); without, one is started in this process and reached over loopback
   troupe bench online --url http://gpu:8000 --trace-file trace.csv --slo-ttft 1s --json out.json`,
 		Args: noArgs,
 	}
-	sections := append([]section{{"Trace", &source}, {"Work and report", o}, {"Server", &cfg.Remote}}, cfg.engineSections()...)
+	sections := append([]section{{"Trace", &source}, {"Work", o}, {"Report", &o.Report}, {"Server", &cfg.Remote}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg.check(found)
@@ -101,13 +102,13 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 			report.Label = fmt.Sprintf("scale %g", scale)
 		}
 		runs = append(runs, report)
-		if o.JSON != "-" {
+		if !o.Report.quiet() {
 			if err := report.WriteText(cmd.OutOrStdout()); err != nil {
 				return err
 			}
 		}
 	}
-	return writeRuns(cmd, o.JSON, bench.Together(runs))
+	return o.Report.writeRuns(cmd.OutOrStdout(), bench.Together(runs))
 }
 
 // run is one measurement and how its requests arrive, in words.

@@ -35,7 +35,7 @@ idled, and writes a trace to be opened at https://ui.perfetto.dev.`,
   troupe bench trace --device sim:h200 --model qwen3-14b --dummy-weights --out 14b.json`,
 		Args: noArgs,
 	}
-	sections := append([]section{{"Trace", tr}, {"Work and report", o}}, cfg.engineSections()...)
+	sections := append([]section{{"Trace", tr}, {"Work", o}, {"Report", &o.Report}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cfg.check(found); found.err() != nil {
@@ -60,7 +60,7 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 	summary := bench.Summarize(spans)
 	report.Kind, report.Trace = "trace", &summary
 	out := cmd.OutOrStdout()
-	if o.JSON != "-" {
+	if !o.Report.quiet() {
 		if err := report.WriteText(out); err != nil {
 			return err
 		}
@@ -72,5 +72,5 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 	if err := writeTo(tr.Out, out, func(w io.Writer) error { return bench.WritePerfetto(w, spans) }); err != nil {
 		return err
 	}
-	return writeReport(o.JSON, out, report)
+	return o.Report.write(out, report)
 }

@@ -21,7 +21,8 @@ type virtualOptions struct {
 	OutputLen bench.Range   `flag:"output-len" help:"tokens of a reply, drawn uniformly, or one length; without a trace"`
 	Seed      uint64        `flag:"seed" value:"N" help:"of what is drawn"`
 	HostCost  time.Duration `flag:"host-cost" value:"DURATION" min:"0" help:"what the processor is taken to need for each step"`
-	JSON      string        `flag:"json" value:"FILE" help:"also write the report as JSON; - is standard output, in place of the table"`
+
+	Report reportOptions
 }
 
 func newBenchVirtual() *cobra.Command {
@@ -45,7 +46,7 @@ measurement.`,
     --max-seq-len 131072`,
 		Args: noArgs,
 	}
-	sections := append([]section{{"Trace", &source}, {"Work and report", o}}, cfg.engineSections()...)
+	sections := append([]section{{"Trace", &source}, {"Work", o}, {"Report", &o.Report}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg.check(found)
@@ -106,7 +107,7 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *tr
 			run.Label = fmt.Sprintf("scale %g", scale)
 		}
 		runs = append(runs, run)
-		if o.JSON == "-" {
+		if o.Report.quiet() {
 			continue
 		}
 		if run.Label != "" {
@@ -116,5 +117,5 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *tr
 			return err
 		}
 	}
-	return writeRuns(cmd, o.JSON, bench.Together(runs))
+	return o.Report.writeRuns(cmd.OutOrStdout(), bench.Together(runs))
 }

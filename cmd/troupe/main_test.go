@@ -60,6 +60,7 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"bench online --trace-format azure", []string{"--trace-format is azure; it needs --trace-file"}},
 		{"bench online --scale 2", []string{`--scale is "2"; it stretches a trace's times`}},
 		{"bench online --scale 0.5,x", []string{`--scale is "0.5,x": it must be positive numbers`}},
+		{"bench report", []string{"no file is named"}},
 		{"bench oflin", []string{`troupe bench has no command "oflin": did you mean offline?`}},
 		{"complete --raw --system x y", []string{"--system needs the chat template"}},
 		{"complete --url localhost:1919 hello", []string{"http://127.0.0.1:1919"}},

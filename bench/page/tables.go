@@ -1,0 +1,227 @@
+package page
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/troupe-llm/troupe/bench"
+	"github.com/troupe-llm/troupe/bench/plot"
+)
+
+// metric is one figure of a report.
+type metric struct {
+	group, name string
+	of          func(*bench.Report) (value float64, known bool)
+	more        bool // is better
+	neutral     bool // neither more nor less is
+}
+
+func known(of func(*bench.Report) float64) func(*bench.Report) (float64, bool) {
+	return func(r *bench.Report) (float64, bool) { return of(r), true }
+}
+
+// metrics are the page's figures, in order.
+func metrics() []metric {
+	out := []metric{
+		{group: "Throughput", name: "output tokens/s", more: true, of: known(func(r *bench.Report) float64 { return r.OutputThroughput })},
+		{name: "all tokens/s", more: true, of: known(func(r *bench.Report) float64 { return r.TotalThroughput })},
+		{name: "requests/s", more: true, of: known(func(r *bench.Report) float64 { return r.RequestThroughput })},
+		{name: "goodput, requests/s", more: true, of: func(r *bench.Report) (float64, bool) {
+			o := r.Online
+			return value(o != nil, func() float64 { return o.Goodput }), o != nil && (o.SLOTTFT > 0 || o.SLOITL > 0)
+		}},
+		{name: "elapsed, s", of: known(func(r *bench.Report) float64 { return r.ElapsedS })},
+	}
+	for _, d := range []struct {
+		name string
+		of   func(*bench.Report) bench.Distribution
+	}{
+		{"Time to first token, ms", func(r *bench.Report) bench.Distribution { return r.TTFT }},
+		{"Between tokens, ms", func(r *bench.Report) bench.Distribution { return r.ITL }},
+		{"Whole request, ms", func(r *bench.Report) bench.Distribution { return r.E2E }},
+	} {
+		out = append(
+			out,
+			metric{group: d.name, name: "mean", of: known(func(r *bench.Report) float64 { return d.of(r).Mean })},
+			metric{name: "p50", of: known(func(r *bench.Report) float64 { return d.of(r).P50 })},
+			metric{name: "p90", of: known(func(r *bench.Report) float64 { return d.of(r).P90 })},
+			metric{name: "p99", of: known(func(r *bench.Report) float64 { return d.of(r).P99 })},
+			metric{name: "max", of: known(func(r *bench.Report) float64 { return d.of(r).Max })},
+		)
+	}
+	steps := func(of func(*bench.Steps) uint64) func(*bench.Report) (float64, bool) {
+		return func(r *bench.Report) (float64, bool) { return float64(of(&r.Steps)), r.Steps.Total > 0 }
+	}
+	return append(
+		out,
+		metric{group: "Requests", name: "finished", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Requests) })},
+		metric{name: "failed", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Failed) })},
+		metric{name: "preempted", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.Preempted })},
+		metric{name: "prompt tokens cached", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.CachedTokens })},
+		metric{group: "Steps", name: "in all", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.Total })},
+		metric{name: "with prefill", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.Prefill + s.Mixed })},
+		metric{name: "tokens computed", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.ComputedTokens })},
+		metric{name: "rows in vain", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.WastedRows })},
+		metric{name: "device idle, %", of: func(r *bench.Report) (float64, bool) {
+			t := r.Trace
+			return value(t != nil, func() float64 { return 100 * t.Idle.Share }), t != nil
+		}},
+	)
+}
+
+func value(ok bool, of func() float64) float64 {
+	if !ok {
+		return 0
+	}
+	return of()
+}
+
+// figures are the table of metrics; those that no run knows are left out.
+func figures(runs []*run) (out []row) {
+	group := ""
+	for _, m := range metrics() {
+		if m.group != "" {
+			group = m.group
+		}
+		line := row{Name: m.name}
+		first, hasFirst := m.of(runs[0].Report)
+		told := false
+		for i, r := range runs {
+			v, ok := m.of(r.Report)
+			if !ok {
+				line.Cells = append(line.Cells, cell{Text: "–"})
+				continue
+			}
+			told = true
+			c := cell{Text: plot.Number(v)}
+			if i > 0 && hasFirst && first > 0 && v > 0 && !m.neutral {
+				c.Ratio, c.Sense = ratio(v/first, m.more)
+			}
+			line.Cells = append(line.Cells, c)
+		}
+		if told {
+			line.Group, group = group, ""
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// ratio is a quotient in words; within 1% it has no sense.
+func ratio(q float64, more bool) (text, sense string) {
+	text = "× " + strconv.FormatFloat(q, 'f', 2, 64)
+	switch {
+	case q > 0.99 && q < 1.01:
+		return text, ""
+	case (q > 1) == more:
+		return text, "better"
+	}
+	return text, "worse"
+}
+
+// environment is the table of where and with what runs were made.
+func environment(runs []*run) (out []row) {
+	type field struct {
+		name string
+		of   func(r *bench.Report) string
+	}
+	env := func(name string, of func(e *bench.Environment) string) field {
+		return field{name, func(r *bench.Report) string { return of(&r.Environment) }}
+	}
+	work := func(name string, of func(w *bench.Work) string) field {
+		return field{name, func(r *bench.Report) string { return of(&r.Work) }}
+	}
+	for _, f := range []field{
+		{"command", func(r *bench.Report) string { return "troupe bench " + r.Kind }},
+		env("flags", func(e *bench.Environment) string { return strings.Join(e.Flags, " ") }),
+		env("model", func(e *bench.Environment) string {
+			return e.Model + when(e.Parameters > 0, ", "+plot.Number(float64(e.Parameters))+" parameters") + when(e.Dummy, ", random weights")
+		}),
+		env("weights", func(e *bench.Environment) string { return e.DType }),
+		env("device", func(e *bench.Environment) string { return e.Device }),
+		env("hardware", func(e *bench.Environment) string { return e.Hardware }),
+		{"server", func(r *bench.Report) string {
+			if r.Online == nil {
+				return ""
+			}
+			return r.Online.URL
+		}},
+		{"arrivals", func(r *bench.Report) string {
+			if r.Online == nil {
+				return ""
+			}
+			return r.Online.Arrival
+		}},
+		work("seed", func(w *bench.Work) string { return strconv.FormatUint(w.Seed, 10) }),
+		work("requests", func(w *bench.Work) string { return number(w.NumSeqs) }),
+		work("prompt lengths, tokens", func(w *bench.Work) string { return w.InputLen }),
+		work("reply lengths, tokens", func(w *bench.Work) string { return w.OutputLen }),
+		work("temperature", func(w *bench.Work) string { return plot.Number(w.Temperature) }),
+		work("work from", func(w *bench.Work) string { return w.Source }),
+		work("times × scale", func(w *bench.Work) string {
+			if w.Scale == 0 {
+				return ""
+			}
+			return plot.Number(w.Scale)
+		}),
+		env("overlap", func(e *bench.Environment) string { return yesNo(e.Overlap) }),
+		env("requests in a step, at most", func(e *bench.Environment) string { return number(e.Slots) }),
+		env("tokens in a step, at most", func(e *bench.Environment) string { return number(e.StepTokens) }),
+		env("KV memory", func(e *bench.Environment) string {
+			if e.NumPages == 0 {
+				return ""
+			}
+			return fmt.Sprintf("%s pages of %d tokens", plot.Number(float64(e.NumPages)), e.PageSize)
+		}),
+		env("version", func(e *bench.Environment) string { return e.Version }),
+		env("commit", func(e *bench.Environment) string { return e.Commit }),
+		env("Go", func(e *bench.Environment) string { return e.Go }),
+		env("platform", func(e *bench.Environment) string {
+			return e.Platform + when(e.CPUs > 0, fmt.Sprintf(", %d processors", e.CPUs))
+		}),
+		env("begun", func(e *bench.Environment) string {
+			if e.Time.IsZero() {
+				return ""
+			}
+			return e.Time.Format(time.RFC3339)
+		}),
+	} {
+		line := row{Name: f.name}
+		told := false
+		for _, r := range runs {
+			text := f.of(r.Report)
+			told = told || text != ""
+			line.Cells = append(line.Cells, cell{Text: text})
+		}
+		if !told {
+			continue
+		}
+		line.Differ = slices.ContainsFunc(line.Cells, func(c cell) bool { return c.Text != line.Cells[0].Text })
+		out = append(out, line)
+	}
+	return out
+}
+
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return plot.Number(float64(n))
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+func when(cond bool, text string) string {
+	if cond {
+		return text
+	}
+	return ""
+}
