@@ -6,6 +6,7 @@ import (
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
 // The vocabulary, in the order a request meets it. Messages carry no state
@@ -31,11 +32,12 @@ type tokenizeJob struct {
 }
 
 // generate hands a job with its prompt tokens to the scheduler.
-// Tokenizer (or System, when the prompt came as tokens) → Scheduler.
+// Tokenizer (or System, when there was nothing to prepare) → Scheduler.
 type generate struct {
 	stamp
-	job    *job
-	prompt []int32
+	job     *job
+	prompt  []int32
+	matcher *grammar.Matcher // of the job's grammar; nil: it has none
 }
 
 // runStep is a step to launch. Scheduler → Executor, which answers with

@@ -7,6 +7,7 @@ import (
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
 // Request is one sequence to generate: a prompt and how to go on from it.
@@ -33,6 +34,10 @@ type Request struct {
 	IncludeStop bool
 	// KeepSpecial leaves special tokens in the text.
 	KeepSpecial bool
+
+	// Grammar, when set, is what the output keeps to, unless a length or a
+	// stop string cuts it. Not with IgnoreEOS or MinTokens: its end is its own.
+	Grammar *grammar.Spec
 
 	Sampling batch.Sampling
 	Priority int // larger goes first, under the priority policy
@@ -146,6 +151,12 @@ func (r *Request) check(hasCodec bool) error {
 		return inputErrorf("prompt", "this model was opened without a tokenizer; send the prompt as token ids")
 	case len(r.Stop) > 0 && !hasCodec:
 		return inputErrorf("stop", "this model was opened without a tokenizer, so stop strings cannot be found; use stop_token_ids")
+	case r.Grammar != nil && !hasCodec:
+		return inputErrorf(r.Grammar.Path(), "this model was opened without a tokenizer, so its output cannot be kept to a grammar")
+	case r.Grammar != nil && r.IgnoreEOS:
+		return inputErrorf("ignore_eos", "output that keeps to a grammar ends where the grammar does")
+	case r.Grammar != nil && r.MinTokens > 0:
+		return inputErrorf("min_tokens", "output that keeps to a grammar ends where the grammar does")
 	}
 	return nil
 }

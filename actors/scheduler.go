@@ -112,6 +112,9 @@ func (s *scheduler) add(c mail, m *generate) {
 		Priority:   j.req.Priority,
 		User:       j,
 	}
+	if j.matcher = m.matcher; j.matcher != nil {
+		j.planned.Constraint = j.matcher
+	}
 	if err := s.plan.Add(&j.planned); err != nil {
 		c.send(s.detokenizer, &failed{job: j, err: &InputError{Param: j.promptParam(), Msg: err.Error()}})
 		return
@@ -163,10 +166,19 @@ func (s *scheduler) commit(c mail, f *flight) {
 	for i := range outs {
 		o := &outs[i]
 		j := o.Req.User.(*job)
+		if o.Finish == plan.Failed && j.matcher != nil && j.matcher.Err() != nil {
+			delete(s.jobs, j.id)
+			c.send(s.detokenizer, &failed{job: j, err: inputErrorf(j.req.Grammar.Path(), "the output cannot be kept to the grammar: %v", j.matcher.Err())})
+			continue
+		}
 		m.outs = append(m.outs, output{job: j, token: o.Token, logprob: keep(o.Logprob), finish: o.Finish, cached: o.Req.CachedTokens})
 		if o.Finish != plan.Running {
 			delete(s.jobs, j.id)
 		}
+	}
+	if len(m.outs) == 0 {
+		m.release()
+		return
 	}
 	c.send(s.detokenizer, m)
 }

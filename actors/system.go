@@ -19,6 +19,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
 // System is a model being served: its actors and the requests in them.
@@ -63,8 +64,9 @@ type job struct {
 
 	canceled atomic.Bool // set by Stream.Cancel
 
-	planned plan.Request // the scheduler's
-	text    text         // the detokenizer's
+	planned plan.Request     // the scheduler's
+	matcher *grammar.Matcher // the scheduler's: its constraint, nil for none
+	text    text             // the detokenizer's
 }
 
 func (j *job) promptParam() string {
@@ -152,9 +154,10 @@ func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
 	s.run("detokenizer", TrackDetokenizer, detok)
 	s.run("executor", TrackExecutor, exec, actor.WithDispatcher(s.thread))
 	s.run("scheduler", TrackScheduler, sched)
+	grammars := grammar.NewCache(s.vocabulary)
 	for i := range s.cfg.Tokenizers {
 		load := new(atomic.Int64)
-		t := &tokenizer{codec: s.codec, scheduler: s.scheduler, detokenizer: s.detok, load: load}
+		t := &tokenizer{codec: s.codec, grammars: grammars, scheduler: s.scheduler, detokenizer: s.detok, load: load}
 		s.tokenizers = append(s.tokenizers, tokenizerRef{s.run("tokenizer-"+strconv.Itoa(i), TrackTokenizer+Track(i), t), load})
 	}
 	s.published(sched.plan.Stats(), DeviceTime{}, ready)
@@ -181,7 +184,7 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 	if err := s.admit(j); err != nil {
 		return nil, err
 	}
-	if j.req.Tokens != nil {
+	if j.req.Tokens != nil && j.req.Grammar == nil {
 		s.api.send(s.scheduler, &generate{job: j, prompt: j.req.Tokens})
 		return j.stream, nil
 	}
@@ -193,6 +196,17 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 	t.load.Add(j.size)
 	s.api.send(t.pid, &tokenizeJob{job: j})
 	return j.stream, nil
+}
+
+// vocabulary is what grammars are compiled for: all tokens but special ones,
+// which no text has.
+func (s *System) vocabulary() *grammar.Vocabulary {
+	return grammar.NewVocabulary(s.dev.Vocab, func(id int32) []byte {
+		if int(id) >= s.codec.Vocab() || s.codec.IsSpecial(id) {
+			return nil
+		}
+		return s.codec.TokenBytes(id)
+	}, eos(s.model))
 }
 
 // promptSize is what any prompt costs a tokenizer, in bytes of text, when the

@@ -1,25 +1,29 @@
 package actors
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
 // tokenizer turns a job's prompt into tokens: it renders the chat template and
-// encodes. A system has a pool of them, so that a long prompt holds up nobody.
+// encodes. It also compiles the grammar that the output is to keep to. A system has a pool of them, so that a long prompt holds up nobody.
 //
 // Owns:   nothing but its share of load.
 // In:     *tokenizeJob from System.
 // Out:    *generate to the scheduler, or *failed to the detokenizer; exactly
 // one of them per job.
-// Blocks: never; a megabyte of text takes some tens of milliseconds.
+// Blocks: never; a megabyte of text takes some tens of milliseconds, and so
+// does the largest grammar.
 // Fails:  a panic fails the job it happened in and no other.
 type tokenizer struct {
 	codec       *tokenize.Tokenizer // shared, safe for concurrent use; nil: a model without one
+	grammars    *grammar.Cache      // likewise
 	scheduler   *actor.PID
 	detokenizer *actor.PID
 	load        *atomic.Int64 // bytes sent to this tokenizer and not yet encoded
@@ -40,7 +44,28 @@ func (t *tokenizer) handle(c mail, m message) {
 		c.send(t.detokenizer, &failed{job: r.job, err: err})
 		return
 	}
-	c.send(t.scheduler, &generate{job: r.job, prompt: prompt})
+	matcher, err := t.compile(r.job.req.Grammar)
+	if err != nil {
+		c.send(t.detokenizer, &failed{job: r.job, err: err})
+		return
+	}
+	c.send(t.scheduler, &generate{job: r.job, prompt: prompt, matcher: matcher})
+}
+
+// compile returns a matcher of the grammar; nil for none.
+func (t *tokenizer) compile(s *grammar.Spec) (*grammar.Matcher, error) {
+	if s == nil {
+		return nil, nil
+	}
+	g, err := t.grammars.Get(s)
+	if err != nil {
+		var fault *grammar.Error
+		if errors.As(err, &fault) {
+			return nil, &InputError{Param: fault.Path, Msg: fault.Error()}
+		}
+		return nil, err
+	}
+	return g.Matcher(), nil
 }
 
 func (t *tokenizer) panicked(c mail, m message, err error) {
@@ -52,6 +77,9 @@ func (t *tokenizer) panicked(c mail, m message, err error) {
 func (t *tokenizer) encode(r *Request) ([]int32, error) {
 	if t.codec == nil {
 		return nil, inputErrorf("prompt", "this model was opened without a tokenizer; send the prompt as token ids")
+	}
+	if r.Tokens != nil {
+		return r.Tokens, nil
 	}
 	if r.Chat == nil {
 		return t.codec.Encode(r.Text, !r.NoSpecial), nil

@@ -93,6 +93,10 @@ func (c *call) check() *Error {
 		return badRequest("stream_options", "stream_options: needs stream to be true")
 	case c.echo && c.logprobs:
 		return badRequest("echo", "echo: cannot be combined with logprobs, as prompts' log-probabilities are not computed")
+	case c.req.Grammar != nil && c.req.IgnoreEOS:
+		return badRequest("ignore_eos", "ignore_eos: cannot be combined with %s, whose answers have an end", c.req.Grammar.Path())
+	case c.req.Grammar != nil && c.req.MinTokens > 0:
+		return badRequest("min_tokens", "min_tokens: cannot be combined with %s, whose answers have an end", c.req.Grammar.Path())
 	case c.n > c.limits.choices:
 		return badRequest("n", "n: must be at most %d, got %d", c.limits.choices, c.n)
 	case c.n*max(len(c.prompts), 1) > c.limits.choices:

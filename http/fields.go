@@ -57,7 +57,7 @@ func join[T any](tables ...table[T]) table[T] {
 // The bounds below are OpenAI's where it has them, else generous.
 
 // common are the fields of both chat and text completions.
-var common = join(labels, table[call]{
+var common = join(labels, formatFields, table[call]{
 	"model": func(c *call, v raw) (err error) { c.model, err = v.text(); return },
 
 	"max_tokens":        setMaxTokens,
@@ -115,7 +115,6 @@ var chatFields = join(common, table[call]{
 	"continue_final_message": boolean(func(c *call, b bool) { c.chat.ContinueFinalMessage = b }),
 
 	"parallel_tool_calls": only("calls are not limited to one", "true"),
-	"response_format":     setResponseFormat,
 	"store":               only("nothing is stored", "false"),
 	"modalities":          only("answers are text", `["text"]`),
 	"echo":                only("a chat's prompt cannot be echoed", "false"),
@@ -136,7 +135,6 @@ var textFields = join(common, table[call]{
 	"echo":               boolean(func(c *call, b bool) { c.echo = b }),
 	"add_special_tokens": boolean(func(c *call, b bool) { c.req.NoSpecial = !b }),
 	"suffix":             only("text cannot be inserted before a suffix", `""`),
-	"response_format":    setResponseFormat,
 	"messages":           refused("this is /v1/completions, which takes prompt"),
 })
 
@@ -297,26 +295,6 @@ func setLogitBias(c *call, v raw) error {
 	// The order of members means nothing, so it must not show.
 	slices.SortFunc(c.req.Sampling.Bias, func(a, b batch.TokenBias) int { return int(a.Token - b.Token) })
 	return nil
-}
-
-func setResponseFormat(_ *call, v raw) error {
-	if v[0] != '{' {
-		return v.want("an object")
-	}
-	for name, v := range v.members() {
-		if name != "type" {
-			continue
-		}
-		kind, err := v.text()
-		if err == nil && kind != "text" {
-			err = fmt.Errorf("%q is not supported, only \"text\" is", kind)
-		}
-		if err != nil {
-			return at(".type", err)
-		}
-		return nil
-	}
-	return at(".type", errors.New("required"))
 }
 
 // setPrompt reads the four shapes of a prompt: text, token ids, or a list of

@@ -67,6 +67,10 @@ var importRules = []importRule{
 		why: "what a reply means is a matter of its text",
 	},
 	{
+		under: "tokenize/grammar", banned: []string{module},
+		why: "a grammar is of bytes: it is told a vocabulary, and knows no tokenizer, request or device",
+	},
+	{
 		under: "gpu", banned: []string{module + "/actors", module + "/http", module + "/tokenize", "github.com/asynkron/protoactor-go"},
 		why: "a device runs steps: what a request is, or text, lies above it",
 	},

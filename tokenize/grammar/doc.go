@@ -1,0 +1,46 @@
+// Package grammar keeps a model's output within a language: a regular
+// expression, a JSON schema, literal text, or what these make together. For
+// each token to be drawn it says which tokens may be.
+//
+// Read spec.go (how a language is described), regex.go, json.go and schema.go
+// (what a description becomes: an expression, expr.go), automaton.go (an
+// expression run byte by byte), vocabulary.go and mask.go (which tokens an
+// automaton lets through), grammar.go and cache.go (what others use).
+//
+//	Spec ──parse──▶ expression ──▶ automaton ──┐
+//	                                           ├──▶ mask of each state, kept
+//	tokenizer ──▶ Vocabulary, a trie of bytes ─┘
+//
+// Everything works on bytes, not characters, as tokens may hold parts of a
+// character; what is let through is always UTF-8.
+//
+// # The automaton
+//
+// An expression is matched by derivatives (Brzozowski 1964, Antimirov 1996): a
+// continuation is what is left to match, a list whose head is a piece of the
+// expression and which is shared with others below it. A recursive piece makes
+// longer lists, so the list is at once the stack of a pushdown automaton; a
+// bounded repetition has its count beside it, so that {0,5000} costs no more
+// than {0,5}. A state is the set of continuations that are possible. States
+// and their transitions are made when they are first met, and kept.
+//
+// An expression has no part that cannot match, and depth is bounded by leaving
+// out what could not end in time (expr.height). So wherever the automaton can
+// be, the language has a way to its end: a mask is never empty, unless the
+// vocabulary lacks single bytes.
+//
+// # What masks cost
+//
+// The mask of a state is found by walking the vocabulary's trie and the
+// automaton together: a byte that cannot follow cuts off all tokens that go on
+// from it. Only inside a JSON string can most of a vocabulary follow. There,
+// all tokens without quotes, escapes and control characters can, whichever
+// string it is: they are set at once, and only the others are walked.
+//
+// # Bounds
+//
+// A description is bounded when it is compiled (limits.go), what an automaton
+// remembers when it runs: over its limit it forgets everything, and a matcher
+// finds its state again from its output. An expression so ambiguous that a
+// single mask is over the limit fails its request.
+package grammar

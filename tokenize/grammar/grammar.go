@@ -1,0 +1,126 @@
+package grammar
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// Grammar is a language compiled for a vocabulary. Any number of goroutines
+// may use it.
+type Grammar struct {
+	vocab *Vocabulary
+	root  *expr
+
+	mu    sync.Mutex
+	a     *automaton    // guarded by mu
+	era   int           // guarded by mu: how often the automaton was begun anew
+	count *atomic.Int64 // what vocab.kept has of this grammar
+}
+
+// Compile makes a description's language usable. Its error is an *Error.
+func Compile(s *Spec, v *Vocabulary) (*Grammar, error) {
+	root, err := s.parse()
+	if err != nil {
+		return nil, err
+	}
+	if n := measure(root); n > maxNodes {
+		return nil, errorf(s.path, "is too large: it has %d parts and %d is the limit", n, maxNodes)
+	}
+	if root.height > maxDepth {
+		return nil, errorf(s.path, "nothing matches it")
+	}
+	if len(v.eos) == 0 {
+		return nil, errorf(s.path, "the model has no token that ends a text")
+	}
+	g := &Grammar{vocab: v, root: root, count: new(atomic.Int64)}
+	runtime.AddCleanup(g, func(count *atomic.Int64) { v.kept.Add(-count.Load()) }, g.count)
+	g.begin()
+	// The first mask shows whether the grammar is of use at all.
+	m := g.Matcher()
+	m.Allow(nil)
+	if m.err != nil {
+		return nil, errorf(s.path, "%v", m.err)
+	}
+	return g, nil
+}
+
+// begin makes the automaton anew.
+func (g *Grammar) begin() {
+	g.a = newAutomaton(g.root)
+	g.era++
+}
+
+// Matcher follows one text. It is not safe for concurrent use.
+func (g *Grammar) Matcher() *Matcher { return &Matcher{g: g} }
+
+// Matcher is where in its grammar a text is.
+type Matcher struct {
+	g    *Grammar
+	era  int   // of the automaton that at is a state of; 0: none
+	at   int32 // after the first read tokens
+	read int
+	work int // done for it so far
+	err  error
+}
+
+// Allow returns the set of the tokens that may follow the output so far: bit
+// t%32 of word t/32. It must not be changed, and stays as it is. Outputs must
+// grow from call to call. When it fails the set is empty and Err says why.
+func (m *Matcher) Allow(output []int32) []uint32 {
+	g := m.g
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m.err != nil {
+		return g.vocab.empty
+	}
+	g.a.work = maskWork
+	if m.era != g.era {
+		m.era, m.at, m.read = g.era, g.a.start, 0
+	}
+	for ; m.read < len(output); m.read++ {
+		m.at = g.a.read(m.at, g.vocab, output[m.read])
+	}
+	m.work += maskWork - g.a.work
+	mask, err := g.vocab.mask(g.a, m.at)
+	if err == nil {
+		m.work += maskWork - g.a.work
+		if m.work > totalWork {
+			err = errAmbiguous
+		}
+	}
+	if err != nil {
+		m.err, mask = err, g.vocab.empty
+	}
+	g.settle()
+	return mask
+}
+
+// read is the state after a token.
+func (a *automaton) read(s int32, v *Vocabulary, token int32) int32 {
+	if token < 0 || int(token) >= len(v.text) || v.text[token] == nil {
+		return dead
+	}
+	for _, b := range v.text[token] {
+		s = a.step(s, b)
+	}
+	return s
+}
+
+// settle accounts for what the automaton keeps, and begins it anew when that
+// is too much or it gave up.
+func (g *Grammar) settle() {
+	a := g.a
+	kept := int64(a.memory)
+	total := g.vocab.kept.Add(kept - g.count.Load())
+	g.count.Store(kept)
+	if a.err == nil && kept <= maxMemory && (total <= maxShared || kept <= maxShared/256) {
+		return
+	}
+	g.begin()
+	g.vocab.kept.Add(-kept)
+	g.count.Store(0)
+}
+
+// Err says why Allow allowed nothing.
+func (m *Matcher) Err() error { return m.err }

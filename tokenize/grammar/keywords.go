@@ -1,0 +1,357 @@
+package grammar
+
+import (
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+)
+
+// types is a set of JSON types.
+type types uint8
+
+const (
+	typeObject types = 1 << iota
+	typeArray
+	typeString
+	typeInteger
+	typeFraction // a number that is no integer, or need not be
+	typeBoolean
+	typeNull
+
+	typeNumber = typeInteger | typeFraction
+	typeAny    = typeObject | typeArray | typeString | typeNumber | typeBoolean | typeNull
+)
+
+var typeNames = map[string]types{
+	"object": typeObject, "array": typeArray, "string": typeString, "number": typeNumber,
+	"integer": typeInteger, "boolean": typeBoolean, "null": typeNull,
+}
+
+// keywords is what one schema object says itself, not what it refers to.
+type keywords struct {
+	schema *value
+	types  types // typeAny when not said
+	about  types // those that other keywords are about
+
+	values []*value // enum or const; nil: not said
+	listed bool     // values is meant
+
+	ref   *value   // the $ref keyword
+	allOf []*value // schemas
+	anyOf [][]*value
+	oneOf [][]*value
+
+	numbers        numbers
+	minLen, maxLen int // -1: not said; so below
+	patterns       []*value
+	formats        []*value
+
+	prefix             []*value
+	items              *value // nil: not said
+	minItems, maxItems int
+
+	properties         *value // nil: not said
+	required           []string
+	additional         *value // nil: not said
+	patternProps       *value
+	propertyNames      *value
+	minProps, maxProps int
+	minPropsAt         *value
+
+	noMore, noMoreItems bool // unevaluatedProperties, unevaluatedItems are false
+}
+
+// ignored keywords say nothing about what is valid.
+var ignored = map[string]bool{
+	"title": true, "description": true, "default": true, "example": true, "examples": true, "deprecated": true,
+	"readOnly": true, "writeOnly": true, "discriminator": true,
+	"$schema": true, "$id": true, "id": true, "$anchor": true, "$comment": true, "$defs": true, "definitions": true,
+	"contentEncoding": true, "contentMediaType": true, "contentSchema": true,
+}
+
+// readKeywords reads a schema object.
+func readKeywords(v *value) (*keywords, error) {
+	k := &keywords{schema: v, types: typeAny, minLen: -1, maxLen: -1, minItems: -1, maxItems: -1, minProps: -1, maxProps: -1}
+	for i, name := range v.keys {
+		if err := k.read(name, v.items[i]); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+func (k *keywords) read(name string, v *value) (err error) {
+	switch name {
+	case "type":
+		return k.readTypes(v)
+	case "enum":
+		if err := want(v, isArray); err != nil {
+			return err
+		}
+		return k.list(v.items)
+	case "const":
+		return k.list([]*value{v})
+	case "$ref":
+		k.ref, err = v, want(v, isString)
+	case "allOf":
+		k.allOf, err = schemas(v)
+	case "anyOf", "oneOf":
+		of, err := schemas(v)
+		if name == "anyOf" {
+			k.anyOf = append(k.anyOf, of)
+		} else {
+			k.oneOf = append(k.oneOf, of)
+		}
+		return err
+	case "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf":
+		k.about |= typeNumber
+		return k.readNumber(name, v)
+	case "minLength", "maxLength", "pattern", "format":
+		return k.readString(name, v)
+	case "prefixItems", "items", "minItems", "maxItems", "unevaluatedItems", "uniqueItems":
+		k.about |= typeArray
+		return k.readArray(name, v)
+	case "properties", "required", "additionalProperties", "patternProperties", "propertyNames",
+		"minProperties", "maxProperties", "unevaluatedProperties":
+		k.about |= typeObject
+		return k.readObject(name, v)
+	default:
+		if !ignored[name] && !strings.HasPrefix(name, "x-") {
+			return errorf(v.path, "the keyword %q is not supported", name)
+		}
+	}
+	return err
+}
+
+// list takes the values of enum and const; with both, those in both.
+func (k *keywords) list(values []*value) error {
+	for _, v := range values {
+		if err := v.writable(); err != nil {
+			return err
+		}
+	}
+	if k.listed {
+		values = shared(k.values, values)
+	}
+	k.values, k.listed = values, true
+	return nil
+}
+
+// writable finds numbers that nobody could read.
+func (v *value) writable() error {
+	if v.kind == isNumber {
+		if _, err := parseDecimal(v.text); err != nil {
+			return errorf(v.path, "%v", err)
+		}
+	}
+	for _, e := range v.items {
+		if err := e.writable(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shared are the values in both lists.
+func shared(a, b []*value) []*value {
+	var both []*value
+	for _, v := range a {
+		for _, w := range b {
+			if v.same(w) {
+				both = append(both, v)
+				break
+			}
+		}
+	}
+	return both
+}
+
+func (k *keywords) readTypes(v *value) error {
+	names := []*value{v}
+	if v.kind == isArray {
+		names = v.items
+	}
+	k.types = 0
+	for _, n := range names {
+		t, ok := typeNames[n.text]
+		if n.kind != isString || !ok {
+			return errorf(n.path, "expected object, array, string, number, integer, boolean or null, got %s", n.literal())
+		}
+		k.types |= t
+	}
+	return nil
+}
+
+func (k *keywords) readNumber(name string, v *value) error {
+	n := &k.numbers
+	if v.kind == isBool && strings.HasPrefix(name, "exclusive") {
+		return errorf(v.path, "expected a number; true and false are of an older JSON Schema")
+	}
+	if err := want(v, isNumber); err != nil {
+		return err
+	}
+	x, err := parseDecimal(v.text)
+	if err != nil {
+		return errorf(v.path, "%v", err)
+	}
+	switch name {
+	case "minimum":
+		n.low = tighter(n.low, &bound{at: x}, 1)
+	case "exclusiveMinimum":
+		n.low = tighter(n.low, &bound{at: x, strict: true}, 1)
+	case "maximum":
+		n.high = tighter(n.high, &bound{at: x}, -1)
+	case "exclusiveMaximum":
+		n.high = tighter(n.high, &bound{at: x, strict: true}, -1)
+	case "multipleOf":
+		if x.Sign() <= 0 {
+			return errorf(v.path, "must be above 0, got %s", v.text)
+		}
+		n.multipleOf = x
+	}
+	return nil
+}
+
+// integerFormats are formats of numbers, which bound them.
+var integerFormats = map[string]int{"int32": 31, "int64": 63}
+
+func (k *keywords) readString(name string, v *value) (err error) {
+	switch name {
+	case "minLength":
+		k.minLen, err = count(v)
+	case "maxLength":
+		k.maxLen, err = count(v)
+	case "pattern":
+		k.patterns, err = []*value{v}, want(v, isString)
+	case "format":
+		if err := want(v, isString); err != nil {
+			return err
+		}
+		if bits, ok := integerFormats[v.text]; ok {
+			limit := new(big.Int).Lsh(big.NewInt(1), uint(bits))
+			k.numbers.low = tighter(k.numbers.low, &bound{at: new(big.Rat).SetInt(new(big.Int).Neg(limit))}, 1)
+			k.numbers.high = tighter(k.numbers.high, &bound{at: new(big.Rat).SetInt(limit), strict: true}, -1)
+			k.about |= typeNumber
+			return nil
+		}
+		if v.text == "float" || v.text == "double" {
+			return nil // every number that is written fits
+		}
+		if formats[v.text] == "" {
+			return errorf(v.path, "%q is not supported; there are %s, int32, int64, float and double", v.text, formatNames())
+		}
+		k.formats = []*value{v}
+	}
+	k.about |= typeString
+	return err
+}
+
+func (k *keywords) readArray(name string, v *value) (err error) {
+	switch name {
+	case "prefixItems":
+		k.prefix, err = schemas(v)
+	case "items":
+		if v.kind == isArray {
+			return errorf(v.path, "expected a schema; a list of them is prefixItems")
+		}
+		k.items, err = v, wantSchema(v)
+	case "minItems":
+		k.minItems, err = count(v)
+	case "maxItems":
+		k.maxItems, err = count(v)
+	case "unevaluatedItems":
+		k.noMoreItems, err = true, onlyFalse(v)
+	case "uniqueItems":
+		err = onlyFalse(v)
+	}
+	return err
+}
+
+func (k *keywords) readObject(name string, v *value) (err error) {
+	switch name {
+	case "properties":
+		if err := want(v, isObject); err != nil {
+			return err
+		}
+		k.properties = v
+		for _, p := range v.items {
+			if err := wantSchema(p); err != nil {
+				return err
+			}
+		}
+	case "required":
+		if err := want(v, isArray); err != nil {
+			return err
+		}
+		for _, r := range v.items {
+			if err := want(r, isString); err != nil {
+				return err
+			}
+			k.required = append(k.required, r.text)
+		}
+	case "additionalProperties":
+		k.additional, err = v, wantSchema(v)
+	case "patternProperties":
+		k.patternProps, err = v, want(v, isObject)
+	case "propertyNames":
+		k.propertyNames, err = v, wantSchema(v)
+	case "minProperties":
+		k.minPropsAt = v
+		k.minProps, err = count(v)
+	case "maxProperties":
+		k.maxProps, err = count(v)
+	case "unevaluatedProperties":
+		k.noMore, err = true, onlyFalse(v)
+	}
+	return err
+}
+
+func want(v *value, kind jsonKind) error {
+	if v.kind != kind {
+		return errorf(v.path, "expected %v, got %v", kind, v.kind)
+	}
+	return nil
+}
+
+func wantSchema(v *value) error {
+	if v.kind != isObject && v.kind != isBool {
+		return errorf(v.path, "expected a schema, an object or a boolean, got %v", v.kind)
+	}
+	return nil
+}
+
+// schemas reads a list of schemas.
+func schemas(v *value) ([]*value, error) {
+	if err := want(v, isArray); err != nil {
+		return nil, err
+	}
+	if len(v.items) == 0 {
+		return nil, errorf(v.path, "must not be empty")
+	}
+	for _, s := range v.items {
+		if err := wantSchema(s); err != nil {
+			return nil, err
+		}
+	}
+	return v.items, nil
+}
+
+func onlyFalse(v *value) error {
+	if v.kind != isBool || v.text != "false" {
+		return errorf(v.path, "only false is supported, got %.40s", v.literal())
+	}
+	return nil
+}
+
+// count reads a number that is not negative.
+func count(v *value) (int, error) {
+	if err := want(v, isNumber); err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseFloat(v.text, 64)
+	if err != nil || n < 0 || n != math.Trunc(n) || n > math.MaxInt32/2 {
+		return 0, errorf(v.path, "expected an integer from 0 to %d, got %s", math.MaxInt32/2, v.text)
+	}
+	return int(n), nil
+}

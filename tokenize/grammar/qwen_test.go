@@ -1,0 +1,113 @@
+package grammar
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/troupe-llm/troupe/tokenize"
+)
+
+// qwen is Qwen3's vocabulary, from the fixtures beside the repository.
+var qwen = sync.OnceValues(func() (*tokenize.Tokenizer, error) {
+	dir := os.Getenv("TROUPE_FIXTURES")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "..", "shared", "fixtures")
+	}
+	return tokenize.Load(os.DirFS(filepath.Join(dir, "tokenizers", "qwen3")))
+})
+
+func qwenVocabulary(t testing.TB) (*tokenize.Tokenizer, *Vocabulary) {
+	tok, err := qwen()
+	if err != nil {
+		t.Skipf("Qwen3's vocabulary is not there: %v", err)
+	}
+	eos, _ := tok.TokenID("<|im_end|>")
+	return tok, NewVocabulary(151_936, func(id int32) []byte {
+		if int(id) >= tok.Vocab() || tok.IsSpecial(id) {
+			return nil
+		}
+		return tok.TokenBytes(id)
+	}, []int32{eos})
+}
+
+const personSchema = `{
+	"type": "object",
+	"properties": {
+		"name": {"type": "string", "minLength": 1, "maxLength": 60},
+		"age": {"type": "integer", "minimum": 0, "maximum": 150},
+		"email": {"type": "string", "format": "email"},
+		"tags": {"type": "array", "items": {"enum": ["a", "b", "c"]}, "maxItems": 5},
+		"address": {"$ref": "#/$defs/address"}
+	},
+	"required": ["name", "age", "email", "tags", "address"],
+	"additionalProperties": false,
+	"$defs": {"address": {
+		"type": "object",
+		"properties": {"street": {"type": "string"}, "city": {"type": "string"}, "zip": {"type": "string", "pattern": "^[0-9]{5}$"}},
+		"required": ["street", "city"]
+	}}
+}`
+
+const personText = `{"name": "Ada Lovelace", "age": 36, "email": "ada@example.org", "tags": ["a", "c"], "address": {"street": "12 St James's Square \"north\"", "city": "London, Großbritannien 日本", "zip": "12345"}}`
+
+const anyObjectText = `{"name": "Ada Lovelace", "born": 1815, "works": [{"title": "Notes on the \"Analytical Engine\"", "pages": 66.5}, {"title": "Letters\n", "lost": true}], "nested": {"a": {"b": {"c": [1, 2, [3, null]]}}}}`
+
+// benchMasks asks for all masks of a text.
+func benchMasks(b *testing.B, spec *Spec, text string, anew bool) {
+	tok, v := qwenVocabulary(b)
+	ids := tok.Encode(text, false)
+	g, err := Compile(spec, v)
+	if err != nil {
+		b.Fatal(err)
+	}
+	masks := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if anew {
+			g.begin()
+		}
+		m := g.Matcher()
+		for i := range len(ids) + 1 {
+			m.Allow(ids[:i])
+		}
+		if m.Err() != nil || !g.a.states[m.at].accepts {
+			b.Fatal("the text was not let through", m.Err())
+		}
+		masks += len(ids) + 1
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(masks), "ns/mask")
+	b.ReportMetric(float64(g.a.memory)/1e6, "MB")
+}
+
+func BenchmarkMask(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		spec *Spec
+		text string
+	}{
+		{"person", Schema([]byte(personSchema)), personText},
+		{"object", JSONObject(), anyObjectText},
+		{"regex", Regex(`[A-Za-z0-9 ]{1,200}!`), "The quick brown fox jumps over the lazy dog 12 times!"},
+		{"text", Regex(`(?s).*`), "The quick brown fox jumps over the lazy dog 12 times!"},
+	} {
+		b.Run(c.name+"/cold", func(b *testing.B) { benchMasks(b, c.spec, c.text, true) })
+		b.Run(c.name+"/kept", func(b *testing.B) { benchMasks(b, c.spec, c.text, false) })
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	_, v := qwenVocabulary(b)
+	for b.Loop() {
+		if _, err := Compile(Schema([]byte(personSchema)), v); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkVocabulary(b *testing.B) {
+	for b.Loop() {
+		qwenVocabulary(b)
+	}
+}

@@ -1,0 +1,125 @@
+package grammar
+
+import "slices"
+
+// table is a deterministic automaton: an expression that was worked out
+// beforehand. State 0 is where it begins; every state leads to an accepting
+// one.
+type table struct{ states []tableState }
+
+type tableState struct {
+	accepts bool
+	edges   []edge // by lo; they do not overlap
+}
+
+// edge leads to a state on each byte from lo to hi.
+type edge struct {
+	lo, hi byte
+	to     int32
+}
+
+// step is the state after byte b, or -1.
+func (t *table) step(s int32, b byte) int32 {
+	for _, e := range t.states[s].edges {
+		if b <= e.hi {
+			if b >= e.lo {
+				return e.to
+			}
+			break
+		}
+	}
+	return -1
+}
+
+// tabled is e as a table: one continuation instead of many. It reports false
+// when that would be too large; e must hold no reference.
+func tabled(e *expr) (*expr, bool) { return common(e, nil) }
+
+// common matches what both a and b do, or a alone when b is nil. It reports
+// false when that would be too large.
+func common(a, b *expr) (*expr, bool) {
+	if b == nil {
+		b = repeat(span(0, 255), 0, -1)
+	}
+	measure(a)
+	measure(b)
+	x, y := newAutomaton(a), newAutomaton(b)
+	x.work, y.work = maskWork*4, maskWork*4
+	type pair struct{ x, y int32 }
+	pairs := []pair{{x.start, y.start}}
+	ids := map[pair]int32{pairs[0]: 0}
+	t := &table{}
+	for i := 0; i < len(pairs); i++ {
+		p := pairs[i]
+		s := tableState{accepts: x.states[p.x].accepts && y.states[p.y].accepts}
+		for c := range 256 {
+			to := pair{x.step(p.x, byte(c)), y.step(p.y, byte(c))}
+			if to.x == dead || to.y == dead {
+				continue
+			}
+			id, ok := ids[to]
+			if !ok {
+				id = int32(len(pairs))
+				ids[to] = id
+				pairs = append(pairs, to)
+			}
+			if n := len(s.edges); n > 0 && s.edges[n-1].to == id && int(s.edges[n-1].hi) == c-1 {
+				s.edges[n-1].hi = byte(c)
+			} else {
+				s.edges = append(s.edges, edge{byte(c), byte(c), id})
+			}
+		}
+		t.states = append(t.states, s)
+		if len(pairs) > maxTable || x.err != nil || y.err != nil {
+			return nil, false
+		}
+	}
+	return t.expr(), true
+}
+
+// expr is the table without the states that lead to no accepting one.
+func (t *table) expr() *expr {
+	from := make([][]int32, len(t.states))
+	var queue []int32
+	lives := make([]bool, len(t.states))
+	for i, s := range t.states {
+		for _, e := range s.edges {
+			from[e.to] = append(from[e.to], int32(i))
+		}
+		if s.accepts {
+			lives[i] = true
+			queue = append(queue, int32(i))
+		}
+	}
+	for i := 0; i < len(queue); i++ {
+		for _, s := range from[queue[i]] {
+			if !lives[s] {
+				lives[s] = true
+				queue = append(queue, s)
+			}
+		}
+	}
+	if !lives[0] {
+		return never
+	}
+	ids := make([]int32, len(t.states))
+	n := int32(0)
+	for i := range t.states {
+		if lives[i] {
+			ids[i] = n
+			n++
+		}
+	}
+	lean := &table{}
+	for i, s := range t.states {
+		if !lives[i] {
+			continue
+		}
+		s.edges = slices.DeleteFunc(s.edges, func(e edge) bool { return !lives[e.to] })
+		for j := range s.edges {
+			s.edges[j].to = ids[s.edges[j].to]
+		}
+		lean.states = append(lean.states, s)
+	}
+	return &expr{op: opTable, table: lean}
+}

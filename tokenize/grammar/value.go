@@ -1,0 +1,181 @@
+package grammar
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// jsonKind is a JSON value's type.
+type jsonKind byte
+
+const (
+	isNull   jsonKind = 'n'
+	isBool   jsonKind = 't'
+	isNumber jsonKind = '0'
+	isString jsonKind = '"'
+	isArray  jsonKind = '['
+	isObject jsonKind = '{'
+)
+
+func (k jsonKind) String() string {
+	return map[jsonKind]string{
+		isNull: "null", isBool: "a boolean", isNumber: "a number", isString: "a string", isArray: "an array", isObject: "an object",
+	}[k]
+}
+
+// value is a JSON value whose members keep their order, with the path to it.
+type value struct {
+	path  string
+	kind  jsonKind
+	text  string // of a number as it is written, of a string decoded, of a boolean
+	keys  []string
+	items []*value // of an array, or the values of keys
+}
+
+func (v *value) get(key string) *value {
+	for i, k := range v.keys {
+		if k == key {
+			return v.items[i]
+		}
+	}
+	return nil
+}
+
+// parseJSON reads one value.
+func parseJSON(source, path string) (*value, error) {
+	d := json.NewDecoder(strings.NewReader(source))
+	d.UseNumber()
+	v, err := decodeValue(d, path, 0)
+	if err == nil {
+		if _, more := d.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("there is more after its end")
+		}
+	}
+	var fault *Error
+	if err != nil && !errors.As(err, &fault) {
+		return nil, errorf(path, "is not JSON: %v", err)
+	}
+	return v, err
+}
+
+func decodeValue(d *json.Decoder, path string, depth int) (*value, error) {
+	if depth > maxNesting {
+		return nil, errorf(path, "is nested deeper than %d", maxNesting)
+	}
+	t, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	v := &value{path: path}
+	switch t := t.(type) {
+	case nil:
+		v.kind, v.text = isNull, "null"
+	case bool:
+		v.kind, v.text = isBool, fmt.Sprint(t)
+	case json.Number:
+		v.kind, v.text = isNumber, t.String()
+	case string:
+		v.kind, v.text = isString, t
+	case json.Delim:
+		v.kind = jsonKind(t)
+		seen := map[string]bool{}
+		for d.More() {
+			at := item(path, len(v.items))
+			if v.kind == isObject {
+				k, err := d.Token()
+				if err != nil {
+					return nil, err
+				}
+				key := k.(string)
+				at = member(path, key)
+				if seen[key] {
+					return nil, errorf(at, "given twice")
+				}
+				seen[key] = true
+				v.keys = append(v.keys, key)
+			}
+			e, err := decodeValue(d, at, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			v.items = append(v.items, e)
+		}
+		_, err = d.Token()
+	}
+	return v, err
+}
+
+// literal is the value as compact JSON, strings in the spelling of asJSON.
+func (v *value) literal() string {
+	var b strings.Builder
+	v.write(&b)
+	return b.String()
+}
+
+func (v *value) write(b *strings.Builder) {
+	switch v.kind {
+	case isString:
+		writeString(b, v.text)
+	case isArray, isObject:
+		b.WriteByte(byte(v.kind))
+		for i, e := range v.items {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			if v.kind == isObject {
+				writeString(b, v.keys[i])
+				b.WriteByte(':')
+			}
+			e.write(b)
+		}
+		b.WriteByte(byte(v.kind) + 2) // the closing bracket
+	default:
+		b.WriteString(v.text)
+	}
+}
+
+func writeString(b *strings.Builder, s string) {
+	b.WriteByte('"')
+	for _, c := range s {
+		b.WriteString(asJSON.spell(c))
+	}
+	b.WriteByte('"')
+}
+
+func quoted(s string) string {
+	var b strings.Builder
+	writeString(&b, s)
+	return b.String()
+}
+
+// same reports whether two values are equal: numbers by what they stand for,
+// objects whatever the order of their members.
+func (v *value) same(w *value) bool {
+	if v.kind != w.kind || len(v.items) != len(w.items) {
+		return false
+	}
+	switch v.kind {
+	case isNumber:
+		x, err := parseDecimal(v.text)
+		y, err2 := parseDecimal(w.text)
+		return err == nil && err2 == nil && x.Cmp(y) == 0
+	case isObject:
+		for i, k := range v.keys {
+			if e := w.get(k); e == nil || !e.same(v.items[i]) {
+				return false
+			}
+		}
+		return true
+	case isArray:
+		for i := range v.items {
+			if !v.items[i].same(w.items[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	return v.text == w.text
+}
