@@ -84,7 +84,7 @@ func (d *detokenizer) output(o *output, computed int64) (found bool) {
 		text := d.scratch[:0]
 		if d.codec != nil && !(o.finish == plan.Stop && d.hides(j, o.token)) {
 			if j.text.decoder == nil {
-				j.text.decoder = d.codec.Stream(!j.req.KeepSpecial)
+				j.text.decoder = d.codec.Stream(!j.req.KeepSpecial, j.req.Show...)
 				j.text.stop = newStopper(j.req.Stop, j.req.IncludeStop)
 			}
 			text = j.text.decoder.Append(text, o.token)

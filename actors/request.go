@@ -34,6 +34,10 @@ type Request struct {
 	IncludeStop bool
 	// KeepSpecial leaves special tokens in the text.
 	KeepSpecial bool
+	// Show are special tokens that are left in it all the same.
+	Show []int32
+	// TextEnds asks for Event.TextEnds.
+	TextEnds bool
 
 	// Grammar, when set, is what the output keeps to, unless a length or a
 	// stop string cuts it. Not with IgnoreEOS or MinTokens: its end is its own.
@@ -94,8 +98,9 @@ type Event struct {
 	// Computed is when the device was done with the first of Tokens, as
 	// batch.Now.
 	Computed int64
-	// Logprobs has one entry a token when the request asked for them, and
-	// TextEnds[i] is then how long Text was once Tokens[i] had been added.
+	// Logprobs has one entry a token when the request asked for them.
+	// TextEnds, when it asked for either, says how long Text was once Tokens[i]
+	// had been added.
 	Logprobs []batch.Logprob
 	TextEnds []int
 	Final    *Final

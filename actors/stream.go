@@ -20,6 +20,7 @@ type Stream struct {
 
 	id     uint64 // the job's
 	trace  *Trace
+	ends   bool // Request.TextEnds
 	cancel func()
 	ready  chan struct{} // see Request.Wake
 
@@ -121,6 +122,8 @@ func (s *Stream) add(token int32, computed int64, text []byte, lp *batch.Logprob
 	ev.Tokens = append(ev.Tokens, token)
 	if lp != nil {
 		ev.Logprobs = append(ev.Logprobs, *lp)
+	}
+	if lp != nil || s.ends {
 		ev.TextEnds = append(ev.TextEnds, len(ev.Text))
 	}
 	s.noted()

@@ -175,7 +175,7 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 		j.req.ID = "req-" + strconv.FormatUint(j.id, 10)
 	}
 	j.stream = newStream(j.req.ID, r.Wake)
-	j.stream.id, j.stream.trace = j.id, s.cfg.Trace
+	j.stream.id, j.stream.trace, j.stream.ends = j.id, s.cfg.Trace, j.req.TextEnds
 	j.stream.cancel = func() {
 		if !j.canceled.Swap(true) {
 			s.api.send(s.scheduler, &cancel{job: j})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 // answer is the engine's side of one call: the streams of its choices, merged.
@@ -39,6 +40,7 @@ type choice struct {
 	tokens int // taken so far
 	final  *actors.Final
 	latest time.Time // when its latest token came; zero: none yet
+	spoken spoken
 }
 
 // Why waiting for an event ended without one.
@@ -138,6 +140,12 @@ func (a *answer) note(ch *choice) {
 	ev := &ch.event
 	if ev.Started != nil {
 		ch.prompt = ev.Started.PromptTokens
+		if a.c.parsed() {
+			a.listen(ch)
+		}
+	}
+	if ch.spoken.parser != nil {
+		ch.hear(ev)
 	}
 	if n := len(ev.Tokens); n > 0 {
 		ch.tokens += n
@@ -232,6 +240,19 @@ func (a *answer) usage() actors.Usage {
 	return sum
 }
 
+// reasoned adds up the tokens that choices spent on reasoning; -1 when nobody
+// looked.
+func (a *answer) reasoned() int {
+	if !a.c.reply.Think {
+		return -1
+	}
+	sum := 0
+	for i := range a.choices {
+		sum += a.choices[i].spoken.reasoned
+	}
+	return sum
+}
+
 // collect waits for all of an answer and returns its choices.
 func (a *answer) collect() ([]piece, error) {
 	all := make([]piece, len(a.choices))
@@ -250,7 +271,7 @@ func (a *answer) collect() ([]piece, error) {
 		if ev.Final != nil && ev.Final.Err != nil {
 			return nil, ev.Final.Err
 		}
-		all[i].add(ev)
+		all[i].add(ev, &a.choices[i].spoken)
 	}
 	if a.c.returnIDs {
 		for i := range all {
@@ -260,8 +281,14 @@ func (a *answer) collect() ([]piece, error) {
 	return all, nil
 }
 
-// add appends what an event says. It copies.
-func (p *piece) add(ev *actors.Event) {
+// add appends what an event says, and what that means. It copies.
+func (p *piece) add(ev *actors.Event, sp *spoken) {
+	if sp.parser != nil {
+		if p.message == nil {
+			p.message = new(reply.Message)
+		}
+		p.message.Add(sp.parts)
+	}
 	for _, end := range ev.TextEnds {
 		p.ends = append(p.ends, len(p.text)+end)
 	}

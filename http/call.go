@@ -6,6 +6,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 // call is one decoded request for text: what is to be generated, and what the
@@ -17,8 +18,7 @@ type call struct {
 	model   string // as asked for; "" is the served one
 
 	prompts []prompt
-	chat    tokenize.Chat // the only prompt of a chat
-	noTools bool
+	chat    tokenize.Chat  // the only prompt of a chat
 	n       int            // choices per prompt
 	req     actors.Request // what every choice has in common
 	limited bool           // a token limit was given
@@ -31,7 +31,22 @@ type call struct {
 	logprobs  bool
 	top       int // alternatives listed with each token
 
+	tools         []tool
+	toolChoice    toolChoice
+	parallelCalls bool
+	separate      bool          // reasoning from the text
+	reply         reply.Options // what a chat's replies may hold
+
 	limits *limits
+	family *family
+}
+
+// newCall is a call that asks for nothing yet.
+func (s *Server) newCall(isChat bool) call {
+	c := call{isChat: isChat, n: 1, limits: &s.limits, family: &s.family, req: actors.Request{Sampling: s.info.sampling}}
+	c.parallelCalls, c.separate = true, true
+	c.chat.AddGenerationPrompt = isChat
+	return c
 }
 
 // prompt is one prompt of a text completion: text, or ids when not nil.
@@ -51,11 +66,11 @@ const defaultTextTokens = 16
 
 // decodeCall reads and checks a body.
 func (s *Server) decodeCall(body []byte, isChat bool) (*call, *Error) {
-	c := &call{isChat: isChat, n: 1, limits: &s.limits, req: actors.Request{Sampling: s.info.sampling}}
+	of := s.newCall(isChat)
+	c := &of
 	fields := textFields
 	if isChat {
 		fields = chatFields
-		c.chat.AddGenerationPrompt = true
 	}
 	if err := decode(body, fields, c); err != nil {
 		return nil, err
@@ -72,6 +87,9 @@ func (s *Server) decodeCall(body []byte, isChat bool) (*call, *Error) {
 		return nil, s.modelNotFound(c.model)
 	}
 	c.complete()
+	if isChat && s.tokenizer != nil {
+		c.expect(s.tokenizer)
+	}
 	return c, nil
 }
 
@@ -102,7 +120,7 @@ func (c *call) check() *Error {
 	case c.n*max(len(c.prompts), 1) > c.limits.choices:
 		return badRequest("n", "n: %d prompts times %d answers are more than %d", len(c.prompts), c.n, c.limits.choices)
 	}
-	return nil
+	return c.checkTools()
 }
 
 // coldest is the temperature below which dividing by it says nothing more
@@ -111,9 +129,6 @@ const coldest = 1e-5
 
 // complete fills in what the request left open.
 func (c *call) complete() {
-	if c.noTools {
-		c.chat.Tools = nil
-	}
 	if !c.isChat && !c.limited {
 		c.req.MaxTokens = max(defaultTextTokens, c.req.MinTokens)
 	}

@@ -94,7 +94,7 @@ func TestMessages(t *testing.T) {
 			t.Fatal(fault)
 		}
 		for _, v := range body.members() {
-			got, err := plainMessages(v)
+			got, err := plainMessages(v, false)
 			if err != nil || string(got) != want {
 				t.Errorf("%s:\ngot  %s %v\nwant %s", in, got, err, want)
 			}

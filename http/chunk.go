@@ -6,6 +6,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 // The answer's JSON is appended by hand: its shape is fixed, a token's chunk
@@ -42,6 +43,10 @@ type piece struct {
 	offset   int             // characters of the choice's text before this piece
 	prompt   []int32         // the prompt's ids, once a choice, when asked for
 	final    *actors.Final   // nil while there is more
+
+	// What the text means, when it was looked at: a part of it, or all of it.
+	part    *reply.Part
+	message *reply.Message
 }
 
 // appendChunk appends one server-sent event: the piece as a chunk. head is
@@ -59,6 +64,8 @@ func (c *call) appendChunk(dst, head []byte, p *piece, tok tokenizer) []byte {
 		dst = append(dst, `,"delta":{"role":"assistant","content":""}`...)
 	case p.final != nil:
 		dst = append(dst, `,"delta":{}`...)
+	case p.part != nil:
+		dst = append(c.appendPart(append(dst, `,"delta":{`...), p.part), '}')
 	default:
 		dst = append(dst, `,"delta":{"content":"`...)
 		dst = append(appendString(dst, p.text), `"}`...)
@@ -79,10 +86,13 @@ func (c *call) appendChunk(dst, head []byte, p *piece, tok tokenizer) []byte {
 func (c *call) appendWhole(dst []byte, p *piece, tok tokenizer) []byte {
 	dst = append(dst, `{"index":`...)
 	dst = strconv.AppendInt(dst, int64(p.index), 10)
-	if c.isChat {
+	switch {
+	case p.message != nil:
+		dst = append(c.appendMessage(append(dst, `,"message":{"role":"assistant","content":`...), p.message), '}')
+	case c.isChat:
 		dst = append(dst, `,"message":{"role":"assistant","content":"`...)
 		dst = append(appendString(dst, p.text), `"}`...)
-	} else {
+	default:
 		dst = append(dst, `,"text":"`...)
 		dst = append(appendString(dst, p.text), '"')
 	}
@@ -235,8 +245,8 @@ func appendLogprob(dst []byte, x float32) []byte {
 	return strconv.AppendFloat(dst, float64(x), 'g', -1, 32)
 }
 
-// appendUsage appends {"prompt_tokens":…}.
-func appendUsage(dst []byte, u actors.Usage) []byte {
+// appendUsage appends {"prompt_tokens":…}; reasoned is left out below 0.
+func appendUsage(dst []byte, u actors.Usage, reasoned int) []byte {
 	dst = append(dst, `{"prompt_tokens":`...)
 	dst = strconv.AppendInt(dst, int64(u.PromptTokens), 10)
 	dst = append(dst, `,"completion_tokens":`...)
@@ -245,5 +255,10 @@ func appendUsage(dst []byte, u actors.Usage) []byte {
 	dst = strconv.AppendInt(dst, int64(u.PromptTokens+u.CompletionTokens), 10)
 	dst = append(dst, `,"prompt_tokens_details":{"cached_tokens":`...)
 	dst = strconv.AppendInt(dst, int64(u.CachedTokens), 10)
-	return append(dst, "}}"...)
+	dst = append(dst, '}')
+	if reasoned >= 0 {
+		dst = append(dst, `,"completion_tokens_details":{"reasoning_tokens":`...)
+		dst = append(strconv.AppendInt(dst, int64(reasoned), 10), '}')
+	}
+	return append(dst, '}')
 }

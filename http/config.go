@@ -3,8 +3,11 @@ package http
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 // Config is what the server can be told. Zero values take the default.
@@ -21,6 +24,14 @@ type Config struct {
 	Origins []string
 	// Version is what /version says.
 	Version string
+	// ToolCallParser is how the model writes tool calls: "auto" (the default)
+	// goes by its chat template; "hermes", "llama3" and "mistral" are families'
+	// ways; "none" leaves them in the text.
+	ToolCallParser string
+	// ReasoningParser is whether the model puts reasoning before its answers:
+	// "auto" (the default) goes by its chat template; "think" looks for
+	// <think>…</think>; "none" leaves it in the text.
+	ReasoningParser string
 	// Profiling serves /debug/pprof.
 	Profiling bool
 
@@ -48,6 +59,17 @@ type Config struct {
 
 const maxStopBytes = 1024
 
+const (
+	parserAuto  = "auto"
+	parserThink = "think"
+)
+
+// What can be configured.
+var (
+	ToolCallParsers  = []string{parserAuto, string(reply.Hermes), string(reply.Llama3), string(reply.Mistral), string(reply.None)}
+	ReasoningParsers = []string{parserAuto, parserThink, string(reply.None)}
+)
+
 // complete returns the configuration with its defaults, or all that is wrong
 // with it.
 func (c Config) complete(model string) (Config, error) {
@@ -68,6 +90,21 @@ func (c Config) complete(model string) (Config, error) {
 	for _, origin := range c.Origins {
 		if origin != "*" && !strings.Contains(origin, "://") {
 			faults = append(faults, fmt.Errorf("origin %q: expected \"*\" or a scheme and host like https://example.org", origin))
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value *string
+		known []string
+	}{
+		{"ToolCallParser", &c.ToolCallParser, ToolCallParsers},
+		{"ReasoningParser", &c.ReasoningParser, ReasoningParsers},
+	} {
+		if *f.value == "" {
+			*f.value = parserAuto
+		}
+		if !slices.Contains(f.known, *f.value) {
+			faults = append(faults, fmt.Errorf("%s must be one of %v, got %q", f.name, f.known, *f.value))
 		}
 	}
 	for _, f := range []struct {

@@ -8,9 +8,11 @@
 //	json.go      strict walking of a request body
 //	fields.go    the fields of a request, each with its type and bounds
 //	messages.go  a chat's messages as templates want them
+//	tools.go     the tools a model may call, and what its replies may hold
 //	call.go      the decoded request, and what the engine is asked for
 //	engine.go    what is asked of the engine
 //	answer.go    the engine's events on their way back, merged over choices
+//	spoken.go    what their text means: reasoning, tool calls
 //	chunk.go     those events as JSON
 //	stream.go    that JSON as server-sent events
 //

@@ -27,6 +27,10 @@ type tokenizer interface {
 	Decode(ids []int32, skipSpecial bool) string
 	TokenBytes(id int32) []byte
 	Render(tokenize.Chat) (string, error)
+	TokenID(string) (int32, bool)
+	IsSpecial(id int32) bool
+	ChatTemplate(tools bool) string
+	TextArguments() bool
 }
 
 // system adapts an actors.System.

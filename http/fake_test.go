@@ -30,6 +30,8 @@ type fakeEngine struct {
 	// submit makes the stream of the n-th request (from 0).
 	submit func(n int, r *actors.Request) (*fakeStream, error)
 	info   info
+	// template is what the model's chat template is said to be.
+	template string
 
 	mu       sync.Mutex
 	requests []*actors.Request
@@ -58,10 +60,10 @@ func (e *fakeEngine) Stats() actors.Stats {
 	return actors.Stats{Device: actors.DeviceTime{Busy: 3 * time.Second, Idle: time.Second}, Actors: []actors.ActorStats{{Name: "scheduler", Depth: 3, Messages: 2, Delay: [len(actors.DelayBuckets) + 1]int64{1, 1}}}}
 }
 func (e *fakeEngine) Ready() bool          { return true }
-func (e *fakeEngine) Tokenizer() tokenizer { return byteTokenizer{} }
+func (e *fakeEngine) Tokenizer() tokenizer { return byteTokenizer{e.template} }
 
-// byteTokenizer has a token for each byte.
-type byteTokenizer struct{}
+// byteTokenizer has a token for each byte. Brackets are special to it.
+type byteTokenizer struct{ template string }
 
 func (byteTokenizer) Encode(text string, addSpecial bool) []int32 {
 	ids := []int32{}
@@ -83,6 +85,11 @@ func (byteTokenizer) Decode(ids []int32, _ bool) string {
 }
 
 func (byteTokenizer) TokenBytes(id int32) []byte { return []byte{byte(id)} }
+
+func (byteTokenizer) TokenID(s string) (int32, bool) { return int32(s[0]), s != "" }
+func (byteTokenizer) IsSpecial(id int32) bool        { return id == '[' }
+func (b byteTokenizer) ChatTemplate(bool) string     { return b.template }
+func (b byteTokenizer) TextArguments() bool          { return strings.Contains(b.template, "text arguments") }
 
 // Render shows what a template would see.
 func (byteTokenizer) Render(c tokenize.Chat) (string, error) {
@@ -153,6 +160,23 @@ func says(text string) actors.Event {
 	return actors.Event{Text: []byte(text), Tokens: byteTokenizer{}.Encode(text, false)}
 }
 
+// thinks says where its tokens end.
+func thinks(text string) actors.Event {
+	ev := says(text)
+	for i := range ev.Tokens {
+		ev.TextEnds = append(ev.TextEnds, i+1)
+	}
+	return ev
+}
+
+// inPieces says a text n bytes at a time.
+func inPieces(text string, n int) (events []actors.Event) {
+	for i := 0; i < len(text); i += n {
+		events = append(events, thinks(text[i:min(len(text), i+n)]))
+	}
+	return events
+}
+
 // saysLikely has log-probabilities: -1 for the first token, -2 for the second …
 func saysLikely(text string, top int) actors.Event {
 	ev := says(text)
@@ -184,7 +208,7 @@ func script(choices ...[]actors.Event) *fakeEngine {
 }
 
 func engineOf(submit func(int, *actors.Request) (*fakeStream, error)) *fakeEngine {
-	return &fakeEngine{submit: submit, info: info{model: "fake", maxLen: 1024, vocab: 256, sampling: batch.Sampling{Temperature: 1}}}
+	return &fakeEngine{submit: submit, template: "{{ tools }}", info: info{model: "fake", maxLen: 1024, vocab: 256, sampling: batch.Sampling{Temperature: 1}}}
 }
 
 // served is a server under test.
@@ -239,8 +263,8 @@ func startOn(t *testing.T, ln net.Listener, dial func(context.Context, string, s
 	return h
 }
 
-// reply is a response whose body is yet to be read.
-type reply struct {
+// response is one whose body is yet to be read.
+type response struct {
 	status int
 	header nethttp.Header
 	body   *bufio.Reader
@@ -248,7 +272,7 @@ type reply struct {
 }
 
 // do sends a request whose id is "t" and whose header lines are "Name: value".
-func (h *served) do(method, path, body string, header ...string) *reply {
+func (h *served) do(method, path, body string, header ...string) *response {
 	h.t.Helper()
 	req, err := nethttp.NewRequest(method, "http://troupe"+path, strings.NewReader(body))
 	if err != nil {
@@ -265,16 +289,16 @@ func (h *served) do(method, path, body string, header ...string) *reply {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { resp.Body.Close() })
-	return &reply{resp.StatusCode, resp.Header, bufio.NewReader(resp.Body), resp.Body.Close}
+	return &response{resp.StatusCode, resp.Header, bufio.NewReader(resp.Body), resp.Body.Close}
 }
 
-func (h *served) post(path, body string, header ...string) *reply {
+func (h *served) post(path, body string, header ...string) *response {
 	h.t.Helper()
 	return h.do("POST", path, body, header...)
 }
 
 // read is a response's status and body.
-func (h *served) read(resp *reply) (int, string) {
+func (h *served) read(resp *response) (int, string) {
 	h.t.Helper()
 	body, err := io.ReadAll(resp.body)
 	if err != nil {

@@ -114,7 +114,8 @@ var chatFields = join(common, table[call]{
 	// What goes on needs "add_generation_prompt": false beside it.
 	"continue_final_message": boolean(func(c *call, b bool) { c.chat.ContinueFinalMessage = b }),
 
-	"parallel_tool_calls": only("calls are not limited to one", "true"),
+	"parallel_tool_calls": boolean(func(c *call, b bool) { c.parallelCalls = b }),
+	"separate_reasoning":  boolean(func(c *call, b bool) { c.separate = b }),
 	"store":               only("nothing is stored", "false"),
 	"modalities":          only("answers are text", `["text"]`),
 	"echo":                only("a chat's prompt cannot be echoed", "false"),

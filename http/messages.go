@@ -14,9 +14,10 @@ import (
 func ordered(v []byte) (any, error) { return jinja.DecodeJSON(v) }
 
 // setMessages checks a chat and makes it what templates are written for:
-// contents are strings, and the arguments of tool calls are objects.
+// contents are strings, and the arguments of tool calls are objects, or text
+// for a template that wants it.
 func setMessages(c *call, v raw) error {
-	msgs, err := plainMessages(v)
+	msgs, err := plainMessages(v, c.family.textArguments)
 	if err == nil {
 		c.chat.Messages, err = ordered(msgs)
 	}
@@ -25,7 +26,7 @@ func setMessages(c *call, v raw) error {
 
 // plainMessages copies the messages, replacing the values that templates
 // expect in another form than clients send.
-func plainMessages(v raw) ([]byte, error) {
+func plainMessages(v raw, textArguments bool) ([]byte, error) {
 	if v[0] != '[' {
 		return nil, v.want("an array of messages")
 	}
@@ -35,7 +36,7 @@ func plainMessages(v raw) ([]byte, error) {
 			out = append(out, ',')
 		}
 		var err error
-		if out, err = appendMessage(out, m); err != nil {
+		if out, err = appendMessage(out, m, textArguments); err != nil {
 			return nil, at(index(i), err)
 		}
 	}
@@ -45,7 +46,7 @@ func plainMessages(v raw) ([]byte, error) {
 	return append(out, ']'), nil
 }
 
-func appendMessage(out []byte, m raw) ([]byte, error) {
+func appendMessage(out []byte, m raw, textArguments bool) ([]byte, error) {
 	if m[0] != '{' {
 		return nil, m.want("a message object")
 	}
@@ -70,7 +71,7 @@ func appendMessage(out []byte, m raw) ([]byte, error) {
 			out, err = appendContent(out, v)
 		case "tool_calls":
 			calls = calls || !v.null()
-			out, err = appendToolCalls(out, v)
+			out, err = appendToolCalls(out, v, textArguments)
 		default:
 			out = append(out, v...)
 		}
@@ -139,9 +140,9 @@ func textPart(v raw) (text string, err error) {
 }
 
 // appendToolCalls turns the arguments of an assistant's earlier calls, which
-// OpenAI has as a string of JSON, into the object they stand for. Arguments
-// that are no object stay as they are.
-func appendToolCalls(out []byte, v raw) ([]byte, error) {
+// OpenAI has as a string of JSON, into the object they stand for, or the other
+// way round. Arguments that are no object stay as they are.
+func appendToolCalls(out []byte, v raw, textArguments bool) ([]byte, error) {
 	if v.null() {
 		return append(out, v...), nil
 	}
@@ -149,13 +150,17 @@ func appendToolCalls(out []byte, v raw) ([]byte, error) {
 		return nil, v.want("an array of tool calls")
 	}
 	out = append(out, '[')
+	write := appendArguments
+	if textArguments {
+		write = appendTextArguments
+	}
 	for i, tool := range v.elements() {
 		if i > 0 {
 			out = append(out, ',')
 		}
 		var err error
 		out, err = replaceMember(out, tool, "function", func(out []byte, f raw) ([]byte, error) {
-			return replaceMember(out, f, "arguments", appendArguments)
+			return replaceMember(out, f, "arguments", write)
 		})
 		if err != nil {
 			return nil, at(index(i), err)
@@ -169,6 +174,13 @@ func appendArguments(out []byte, v raw) ([]byte, error) {
 		if s := unquote(v); strings.HasPrefix(strings.TrimSpace(s), "{") && json.Valid([]byte(s)) {
 			return append(out, s...), nil
 		}
+	}
+	return append(out, v...), nil
+}
+
+func appendTextArguments(out []byte, v raw) ([]byte, error) {
+	if v[0] == '{' {
+		return appendQuoted(out, string(v)), nil
 	}
 	return append(out, v...), nil
 }
@@ -192,57 +204,6 @@ func replaceMember(out []byte, v raw, which string, rewrite func([]byte, raw) ([
 		}
 	}
 	return append(out, '}'), nil
-}
-
-// setTools takes the functions a template shows to the model.
-func setTools(c *call, v raw) (err error) {
-	if err := checkTools(v); err != nil {
-		return err
-	}
-	if len(v) > 2 {
-		c.chat.Tools, err = ordered(v)
-	}
-	return err
-}
-
-func checkTools(v raw) error {
-	if v[0] != '[' {
-		return v.want("an array of tools")
-	}
-	for i, tool := range v.elements() {
-		if tool[0] != '{' {
-			return at(index(i), tool.want("an object"))
-		}
-		var function bool
-		for name, v := range tool.members() {
-			switch {
-			case name == "type" && string(v) != `"function"`:
-				return at(index(i)+".type", fmt.Errorf("only \"function\" is supported, got %s", v))
-			case name == "function" && v[0] != '{':
-				return at(index(i)+".function", v.want("an object"))
-			case name == "function":
-				function = true
-			}
-		}
-		if !function {
-			return at(index(i)+".function", errors.New("required"))
-		}
-	}
-	return nil
-}
-
-// setToolChoice takes what needs no constraint on the answer.
-func setToolChoice(c *call, v raw) error {
-	if v[0] == '"' {
-		switch unquote(v) {
-		case "auto":
-			return nil
-		case "none":
-			c.noTools = true
-			return nil
-		}
-	}
-	return fmt.Errorf("only \"none\" and \"auto\" are supported, got %s", v)
 }
 
 func setTemplateKwargs(c *call, v raw) error {

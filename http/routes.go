@@ -121,20 +121,20 @@ func generate(isChat bool) handler {
 		if err != nil {
 			return asError(err)
 		}
-		x.send(c.appendBody(nil, pieces, a.usage(), s.tokenizer))
+		x.send(c.appendBody(nil, pieces, a.usage(), a.reasoned(), s.tokenizer))
 		return nil
 	}
 }
 
 // appendBody appends a whole answer.
-func (c *call) appendBody(dst []byte, pieces []piece, usage actors.Usage, tok tokenizer) []byte {
+func (c *call) appendBody(dst []byte, pieces []piece, usage actors.Usage, reasoned int, tok tokenizer) []byte {
 	dst = c.appendHead(dst)
 	for i := range pieces {
 		dst = comma(dst, i)
 		dst = c.appendWhole(dst, &pieces[i], tok)
 	}
 	dst = append(dst, `],"usage":`...)
-	dst = appendUsage(dst, usage)
+	dst = appendUsage(dst, usage, reasoned)
 	if c.isChat && c.returnIDs {
 		dst = append(dst, `,"prompt_token_ids":`...)
 		dst = appendIDs(dst, pieces[0].prompt)

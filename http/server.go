@@ -24,6 +24,7 @@ type Server struct {
 	info      info
 	tokenizer tokenizer // nil: the model has none
 	limits    limits
+	family    family
 	began     time.Time
 
 	router  *router.Router
@@ -61,6 +62,7 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 		metrics:   newMetrics(),
 		live:      liveAnswers{all: map[*answer]struct{}{}},
 	}
+	s.family = newFamily(&s.cfg, s.tokenizer)
 	s.conns.state = map[net.Conn]fasthttp.ConnState{}
 	s.router = s.routes()
 	s.fast = &fasthttp.Server{

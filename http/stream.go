@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 // sse is an answer as server-sent events. fasthttp has it write itself and
@@ -155,13 +157,24 @@ func (r *sse) append(i int, ev *actors.Event) {
 		r.fail(ev.Final.Err)
 		return
 	}
-	tells := len(ev.Text) > 0 || len(ev.Tokens) > 0 && (c.returnIDs || len(ev.Logprobs) > 0)
+	sp := &r.a.choices[i].spoken
+	told := len(ev.Text) > 0
+	if sp.parser != nil {
+		told = slices.ContainsFunc(sp.parts, visible)
+	}
+	tells := told || len(ev.Tokens) > 0 && (c.returnIDs || len(ev.Logprobs) > 0)
 	if !o.begun && (tells || ev.Final != nil) {
 		o.begun = true
 		r.begin(i, o)
 	}
-	p := piece{index: i, text: ev.Text, ids: ev.Tokens, logprobs: ev.Logprobs, ends: ev.TextEnds, offset: o.offset}
-	if tells {
+	p := piece{index: i, ids: ev.Tokens, logprobs: ev.Logprobs, ends: ev.TextEnds, offset: o.offset}
+	switch {
+	case sp.parser == nil && tells:
+		p.text = ev.Text
+		r.chunk(&p)
+	case told:
+		r.chunks(&p, sp.parts)
+	case tells:
 		r.chunk(&p)
 	}
 	if c.logprobs {
@@ -192,6 +205,17 @@ func (r *sse) begin(i int, o *opening) {
 	}
 }
 
+// chunks appends a chunk for each part; tokens go with the first.
+func (r *sse) chunks(p *piece, parts []reply.Part) {
+	for i := range parts {
+		if visible(parts[i]) {
+			p.part = &parts[i]
+			r.chunk(p)
+			*p = piece{index: p.index}
+		}
+	}
+}
+
 func (r *sse) chunk(p *piece) {
 	r.buf = r.a.c.appendChunk(r.buf, r.head, p, r.a.s.tokenizer)
 }
@@ -204,7 +228,7 @@ func (r *sse) end() {
 	if r.a.c.includeUsage {
 		r.buf = append(append(r.buf, "data: "...), r.head...)
 		r.buf = append(r.buf, `],"usage":`...)
-		r.buf = appendUsage(r.buf, r.a.usage())
+		r.buf = appendUsage(r.buf, r.a.usage(), r.a.reasoned())
 		r.buf = append(r.buf, "}\n\n"...)
 	}
 	r.buf = append(r.buf, done...)

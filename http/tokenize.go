@@ -3,8 +3,6 @@ package http
 import (
 	"slices"
 	"strconv"
-
-	"github.com/troupe-llm/troupe/tokenize"
 )
 
 // tokenizeCall is a request of /tokenize: a prompt or a chat.
@@ -37,7 +35,7 @@ var tokenizeFields = func() table[tokenizeCall] {
 // tokenizePrompt answers with what a prompt becomes.
 func tokenizePrompt(x *exchange) *Error {
 	s := x.s
-	c := tokenizeCall{call: call{isChat: true, limits: &s.limits, chat: tokenize.Chat{AddGenerationPrompt: true}}}
+	c := tokenizeCall{call: s.newCall(true)}
 	if e := decodeFor(x, tokenizeFields, &c, &c.call); e != nil {
 		return e
 	}
@@ -91,7 +89,7 @@ var detokenizeFields = table[detokenizeCall]{
 
 // detokenize answers with the text of tokens, special ones included.
 func detokenize(x *exchange) *Error {
-	c := detokenizeCall{call: call{limits: &x.s.limits}}
+	c := detokenizeCall{call: x.s.newCall(false)}
 	if e := decodeFor(x, detokenizeFields, &c, &c.call); e != nil {
 		return e
 	}

@@ -15,7 +15,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-var created = regexp.MustCompile(`"created":\d+`)
+// varies are the parts of an answer that are different every time.
+var varies = regexp.MustCompile(`("created":)\d+|("id":"call_)[A-Z2-7]{24}"|("id":")[A-Z2-7]{9}"`)
 
 // golden compares got with a file of testdata.
 func golden(t *testing.T, name, got string) {
@@ -51,6 +52,8 @@ func TestTranscripts(t *testing.T) {
 	stopped.Final.Stop = "\n\n"
 	byToken := ends("stop", 2, 4)
 	byToken.Final.StopToken = 7
+	const tools = `"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]`
+	const calling = "<think>\nTwo.\n</think>\n\nLet me \"see\".\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": \"1\"}}\n</tool_call>\n<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"
 	const chat, text = "/v1/chat/completions", "/v1/completions"
 	const hi = `"messages":[{"role":"user","content":"Hi"}]`
 	for _, tc := range []struct {
@@ -119,13 +122,64 @@ func TestTranscripts(t *testing.T) {
 			"text_logprobs_stream", "offsets go on from chunk to chunk", text, `{"prompt":"Hi","logprobs":0,"stream":true}`,
 			[][]actors.Event{{started("Hi"), saysLikely("ab", 0), saysLikely("c", 0), ends("stop", 2, 3)}},
 		},
+		{
+			"chat_calls", "reasoning, text and calls of tools, whole", chat, `{` + tools + `,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), thinks(calling), ends("stop", 2, 9)}},
+		},
+		{
+			"chat_stream_calls", "the same, streamed: arguments come as they are written", chat, `{"stream":true,"stream_options":{"include_usage":true},` + tools + `,` + hi + `}`,
+			[][]actors.Event{append(append([]actors.Event{started("Hi")}, inPieces(calling, 16)...), ends("stop", 2, 9))},
+		},
+		{
+			"chat_calls_mistral", "Mistral's ids have nine characters", chat, `{` + tools + `,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says(`[TOOL_CALLS]f[ARGS]{"x": 1}`), ends("stop", 2, 9)}},
+		},
+		{
+			"chat_calls_cut", "a call that was cut short is text", chat, `{` + tools + `,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says(`<tool_call>{"name": "f", "arguments": {"x"`), ends("length", 2, 9)}},
+		},
+		{
+			"chat_stream_calls_broken", "what is no JSON after all goes on as text", chat, `{"stream":true,` + tools + `,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says(`<tool_call>{"name": "f", "arguments": {"x": oh`), says(`, no}`), ends("stop", 2, 9)}},
+		},
+		{
+			"chat_tools_none", "calls are not looked for when none are to be made", chat, `{"tool_choice":"none",` + tools + `,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says(`<tool_call>{"name": "f"}`), ends("stop", 2, 9)}},
+		},
+		{
+			"chat_stream_reasoning", "reasoning that the prompt began, with ids and log-probabilities", chat,
+			`{"stream":true,"logprobs":true,"return_token_ids":true,"stream_options":{"include_usage":true},` + hi + `}`,
+			[][]actors.Event{{started("Hi<think>\n"), saysLikely("A", 0), saysLikely("</think>", 0), saysLikely("\nB", 0), ends("stop", 2, 3)}},
+		},
+		{
+			"chat_reasoning", "reasoning that fills the answer", chat, `{` + hi + `}`,
+			[][]actors.Event{{started("Hi"), thinks("<think>Hm, hm"), ends("length", 2, 13)}},
+		},
+		{
+			"chat_reasoning_together", "reasoning left where it is", chat, `{"separate_reasoning":false,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says("<think>Hm.</think>Yes."), ends("stop", 2, 13)}},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			h := start(t, script(tc.choices...), Config{})
+			eng := script(tc.choices...)
+			switch {
+			case strings.HasSuffix(tc.name, "mistral"):
+				eng.template = "{{ tools }}[TOOL_CALLS]"
+			case strings.Contains(tc.name, "calls") || strings.Contains(tc.name, "tools"):
+				eng.template = "{{ tools }}<tool_call><think>"
+			case strings.Contains(tc.name, "reasoning"):
+				eng.template = "<think>"
+			}
+			h := start(t, eng, Config{})
 			resp := h.post(tc.path, tc.body)
 			status, body := h.read(resp)
 			got := fmt.Sprintf("# %s\nPOST %s\n%s\n\n%d %s\n%s", tc.intent, tc.path, tc.body, status, resp.header.Get("Content-Type"),
-				created.ReplaceAllString(body, `"created":0`))
+				varies.ReplaceAllStringFunc(body, func(s string) string {
+					if strings.HasPrefix(s, `"created"`) {
+						return `"created":0`
+					}
+					return s[:strings.LastIndexAny(s[:len(s)-1], `_"`)+1] + `…"`
+				}))
 			golden(t, tc.name+".txt", got)
 			if strings.Contains(tc.body, `"stream":true`) && status == 200 && resp.header.Get("X-Accel-Buffering") != "no" {
 				t.Error("proxies would collect the stream")

@@ -263,3 +263,13 @@ func (t *Tokenizer) HasChatTemplate() bool { return t.chat != nil && len(t.chat.
 
 // ChatTemplates are the model's own.
 func (t *Tokenizer) ChatTemplates() *ChatTemplates { return t.chat }
+
+// ChatTemplate is the source of the template that a conversation with or
+// without tools is written by; "" when there is none.
+func (t *Tokenizer) ChatTemplate(tools bool) string {
+	c, err := t.chat.pick("", tools)
+	if err != nil {
+		return ""
+	}
+	return c.source
+}

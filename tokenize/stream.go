@@ -1,19 +1,23 @@
 package tokenize
 
+import "slices"
+
 // Stream decodes ids one at a time. It holds back what the next ids may still
 // change, so that its output never takes anything back, and all of it joined
 // is what Decode returns for all the ids.
 type Stream struct {
 	t      *Tokenizer
 	skip   bool
+	shown  []int32
 	stages []stage
 	sinks  []sink // sinks[i] feeds stages[i]; the last appends to out
 	out    []byte
 }
 
-// Stream starts decoding a text. A Stream serves one goroutine.
-func (t *Tokenizer) Stream(skipSpecial bool) *Stream {
-	s := &Stream{t: t, skip: skipSpecial}
+// Stream starts decoding a text; with skipSpecial, without special tokens but
+// those that are to be shown. A Stream serves one goroutine.
+func (t *Tokenizer) Stream(skipSpecial bool, shown ...int32) *Stream {
+	s := &Stream{t: t, skip: skipSpecial, shown: shown}
 	s.sinks = make([]sink, len(t.stages)+1)
 	s.sinks[len(t.stages)] = func(b []byte) { s.out = append(s.out, b...) }
 	for i, f := range t.stages {
@@ -27,7 +31,7 @@ func (t *Tokenizer) Stream(skipSpecial bool) *Stream {
 // Append appends the text that id completes to dst: whole characters, maybe
 // none. Ids that have no token add nothing.
 func (s *Stream) Append(dst []byte, id int32) []byte {
-	if s.skip && s.t.IsSpecial(id) {
+	if s.skip && s.t.IsSpecial(id) && !slices.Contains(s.shown, id) {
 		return dst
 	}
 	b := s.t.vocab.bytes(id)

@@ -58,6 +58,8 @@ type Server struct {
 	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
 	APIKey          []string      `flag:"api-key" value:"KEY|@FILE" help:"turn away who does not send this bearer token; @FILE reads it from a file; may be repeated"`
 	AllowOrigin     []string      `flag:"allow-origin" value:"ORIGIN" help:"let web pages of this origin call the server; * is any; may be repeated"`
+	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" choices:"auto,hermes,llama3,mistral,none" help:"how the model writes tool calls: auto (as its chat template shows), hermes, llama3, mistral or none"`
+	ReasoningParser string        `flag:"reasoning-parser" value:"MARK" choices:"auto,think,none" help:"what sets reasoning apart from answers: auto (as the chat template shows), think or none"`
 	MaxOpenRequests int           `flag:"max-open-requests" value:"N" min:"1" help:"requests accepted at once, waiting and running; others get status 429"`
 	MaxAnswers      int           `flag:"max-answers" value:"N" min:"0" help:"answers under way at once, streamed or not, each of one request or more; others get status 429 (0: as many as requests)"`
 	MaxConnections  int           `flag:"max-connections" value:"N" min:"0" help:"connections open at once (0: twice the requests, and at least 16384)"`
@@ -106,6 +108,7 @@ func defaultConfig() *Config {
 			Host: "127.0.0.1", Port: 1919, MaxOpenRequests: 4096, DrainTimeout: 30 * time.Second,
 			MaxBody: 16 << 20, MaxChoices: 128, MaxStops: 16,
 			ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, StallTimeout: time.Minute, KeepAlive: 15 * time.Second,
+			ToolCallParser: "auto", ReasoningParser: "auto",
 		},
 		Log: Log{Level: "info", Format: "auto"},
 	}
@@ -188,6 +191,7 @@ func (c *Config) http() http.Config {
 		MaxOpen: cmp.Or(s.MaxAnswers, s.MaxOpenRequests), MaxConnections: cmp.Or(s.MaxConnections, max(16384, 2*s.MaxOpenRequests)),
 		MaxBody: s.MaxBody, MaxChoices: s.MaxChoices, MaxStops: s.MaxStops,
 		ReadTimeout: s.ReadTimeout, IdleTimeout: s.IdleTimeout, StallTimeout: s.StallTimeout, KeepAlive: s.KeepAlive,
+		ToolCallParser: s.ToolCallParser, ReasoningParser: s.ReasoningParser,
 	}
 }
 

@@ -88,7 +88,7 @@ func TestFlagsReachTheServer(t *testing.T) {
 	cfg := defaultConfig()
 	cmd := &cobra.Command{}
 	found := bind(cmd, sectionsOf(cfg)...)
-	args := `--served-model-name m --api-key k --allow-origin https://o --profiling --max-open-requests 13 --max-body 1000
+	args := `--served-model-name m --api-key k --allow-origin https://o --profiling --tool-call-parser mistral --reasoning-parser none --max-open-requests 13 --max-body 1000
 		--max-choices 3 --max-stops 4 --read-timeout 1s --idle-timeout 2s --stall-timeout 3s --keep-alive 4s`
 	if err := cmd.ParseFlags(strings.Fields(args)); err != nil {
 		t.Fatal(err)
@@ -98,6 +98,7 @@ func TestFlagsReachTheServer(t *testing.T) {
 	}
 	want := http.Config{
 		Models: []string{"m"}, APIKeys: []string{"k"}, Origins: []string{"https://o"}, Version: thisBuild().Version, Profiling: true,
+		ToolCallParser: "mistral", ReasoningParser: "none",
 		MaxBody: 1000, MaxConnections: 16384, MaxOpen: 13, MaxChoices: 3, MaxStops: 4,
 		ReadTimeout: time.Second, IdleTimeout: 2 * time.Second, StallTimeout: 3 * time.Second, KeepAlive: 4 * time.Second,
 	}

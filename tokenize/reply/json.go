@@ -113,11 +113,11 @@ func (s *scanner) value(c byte) verdict {
 	case digit(c):
 		s.next = integerPart
 	case c == 't':
-		s.next, s.rest = inWord, "rue"
+		s.next, s.rest = inWord, "true"[1:]
 	case c == 'f':
-		s.next, s.rest = inWord, "alse"
+		s.next, s.rest = inWord, "false"[1:]
 	case c == 'n':
-		s.next, s.rest = inWord, "ull"
+		s.next, s.rest = inWord, "null"[1:]
 	default:
 		return bad
 	}

@@ -83,7 +83,7 @@ const (
 	talking                // in the text
 	afterCall              // of Hermes', where the closing mark is
 	over
-	// In what may be calls; see calls.go.
+	// In what may be calls; see call.go.
 	inCall
 	separated
 	beforeElement
@@ -117,28 +117,15 @@ func (p *Parser) ReasoningEnd() int { return p.until }
 // Add takes the next piece and returns what it brought.
 func (p *Parser) Add(text []byte) []Part {
 	p.out, p.parts = p.out[:0], p.parts[:0]
-	b := text
-	if len(p.held) > 0 {
-		b = append(p.held, text...)
-		p.held = b[:0]
-	}
-	begin := p.seen - (len(b) - len(text))
-	p.seen += len(text)
-	at := 0
-	for at < len(b) {
-		n, enough := p.step(b[at:], begin+at)
-		at += n
-		if !enough {
-			break
-		}
-	}
-	p.held = append(p.held[:0], b[at:]...)
+	p.take(text)
 	return p.resolve()
 }
 
-// Finish returns what was held back: nothing follows.
-func (p *Parser) Finish() []Part {
+// Finish takes the last piece, which may be empty, and returns what it brought
+// and what was held back.
+func (p *Parser) Finish(text []byte) []Part {
 	p.out, p.parts = p.out[:0], p.parts[:0]
+	p.take(text)
 	switch p.state {
 	case opening:
 		if p.opts.Opened {
@@ -162,6 +149,26 @@ func (p *Parser) Finish() []Part {
 	}
 	p.held, p.space = p.held[:0], p.space[:0]
 	return p.resolve()
+}
+
+// take parses as much as can be.
+func (p *Parser) take(text []byte) {
+	b := text
+	if len(p.held) > 0 {
+		b = append(p.held, text...)
+		p.held = b[:0]
+	}
+	begin := p.seen - (len(b) - len(text))
+	p.seen += len(text)
+	at := 0
+	for at < len(b) {
+		n, enough := p.step(b[at:], begin+at)
+		at += n
+		if !enough {
+			break
+		}
+	}
+	p.held = append(p.held[:0], b[at:]...)
 }
 
 // step takes some of b, which begins at byte at of the reply, and reports

@@ -66,7 +66,6 @@ func twinSegments(o Options, s string) []segment {
 			}
 		}
 		if o.Format == Llama3 && !tried {
-			tried = true
 			if rest := strings.TrimLeft(s[i:], blank); strings.HasPrefix(rest, "{") {
 				marked, at = false, len(s)-len(rest)
 			}
@@ -207,12 +206,12 @@ func twinNamed(s string, rest, i int, add func(*ToolCall)) (int, int) {
 func skipBlank(s string, i int) int { return len(s) - len(strings.TrimLeft(s[i:], blank)) }
 
 // twinObject reads a call's object and returns its end or the byte at fault.
-func twinObject(s string, i int, names []string, any bool) (*ToolCall, int, bool) {
+func twinObject(s string, i int, names []string, anyName bool) (*ToolCall, int, bool) {
 	name, args := "", ""
 	named, argued := -1, -1 // where they became known
 	fault := func(k int) (*ToolCall, int, bool) {
 		// A name that is none of the tools' is noticed as soon as the call is known.
-		if known := max(named, argued); named >= 0 && argued >= 0 && !any && !slices.Contains(names, name) {
+		if known := max(named, argued); named >= 0 && argued >= 0 && !anyName && !slices.Contains(names, name) {
 			k = min(k, known)
 		}
 		return nil, k, false
@@ -284,7 +283,7 @@ func twinObject(s string, i int, names []string, any bool) (*ToolCall, int, bool
 	if argued < 0 {
 		args, argued = "{}", i
 	}
-	if known := max(named, argued); !any && !slices.Contains(names, name) {
+	if known := max(named, argued); !anyName && !slices.Contains(names, name) {
 		return nil, known, false
 	}
 	return &ToolCall{name, []byte(args)}, i + 1, true

@@ -1,0 +1,156 @@
+package http
+
+import (
+	"crypto/rand"
+	"strconv"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/tokenize/jinja"
+	"github.com/troupe-llm/troupe/tokenize/reply"
+)
+
+// spoken is what one choice's text means, as it comes. Its parser is nil when
+// all of it is text.
+type spoken struct {
+	parser *reply.Parser
+	parts  []reply.Part // of the latest event
+	bytes  int          // of text so far
+	// reasoned counts the tokens that were spent on reasoning.
+	reasoned int
+	enough   bool // the request was ended here, by its first call
+}
+
+// finishCalls is the reason of a reply that ended in order to have tools
+// called.
+const finishCalls actors.FinishReason = "tool_calls"
+
+// listen makes the parser of a reply to this prompt.
+func (a *answer) listen(ch *choice) {
+	o := a.c.reply
+	if o.Think {
+		o.Opened = a.opened(ch.prompt)
+	}
+	ch.spoken.parser = reply.NewParser(o)
+}
+
+// opened reports whether a prompt ends within reasoning: because its template
+// begins it, or because the message that is to be continued has.
+func (a *answer) opened(prompt []int32) bool {
+	if a.c.chat.ContinueFinalMessage {
+		return reply.Unclosed(lastContent(a.c.chat.Messages))
+	}
+	const enough = 16 // tokens, for a mark and white space
+	return reply.Opened(a.s.tokenizer.Decode(prompt[max(0, len(prompt)-enough):], false))
+}
+
+// lastContent is the text of a conversation's last message.
+func lastContent(messages any) string {
+	list, _ := messages.([]any)
+	if len(list) == 0 {
+		return ""
+	}
+	last, _ := list[len(list)-1].(*jinja.Dict)
+	if last == nil {
+		return ""
+	}
+	content, _ := last.Get("content")
+	text, _ := content.(string)
+	return text
+}
+
+// hear parses an event.
+func (ch *choice) hear(ev *actors.Event) {
+	sp := &ch.spoken
+	if ev.Final == nil {
+		sp.parts = sp.parser.Add(ev.Text)
+	} else {
+		sp.parts = sp.parser.Finish(ev.Text)
+	}
+	if limit := sp.parser.ReasoningEnd(); limit == 0 {
+		sp.reasoned = 0 // what was counted while it could have been
+	} else {
+		for _, end := range ev.TextEnds {
+			if sp.bytes+end <= limit {
+				sp.reasoned++
+			}
+		}
+	}
+	sp.bytes += len(ev.Text)
+	f := ev.Final
+	switch {
+	case f == nil && sp.parser.Over() && !sp.enough:
+		sp.enough = true
+		ch.stream.Cancel()
+	case f != nil && sp.parser.Calls() > 0 && (f.Reason == actors.FinishStop || sp.enough && f.Reason == actors.FinishAbort):
+		called := *f
+		called.Reason = finishCalls
+		ev.Final = &called
+	}
+}
+
+// visible reports whether clients see a part.
+func visible(p reply.Part) bool { return p.Kind != reply.Returned && p.Kind != reply.Broken }
+
+// callID makes up the id of a tool call. Mistral's templates take none but
+// those of nine letters and digits.
+func (c *call) callID() string {
+	id := rand.Text()
+	if c.family.format == reply.Mistral {
+		return id[:9]
+	}
+	return "call_" + id[:24]
+}
+
+// appendPart appends what a part adds to the message.
+func (c *call) appendPart(dst []byte, p *reply.Part) []byte {
+	switch p.Kind {
+	case reply.Text:
+		dst = append(dst, `"content":"`...)
+		return append(appendString(dst, p.Text), '"')
+	case reply.Reasoning:
+		dst = append(dst, `"reasoning_content":"`...)
+		return append(appendString(dst, p.Text), '"')
+	}
+	dst = append(dst, `"tool_calls":[{"index":`...)
+	dst = strconv.AppendInt(dst, int64(p.Call), 10)
+	if p.Kind == reply.Call {
+		dst = append(dst, ',')
+		return append(c.appendCall(dst, p.Text, nil), "}]"...)
+	}
+	dst = append(dst, `,"function":{"arguments":"`...)
+	return append(appendString(dst, p.Text), `"}}]`...)
+}
+
+// appendCall appends the members of a tool call.
+func (c *call) appendCall(dst, name, arguments []byte) []byte {
+	dst = append(dst, `"id":"`...)
+	dst = append(dst, c.callID()...)
+	dst = append(dst, `","type":"function","function":{"name":"`...)
+	dst = append(appendString(dst, name), `","arguments":"`...)
+	return append(appendString(dst, arguments), `"}`...)
+}
+
+// appendMessage appends the content, and what there is beside it. A message
+// that only calls tools has no content.
+func (c *call) appendMessage(dst []byte, m *reply.Message) []byte {
+	if len(m.Text) == 0 && len(m.Calls) > 0 {
+		dst = append(dst, "null"...)
+	} else {
+		dst = append(appendString(append(dst, '"'), m.Text), '"')
+	}
+	if len(m.Reasoning) > 0 {
+		dst = append(dst, `,"reasoning_content":"`...)
+		dst = append(appendString(dst, m.Reasoning), '"')
+	}
+	for i := range m.Calls {
+		if i == 0 {
+			dst = append(dst, `,"tool_calls":[`...)
+		}
+		dst = append(comma(dst, i), '{')
+		dst = append(c.appendCall(dst, []byte(m.Calls[i].Name), m.Calls[i].Arguments), '}')
+	}
+	if len(m.Calls) > 0 {
+		dst = append(dst, ']')
+	}
+	return dst
+}

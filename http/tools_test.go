@@ -1,0 +1,122 @@
+package http
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/tokenize/reply"
+)
+
+const (
+	withTools = `"tools":[{"type":"function","function":{"name":"f","parameters":{}}},{"type":"function","function":{"name":"g"}}]`
+	withHi    = `"messages":[{"role":"user","content":"Hi"}]`
+)
+
+// TestOneCall ends the request with its first call, when there may be no other.
+func TestOneCall(t *testing.T) {
+	for _, stream := range []string{"true", "false"} {
+		st := newFakeStream(started("Hi"), says(`<tool_call>{"name": "f"}</tool_`))
+		eng := engineOf(func(int, *actors.Request) (*fakeStream, error) { return st, nil })
+		eng.template = "{{ tools }}<tool_call>"
+		h := start(t, eng, Config{})
+		go func() { // as the engine would
+			<-st.canceled
+			st.push(says(`call><tool_call>{"name": "g"}`), ends(actors.FinishAbort, 2, 30))
+		}()
+		status, body := h.read(h.post("/v1/chat/completions", `{"stream":`+stream+`,"parallel_tool_calls":false,`+withTools+`,`+withHi+`}`))
+		if status != 200 || !strings.Contains(body, `"finish_reason":"tool_calls"`) || strings.Contains(body, `"g"`) || strings.Count(body, `"call_`) != 1 {
+			t.Errorf("%d %s", status, body)
+		}
+	}
+}
+
+// TestMarksAreShown has special tokens in the text only where they mean
+// something.
+func TestMarksAreShown(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{` + withHi + `,` + withTools + `}`:                      true,
+		`{` + withHi + `,` + withTools + `,"tool_choice":"none"}`: false,
+		`{` + withHi + `}`: false,
+	} {
+		eng := engineOf(nil)
+		eng.template = "{{ tools }}[TOOL_CALLS]"
+		r := ask(t, eng, "/v1/chat/completions", body)[0]
+		if got := slices.Contains(r.Show, '['); got != want || r.TextEnds {
+			t.Errorf("%s: %+v", body, r)
+		}
+	}
+	eng := engineOf(nil)
+	eng.template = "<think>"
+	if r := ask(t, eng, "/v1/chat/completions", `{`+withHi+`}`)[0]; !r.TextEnds || len(r.Show) > 0 {
+		t.Errorf("reasoning tokens cannot be counted: %+v", r)
+	}
+}
+
+// TestTextArguments gives a template the arguments in the form it wants.
+func TestTextArguments(t *testing.T) {
+	const given = `{"messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[
+		{"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}},{"id":"2","type":"function","function":{"name":"f","arguments":{"b": 2}}}]}]}`
+	for template, wants := range map[string][]string{
+		"{{ tools }}":                {`{"name": "f", "arguments": {"a": 1}}`, `{"name": "f", "arguments": {"b": 2}}`},
+		"{{ tools }} text arguments": {`{"name": "f", "arguments": "{\"a\": 1}"}`, `{"name": "f", "arguments": "{\"b\": 2}"}`},
+	} {
+		eng := script()
+		eng.template = template
+		h := start(t, eng, Config{})
+		_, body := h.read(h.post("/tokenize", given))
+		var answer struct{ Prompt string }
+		if err := json.Unmarshal([]byte(body), &answer); err != nil {
+			t.Fatal(err, body)
+		}
+		for _, want := range wants {
+			if !strings.Contains(answer.Prompt, want) {
+				t.Errorf("%s: got %s, want %s in it", template, answer.Prompt, want)
+			}
+		}
+	}
+}
+
+// TestFamily takes what is configured, and else what the template tells.
+func TestFamily(t *testing.T) {
+	for _, tc := range []struct {
+		template, tools, reasoning string
+		format                     reply.Format
+		thinks                     bool
+	}{
+		{"{{ tools }}<tool_call>…<think>", "auto", "auto", reply.Hermes, true},
+		{"{{ tools }}<tool_call>…<think>", "none", "none", reply.None, false},
+		{"{{ tools }}[TOOL_CALLS]", "auto", "auto", reply.Mistral, false},
+		{"{{ tools }}[TOOL_CALLS]", "hermes", "think", reply.Hermes, true},
+		{`{{ tools }}<|start_header_id|>ipython "parameters"`, "auto", "auto", reply.Llama3, false},
+		{"{{ tools }}<tool_call><function=x>", "auto", "auto", reply.None, false},
+		{"", "auto", "auto", reply.None, false},
+	} {
+		cfg := Config{ToolCallParser: tc.tools, ReasoningParser: tc.reasoning}
+		if f := newFamily(&cfg, byteTokenizer{tc.template}); f.format != tc.format || f.thinks != tc.thinks {
+			t.Errorf("%+v: got %+v", tc, f)
+		}
+	}
+	if _, err := (Config{ToolCallParser: "qwen"}).complete("m"); err == nil || !strings.Contains(err.Error(), "hermes") {
+		t.Errorf("an unknown parser: %v", err)
+	}
+}
+
+// TestContinuedReasoning goes on with a message whose reasoning is not over.
+func TestContinuedReasoning(t *testing.T) {
+	for content, want := range map[string]string{
+		"<think>Hm":            `"content":"","reasoning_content":"x"`,
+		"<think>Hm.</think>So": `"content":"x"`,
+		"What is <think>?":     `"content":"","reasoning_content":"x"`,
+	} {
+		eng := script([]actors.Event{started(content), says("x"), ends("length", 1, 1)})
+		eng.template = "<think>"
+		h := start(t, eng, Config{})
+		_, body := h.read(h.post("/v1/chat/completions", `{"add_generation_prompt":false,"continue_final_message":true,"messages":[{"role":"assistant","content":"`+content+`"}]}`))
+		if !strings.Contains(body, want+"}") {
+			t.Errorf("%q: %s", content, body)
+		}
+	}
+}
