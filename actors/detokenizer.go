@@ -25,6 +25,7 @@ type detokenizer struct {
 	scheduler *actor.PID
 	eos       func(int32) bool
 	closed    func(*job) // tells the system that the job's final event is out
+	trace     *Trace
 	log       zerolog.Logger
 	scratch   []byte
 }
@@ -143,6 +144,9 @@ func (d *detokenizer) end(j *job, text []byte, f *Final) {
 	if f.Usage == (Usage{}) {
 		f.Usage = j.usage(nil)
 	}
+	f.Times = j.times
+	f.Times.Ended = batch.Now()
+	d.trace.request(j.id, &f.Times, f.Usage.CompletionTokens)
 	j.stream.end(text, f)
 	d.closed(j)
 }

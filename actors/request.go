@@ -84,7 +84,40 @@ type Final struct {
 	// StopToken is the stop token that ended it, batch.NoToken when none did.
 	StopToken int32
 	Usage     Usage
+	Times     Times
 	Err       error // not nil exactly when Reason is FinishError
+}
+
+// Times are when a request came how far, as batch.Now; 0 where it never did.
+// In between its prompt was rendered and tokenized, waited, and was computed;
+// then it generated.
+type Times struct {
+	Submitted int64
+	Queued    int64 // the scheduler had its tokens
+	Started   int64 // the first step with it was built
+	First     int64 // the device was done with its first token
+	Ended     int64 // its last event was there to be taken
+}
+
+// Phase is a part of a request's time.
+type Phase struct {
+	Kind         Kind  // SpanTokenize, SpanQueue, SpanPrefill or SpanDecode
+	Began, Ended int64 // as batch.Now
+}
+
+// Phases are the parts that the request came to, one after the other.
+func (t *Times) Phases() (out []Phase) {
+	at := [...]int64{t.Submitted, t.Queued, t.Started, t.First, t.Ended}
+	for i, began := range at[:4] {
+		ended := at[i+1]
+		if ended == 0 {
+			ended = t.Ended
+		}
+		if began > 0 && ended >= began {
+			out = append(out, Phase{SpanTokenize + Kind(i), began, ended})
+		}
+	}
+	return out
 }
 
 // Event is what a stream delivers: some output, and once each the beginning

@@ -93,6 +93,7 @@ func (s *scheduler) handle(c mail, m message) {
 // add accepts a job or ends it.
 func (s *scheduler) add(c mail, m *generate) {
 	j := m.job
+	j.times.Queued = batch.Now()
 	switch {
 	case s.state == dead:
 		c.send(s.detokenizer, &failed{job: j, err: ErrFailed})
@@ -135,6 +136,12 @@ func (s *scheduler) pump(c mail) {
 			return
 		}
 		s.trace.span(SpanPrepare, TrackScheduler, step.Seq, began, len(step.Rows))
+		if first := s.plan.Admitted(); len(first) > 0 {
+			now := batch.Now()
+			for _, r := range first {
+				r.User.(*job).times.Started = now
+			}
+		}
 		f := s.flight()
 		f.epoch, f.step = s.epoch, step
 		c.send(s.executor, &runStep{flight: f})
@@ -166,6 +173,9 @@ func (s *scheduler) commit(c mail, f *flight) {
 	for i := range outs {
 		o := &outs[i]
 		j := o.Req.User.(*job)
+		if j.times.First == 0 && o.Token != batch.NoToken {
+			j.times.First = f.result.Ended
+		}
 		if o.Finish == plan.Failed && j.matcher != nil && j.matcher.Err() != nil {
 			delete(s.jobs, j.id)
 			c.send(s.detokenizer, &failed{job: j, err: inputErrorf(j.req.Grammar.Path(), "the output cannot be kept to the grammar: %v", j.matcher.Err())})

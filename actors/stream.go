@@ -53,7 +53,7 @@ func (s *Stream) Take(ev *Event) bool {
 	}
 	*ev, s.pending, s.some = s.pending, empty, false
 	ev.Receipt = Receipt{}
-	if s.trace != nil {
+	if s.trace.on() && s.since > 0 {
 		ev.Receipt = Receipt{s.trace, Span{Kind: SpanSocket, On: TrackSocket, ID: s.id, Posted: s.since, Began: batch.Now(), N: int32(len(ev.Tokens))}}
 	}
 	return true
@@ -79,8 +79,8 @@ func (r *Receipt) Written() {
 
 // noted marks pending as not empty. Called with mu held.
 func (s *Stream) noted() {
-	if s.trace != nil && !s.some {
-		s.since = batch.Now()
+	if !s.some {
+		s.since = s.trace.now()
 	}
 	s.some = true
 }

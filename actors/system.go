@@ -16,6 +16,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/gpu"
+	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/tokenize"
@@ -64,6 +65,9 @@ type job struct {
 
 	canceled atomic.Bool // set by Stream.Cancel
 
+	// times are filled in by each actor in turn, and read by the detokenizer at
+	// the end. Each is written once, before the message that tells of it.
+	times   Times
 	planned plan.Request     // the scheduler's
 	matcher *grammar.Matcher // the scheduler's: its constraint, nil for none
 	text    text             // the detokenizer's
@@ -150,7 +154,7 @@ func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
 	s.api = mail{as.Root, TrackAPI}
 	exec.waiterMail = s.api.on(TrackWaiter)
 	exec.adopt(dev, exec.waiterMail)
-	detok := &detokenizer{codec: s.codec, scheduler: s.scheduler, eos: s.isEOS, closed: s.closed, log: s.cfg.Log}
+	detok := &detokenizer{codec: s.codec, scheduler: s.scheduler, eos: s.isEOS, closed: s.closed, trace: s.cfg.Trace, log: s.cfg.Log}
 	s.run("detokenizer", TrackDetokenizer, detok)
 	s.run("executor", TrackExecutor, exec, actor.WithDispatcher(s.thread))
 	s.run("scheduler", TrackScheduler, sched)
@@ -170,7 +174,7 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 	if err := r.check(s.codec != nil); err != nil {
 		return nil, err
 	}
-	j := &job{id: s.lastID.Add(1), req: *r}
+	j := &job{id: s.lastID.Add(1), req: *r, times: Times{Submitted: batch.Now()}}
 	if j.req.ID == "" {
 		j.req.ID = "req-" + strconv.FormatUint(j.id, 10)
 	}
@@ -316,6 +320,9 @@ func (s *System) isEOS(t int32) bool {
 	}
 	return false
 }
+
+// Trace is what the system records to; nil when it records nothing.
+func (s *System) Trace() *Trace { return s.cfg.Trace }
 
 // Tokenizer is the model's, or nil when it was opened without one.
 func (s *System) Tokenizer() *tokenize.Tokenizer { return s.codec }

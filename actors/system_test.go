@@ -98,6 +98,7 @@ func (d *toy) Wait(r *batch.Result) error {
 		return errors.New("toy failed")
 	}
 	*r = got
+	r.Ended = batch.Now()
 	return nil
 }
 

@@ -2,22 +2,44 @@ package actors
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
 // Trace records what every actor and the device do, one fixed-size Span a
-// thing done. A nil Trace records nothing and costs a nil check. A full one
-// forgets its oldest spans.
+// thing done. A nil Trace records nothing and costs a nil check; a paused one
+// costs little more. A full one forgets its oldest spans.
 type Trace struct {
+	paused  atomic.Bool
 	mu      sync.Mutex
 	spans   []Span // guarded by mu; a ring
 	written uint64 // guarded by mu: spans ever recorded
 }
 
 // NewTrace keeps the last n spans; a decode step of one batch makes about
-// eight, and each event on its way to a client one.
+// eight, each event on its way to a client one, and each request four.
 func NewTrace(n int) *Trace { return &Trace{spans: make([]Span, n)} }
+
+// Pause stops recording until Resume. What is under way when either is called
+// may be recorded in part.
+func (t *Trace) Pause() { t.paused.Store(true) }
+
+// Resume goes on recording.
+func (t *Trace) Resume() { t.paused.Store(false) }
+
+// Paused reports whether it is.
+func (t *Trace) Paused() bool { return t.paused.Load() }
+
+// Clear forgets everything.
+func (t *Trace) Clear() {
+	t.mu.Lock()
+	t.written = 0
+	t.mu.Unlock()
+}
+
+// on reports whether to record.
+func (t *Trace) on() bool { return t != nil && !t.paused.Load() }
 
 // Span is one thing done, on one track. Times are as batch.Now.
 type Span struct {
@@ -46,7 +68,8 @@ const (
 	TrackDevice
 	TrackWaiter
 	TrackDetokenizer
-	TrackSocket // events written to clients
+	TrackSocket   // events written to clients
+	TrackRequests // each request as a whole
 	TrackTokenizer
 )
 
@@ -60,6 +83,12 @@ const (
 	SpanCompute             // device: computing a step of N rows
 	SpanCommit              // scheduler: committing a step with N outputs
 	SpanSocket              // socket: from an event's being there (Posted) and taken (Began) to its being written
+
+	// What a request goes through, as Times has it; recorded at its end.
+	SpanTokenize
+	SpanQueue
+	SpanPrefill
+	SpanDecode // of N tokens
 
 	HandleTokenize
 	HandleGenerate
@@ -77,6 +106,7 @@ const (
 
 var kindNames = [...]string{
 	"prepare", "launch", "compute", "commit", "socket",
+	"tokenize", "queue", "prefill", "decode",
 	"tokenizeJob", "generate", "runStep", "stepDone", "deviceLost", "reopen", "deviceOpened", "admitted", "tokens", "failed", "stopFound", "cancel",
 }
 
@@ -143,30 +173,44 @@ func subject(m message) uint64 {
 
 // now is the time a span begins at; 0 when nobody wants to know.
 func (t *Trace) now() int64 {
-	if t == nil {
+	if !t.on() {
 		return 0
 	}
 	return batch.Now()
 }
 
-// span records something that ends now.
+// span records something that ends now and began at what now said then.
 func (t *Trace) span(k Kind, on Track, id uint64, began int64, n int) {
-	if t != nil {
+	if began != 0 && t.on() {
 		t.add(Span{Kind: k, On: on, ID: id, Began: began, Ended: batch.Now(), N: int32(n)})
 	}
 }
 
 // handled records the handling of a message.
 func (t *Trace) handled(on Track, st stamp, k Kind, id uint64, began, ended int64) {
-	if t != nil {
+	if t.on() {
 		t.add(Span{Kind: k, On: on, From: st.from, Posted: st.posted, ID: id, Began: began, Ended: ended})
 	}
 }
 
 // device records a step's time on the device.
 func (t *Trace) device(s *batch.Step, r *batch.Result) {
-	if t != nil {
+	if t.on() {
 		t.add(Span{Kind: SpanCompute, On: TrackDevice, ID: s.Seq, Began: r.Began, Ended: r.Ended, N: int32(len(s.Rows))})
+	}
+}
+
+// request records a request that has ended.
+func (t *Trace) request(id uint64, at *Times, tokens int) {
+	if !t.on() {
+		return
+	}
+	for _, p := range at.Phases() {
+		s := Span{Kind: p.Kind, On: TrackRequests, ID: id, Began: p.Began, Ended: p.Ended}
+		if p.Kind == SpanDecode {
+			s.N = int32(tokens)
+		}
+		t.add(s)
 	}
 }
 

@@ -1,7 +1,10 @@
 package actors
 
 import (
+	"slices"
 	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
 // A traced run shows each step prepared, launched, computed and committed in
@@ -24,6 +27,9 @@ func TestTraceShowsStepsAndOverlap(t *testing.T) {
 		}
 		if sp.Kind.Handles() {
 			handled[sp.Kind]++
+			continue
+		}
+		if sp.Kind > SpanCommit { // of a request
 			continue
 		}
 		st := stages[sp.ID]
@@ -86,6 +92,60 @@ func TestReceiptsReachTheTrace(t *testing.T) {
 	untraced.start(&Started{})
 	if !untraced.Take(&ev) || ev.Receipt.Wanted() {
 		t.Errorf("an untraced stream wants receipts: %+v", ev)
+	}
+}
+
+// A request's phases follow each other without a gap, from its being submitted
+// to its end, and are on the trace as they are in its final event.
+func TestRequestsHavePhases(t *testing.T) {
+	tr := NewTrace(1 << 10)
+	s := toySystem(t, Config{Trace: tr}, newToy())
+	before := batch.Now()
+	_, f := collect(t, submit(t, s, &Request{Tokens: []int32{1, 2, 3}, MaxTokens: 5, IgnoreEOS: true}))
+	phases := f.Times.Phases()
+	if len(phases) != 4 || phases[0].Began < before || phases[3].Ended > batch.Now() {
+		t.Fatalf("%+v", f.Times)
+	}
+	var traced []Phase
+	spans, _ := tr.Spans()
+	for _, sp := range spans {
+		if sp.On == TrackRequests {
+			traced = append(traced, Phase{sp.Kind, sp.Began, sp.Ended})
+			if sp.ID != 1 || (sp.Kind == SpanDecode) != (sp.N == 5) {
+				t.Errorf("%+v", sp)
+			}
+		}
+	}
+	for i, p := range phases {
+		if p.Kind != SpanTokenize+Kind(i) || p.Ended < p.Began || (i > 0 && p.Began != phases[i-1].Ended) {
+			t.Errorf("phase %d: %+v after %+v", i, p, phases[max(0, i-1)])
+		}
+	}
+	if !slices.Equal(traced, phases) {
+		t.Errorf("traced %+v, want %+v", traced, phases)
+	}
+	// One that ends early has the phases it came to.
+	cut := Times{Submitted: 1, Queued: 3, Ended: 9}
+	if got := cut.Phases(); !slices.Equal(got, []Phase{{SpanTokenize, 1, 3}, {SpanQueue, 3, 9}}) {
+		t.Errorf("of one that never ran: %+v", got)
+	}
+}
+
+func TestPausedTraceRecordsNothing(t *testing.T) {
+	tr := NewTrace(1 << 10)
+	s := toySystem(t, Config{Trace: tr}, newToy())
+	ask := func() int {
+		collect(t, submit(t, s, &Request{Tokens: []int32{1}, MaxTokens: 5, IgnoreEOS: true}))
+		spans, _ := tr.Spans()
+		return len(spans)
+	}
+	tr.Pause()
+	if n := ask(); n != 0 {
+		t.Errorf("%d spans while paused", n)
+	}
+	tr.Resume()
+	if n := ask(); n < 15 {
+		t.Errorf("%d spans after that", n)
 	}
 }
 

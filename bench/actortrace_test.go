@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bytes"
-	"encoding/json"
 	"math"
 	"testing"
 
@@ -36,6 +35,10 @@ func twoSteps() []actors.Span {
 		d(actors.SpanCompute, actors.TrackDevice, 2, 240, 300),
 		h(actors.HandleDone, actors.TrackScheduler, actors.TrackWaiter, 2, 301, 302, 310),
 		d(actors.SpanCommit, actors.TrackScheduler, 2, 303, 305),
+		d(actors.SpanTokenize, actors.TrackRequests, 7, 9, 20),
+		d(actors.SpanQueue, actors.TrackRequests, 7, 20, 30),
+		d(actors.SpanPrefill, actors.TrackRequests, 7, 30, 200),
+		d(actors.SpanDecode, actors.TrackRequests, 7, 200, 217),
 	}
 }
 
@@ -72,71 +75,5 @@ func TestSummarizeFindsWhereTheTimeWent(t *testing.T) {
 	var b bytes.Buffer
 	if err := s.WriteTable(&b); err != nil || !bytes.Contains(b.Bytes(), []byte("wait for the writer")) {
 		t.Errorf("table: %v\n%s", err, &b)
-	}
-}
-
-// The written trace is JSON, its slices nest on every track, and each arrow
-// begins and ends within a slice.
-func TestPerfettoNestsAndItsArrowsLand(t *testing.T) {
-	var b bytes.Buffer
-	if err := WritePerfetto(&b, twoSteps()); err != nil {
-		t.Fatal(err)
-	}
-	checkPerfetto(t, b.Bytes())
-}
-
-type traceEvent struct {
-	Ph       string
-	Pid, Tid int
-	ID       int
-	Name     string
-	Ts, Dur  float64
-}
-
-func checkPerfetto(t *testing.T, data []byte) {
-	t.Helper()
-	var file struct{ TraceEvents []traceEvent }
-	if err := json.Unmarshal(data, &file); err != nil {
-		t.Fatal(err)
-	}
-	type track struct{ pid, tid int }
-	slices := map[track][]traceEvent{}
-	arrows := 0
-	for _, e := range file.TraceEvents {
-		if e.Ph == "X" {
-			slices[track{e.Pid, e.Tid}] = append(slices[track{e.Pid, e.Tid}], e)
-			if e.Dur < 0 {
-				t.Errorf("%s at %v lasts %v", e.Name, e.Ts, e.Dur)
-			}
-		}
-	}
-	const eps = 1e-6
-	for tr, list := range slices {
-		for i, a := range list {
-			for _, b := range list[i+1:] {
-				if a.Ts > b.Ts {
-					a, b = b, a
-				}
-				if b.Ts < a.Ts+a.Dur-eps && b.Ts+b.Dur > a.Ts+a.Dur+eps {
-					t.Errorf("track %v: %s [%v, +%v] and %s [%v, +%v] cross", tr, a.Name, a.Ts, a.Dur, b.Name, b.Ts, b.Dur)
-				}
-			}
-		}
-	}
-	for _, e := range file.TraceEvents {
-		if e.Ph != "s" && e.Ph != "f" {
-			continue
-		}
-		arrows++
-		landed := false
-		for _, s := range slices[track{e.Pid, e.Tid}] {
-			landed = landed || (s.Ts <= e.Ts+eps && e.Ts <= s.Ts+s.Dur+eps)
-		}
-		if !landed {
-			t.Errorf("arrow %d %q at %v on track %d/%d is in no slice", e.ID, e.Ph, e.Ts, e.Pid, e.Tid)
-		}
-	}
-	if arrows == 0 {
-		t.Error("no arrows")
 	}
 }

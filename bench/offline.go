@@ -66,6 +66,7 @@ func (o *Offline) Run(ctx context.Context, system *actors.System) (*Report, erro
 		r.Work.PromptIDs = min(dev.Vocab, promptTokens+1)
 	}
 	r.Environment.describe(system)
+	r.Trace = glimpsed(system)
 	return r, nil
 }
 

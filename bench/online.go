@@ -88,6 +88,7 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	}
 	if o.Engine != nil {
 		r.Steps = stepsBetween(before, o.Engine.Stats())
+		r.Trace = glimpsed(o.Engine)
 	}
 	d := &OnlineDetail{
 		URL: o.Client.Base, Arrival: arrival, SendLag: distribution(lags), Client: client,

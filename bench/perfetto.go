@@ -2,23 +2,36 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"sort"
 	"strconv"
 
 	"github.com/troupe-llm/troupe/actors"
 )
 
-// WritePerfetto writes spans as a trace for ui.perfetto.dev or
-// chrome://tracing: the trace event format's JSON. One process holds a track
-// for each actor and for the device, another one for each request; arrows run
-// from where a message was posted to where it was handled.
+// WritePerfetto writes spans as a trace for ui.perfetto.dev: the trace event
+// format's JSON. There is a track for each actor, for the device's stream, for
+// each request and for its way to the client. Arrows run from where a message
+// was posted to where it was handled, from a launch to what it computed and
+// back, and from text to the socket.
+//
+// Perfetto wants the slices of a track to nest, and each end of an arrow within
+// a slice; perfetto_test.go has its rules.
 func WritePerfetto(w io.Writer, spans []actors.Span) error {
-	p := &perfetto{w: bufio.NewWriter(w)}
-	p.text("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n")
-	p.names(spans)
-	p.slices(spans)
+	spans = slices.Clone(spans)
+	byTime(spans)
+	oneAfterTheOther(spans)
+	p := &perfetto{w: bufio.NewWriter(w), tracks: map[trackID][]slice{}}
+	p.collect(spans)
+	p.text("{\"traceEvents\":[\n")
+	p.names()
+	for _, id := range p.ids() {
+		p.slices(id)
+	}
 	p.arrows(spans)
 	p.text("\n]}\n")
 	if p.err == nil {
@@ -27,17 +40,41 @@ func WritePerfetto(w io.Writer, spans []actors.Span) error {
 	return p.err
 }
 
-// Processes of the trace.
+// trackID is a track: what the format calls a process and a thread.
+type trackID struct {
+	pid int
+	tid uint64
+}
+
+// The processes, in the order they are shown.
 const (
-	pidActors   = 1
-	pidRequests = 2
+	pidActors = 1 + iota
+	pidDevice
+	pidRequests
+	pidSockets
 )
 
+// Threads' numbers are apart, also those of different processes.
+const (
+	tidActors   = 10
+	tidDevice   = 1000
+	tidRequests = 1 << 20
+	tidSockets  = 1 << 30
+)
+
+// slice is a stretch of time on a track; args is JSON without the braces.
+type slice struct {
+	name         string
+	began, ended int64
+	args         string
+}
+
 type perfetto struct {
-	w     *bufio.Writer
-	err   error
-	comma bool
-	flow  int
+	w      *bufio.Writer
+	err    error
+	comma  bool
+	flow   int
+	tracks map[trackID][]slice
 }
 
 func (p *perfetto) text(s string) {
@@ -46,7 +83,7 @@ func (p *perfetto) text(s string) {
 	}
 }
 
-// event writes one event; fields is JSON without the braces.
+// event writes one event; its fields are JSON without the braces.
 func (p *perfetto) event(format string, args ...any) {
 	if p.comma {
 		p.text(",\n")
@@ -57,10 +94,6 @@ func (p *perfetto) event(format string, args ...any) {
 
 // micros is nanoseconds as the format's microseconds.
 func micros(ns int64) string { return strconv.FormatFloat(float64(ns)/1e3, 'f', 3, 64) }
-
-func (p *perfetto) slice(pid int, tid uint64, name string, began, ended int64, args string) {
-	p.event(`"ph":"X","pid":%d,"tid":%d,"name":%q,"ts":%s,"dur":%s,"args":{%s}`, pid, tid, name, micros(began), micros(ended-began), args)
-}
 
 // TrackName is what a track is called in traces and tables.
 func TrackName(t actors.Track) string {
@@ -79,107 +112,192 @@ func TrackName(t actors.Track) string {
 		return "detokenizer"
 	case actors.TrackSocket:
 		return "socket"
+	case actors.TrackRequests:
+		return "requests"
 	}
 	return fmt.Sprintf("tokenizer %d", t-actors.TrackTokenizer)
 }
 
-// names gives the tracks their names and an order: the way a request takes.
-func (p *perfetto) names(spans []actors.Span) {
-	p.event(`"ph":"M","pid":%d,"name":"process_name","args":{"name":"troupe"}`, pidActors)
-	p.event(`"ph":"M","pid":%d,"name":"process_name","args":{"name":"requests"}`, pidRequests)
-	order := []actors.Track{actors.TrackScheduler, actors.TrackExecutor, actors.TrackDevice, actors.TrackWaiter, actors.TrackDetokenizer}
-	tokenizers := map[actors.Track]bool{}
-	for i := range spans {
-		if t := spans[i].On; t >= actors.TrackTokenizer && !tokenizers[t] {
-			tokenizers[t] = true
-			order = append(order, t)
-		}
+// place is the track that something done on t, by or for a request, is on.
+func place(t actors.Track, request uint64) trackID {
+	switch t {
+	case actors.TrackAPI, actors.TrackRequests: // who submits is seen on the request
+		return trackID{pidRequests, tidRequests + request}
+	case actors.TrackDevice:
+		return trackID{pidDevice, tidDevice}
+	case actors.TrackSocket:
+		return trackID{pidSockets, tidSockets + request}
 	}
-	for _, t := range order {
-		at := int(t)
-		if t >= actors.TrackTokenizer { // first on the way, though numbered last
-			at = int(t) - 1000
-		}
-		p.event(`"ph":"M","pid":%d,"tid":%d,"name":"thread_name","args":{"name":%q}`, pidActors, t, TrackName(t))
-		p.event(`"ph":"M","pid":%d,"tid":%d,"name":"thread_sort_index","args":{"sort_index":%d}`, pidActors, t, at)
-	}
-	seen := map[uint64]bool{}
-	for i := range spans {
-		if id, ok := request(&spans[i]); ok && !seen[id] {
-			seen[id] = true
-			p.event(`"ph":"M","pid":%d,"tid":%d,"name":"thread_name","args":{"name":"request %d"}`, pidRequests, id, id)
-		}
-	}
+	return trackID{pidActors, tidActors + uint64(t)}
 }
 
-// request is the number of the request a span is about, if it is about one.
-func request(s *actors.Span) (uint64, bool) {
-	switch s.Kind {
-	case actors.SpanSocket, actors.HandleTokenize, actors.HandleGenerate, actors.HandleAdmitted, actors.HandleFailed, actors.HandleStop, actors.HandleCancel:
-		return s.ID, true
+// collect sorts spans onto tracks.
+func (p *perfetto) collect(spans []actors.Span) {
+	add := func(id trackID, name string, began, ended int64, format string, args ...any) {
+		p.tracks[id] = append(p.tracks[id], slice{name, began, ended, fmt.Sprintf(format, args...)})
 	}
-	return 0, false
-}
-
-// slices writes what was done where. Request tracks show the way in as one
-// slice, from Submit to admission, then each event on its way to the socket.
-func (p *perfetto) slices(spans []actors.Span) {
-	submitted := map[uint64]int64{}
+	computed, woke := map[uint64]int64{}, int64(0)
 	for i := range spans {
 		s := &spans[i]
+		at := place(s.On, s.ID)
 		switch {
 		case s.Kind == actors.SpanSocket:
-			p.slice(pidRequests, s.ID, "to the socket", s.Posted, s.Ended, fmt.Sprintf(`"tokens":%d,"waited_us":%s`, s.N, micros(s.Began-s.Posted)))
+			add(at, "write", s.Began, s.Ended, `"tokens":%d,"waited_us":%s`, s.N, micros(s.Began-s.Posted))
 		case s.Kind.Handles():
-			if s.From == actors.TrackAPI && (s.Kind == actors.HandleTokenize || s.Kind == actors.HandleGenerate) {
-				submitted[s.ID] = s.Posted
-			}
-			if began, ok := submitted[s.ID]; ok && s.Kind == actors.HandleAdmitted {
-				p.slice(pidRequests, s.ID, "way in", began, s.Ended, "")
-			}
-			p.slice(pidActors, uint64(s.On), s.Kind.String(), s.Began, s.Ended, fmt.Sprintf(`"id":%d,"mailbox_us":%s`, s.ID, micros(s.Began-s.Posted)))
+			add(at, s.Kind.String(), s.Began, s.Ended, `"id":%d,"mailbox_us":%s`, s.ID, micros(s.Began-s.Posted))
 			if s.Kind == actors.HandleDone {
-				p.slice(pidActors, uint64(actors.TrackWaiter), "result", s.Posted-1, s.Posted, fmt.Sprintf(`"step":%d`, s.ID))
+				// From the step's end until somebody knew of it.
+				ended, ok := computed[s.ID]
+				if ended = max(ended, woke); !ok || ended >= s.Posted {
+					ended = s.Posted - 1
+				}
+				add(place(actors.TrackWaiter, 0), "wake", ended, s.Posted, `"step":%d`, s.ID)
+				woke = s.Posted
 			}
+		case s.On == actors.TrackRequests:
+			add(at, s.Kind.String(), s.Began, s.Ended, `"tokens":%d`, s.N)
 		default:
-			p.slice(pidActors, uint64(s.On), s.Kind.String(), s.Began, s.Ended, fmt.Sprintf(`"step":%d,"n":%d`, s.ID, s.N))
+			if s.Kind == actors.SpanCompute {
+				computed[s.ID] = s.Ended
+			}
+			add(at, s.Kind.String(), s.Began, s.Ended, `"step":%d,"n":%d`, s.ID, s.N)
 		}
+	}
+	for _, list := range p.tracks {
+		nest(list)
 	}
 }
 
-// arrows writes a flow for each message, and one from each launch to the
-// computation it started.
-func (p *perfetto) arrows(spans []actors.Span) {
-	launched := map[uint64]int64{}
-	for i := range spans {
-		s := &spans[i]
-		switch {
-		case s.Kind == actors.SpanLaunch:
-			launched[s.ID] = s.Began
-		case s.Kind.Handles() && s.Kind != actors.HandleCancel: // cancels come from anywhere
-			pid, tid, at := pidActors, uint64(s.From), s.Posted
-			switch s.From {
-			case actors.TrackAPI:
-				pid, tid = pidRequests, s.ID
-			case actors.TrackWaiter:
-				at--
-			}
-			p.arrow(pid, tid, at, uint64(s.On), s.Began)
-		}
-	}
+// oneAfterTheOther keeps a step on the device from beginning before the last
+// one's end, as it may by the resolution of the device's clock.
+func oneAfterTheOther(spans []actors.Span) {
+	ended := int64(math.MinInt64)
 	for i := range spans {
 		if s := &spans[i]; s.Kind == actors.SpanCompute {
-			if at, ok := launched[s.ID]; ok {
-				p.arrow(pidActors, uint64(actors.TrackExecutor), at, uint64(actors.TrackDevice), s.Began)
-			}
+			s.Began = max(s.Began, ended)
+			s.Ended = max(s.Ended, s.Began)
+			ended = s.Ended
 		}
 	}
 }
 
-func (p *perfetto) arrow(fromPid int, from uint64, at int64, to uint64, then int64) {
+// nest orders a track's slices as they begin, outer ones first, and cuts those
+// that end after one they began in: by what passes between two readings of the
+// clock.
+func nest(list []slice) {
+	slices.SortStableFunc(list, func(a, b slice) int {
+		return cmp.Or(cmp.Compare(a.began, b.began), cmp.Compare(b.ended, a.ended))
+	})
+	var open []int64 // ends of the slices around
+	for i := range list {
+		s := &list[i]
+		for len(open) > 0 && open[len(open)-1] <= s.began {
+			open = open[:len(open)-1]
+		}
+		if n := len(open); n > 0 {
+			s.ended = min(s.ended, open[n-1])
+		}
+		open = append(open, s.ended)
+	}
+}
+
+// within reports whether a slice of the track holds the time.
+func (p *perfetto) within(id trackID, at int64) bool {
+	list := p.tracks[id]
+	// Slices that hold a time are not far before the last that begins by it:
+	// handlers nest no deeper than a few.
+	i := sort.Search(len(list), func(i int) bool { return list[i].began > at })
+	for k := i - 1; k >= 0 && k >= i-16; k-- {
+		if list[k].ended >= at {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *perfetto) ids() []trackID {
+	var out []trackID
+	for id := range p.tracks {
+		out = append(out, id)
+	}
+	slices.SortFunc(out, func(a, b trackID) int { return cmp.Or(cmp.Compare(a.pid, b.pid), cmp.Compare(a.tid, b.tid)) })
+	return out
+}
+
+// names gives processes and tracks their names and an order: the way a request
+// takes.
+func (p *perfetto) names() {
+	for i, name := range []string{"actors", "device", "requests", "to clients"} {
+		p.event(`"ph":"M","pid":%d,"name":"process_name","args":{"name":%q}`, i+1, name)
+		p.event(`"ph":"M","pid":%d,"name":"process_sort_index","args":{"sort_index":%d}`, i+1, i)
+	}
+	for _, id := range p.ids() {
+		name, at := "", id.tid
+		switch id.pid {
+		case pidActors:
+			t := actors.Track(id.tid - tidActors)
+			name = TrackName(t)
+			if t < actors.TrackTokenizer { // numbered before tokenizers, though behind them on the way
+				at += 1000
+			}
+		case pidDevice:
+			name = "compute stream"
+		case pidRequests:
+			name, at = fmt.Sprintf("request %d", id.tid-tidRequests), id.tid-tidRequests
+		case pidSockets:
+			name, at = fmt.Sprintf("request %d's client", id.tid-tidSockets), id.tid-tidSockets
+		}
+		p.event(`"ph":"M","pid":%d,"tid":%d,"name":"thread_name","args":{"name":%q}`, id.pid, id.tid, name)
+		p.event(`"ph":"M","pid":%d,"tid":%d,"name":"thread_sort_index","args":{"sort_index":%d}`, id.pid, id.tid, at)
+	}
+}
+
+// slices writes a track.
+func (p *perfetto) slices(id trackID) {
+	for _, s := range p.tracks[id] {
+		p.event(`"ph":"X","pid":%d,"tid":%d,"name":%q,"ts":%s,"dur":%s,"args":{%s}`, id.pid, id.tid, s.name, micros(s.began), micros(s.ended-s.began), s.args)
+	}
+}
+
+// arrows writes a flow for each message, for each step to the device and back,
+// and for text on its way to a client.
+func (p *perfetto) arrows(spans []actors.Span) {
+	launched, computed := map[uint64]int64{}, map[uint64]int64{}
+	device, waiter := place(actors.TrackDevice, 0), place(actors.TrackWaiter, 0)
+	for i := range spans {
+		switch s := &spans[i]; s.Kind {
+		case actors.SpanLaunch:
+			launched[s.ID] = s.Began
+		case actors.SpanCompute:
+			computed[s.ID] = s.Ended
+		}
+	}
+	for i := range spans {
+		s := &spans[i]
+		at := place(s.On, s.ID)
+		switch {
+		case s.Kind == actors.SpanCompute:
+			p.arrow("launch", place(actors.TrackExecutor, 0), launched[s.ID], at, s.Began)
+		case s.Kind == actors.HandleDone:
+			p.arrow("result", device, computed[s.ID]-1, waiter, s.Posted-1)
+			p.arrow("message", waiter, s.Posted-1, at, s.Began)
+		case s.Kind == actors.SpanSocket:
+			p.arrow("text", place(actors.TrackDetokenizer, 0), s.Posted, at, s.Began)
+		case s.Kind.Handles() && s.Kind != actors.HandleCancel: // cancels come from anywhere
+			p.arrow("message", place(s.From, s.ID), s.Posted, at, s.Began)
+		}
+	}
+}
+
+// arrow writes a flow, if there is something at both of its ends: the span at
+// one may have been forgotten.
+func (p *perfetto) arrow(name string, from trackID, at int64, to trackID, then int64) {
+	if !p.within(from, at) || !p.within(to, then) {
+		return
+	}
 	p.flow++
-	p.event(`"ph":"s","pid":%d,"tid":%d,"id":%d,"cat":"message","name":"message","ts":%s`, fromPid, from, p.flow, micros(at))
-	p.event(`"ph":"f","bp":"e","pid":%d,"tid":%d,"id":%d,"cat":"message","name":"message","ts":%s`, pidActors, to, p.flow, micros(then))
+	p.event(`"ph":"s","pid":%d,"tid":%d,"id":%d,"cat":"flow","name":%q,"ts":%s`, from.pid, from.tid, p.flow, name, micros(at))
+	p.event(`"ph":"f","bp":"e","pid":%d,"tid":%d,"id":%d,"cat":"flow","name":%q,"ts":%s`, to.pid, to.tid, p.flow, name, micros(then))
 }
 
 // byTime sorts spans by when they began.

@@ -32,7 +32,7 @@ type Report struct {
 	E2E  Distribution `json:"e2e_ms"`
 
 	Steps     Steps          `json:"steps"`
-	Trace     *TraceSummary  `json:"trace,omitempty"`   // of a traced run
+	Trace     *TraceSummary  `json:"trace,omitempty"`   // of a traced run, or of some steps of it
 	Online    *OnlineDetail  `json:"online,omitempty"`  // of one over the wire
 	Virtual   *VirtualDetail `json:"virtual,omitempty"` // of one in virtual time
 	Lengths   *Lengths       `json:"lengths,omitempty"` // of requests made of real texts

@@ -62,6 +62,14 @@ func (t *tally) progress(p Progress) Progress {
 	return p
 }
 
+// share is how much of a run is done; 0 when it is not known how much there is.
+func (t *tally) share(total Progress) float64 {
+	if total.Requests == 0 {
+		return 0
+	}
+	return float64(t.tokens.Load()) / float64(total.Requests+total.DecodeAll)
+}
+
 // watch tells of progress and keeps a timeline, until stopped. The engine is
 // nil when it is in another process.
 func (t *tally) watch(total Progress, tell func(Progress), engine *actors.System) (stop func() *Timeline) {
@@ -76,6 +84,7 @@ func (t *tally) watch(total Progress, tell func(Progress), engine *actors.System
 		base = engineGauge(engine)
 	}
 	n := 0
+	seen := newGlimpse(engine)
 	end := every(interval, func() {
 		g := gauge{}
 		if engine != nil {
@@ -86,6 +95,7 @@ func (t *tally) watch(total Progress, tell func(Progress), engine *actors.System
 		}
 		g.output, g.open = uint64(t.tokens.Load()), int(t.sent.Load()-t.done.Load())
 		r.sample(time.Since(began), g)
+		seen.look(t.share(total), g.steps)
 		if tell != nil && n%tellEvery == 0 {
 			tell(t.progress(total))
 		}
@@ -93,6 +103,7 @@ func (t *tally) watch(total Progress, tell func(Progress), engine *actors.System
 	})
 	return func() *Timeline {
 		end()
+		seen.end()
 		if tell != nil {
 			tell(t.progress(total))
 		}

@@ -23,6 +23,8 @@ func (p *Planner) Next() *batch.Step {
 	if p.out == p.cfg.outstanding() || (p.seated == 0 && p.queue.len() == 0) {
 		return nil
 	}
+	clear(p.admitted)
+	p.admitted = p.admitted[:0]
 	f := &p.ring[(p.step+1)%uint64(len(p.ring))]
 	f.step.Reset()
 	f.reqs = f.reqs[:0]
@@ -55,6 +57,10 @@ func (p *Planner) Next() *batch.Step {
 	p.check()
 	return &f.step
 }
+
+// Admitted are the requests that the last step built has rows of for the first
+// time. The slice is valid until the next Next.
+func (p *Planner) Admitted() []*Request { return p.admitted }
 
 func (p *Planner) count(s *batch.Step) {
 	p.stats.Computed += uint64(s.NumTokens)
@@ -266,6 +272,7 @@ func (p *Planner) seat(f *flight, r *Request, ready int32) {
 	}
 	if !r.counted {
 		r.counted = true
+		p.admitted = append(p.admitted, r)
 		r.CachedTokens = int(r.computed)
 		p.stats.PromptTokens += uint64(len(r.Prompt))
 		p.stats.CachedTokens += uint64(r.computed)

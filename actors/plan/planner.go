@@ -38,6 +38,8 @@ type Planner struct {
 	ring    [maxOutstanding + 1]flight
 	run     int // prefill steps in a row, under PrefillFirst; ≤ maxPrefillRun
 	outputs []Output
+	// admitted are those that the last step built seated for the first time.
+	admitted []*Request
 
 	stats Stats
 }

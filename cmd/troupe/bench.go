@@ -86,6 +86,9 @@ func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions) (err error
 // runOffline opens a system, runs the work on it and closes it.
 func runOffline(ctx context.Context, cmd *cobra.Command, cfg *Config, o *offlineOptions, engine actors.Config) (report *bench.Report, err error) {
 	engine.MaxOpenRequests = max(engine.MaxOpenRequests, o.NumSeqs)
+	if engine.Trace == nil {
+		engine.Trace = bench.NewGlimpse()
+	}
 	system, err := actors.Open(engine)
 	if err != nil {
 		return nil, err

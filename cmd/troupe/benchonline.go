@@ -161,6 +161,7 @@ func openTarget(cmd *cobra.Command, cfg *Config) (*target, error) {
 	}
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
 	engine := cfg.actors(log, showProgress(cmd.ErrOrStderr(), log, "loading"))
+	engine.Trace = bench.NewGlimpse()
 	engine.MaxOpenRequests = max(engine.MaxOpenRequests, 65536)
 	system, err := actors.Open(engine)
 	if err != nil {

@@ -1,0 +1,372 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/actors"
+)
+
+// processor reads a trace by the rules of Perfetto's trace processor for the
+// JSON format, as its source has them (src/trace_processor/importers: json,
+// common/slice_tracker, common/flow_tracker; August 2026), and counts what that
+// would complain about, by the names it does.
+type processor struct {
+	complaints map[string]int
+	threads    map[trackID]string
+	processes  map[int]string
+	slices     []*tableSlice
+	flows      []flow
+	stacks     map[trackID][]*tableSlice
+	started    map[int]*tableSlice // flows by id
+}
+
+// tableSlice and flow are rows of its tables; times are nanoseconds.
+type tableSlice struct {
+	track     trackID
+	name      string
+	from, end int64
+	args      map[string]float64
+	depth     int
+}
+
+type flow struct{ out, in *tableSlice }
+
+type traceEvent struct {
+	Ph, Name, Cat, Bp string
+	Pid               *int
+	Tid               *uint64
+	ID                *int
+	Ts, Dur           *json.Number
+	Args              map[string]any
+}
+
+func process(t *testing.T, data []byte) *processor {
+	t.Helper()
+	p := &processor{
+		complaints: map[string]int{}, threads: map[trackID]string{}, processes: map[int]string{},
+		stacks: map[trackID][]*tableSlice{}, started: map[int]*tableSlice{},
+	}
+	var file map[string]json.RawMessage
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	for key := range file {
+		if key != "traceEvents" {
+			p.complaints["key "+key]++ // displayTimeUnit is one that it tells of
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(file["traceEvents"]))
+	d.UseNumber()
+	var events []traceEvent
+	if err := d.Decode(&events); err != nil {
+		t.Fatal(err)
+	}
+	type timed struct {
+		ts int64
+		*traceEvent
+	}
+	var sorted []timed
+	for i := range events {
+		e := &events[i]
+		switch {
+		case e.Ph == "":
+			p.complaints["json_tokenizer_failure"]++
+		case e.Ph == "M":
+			p.name(e)
+		case e.Ts == nil || e.Pid == nil || e.Tid == nil || *e.Tid == 0 || *e.Tid >= 1<<32:
+			p.complaints["json_tokenizer_failure"]++
+		default:
+			sorted = append(sorted, timed{nanos(t, *e.Ts), e})
+		}
+	}
+	// Its sorter keeps the file's order among equal times.
+	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].ts < sorted[j].ts })
+	for _, e := range sorted {
+		p.parse(t, e.ts, e.traceEvent)
+	}
+	return p
+}
+
+// nanos reads microseconds with at most three decimals.
+func nanos(t *testing.T, n json.Number) int64 {
+	t.Helper()
+	whole, rest, _ := strings.Cut(n.String(), ".")
+	v, err := json.Number(whole + (rest + "000")[:3]).Int64()
+	if err != nil || len(rest) > 3 {
+		t.Fatalf("time %s: %v", n, err)
+	}
+	return v
+}
+
+func (p *processor) name(e *traceEvent) {
+	switch name, _ := e.Args["name"].(string); e.Name {
+	case "thread_name":
+		p.threads[trackID{*e.Pid, *e.Tid}] = name
+	case "process_name":
+		p.processes[*e.Pid] = name
+	}
+}
+
+func (p *processor) parse(t *testing.T, ts int64, e *traceEvent) {
+	t.Helper()
+	track := trackID{*e.Pid, *e.Tid}
+	top := func() *tableSlice {
+		if s := p.stacks[track]; len(s) > 0 {
+			return s[len(s)-1] // it may have ended: only the next slice takes it off
+		}
+		p.complaints["flow_no_enclosing_slice"]++
+		return nil
+	}
+	switch e.Ph {
+	case "X":
+		if e.Dur == nil {
+			p.complaints["json_parser_failure"]++
+			return
+		}
+		s := &tableSlice{track: track, name: e.Name, from: ts, end: ts + nanos(t, *e.Dur), args: map[string]float64{}}
+		for k, v := range e.Args {
+			if n, ok := v.(json.Number); ok {
+				s.args[k], _ = n.Float64()
+			}
+		}
+		p.begin(s)
+	case "s":
+		if out := top(); out != nil {
+			if e.ID == nil || p.started[*e.ID] != nil {
+				p.complaints["flow_duplicate_id"]++
+				return
+			}
+			p.started[*e.ID] = out
+		}
+	case "f":
+		if e.Bp != "e" {
+			p.complaints["flow without an enclosing slice"]++
+		}
+		if in := top(); in != nil {
+			if e.ID == nil || p.started[*e.ID] == nil {
+				p.complaints["flow_end_without_start"]++
+				return
+			}
+			p.flows = append(p.flows, flow{p.started[*e.ID], in})
+		}
+	default:
+		p.complaints["phase "+e.Ph]++
+	}
+}
+
+// begin puts a slice on its track's stack.
+func (p *processor) begin(s *tableSlice) {
+	if s.end < s.from {
+		p.complaints["slice_negative_duration"]++
+		return
+	}
+	stack := p.stacks[s.track]
+	for i := len(stack) - 1; i >= 0; i-- {
+		switch o := stack[i]; {
+		case o.end < s.from || o.end == s.from && !(o.end == o.from && s.end == s.from):
+			stack = stack[:i]
+		case s.from < o.end && s.end > o.end:
+			p.complaints["slice_spill_overlapping_complete_event"]++
+			return
+		}
+	}
+	s.depth = len(stack)
+	p.stacks[s.track] = append(stack, s)
+	p.slices = append(p.slices, s)
+}
+
+// of are the slices of this name on the track of that name, by step.
+func (p *processor) of(thread, name string) map[int]*tableSlice {
+	out := map[int]*tableSlice{}
+	for _, s := range p.slices {
+		if s.name == name && p.threads[s.track] == thread {
+			out[int(s.args["step"])] = s
+		}
+	}
+	return out
+}
+
+func written(t *testing.T, spans []actors.Span) *processor {
+	t.Helper()
+	var b bytes.Buffer
+	if err := WritePerfetto(&b, spans); err != nil {
+		t.Fatal(err)
+	}
+	p := process(t, b.Bytes())
+	if len(p.complaints) > 0 {
+		t.Errorf("the trace processor would complain: %v", p.complaints)
+	}
+	for _, s := range p.slices {
+		if p.threads[s.track] == "" || p.processes[s.track.pid] == "" {
+			t.Fatalf("track %v has no name", s.track)
+		}
+	}
+	return p
+}
+
+func TestPerfettoHasTracksAndArrows(t *testing.T) {
+	p := written(t, twoSteps())
+	want := map[string][]string{
+		"scheduler":          {"generate", "prepare", "prepare", "stepDone", "commit", "stepDone", "commit"},
+		"executor":           {"runStep", "launch", "runStep", "launch"},
+		"compute stream":     {"compute", "compute"},
+		"waiter":             {"wake", "wake"},
+		"detokenizer":        {"admitted", "tokens"},
+		"request 7":          {"tokenize", "queue", "prefill", "decode"},
+		"request 7's client": {"write"},
+	}
+	got := map[string][]string{}
+	for _, s := range p.slices {
+		got[p.threads[s.track]] = append(got[p.threads[s.track]], s.name)
+	}
+	for name, slices_ := range want {
+		if !slices.Equal(got[name], slices_) {
+			t.Errorf("%s: %v, want %v", name, got[name], slices_)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("tracks %v", slices.Sorted(maps.Keys(got)))
+	}
+	arrows := map[string]int{}
+	for _, f := range p.flows {
+		arrows[f.out.name+" → "+f.in.name]++
+		if f.in.from < f.out.from {
+			t.Errorf("an arrow from %s goes back in time to %s", f.out.name, f.in.name)
+		}
+	}
+	for arrow, n := range map[string]int{
+		"tokenize → generate": 1, "launch → compute": 2, "compute → wake": 2, "wake → stepDone": 2, "tokens → write": 1, "commit → tokens": 1,
+	} {
+		if arrows[arrow] != n {
+			t.Errorf("%d arrows %s, want %d; there are %v", arrows[arrow], arrow, n, arrows)
+		}
+	}
+}
+
+// Whatever part of a trace is left, what is written of it is sound.
+func TestPerfettoOfAnyPart(t *testing.T) {
+	spans := twoSteps()
+	for i := range spans {
+		for k := i + 1; k <= len(spans); k++ {
+			written(t, spans[i:k])
+		}
+	}
+	// Events taken while the last ones are written, and read clocks in between.
+	at := func(posted, began, ended int64) actors.Span {
+		return actors.Span{Kind: actors.SpanSocket, On: actors.TrackSocket, ID: 1, Posted: posted, Began: began, Ended: ended, N: 1}
+	}
+	device := func(id uint64, began, ended int64) actors.Span {
+		return actors.Span{Kind: actors.SpanCompute, On: actors.TrackDevice, ID: id, Began: began, Ended: ended}
+	}
+	written(t, []actors.Span{at(1, 5, 20), at(6, 8, 21), at(7, 20, 23), device(1, 0, 100), device(2, 99, 150), device(3, 150, 150), device(4, 140, 149)})
+}
+
+// simulated runs so many requests at once on a simulated H200 with Qwen3-14B.
+func simulated(t *testing.T, trace *actors.Trace, rows, tokens int) *Report {
+	t.Helper()
+	system, err := actors.Open(actors.Config{Model: "qwen3-14b", DummyWeights: true, Device: "sim:h200", Trace: trace, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := Offline{NumSeqs: rows, Input: Range{16, 16}, Output: Range{tokens, tokens}}
+	report, err := run.Run(t.Context(), system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := system.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// Twenty decode steps of 64 requests on a simulated H200: each step is prepared
+// and launched while the device computes the one before it, and every token's
+// way leads to its client.
+func TestPerfettoShowsOverlap(t *testing.T) {
+	const rows, steps = 64, 20
+	trace := actors.NewTrace(1 << 15)
+	simulated(t, trace, rows, 2*steps)
+	spans, forgotten := trace.Spans()
+	if forgotten > 0 {
+		t.Fatalf("%d spans were forgotten", forgotten)
+	}
+	p := written(t, spans)
+	prepare, launch, compute := p.of("scheduler", "prepare"), p.of("executor", "launch"), p.of("compute stream", "compute")
+	ahead, decodes := 0, 0
+	for step, c := range compute {
+		before := compute[step-1]
+		if c.args["n"] != rows || before == nil || before.args["n"] != rows {
+			continue
+		}
+		decodes++
+		if l := launch[step]; l == nil || l.end > c.end || prepare[step] == nil || prepare[step].end > l.from {
+			t.Fatalf("step %d was not prepared, launched and computed in this order", step)
+		}
+		if prepare[step].from < before.end && launch[step].from < before.end {
+			ahead++
+		}
+	}
+	// A machine may stop the scheduler for longer than a step, so not all.
+	if decodes < steps || ahead < decodes*2/3 {
+		t.Errorf("of %d decode steps %d were prepared while the one before was computed", decodes, ahead)
+	}
+	writes := map[uint64]float64{}
+	for _, s := range p.slices {
+		if s.name == "write" {
+			writes[s.track.tid] += s.args["tokens"]
+		}
+	}
+	if len(writes) != rows {
+		t.Fatalf("%d clients, want %d", len(writes), rows)
+	}
+	for tid, n := range writes {
+		if n != 2*steps {
+			t.Errorf("client %d got %v tokens, want %d", tid, n, 2*steps)
+		}
+	}
+	text := 0
+	for _, f := range p.flows {
+		if f.in.name == "write" && f.out.name == "tokens" {
+			text++
+		}
+	}
+	if text < rows {
+		t.Errorf("%d arrows lead from text to clients", text)
+	}
+}
+
+// The rules find what is wrong, or their silence would mean nothing.
+func TestProcessorComplains(t *testing.T) {
+	x := func(tid, ts, dur string) string {
+		return `{"ph":"X","pid":1,"tid":` + tid + `,"name":"a","ts":` + ts + `,"dur":` + dur + `}`
+	}
+	arrow := func(ph, id, ts string) string {
+		return `{"ph":"` + ph + `","bp":"e","pid":1,"tid":5,"id":` + id + `,"name":"m","cat":"c","ts":` + ts + `}`
+	}
+	for want, events := range map[string][]string{
+		"slice_spill_overlapping_complete_event": {x("5", "1", "4"), x("5", "2", "4")},
+		"slice_negative_duration":                {x("5", "1", "-1")},
+		"flow_no_enclosing_slice":                {x("6", "0", "9"), arrow("s", "1", "3")},
+		"flow_duplicate_id":                      {x("5", "0", "9"), arrow("s", "1", "3"), arrow("s", "1", "4")},
+		"flow_end_without_start":                 {x("5", "0", "9"), arrow("f", "1", "3")},
+		"json_tokenizer_failure":                 {`{"ph":"X","pid":1,"tid":5,"name":"no time"}`},
+		"json_parser_failure":                    {`{"ph":"X","pid":1,"tid":5,"ts":1,"name":"no duration"}`},
+	} {
+		p := process(t, []byte(`{"traceEvents":[`+strings.Join(events, ",")+`]}`))
+		if p.complaints[want] == 0 {
+			t.Errorf("%s: complains of %v", want, p.complaints)
+		}
+	}
+	fine := process(t, []byte(`{"traceEvents":[`+strings.Join([]string{x("5", "1", "4"), x("5", "1", "2"), x("5", "5", "1"), arrow("s", "1", "1"), arrow("f", "1", "2")}, ",")+`]}`))
+	if len(fine.complaints) > 0 || len(fine.flows) != 1 || fine.slices[1].depth != 1 || fine.slices[2].depth != 0 {
+		t.Errorf("of a sound trace: %v", fine.complaints)
+	}
+}
