@@ -154,27 +154,26 @@ func (b *bpe) readMerges(raw []byte) error {
 
 // appendWords appends the tokens of the words, which are pieces of text.
 //
-// Two passes: the slots of all words are on their way from memory before the
-// first is looked at.
+// Two passes: what is remembered of all words is on its way from memory before
+// the first is looked at.
 func (b *bpe) appendWords(dst []int32, text string, words []word, s *scratch) []int32 {
 	for i := range words {
 		if w := &words[i]; w.end-w.start <= cacheBytes {
-			s.words.find(w, text)
+			s.words.seek(w, text)
 		} else {
-			w.slot = nil
+			w.set = nil
 		}
 	}
 	for i := range words {
 		w := &words[i]
-		switch {
-		case w.slot == nil:
+		if w.set == nil {
 			dst = b.appendPiece(dst, text[w.start:w.end], s)
-		case w.slot.holds(w):
-			dst = w.slot.appendTo(dst)
-		default:
+		} else if slot := w.set.find(w); slot != nil {
+			dst = slot.appendTo(dst)
+		} else {
 			n := len(dst)
 			dst = b.appendPiece(dst, text[w.start:w.end], s)
-			w.slot.keep(w, dst[n:])
+			w.set.keep(w, dst[n:])
 		}
 	}
 	return dst

@@ -3,37 +3,39 @@ package tokenize
 import "slices"
 
 // wordCache remembers the tokens of short pieces: the words of a language
-// repeat, and one slot is half a cache line where a walk is dozens. It is
-// direct-mapped, so its size is bounded, and part of a scratch, so it has one
-// user at a time and needs no lock.
+// repeat, and finding one here touches a cache line where a walk touches
+// dozens. A piece has two slots it may be in, so the size is bounded. A cache
+// is part of a scratch, so it has one user at a time and needs no lock.
 type wordCache struct {
-	slots [cacheSlots]wordSlot
+	sets [1 << cacheBits]wordSet
 }
 
 const (
-	cacheBits  = 15
-	cacheSlots = 1 << cacheBits
+	cacheBits  = 14
 	cacheBytes = 16 // longest piece remembered
 	cacheIDs   = 5  // most tokens remembered
 	idBits     = 21 // a larger id is not remembered
 )
+
+// wordSet is a cache line: two slots, the one used last first.
+type wordSet [2]wordSlot
 
 // wordSlot is 32 bytes: the piece, zero-padded, and its tokens. From the low
 // bits on, c holds the piece's size (0: free) in 5 bits, the number of tokens
 // in 3 and two ids; d holds three.
 type wordSlot struct{ a, b, c, d uint64 }
 
-// word is a piece on its way to its tokens: text[start:end], and the slot it
+// word is a piece on its way to its tokens: text[start:end], and the set it
 // may be remembered in with its key.
 type word struct {
 	start, end int
-	slot       *wordSlot
+	set        *wordSet
 	a, b       uint64
-	seen       uint64 // read from the slot, so that the processor fetches it
+	seen       uint64 // read from the set, so that the processor fetches it
 }
 
-// find sets the slot of a word of at most cacheBytes and at least one.
-func (c *wordCache) find(w *word, text string) {
+// seek finds the set of a word of at most cacheBytes and at least one.
+func (c *wordCache) seek(w *word, text string) {
 	var a, b uint64
 	i, n := w.start, uint(w.end-w.start)
 	if i+cacheBytes <= len(text) {
@@ -53,8 +55,19 @@ func (c *wordCache) find(w *word, text string) {
 		b &= ^uint64(0) >> (128 - 8*n)
 	}
 	h := (a ^ b*0xD6E8FEB86659FD93) * 0x9E3779B97F4A7C15
-	w.slot = &c.slots[(h^h>>29)*0xBF58476D1CE4E5B9>>(64-cacheBits)]
-	w.a, w.b, w.seen = a, b, w.slot.c
+	w.set = &c.sets[(h^h>>29)*0xBF58476D1CE4E5B9>>(64-cacheBits)]
+	w.a, w.b, w.seen = a, b, w.set[0].c
+}
+
+// find returns the slot that has the tokens of a word, or nil.
+func (s *wordSet) find(w *word) *wordSlot {
+	if !s[0].holds(w) {
+		if !s[1].holds(w) {
+			return nil
+		}
+		s[0], s[1] = s[1], s[0]
+	}
+	return &s[0]
 }
 
 // holds reports whether the slot has the tokens of this word.
@@ -80,7 +93,7 @@ func (s *wordSlot) appendTo(dst []int32) []int32 {
 }
 
 // keep remembers the tokens of a word, if they fit.
-func (s *wordSlot) keep(w *word, ids []int32) {
+func (s *wordSet) keep(w *word, ids []int32) {
 	if len(ids) > cacheIDs {
 		return
 	}
@@ -91,7 +104,8 @@ func (s *wordSlot) keep(w *word, ids []int32) {
 		}
 		all[i] = uint64(id)
 	}
-	*s = wordSlot{
+	s[1] = s[0]
+	s[0] = wordSlot{
 		a: w.a, b: w.b,
 		c: uint64(w.end-w.start) | uint64(len(ids))<<5 | all[0]<<8 | all[1]<<(8+idBits),
 		d: all[2] | all[3]<<idBits | all[4]<<(2*idBits),

@@ -26,13 +26,13 @@ type Tokenizer struct {
 
 // scratch is what one Encode needs besides its result.
 type scratch struct {
+	words        wordCache // first, so that its sets are cache lines
 	pieces, next []piece
 	matches      []int
 	symbols      []symbol
 	queue        []candidate
 	spell        []byte
 	walk         walkMemory
-	words        wordCache
 	batch        [32]word
 }
 
