@@ -25,7 +25,13 @@ type translator struct {
 	err    error
 }
 
-const wordClass = `\p{L}\p{M}\p{N}\p{Pc}`
+// What Oniguruma's \w stands for, inside a class and alone: the symbols are
+// letters in circles and squares; the numbers of Latin-1 count only alone.
+const (
+	wordClass = `\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\u24B6-\u24E9` +
+		"\U0001F130-\U0001F149\U0001F150-\U0001F169\U0001F170-\U0001F189"
+	wordAlone = wordClass + `\u00B2\u00B3\u00B9\u00BC-\u00BE`
+)
 
 func (t *translator) refuse(what string) {
 	if t.err == nil {
@@ -127,14 +133,18 @@ func (t *translator) escape(inClass bool) {
 	}
 	switch c := t.in[t.i+1]; c {
 	case 'w':
-		wrap("", wordClass)
+		if inClass {
+			wrap("", wordClass)
+		} else {
+			wrap("", wordAlone)
+		}
 	case 'h':
 		wrap("", "0-9a-fA-F")
 	case 'W', 'H':
 		if inClass {
 			t.refuse(`\` + string(c) + " in a class")
 		} else if c == 'W' {
-			wrap("^", wordClass)
+			wrap("^", wordAlone)
 		} else {
 			wrap("^", "0-9a-fA-F")
 		}

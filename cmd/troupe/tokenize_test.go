@@ -14,8 +14,12 @@ func TestTokenizeThereAndBack(t *testing.T) {
 	checkpoint := modeltest.Get(t, "qwen3")
 	const text = "Once upon a time,\n  naïve"
 	status, stdout, stderr := invoke(t, text, "tokenize", "--model", checkpoint.Dir, "--json")
-	var got struct{ IDs []int32 }
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || status != 0 || len(got.IDs) == 0 {
+	var got struct {
+		Count  int
+		IDs    []int32 `json:"tokens"`
+		Prompt string
+	}
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || status != 0 || len(got.IDs) == 0 || got.Count != len(got.IDs) || got.Prompt != text {
 		t.Fatalf("status %d, %q, %q", status, stdout, stderr)
 	}
 	ids := strings.Trim(fmt.Sprint(got.IDs), "[]")
@@ -43,6 +47,43 @@ func TestTokenizeThereAndBack(t *testing.T) {
 	}
 	status, _, stderr = invoke(t, "", "tokenize", "--model", checkpoint.Dir, "--decode", "5", "x")
 	if status != 2 || !strings.Contains(stderr, `"x" is no token id`) {
+		t.Errorf("status %d, %q", status, stderr)
+	}
+}
+
+// A conversation becomes what its template makes of it, given alone or with
+// what else POST /tokenize takes.
+func TestTokenizeChat(t *testing.T) {
+	checkpoint := modeltest.Get(t, "qwen3")
+	run := func(args ...string) (int, string, string) {
+		return invoke(t, "", append([]string{"tokenize", "--model", checkpoint.Dir, "--chat"}, args...)...)
+	}
+	for _, chat := range checkpoint.Chats(t) {
+		status, stdout, stderr := run("--render", string(chat.Messages))
+		if status != 0 || stdout != chat.Rendered+"\n" {
+			t.Errorf("status %d, %q, %q; want %q", status, stdout, stderr, chat.Rendered)
+		}
+		_, stdout, _ = run("--json", `{"messages": `+string(chat.Messages)+`, "add_generation_prompt": true}`)
+		var got struct{ Prompt string }
+		if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Prompt != chat.Rendered {
+			t.Errorf("%q, want the prompt %q", stdout, chat.Rendered)
+		}
+		_, open, _ := run("--render", `{"messages": `+string(chat.Messages)+`, "add_generation_prompt": false}`)
+		if open == chat.Rendered+"\n" || !strings.HasPrefix(chat.Rendered, strings.TrimSpace(open)) {
+			t.Errorf("without the answer's header: %q, want a prefix of %q", open, chat.Rendered)
+		}
+	}
+	for args, want := range map[string]string{
+		`{`:               "not JSON",
+		`{"mesages": []}`: `"mesages" is not known`,
+		`{"add_generation_prompt": 1, "messages": []}`: `"add_generation_prompt" is not known or of the wrong type`,
+		`[]`: "messages is empty",
+	} {
+		if status, _, stderr := run(args); status == 0 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d, %q; want %q", args, status, stderr, want)
+		}
+	}
+	if status, _, stderr := run("--decode", "--json", "--count", "1"); status != 2 || !strings.Contains(stderr, "leave out --decode") || !strings.Contains(stderr, "give one") {
 		t.Errorf("status %d, %q", status, stderr)
 	}
 }
