@@ -15,7 +15,7 @@ import (
 // appendHead appends an answer's first members, up to the choices.
 func (c *call) appendHead(dst []byte) []byte {
 	dst = append(dst, `{"id":"`...)
-	dst = append(dst, c.id...)
+	dst = appendString(dst, c.id)
 	dst = append(dst, `","object":"`...)
 	switch {
 	case c.isChat && c.stream:

@@ -16,7 +16,8 @@
 //	chunk.go     those events as JSON
 //	stream.go    that JSON as server-sent events
 //
-// playground.go, apart from these, is the page at "/" and what it shows.
+// playground.go, apart from these, is the page at "/" and what it shows;
+// openapi.json describes all routes, and openapi_test.go holds it against them.
 //
 // A connection's goroutine does all of this itself: it decodes, submits, waits
 // for events and writes them. Beside it only a watcher is parked, which tells

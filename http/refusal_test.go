@@ -1,6 +1,7 @@
 package http
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -214,5 +215,16 @@ func TestConfigFaults(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not among the faults: %v", want, err)
 		}
+	}
+}
+
+// A request's id is the client's, with whatever it may hold.
+func TestRequestIDInAnswers(t *testing.T) {
+	h := start(t, script([]actors.Event{started("a"), says("b"), ends("stop", 1, 1)}), Config{})
+	const id = `a"b\c`
+	resp := h.post("/v1/completions", `{"prompt":"a"}`, "X-Request-Id: "+id)
+	var body struct{ ID string }
+	if _, text := h.read(resp); json.Unmarshal([]byte(text), &body) != nil || body.ID != "cmpl-"+id || resp.header.Get("X-Request-Id") != id {
+		t.Errorf("header %q, %s", resp.header.Get("X-Request-Id"), text)
 	}
 }

@@ -42,7 +42,7 @@ func (s *Server) routes() *router.Router {
 
 	for path, h := range map[string]handler{
 		"/": playgroundPage, "/stats": stats,
-		"/health": health, "/ready": ready, "/version": version, "/metrics": metrics,
+		"/health": health, "/ready": ready, "/version": version, "/metrics": metrics, "/openapi.json": describe,
 	} {
 		r.GET(path, s.open(path, h))
 		r.HEAD(path, s.open(path, h))
