@@ -16,11 +16,12 @@ import (
 
 // Client sends streamed completions to any OpenAI-compatible server and notes
 // when each token came. Prompts go as token ids, so that every server computes
-// the very same work.
+// the very same work; those that have a text go as a user's message of a chat.
 type Client struct {
-	Base  string // up to and with /v1
-	Key   string
-	Model string
+	Base    string // up to and with /v1
+	Key     string
+	Model   string
+	KeepEOS bool // let stop tokens end a reply
 	// MaxConns bounds the connections, and with them the open requests.
 	MaxConns int
 
@@ -64,7 +65,8 @@ func (c *Client) FirstModel(ctx context.Context) (string, error) {
 // many tokens an event holds.
 type completion struct {
 	Model         string         `json:"model"`
-	Prompt        []int32        `json:"prompt"`
+	Prompt        []int32        `json:"prompt,omitempty"`
+	Messages      []message      `json:"messages,omitempty"` // of a chat, in place of a prompt
 	MaxTokens     int            `json:"max_tokens"`
 	Temperature   float64        `json:"temperature"`
 	Seed          *uint64        `json:"seed,omitempty"`
@@ -74,16 +76,23 @@ type completion struct {
 	StreamOptions map[string]any `json:"stream_options"`
 }
 
+type message struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
 // chunk is what is read of an event.
 type chunk struct {
 	Choices []struct {
-		Text         string `json:"text"`
+		Text  string `json:"text"`
+		Delta struct {
+			Role      string `json:"role"`
+			Content   string `json:"content"`
+			Reasoning string `json:"reasoning_content"`
+		} `json:"delta"`
 		FinishReason string `json:"finish_reason"`
 	} `json:"choices"`
-	Usage *struct {
-		PromptTokens     int `json:"prompt_tokens"`
-		CompletionTokens int `json:"completion_tokens"`
-	} `json:"usage"`
+	Usage *usage                    `json:"usage"`
 	Error *struct{ Message string } `json:"error"`
 }
 
@@ -97,68 +106,100 @@ func (c *Client) generate(ctx context.Context, p *Prompt, temperature float64, s
 }
 
 func (c *Client) stream(ctx context.Context, p *Prompt, temperature float64, seed uint64, t *timing, got func(tokens int)) error {
-	body, err := json.Marshal(completion{
+	request := completion{
 		Model: c.Model, Prompt: p.Tokens, MaxTokens: p.MaxTokens, Temperature: temperature, Seed: &seed,
-		IgnoreEOS: true, TokenIDs: true, Stream: true, StreamOptions: map[string]any{"include_usage": true},
-	})
+		IgnoreEOS: !c.KeepEOS, TokenIDs: true, Stream: true, StreamOptions: map[string]any{"include_usage": true},
+	}
+	route := "/completions"
+	if p.Text != "" {
+		route, request.Prompt, request.Messages = "/chat/completions", nil, []message{{"user", p.Text}}
+	}
+	body, err := json.Marshal(request)
 	if err != nil {
 		return err
 	}
 	t.sent = time.Now()
-	resp, err := c.do(ctx, http.MethodPost, "/completions", body)
+	resp, err := c.do(ctx, http.MethodPost, route, body)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	counted, usage, finished := 0, 0, false
-	err = EachEvent(resp.Body, func(at time.Time, data []byte) error {
-		n := tokenIDs(data)
-		// Nearly every event is a token and no more: parse only those that may
-		// say something else.
-		if !bytes.Contains(data, []byte(`"finish_reason":null`)) || bytes.Contains(data, []byte(`"error"`)) || bytes.Contains(data, []byte(`"usage":{`)) {
-			var e chunk
-			if err := json.Unmarshal(data, &e); err != nil {
-				return fmt.Errorf("the server sent %.80q, which is no event: %w", data, err)
-			}
-			if e.Error != nil {
-				return errors.New(e.Error.Message)
-			}
-			for _, choice := range e.Choices {
-				finished = finished || choice.FinishReason != ""
-				if n < 0 && choice.Text == "" {
-					n = 0
-				}
-			}
-			if len(e.Choices) == 0 {
-				n = 0
-			}
-			if e.Usage != nil {
-				usage = e.Usage.CompletionTokens
-			}
-			t.last = at.Sub(t.sent)
-		}
-		if n < 0 {
-			n = 1
-		}
-		if n > 0 {
-			counted += n
-			t.came(at, n)
-			got(n)
-		}
-		return nil
-	})
-	switch {
-	case err != nil:
+	r := reply{timing: t, got: got}
+	if err := EachEvent(resp.Body, r.event); err != nil {
 		return err
-	case !finished:
+	}
+	if !r.finished {
 		return errors.New("the server ended the reply without a finish_reason")
 	}
-	t.tokens = counted
-	if usage > 0 {
-		t.tokens = usage
+	t.input, t.tokens = len(p.Tokens), r.counted
+	if u := r.usage; u.CompletionTokens > 0 {
+		t.tokens = u.CompletionTokens
 		t.spread()
 	}
+	if r.usage.PromptTokens > 0 {
+		t.input = r.usage.PromptTokens
+	}
 	return nil
+}
+
+// reply is what is known of one so far.
+type reply struct {
+	*timing
+	got      func(tokens int)
+	counted  int
+	usage    usage
+	finished bool
+}
+
+type usage struct {
+	PromptTokens     int `json:"prompt_tokens"`
+	CompletionTokens int `json:"completion_tokens"`
+}
+
+// event takes in an event that was there at a time.
+func (r *reply) event(at time.Time, data []byte) error {
+	n := tokenIDs(data)
+	if !aToken(data) {
+		var e chunk
+		if err := json.Unmarshal(data, &e); err != nil {
+			return fmt.Errorf("the server sent %.80q, which is no event: %w", data, err)
+		}
+		if e.Error != nil {
+			return errors.New(e.Error.Message)
+		}
+		for _, choice := range e.Choices {
+			r.finished = r.finished || choice.FinishReason != ""
+			// What opens and what ends a reply need not hold a token.
+			d := &choice.Delta
+			if n < 0 && choice.Text+d.Content+d.Reasoning == "" && (choice.FinishReason != "" || d.Role != "") {
+				n = 0
+			}
+		}
+		if len(e.Choices) == 0 {
+			n = 0
+		}
+		if e.Usage != nil {
+			r.usage = *e.Usage
+		}
+		r.last = at.Sub(r.sent)
+	}
+	if n < 0 {
+		n = 1
+	}
+	if n > 0 {
+		r.counted += n
+		r.came(at, n)
+		r.got(n)
+	}
+	return nil
+}
+
+// aToken reports whether an event is nothing but a token, or several. Nearly
+// every one is: only the others are parsed.
+func aToken(data []byte) bool {
+	has := func(text string) bool { return bytes.Contains(data, []byte(text)) }
+	return (has(`"finish_reason":null`) || has(`"finish_reason": null`)) && !has(`"role":"`) && !has(`"role": "`) &&
+		!has(`"error"`) && !has(`"usage":{`) && !has(`"usage": {`)
 }
 
 // tokenIDs is how many token ids an event says it holds; −1 when it does not

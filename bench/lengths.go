@@ -41,10 +41,13 @@ func (r *Range) Type() string { return "LOW:HIGH" }
 // included.
 const promptTokens = 10000
 
-// Prompt is one request of an offline run.
+// Prompt is one request.
 type Prompt struct {
 	Tokens    []int32
-	MaxTokens int // exactly as many are generated: stop tokens are ignored
+	MaxTokens int // exactly as many are generated, when stop tokens are ignored
+	// Text, when set, is sent over the wire in place of the tokens, as a
+	// user's message of a chat.
+	Text string
 }
 
 // AtOnce makes prompts arrive all at the beginning.

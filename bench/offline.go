@@ -98,6 +98,7 @@ type timing struct {
 	first, last time.Duration // since sent; 0: no token came
 	arrived     time.Duration // of the latest token, over the wire
 	between     []time.Duration
+	input       int // tokens of the prompt, by the server's count; 0: not told
 	tokens      int
 	err         error
 }
@@ -187,12 +188,16 @@ func (r *Report) add(prompts []Prompt, timings []timing, began time.Time, elapse
 			failure = t.err
 			continue
 		}
+		input := len(prompts[i].Tokens)
+		if input == 0 {
+			input = t.input // of a text
+		}
 		r.Requests++
-		r.TotalInputTokens += len(prompts[i].Tokens)
+		r.TotalInputTokens += input
 		r.TotalOutputTokens += t.tokens
 		ttft, e2e = append(ttft, t.first), append(e2e, t.last)
 		itl = append(itl, t.between...)
-		s.add(t.sent.Sub(began), t.first, t.last, len(prompts[i].Tokens), t.tokens)
+		s.add(t.sent.Sub(began), t.first, t.last, input, t.tokens)
 	}
 	if r.Requests == 0 {
 		return fmt.Errorf("every request failed, the last with: %w", failure)

@@ -102,7 +102,7 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	w := workOf(prompts)
 	r.Work.NumSeqs = w.NumSeqs
 	r.Work.InputLen, r.Work.OutputLen = cmp.Or(r.Work.InputLen, w.InputLen), cmp.Or(r.Work.OutputLen, w.OutputLen)
-	r.Work.Seed, r.Work.Temperature, r.Work.IgnoreEOS, r.Work.Warmup = o.Seed, o.Temperature, true, o.Warmup
+	r.Work.Seed, r.Work.Temperature, r.Work.IgnoreEOS, r.Work.Warmup = o.Seed, o.Temperature, !o.Client.KeepEOS, o.Warmup
 	return r, nil
 }
 
@@ -176,11 +176,14 @@ func (o *Online) warmUp(ctx context.Context) error {
 	var open sync.WaitGroup
 	failures := make([]error, o.Warmup)
 	for a := range o.Arrivals {
-		n := min(len(a.Tokens), 64)
 		for i := range o.Warmup {
-			p := Prompt{make([]int32, n), min(a.MaxTokens, 16)}
-			for k := range p.Tokens {
-				p.Tokens[k] = a.Tokens[(k*7+i+1)%len(a.Tokens)]
+			p := Prompt{MaxTokens: min(a.MaxTokens, 16)}
+			if a.Text != "" {
+				p.Text = fmt.Sprintf("Warm up, part %d", i+1)
+			} else {
+				for k := range min(len(a.Tokens), 64) {
+					p.Tokens = append(p.Tokens, a.Tokens[(k*7+i+1)%len(a.Tokens)])
+				}
 			}
 			open.Go(func() {
 				var t timing

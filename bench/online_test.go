@@ -128,7 +128,7 @@ func TestEventsThatEndEarlyAreErrors(t *testing.T) {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }))
 		c := NewClient(srv.URL, "", "m", 1)
 		var tm timing
-		c.generate(t.Context(), &Prompt{[]int32{1}, 1}, 0, 0, &tm, func(int) {})
+		c.generate(t.Context(), &Prompt{Tokens: []int32{1}, MaxTokens: 1}, 0, 0, &tm, func(int) {})
 		if tm.err == nil {
 			t.Errorf("%s: no error", name)
 		}
@@ -203,4 +203,63 @@ func FuzzEachEvent(f *testing.F) {
 			return nil
 		})
 	})
+}
+
+// Chats, as servers stream them: the events that hold a token are counted, and
+// no others.
+func TestChatEvents(t *testing.T) {
+	for name, c := range map[string]struct {
+		events []string
+		tokens int
+		input  int
+	}{
+		"OpenAI's: the role comes first, usage last": {[]string{
+			`{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}`,
+			`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}`,
+			`{"choices":[{"index":0,"delta":{"content":"b"},"finish_reason":null}]}`,
+			`{"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}`,
+			`{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}`,
+		}, 3, 9},
+		"Mini-SGLang's: the role with the first token, some tokens without a text, no usage": {[]string{
+			`{"choices": [{"delta": {"role": "assistant", "content": "a"}, "index": 0, "finish_reason": null}]}`,
+			`{"choices": [{"delta": {}, "index": 0, "finish_reason": null}]}`,
+			`{"choices": [{"delta": {"content": "b"}, "index": 0, "finish_reason": null}]}`,
+			`{"choices": [{"delta": {}, "index": 0, "finish_reason": "stop"}]}`,
+		}, 3, 0},
+		"a reasoning model's": {[]string{
+			`{"choices":[{"delta":{"role":"assistant","content":null,"reasoning_content":"hm"},"finish_reason":null}]}`,
+			`{"choices":[{"delta":{"role":null,"content":"b"},"finish_reason":null}]}`,
+			`{"choices":[{"delta":{"content":"c"},"finish_reason":"stop"}]}`,
+		}, 3, 0},
+		"ours: several in one event": {[]string{
+			`{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}`,
+			`{"choices":[{"delta":{"content":"ab"},"token_ids":[1,2],"finish_reason":null}]}`,
+			`{"choices":[{"delta":{"content":"c"},"token_ids":[3],"finish_reason":"length"}]}`,
+		}, 3, 0},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var body completion
+			if err := json.NewDecoder(r.Body).Decode(&body); err != nil || r.URL.Path != "/v1/chat/completions" ||
+				len(body.Messages) != 1 || body.Messages[0] != (message{"user", "hello"}) || body.Prompt != nil || body.IgnoreEOS {
+				t.Errorf("%s %+v, %v", r.URL.Path, body, err)
+			}
+			for _, e := range c.events {
+				fmt.Fprintf(w, "data: %s\n\n", e)
+			}
+			fmt.Fprint(w, "data: [DONE]\n\n")
+		}))
+		client := NewClient(srv.URL, "", "m", 1)
+		client.KeepEOS = true
+		var tm timing
+		got := 0
+		client.generate(t.Context(), &Prompt{Text: "hello", MaxTokens: 3}, 0, 0, &tm, func(n int) { got += n })
+		if tm.err != nil || tm.tokens != c.tokens || tm.input != c.input || len(tm.between) != c.tokens-1 {
+			t.Errorf("%s: %d tokens, %d gaps, %d in, %v", name, tm.tokens, len(tm.between), tm.input, tm.err)
+		}
+		if want := c.tokens; got != want && c.input == 0 {
+			t.Errorf("%s: heard of %d tokens, want %d", name, got, want)
+		}
+		client.Close()
+		srv.Close()
+	}
 }

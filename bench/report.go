@@ -97,16 +97,34 @@ func (r *Report) WriteText(w io.Writer) error {
 		if o.Goodput > 0 || o.SLOTTFT > 0 || o.SLOITL > 0 {
 			line("goodput", "%.2f requests/s%s%s", o.Goodput, atMost(" with a first token", o.SLOTTFT), atMost(" and tokens", o.SLOITL))
 		}
+		cost := when(o.Client.CPUS > 0, fmt.Sprintf("%.1f s of processor, %.1f µs a token; ", o.Client.CPUS, o.Client.PerTokenUS))
+		line("client", "%swoke %.3f ms late in the median, %.3f at p99", cost, o.Client.WakeLag.P50, o.Client.WakeLag.P99)
 	} else {
 		s := &r.Steps
 		line("steps", "%s: %s decode, %s prefill, %s mixed", thousands(s.Total), thousands(s.Decode), thousands(s.Prefill), thousands(s.Mixed))
 		line("computed", "%s tokens; %s cached, %s rows wasted, %d requests preempted",
 			thousands(s.ComputedTokens), thousands(s.CachedTokens), thousands(s.WastedRows), s.Preempted)
 	}
+	if c := r.Chosen; c != nil {
+		line("conversations", "%s read: %s taken; %s of another language, %s toxic, %s redacted, %s empty; %s too long for the model",
+			thousands(c.Read), thousands(c.Taken), thousands(c.Language), thousands(c.Toxic), thousands(c.Redacted), thousands(c.Empty), thousands(c.Long))
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if l := r.Lengths; l != nil {
+		fmt.Fprintf(t, "\ntokens\tcount\tmin\tmean\tp50\tp90\tp99\tmax\t\n")
+		for _, row := range []struct {
+			name string
+			LengthSummary
+		}{{"input length", l.Input}, {"output length", l.Output}} {
+			fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%d\t%d\t%d\t%d\t\n", row.name, row.Count, row.Min, row.Mean, row.P50, row.P90, row.P99, row.Max)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintf(t, "\nms\tmean\tp50\tp90\tp99\tmax\t\n")
 	type row struct {
 		name string

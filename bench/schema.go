@@ -32,10 +32,11 @@ type Report struct {
 	E2E  Distribution `json:"e2e_ms"`
 
 	Steps     Steps          `json:"steps"`
-	Trace     *TraceSummary  `json:"trace,omitempty"`   // of a traced run, or of some steps of it
-	Online    *OnlineDetail  `json:"online,omitempty"`  // of one over the wire
-	Virtual   *VirtualDetail `json:"virtual,omitempty"` // of one in virtual time
-	Lengths   *Lengths       `json:"lengths,omitempty"` // of requests made of real texts
+	Trace     *TraceSummary  `json:"trace,omitempty"`         // of a traced run, or of some steps of it
+	Online    *OnlineDetail  `json:"online,omitempty"`        // of one over the wire
+	Virtual   *VirtualDetail `json:"virtual,omitempty"`       // of one in virtual time
+	Lengths   *Lengths       `json:"lengths,omitempty"`       // of requests made of real texts
+	Chosen    *Conversations `json:"conversations,omitempty"` // and how those were chosen
 	Samples   *Samples       `json:"samples,omitempty"`
 	Timeline  *Timeline      `json:"timeline,omitempty"`
 	Histogram *Histogram     `json:"itl_histogram,omitempty"` // every time between tokens
@@ -45,7 +46,7 @@ type Report struct {
 	// figures above are then those of the first, and of repeated runs those of
 	// the one with the median output throughput.
 	Runs []*Report `json:"runs,omitempty"`
-	// Comparison sets the last of two Runs against the first.
+	// Comparison sets the Runs with overlap against those without.
 	Comparison  *Comparison `json:"comparison,omitempty"`
 	Work        Work        `json:"work"`
 	Environment Environment `json:"environment"`
@@ -183,6 +184,23 @@ type LengthSummary struct {
 	P90   int     `json:"p90"`
 	P99   int     `json:"p99"`
 	Max   int     `json:"max"`
+}
+
+// Conversations says what became of those that were read of a data set: each
+// was taken or left out for the first reason that applies.
+type Conversations struct {
+	Read     int `json:"read"`
+	Taken    int `json:"taken"`
+	Empty    int `json:"empty"` // no message of a user, or nothing in the first
+	Language int `json:"language"`
+	Redacted int `json:"redacted"`
+	Toxic    int `json:"toxic"`
+	Long     int `json:"long"` // did not fit the model; taken before that
+}
+
+// Lengths sums the lengths of the requests up that ended as they should.
+func (s *Samples) Lengths() *Lengths {
+	return &Lengths{Input: lengthSummary(s.Input), Output: lengthSummary(s.Output)}
 }
 
 // lengthSummary sums lengths up.

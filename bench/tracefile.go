@@ -301,7 +301,7 @@ func (t *Trace) Replay(scale float64, vocab int) iter.Seq[Arrival] {
 	return func(yield func(Arrival) bool) {
 		for i := range t.Requests {
 			r := &t.Requests[i]
-			if !yield(Arrival{time.Duration(float64(r.At) * scale), Prompt{r.Tokens(vocab), r.Output}}) {
+			if !yield(Arrival{time.Duration(float64(r.At) * scale), Prompt{Tokens: r.Tokens(vocab), MaxTokens: r.Output}}) {
 				return
 			}
 		}

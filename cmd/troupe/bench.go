@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +22,10 @@ func newBench() *cobra.Command {
 		Use: "bench COMMAND", Short: "Measure how fast it is",
 		Args: cobra.ArbitraryArgs, RunE: needCommand, DisableFlagsInUseLine: true,
 	}
-	cmd.AddCommand(newBenchOffline(), newBenchOnline(), newBenchReport(), newBenchStreams(), newBenchTrace(), newBenchVirtual())
+	cmd.AddCommand(
+		newBenchCompare(), newBenchOffline(), newBenchOnline(), newBenchReport(), newBenchSimple(), newBenchStreams(),
+		newBenchTrace(), newBenchVirtual(), newBenchWildchat(),
+	)
 	return cmd
 }
 
@@ -37,6 +42,12 @@ type offlineOptions struct {
 	Report reportOptions
 }
 
+// againOptions are the flags of how often bench offline measures.
+type againOptions struct {
+	Repeat  int    `flag:"repeat" value:"N" min:"1" help:"measure so many times, each with a system opened anew; the report is of the median run"`
+	Compare string `flag:"compare" choices:"nothing,overlap" help:"overlap measures with overlap and without, in turns, and tells the ratio"`
+}
+
 func newBenchOffline() *cobra.Command {
 	cfg := defaultConfig()
 	cfg.Log.Level = "warn"
@@ -44,6 +55,7 @@ func newBenchOffline() *cobra.Command {
 		NumSeqs: 256, InputLen: bench.Range{Low: 100, High: 1024}, OutputLen: bench.Range{Low: 100, High: 1024},
 		Temperature: 0.6, IgnoreEOS: true, Warmup: 8,
 	}
+	again := &againOptions{Repeat: 1, Compare: "nothing"}
 	cmd := &cobra.Command{
 		Use:   "offline [flags]",
 		Short: "Measure throughput: many requests at once, in this process",
@@ -52,35 +64,70 @@ last token. The defaults are the work of nano-vLLM's benchmark: with seed 0, 142
 tokens in and 133,966 out. A vocabulary smaller than the ids drawn takes them modulo its
 size; lengths stay the same.`,
 		Example: `  troupe bench offline --num-seqs 64 --input-len 16:128 --output-len 16:128 --json out.json
-  troupe bench offline --model Qwen3-0.6B --dummy-weights`,
+  troupe bench offline --model Qwen3-0.6B --dummy-weights --compare overlap --repeat 3`,
 		Args: noArgs,
 	}
-	sections := append([]section{{"Work", o}, {"Report", &o.Report}}, cfg.engineSections()...)
+	sections := append([]section{{"Work", o}, {"Repetition", again}, {"Report", &o.Report}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cfg.check(found); found.err() != nil {
 			return found.err()
 		}
-		return benchOffline(cmd, cfg, o)
+		return benchOffline(cmd, cfg, o, again)
 	}
 	return cmd
 }
 
-func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions) (err error) {
+func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions, again *againOptions) error {
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
 	stderr := cmd.ErrOrStderr()
 	log := cfg.Log.newLogger(stderr)
-	report, err := runOffline(ctx, cmd, cfg, o, cfg.actors(log, showProgress(stderr, log, "loading")))
-	if err != nil {
-		return err
+	kinds := []bool{cfg.Schedule.Overlap}
+	if again.Compare == "overlap" {
+		kinds = []bool{true, false}
 	}
-	if !o.Report.quiet() {
-		if err := report.WriteText(cmd.OutOrStdout()); err != nil {
-			return err
+	var runs []*bench.Report
+	byKind := map[bool][]*bench.Report{}
+	// In turns, so that what the machine does besides falls on both alike.
+	for i := range again.Repeat {
+		for _, overlap := range kinds {
+			one := *cfg
+			one.Schedule.Overlap = overlap
+			report, err := runOffline(ctx, cmd, &one, o, one.actors(log, showProgress(stderr, log, "loading")))
+			if err != nil {
+				return err
+			}
+			report.Label = again.label(i, overlap)
+			runs, byKind[overlap] = append(runs, report), append(byKind[overlap], report)
+			if !o.Report.quiet() {
+				if err := report.WriteText(cmd.OutOrStdout()); err != nil {
+					return err
+				}
+			}
 		}
 	}
-	return o.Report.write(cmd.OutOrStdout(), report)
+	if again.Compare == "nothing" {
+		return o.Report.writeRuns(cmd.OutOrStdout(), bench.Repeated(runs))
+	}
+	whole := bench.Together(runs)
+	whole.Comparison = bench.CompareRuns(byKind[false], byKind[true], "without overlap", "with overlap")
+	if err := o.Report.writeRuns(cmd.OutOrStdout(), whole); err != nil || o.Report.quiet() {
+		return err
+	}
+	return whole.Comparison.WriteText(cmd.OutOrStdout())
+}
+
+// label names one of several runs.
+func (a *againOptions) label(i int, overlap bool) string {
+	var parts []string
+	if a.Compare == "overlap" {
+		parts = append(parts, map[bool]string{true: "overlap on", false: "overlap off"}[overlap])
+	}
+	if a.Repeat > 1 {
+		parts = append(parts, fmt.Sprintf("run %d", i+1))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // runOffline opens a system, runs the work on it and closes it.
@@ -122,10 +169,14 @@ func writeTo(name string, out io.Writer, write func(io.Writer) error) (err error
 // environment is what this program knows of where it measures.
 func environment(cmd *cobra.Command, cfg *Config) bench.Environment {
 	b := thisBuild()
-	return bench.Environment{
+	e := bench.Environment{
 		Time: time.Now(), Version: b.Version, Commit: b.Commit, Go: b.Go, Platform: b.Platform, CPUs: runtime.GOMAXPROCS(0),
-		Flags: flagsGiven(cmd), Device: cfg.Engine.Device, Overlap: cfg.Schedule.Overlap,
+		Flags: flagsGiven(cmd),
 	}
+	if cfg.Remote.URL == "" { // else nothing is known of the engine
+		e.Device, e.Overlap = cfg.Engine.Device, cfg.Schedule.Overlap
+	}
+	return e
 }
 
 // flagsGiven are the flags that differ from their defaults, to repeat a run.

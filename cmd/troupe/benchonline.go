@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"net"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,17 +16,15 @@ import (
 
 // onlineOptions are the flags of bench online.
 type onlineOptions struct {
-	Rate        float64       `flag:"rate" value:"R" min:"0" max:"1000000" help:"requests a second, without a trace"`
-	Constant    bool          `flag:"constant" help:"with --rate: evenly apart, not at random (a Poisson process)"`
-	Concurrency int           `flag:"concurrency" value:"N" min:"0" help:"keep N requests open, each next one sent as one ends, in place of arrival times (0: off)"`
-	InputLen    bench.Range   `flag:"input-len" help:"tokens of a prompt, drawn uniformly, or one length; without a trace"`
-	OutputLen   bench.Range   `flag:"output-len" help:"tokens of a reply, drawn uniformly, or one length; without a trace"`
-	Vocab       int           `flag:"vocab" value:"N" min:"2" help:"prompts are made of token ids below N; lower it for a small vocabulary"`
-	Seed        uint64        `flag:"seed" value:"N" help:"of what is drawn"`
-	Temperature float64       `flag:"temperature" value:"T" min:"0" max:"100" help:"0 always takes the likeliest token"`
-	Warmup      int           `flag:"warm-up" value:"N" min:"0" help:"short requests that run before the measured ones"`
-	SLOTTFT     time.Duration `flag:"slo-ttft" value:"DURATION" min:"0" help:"a request counts as goodput when its first token came within this (0: always)"`
-	SLOITL      time.Duration `flag:"slo-itl" value:"DURATION" min:"0" help:"and its tokens followed each other within this, on average (0: always)"`
+	Rate        float64     `flag:"rate" value:"R" min:"0" max:"1000000" help:"requests a second, without a trace"`
+	Constant    bool        `flag:"constant" help:"with --rate: evenly apart, not at random (a Poisson process)"`
+	Concurrency int         `flag:"concurrency" value:"N" min:"0" help:"keep N requests open, each next one sent as one ends, in place of arrival times (0: off)"`
+	InputLen    bench.Range `flag:"input-len" help:"tokens of a prompt, drawn uniformly, or one length; without a trace"`
+	OutputLen   bench.Range `flag:"output-len" help:"tokens of a reply, drawn uniformly, or one length; without a trace"`
+	Vocab       int         `flag:"vocab" value:"N" min:"2" help:"prompts are made of token ids below N; lower it for a small vocabulary"`
+	Seed        uint64      `flag:"seed" value:"N" help:"of what is drawn"`
+	Temperature float64     `flag:"temperature" value:"T" min:"0" max:"100" help:"0 always takes the likeliest token"`
+	Warmup      int         `flag:"warm-up" value:"N" min:"0" help:"short requests that run before the measured ones"`
 
 	Report reportOptions
 }
@@ -35,7 +32,7 @@ type onlineOptions struct {
 func newBenchOnline() *cobra.Command {
 	cfg := defaultConfig()
 	cfg.Log.Level = "warn"
-	source := newTraceSource()
+	source, w := newTraceSource(), &wire{API: "completions"}
 	o := &onlineOptions{
 		Rate: 10, Vocab: 10001, Warmup: 4,
 		InputLen: bench.Range{Low: 100, High: 1024}, OutputLen: bench.Range{Low: 100, High: 1024},
@@ -53,23 +50,24 @@ vLLM, SGLang); without, one is started in this process and reached over loopback
   troupe bench online --url http://gpu:8000 --trace-file trace.csv --slo-ttft 1s --json out.json`,
 		Args: noArgs,
 	}
-	sections := append([]section{{"Trace", &source}, {"Work", o}, {"Report", &o.Report}, {"Server", &cfg.Remote}}, cfg.engineSections()...)
+	sections := append([]section{{"Trace", &source}, {"Work", o}, {"Report", &o.Report}, {"Server", &cfg.Remote}, {"Requests", w}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg.check(found)
 		source.check(found)
+		w.check(found)
 		if !source.wanted() && o.Rate == 0 && o.Concurrency == 0 {
 			found.add("--rate is 0; it must be positive, unless --concurrency or --trace-file says when requests are sent")
 		}
 		if found.err() != nil {
 			return found.err()
 		}
-		return benchOnline(cmd, cfg, o, &source)
+		return benchOnline(cmd, cfg, o, &source, w)
 	}
 	return cmd
 }
 
-func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *traceSource) (err error) {
+func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *traceSource, w *wire) (err error) {
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
 	var trace *bench.Trace
@@ -91,6 +89,10 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 	var runs []*bench.Report
 	for _, scale := range source.Scale {
 		run, words := o.run(client, source, trace, scale)
+		if run.Arrivals, err = w.prepare(run.Arrivals); err != nil {
+			return err
+		}
+		run.SLO = w.slo()
 		run.Engine = server.system
 		run.Environment = environment(cmd, cfg)
 		run.Progress = showRun(cmd.ErrOrStderr())
@@ -115,7 +117,7 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 func (o *onlineOptions) run(c *bench.Client, source *traceSource, trace *bench.Trace, scale float64) (*bench.Online, string) {
 	run := &bench.Online{
 		Client: c, Concurrency: o.Concurrency, Temperature: o.Temperature, Seed: o.Seed,
-		Warmup: o.Warmup, SLO: bench.SLO{TTFT: o.SLOTTFT, ITL: o.SLOITL},
+		Warmup: o.Warmup,
 	}
 	words := ""
 	if trace != nil {

@@ -30,6 +30,16 @@ func (o *reportOptions) write(out io.Writer, r *bench.Report) error {
 	return writeTo(o.HTML, out, func(w io.Writer) error { return page.Write(w, []page.Named{{Report: r}}) })
 }
 
+// tell is write with the table before it.
+func (o *reportOptions) tell(out io.Writer, r *bench.Report) error {
+	if !o.quiet() {
+		if err := r.WriteText(out); err != nil {
+			return err
+		}
+	}
+	return o.write(out, r)
+}
+
 // writeRuns is write for a report whose runs have been told of one by one: it
 // also tells how they compare.
 func (o *reportOptions) writeRuns(out io.Writer, r *bench.Report) error {

@@ -1,0 +1,276 @@
+package bench
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// resamples of the bootstrap (Efron, 1979); intervals are the middle 95% of
+// their ratios.
+const resamples = 2000
+
+// figure is one number of a report, which a comparison has a row for.
+type figure struct {
+	metric, unit string
+	whole        func(*Report) float64
+	// sampled is the same of a choice of requests; nil when requests do not
+	// tell it.
+	sampled func(*sample) float64
+}
+
+var figures = []figure{
+	{"output_throughput", "tokens/s", func(r *Report) float64 { return r.OutputThroughput }, nil},
+	{"total_throughput", "tokens/s", func(r *Report) float64 { return r.TotalThroughput }, nil},
+	{"request_throughput", "requests/s", func(r *Report) float64 { return r.RequestThroughput }, nil},
+	{"ttft mean", "ms", func(r *Report) float64 { return r.TTFT.Mean }, func(s *sample) float64 { return mean(s.ttft) }},
+	{"ttft p50", "ms", func(r *Report) float64 { return r.TTFT.P50 }, func(s *sample) float64 { return quantile(s.ttft, 0.5) }},
+	{"ttft p99", "ms", func(r *Report) float64 { return r.TTFT.P99 }, func(s *sample) float64 { return quantile(s.ttft, 0.99) }},
+	{"itl mean", "ms", func(r *Report) float64 { return r.ITL.Mean }, func(s *sample) float64 { return s.gaps / float64(max(1, s.tokens)) }},
+	{"itl p50", "ms", func(r *Report) float64 { return r.ITL.P50 }, nil},
+	{"itl p99", "ms", func(r *Report) float64 { return r.ITL.P99 }, nil},
+	{"e2e mean", "ms", func(r *Report) float64 { return r.E2E.Mean }, func(s *sample) float64 { return mean(s.e2e) }},
+	{"e2e p50", "ms", func(r *Report) float64 { return r.E2E.P50 }, func(s *sample) float64 { return quantile(s.e2e, 0.5) }},
+	{"e2e p99", "ms", func(r *Report) float64 { return r.E2E.P99 }, func(s *sample) float64 { return quantile(s.e2e, 0.99) }},
+}
+
+// Compare sets report b against a: as wholes, or, when both played a trace at
+// several scales, scale by scale.
+//
+// Where both hold at least three runs of the same, intervals come from drawing
+// runs; else from drawing requests, which says what other requests of that
+// kind would have given, not what another hour on the machine would have.
+func Compare(a, b *Report, nameA, nameB string) ([]*Comparison, error) {
+	if a.Kind != b.Kind {
+		return nil, fmt.Errorf("%s is a report of bench %s, %s of bench %s: they measure different things", nameA, a.Kind, nameB, b.Kind)
+	}
+	if a.scaled() && b.scaled() {
+		var all []*Comparison
+		for _, x := range a.Runs {
+			for _, y := range b.Runs {
+				if x.Label == y.Label {
+					all = append(all, CompareRuns([]*Report{x}, []*Report{y}, nameA+", "+x.Label, nameB+", "+y.Label))
+				}
+			}
+		}
+		if len(all) == 0 {
+			return nil, errors.New("the reports have no scale in common")
+		}
+		return all, nil
+	}
+	return []*Comparison{CompareRuns(a.runs(), b.runs(), nameA, nameB)}, nil
+}
+
+func (r *Report) scaled() bool {
+	return len(r.Runs) > 1 && strings.HasPrefix(r.Runs[0].Label, "scale")
+}
+
+// runs are the runs that repeat the report's measurement: of an ablation,
+// those of its first kind.
+func (r *Report) runs() []*Report {
+	if len(r.Runs) == 0 || r.scaled() {
+		return []*Report{r}
+	}
+	kind, _, _ := strings.Cut(r.Runs[0].Label, ",")
+	var same []*Report
+	for _, x := range r.Runs {
+		if k, _, _ := strings.Cut(x.Label, ","); r.Comparison == nil || k == kind {
+			same = append(same, x)
+		}
+	}
+	return same
+}
+
+// CompareRuns sets runs of one thing against runs of another.
+func CompareRuns(a, b []*Report, nameA, nameB string) *Comparison {
+	c := &Comparison{A: nameA, B: nameB}
+	for _, f := range figures {
+		x, y := meanOf(a, f.whole), meanOf(b, f.whole)
+		row := Comparable{Metric: f.metric, Unit: f.unit, A: x, B: y}
+		if x != 0 {
+			row.Ratio = y / x
+		}
+		c.Rows = append(c.Rows, row)
+	}
+	random := rand.New(rand.NewPCG(1, 2)) // the same reports give the same intervals
+	switch {
+	case len(a) >= 3 && len(b) >= 3:
+		c.Basis = fmt.Sprintf("%d runs and %d runs, drawn with replacement %d times", len(a), len(b), resamples)
+		c.bound(func(i int) (x, y float64, known bool) {
+			return meanOf(draw(random, a), figures[i].whole), meanOf(draw(random, b), figures[i].whole), true
+		})
+	case len(a) == 1 && len(b) == 1 && a[0].sampled() && b[0].sampled():
+		c.byRequests(random, a[0].Samples, b[0].Samples)
+	default:
+		c.Basis = "too few runs for intervals: three of each are needed, or one of each with its requests"
+	}
+	return c
+}
+
+func (r *Report) sampled() bool { return r.Samples != nil && len(r.Samples.TTFT) > 1 }
+
+// byRequests draws requests. When both reports are of the same requests, the
+// same are drawn of both.
+func (c *Comparison) byRequests(random *rand.Rand, a, b *Samples) {
+	paired := slices.Equal(a.Input, b.Input) && slices.Equal(a.Output, b.Output)
+	how := "each report by itself"
+	if paired {
+		how = "the same of both reports"
+	}
+	c.Basis = fmt.Sprintf("%d and %d requests, drawn with replacement %d times, %s", len(a.TTFT), len(b.TTFT), resamples, how)
+	from, to := newPool(a), newPool(b)
+	var x, y [resamples][]float64 // by resample and figure
+	for n := range resamples {
+		times := from.draw(random)
+		x[n] = from.choose(times).figures()
+		if !paired {
+			times = to.draw(random)
+		}
+		y[n] = to.choose(times).figures()
+	}
+	next := make([]int, len(figures))
+	c.bound(func(i int) (float64, float64, bool) {
+		n := next[i]
+		next[i]++
+		return x[n][i], y[n][i], figures[i].sampled != nil
+	})
+}
+
+// bound gives each row the interval that the ratios of another draw lie in.
+func (c *Comparison) bound(another func(row int) (a, b float64, known bool)) {
+	for i := range c.Rows {
+		var ratios []float64
+		for range resamples {
+			if a, b, known := another(i); known && a > 0 {
+				ratios = append(ratios, b/a)
+			}
+		}
+		if len(ratios) < resamples {
+			continue
+		}
+		slices.Sort(ratios)
+		low, high := quantile(ratios, 0.025), quantile(ratios, 0.975)
+		c.Rows[i].Low, c.Rows[i].High = &low, &high
+	}
+}
+
+// sample is a choice of requests.
+type sample struct {
+	ttft, e2e []float64 // in order of size
+	gaps      float64   // ms between all their tokens
+	tokens    int       // after the first ones
+}
+
+// pool is what requests are drawn from.
+type pool struct {
+	*Samples
+	ttft, e2e []int // the requests, in order of these
+	times     []int // memory for draw
+}
+
+func newPool(s *Samples) *pool {
+	order := func(v []float64) []int {
+		all := make([]int, len(v))
+		for i := range all {
+			all[i] = i
+		}
+		slices.SortFunc(all, func(a, b int) int { return cmp.Compare(v[a], v[b]) })
+		return all
+	}
+	return &pool{s, order(s.TTFT), order(s.E2E), make([]int, len(s.TTFT))}
+}
+
+// draw says how many times each request was drawn. The next draw overwrites it.
+func (p *pool) draw(random *rand.Rand) []int {
+	clear(p.times)
+	for range p.times {
+		p.times[random.IntN(len(p.times))]++
+	}
+	return p.times
+}
+
+// choose is each request so many times. Going through them in order leaves
+// nothing to sort.
+func (p *pool) choose(times []int) *sample {
+	c := &sample{ttft: make([]float64, 0, len(times)), e2e: make([]float64, 0, len(times))}
+	for _, i := range p.ttft {
+		for range times[i] {
+			c.ttft = append(c.ttft, p.TTFT[i])
+		}
+	}
+	for _, i := range p.e2e {
+		for range times[i] {
+			c.e2e = append(c.e2e, p.E2E[i])
+		}
+		if p.Output[i] > 1 {
+			c.gaps += float64(times[i]) * (p.E2E[i] - p.TTFT[i])
+			c.tokens += times[i] * (p.Output[i] - 1)
+		}
+	}
+	return c
+}
+
+func (s *sample) figures() []float64 {
+	all := make([]float64, len(figures))
+	for i, f := range figures {
+		if f.sampled != nil {
+			all[i] = f.sampled(s)
+		}
+	}
+	return all
+}
+
+func meanOf(runs []*Report, of func(*Report) float64) float64 {
+	sum := 0.0
+	for _, r := range runs {
+		sum += of(r)
+	}
+	return sum / float64(len(runs))
+}
+
+func draw(random *rand.Rand, runs []*Report) []*Report {
+	out := make([]*Report, len(runs))
+	for i := range out {
+		out[i] = runs[random.IntN(len(runs))]
+	}
+	return out
+}
+
+func mean(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(max(1, len(v)))
+}
+
+// quantile of sorted values, interpolated linearly.
+func quantile(v []float64, q float64) float64 {
+	x := q * float64(len(v)-1)
+	i := int(x)
+	return v[i] + (x-float64(i))*(v[min(i+1, len(v)-1)]-v[i])
+}
+
+// WriteText writes the comparison for people.
+func (c *Comparison) WriteText(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "a\t%s\nb\t%s\nintervals\t%s\n", c.A, c.B, c.Basis)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\nfigure\tunit\ta\tb\tb/a\t95%%\t\n")
+	for _, r := range c.Rows {
+		interval := "–"
+		if r.Low != nil && r.High != nil {
+			interval = fmt.Sprintf("%.3f–%.3f", *r.Low, *r.High)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%.2f\t%.2f\t%.3f\t%s\t\n", r.Metric, r.Unit, r.A, r.B, r.Ratio, interval)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,146 @@
+package bench
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// reportOf makes a report of drawn requests, scale times as slow as others.
+func reportOf(seed uint64, n int, scale float64) *Report {
+	random := rand.New(rand.NewPCG(seed, 0))
+	r := &Report{Schema: Schema, Kind: "online", Samples: &Samples{}, OutputThroughput: 100 / scale}
+	for range n {
+		first := scale * (10 + 5*random.ExpFloat64())
+		r.Samples.Input = append(r.Samples.Input, 1+random.IntN(9))
+		r.Samples.Output = append(r.Samples.Output, 11)
+		r.Samples.TTFT = append(r.Samples.TTFT, first)
+		r.Samples.E2E = append(r.Samples.E2E, first+scale*(90+20*random.Float64()))
+	}
+	s := newPool(r.Samples).choose(slices.Repeat([]int{1}, n))
+	r.TTFT = Distribution{Mean: mean(s.ttft), P50: quantile(s.ttft, 0.5), P99: quantile(s.ttft, 0.99)}
+	r.E2E = Distribution{Mean: mean(s.e2e), P50: quantile(s.e2e, 0.5), P99: quantile(s.e2e, 0.99)}
+	r.ITL = Distribution{Mean: s.gaps / float64(s.tokens)}
+	return r
+}
+
+func row(t *testing.T, c *Comparison, metric string) Comparable {
+	t.Helper()
+	for _, r := range c.Rows {
+		if r.Metric == metric {
+			return r
+		}
+	}
+	t.Fatalf("no row %s", metric)
+	return Comparable{}
+}
+
+// The same requests, each half again as slow: there is no doubt about the ratio.
+func TestCompareThePairedRequests(t *testing.T) {
+	all, err := Compare(reportOf(1, 200, 1), reportOf(1, 200, 1.5), "a", "b")
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	for _, metric := range []string{"ttft mean", "ttft p50", "ttft p99", "itl mean", "e2e mean", "e2e p99"} {
+		r := row(t, all[0], metric)
+		if r.Low == nil || r.Ratio < 1.4999 || r.Ratio > 1.5001 || *r.Low < 1.4999 || *r.High > 1.5001 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if r := row(t, all[0], "output_throughput"); r.Low != nil || r.Ratio < 0.666 || r.Ratio > 0.667 {
+		t.Errorf("%+v: one run tells nothing of a throughput's spread", r)
+	}
+}
+
+// Of many pairs of reports with the same true mean, about 95 in 100 have
+// intervals that hold a ratio of 1.
+func TestIntervalsCover(t *testing.T) {
+	covered := map[string]int{}
+	const pairs = 30
+	for i := range pairs {
+		all, err := Compare(reportOf(uint64(10+i), 80, 1), reportOf(uint64(1000+i), 70, 1), "a", "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, metric := range []string{"ttft mean", "itl mean", "e2e mean", "e2e p50"} {
+			if r := row(t, all[0], metric); *r.Low <= 1 && 1 <= *r.High {
+				covered[metric]++
+			}
+		}
+	}
+	for metric, n := range covered {
+		if n < pairs*85/100 {
+			t.Errorf("%s: %d of %d intervals hold the truth", metric, n, pairs)
+		}
+	}
+	if len(covered) != 4 {
+		t.Errorf("covered %v", covered)
+	}
+}
+
+func TestCompareRepeatedRuns(t *testing.T) {
+	several := func(from float64) *Report {
+		var runs []*Report
+		for i := range 5 {
+			r := reportOf(uint64(i), 20, from)
+			r.OutputThroughput = from * float64(100+i)
+			runs = append(runs, r)
+		}
+		return Repeated(runs)
+	}
+	a, b := several(1), several(2)
+	if a.OutputThroughput != 102 || a.Samples != nil {
+		t.Errorf("the median run has %v tokens/s, samples %v", a.OutputThroughput, a.Samples)
+	}
+	all, err := Compare(a, b, "a", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := row(t, all[0], "output_throughput"); r.Low == nil || r.Ratio != 2 || *r.Low >= 2 || *r.Low < 1.94 || *r.High <= 2 || *r.High > 2.06 {
+		t.Errorf("%+v in %s", r, all[0].Basis)
+	}
+	var text strings.Builder
+	if err := all[0].WriteText(&text); err != nil || !strings.Contains(text.String(), "5 runs and 5 runs") {
+		t.Errorf("%s%v", text.String(), err)
+	}
+}
+
+func TestCompareScaleByScale(t *testing.T) {
+	scaled := func(labels ...string) *Report {
+		var runs []*Report
+		for i, l := range labels {
+			r := reportOf(uint64(i), 10, 1)
+			r.Label = "scale " + l
+			runs = append(runs, r)
+		}
+		return Together(runs)
+	}
+	all, err := Compare(scaled("0.5", "1", "2"), scaled("1", "2", "3"), "a", "b")
+	if err != nil || len(all) != 2 || all[0].A != "a, scale 1" || all[1].B != "b, scale 2" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if _, err := Compare(scaled("0.5", "1"), scaled("2", "3"), "a", "b"); err == nil {
+		t.Error("no error without a scale in common")
+	}
+	if _, err := Compare(&Report{Kind: "offline"}, &Report{Kind: "online"}, "a", "b"); err == nil {
+		t.Error("no error for reports of two kinds")
+	}
+}
+
+// Of an ablation, another report is compared with its first kind.
+func TestCompareAnAblation(t *testing.T) {
+	var runs []*Report
+	for i := range 3 {
+		for k, l := range []string{"overlap on", "overlap off"} {
+			r := reportOf(uint64(i), 10, float64(1+k))
+			r.Label = l + ", run"
+			runs = append(runs, r)
+		}
+	}
+	r := Together(runs)
+	r.Comparison = CompareRuns(runs[:1], runs[1:2], "a", "b")
+	if same := r.runs(); len(same) != 3 || same[1] != runs[2] {
+		t.Errorf("%d runs", len(same))
+	}
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/troupe-llm/troupe/bench"
+)
+
+// shard is a shard of WildChat with n conversations to take, one of each
+// reason not to between them.
+func shard(t *testing.T, n int) string {
+	t.Helper()
+	type turn struct {
+		Role     string `parquet:"role"`
+		Content  string `parquet:"content"`
+		Language string `parquet:"language"`
+		Redacted bool   `parquet:"redacted"`
+		Toxic    bool   `parquet:"toxic"`
+	}
+	type row struct {
+		Conversation []turn `parquet:"conversation,list"`
+	}
+	var rows []row
+	for i := range n {
+		for _, first := range []turn{
+			{Content: fmt.Sprintf("Tell me story number %d%s", i, strings.Repeat(" and more", i))},
+			{Language: "French"},
+			{Toxic: true},
+			{Redacted: true},
+		} {
+			first.Role = "user"
+			if first.Content == "" {
+				first.Content = "x"
+			}
+			if first.Language == "" {
+				first.Language = "English"
+			}
+			rows = append(rows, row{[]turn{first}})
+		}
+	}
+	name := filepath.Join(t.TempDir(), "train-0.parquet")
+	if err := parquet.WriteFile(name, rows); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestBenchWildchat(t *testing.T) {
+	name := shard(t, 12)
+	for _, how := range [][]string{nil, {"--concurrency", "3"}, {"--rate", "1000"}} {
+		args := append([]string{"bench", "wildchat", "--shard", name, "--num-requests", "10", "--max-output", "5", "--ignore-eos", "--json", "-"}, how...)
+		status, out, errs := invoke(t, "", args...)
+		if status != 0 {
+			t.Fatal(errs)
+		}
+		r := readReport(t, out)
+		if want := (bench.Conversations{Read: 37, Taken: 10, Language: 9, Toxic: 9, Redacted: 9}); *r.Chosen != want {
+			t.Errorf("%v: %+v, want %+v", how, *r.Chosen, want)
+		}
+		in, outs := r.Lengths.Input, r.Lengths.Output
+		if r.Kind != "wildchat" || r.Requests != 10 || r.TotalOutputTokens != 50 || outs.Min != 5 || outs.P99 != 5 {
+			t.Errorf("%v: %d requests, output %+v", how, r.Requests, outs)
+		}
+		if in.Count != 10 || in.Min < 4 || in.P50 <= in.Min || in.P90 <= in.P50 || in.Max < in.P99 || r.Work.Source != "allenai/WildChat-4.8M: train-0.parquet" {
+			t.Errorf("%v: input %+v of %s", how, in, r.Work.Source)
+		}
+		if (r.Online == nil) != (how == nil) {
+			t.Errorf("%v: online %+v", how, r.Online)
+		}
+	}
+	status, out, errs := invoke(t, "", "bench", "wildchat", "--shard", name, "--num-requests", "3", "--max-output", "2")
+	if status != 0 || !strings.Contains(out, "input length") || !strings.Contains(out, "9 read: 3 taken; 2 of another language, 2 toxic, 2 redacted") {
+		t.Errorf("status %d:\n%s%s", status, out, errs)
+	}
+}
+
+func TestBenchSimpleAndOnlineAgainstAServer(t *testing.T) {
+	s := start(t, "--port", "0", "--max-seq-len", "512")
+	defer s.end(0)
+	defer s.signal(os.Interrupt)
+	for _, api := range [][]string{nil, {"--api", "chat", "--tokenizer", "builtin"}} {
+		args := append([]string{
+			"bench", "simple", "--url", s.url, "--batch-size", "6", "--input-len", "1:60", "--output-len", "2:9", "--vocab", "4000", "--json", "-",
+		}, api...)
+		status, out, errs := invoke(t, "", args...)
+		if status != 0 {
+			t.Fatal(errs)
+		}
+		r := readReport(t, out)
+		in, tokens := 0, 0
+		for _, p := range bench.RandomPrompts(42, 6, bench.Range{Low: 1, High: 60}, bench.Range{Low: 2, High: 9}, 10001) {
+			in, tokens = in+len(p.Tokens), tokens+p.MaxTokens
+		}
+		if r.Kind != "simple" || r.Requests != 6 || r.TotalInputTokens != in || r.TotalOutputTokens != tokens {
+			t.Errorf("%v: %d requests, %d tokens in, %d out; want %d, %d", api, r.Requests, r.TotalInputTokens, r.TotalOutputTokens, in, tokens)
+		}
+		if r.Online.Client.CPUS <= 0 || r.Environment.Device != "" || r.Steps.Total != 0 {
+			t.Errorf("%v: client %+v, device %q, steps %+v", api, r.Online.Client, r.Environment.Device, r.Steps)
+		}
+	}
+}
+
+func TestBenchOfflineRepeatsAndCompares(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a.json"), filepath.Join(dir, "b.json")
+	small := []string{"bench", "offline", "--num-seqs", "4", "--input-len", "5:9", "--output-len", "4", "--warm-up", "0"}
+	status, out, errs := invoke(t, "", append(small, "--compare", "overlap", "--repeat", "3", "--json", a)...)
+	if status != 0 || !strings.Contains(out, "3 runs and 3 runs") || !strings.Contains(out, "overlap off, run 3") {
+		t.Fatalf("status %d:\n%s%s", status, out, errs)
+	}
+	r, err := openReport(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Runs) != 6 || !r.Runs[0].Environment.Overlap || r.Runs[1].Environment.Overlap || r.Comparison == nil || r.Comparison.Rows[0].Low == nil {
+		t.Errorf("%+v", r)
+	}
+	if status, _, errs = invoke(t, "", append(small, "--repeat", "3", "--json", b)...); status != 0 {
+		t.Fatal(errs)
+	}
+	status, out, errs = invoke(t, "", "bench", "compare", a, b)
+	if status != 0 || !strings.Contains(out, "3 runs and 3 runs") || !strings.Contains(out, "output_throughput") {
+		t.Errorf("status %d:\n%s%s", status, out, errs)
+	}
+	if status, out, _ = invoke(t, "", "bench", "compare", "--json", a, b); status != 0 || !strings.HasPrefix(out, "[\n") {
+		t.Errorf("status %d: %s", status, out)
+	}
+	if status, _, errs = invoke(t, "", "bench", "compare", a, filepath.Join(dir, "none.json")); status != 1 || !strings.Contains(errs, "none.json") {
+		t.Errorf("status %d: %s", status, errs)
+	}
+}
