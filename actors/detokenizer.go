@@ -22,6 +22,7 @@ import (
 // Fails:  a panic fails the job it happened in and no other.
 type detokenizer struct {
 	codec     *tokenize.Tokenizer // nil: a model without one, whose streams carry tokens only
+	marks     []int32             // special tokens shown in what keeps to a grammar
 	scheduler *actor.PID
 	eos       func(int32) bool
 	closed    func(*job) // tells the system that the job's final event is out
@@ -85,7 +86,11 @@ func (d *detokenizer) output(o *output, computed int64) (found bool) {
 		text := d.scratch[:0]
 		if d.codec != nil && !(o.finish == plan.Stop && d.hides(j, o.token)) {
 			if j.text.decoder == nil {
-				j.text.decoder = d.codec.Stream(!j.req.KeepSpecial, j.req.Show...)
+				show := j.req.Show
+				if j.req.Grammar != nil {
+					show = d.marks
+				}
+				j.text.decoder = d.codec.Stream(!j.req.KeepSpecial, show...)
 				j.text.stop = newStopper(j.req.Stop, j.req.IncludeStop)
 			}
 			text = j.text.decoder.Append(text, o.token)

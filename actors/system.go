@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/tokenize"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
+	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 // System is a model being served: its actors and the requests in them.
@@ -28,6 +30,7 @@ type System struct {
 	cfg   Config
 	model *model.Model
 	codec *tokenize.Tokenizer
+	marks []int32 // special tokens that a grammar may have
 	dev   device.Info
 
 	actors     *actor.ActorSystem
@@ -154,7 +157,14 @@ func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
 	s.api = mail{as.Root, TrackAPI}
 	exec.waiterMail = s.api.on(TrackWaiter)
 	exec.adopt(dev, exec.waiterMail)
-	detok := &detokenizer{codec: s.codec, scheduler: s.scheduler, eos: s.isEOS, closed: s.closed, trace: s.cfg.Trace, log: s.cfg.Log}
+	if s.codec != nil {
+		for _, mark := range reply.AllMarks() {
+			if id, ok := s.codec.TokenID(mark); ok && s.codec.IsSpecial(id) {
+				s.marks = append(s.marks, id)
+			}
+		}
+	}
+	detok := &detokenizer{codec: s.codec, marks: s.marks, scheduler: s.scheduler, eos: s.isEOS, closed: s.closed, trace: s.cfg.Trace, log: s.cfg.Log}
 	s.run("detokenizer", TrackDetokenizer, detok)
 	s.run("executor", TrackExecutor, exec, actor.WithDispatcher(s.thread))
 	s.run("scheduler", TrackScheduler, sched)
@@ -203,10 +213,11 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 }
 
 // vocabulary is what grammars are compiled for: all tokens but special ones,
-// which no text has.
+// which no text has. Marks are in it: they are how models write tool calls, and
+// shown in texts that keep to a grammar.
 func (s *System) vocabulary() *grammar.Vocabulary {
 	return grammar.NewVocabulary(s.dev.Vocab, func(id int32) []byte {
-		if int(id) >= s.codec.Vocab() || s.codec.IsSpecial(id) {
+		if int(id) >= s.codec.Vocab() || s.codec.IsSpecial(id) && !slices.Contains(s.marks, id) {
 			return nil
 		}
 		return s.codec.TokenBytes(id)

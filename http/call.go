@@ -33,6 +33,7 @@ type call struct {
 
 	tools         []tool
 	toolChoice    toolChoice
+	toolNamed     string // the tool that was chosen
 	parallelCalls bool
 	separate      bool          // reasoning from the text
 	reply         reply.Options // what a chat's replies may hold
@@ -73,6 +74,9 @@ func (s *Server) decodeCall(body []byte, isChat bool) (*call, *Error) {
 		fields = chatFields
 	}
 	if err := decode(body, fields, c); err != nil {
+		return nil, err
+	}
+	if err := c.forceCalls(); err != nil {
 		return nil, err
 	}
 	if err := c.check(); err != nil {

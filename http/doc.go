@@ -9,6 +9,7 @@
 //	fields.go    the fields of a request, each with its type and bounds
 //	messages.go  a chat's messages as templates want them
 //	tools.go     the tools a model may call, and what its replies may hold
+//	forced.go    calls that must come, or must keep to their schemas
 //	call.go      the decoded request, and what the engine is asked for
 //	engine.go    what is asked of the engine
 //	answer.go    the engine's events on their way back, merged over choices

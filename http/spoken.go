@@ -28,19 +28,19 @@ const finishCalls actors.FinishReason = "tool_calls"
 func (a *answer) listen(ch *choice) {
 	o := a.c.reply
 	if o.Think {
-		o.Opened = a.opened(ch.prompt)
+		const enough = 16 // tokens, for a mark and white space
+		o.Opened = a.c.opened(a.s.tokenizer.Decode(ch.prompt[max(0, len(ch.prompt)-enough):], false))
 	}
 	ch.spoken.parser = reply.NewParser(o)
 }
 
-// opened reports whether a prompt ends within reasoning: because its template
+// opened reports whether a prompt, of which the end will do, ends within reasoning: because its template
 // begins it, or because the message that is to be continued has.
-func (a *answer) opened(prompt []int32) bool {
-	if a.c.chat.ContinueFinalMessage {
-		return reply.Unclosed(lastContent(a.c.chat.Messages))
+func (c *call) opened(prompt string) bool {
+	if c.chat.ContinueFinalMessage {
+		return reply.Unclosed(lastContent(c.chat.Messages))
 	}
-	const enough = 16 // tokens, for a mark and white space
-	return reply.Opened(a.s.tokenizer.Decode(prompt[max(0, len(prompt)-enough):], false))
+	return reply.Opened(prompt)
 }
 
 // lastContent is the text of a conversation's last message.

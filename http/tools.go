@@ -14,7 +14,8 @@ type family struct {
 	format        reply.Format // how it writes tool calls
 	thinks        bool         // it may put reasoning before its answer
 	showsTools    bool
-	textArguments bool // see tokenize.ChatTemplates.TextArguments
+	textArguments bool         // see tokenize.ChatTemplates.TextArguments
+	syntax        reply.Syntax // how to write tool calls
 }
 
 // newFamily takes from the templates what the configuration leaves to them.
@@ -31,13 +32,19 @@ func newFamily(cfg *Config, tok tokenizer) family {
 	if cfg.ReasoningParser == parserAuto {
 		f.thinks = reply.Thinks(with) || reply.Thinks(without)
 	}
+	f.syntax = f.format.Syntax(with)
 	f.showsTools = strings.Contains(with, "tools")
 	f.textArguments = tok.TextArguments()
 	return f
 }
 
 // tool is a function the model may call.
-type tool struct{ name string }
+type tool struct {
+	index      int // among the request's
+	name       string
+	parameters raw // a JSON schema; nil: none given. A copy
+	strict     bool
+}
 
 // toolChoice says whether tools may or must be called.
 type toolChoice uint8
@@ -45,6 +52,8 @@ type toolChoice uint8
 const (
 	toolsAuto toolChoice = iota
 	toolsNone
+	toolsRequired
+	toolsNamed
 )
 
 // setTools takes the functions a template shows to the model.
@@ -55,6 +64,7 @@ func setTools(c *call, v raw) (err error) {
 	c.tools = nil
 	for i, e := range v.elements() {
 		t, err := readTool(e)
+		t.index = i
 		if err == nil && slices.ContainsFunc(c.tools, func(other tool) bool { return other.name == t.name }) {
 			err = at(".function.name", fmt.Errorf("%q is the name of two tools", t.name))
 		}
@@ -101,12 +111,11 @@ func readFunction(v raw) (t tool, err error) {
 		case name == "name":
 			t.name, err = v.text()
 		case name == "parameters" && v[0] != '{':
-			err = v.want("a JSON schema")
+			err = v.want("a JSON schema, an object")
+		case name == "parameters":
+			t.parameters = slices.Clone(v)
 		case name == "strict":
-			var strict bool
-			if strict, err = v.boolean(); strict {
-				err = errors.New("only false is supported: arguments are not constrained")
-			}
+			t.strict, err = v.boolean()
 		}
 		if err != nil {
 			return t, at("."+name, err)
@@ -118,19 +127,23 @@ func readFunction(v raw) (t tool, err error) {
 	return t, nil
 }
 
-// setToolChoice takes what needs no constraint on the answer.
+// setToolChoice reads a word, or {"type":"function","function":{"name":…}}.
 func setToolChoice(c *call, v raw) error {
-	if v[0] == '"' {
-		switch unquote(v) {
-		case "auto":
-			c.toolChoice = toolsAuto
-			return nil
-		case "none":
-			c.toolChoice = toolsNone
-			return nil
+	switch v[0] {
+	case '"':
+		choice, known := map[string]toolChoice{"auto": toolsAuto, "none": toolsNone, "required": toolsRequired}[unquote(v)]
+		if !known {
+			return fmt.Errorf(`must be "none", "auto", "required" or a function, got %s`, v)
 		}
+		c.toolChoice = choice
+		return nil
+	case '{':
+	default:
+		return v.want("a string or an object")
 	}
-	return fmt.Errorf("only \"none\" and \"auto\" are supported, got %s", v)
+	t, err := readTool(v)
+	c.toolChoice, c.toolNamed = toolsNamed, t.name
+	return err
 }
 
 // checkTools finds what is wrong between the tools and the model.
@@ -146,14 +159,18 @@ func (c *call) expect(tok tokenizer) {
 	if c.toolChoice == toolsNone {
 		c.chat.Tools, c.tools = nil, nil
 	}
-	c.reply = reply.Options{Format: reply.None, One: !c.parallelCalls, Think: c.family.thinks && c.separate}
+	c.reply = reply.Options{One: !c.parallelCalls || c.toolChoice == toolsNamed, Think: c.family.thinks && c.separate}
 	if len(c.tools) > 0 {
-		c.reply.Format = c.family.format
+		if c.reply.Format = c.family.format; c.mustCall() {
+			c.reply.Format = c.callFormat()
+		}
 		for i := range c.tools {
 			c.reply.Names = append(c.reply.Names, c.tools[i].name)
 		}
 	}
-	c.req.TextEnds = c.reply.Think
+	if c.req.TextEnds = c.reply.Think; c.reply.Think && c.req.Grammar != nil {
+		c.thinkFirst(tok)
+	}
 	for _, mark := range c.reply.Marks() {
 		if id, ok := tok.TokenID(mark); ok && tok.IsSpecial(id) {
 			c.req.Show = append(c.req.Show, id)
