@@ -37,6 +37,12 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// forget makes a tokenizer one that has not encoded anything before.
+func forget(tok *Tokenizer) {
+	tok.idle = make(chan *scratch, 1)
+	tok.idle <- new(scratch)
+}
+
 const benchSize = 1 << 20
 
 type benchText struct{ name, text string }
@@ -44,6 +50,7 @@ type benchText struct{ name, text string }
 func benchTexts(b testing.TB) []benchText {
 	return []benchText{
 		{"prose", prose(1, benchSize)},
+		{"comments", goComments(benchSize)},
 		{"code", goCode(benchSize)},
 		{"sentences", sentences(b, benchSize)},
 		{"babel", babel(1, benchSize)},
@@ -94,8 +101,7 @@ func BenchmarkUnseen(b *testing.B) {
 					seed++
 					text := c.make(seed, benchSize)
 					if first {
-						tok.idle = make(chan *scratch, 1)
-						tok.idle <- new(scratch)
+						forget(tok)
 					}
 					cpu := cpuTime()
 					dst = tok.AppendEncode(dst[:0], text, false)

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 // TestWriteTexts writes the benchmarks' texts to TROUPE_WRITE_TEXTS, for other
@@ -21,7 +20,8 @@ func TestWriteTexts(t *testing.T) {
 	}
 }
 
-// BenchmarkFiles encodes each file in TROUPE_TEXTS by itself. The best of all
+// BenchmarkFiles encodes each file in TROUPE_TEXTS by itself: the first time,
+// by a tokenizer that has encoded nothing before, and again. The best of all
 // rounds counts: other work on the machine only ever slows one down.
 func BenchmarkFiles(b *testing.B) {
 	dir := os.Getenv("TROUPE_TEXTS")
@@ -29,6 +29,7 @@ func BenchmarkFiles(b *testing.B) {
 		b.Skip("TROUPE_TEXTS is not set")
 	}
 	tok := qwen(b)
+	tok.Encode("é", false) // makes Unicode tables
 	paths, _ := filepath.Glob(filepath.Join(dir, "*"))
 	for _, p := range paths {
 		text, err := os.ReadFile(p)
@@ -36,14 +37,20 @@ func BenchmarkFiles(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.Run(filepath.Base(p), func(b *testing.B) {
-			dst := make([]int32, 0, len(text))
-			best := time.Duration(1 << 62)
-			for b.Loop() {
+			dst := make([]int32, 0, 2*len(text))
+			rate := func() float64 {
 				cpu := cpuTime()
 				dst = tok.AppendEncode(dst[:0], string(text), false)
-				best = min(best, cpuTime()-cpu)
+				return float64(len(text)) / 1e6 / (cpuTime() - cpu).Seconds()
 			}
-			b.ReportMetric(float64(len(text))/1e6/best.Seconds(), "best-cpuMB/s")
+			first, again := 0.0, 0.0
+			for b.Loop() {
+				forget(tok)
+				first = max(first, rate())
+				again = max(again, rate())
+			}
+			b.ReportMetric(first, "first-cpuMB/s")
+			b.ReportMetric(again, "again-cpuMB/s")
 			b.ReportMetric(float64(len(dst)), "tokens")
 		})
 	}

@@ -137,14 +137,38 @@ func babel(seed uint64, n int) string {
 	return b.String()
 }
 
-// goCode is about n bytes of the Go library's source: tab-indented code.
-func goCode(n int) string {
-	var b strings.Builder
-	paths, _ := filepath.Glob(filepath.Join(build.Default.GOROOT, "src", "net", "*", "*.go"))
+// goCode is n bytes of the Go library's source: tab-indented code.
+func goCode(n int) string { return goSource(n, func(src string) string { return src }, "net/*/*.go") }
+
+// goComments is n bytes of the comments in the Go library's source: English
+// prose that people wrote.
+func goComments(n int) string {
+	return goSource(n, func(src string) string {
+		var b strings.Builder
+		for line := range strings.Lines(src) {
+			if text, ok := strings.CutPrefix(strings.TrimLeft(line, "\t"), "// "); ok {
+				b.WriteString(text)
+			}
+		}
+		return b.String()
+	}, "*/*.go", "*/*/*.go")
+}
+
+// goSource reads the Go library's files, or without them this package's.
+func goSource(n int, part func(src string) string, patterns ...string) string {
+	var paths []string
+	for _, p := range patterns {
+		found, _ := filepath.Glob(filepath.Join(build.Default.GOROOT, "src", filepath.FromSlash(p)))
+		paths = append(paths, found...)
+	}
 	more, _ := filepath.Glob("*.go")
+	var b strings.Builder
 	for _, p := range append(paths, more...) {
-		if src, err := os.ReadFile(p); err == nil && b.Len() < n {
-			b.Write(src)
+		if b.Len() >= n {
+			break
+		}
+		if src, err := os.ReadFile(p); err == nil {
+			b.WriteString(part(string(src)))
 		}
 	}
 	s := b.String()
