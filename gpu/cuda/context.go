@@ -73,6 +73,14 @@ func (g GPU) architecture() string {
 	return fmt.Sprintf("sm_%d", g.Capability)
 }
 
+// hopper is how many multiprocessors run kernels that are for Hopper alone.
+func (g GPU) hopper() int {
+	if g.Capability == 90 {
+		return g.SMs
+	}
+	return 0
+}
+
 // context is a device's context with what is allocated in it. The thread that
 // makes it is the one that uses it, but for waiting.
 type context struct {

@@ -59,7 +59,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	e := &engine{context: ctx, config: &config, info: info, lists: map[int32]slotList{}, graphs: map[int]graph{}}
 	e.shape = kernel.Shape{
 		Heads: config.Heads, KVHeads: config.KVHeads, HeadDim: config.HeadDim, PageSize: info.PageSize,
-		Stages: stages(config.HeadDim, ctx.shared),
+		Stages: stages(config.HeadDim, ctx.shared), Hopper: ctx.gpu.hopper(),
 	}
 	if err := e.shape.Check(); err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)

@@ -23,14 +23,14 @@ type Workbench struct {
 }
 
 // OpenWorkbench compiles the kernels for a shape on the first device; its
-// Stages are set to what the device allows.
+// Stages and Hopper are set to what the device has.
 func OpenWorkbench(s *kernel.Shape) (*Workbench, error) {
 	runtime.LockOSThread()
 	ctx, err := openContext(0)
 	if err != nil {
 		return nil, err
 	}
-	s.Stages = stages(s.HeadDim, ctx.shared)
+	s.Stages, s.Hopper = stages(s.HeadDim, ctx.shared), ctx.gpu.hopper()
 	m, err := loadModules(*s, ctx.gpu.architecture())
 	if err != nil {
 		return nil, errors.Join(err, ctx.close())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/cuda"
@@ -224,12 +225,26 @@ func TestPagedDecode(t *testing.T) {
 	}
 }
 
+// prefills are the kernels of prefill attention that a device has, by the shape
+// that chooses them. Few blocks of Hopper's kernel do many items each.
+func (b *bench) prefills() []kernel.Shape {
+	s := b.shape
+	s.Hopper = 0
+	list := []kernel.Shape{s}
+	if b.shape.Hopper > 0 {
+		few := b.shape
+		few.Hopper = 3
+		list = append(list, b.shape, few)
+	}
+	return list
+}
+
 func TestPagedPrefill(t *testing.T) {
-	for _, s := range shapes {
+	for _, s := range append([]kernel.Shape{{Heads: 8, KVHeads: 8, HeadDim: 128, PageSize: 32}}, shapes...) {
 		t.Run(fmt.Sprintf("%d:%d×%d", s.Heads, s.KVHeads, s.HeadDim), func(t *testing.T) {
 			b := open(t, s)
-			runs := []struct{ start, n int }{{0, 1}, {0, 70}, {100, 3}, {63, 130}, {5, 64}}
-			h := newHistory(b, len(runs), 200)
+			runs := []struct{ start, n int }{{0, 1}, {0, 70}, {100, 3}, {63, 130}, {5, 64}, {383, 40}, {0, 300}, {127, 1}, {128, 1}}
+			h := newHistory(b, len(runs), 423)
 			total := 0
 			var tiles []kernel.Tile
 			for i, r := range runs {
@@ -238,10 +253,6 @@ func TestPagedPrefill(t *testing.T) {
 			}
 			b.shape.SortTiles(tiles)
 			qkv, at := b.random(total * b.width())
-			out := b.zeros(int64(2 * total * s.Heads * s.HeadDim))
-			b.must(kernel.PagedPrefill(b, b.shape, kernel.PrefillArgs{
-				QKV: at, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: out, TableStride: int32(h.stride), Scale: b.scale(),
-			}, len(tiles)))
 			var want []float32
 			token := 0
 			for i, r := range runs {
@@ -250,7 +261,13 @@ func TestPagedPrefill(t *testing.T) {
 					token++
 				}
 			}
-			b.same("tokens", out, want)
+			for _, s := range b.prefills() {
+				out := upload(b, slices.Repeat([]uint16{0xffff}, len(want))) // NaN: nothing is left out
+				b.must(kernel.PagedPrefill(b, s, kernel.PrefillArgs{
+					QKV: at, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: out, TableStride: int32(h.stride), Scale: b.scale(),
+				}, len(tiles)))
+				b.same(fmt.Sprintf("tokens, Hopper %d", s.Hopper), out, want)
+			}
 		})
 	}
 }
@@ -280,5 +297,44 @@ func BenchmarkPagedDecode(b *testing.B) {
 			tb.ReportMetric(rate, "GB/s")
 			tb.ReportMetric(rate/4430, "of-H200-limit")
 		})
+	}
+}
+
+// BenchmarkPagedPrefill counts 4·D·Hq FLOP for every pair of a token and a
+// position it sees, as FlashAttention's papers do, and reports the median.
+func BenchmarkPagedPrefill(b *testing.B) {
+	for _, shape := range []kernel.Shape{{Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16}, {Heads: 40, KVHeads: 8, HeadDim: 128, PageSize: 16}, {Heads: 32, KVHeads: 8, HeadDim: 64, PageSize: 16}} {
+		for _, c := range []struct{ rows, cached, tokens int }{{16, 0, 512}, {4, 0, 2048}, {1, 0, 8192}, {1, 16384, 2048}} {
+			b.Run(fmt.Sprintf("%d:%d×%d/%d×%d+%d", shape.Heads, shape.KVHeads, shape.HeadDim, c.rows, c.cached, c.tokens), func(tb *testing.B) {
+				b := open(tb, shape)
+				h := newHistory(b, c.rows, c.cached+c.tokens)
+				total := c.rows * c.tokens
+				qkv := b.zeros(int64(2 * total * b.width()))
+				b.must(kernel.FillRandom(b, qkv, int64(total*b.width()), 5, 1))
+				var tiles []kernel.Tile
+				for i := range c.rows {
+					tiles = b.shape.AppendTiles(tiles, i, i*c.tokens, c.cached, c.tokens)
+				}
+				b.shape.SortTiles(tiles)
+				a := kernel.PrefillArgs{
+					QKV: qkv, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: b.zeros(int64(2 * total * b.shape.Heads * b.shape.HeadDim)),
+					TableStride: int32(h.stride), Scale: b.scale(),
+				}
+				run := func() error { return kernel.PagedPrefill(b, b.shape, a, len(tiles)) }
+				b.must(run())
+				var times []int64
+				for tb.Loop() {
+					t, err := b.Time(run)
+					b.must(err)
+					times = append(times, t)
+				}
+				slices.Sort(times)
+				ns := float64(times[len(times)/2])
+				pairs := float64(c.rows) * float64(c.tokens) * (float64(c.cached) + float64(c.tokens+1)/2)
+				rate := 4 * float64(b.shape.HeadDim*b.shape.Heads) * pairs / ns / 1e3
+				tb.ReportMetric(ns/1e3, "us-gpu/op")
+				tb.ReportMetric(rate, "TFLOP/s")
+			})
+		}
 	}
 }

@@ -25,6 +25,9 @@ type Shape struct {
 	// Stages of copies that attention keeps under way: 3 where a block may
 	// have 104.5 KiB of shared memory (heads of 128), 2 with 70 KiB.
 	Stages int
+	// Hopper is how many multiprocessors a device of compute capability 9.0
+	// has, 0 on others: kernels of its own are compiled for it.
+	Hopper int
 }
 
 // MaxGroup is how many query heads may share a key head.
@@ -84,22 +87,31 @@ func Programs(s Shape) ([]Program, error) {
 	if err != nil {
 		return nil, err
 	}
+	hopper, err := sources.ReadFile("hopper.cuh")
+	if err != nil {
+		return nil, err
+	}
 	files, err := sources.ReadDir(".")
 	if err != nil {
 		return nil, err
 	}
 	var list []Program
 	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".cu") {
+		forHopper := strings.HasSuffix(f.Name(), "_hopper.cu")
+		if !strings.HasSuffix(f.Name(), ".cu") || forHopper && s.Hopper == 0 {
 			continue
 		}
 		text, err := sources.ReadFile(f.Name())
 		if err != nil {
 			return nil, err
 		}
+		before := fmt.Sprintf("#line 1 \"common.cuh\"\n%s\n", common)
+		if forHopper {
+			before += fmt.Sprintf("#line 1 \"hopper.cuh\"\n%s\n", hopper)
+		}
 		list = append(list, Program{
 			Name: f.Name(),
-			Text: fmt.Sprintf("#line 1 \"common.cuh\"\n%s\n#line 1 \"%s\"\n%s\n%s", common, f.Name(), text, layouts(f.Name())),
+			Text: fmt.Sprintf("%s#line 1 \"%s\"\n%s\n%s", before, f.Name(), text, layouts(f.Name())),
 			Defines: []string{
 				fmt.Sprintf("HEADS=%d", s.Heads), fmt.Sprintf("KV_HEADS=%d", s.KVHeads), fmt.Sprintf("HEAD_DIM=%d", s.HeadDim),
 				fmt.Sprintf("PAGE_SIZE=%d", s.PageSize), fmt.Sprintf("STAGES=%d", s.Stages),
@@ -127,10 +139,11 @@ func layouts(source string) string {
 
 // twins are structs that lie in memory.
 var twins = map[string][]reflect.Type{
-	"begin.cu":   {reflect.TypeFor[Init](), reflect.TypeFor[Entry](), reflect.TypeFor[Draw]()},
-	"sample.cu":  {reflect.TypeFor[Slot](), reflect.TypeFor[Bias](), reflect.TypeFor[Draw](), reflect.TypeFor[Alternative]()},
-	"prefill.cu": {reflect.TypeFor[Tile]()},
-	"decode.cu":  {reflect.TypeFor[PlanArgs]()},
+	"begin.cu":          {reflect.TypeFor[Init](), reflect.TypeFor[Entry](), reflect.TypeFor[Draw]()},
+	"sample.cu":         {reflect.TypeFor[Slot](), reflect.TypeFor[Bias](), reflect.TypeFor[Draw](), reflect.TypeFor[Alternative]()},
+	"prefill.cu":        {reflect.TypeFor[Tile]()},
+	"prefill_hopper.cu": {reflect.TypeFor[Tile]()},
+	"decode.cu":         {reflect.TypeFor[PlanArgs]()},
 }
 
 func layout(b *strings.Builder, name string, t reflect.Type, done map[reflect.Type]bool) {

@@ -39,6 +39,7 @@ struct PrefillArgs {
   bf16* out;
   int table_stride;
   float scale; // log2(e)/√D
+  int count;   // of tiles
 };
 
 extern "C" __global__ void __launch_bounds__(256, 1) paged_prefill(const __grid_constant__ PrefillArgs a) {

@@ -1,6 +1,9 @@
 package kernel
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // Tiles of runs cover every pair of a token and a head of its group once, the
 // ones that look at most keys first.
@@ -48,6 +51,33 @@ func TestShapeCheck(t *testing.T) {
 		change(&s)
 		if s.Check() == nil {
 			t.Errorf("%+v passed", s)
+		}
+	}
+}
+
+// Sources for Hopper are compiled for Hopper alone.
+func TestPrograms(t *testing.T) {
+	s := Shape{Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16, Stages: 3}
+	names := func() map[string]bool {
+		programs, err := Programs(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := map[string]bool{}
+		for _, p := range programs {
+			names[p.Name] = true
+		}
+		return names
+	}
+	others := names()
+	s.Hopper = 132
+	hoppers := names()
+	for _, k := range All() {
+		if !hoppers[k.Source] {
+			t.Errorf("Hopper lacks %s", k.Source)
+		}
+		if others[k.Source] == strings.Contains(k.Source, "hopper") {
+			t.Errorf("others have %s: %v", k.Source, others[k.Source])
 		}
 	}
 }

@@ -1,0 +1,74 @@
+// hopper: what the kernels for sm_90a use besides common.cuh: barriers that
+// count arrivals, products of warpgroups, the division of registers.
+
+// Barriers in shared memory. A phase ends when all that were announced have
+// arrived; a wait for a phase (0, 1, 0, …) passes once it has ended.
+__device__ __forceinline__ void barrier_init(u32 at, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(arrivals) : "memory");
+}
+__device__ __forceinline__ void barrier_arrive(u32 at) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(at) : "memory");
+}
+// The arrival of this thread when all that it copies is there.
+__device__ __forceinline__ void barrier_arrive_copied(u32 at) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(at) : "memory");
+}
+__device__ __forceinline__ void barrier_wait(u32 at, u32 phase) {
+  u32 done;
+  do {
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}" : "=r"(done) : "r"(at), "r"(phase) : "memory");
+  } while (!done);
+}
+
+// A place in a ring of N barriers, and the phase that is waited for there.
+template <int N>
+struct Place {
+  int i = 0;
+  u32 phase = 0;
+  __device__ __forceinline__ void next() {
+    if (++i == N) i = 0, phase ^= 1;
+  }
+};
+
+// Operands of products, which name every register.
+#define F4(x, i) "+f"(x[i]), "+f"(x[i + 1]), "+f"(x[i + 2]), "+f"(x[i + 3])
+#define F16(x, i) F4(x, i), F4(x, i + 4), F4(x, i + 8), F4(x, i + 12)
+#define F32(x) F16(x, 0), F16(x, 16)
+#define F64(x) F16(x, 0), F16(x, 16), F16(x, 32), F16(x, 48)
+#define L32 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define L64 L32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+
+// Products of a warpgroup, 64 rows of it, which run on while threads do other work:
+// between products_begin and a products_wait nothing else touches c.
+//
+// c[64×128] = or += a[64×16]·b[128×16]ᵀ, both in shared memory (descriptors, as
+// the PTX manual has them). Thread t holds, of c, rows 16(t/32)+t%32/4 and 8 more,
+// of each 8 columns 2(t%4) and one more: as multiply_add has it.
+template <bool ADD>
+__device__ __forceinline__ void product(float (&c)[64], u64 a, u64 b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" L64 "}, %64, %65, %66, 1, 1, 0, 0;" : F64(c) : "l"(a), "l"(b), "n"(ADD));
+}
+// c[64×N] += a[64×16]·b[16×N], a in registers as multiply_add has it.
+__device__ __forceinline__ void product(float (&c)[64], const u32* a, u64 b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" L64 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 1;" : F64(c) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+__device__ __forceinline__ void product(float (&c)[32], const u32* a, u64 b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" L32 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;" : F32(c) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+__device__ __forceinline__ void products_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void products_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+template <int N>
+__device__ __forceinline__ void products_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+// What is computed from c stays on its side of this.
+template <int N>
+__device__ __forceinline__ void pin(float (&c)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; i++) asm volatile("" : "+f"(c[i])::"memory");
+}
+// Products read shared memory by another way than copies write it.
+__device__ __forceinline__ void copies_visible() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+template <int N>
+__device__ __forceinline__ void registers_raise() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+template <int N>
+__device__ __forceinline__ void registers_lower() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
