@@ -50,7 +50,10 @@ type state struct {
 	accepts bool    // it is possible that nothing is left
 	// plain: any plain token (see Vocabulary) may follow.
 	plain bool
-	mask  []uint32 // tokens that may follow; nil: not known yet
+	// Not known yet when nil, or unknown.
+	mask  []uint32 // tokens that may follow
+	near  int32    // see near
+	short []uint32 // of states that are near: tokens that may follow, but for long ones
 }
 
 // row is a state's transitions.
@@ -91,11 +94,12 @@ func (a *automaton) step(s int32, b byte) int32 {
 	}
 	a.next = a.next[:0]
 	for _, k := range a.states[s].leaves {
-		a.next = append(a.next, a.after(k, b)...)
-	}
-	if a.work -= len(a.states[s].leaves) + len(a.next) + 1; a.work < 0 {
-		a.err = errAmbiguous
-		return dead
+		after := a.after(k, b)
+		if a.work -= len(after) + 1; a.work < 0 {
+			a.err = errAmbiguous
+			return dead
+		}
+		a.next = append(a.next, after...)
 	}
 	if r == &unmade {
 		r = new(row)
@@ -263,5 +267,38 @@ func (a *automaton) repeatsPlain(k int32) bool {
 		return false
 	}
 	r := &a.conts[c.next]
-	return r.e.op == opRepeat && r.e.subs[0] == c.e && (r.e.max < 0 || r.e.max-r.count+1 >= plainChars)
+	return r.e.op == opRepeat && r.e.subs[0] == c.e && (r.e.max < 0 || r.e.max-r.count+1 >= horizon)
+}
+
+// near is a state, the same for many, from which the same texts of horizon
+// bytes can be matched as from s: one whose repetitions are as far from their
+// bounds as that, if no farther. The characters of a long string are so
+// different states, and yet need one mask.
+func (a *automaton) near(s int32) int32 {
+	if a.states[s].near == unknown {
+		a.next = a.next[:0]
+		for _, k := range a.states[s].leaves {
+			a.next = append(a.next, a.nearCont(k))
+		}
+		n := a.intern(a.next)
+		a.states[s].near = n
+	}
+	return a.states[s].near
+}
+
+func (a *automaton) nearCont(k int32) int32 {
+	if k == finished {
+		return k
+	}
+	c := a.conts[k]
+	c.next = a.nearCont(c.next)
+	if e := c.e; e.op == opRepeat && c.count > 0 && (e.max < 0 || e.max-c.count > horizon) {
+		switch {
+		case e.min-c.count > horizon:
+			c.count = 1
+		case c.count >= e.min:
+			c.count = max(e.min, 1)
+		}
+	}
+	return a.cont(c)
 }

@@ -2,9 +2,12 @@ package grammar
 
 import (
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -114,5 +117,168 @@ func TestJSONObjectWalks(t *testing.T) {
 		if err := json.Unmarshal([]byte(s), &x); err != nil {
 			t.Fatalf("%q: %v", s, err)
 		}
+	}
+}
+
+// TestMasks tries every token byte by byte, along random walks, and a second
+// time on an automaton that has forgotten everything.
+func TestMasks(t *testing.T) {
+	v, eos := byteVocabulary()
+	for name, s := range map[string]*Spec{
+		"object":   JSONObject(),
+		"person":   Schema([]byte(personSchema)),
+		"counted":  Regex(`([a-c]{0,60}|.{30,90}x|(ab?){70,}y)`),
+		"choice":   Choice(Literal("name"), Literal("na"), Literal("日本"), Regex("é*")),
+		"marked":   Sequence(Until("abc"), Schema([]byte(`{"type":"string","minLength":3,"maxLength":40}`)), Without("e+")),
+		"repeated": Repeat(Sequence(Literal("\n"), JSONObject()), 1, 3),
+		"anything": AnyText(),
+	} {
+		g := mustCompile(t, s, v)
+		rng := rand.New(rand.NewPCG(3, 4))
+		for range 6 {
+			m := g.Matcher()
+			var out []int32
+			for range 90 {
+				if rng.IntN(20) == 0 {
+					g.begin() // as when it keeps too much
+				}
+				mask := m.Allow(out)
+				var want []int32
+				for id := range int32(len(v.text)) {
+					g.a.work = maskWork
+					if v.text[id] != nil && g.a.read(m.at, v, id) != dead || id == eos && g.a.states[m.at].accepts {
+						want = append(want, id)
+					}
+				}
+				got := tokens(mask)
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s, after %d tokens: %d are allowed, %d should be", name, len(out), len(got), len(want))
+				}
+				id := got[rng.IntN(len(got))]
+				if id == eos {
+					break
+				}
+				out = append(out, id)
+			}
+		}
+	}
+}
+
+// TestTokensEnd lets no token through that is special or not there.
+func TestTokensEnd(t *testing.T) {
+	v, eos := byteVocabulary()
+	g := mustCompile(t, AnyText(), v)
+	m := g.Matcher()
+	for _, id := range tokens(m.Allow(nil)) {
+		if v.text[id] == nil && id != eos {
+			t.Errorf("token %d is allowed", id)
+		}
+	}
+	for _, out := range [][]int32{{eos}, {int32(len(v.text) - 1)}, {-1}, {9999}} {
+		m := g.Matcher()
+		if ids := tokens(m.Allow(out)); len(ids) != 0 || m.Err() == nil {
+			t.Errorf("after %v %d tokens are allowed, and %v", out, len(ids), m.Err())
+		}
+	}
+	// A vocabulary without single bytes may not have what is needed.
+	poor := NewVocabulary(2, func(int32) []byte { return []byte("ab") }, []int32{1})
+	if _, err := Compile(Literal("abc"), poor); err != nil {
+		t.Fatal(err)
+	}
+	if m := mustCompile(t, Literal("abc"), poor).Matcher(); len(tokens(m.Allow([]int32{0}))) != 0 || !errors.Is(m.Err(), errStuck) {
+		t.Errorf("got %v", m.Err())
+	}
+}
+
+// TestTogether has many follow one grammar that keeps too much all the time.
+func TestTogether(t *testing.T) {
+	v, _ := byteVocabulary()
+	cache := NewCache(func() *Vocabulary { return v })
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 1))
+			for range 10 {
+				g, err := cache.Get(JSONObject())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				g.mu.Lock()
+				g.a.memory += maxMemory
+				g.mu.Unlock()
+				if s := walk(t, g, rng, 60); !json.Valid([]byte(s)) {
+					t.Errorf("%q", s)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestCache keeps what was used last, and no errors.
+func TestCache(t *testing.T) {
+	made := 0
+	v, _ := byteVocabulary()
+	c := NewCache(func() *Vocabulary { made++; return v })
+	get := func(s *Spec) *Grammar {
+		g, err := c.Get(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	first := get(Literal("0"))
+	for i := range maxCached - 1 {
+		get(Regex(strings.Repeat("a", i+1)))
+	}
+	if get(Literal("0").At("elsewhere")) != first {
+		t.Error("what was used is forgotten, or told apart by where it came from")
+	}
+	second := get(Regex("a"))
+	get(Literal("1"))
+	if get(Literal("0")) != first || get(Regex("a")) != second || made != 1 || c.order.Len() != maxCached || len(c.entries) != maxCached {
+		t.Errorf("%d entries, %d vocabularies", c.order.Len(), made)
+	}
+	for _, path := range []string{"one", "two"} {
+		if _, err := c.Get(Regex("(").At(path)); err == nil || !strings.HasPrefix(err.Error(), path) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if len(c.entries) != maxCached-1 && len(c.entries) != maxCached {
+		t.Errorf("%d entries", len(c.entries))
+	}
+	// What may look alike is not mixed up.
+	keys := map[string]bool{}
+	for _, s := range []*Spec{
+		Literal("ab"), Sequence(Literal("a"), Literal("b")), Sequence(Literal("ab")), Choice(Literal("a"), Literal("b")),
+		Regex("ab"), Until("ab"), Without("ab"), Repeat(Literal("a"), 1, 2), Repeat(Literal("a"), 12, 0), Sequence(Sequence(Literal("a")), Literal("b")),
+		Sequence(Sequence(Literal("a"), Literal("b"))),
+	} {
+		keys[s.Key()] = true
+	}
+	if len(keys) != 11 {
+		t.Errorf("%d keys", len(keys))
+	}
+}
+
+// TestForget has automata over their limit begin anew, and accounts for what
+// they keep.
+func TestForget(t *testing.T) {
+	v, _ := byteVocabulary()
+	g := mustCompile(t, JSONObject(), v)
+	m := g.Matcher()
+	m.Allow(nil)
+	if kept := v.kept.Load(); kept != int64(g.a.memory) || kept == 0 {
+		t.Errorf("%d bytes are accounted for, %d are kept", kept, g.a.memory)
+	}
+	g.a.memory = maxMemory + 1
+	era := g.era
+	before := slices.Clone(m.Allow([]int32{'{', '"', 'a'}))
+	if g.era != era+1 || v.kept.Load() != 0 {
+		t.Errorf("it was not begun anew, %d bytes are accounted for", v.kept.Load())
+	}
+	if after := m.Allow([]int32{'{', '"', 'a'}); !slices.Equal(before, after) {
+		t.Error("the mask differs")
 	}
 }

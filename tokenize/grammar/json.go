@@ -80,10 +80,10 @@ func enclosed(open, item, end *expr, low, high int) *expr {
 		rest--
 	}
 	some := seq(open, gap, item, repeat(seq(comma, item), max(low-1, 0), rest), gap, end)
-	switch {
-	case high == 0:
+	if high == 0 {
 		some = never
-	case low > 0:
+	}
+	if low > 0 {
 		return some
 	}
 	return alt(seq(open, end), some)

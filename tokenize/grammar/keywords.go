@@ -78,7 +78,24 @@ func readKeywords(v *value) (*keywords, error) {
 			return nil, err
 		}
 	}
+	// Without other schemas to evaluate anything, what is not evaluated is
+	// what is additional.
+	if !k.refers() {
+		no := &value{kind: isBool, text: "false"}
+		if k.noMore && k.additional == nil {
+			k.additional = no
+		}
+		if k.noMoreItems && k.items == nil {
+			k.items = no
+		}
+		k.noMore, k.noMoreItems = false, false
+	}
 	return k, nil
+}
+
+// refers reports whether other schemas are about the same value.
+func (k *keywords) refers() bool {
+	return k.ref != nil || k.allOf != nil || k.anyOf != nil || k.oneOf != nil
 }
 
 func (k *keywords) read(name string, v *value) (err error) {

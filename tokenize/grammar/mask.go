@@ -14,6 +14,29 @@ func (v *Vocabulary) mask(a *automaton, s int32) ([]uint32, error) {
 		return m, nil
 	}
 	a.work = maskWork
+	near := a.near(s)
+	if a.states[near].short == nil {
+		a.states[near].short = v.short(a, near)
+		a.memory += 4 * len(v.empty)
+	}
+	m := a.states[near].short
+	if v.long.walk(a, s, nil) {
+		m = slices.Clone(m)
+		v.long.walk(a, s, m)
+		a.memory += 4 * len(m)
+	}
+	switch {
+	case a.err != nil:
+		return nil, a.err
+	case slices.Equal(m, v.empty):
+		return nil, errStuck
+	}
+	a.states[s].mask = m
+	return m, nil
+}
+
+// short is the set of tokens, but for long ones, that may follow in state s.
+func (v *Vocabulary) short(a *automaton, s int32) []uint32 {
 	m := make([]uint32, len(v.empty))
 	if a.states[s].plain {
 		copy(m, v.isPlain)
@@ -26,19 +49,12 @@ func (v *Vocabulary) mask(a *automaton, s int32) ([]uint32, error) {
 			m[id/32] |= 1 << (id % 32)
 		}
 	}
-	if a.err != nil {
-		return nil, a.err
-	}
-	if slices.Equal(m, v.empty) {
-		return nil, errStuck
-	}
-	a.memory += 4 * len(m)
-	a.states[s].mask = m
-	return m, nil
+	return m
 }
 
-// walk adds to m the tokens that lead somewhere from state s.
-func (t *trie) walk(a *automaton, s int32, m []uint32) {
+// walk adds to m the tokens that lead somewhere from state s, and reports
+// whether there are any. Without m it goes no further than the first.
+func (t *trie) walk(a *automaton, s int32, m []uint32) (found bool) {
 	// Of each depth the state that the bytes so far lead to, and its row.
 	states := make([]int32, t.depth+1)
 	rows := make([]*row, t.depth+1)
@@ -58,9 +74,13 @@ func (t *trie) walk(a *automaton, s int32, m []uint32) {
 			}
 		}
 		if n.token >= 0 {
+			if found = true; m == nil {
+				return found
+			}
 			m[n.token/32] |= 1 << (n.token % 32)
 		}
 		states[n.depth], rows[n.depth] = to, a.rows[to]
 		i++
 	}
+	return found
 }

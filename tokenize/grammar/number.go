@@ -39,6 +39,8 @@ type numbers struct {
 const (
 	defaultDigits  = 18
 	fractionDigits = 17
+	// exactDigits is how many a float64 keeps.
+	exactDigits = 15
 )
 
 // expr matches the numbers in the range, without exponents.
@@ -110,6 +112,9 @@ type digits struct {
 // at most so many places after the point.
 func (d *digits) between(low, high *bound, places int) *expr {
 	count := defaultDigits
+	if d.step > 1 {
+		count = exactDigits
+	}
 	lowInt, lowRest := split(low.at)
 	count = max(count, len(lowInt))
 	limit := &bound{at: new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(count)), nil)), strict: true}
@@ -135,7 +140,7 @@ func (d *digits) between(low, high *bound, places int) *expr {
 		places = max(places, len(lowRest), len(highRest))
 		if low.strict || high.strict && high != limit {
 			// A number that is read into a float64 must not become the bound.
-			places = max(len(lowRest)+1, len(highRest)+1, 15-max(len(lowInt), len(highInt)))
+			places = max(len(lowRest)+1, len(highRest)+1, exactDigits-max(len(lowInt), len(highInt)))
 		}
 	}
 	if from.Cmp(to) == 0 {

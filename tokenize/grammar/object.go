@@ -9,6 +9,9 @@ func (c *compiler) object(words []*keywords, _ types) (*expr, error) {
 	if err := o.readOthers(); err != nil {
 		return nil, err
 	}
+	if err := c.spend(len(o.names)); err != nil {
+		return nil, err
+	}
 	if o.counted() && len(o.names) > maxCounted {
 		return nil, errorf(words[0].schema.path, "minProperties and maxProperties are supported for at most %d properties", maxCounted)
 	}
@@ -64,6 +67,9 @@ func (o *objects) read() error {
 	}
 	for _, name := range o.names {
 		var e *expr
+		if err := o.c.spend(16); err != nil {
+			return err
+		}
 		if keys != nil && !keys.matches(quoted(name)) {
 			e = never
 		} else if e, err = o.value(name); err != nil {
@@ -77,6 +83,7 @@ func (o *objects) read() error {
 // value matches the value of a declared member.
 func (o *objects) value(name string) (*expr, error) {
 	var all []*value
+	closed, evaluated := false, false
 	for _, k := range o.words {
 		known := false
 		if k.properties != nil {
@@ -86,6 +93,9 @@ func (o *objects) value(name string) (*expr, error) {
 		}
 		if p := k.patternProps; p != nil {
 			for i, pattern := range p.keys {
+				if err := o.c.spend(len(pattern)); err != nil {
+					return nil, err
+				}
 				e, err := parseRegex(pattern, asJSON, false)
 				if err != nil {
 					return nil, errorf(p.path, "%v", err)
@@ -97,8 +107,12 @@ func (o *objects) value(name string) (*expr, error) {
 			}
 		}
 		if !known && k.additional != nil {
-			all = append(all, k.additional)
+			all, known = append(all, k.additional), true
 		}
+		closed, evaluated = closed || k.noMore, evaluated || known
+	}
+	if closed && !evaluated {
+		return never, nil
 	}
 	return o.c.schema(all)
 }

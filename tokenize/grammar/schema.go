@@ -22,7 +22,7 @@ func parseSchema(source, path string) (*expr, error) {
 	}
 	c := &compiler{
 		root: root, words: map[*value]*keywords{}, ids: map[*value]int{},
-		made: map[string]*expr{}, left: maxNodes / 8,
+		made: map[string]*expr{}, left: maxNodes,
 	}
 	return c.schema([]*value{root})
 }
@@ -35,11 +35,15 @@ type compiler struct {
 	words map[*value]*keywords // of each schema object read
 	ids   map[*value]int
 	made  map[string]*expr // of each set of schemas; a reference while it is being made
-	left  int              // sets that may still be made
+	left  int              // pieces that may still be made
 }
 
 // schema matches a value for which all of these schemas are valid.
 func (c *compiler) schema(all []*value) (*expr, error) {
+	all, err := c.telling(all)
+	if err != nil {
+		return nil, err
+	}
 	if len(all) == 0 {
 		return jsonValue, nil
 	}
@@ -47,8 +51,8 @@ func (c *compiler) schema(all []*value) (*expr, error) {
 	if e := c.made[key]; e != nil {
 		return e, nil
 	}
-	if c.left--; c.left < 0 {
-		return nil, errorf(c.root.path, "is too large once its parts are put together")
+	if err := c.spend(1); err != nil {
+		return nil, err
 	}
 	ref := reference()
 	c.made[key] = ref
@@ -59,6 +63,51 @@ func (c *compiler) schema(all []*value) (*expr, error) {
 	ref.to(e)
 	c.made[key] = e
 	return e, nil
+}
+
+// spend accounts for n pieces.
+func (c *compiler) spend(n int) error {
+	if c.left -= n; c.left < 0 {
+		return errorf(c.root.path, "is too large once its parts are put together")
+	}
+	return nil
+}
+
+// telling leaves out schemas that allow everything, and has what they point to
+// in place of those that only point: so that the same is made once.
+func (c *compiler) telling(all []*value) ([]*value, error) {
+	var out []*value
+	for _, v := range all {
+		seen := map[*value]bool{}
+		for v.kind == isObject && !seen[v] {
+			seen[v] = true
+			var ref *value
+			others := 0
+			for i, name := range v.keys {
+				if name == "$ref" {
+					ref = v.items[i]
+				} else if !ignored[name] {
+					others++
+				}
+			}
+			if ref == nil || others > 0 {
+				break
+			}
+			if err := want(ref, isString); err != nil {
+				return nil, err
+			}
+			to, err := c.resolve(ref)
+			if err != nil {
+				return nil, err
+			}
+			v = to
+		}
+		if v.kind == isObject && len(v.keys) == 0 || v.kind == isBool && v.text == "true" {
+			continue
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 // key is the same for the same set of schemas.
@@ -178,6 +227,11 @@ func (c *compiler) resolve(ref *value) (*value, error) {
 func (c *compiler) flatten(all []*value) (*expr, error) {
 	var parts []*expr
 	err := c.alternatives(all, func(words []*keywords) error {
+		for _, k := range words {
+			if (k.noMore || k.noMoreItems) && (len(all) > 1 || k.schema != all[0]) {
+				return errorf(k.schema.path, "unevaluatedProperties and unevaluatedItems are not supported within allOf, anyOf, oneOf and $ref")
+			}
+		}
 		e, err := c.build(words)
 		if err == nil {
 			parts = append(parts, e)
@@ -364,6 +418,9 @@ func (c *compiler) str(words []*keywords, _ types) (*expr, error) {
 	var parts []*expr
 	var at string
 	add := func(v *value, source string, whole bool) error {
+		if err := c.spend(len(source)); err != nil {
+			return err
+		}
 		e, err := parseRegex(source, asJSON, whole)
 		if err != nil {
 			return errorf(v.path, "%v", err)
@@ -438,6 +495,9 @@ func (c *compiler) array(words []*keywords, _ types) (*expr, error) {
 	}
 	rest, err := at(n)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.spend(n); err != nil {
 		return nil, err
 	}
 	if n == 0 {

@@ -11,32 +11,32 @@ import (
 // change, and any number of goroutines may use it.
 //
 // Plain tokens are those that can stand anywhere in a JSON string: whole
-// characters, none of them a quote, a backslash or a control character, and
-// not more than plainChars of them. They have a trie of their own, which need
-// not be walked inside a string.
+// characters, none of them a quote, a backslash or a control character. They
+// have a trie of their own, which need not be walked inside a string. The few
+// tokens longer than horizon have one, too, and are not called plain.
 type Vocabulary struct {
-	size    int
 	text    [][]byte // of each token; nil: never allowed
 	plain   trie
 	rest    trie
+	long    trie
 	isPlain []uint32 // the set of plain tokens
 	eos     []int32
 	empty   []uint32
-	whole   bool // every byte is a token
 
 	kept atomic.Int64 // bytes that all automata keep, roughly
 }
 
-// plainChars is how many characters a plain token may have.
-const plainChars = 24
+// horizon is how many bytes a token has, unless it is a long one. Two states
+// that differ only further away allow the same tokens but for long ones.
+const horizon = 24
 
 // NewVocabulary reads the tokens below size. Bytes is what a token adds to a
 // text, nil for one that must never be drawn, such as a special token. The
 // tokens of eos end a text; they are allowed only where it may end.
 func NewVocabulary(size int, bytes func(id int32) []byte, eos []int32) *Vocabulary {
-	v := &Vocabulary{size: size, text: make([][]byte, size), isPlain: make([]uint32, (size+31)/32), empty: make([]uint32, (size+31)/32)}
-	var plain, rest []int32
-	single := map[byte]bool{}
+	words := (size + 31) / 32
+	v := &Vocabulary{text: make([][]byte, size), isPlain: make([]uint32, words), empty: make([]uint32, words)}
+	var plain, rest, long []int32
 	for _, id := range eos {
 		if id >= 0 && int(id) < size {
 			v.eos = append(v.eos, id)
@@ -48,18 +48,17 @@ func NewVocabulary(size int, bytes func(id int32) []byte, eos []int32) *Vocabula
 			continue
 		}
 		v.text[id] = b
-		if len(b) == 1 {
-			single[b[0]] = true
-		}
-		if isPlain(b) {
+		switch {
+		case len(b) > horizon:
+			long = append(long, id)
+		case isPlain(b):
 			plain = append(plain, id)
 			v.isPlain[id/32] |= 1 << (id % 32)
-		} else {
+		default:
 			rest = append(rest, id)
 		}
 	}
-	v.plain, v.rest = v.trie(plain), v.trie(rest)
-	v.whole = len(single) == 256
+	v.plain, v.rest, v.long = v.trie(plain), v.trie(rest), v.trie(long)
 	return v
 }
 
@@ -67,7 +66,7 @@ func NewVocabulary(size int, bytes func(id int32) []byte, eos []int32) *Vocabula
 const maxToken = 1<<16 - 1
 
 func isPlain(b []byte) bool {
-	if !utf8.Valid(b) || utf8.RuneCount(b) > plainChars {
+	if !utf8.Valid(b) {
 		return false
 	}
 	for _, c := range b {

@@ -1,0 +1,15 @@
+module github.com/troupe-llm/troupe/tokenize/grammar/schematest
+
+go 1.26.0
+
+require (
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
+	github.com/troupe-llm/troupe v0.0.0
+)
+
+require (
+	github.com/dlclark/regexp2/v2 v2.13.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+)
+
+replace github.com/troupe-llm/troupe => ../../..
