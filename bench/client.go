@@ -22,6 +22,9 @@ type Client struct {
 	Key     string
 	Model   string
 	KeepEOS bool // let stop tokens end a reply
+	// OwnClock times tokens when they are read, even where the kernel tells
+	// when they came.
+	OwnClock bool
 	// MaxConns bounds the connections, and with them the open requests.
 	MaxConns int
 
@@ -34,7 +37,7 @@ func NewClient(url, key, model string, maxConns int) *Client {
 	return &Client{
 		Base: strings.TrimSuffix(strings.TrimRight(url, "/"), "/v1") + "/v1", Key: key, Model: model, MaxConns: maxConns,
 		http: &http.Client{Transport: &http.Transport{
-			DialContext: dialer.DialContext, MaxIdleConnsPerHost: maxConns, MaxConnsPerHost: maxConns,
+			DialContext: dialStamped(dialer), MaxIdleConnsPerHost: maxConns, MaxConnsPerHost: maxConns,
 			DisableCompression: true, // a compressor would hold tokens back
 		}},
 	}
@@ -118,14 +121,22 @@ func (c *Client) stream(ctx context.Context, p *Prompt, temperature float64, see
 	if err != nil {
 		return err
 	}
+	var m moments
 	t.sent = time.Now()
-	resp, err := c.do(ctx, http.MethodPost, route, body)
+	resp, err := c.do(m.trace(ctx), http.MethodPost, route, body)
+	if sent := m.sent.Load(); sent != nil {
+		t.sent = *sent
+	}
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	clock := m.now
+	if t.stamps = m.stamps(); c.OwnClock {
+		t.stamps, clock = ClientStamps, time.Now
+	}
 	r := reply{timing: t, got: got}
-	if err := EachEvent(resp.Body, r.event); err != nil {
+	if err := eachEvent(resp.Body, clock, r.event); err != nil {
 		return err
 	}
 	if !r.finished {
@@ -276,10 +287,15 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 // EachEvent reads server-sent events until [DONE], with the time at which each
 // was there.
 func EachEvent(body io.Reader, on func(at time.Time, data []byte) error) error {
+	return eachEvent(body, time.Now, on)
+}
+
+// eachEvent asks the clock once a line has been read.
+func eachEvent(body io.Reader, clock func() time.Time, on func(at time.Time, data []byte) error) error {
 	lines := bufio.NewReaderSize(body, 16<<10)
 	for {
 		line, err := lines.ReadSlice('\n')
-		at := time.Now()
+		at := clock()
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			head := bytes.Clone(line) // the next read overwrites it

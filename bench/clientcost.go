@@ -9,8 +9,11 @@ type ClientCost struct {
 	// system does not tell.
 	CPUS       float64 `json:"cpu_s,omitempty"`
 	PerTokenUS float64 `json:"cpu_per_token_us,omitempty"`
+	// Stamps says whose clock tokens' times are by.
+	Stamps Stamps `json:"stamps"`
 	// WakeLag is how late a goroutine of the client woke that wanted to every
-	// 10 ms: about as late as one that reads a token.
+	// 10 ms: about as late as one that reads a token. With the kernel's stamps
+	// that does not matter.
 	WakeLag Distribution `json:"wake_lag_ms"`
 }
 

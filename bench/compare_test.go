@@ -57,9 +57,9 @@ func TestCompareThePairedRequests(t *testing.T) {
 // intervals that hold a ratio of 1.
 func TestIntervalsCover(t *testing.T) {
 	covered := map[string]int{}
-	const pairs = 30
+	const pairs = 24
 	for i := range pairs {
-		all, err := Compare(reportOf(uint64(10+i), 80, 1), reportOf(uint64(1000+i), 70, 1), "a", "b")
+		all, err := Compare(reportOf(uint64(10+i), 40, 1), reportOf(uint64(1000+i), 35, 1), "a", "b")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -100,6 +100,7 @@ type timing struct {
 	between     []time.Duration
 	input       int // tokens of the prompt, by the server's count; 0: not told
 	tokens      int
+	stamps      Stamps // whose clock times over the wire are by
 	err         error
 }
 

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,6 +91,9 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 		r.Steps = stepsBetween(before, o.Engine.Stats())
 		r.Trace = glimpsed(o.Engine)
 	}
+	if client.Stamps = KernelStamps; slices.ContainsFunc(timings, func(t timing) bool { return t.err == nil && t.stamps != KernelStamps }) {
+		client.Stamps = ClientStamps
+	}
 	d := &OnlineDetail{
 		URL: o.Client.Base, Arrival: arrival, SendLag: distribution(lags), Client: client,
 		SLOTTFT: ms(o.SLO.TTFT), SLOITL: ms(o.SLO.ITL),
@@ -109,7 +113,8 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 // play sends every request in its time and waits for all of them.
 func (o *Online) play(ctx context.Context, began time.Time, count *tally) (prompts []Prompt, timings []timing, lags []time.Duration, last time.Duration) {
 	var open sync.WaitGroup
-	var kept []*timing // timings must not move while requests write to them
+	var due []time.Time // when each was to be sent
+	var kept []*timing  // timings must not move while requests write to them
 	seats := make(chan struct{}, max(o.Concurrency, 1))
 	i := uint64(0)
 	for a := range o.Arrivals {
@@ -123,7 +128,7 @@ func (o *Online) play(ctx context.Context, began time.Time, count *tally) (promp
 			if !sleepUntil(ctx, began.Add(a.At)) {
 				break
 			}
-			lags = append(lags, max(0, time.Since(began)-a.At))
+			due = append(due, began.Add(a.At))
 		}
 		if ctx.Err() != nil {
 			break
@@ -145,8 +150,11 @@ func (o *Online) play(ctx context.Context, began time.Time, count *tally) (promp
 		})
 	}
 	open.Wait()
-	for _, t := range kept {
+	for i, t := range kept {
 		timings = append(timings, *t)
+		if t.err == nil && due != nil {
+			lags = append(lags, max(0, t.sent.Sub(due[i])))
+		}
 	}
 	return prompts, timings, lags, last
 }

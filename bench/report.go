@@ -98,7 +98,7 @@ func (r *Report) WriteText(w io.Writer) error {
 			line("goodput", "%.2f requests/s%s%s", o.Goodput, atMost(" with a first token", o.SLOTTFT), atMost(" and tokens", o.SLOITL))
 		}
 		cost := when(o.Client.CPUS > 0, fmt.Sprintf("%.1f s of processor, %.1f µs a token; ", o.Client.CPUS, o.Client.PerTokenUS))
-		line("client", "%swoke %.3f ms late in the median, %.3f at p99", cost, o.Client.WakeLag.P50, o.Client.WakeLag.P99)
+		line("client", "%stimes by the %s's clock; woke %.3f ms late in the median, %.3f at p99", cost, o.Client.Stamps, o.Client.WakeLag.P50, o.Client.WakeLag.P99)
 	} else {
 		s := &r.Steps
 		line("steps", "%s: %s decode, %s prefill, %s mixed", thousands(s.Total), thousands(s.Decode), thousands(s.Prefill), thousands(s.Mixed))

@@ -13,7 +13,7 @@ const Schema = 1
 // Report is what a run measured, as written by --json.
 type Report struct {
 	Schema int    `json:"schema"`
-	Kind   string `json:"kind"`            // the command: "offline", "online", "trace", "virtual", "wildchat", "simple"
+	Kind   string `json:"kind"`            // the command: "offline", "online", "trace", "virtual", "wildchat", "simple", "accuracy"
 	Label  string `json:"label,omitempty"` // which of Runs this is: "scale 0.4", "overlap off", "run 2"
 
 	Requests          int     `json:"requests"` // that ended as they should
@@ -31,15 +31,16 @@ type Report struct {
 	ITL  Distribution `json:"itl_ms"`
 	E2E  Distribution `json:"e2e_ms"`
 
-	Steps     Steps          `json:"steps"`
-	Trace     *TraceSummary  `json:"trace,omitempty"`         // of a traced run, or of some steps of it
-	Online    *OnlineDetail  `json:"online,omitempty"`        // of one over the wire
-	Virtual   *VirtualDetail `json:"virtual,omitempty"`       // of one in virtual time
-	Lengths   *Lengths       `json:"lengths,omitempty"`       // of requests made of real texts
-	Chosen    *Conversations `json:"conversations,omitempty"` // and how those were chosen
-	Samples   *Samples       `json:"samples,omitempty"`
-	Timeline  *Timeline      `json:"timeline,omitempty"`
-	Histogram *Histogram     `json:"itl_histogram,omitempty"` // every time between tokens
+	Steps     Steps           `json:"steps"`
+	Trace     *TraceSummary   `json:"trace,omitempty"`         // of a traced run, or of some steps of it
+	Accuracy  *AccuracyDetail `json:"accuracy,omitempty"`      // of the client, against a server whose times are known
+	Online    *OnlineDetail   `json:"online,omitempty"`        // of one over the wire
+	Virtual   *VirtualDetail  `json:"virtual,omitempty"`       // of one in virtual time
+	Lengths   *Lengths        `json:"lengths,omitempty"`       // of requests made of real texts
+	Chosen    *Conversations  `json:"conversations,omitempty"` // and how those were chosen
+	Samples   *Samples        `json:"samples,omitempty"`
+	Timeline  *Timeline       `json:"timeline,omitempty"`
+	Histogram *Histogram      `json:"itl_histogram,omitempty"` // every time between tokens
 
 	// Runs are the measurements of a command that made several: a trace at
 	// several scales, the same work with overlap and without, or repeated. The
