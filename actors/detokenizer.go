@@ -80,6 +80,9 @@ func (d *detokenizer) output(o *output, computed int64) (found bool) {
 	if j.text.done { // computed once too often after a stop string
 		return false
 	}
+	if len(o.scores) > 0 {
+		j.stream.score(o.scores)
+	}
 	ended := o.finish != plan.Running
 	if o.token != batch.NoToken {
 		j.text.produced++

@@ -111,10 +111,11 @@ func (m *tokens) release() {
 // output is one token of one job, its end, or both.
 type output struct {
 	job     *job
-	token   int32          // batch.NoToken when there is only an end
-	logprob *batch.Logprob // nil unless asked for; the receiver may keep it
-	finish  plan.Reason    // plan.Running when the job goes on
-	cached  int            // prompt tokens found in the prefix cache
+	token   int32           // batch.NoToken when there is only an end
+	scores  []batch.Logprob // of the prompt's next tokens; the receiver may keep them
+	logprob *batch.Logprob  // nil unless asked for; the receiver may keep it
+	finish  plan.Reason     // plan.Running when the job goes on
+	cached  int             // prompt tokens found in the prefix cache
 }
 
 // failed ends a job with an error. Any actor → Detokenizer.

@@ -37,6 +37,7 @@ type said struct {
 	text     string
 	tokens   []int32
 	logprobs []batch.Logprob
+	scores   []batch.Logprob // of the prompt
 	final    Final
 }
 
@@ -50,6 +51,7 @@ func read(t testing.TB, st *Stream) (s said) {
 		s.text += string(ev.Text)
 		s.tokens = append(s.tokens, ev.Tokens...)
 		s.logprobs = append(s.logprobs, ev.Logprobs...)
+		s.scores = append(s.scores, ev.PromptLogprobs...)
 	}
 	s.final = *ev.Final
 	return s
@@ -108,6 +110,62 @@ func TestSystemMatchesReferences(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A prompt's log-probabilities are those that transformers drew the same tokens
+// with, in chunks of any size, with all of it cached, and when it is preempted.
+func TestPromptLogprobsMatchReferences(t *testing.T) {
+	cp := modeltest.Get(t, "qwen3")
+	for _, cfg := range []Config{
+		{},
+		{MaxPrefillLength: 11, PageSize: 1, MaxRunningRequests: 5},
+		{MaxPrefillLength: 40, MaxRunningRequests: 12, PageSize: 4, NumPages: 60},
+	} {
+		cfg.Model = cp.Dir
+		s := openSystem(t, cfg)
+		cases := cp.Reference(t).Cases
+		for range 2 { // the second time from the cache, if one could
+			var streams []*Stream
+			for _, c := range cases {
+				streams = append(streams, submit(t, s, &Request{
+					Tokens: slices.Concat(c.PromptIDs, c.GreedyIDs), MaxTokens: 20, IgnoreEOS: true,
+					PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 2},
+				}))
+			}
+			for i, c := range cases {
+				got := read(t, streams[i])
+				if len(got.scores) != len(c.PromptIDs)+len(c.GreedyIDs)-1 || len(got.tokens) != 20 {
+					t.Fatalf("case %d: %d scores of %d tokens, %d tokens drawn", i, len(got.scores), len(c.PromptIDs)+len(c.GreedyIDs), len(got.tokens))
+				}
+				for k, lp := range got.scores[len(c.PromptIDs)-1:] {
+					if math.Abs(float64(lp.Token-c.GreedyLogprobs[k])) > 2e-3 || len(lp.Top) != 1 || lp.Top[0].Token != c.GreedyIDs[k] {
+						t.Errorf("case %d token %d: %+v, want %v of %d", i, k, lp, c.GreedyLogprobs[k], c.GreedyIDs[k])
+					}
+				}
+				if got.final.Usage.CachedTokens != 0 {
+					t.Errorf("case %d: %d tokens were not computed", i, got.final.Usage.CachedTokens)
+				}
+			}
+		}
+	}
+}
+
+// A device that cannot says so before anything runs.
+func TestPromptLogprobsAreRefused(t *testing.T) {
+	s, err := Open(Config{Model: modeltest.Get(t, "qwen3").Dir, Device: "sim:h200", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var input *InputError
+	_, err = s.Submit(&Request{Tokens: []int32{1, 2}, PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 1}})
+	if !errors.As(err, &input) || input.Param != "echo" {
+		t.Errorf("Submit = %v, want an error about echo", err)
 	}
 }
 

@@ -44,7 +44,11 @@ type Request struct {
 	Grammar *grammar.Spec
 
 	Sampling batch.Sampling
-	Priority int // larger goes first, under the priority policy
+	// PromptLogprobs asks for Event.PromptLogprobs; Sampling.Logprobs says with
+	// how many alternatives. Not every device can. All of the prompt is
+	// computed for it, whatever is cached.
+	PromptLogprobs bool
+	Priority       int // larger goes first, under the priority policy
 
 	// Wake, if given, has a value when the stream's Take may find something:
 	// so a reader of several streams, or one that waits for other things as
@@ -137,6 +141,9 @@ type Event struct {
 	Logprobs []batch.Logprob
 	TextEnds []int
 	Final    *Final
+	// PromptLogprobs are those of the prompt's tokens from the second on, the
+	// last of them with the first of Tokens.
+	PromptLogprobs []batch.Logprob
 
 	// Receipt is to be signed when the event has been written, if it is Wanted.
 	Receipt Receipt

@@ -111,6 +111,7 @@ func (s *scheduler) add(c mail, m *generate) {
 		IgnoreEOS:  j.req.IgnoreEOS,
 		Sampling:   j.req.Sampling,
 		Priority:   j.req.Priority,
+		Score:      j.req.PromptLogprobs,
 		User:       j,
 	}
 	if j.matcher = m.matcher; j.matcher != nil {
@@ -181,7 +182,7 @@ func (s *scheduler) commit(c mail, f *flight) {
 			c.send(s.detokenizer, &failed{job: j, err: inputErrorf(j.req.Grammar.Path(), "the output cannot be kept to the grammar: %v", j.matcher.Err())})
 			continue
 		}
-		m.outs = append(m.outs, output{job: j, token: o.Token, logprob: keep(o.Logprob), finish: o.Finish, cached: o.Req.CachedTokens})
+		m.outs = append(m.outs, output{job: j, token: o.Token, scores: keepAll(o.Scores), logprob: keep(o.Logprob), finish: o.Finish, cached: o.Req.CachedTokens})
 		if o.Finish != plan.Running {
 			delete(s.jobs, j.id)
 		}
@@ -199,6 +200,13 @@ func keep(p *batch.Logprob) *batch.Logprob {
 		return nil
 	}
 	return &batch.Logprob{Token: p.Token, Top: append([]batch.TokenLogprob(nil), p.Top...)}
+}
+
+func keepAll(from []batch.Logprob) (to []batch.Logprob) {
+	for i := range from {
+		to = append(to, *keep(&from[i]))
+	}
+	return to
 }
 
 // ended sends the end of a job that came without a token.

@@ -131,6 +131,15 @@ func (s *Stream) add(token int32, computed int64, text []byte, lp *batch.Logprob
 	s.wake()
 }
 
+// score appends log-probabilities of the prompt.
+func (s *Stream) score(lps []batch.Logprob) {
+	s.mu.Lock()
+	s.pending.PromptLogprobs = append(s.pending.PromptLogprobs, lps...)
+	s.noted()
+	s.mu.Unlock()
+	s.wake()
+}
+
 // end writes the final event after the last of the text.
 //
 // Invariant: called once a stream.

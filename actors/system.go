@@ -184,6 +184,9 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 	if err := r.check(s.codec != nil); err != nil {
 		return nil, err
 	}
+	if r.PromptLogprobs && !s.dev.Scores {
+		return nil, inputErrorf("echo", "echo: log-probabilities of a prompt are not computed on %s", s.dev.Name)
+	}
 	j := &job{id: s.lastID.Add(1), req: *r, times: Times{Submitted: batch.Now()}}
 	if j.req.ID == "" {
 		j.req.ID = "req-" + strconv.FormatUint(j.id, 10)

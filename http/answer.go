@@ -2,11 +2,13 @@ package http
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
@@ -37,7 +39,8 @@ type choice struct {
 	event  actors.Event // the latest; its memory is used again
 	held   bool         // event was taken ahead of time and is still to be handled
 	prompt []int32
-	tokens int // taken so far
+	scores []batch.Logprob // of the prompt, from its second token on
+	tokens int             // taken so far
 	final  *actors.Final
 	latest time.Time // when its latest token came; zero: none yet
 	spoken spoken
@@ -144,6 +147,7 @@ func (a *answer) note(ch *choice) {
 			a.listen(ch)
 		}
 	}
+	ch.scores = append(ch.scores, ev.PromptLogprobs...)
 	if ch.spoken.parser != nil {
 		ch.hear(ev)
 	}
@@ -259,9 +263,6 @@ func (a *answer) collect() ([]piece, error) {
 	for i := range all {
 		p := &all[i]
 		p.index = i
-		if a.c.echo {
-			p.text = append(p.text, a.echo(i)...)
-		}
 	}
 	for a.unended > 0 {
 		i, ev, err := a.next()
@@ -272,6 +273,12 @@ func (a *answer) collect() ([]piece, error) {
 			return nil, ev.Final.Err
 		}
 		all[i].add(ev, &a.choices[i].spoken)
+	}
+	if a.c.echo {
+		for i := range all {
+			e := a.echo(i)
+			all[i].precede(&e)
+		}
 	}
 	if a.c.returnIDs {
 		for i := range all {
@@ -298,11 +305,28 @@ func (p *piece) add(ev *actors.Event, sp *spoken) {
 	p.final = ev.Final
 }
 
-// echo is the text of choice i's prompt.
-func (a *answer) echo(i int) []byte {
-	p := &a.c.prompts[i/a.c.n]
-	if p.ids != nil {
-		return []byte(a.s.tokenizer.Decode(p.ids, !a.c.req.KeepSpecial))
+// echo is choice i's prompt: its text, and, when asked for, what the model says
+// of its tokens. There the text is what they come to.
+func (a *answer) echo(i int) (e piece) {
+	p, ch := &a.c.prompts[i/a.c.n], &a.choices[i]
+	switch {
+	case a.c.logprobs:
+		e.text, e.ends = a.s.tokenizer.DecodeEnds(ch.prompt, !a.c.req.KeepSpecial)
+		unknown := batch.Logprob{Token: float32(math.NaN())} // nothing comes before the first
+		e.echo, e.logprobs = ch.prompt, append([]batch.Logprob{unknown}, ch.scores...)
+	case p.ids != nil:
+		e.text = []byte(a.s.tokenizer.Decode(p.ids, !a.c.req.KeepSpecial))
+	default:
+		e.text = []byte(p.text)
 	}
-	return []byte(p.text)
+	return e
+}
+
+// precede puts an echo before what was said, as one.
+func (p *piece) precede(e *piece) {
+	for _, end := range p.ends {
+		e.ends = append(e.ends, len(e.text)+end)
+	}
+	p.text, p.ends = append(e.text, p.text...), e.ends
+	p.echo, p.logprobs = e.echo, append(e.logprobs, p.logprobs...)
 }

@@ -113,8 +113,6 @@ func (c *call) check() *Error {
 		return badRequest("top_logprobs", "top_logprobs: needs logprobs to be true")
 	case c.streamOptions && !c.stream:
 		return badRequest("stream_options", "stream_options: needs stream to be true")
-	case c.echo && c.logprobs:
-		return badRequest("echo", "echo: cannot be combined with logprobs, as prompts' log-probabilities are not computed")
 	case c.req.Grammar != nil && c.req.IgnoreEOS:
 		return badRequest("ignore_eos", "ignore_eos: cannot be combined with %s, whose answers have an end", c.req.Grammar.Path())
 	case c.req.Grammar != nil && c.req.MinTokens > 0:
@@ -144,6 +142,7 @@ func (c *call) complete() {
 	}
 	if c.logprobs {
 		c.req.Sampling.Logprobs = int32(1 + c.top)
+		c.req.PromptLogprobs = c.echo
 	}
 }
 

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"math"
 	"strconv"
 	"unicode/utf8"
 
@@ -41,6 +42,7 @@ type piece struct {
 	logprobs []batch.Logprob // one per id, when asked for
 	ends     []int           // one per logprob: how long text was with that token
 	offset   int             // characters of the choice's text before this piece
+	echo     []int32         // of the prompt, which logprobs and ends begin with
 	prompt   []int32         // the prompt's ids, once a choice, when asked for
 	final    *actors.Final   // nil while there is more
 
@@ -178,33 +180,29 @@ func appendChatLogprob(dst []byte, id int32, logprob float32, tok tokenizer) []b
 // appendTextLogprobs appends the older shape: parallel arrays over the
 // tokens. The drawn token is listed among its alternatives.
 func appendTextLogprobs(dst []byte, p *piece, tok tokenizer) []byte {
+	id := func(i int) int32 {
+		if i < len(p.echo) {
+			return p.echo[i]
+		}
+		return p.ids[i-len(p.echo)]
+	}
 	dst = append(dst, `{"tokens":[`...)
 	for i := range p.logprobs {
 		dst = comma(dst, i)
-		dst = appendToken(dst, tok.TokenBytes(p.ids[i]))
+		dst = appendToken(dst, tok.TokenBytes(id(i)))
 	}
 	dst = append(dst, `],"token_logprobs":[`...)
 	for i := range p.logprobs {
-		dst = comma(dst, i)
-		dst = appendLogprob(dst, p.logprobs[i].Token)
+		if dst = comma(dst, i); isUnknown(&p.logprobs[i]) {
+			dst = append(dst, "null"...)
+		} else {
+			dst = appendLogprob(dst, p.logprobs[i].Token)
+		}
 	}
 	dst = append(dst, `],"top_logprobs":[`...)
 	for i := range p.logprobs {
 		dst = comma(dst, i)
-		dst = append(dst, '{')
-		drawn := false
-		for j, alt := range p.logprobs[i].Top {
-			dst = comma(dst, j)
-			dst = append(appendToken(dst, tok.TokenBytes(alt.Token)), ':')
-			dst = appendLogprob(dst, alt.Logprob)
-			drawn = drawn || alt.Token == p.ids[i]
-		}
-		if !drawn {
-			dst = comma(dst, len(p.logprobs[i].Top))
-			dst = append(appendToken(dst, tok.TokenBytes(p.ids[i])), ':')
-			dst = appendLogprob(dst, p.logprobs[i].Token)
-		}
-		dst = append(dst, '}')
+		dst = appendTop(dst, id(i), &p.logprobs[i], tok)
 	}
 	dst = append(dst, `],"text_offset":[`...)
 	begin, offset := 0, p.offset
@@ -215,6 +213,31 @@ func appendTextLogprobs(dst []byte, p *piece, tok tokenizer) []byte {
 		begin = end
 	}
 	return append(dst, "]}"...)
+}
+
+// isUnknown: a prompt's first token has no log-probability.
+func isUnknown(lp *batch.Logprob) bool { return math.IsNaN(float64(lp.Token)) }
+
+// appendTop appends a token's alternatives, and the token itself, by their
+// texts.
+func appendTop(dst []byte, id int32, lp *batch.Logprob, tok tokenizer) []byte {
+	if isUnknown(lp) {
+		return append(dst, "null"...)
+	}
+	dst = append(dst, '{')
+	listed := false
+	for j, alt := range lp.Top {
+		dst = comma(dst, j)
+		dst = append(appendToken(dst, tok.TokenBytes(alt.Token)), ':')
+		dst = appendLogprob(dst, alt.Logprob)
+		listed = listed || alt.Token == id
+	}
+	if !listed {
+		dst = comma(dst, len(lp.Top))
+		dst = append(appendToken(dst, tok.TokenBytes(id)), ':')
+		dst = appendLogprob(dst, lp.Token)
+	}
+	return append(dst, '}')
 }
 
 func comma(dst []byte, i int) []byte {

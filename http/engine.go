@@ -25,6 +25,7 @@ type stream interface {
 type tokenizer interface {
 	Encode(text string, addSpecial bool) []int32
 	Decode(ids []int32, skipSpecial bool) string
+	DecodeEnds(ids []int32, skipSpecial bool) ([]byte, []int)
 	TokenBytes(id int32) []byte
 	Render(tokenize.Chat) (string, error)
 	TokenID(string) (int32, bool)

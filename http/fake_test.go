@@ -84,6 +84,13 @@ func (byteTokenizer) Decode(ids []int32, _ bool) string {
 	return string(b)
 }
 
+func (byteTokenizer) DecodeEnds(ids []int32, _ bool) (text []byte, ends []int) {
+	for i, id := range ids {
+		text, ends = append(text, byte(id)), append(ends, i+1)
+	}
+	return text, ends
+}
+
 func (byteTokenizer) TokenBytes(id int32) []byte { return []byte{byte(id)} }
 
 func (byteTokenizer) TokenID(s string) (int32, bool) { return int32(s[0]), s != "" }
@@ -175,6 +182,14 @@ func inPieces(text string, n int) (events []actors.Event) {
 		events = append(events, thinks(text[i:min(len(text), i+n)]))
 	}
 	return events
+}
+
+// scores are n log-probabilities of a prompt.
+func scores(n int) (ev actors.Event) {
+	for i := range n {
+		ev.PromptLogprobs = append(ev.PromptLogprobs, batch.Logprob{Token: float32(-n - i), Top: []batch.TokenLogprob{{Token: 'x', Logprob: -0.5}}})
+	}
+	return ev
 }
 
 // saysLikely has log-probabilities: -1 for the first token, -2 for the second …

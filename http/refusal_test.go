@@ -37,7 +37,7 @@ func TestBadRequests(t *testing.T) {
 			`{"prompt":"a","stop":1}`, `{"prompt":"a","stop":["a",""]}`, `{"prompt":"a","stop":["a",2]}`, `{"prompt":"a","stop":["a","b","c"]}`,
 			`{"prompt":"a","stop_token_ids":[1,999]}`, `{"prompt":"a","stop_token_ids":"x"}`, `{"prompt":"a","ignore_eos":1}`,
 			`{"prompt":"a","logit_bias":{"x":1}}`, `{"prompt":"a","logit_bias":{"1":"x"}}`, `{"prompt":"a","logit_bias":{"1":101}}`, `{"prompt":"a","logit_bias":[]}`,
-			`{"prompt":"a","logprobs":true}`, `{"prompt":"a","logprobs":21}`, `{"prompt":"a","logprobs":1,"echo":true}`,
+			`{"prompt":"a","logprobs":true}`, `{"prompt":"a","logprobs":21}`,
 			`{"prompt":"a","stream":"yes"}`, `{"prompt":"a","stream_options":{"include_usage":true}}`,
 			`{"prompt":"a","stream":true,"stream_options":{"include_usage":1}}`, `{"prompt":"a","stream":true,"stream_options":{"chunks":1}}`,
 			`{"prompt":"a","user":1}`, `{"prompt":"a","metadata":"x"}`,

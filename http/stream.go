@@ -197,7 +197,8 @@ func (r *sse) begin(i int, o *opening) {
 		p.prompt = r.a.choices[i].prompt
 	}
 	if c.echo {
-		p.text = r.a.echo(i)
+		e := r.a.echo(i)
+		p.text, p.echo, p.logprobs, p.ends = e.text, e.echo, e.logprobs, e.ends
 		o.offset = utf8.RuneCount(p.text)
 	}
 	if p.role || p.text != nil || p.prompt != nil {

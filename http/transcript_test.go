@@ -115,6 +115,14 @@ func TestTranscripts(t *testing.T) {
 			[][]actors.Event{{started("Hi"), says(" there"), ends("length", 2, 6)}},
 		},
 		{
+			"text_echo_logprobs", "with log-probabilities of the prompt; its first token has none", text, `{"prompt":"Hé!","echo":true,"logprobs":1,"return_token_ids":true}`,
+			[][]actors.Event{{started("Hé!"), scores(2), scores(1), saysLikely("ab", 1), ends("length", 4, 2)}},
+		},
+		{
+			"text_echo_logprobs_stream", "the same, streamed", text, `{"prompt":"Hé!","echo":true,"logprobs":1,"stream":true}`,
+			[][]actors.Event{{started("Hé!"), scores(2), scores(1), saysLikely("ab", 1), ends("length", 4, 2)}},
+		},
+		{
 			"text_logprobs", "parallel arrays; the drawn token is listed too; offsets are characters", text, `{"prompt":"Hi","logprobs":2}`,
 			[][]actors.Event{{started("Hi"), saysLikely("ab", 2), saysLikely("c", 2), ends("stop", 2, 3)}},
 		},

@@ -76,10 +76,17 @@ func checkStream(t *testing.T, tok *Tokenizer, ids []int32, want string) {
 	t.Helper()
 	s := tok.Stream(false)
 	var all []byte
-	for _, id := range ids {
+	text, ends := tok.DecodeEnds(ids, false)
+	if string(text) != want || len(ends) != len(ids) {
+		t.Errorf("DecodeEnds(%v) = %q, %v; want %q", ids, text, ends, want)
+	}
+	for i, id := range ids {
 		n := len(all)
 		if all = s.Append(all, id); !utf8.Valid(all[n:]) {
 			t.Errorf("Stream(%v): id %d gives %q: part of a character", ids, id, all[n:])
+		}
+		if i+1 < len(ids) && ends[i] != len(all) {
+			t.Errorf("DecodeEnds(%v): id %d ends at %d, want %d", ids, i, ends[i], len(all))
 		}
 		if !strings.HasPrefix(want, string(all)) {
 			t.Errorf("Stream(%v): %q is no prefix of %q", ids, all, want)

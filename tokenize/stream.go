@@ -57,6 +57,20 @@ func (s *Stream) Flush(dst []byte) []byte {
 	return dst
 }
 
+// DecodeEnds is Decode, and says how long the text was after each id.
+func (t *Tokenizer) DecodeEnds(ids []int32, skipSpecial bool) (text []byte, ends []int) {
+	s := t.Stream(skipSpecial)
+	for _, id := range ids {
+		text = s.Append(text, id)
+		ends = append(ends, len(text))
+	}
+	text = s.Flush(text)
+	if n := len(ends); n > 0 {
+		ends[n-1] = len(text)
+	}
+	return text, ends
+}
+
 // Decode returns the text of ids; with skipSpecial, without special tokens.
 func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {
 	s := t.Stream(skipSpecial)

@@ -20,9 +20,19 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 	}
 	p.out--
 	p.outputs = p.outputs[:0]
+	scores := res.Scores
 	for i, r := range f.reqs {
-		if f.step.Rows[i].Sample {
-			p.commit(r, res, i)
+		row := &f.step.Rows[i]
+		n := len(row.Score)
+		if len(scores) < n {
+			panic(fmt.Sprintf("plan: step %d has too few scores: row %d wants %d of the last %d", seq, i, n, len(scores)))
+		}
+		fresh := r.brought(row, scores[:n])
+		scores = scores[n:]
+		if row.Sample {
+			p.commit(r, res, i, fresh)
+		} else if len(fresh) > 0 {
+			p.outputs = append(p.outputs, Output{Req: r, Token: batch.NoToken, Scores: fresh})
 		}
 		if r.last == seq && r.state != running {
 			p.leave(r)
@@ -36,15 +46,27 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 	return p.outputs
 }
 
+// brought takes note of a row's scores and returns those that are new: a
+// request that was preempted may have some computed again.
+func (r *Request) brought(row *batch.Row, scores []batch.Logprob) []batch.Logprob {
+	last := row.Start + int32(len(scores)) // the position of the last one's token
+	if len(scores) == 0 || r.state == ended || last <= r.scored {
+		return nil
+	}
+	fresh := scores[len(scores)-int(last-r.scored):]
+	r.scored = last
+	return fresh
+}
+
 // commit appends row i's token to r.
-func (p *Planner) commit(r *Request, res *batch.Result, i int) {
+func (p *Planner) commit(r *Request, res *batch.Result, i int, scores []batch.Logprob) {
 	if r.state == ended {
 		p.stats.Wasted++
 		return
 	}
 	t := res.Tokens[i]
 	r.pending--
-	o := Output{Req: r, Token: t}
+	o := Output{Req: r, Token: t, Scores: scores}
 	if t < 0 {
 		o.Token, o.Finish = batch.NoToken, Failed
 	} else {

@@ -238,6 +238,16 @@ func (m *machine) row(row *batch.Row, l *launched) (int32, error) {
 		use(id)
 		m.kv[id*size+p%size] = g.chain[p]
 	}
+	if len(row.Score) > len(tokens) {
+		return 0, fmt.Errorf("slot %d: %d tokens to score in a row of %d", row.Slot, len(row.Score), len(tokens))
+	}
+	for i, t := range row.Score {
+		p := int(start) + i + 1
+		if p >= g.n || g.want[p] != t {
+			return 0, fmt.Errorf("slot %d, request %d: token %d to score at position %d is not its prompt's", row.Slot, g.seed, t, p)
+		}
+		l.res.Scores = append(l.res.Scores, batch.Logprob{Token: float32(p)})
+	}
 	if !row.Sample {
 		return batch.NoToken, nil
 	}

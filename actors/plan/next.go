@@ -121,6 +121,9 @@ func (p *Planner) chunks(f *flight, budget int) int {
 func (p *Planner) chunk(f *flight, r *Request, budget int) int {
 	n := min(len(r.tokens)-int(r.computed), budget)
 	row := batch.Row{Slot: r.slot, Start: r.computed, Tokens: r.tokens[r.computed : int(r.computed)+n]}
+	if last := min(int(r.computed)+n, len(r.Prompt)-1); r.Score && last > int(max(r.scored, r.computed)) {
+		row.Score = r.Prompt[r.computed+1 : last+1]
+	}
 	if int(r.computed)+n == len(r.tokens) {
 		row.Sample = true
 		r.decoding = true
@@ -214,6 +217,9 @@ func (p *Planner) lookup(r *Request, step uint64) (ready int32, wait bool) {
 		return 0, false
 	}
 	limit := int32(len(r.tokens)-1) >> p.shift // one token is left to compute
+	if r.Score && int(r.scored) < len(r.Prompt)-1 {
+		limit = min(limit, r.scored>>p.shift) // what follows is to be scored
+	}
 	ready, coming := p.pages.match(&r.seen, r.tokens, limit, step)
 	return ready, coming > 0
 }

@@ -62,10 +62,13 @@ type flight struct {
 // Output is one token of one request, or its end.
 type Output struct {
 	Req   *Request
-	Token int32 // batch.NoToken when the request Failed
+	Token int32 // batch.NoToken when the request Failed, or there are only Scores
 	// Logprob is nil unless the request asked; valid as long as the Result.
 	Logprob *batch.Logprob
-	Finish  Reason // Running: more will come
+	// Scores are those of the prompt's next tokens, from the second on, when
+	// asked for; valid as long as the Result. They may come without a token.
+	Scores []batch.Logprob
+	Finish Reason // Running: more will come
 }
 
 // New checks the configuration; its error names every fault.

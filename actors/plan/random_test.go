@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
 const testVocab = 50
@@ -18,6 +20,7 @@ type world struct {
 	live   []*Request
 	over   map[uint64]Reason // how each ended
 	got    map[uint64][]int32
+	scores map[uint64]int // brought so far; the machine's are positions
 }
 
 func newWorld(t testing.TB, cfg Config, seed uint64) *world {
@@ -28,7 +31,7 @@ func newWorld(t testing.TB, cfg Config, seed uint64) *world {
 	return &world{
 		p: p, m: newMachine(&cfg, testVocab),
 		rng:  rand.New(rand.NewPCG(seed, 1)),
-		over: map[uint64]Reason{}, got: map[uint64][]int32{},
+		over: map[uint64]Reason{}, got: map[uint64][]int32{}, scores: map[uint64]int{},
 	}
 }
 
@@ -108,6 +111,17 @@ func (w *world) commit() error {
 		if why, done := w.over[id]; done {
 			return fmt.Errorf("request %d has output after it ended (%v)", id, why)
 		}
+		for _, s := range o.Scores {
+			if w.scores[id]++; s.Token != float32(w.scores[id]) {
+				return fmt.Errorf("request %d: the score of position %v is number %d", id, s.Token, w.scores[id])
+			}
+		}
+		if o.Token == batch.NoToken && len(o.Scores) > 0 {
+			continue
+		}
+		if want := len(o.Req.Prompt) - 1; o.Req.Score && w.scores[id] != want || !o.Req.Score && w.scores[id] > 0 {
+			return fmt.Errorf("request %d: its prompt of %d tokens has %d scores", id, want+1, w.scores[id])
+		}
 		w.got[id] = append(w.got[id], o.Token)
 		g := w.m.guests[id]
 		n := len(w.got[id])
@@ -130,6 +144,7 @@ func (w *world) ended(r *Request, why Reason) {
 	w.live = slices.Delete(w.live, i, i+1)
 	delete(w.m.guests, r.ID)
 	delete(w.got, r.ID)
+	delete(w.scores, r.ID)
 }
 
 func (w *world) abort(r *Request) error {
@@ -169,6 +184,7 @@ func (w *world) request(maxPrompt, maxOut int) *Request {
 	if w.rng.IntN(8) == 0 {
 		r.Constraint = parity{}
 	}
+	r.Score = w.rng.IntN(8) == 0
 	return r
 }
 

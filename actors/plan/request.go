@@ -45,6 +45,7 @@ type Request struct {
 	IgnoreEOS  bool    // Config.EOS does not stop it; StopTokens still do
 	Sampling   batch.Sampling
 	Priority   int        // higher goes first, under the policy of that name
+	Score      bool       // bring back the log-probabilities of the prompt's tokens
 	Constraint Constraint // nil: none
 	User       any        // the caller's; the planner does not look
 
@@ -88,7 +89,10 @@ type Request struct {
 	// private: another's node holds the same tokens as one of its pages, so
 	// none of its own below join the tree before it leaves.
 	private bool
-	last    uint64 // the latest step with a row of it; 0: none since it was seated
+	// scored is the last position whose token's log-probability was brought
+	// back; 0: none, as the first token has none.
+	scored int32
+	last   uint64 // the latest step with a row of it; 0: none since it was seated
 
 	seen cursor // deepest node its tokens were found to match
 }

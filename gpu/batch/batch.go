@@ -41,6 +41,10 @@ type Row struct {
 	// Sample draws the token that follows the row's last one. False for every
 	// chunk of a prompt but its last.
 	Sample bool
+	// Score, when not nil, are tokens whose log-probabilities are asked for:
+	// Score[i] is what really follows Tokens[i], so there may be one for each.
+	// Only for devices that can (device.Info.Scores).
+	Score []int32
 	// Allow, when not nil, is a bit set over the vocabulary (bit t%32 of word
 	// t/32): only tokens in it may be drawn.
 	Allow []uint32
@@ -120,6 +124,9 @@ type Result struct {
 	// Logprobs has an entry per row when any slot of the step asked for them,
 	// else it is empty.
 	Logprobs []Logprob
+	// Scores has an entry for every token of every row's Score, in order, with
+	// as many alternatives as the slot's Sampling.Logprobs asks for.
+	Scores []Logprob
 	// Began and Ended bound the step on the device, in nanoseconds on the
 	// host's monotonic clock (see Now).
 	Began, Ended int64
@@ -150,5 +157,5 @@ func (s *Step) Reset() {
 
 // Reset empties the result for reuse, keeping its memory.
 func (r *Result) Reset() {
-	*r = Result{Tokens: r.Tokens[:0], Logprobs: r.Logprobs[:0]}
+	*r = Result{Tokens: r.Tokens[:0], Logprobs: r.Logprobs[:0], Scores: r.Scores[:0]}
 }

@@ -167,6 +167,14 @@ func (c *checker) row(r *batch.Row, decode bool) error {
 			return err
 		}
 	}
+	if len(r.Score) > len(r.Tokens) {
+		return fmt.Errorf("%d tokens to score; the row has %d", len(r.Score), len(r.Tokens))
+	}
+	for _, t := range r.Score {
+		if err := c.token(t); err != nil {
+			return err
+		}
+	}
 	if words := (c.info.Vocab + 31) / 32; r.Allow != nil && len(r.Allow) < words {
 		return fmt.Errorf("allow has %d words; the vocabulary needs %d", len(r.Allow), words)
 	}

@@ -96,6 +96,7 @@ func (d *Device) Wait(r *batch.Result) error {
 	r.Seq, r.Began, r.Ended = o.result.Seq, o.result.Began, o.result.Ended
 	r.Tokens = append(r.Tokens, o.result.Tokens...)
 	r.Logprobs = append(r.Logprobs, o.result.Logprobs...)
+	r.Scores = append(r.Scores, o.result.Scores...)
 	d.outstanding.Add(-1)
 	return o.err
 }

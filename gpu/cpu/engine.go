@@ -63,7 +63,7 @@ func newEngine(spec device.Spec, k *kernels, p *pool) (*engine, device.Info, err
 		Name: "cpu", Hardware: Probe().hardware(k, p.size), DType: dtype,
 		Slots: spec.Slots, PageSize: spec.PageSize, NumPages: spec.NumPages,
 		MaxSeqLen: spec.MaxSeqLen, MaxStepTokens: spec.MaxStepTokens,
-		Vocab: c.Vocab,
+		Vocab: c.Vocab, Scores: true,
 	}
 	_, available := memory()
 	if err := size(&info, &c, &spec, available); err != nil {

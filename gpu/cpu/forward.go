@@ -60,6 +60,7 @@ func (e *engine) step(s *batch.Step, r *batch.Result) {
 	}
 	e.head(s)
 	e.draw(s, r)
+	e.score(s, r)
 }
 
 // assign hands slots over and enters pages.

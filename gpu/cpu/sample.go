@@ -61,11 +61,7 @@ func (d *drawer) token(logits []float32, sl *slot, allow []uint32, position int3
 	var total float64 // log Σ exp
 	if lp != nil {
 		d.raw = append(d.raw[:0], logits...)
-		top := d.kernels.maxOf(&logits[0], len(logits))
-		total = float64(top) + math.Log(d.weigh(logits, top, 1))
-		for _, t := range likeliest(logits, int(s.Logprobs)-1) {
-			lp.Top = append(lp.Top, batch.TokenLogprob{Token: t, Logprob: float32(float64(logits[t]) - total)})
-		}
+		total = d.likely(logits, s.Logprobs, lp)
 	}
 	shape(logits, sl, allow, position)
 	var t int32
@@ -78,6 +74,16 @@ func (d *drawer) token(logits []float32, sl *slot, allow []uint32, position int3
 		lp.Token = float32(float64(d.raw[t]) - total)
 	}
 	return t
+}
+
+// likely lists the alternatives and returns log Σ exp(logits).
+func (d *drawer) likely(logits []float32, logprobs int32, lp *batch.Logprob) float64 {
+	top := d.kernels.maxOf(&logits[0], len(logits))
+	total := float64(top) + math.Log(d.weigh(logits, top, 1))
+	for _, t := range likeliest(logits, int(logprobs)-1) {
+		lp.Top = append(lp.Top, batch.TokenLogprob{Token: t, Logprob: float32(float64(logits[t]) - total)})
+	}
+	return total
 }
 
 // shape applies what changes logits: bias, suppression, penalties (repetition,

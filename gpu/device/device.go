@@ -44,7 +44,8 @@ type Info struct {
 	MaxSeqLen int // tokens a request may have, prompt and output
 	// MaxStepTokens is the most tokens one step may compute.
 	MaxStepTokens int
-	Vocab         int // logits, thus sampled tokens, are below it
+	Vocab         int  // logits, thus sampled tokens, are below it
+	Scores        bool // rows may have Score
 
 	WeightBytes int64
 	KVBytes     int64
