@@ -2,7 +2,6 @@ package tokenize
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -50,60 +49,60 @@ func newAdded(tokens []addedToken, v *vocab, n normalizer) (*added, error) {
 		// Whether decoding skips a token goes by what decoders are given.
 		a.special[id] = specials[t.Content] && a.shown[id] == nil || specials[string(a.shown[id])]
 	}
-	a.raw.sort()
-	a.normal.sort()
+	a.raw.prepare()
+	a.normal.prepare()
 	return a, nil
 }
 
 // finder finds the leftmost, and of those the longest, of a few strings.
 type finder struct {
-	first [256]bool       // bytes that start a string
-	by    [256][]finderIt // by first byte, longest first
-	only  int             // the one first byte, -1: several
-	empty bool
+	ids   map[string]int32
+	trie  *trie
+	first [256]bool // bytes that start a string
+	only  int       // the one first byte, -1: several
 }
 
-type finderIt struct {
-	text string
-	id   int32
-}
-
+// add adds a string; of equal ones the first counts.
 func (f *finder) add(s string, id int32) {
-	if s != "" {
-		f.by[s[0]] = append(f.by[s[0]], finderIt{s, id})
+	if _, ok := f.ids[s]; s == "" || ok {
+		return
 	}
-}
-
-func (f *finder) sort() {
-	n := 0
-	for c := range f.by {
-		if len(f.by[c]) == 0 {
-			continue
-		}
-		f.first[c] = true
-		f.only = c
-		n++
-		slices.SortStableFunc(f.by[c], func(a, b finderIt) int { return len(b.text) - len(a.text) })
+	if f.ids == nil {
+		f.ids = map[string]int32{}
 	}
-	f.empty = n == 0
-	if n != 1 {
+	f.ids[s] = id
+	if f.first[s[0]] = true; len(f.ids) == 1 {
+		f.only = int(s[0])
+	} else if f.only != int(s[0]) {
 		f.only = -1
 	}
 }
 
+// prepare follows the last add.
+func (f *finder) prepare() {
+	texts := make([][]byte, 0, len(f.ids))
+	ids := make([]int32, 0, len(f.ids))
+	for s, id := range f.ids {
+		texts, ids = append(texts, []byte(s)), append(ids, id)
+	}
+	tokens := sortedByText(len(texts), func(i int32) []byte { return texts[i] })
+	for i := range tokens {
+		tokens[i].id = ids[tokens[i].id]
+	}
+	f.trie = newTrie(tokens, func(id, of int32) {})
+}
+
 // find returns where the next string starts and ends, and its id; -1 for none.
 func (f *finder) find(s string, from int) (start, end int, id int32) {
-	if f.empty {
+	if len(f.ids) == 0 {
 		return -1, -1, -1
 	}
 	for i := from; ; i++ {
 		if i = f.candidate(s, i); i < 0 {
 			return -1, -1, -1
 		}
-		for _, it := range f.by[s[i]] {
-			if strings.HasPrefix(s[i:], it.text) {
-				return i, i + len(it.text), it.id
-			}
+		if id, size := f.trie.longest(s[i:]); id >= 0 {
+			return i, i + size, id
 		}
 	}
 }

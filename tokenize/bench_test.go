@@ -59,6 +59,7 @@ func benchTexts(b testing.TB) []benchText {
 		{"spaces", strings.Repeat(" ", benchSize)},
 		{"newlines", strings.Repeat("\n", benchSize)},
 		{"punctuation", strings.Repeat("!?.,", benchSize/4)},
+		{"brackets", strings.Repeat("<", benchSize)},
 		{"ab", strings.Repeat("ab", benchSize/2)},
 		{"han", strings.Repeat("的", benchSize/3)},
 	}
@@ -66,6 +67,7 @@ func benchTexts(b testing.TB) []benchText {
 
 func BenchmarkEncode(b *testing.B) {
 	tok := qwen(b)
+	tok.Encode("é", false) // makes Unicode tables
 	for _, c := range benchTexts(b) {
 		b.Run(c.name, func(b *testing.B) {
 			dst := make([]int32, 0, len(c.text))

@@ -1,7 +1,6 @@
 package tokenize
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -35,6 +34,13 @@ func init() {
 	for _, f := range []*form{nfd, nfkd, nfc, nfkc} {
 		f.sets = sync.OnceValue(f.findSets)
 	}
+}
+
+// normalizer is String, ready soon: making the tables takes milliseconds, which
+// the first text need not wait for.
+func (f *form) normalizer() normalizer {
+	go f.sets()
+	return f.String
 }
 
 // later lists the characters to which Unicode gave a decomposition or a
@@ -326,16 +332,43 @@ func order(d []rune) []rune {
 		if combining(d[i]) == 0 {
 			continue
 		}
-		j := i + 1
-		for j < len(d) && combining(d[j]) != 0 {
-			j++
+		j, sorted := i+1, true
+		for ; j < len(d) && combining(d[j]) != 0; j++ {
+			sorted = sorted && combining(d[j-1]) <= combining(d[j])
 		}
-		if j > i+1 {
-			slices.SortStableFunc(d[i:j], func(a, b rune) int { return int(combining(a)) - int(combining(b)) })
+		if !sorted {
+			orderRun(d[i:j])
 		}
 		i = j
 	}
 	return d
+}
+
+// orderRun sorts by class, keeping the order of equals: by insertion, or where
+// someone wrote very many marks by counting, which takes linear time.
+func orderRun(d []rune) {
+	if len(d) <= 32 {
+		for i := 1; i < len(d); i++ {
+			for j := i; j > 0 && combining(d[j-1]) > combining(d[j]); j-- {
+				d[j-1], d[j] = d[j], d[j-1]
+			}
+		}
+		return
+	}
+	var at [257]int
+	for _, r := range d {
+		at[int(combining(r))+1]++
+	}
+	for c := 1; c < len(at); c++ {
+		at[c] += at[c-1]
+	}
+	sorted := make([]rune, len(d))
+	for _, r := range d {
+		c := combining(r)
+		sorted[at[c]] = r
+		at[c]++
+	}
+	copy(d, sorted)
 }
 
 // compose joins each character to the last starter, if nothing between them

@@ -18,13 +18,13 @@ func newNormalizer(p *part) (normalizer, error) {
 	case "Sequence":
 		return sequenceNormalizer(p.Normalizers)
 	case "NFC":
-		return nfc.String, nil
+		return nfc.normalizer(), nil
 	case "NFD":
-		return nfd.String, nil
+		return nfd.normalizer(), nil
 	case "NFKC":
-		return nfkc.String, nil
+		return nfkc.normalizer(), nil
 	case "NFKD":
-		return nfkd.String, nil
+		return nfkd.normalizer(), nil
 	case "Lowercase":
 		return lowercase, nil
 	case "Prepend":
