@@ -15,8 +15,8 @@ import (
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
-// sse is an answer as server-sent events. fasthttp has it write itself and
-// flushes each Write, so one Write is what has happened by now.
+// sse is an answer as server-sent events. fasthttp has it write itself: one
+// write to the connection is what has happened by now.
 type sse struct {
 	a    *answer
 	x    *exchange
@@ -24,6 +24,7 @@ type sse struct {
 	stop func() // the watcher's
 
 	head    []byte // see appendHead
+	chunked bool   // each write is a chunk of HTTP/1.1
 	buf     []byte // what is to be written; its memory is used again
 	sent    int    // buf[:sent] has been
 	open    []opening
@@ -61,6 +62,7 @@ func (x *exchange) streamed(a *answer, stop func()) {
 	h.Set(fasthttp.HeaderCacheControl, "no-cache")
 	h.Set("X-Accel-Buffering", "no") // nginx would collect tokens
 	ctx.Response.ImmediateHeaderFlush = true
+	r.chunked = true
 	ctx.SetBodyStream(r, -1)
 }
 
@@ -73,21 +75,32 @@ func (r *sse) unframed(ctx *fasthttp.RequestCtx) {
 	ctx.Hijack(func(net.Conn) { // the same connection, wrapped
 		defer r.Close()
 		if _, err := io.WriteString(r.conn, header); err == nil {
-			_, _ = r.WriteTo(r.conn) // Close notices what was not sent
+			_, _ = r.WriteTo(nil) // Close notices what was not sent
 		}
 	})
 }
 
 // WriteTo writes what there is to say whenever there is something, to the end.
-func (r *sse) WriteTo(w io.Writer) (total int64, err error) {
+//
+// It writes to the connection, not to the writer that fasthttp gives it, which
+// would copy, frame and flush: a tenth of the time a token takes here. By then
+// fasthttp has flushed the header; the empty chunk at the end is left to it.
+func (r *sse) WriteTo(io.Writer) (total int64, err error) {
 	for !r.over {
 		r.buf, r.sent = r.buf[:0], 0
-		r.fill()
-		if len(r.buf) == 0 {
+		if r.chunked {
+			r.buf = append(r.buf, sizeLine...)
+		}
+		empty := len(r.buf)
+		if r.fill(); len(r.buf) == empty {
+			r.buf = r.buf[:0]
 			continue
 		}
+		if r.chunked {
+			r.frame()
+		}
 		r.extendDeadline()
-		r.sent, err = w.Write(r.buf)
+		r.sent, err = r.conn.Write(r.buf)
 		total += int64(r.sent)
 		if err != nil {
 			return total, err
@@ -96,6 +109,19 @@ func (r *sse) WriteTo(w io.Writer) (total int64, err error) {
 		r.written()
 	}
 	return total, nil
+}
+
+// sizeLine begins a chunk; frame puts the size in, leading zeros and all.
+const sizeLine = "00000000\r\n"
+
+// frame makes buf, which begins with sizeLine, a chunk.
+func (r *sse) frame() {
+	n := len(r.buf) - len(sizeLine)
+	for i := len(sizeLine) - 3; n > 0; i-- {
+		r.buf[i] = hexDigits[n&15]
+		n >>= 4
+	}
+	r.buf = append(r.buf, "\r\n"...)
 }
 
 // SupportsBodyWriteTo has fasthttp call WriteTo.
