@@ -27,6 +27,7 @@ type detokenizer struct {
 	eos       func(int32) bool
 	closed    func(*job) // tells the system that the job's final event is out
 	trace     *Trace
+	now       int64 // about; kept for the trace
 	log       zerolog.Logger
 	scratch   []byte
 }
@@ -47,6 +48,9 @@ func (d *detokenizer) handle(c mail, m message) {
 		m.job.stream.start(&Started{PromptTokens: m.prompt})
 	case *tokens:
 		for i := range m.outs {
+			if i%clockEvery == 0 {
+				d.now = d.trace.now()
+			}
 			d.guarded(c, &m.outs[i], m.computed)
 		}
 		m.release()
@@ -54,6 +58,10 @@ func (d *detokenizer) handle(c mail, m message) {
 		d.end(m.job, nil, &Final{Reason: FinishError, StopToken: batch.NoToken, Err: m.err})
 	}
 }
+
+// clockEvery is how many tokens share a reading of the clock: one takes as long
+// as turning a token into text.
+const clockEvery = 8
 
 // panicked: guarded has dealt with those of a job.
 func (d *detokenizer) panicked(mail, message, error) {}
@@ -100,7 +108,7 @@ func (d *detokenizer) output(o *output, computed int64) (found bool) {
 		}
 		d.scratch = text
 		text, found = j.text.stop.add(text)
-		j.stream.add(o.token, computed, text, o.logprob)
+		j.stream.add(o.token, computed, d.now, text, o.logprob)
 		if found {
 			d.end(j, nil, &Final{Reason: FinishStop, Stop: j.text.stop.found, StopToken: batch.NoToken, Usage: j.usage(o)})
 			return true

@@ -69,18 +69,19 @@ type Receipt struct {
 // Wanted reports whether anyone wants to know.
 func (r *Receipt) Wanted() bool { return r.trace != nil }
 
-// Written records that the event has been written, now.
-func (r *Receipt) Written() {
+// Written records that the event has been written, at that time as batch.Now.
+func (r *Receipt) Written(at int64) {
 	if r.trace != nil {
-		r.span.Ended = batch.Now()
+		r.span.Ended = max(at, r.span.Began)
 		r.trace.add(r.span)
 	}
 }
 
-// noted marks pending as not empty. Called with mu held.
-func (s *Stream) noted() {
+// noted marks pending as not empty, at that time, 0 when no trace wants it.
+// Called with mu held.
+func (s *Stream) noted(at int64) {
 	if !s.some {
-		s.since = s.trace.now()
+		s.since = at
 	}
 	s.some = true
 }
@@ -106,13 +107,13 @@ func (s *Stream) Cancel() { s.cancel() }
 func (s *Stream) start(st *Started) {
 	s.mu.Lock()
 	s.pending.Started = st
-	s.noted()
+	s.noted(s.trace.now())
 	s.mu.Unlock()
 	s.wake()
 }
 
-// add appends one token, computed at that time, and the text it completed.
-func (s *Stream) add(token int32, computed int64, text []byte, lp *batch.Logprob) {
+// add appends one token, computed at that time, and the text it completed, now.
+func (s *Stream) add(token int32, computed, now int64, text []byte, lp *batch.Logprob) {
 	s.mu.Lock()
 	ev := &s.pending
 	if len(ev.Tokens) == 0 {
@@ -126,7 +127,7 @@ func (s *Stream) add(token int32, computed int64, text []byte, lp *batch.Logprob
 	if lp != nil || s.ends {
 		ev.TextEnds = append(ev.TextEnds, len(ev.Text))
 	}
-	s.noted()
+	s.noted(now)
 	s.mu.Unlock()
 	s.wake()
 }
@@ -150,7 +151,7 @@ func (s *Stream) end(text []byte, f *Final) {
 		panic("actors: request " + s.ID + " ended twice")
 	}
 	s.ended = true
-	s.noted()
+	s.noted(f.Times.Ended)
 	s.pending.Text = append(s.pending.Text, text...)
 	s.pending.Final = f
 	s.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 func TestStreamMergesWhatIsNotTaken(t *testing.T) {
 	s := newStream("x", nil)
 	s.start(&Started{PromptTokens: []int32{1, 2}})
-	s.add(7, 5, []byte("he"), &batch.Logprob{Token: -1})
-	s.add(8, 6, []byte("llo"), &batch.Logprob{Token: -2})
+	s.add(7, 5, 0, []byte("he"), &batch.Logprob{Token: -1})
+	s.add(8, 6, 0, []byte("llo"), &batch.Logprob{Token: -2})
 	s.end([]byte("!"), &Final{Reason: FinishStop})
 	var ev Event
 	if err := s.Next(t.Context(), &ev); err != nil {
@@ -40,11 +40,11 @@ func TestStreamDoesNotAllocatePerToken(t *testing.T) {
 	var ev Event
 	text := []byte("word ")
 	for range 4 { // both buffers grow
-		s.add(1, 0, text, nil)
+		s.add(1, 0, 0, text, nil)
 		s.Take(&ev)
 	}
 	if n := testing.AllocsPerRun(100, func() {
-		s.add(1, 0, text, nil)
+		s.add(1, 0, 0, text, nil)
 		s.Take(&ev)
 	}); n != 0 {
 		t.Errorf("%v allocations a token, want 0", n)

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -11,15 +13,31 @@ import (
 // thing done. A nil Trace records nothing and costs a nil check; a paused one
 // costs little more. A full one forgets its oldest spans.
 type Trace struct {
-	paused  atomic.Bool
-	mu      sync.Mutex
-	spans   []Span // guarded by mu; a ring
-	written uint64 // guarded by mu: spans ever recorded
+	paused atomic.Bool
+	actors ring // what actors and the device do
+	// shared is what the readers of streams do, by request, in several rings:
+	// they are many, and would wait for each other at one.
+	shared [8]ring
 }
 
-// NewTrace keeps the last n spans; a decode step of one batch makes about
-// eight, each event on its way to a client one, and each request four.
-func NewTrace(n int) *Trace { return &Trace{spans: make([]Span, n)} }
+// ring keeps the last spans that were put into it.
+type ring struct {
+	mu      sync.Mutex
+	spans   []Span // guarded by mu
+	written uint64 // guarded by mu: spans ever put in
+	_       [64]byte
+}
+
+// NewTrace keeps the last n spans, half of them of actors and the device: a
+// decode step makes about eight. The others are events on their way to
+// clients, and four for each request.
+func NewTrace(n int) *Trace {
+	t := &Trace{actors: ring{spans: make([]Span, (n+1)/2)}}
+	for i := range t.shared {
+		t.shared[i].spans = make([]Span, max(1, n/2/len(t.shared)))
+	}
+	return t
+}
 
 // Pause stops recording until Resume. What is under way when either is called
 // may be recorded in part.
@@ -33,9 +51,23 @@ func (t *Trace) Paused() bool { return t.paused.Load() }
 
 // Clear forgets everything.
 func (t *Trace) Clear() {
-	t.mu.Lock()
-	t.written = 0
-	t.mu.Unlock()
+	for r := range t.rings {
+		r.mu.Lock()
+		r.written = 0
+		r.mu.Unlock()
+	}
+}
+
+// rings goes through all of them.
+func (t *Trace) rings(yield func(*ring) bool) {
+	if !yield(&t.actors) {
+		return
+	}
+	for i := range t.shared {
+		if !yield(&t.shared[i]) {
+			return
+		}
+	}
 }
 
 // on reports whether to record.
@@ -215,21 +247,26 @@ func (t *Trace) request(id uint64, at *Times, tokens int) {
 }
 
 func (t *Trace) add(s Span) {
-	t.mu.Lock()
-	t.spans[t.written%uint64(len(t.spans))] = s
-	t.written++
-	t.mu.Unlock()
+	r := &t.actors
+	if s.On == TrackSocket || s.On == TrackRequests {
+		r = &t.shared[s.ID%uint64(len(t.shared))]
+	}
+	r.mu.Lock()
+	r.spans[r.written%uint64(len(r.spans))] = s
+	r.written++
+	r.mu.Unlock()
 }
 
-// Spans returns what is remembered, in the order it was recorded, and how many
-// older spans were forgotten.
+// Spans returns what is remembered, in the order in which it ended, and how
+// many spans were forgotten.
 func (t *Trace) Spans() (spans []Span, forgotten uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n := uint64(len(t.spans))
-	if t.written <= n {
-		return append(spans, t.spans[:t.written]...), 0
+	for r := range t.rings {
+		r.mu.Lock()
+		n := uint64(len(r.spans))
+		spans = append(spans, r.spans[:min(n, r.written)]...)
+		forgotten += max(n, r.written) - n
+		r.mu.Unlock()
 	}
-	at := t.written % n
-	return append(append(spans, t.spans[at:]...), t.spans[:at]...), t.written - n
+	slices.SortStableFunc(spans, func(a, b Span) int { return cmp.Compare(a.Ended, b.Ended) })
+	return spans, forgotten
 }

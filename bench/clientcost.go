@@ -21,7 +21,7 @@ type ClientCost struct {
 // does nothing else.
 func watchClient(alone bool) (stop func(tokens int) ClientCost) {
 	const interval = 10 * time.Millisecond
-	before := processorTime()
+	before := ProcessorTime()
 	ended, told := make(chan struct{}), make(chan struct{})
 	var lags []time.Duration
 	go func() {
@@ -45,7 +45,7 @@ func watchClient(alone bool) (stop func(tokens int) ClientCost) {
 		close(ended)
 		<-told
 		c := ClientCost{WakeLag: distribution(lags)}
-		if took := processorTime() - before; alone && took > 0 {
+		if took := ProcessorTime() - before; alone && took > 0 {
 			c.CPUS = took.Seconds()
 			c.PerTokenUS = 1e6 * c.CPUS / float64(max(1, tokens))
 		}

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// processorTime is what this process has used so far; 0 when the system does
+// ProcessorTime is what this process has used so far; 0 when the system does
 // not tell.
-func processorTime() time.Duration {
+func ProcessorTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0

@@ -164,7 +164,9 @@ func (t *timing) read(ctx context.Context, stream *actors.Stream, count *tally, 
 			}
 			t.last = now
 		}
-		ev.Receipt.Written() // to nobody further
+		if ev.Receipt.Wanted() {
+			ev.Receipt.Written(batch.Now()) // to nobody further
+		}
 		count.got(len(ev.Tokens), t.tokens == 0 && len(ev.Tokens) > 0, prompt)
 		t.tokens += len(ev.Tokens)
 		if f := ev.Final; f != nil {

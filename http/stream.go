@@ -132,12 +132,16 @@ func (*sse) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
 // written notes that what is in buf has been written.
 func (r *sse) written() {
+	if r.tokens == 0 && len(r.receipts) == 0 {
+		return
+	}
+	now := batch.Now()
 	if r.tokens > 0 {
-		r.a.s.metrics.delivery.observeN(time.Duration(batch.Now()-r.computed), r.tokens)
+		r.a.s.metrics.delivery.observeN(time.Duration(now-r.computed), r.tokens)
 		r.tokens = 0
 	}
 	for i := range r.receipts {
-		r.receipts[i].Written()
+		r.receipts[i].Written(now)
 	}
 	r.receipts = r.receipts[:0]
 }
