@@ -136,7 +136,7 @@ func (s *Stream) add(token int32, computed, now int64, text []byte, lp *batch.Lo
 func (s *Stream) score(lps []batch.Logprob) {
 	s.mu.Lock()
 	s.pending.PromptLogprobs = append(s.pending.PromptLogprobs, lps...)
-	s.noted()
+	s.noted(s.trace.now())
 	s.mu.Unlock()
 	s.wake()
 }

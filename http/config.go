@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/troupe-llm/troupe/http/otlp"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
@@ -32,6 +33,9 @@ type Config struct {
 	// "auto" (the default) goes by its chat template; "think" looks for
 	// <think>…</think>; "none" leaves it in the text.
 	ReasoningParser string
+	// Spans takes the spans of each request that is over, as an otlp.Exporter
+	// does, and must not block. Default: none are made.
+	Spans interface{ Send([]otlp.Span) }
 	// Profiling serves /debug/pprof.
 	Profiling bool
 

@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/otlp"
 )
 
 // exchange is one HTTP request and its response.
@@ -29,6 +30,11 @@ type exchange struct {
 	usage     actors.Usage
 	finish    string
 	err       error
+
+	// For spans, when those are wanted.
+	trace  otlp.Context
+	chat   bool
+	finals []*actors.Final // of each choice that ended
 }
 
 const (
@@ -46,6 +52,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	ctx.Response.Header.Set(headerID, x.id)
 	ctx.SetUserValue(exchangeKey, x)
 	x.allowOrigin()
+	x.continueTrace()
 	if s.draining.Load() {
 		ctx.SetConnectionClose()
 	}
@@ -72,8 +79,10 @@ func (x *exchange) run() {
 
 // end logs and counts a finished exchange, once.
 func (x *exchange) end() {
-	took := time.Since(x.begun)
+	ended := time.Now()
+	took := ended.Sub(x.begun)
 	x.s.metrics.request(x.route, x.status)
+	x.sendSpans(ended)
 	level := zerolog.InfoLevel
 	switch {
 	case x.status >= 500 && x.status != fasthttp.StatusServiceUnavailable:
@@ -86,6 +95,9 @@ func (x *exchange) end() {
 	if x.generated {
 		e = e.Int("prompt_tokens", x.usage.PromptTokens).Int("cached_tokens", x.usage.CachedTokens).
 			Int("completion_tokens", x.usage.CompletionTokens).Str("finish", x.finish)
+	}
+	if x.trace.Sampled {
+		e = e.Hex("trace_id", x.trace.Trace[:])
 	}
 	if x.err != nil {
 		e = e.Err(x.err)
@@ -189,6 +201,14 @@ func (x *exchange) answered(a *answer, err error) {
 		x.status = asError(err).Status
 	}
 	x.s.metrics.answered(a, x.finish, time.Since(x.begun))
+	if x.trace.Sampled {
+		x.chat = a.c.isChat
+		for i := range a.choices {
+			if f := a.choices[i].final; f != nil {
+				x.finals = append(x.finals, f)
+			}
+		}
+	}
 }
 
 // failed is the response to a request that could not be handled.

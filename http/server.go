@@ -26,6 +26,7 @@ type Server struct {
 	limits    limits
 	family    family
 	began     time.Time
+	epoch     time.Time // see wall
 
 	router  *router.Router
 	fast    *fasthttp.Server
@@ -59,6 +60,7 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 		tokenizer: eng.Tokenizer(),
 		limits:    limits{vocab: info.vocab, choices: cfg.MaxChoices, stops: cfg.MaxStops, stopBytes: maxStopBytes},
 		began:     time.Now(),
+		epoch:     epoch(),
 		metrics:   newMetrics(),
 		live:      liveAnswers{all: map[*answer]struct{}{}},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/http"
+	"github.com/troupe-llm/troupe/http/otlp"
 )
 
 // Config is everything that can be set on the command line; flags.go makes the
@@ -72,6 +73,7 @@ type Server struct {
 	KeepAlive       time.Duration `flag:"keep-alive" value:"DURATION" min:"0.001" help:"send a comment on streams that were silent this long, so that proxies keep them open"`
 	DrainTimeout    time.Duration `flag:"drain-timeout" value:"DURATION" min:"0" help:"after SIGTERM or Ctrl-C: how long running requests may take to finish"`
 	Trace           string        `flag:"trace" value:"FILE" help:"at the end, write what every actor and the device did, for ui.perfetto.dev; the last million things"`
+	OTLPEndpoint    string        `flag:"otlp-endpoint" value:"URL" help:"send a span of each request and its phases to this OpenTelemetry collector, such as http://127.0.0.1:4318"`
 	Profiling       bool          `flag:"profiling" help:"serve Go's profiles under /debug/pprof"`
 }
 
@@ -142,6 +144,11 @@ func (c *Config) check(found *faults) {
 	}
 	if c.Engine.Model == "" {
 		found.add("--model is empty; it must be a directory or %s", model.Builtin)
+	}
+	if c.Server.OTLPEndpoint != "" {
+		if _, err := otlp.Endpoint(c.Server.OTLPEndpoint); err != nil {
+			found.add("--otlp-endpoint: %w", err)
+		}
 	}
 	for i, key := range c.Server.APIKey {
 		c.Server.APIKey[i] = readSecret("api-key", key, found)

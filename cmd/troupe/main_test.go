@@ -53,6 +53,7 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"serve ./model", []string{"did you mean --model ./model?"}},
 		{"serve --drain-timeout 30", []string{"a duration such as 30s"}},
 		{"serve --api-key @/nonexistent/key", []string{"--api-key: ", "/nonexistent/key"}},
+		{"serve --otlp-endpoint localhost:4318", []string{"--otlp-endpoint: ", "http://127.0.0.1:4318"}},
 		{"serve --log-level loud", []string{"debug, info, warn, error or off"}},
 		{"serve --port x --cache y --page-size 3", []string{"--port is", "--cache is", "--page-size is 3"}},
 		{"bench offline --input-len 9:3", []string{`--input-len is "9:3"`, "LOW:HIGH"}},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os/signal"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -17,6 +19,7 @@ import (
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/bench"
 	"github.com/troupe-llm/troupe/http"
+	"github.com/troupe-llm/troupe/http/otlp"
 )
 
 func newServe() *cobra.Command {
@@ -56,6 +59,15 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		return err
 	}
 	defer listener.Close()
+	settings := cfg.http()
+	if cfg.Server.OTLPEndpoint != "" {
+		exporter, err := cfg.exporter(log)
+		if err != nil {
+			return err
+		}
+		defer flushSpans(exporter, log)
+		settings.Spans = exporter
+	}
 	log.Info().Str("model", cfg.Engine.Model).Str("device", cfg.Engine.Device).Msg("loading")
 	engine := cfg.actors(log, logProgress(log))
 	if cfg.Server.Trace != "" {
@@ -70,7 +82,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		Int64("weight_bytes", dev.WeightBytes).Int64("kv_bytes", dev.KVBytes).Int("kv_tokens", dev.NumPages*dev.PageSize).
 		Int("max_running_requests", dev.Slots).Int("max_prefill_length", dev.MaxStepTokens).Int("max_seq_len", dev.MaxSeqLen).
 		Msg("loaded")
-	server, err := http.New(cfg.http(), system, log)
+	server, err := http.New(settings, system, log)
 	if err != nil {
 		return errors.Join(err, system.Close())
 	}
@@ -98,6 +110,32 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	}
 	spans, _ := engine.Trace.Spans()
 	return errors.Join(err, writeTo(cfg.Server.Trace, cmd.OutOrStdout(), func(w io.Writer) error { return bench.WritePerfetto(w, spans) }))
+}
+
+// exporter sends spans to the collector.
+func (c *Config) exporter(log zerolog.Logger) (*otlp.Exporter, error) {
+	e, err := otlp.New(otlp.Config{
+		Endpoint: c.Server.OTLPEndpoint, Log: log,
+		Resource: []otlp.Attr{
+			{Key: "service.name", Value: "troupe"},
+			{Key: "service.version", Value: thisBuild().Version},
+			{Key: "service.instance.id", Value: rand.Text()},
+			{Key: "process.pid", Value: int64(os.Getpid())},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--otlp-endpoint: %w", err)
+	}
+	return e, nil
+}
+
+// flushSpans sends what spans are left. That it fails is not the end's failure.
+func flushSpans(e *otlp.Exporter, log zerolog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := e.Close(ctx); err != nil {
+		log.Warn().Err(err).Msg("the last spans are lost")
+	}
 }
 
 // drain lets running requests finish, as long as they may take, and closes all.

@@ -1,0 +1,115 @@
+package http
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/http/otlp"
+)
+
+// keptSpans keeps what it is sent, a request at a time.
+type keptSpans struct {
+	mu   sync.Mutex
+	sent [][]otlp.Span
+	some chan struct{}
+}
+
+func (k *keptSpans) Send(s []otlp.Span) {
+	k.mu.Lock()
+	k.sent = append(k.sent, s)
+	k.mu.Unlock()
+	k.some <- struct{}{}
+}
+
+func attrOf(s *otlp.Span, key string) any {
+	for _, a := range s.Attrs {
+		if a.Key == key {
+			return a.Value
+		}
+	}
+	return nil
+}
+
+// timed is the end of an answer that took its time.
+func timed(prompt, output int) actors.Event {
+	ev := ends("stop", prompt, output)
+	now := batch.Now()
+	us := int64(time.Microsecond)
+	ev.Final.Times = actors.Times{Submitted: now - 50*us, Queued: now - 48*us, Started: now - 40*us, First: now - 30*us, Ended: now}
+	return ev
+}
+
+const (
+	parentTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
+	traceparent = "traceparent: 00-" + parentTrace + "-00f067aa0ba902b7-01"
+)
+
+// A request is one span, its phases within it, on the caller's trace.
+func TestRequestsBecomeSpans(t *testing.T) {
+	kept := &keptSpans{some: make(chan struct{}, 10)}
+	h := start(t, engineOf(func(int, *actors.Request) (*fakeStream, error) {
+		return newFakeStream(started("abc"), says("x"), timed(3, 1)), nil
+	}), Config{Spans: kept})
+	for i, body := range []string{`{"prompt":"abc","n":2}`, `{"prompt":"abc","stream":true}`} {
+		h.read(h.post("/v1/completions", body, traceparent, "tracestate: a=b"))
+		<-kept.some
+		kept.mu.Lock()
+		spans := kept.sent[i]
+		kept.mu.Unlock()
+		whole := &spans[0]
+		if whole.Name != "POST /v1/completions" || whole.Kind != otlp.Server || whole.Trace[0] != 0x4b || whole.Parent[7] != 0xb7 || whole.State != "a=b" ||
+			attrOf(whole, "http.response.status_code") != int64(200) || attrOf(whole, "troupe.request_id") != "t" || whole.Error != "" ||
+			attrOf(whole, "gen_ai.operation.name") != "text_completion" || attrOf(whole, "gen_ai.usage.input_tokens") != int64(3) {
+			t.Errorf("%s: %+v", body, whole)
+		}
+		var names []string
+		for k := range spans[1:] {
+			s := &spans[1+k]
+			names = append(names, s.Name)
+			if s.Trace != whole.Trace || s.Parent != whole.ID || s.ID == whole.ID || s.Ended.Before(s.Began) || s.Ended.After(whole.Ended) {
+				t.Errorf("%s: %+v", body, s)
+			}
+			if want := map[string]int64{"tokenize": 2, "queue": 8, "prefill": 10, "decode": 30}[s.Name]; want > 0 && s.Ended.Sub(s.Began).Microseconds() != want {
+				t.Errorf("%s: %s took %v, want %v", body, s.Name, s.Ended.Sub(s.Began), want)
+			}
+			if i == 0 && attrOf(s, "troupe.choice") != int64(k/5) {
+				t.Errorf("%s: %+v is of another choice", body, s)
+			}
+		}
+		want := []string{"tokenize", "queue", "prefill", "decode", "write"}
+		if i == 0 {
+			want = append(want, want...)
+		}
+		if !slices.Equal(names, want) {
+			t.Errorf("%s: spans %v, want %v", body, names, want)
+		}
+	}
+}
+
+func TestSpansOfWhatFails(t *testing.T) {
+	kept := &keptSpans{some: make(chan struct{}, 10)}
+	h := start(t, script([]actors.Event{started("a"), fails(errors.New("the device is gone"))}), Config{Spans: kept})
+	h.read(h.post("/v1/completions", `{"prompt":"a"}`))
+	h.read(h.post("/v1/completions", `{"prompt":`))
+	h.read(h.do("GET", "/health", ""))
+	h.read(h.post("/v1/completions", `{"prompt":`, "traceparent: 00-"+parentTrace+"-00f067aa0ba902b7-00")) // not sampled
+	h.read(h.post("/nowhere", `{}`))
+	for range 2 {
+		<-kept.some
+	}
+	if len(kept.sent) != 2 {
+		t.Fatalf("%d requests were told of, want 2", len(kept.sent))
+	}
+	failed, bad := &kept.sent[0][0], &kept.sent[1][0]
+	if failed.Error == "" || attrOf(failed, "http.response.status_code") != int64(500) || failed.Parent != (otlp.SpanID{}) || failed.Trace == (otlp.TraceID{}) {
+		t.Errorf("a failure: %+v", failed)
+	}
+	if bad.Error != "" || attrOf(bad, "http.response.status_code") != int64(400) || len(kept.sent[1]) != 1 {
+		t.Errorf("a mistake of the client: %+v", bad)
+	}
+}
