@@ -17,8 +17,10 @@ func newChat() *cobra.Command {
 	cfg := defaultConfig()
 	cfg.Log.Level = "warn"
 	var options struct {
-		System string `flag:"system" value:"TEXT" help:"system message at the conversation's beginning"`
+		System   string `flag:"system" value:"TEXT" help:"system message at the conversation's beginning"`
+		Markdown bool   `flag:"markdown" help:"show Markdown as it is meant, on a terminal; --markdown=false shows its marks"`
 	}
+	options.Markdown = true
 	cmd := &cobra.Command{
 		Use:   "chat [flags]",
 		Short: "Talk to a model in the terminal",
@@ -42,6 +44,7 @@ a reply, Ctrl-D leaves. /help lists what else can be done.`,
 		defer func() { err = errors.Join(err, c.close()) }()
 		lines := newLineReader(cmd.InOrStdin(), cmd.OutOrStdout())
 		s := &session{client: c, sampling: &cfg.Sampling, in: lines, out: cmd.OutOrStdout(), terminal: lines.terminal()}
+		s.styled = s.terminal && options.Markdown
 		s.reset(options.System)
 		return s.run(cmd.Context())
 	}
@@ -54,7 +57,8 @@ type session struct {
 	sampling *Sampling
 	in       *lineReader
 	out      io.Writer
-	terminal bool // prompts, colours and figures are for people
+	terminal bool // prompts, colours, reasoning and figures are for people
+	styled   bool // and so is what Markdown means
 
 	system   string
 	messages []Message
@@ -94,10 +98,13 @@ func (s *session) say(ctx context.Context, text string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	asked := append(s.messages[:len(s.messages):len(s.messages)], Message{"user", text})
-	reply, err := s.client.generate(ctx, Prompt{Messages: asked}, s.sampling, func(text string) {
-		fmt.Fprint(s.out, text)
-	})
-	fmt.Fprintln(s.out)
+	v := &voice{out: s.out, styled: s.styled}
+	thought := v.think
+	if !s.terminal {
+		thought = nil
+	}
+	reply, err := s.client.generate(ctx, Prompt{Messages: asked}, s.sampling, v.say, thought)
+	v.end()
 	switch {
 	case ctx.Err() != nil && reply.Text == "":
 		s.note("stopped; nothing was said")
@@ -114,6 +121,43 @@ func (s *session) say(ctx context.Context, text string) error {
 	}
 	s.messages = append(asked, Message{"assistant", reply.Text})
 	return nil
+}
+
+// voice writes a reply: reasoning, dimmed, then the text.
+type voice struct {
+	out      io.Writer
+	styled   bool
+	markdown markdown
+	thinking bool
+}
+
+func (v *voice) think(text string) {
+	if !v.thinking {
+		v.thinking = true
+		fmt.Fprint(v.out, dim)
+	}
+	fmt.Fprint(v.out, text)
+}
+
+func (v *voice) say(text string) {
+	v.stopThinking("\n\n")
+	if v.styled {
+		text = v.markdown.add(text)
+	}
+	fmt.Fprint(v.out, text)
+}
+
+func (v *voice) stopThinking(gap string) {
+	if v.thinking {
+		v.thinking = false
+		fmt.Fprint(v.out, plain+gap)
+	}
+}
+
+// end leaves the terminal plain and in a new line.
+func (v *voice) end() {
+	v.stopThinking("")
+	fmt.Fprintln(v.out, v.markdown.end())
 }
 
 func (s *session) figures(r *Reply) {

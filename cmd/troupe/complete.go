@@ -103,7 +103,7 @@ func complete(cmd *cobra.Command, cfg *Config, o *completeOptions, p Prompt) (er
 		if broken != nil {
 			cancel()
 		}
-	})
+	}, nil)
 	switch {
 	case broken != nil:
 		return broken

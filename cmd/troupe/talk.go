@@ -36,6 +36,7 @@ type Prompt struct {
 // Reply is what came back.
 type Reply struct {
 	Text         string        `json:"text"`
+	Reasoning    string        `json:"reasoning,omitempty"` // what came before the text
 	FinishReason string        `json:"finish_reason"`
 	Usage        Usage         `json:"usage"`
 	FirstToken   time.Duration `json:"-"` // from asking to the first text
@@ -120,9 +121,9 @@ func reach(ctx context.Context, r *Remote) (*client, error) {
 	return c, nil
 }
 
-// generate asks for a reply and hands its text on as it comes. On an error the
-// reply holds what had come.
-func (c *client) generate(ctx context.Context, p Prompt, s *Sampling, on func(text string)) (Reply, error) {
+// generate asks for a reply and hands its text on as it comes, and, to who
+// wants it, its reasoning. On an error the reply holds what had come.
+func (c *client) generate(ctx context.Context, p Prompt, s *Sampling, on, thought func(text string)) (Reply, error) {
 	var r Reply
 	began := time.Now()
 	path, request := "/chat/completions", s.body()
@@ -150,11 +151,16 @@ func (c *client) generate(ctx context.Context, p Prompt, s *Sampling, on func(te
 			if choice.FinishReason != "" {
 				r.FinishReason = choice.FinishReason
 			}
-			if text := choice.Text + choice.Delta.Content; text != "" {
-				if r.Text == "" {
-					r.FirstToken = time.Since(began)
-				}
-				r.Text += text
+			text, reasoning := choice.Text+choice.Delta.Content, choice.Delta.Reasoning
+			if r.Text == "" && r.Reasoning == "" && text+reasoning != "" {
+				r.FirstToken = time.Since(began)
+			}
+			r.Text += text
+			r.Reasoning += reasoning
+			if reasoning != "" && thought != nil {
+				thought(reasoning)
+			}
+			if text != "" {
 				on(text)
 			}
 		}
@@ -238,7 +244,8 @@ type event struct {
 	Choices []struct {
 		Text  string `json:"text"`
 		Delta struct {
-			Content string `json:"content"`
+			Content   string `json:"content"`
+			Reasoning string `json:"reasoning_content"`
 		} `json:"delta"`
 		FinishReason string `json:"finish_reason"`
 	} `json:"choices"`

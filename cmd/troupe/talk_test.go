@@ -45,9 +45,12 @@ func newParrot(t *testing.T) *parrot {
 		fmt.Fprint(w, ": a comment\n\n")
 		for _, word := range strings.SplitAfter(text.(string), " ") {
 			quoted, _ := json.Marshal(word)
-			if chat {
+			switch {
+			case word == "hm ":
+				fmt.Fprintf(w, "data: {\"choices\":[{\"delta\":{\"reasoning_content\":%s}}]}\n\n", quoted)
+			case chat:
 				fmt.Fprintf(w, "data: {\"choices\":[{\"delta\":{\"content\":%s}}]}\n\n", quoted)
-			} else {
+			default:
 				fmt.Fprintf(w, "data: {\"choices\":[{\"text\":%s}]}\n\n", quoted)
 			}
 		}
@@ -180,6 +183,37 @@ never
 	} {
 		if !strings.Contains(stdout, text) {
 			t.Errorf("no %q in what it said:\n%s", text, stdout)
+		}
+	}
+}
+
+// People see reasoning, dimmed, and what Markdown means; pipes get the text.
+func TestChatShowsReasoningAndMarkdown(t *testing.T) {
+	p := newParrot(t)
+	c, err := reach(t.Context(), &Remote{URL: p.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		terminal, styled bool
+		want             string
+	}{
+		{true, true, "[f]hm hm []\n\n[b]yes[] it is\n"},
+		{true, false, "[f]hm hm []\n\n**yes** it is\n"},
+		{false, false, "**yes** it is\n"},
+	} {
+		var out strings.Builder
+		s := &session{client: c, sampling: &Sampling{}, out: &out, terminal: tc.terminal, styled: tc.styled}
+		if err := s.say(t.Context(), "hm hm **yes** it is"); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.ReplaceAll(shown.Replace(out.String()), dim, "[f]")
+		got, figures, _ := strings.Cut(got, "is\n")
+		if got += "is\n"; got != tc.want || strings.Contains(figures, "4 tokens") != tc.terminal {
+			t.Errorf("%+v: got %q and %q", tc, got, figures)
+		}
+		if last := s.messages[len(s.messages)-1]; last.Content != "**yes** it is" {
+			t.Errorf("the reply is remembered as %q", last.Content)
 		}
 	}
 }
