@@ -33,13 +33,14 @@ type scheduler struct {
 	publish     func(plan.Stats, DeviceTime, lifecycle) // shows the world what changed
 	trace       *Trace
 
-	plan    *plan.Planner
-	jobs    map[uint64]*job // accepted by the planner and not ended
-	free    []*flight       // not under way
-	epoch   int             // of the device that steps are made for
-	state   lifecycle
-	reopens int // since the last completed step
-	device  deviceClock
+	plan     *plan.Planner
+	jobs     map[uint64]*job // accepted by the planner and not ended
+	unmasked []*job          // scratch of masks
+	free     []*flight       // not under way
+	epoch    int             // of the device that steps are made for
+	state    lifecycle
+	reopens  int // since the last completed step
+	device   deviceClock
 }
 
 // lifecycle is what a system can do.
@@ -177,21 +178,13 @@ func (s *scheduler) commit(c mail, f *flight) {
 		if j.times.First == 0 && o.Token != batch.NoToken {
 			j.times.First = f.result.Ended
 		}
-		if o.Finish == plan.Failed && j.matcher != nil && j.matcher.Err() != nil {
-			delete(s.jobs, j.id)
-			c.send(s.detokenizer, &failed{job: j, err: inputErrorf(j.req.Grammar.Path(), "the output cannot be kept to the grammar: %v", j.matcher.Err())})
-			continue
-		}
 		m.outs = append(m.outs, output{job: j, token: o.Token, scores: keepAll(o.Scores), logprob: keep(o.Logprob), finish: o.Finish, cached: o.Req.CachedTokens})
 		if o.Finish != plan.Running {
 			delete(s.jobs, j.id)
 		}
 	}
-	if len(m.outs) == 0 {
-		m.release()
-		return
-	}
 	c.send(s.detokenizer, m)
+	s.masks(c, outs)
 }
 
 // keep copies a log-probability out of memory that the next step reuses.

@@ -1,7 +1,9 @@
 package grammar
 
 import (
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
@@ -60,7 +62,7 @@ type Matcher struct {
 	era  int   // of the automaton that at is a state of; 0: none
 	at   int32 // after the first read tokens
 	read int
-	work int // done for it so far
+	work int // done for it so far; ≤ totalWork, but for the last
 	err  error
 }
 
@@ -68,32 +70,64 @@ type Matcher struct {
 // t%32 of word t/32. It must not be changed, and stays as it is. Outputs must
 // grow from call to call. When it fails the set is empty and Err says why.
 func (m *Matcher) Allow(output []int32) []uint32 {
+	mask := m.g.vocab.empty
+	m.safely(func() {
+		if m.follow(output); m.err != nil {
+			return
+		}
+		found, err := m.g.vocab.mask(m.g.a, m.at)
+		if m.spend(); m.err == nil {
+			m.err = err
+		}
+		if m.err == nil {
+			mask = found
+		}
+	})
+	return mask
+}
+
+// Known reports whether Allow would find its answer ready.
+func (m *Matcher) Known(output []int32) (known bool) {
+	m.safely(func() {
+		m.follow(output)
+		known = m.err == nil && m.g.a.states[m.at].mask != nil
+	})
+	return known
+}
+
+// safely uses the automaton. A panic in it fails this text alone.
+func (m *Matcher) safely(use func()) {
 	g := m.g
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if m.err != nil {
-		return g.vocab.empty
-	}
-	g.a.work = maskWork
+	defer func() {
+		if p := recover(); p != nil {
+			m.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			g.begin()
+		}
+	}()
+	use()
+	g.settle()
+}
+
+// follow goes on to the end of the output.
+func (m *Matcher) follow(output []int32) {
+	g := m.g
 	if m.era != g.era {
 		m.era, m.at, m.read = g.era, g.a.start, 0
 	}
-	for ; m.read < len(output); m.read++ {
+	for ; m.read < len(output) && m.err == nil; m.read++ {
+		g.a.work = maskWork
 		m.at = g.a.read(m.at, g.vocab, output[m.read])
+		m.spend()
 	}
-	m.work += maskWork - g.a.work
-	mask, err := g.vocab.mask(g.a, m.at)
-	if err == nil {
-		m.work += maskWork - g.a.work
-		if m.work > totalWork {
-			err = errAmbiguous
-		}
+}
+
+// spend accounts for work just done.
+func (m *Matcher) spend() {
+	if m.work += maskWork - m.g.a.work; m.work > totalWork || m.g.a.err != nil {
+		m.err = errAmbiguous
 	}
-	if err != nil {
-		m.err, mask = err, g.vocab.empty
-	}
-	g.settle()
-	return mask
 }
 
 // read is the state after a token.

@@ -282,3 +282,18 @@ func TestForget(t *testing.T) {
 		t.Error("the mask differs")
 	}
 }
+
+// TestPanic has a fault fail the text it happens in and no other.
+func TestPanic(t *testing.T) {
+	v, _ := byteVocabulary()
+	g := mustCompile(t, JSONObject(), v)
+	bad, good := g.Matcher(), g.Matcher()
+	bad.Allow(nil)
+	bad.at = 1 << 20 // no such state
+	if ids := tokens(bad.Allow([]int32{'{'})); len(ids) != 0 || bad.Err() == nil {
+		t.Errorf("%d tokens are allowed, and %v", len(ids), bad.Err())
+	}
+	if bad.Known([]int32{'{'}) || len(tokens(good.Allow([]int32{'{'}))) == 0 || !good.Known([]int32{'{'}) {
+		t.Error("another text is hurt")
+	}
+}

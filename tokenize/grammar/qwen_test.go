@@ -97,6 +97,37 @@ func BenchmarkMask(b *testing.B) {
 	}
 }
 
+// BenchmarkStep is what the scheduler asks for a step of 256 requests, each
+// somewhere else in its text, when all masks are known.
+func BenchmarkStep(b *testing.B) {
+	tok, v := qwenVocabulary(b)
+	ids := tok.Encode(personText, false)
+	g, err := Compile(Schema([]byte(personSchema)), v)
+	if err != nil {
+		b.Fatal(err)
+	}
+	matchers := make([]*Matcher, 256)
+	lengths := make([]int, len(matchers))
+	for i := range matchers {
+		matchers[i], lengths[i] = g.Matcher(), i%len(ids)
+	}
+	for m, n := g.Matcher(), 0; n <= len(ids); n++ {
+		m.Allow(ids[:n])
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for i, m := range matchers {
+			if lengths[i]++; lengths[i] > len(ids) {
+				lengths[i], *m = 0, *g.Matcher()
+			}
+			out := ids[:lengths[i]]
+			if !m.Known(out) || m.Allow(out) == nil {
+				b.Fatal("a mask is not known")
+			}
+		}
+	}
+}
+
 func BenchmarkCompile(b *testing.B) {
 	_, v := qwenVocabulary(b)
 	for b.Loop() {

@@ -1,0 +1,68 @@
+package actors
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/troupe-llm/troupe/actors/plan"
+)
+
+// masks works out what may follow the tokens just committed, for requests that
+// keep to a grammar, while the device runs the step after. The planner then
+// finds every mask known. One that was met before takes a tenth of a
+// microsecond; a new one up to a millisecond, so several of these are worked
+// out at once, on all cores.
+//
+// They are waited for. Were they handed to another actor, a request that meets
+// a new mask would miss the step being built, which costs it more than the
+// mask costs the others.
+func (s *scheduler) masks(c mail, outs []plan.Output) {
+	s.unmasked = s.unmasked[:0]
+	constrained := false
+	for i := range outs {
+		r := outs[i].Req
+		j := r.User.(*job)
+		if j.matcher == nil || outs[i].Finish != plan.Running {
+			continue
+		}
+		constrained = true
+		if !j.matcher.Known(r.Output()) {
+			s.unmasked = append(s.unmasked, j)
+		}
+	}
+	if !constrained {
+		return
+	}
+	inParallel(len(s.unmasked), func(i int) {
+		j := s.unmasked[i]
+		j.matcher.Allow(j.planned.Output())
+	})
+	for _, j := range s.unmasked {
+		if err := j.matcher.Err(); err != nil && s.plan.Finish(j.id, plan.Failed) {
+			delete(s.jobs, j.id)
+			c.send(s.detokenizer, &failed{job: j, err: inputErrorf(j.req.Grammar.Path(), "the output cannot be kept to the grammar: %v", err)})
+		}
+	}
+	clear(s.unmasked)
+}
+
+// inParallel calls f for every i below n, some at the same time, and waits.
+func inParallel(n int, f func(i int)) {
+	if n < 2 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	all.Wait()
+}
