@@ -1,26 +1,25 @@
 package grammar
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // formats are the formats of strings, as regular expressions: what they match
 // has the format, though not everything that has it is matched. Dates are
-// those that there are, but for leap seconds; hosts' names are lower case.
+// those that there are, but for leap seconds; hosts' names are lower case, and
+// addresses short.
 var formats = func() map[string]string {
 	const (
-		year   = `\d{4}`
-		leap   = `(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)`
-		date   = `(` + year + `-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))|` + leap + `-02-29)`
-		clock  = `([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)`
-		label  = `[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?`
-		name   = label + `(\.` + label + `){0,3}`
-		domain = label + `(\.` + label + `){1,3}`
-		octet  = `(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)`
-		ipv4   = octet + `(\.` + octet + `){3}`
-		group  = `[0-9a-fA-F]{1,4}`
-		path   = `[a-zA-Z0-9._~!$&'()*+,;=:@-]`
+		year    = `\d{4}`
+		leap    = `(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)`
+		date    = `(` + year + `-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))|` + leap + `-02-29)`
+		clock   = `([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)`
+		label   = `[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?`
+		name    = label + `(\.` + label + `){0,2}`
+		domain  = label + `(\.` + label + `){1,2}`
+		octet   = `(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)`
+		ipv4    = octet + `(\.` + octet + `){3}`
+		group   = `[0-9a-fA-F]{1,4}`
+		pointer = `(/([a-zA-Z0-9_.-]|~0|~1)*)*`
+		path    = `[a-zA-Z0-9._~!$&'()*+,;=:@-]`
 	)
 	short := []string{`(` + group + `:){7}` + group} // with :: in place of some
 	for before := range 7 {
@@ -31,26 +30,25 @@ var formats = func() map[string]string {
 		after := strings.Repeat(`(`+group+`:`, 6-before) + strings.Repeat(`)?`, 6-before)
 		short = append(short, head+`::(`+after+group+`)?`)
 	}
-	return map[string]string{
-		"date":      date,
-		"time":      clock,
-		"date-time": date + `T` + clock,
-		"duration":  `P(\d{1,4}W|(\d{1,4}Y(\d{1,4}M(\d{1,4}D)?)?|\d{1,4}M(\d{1,4}D)?|\d{1,4}D)(T(\d{1,4}H(\d{1,4}M(\d{1,4}S)?)?|\d{1,4}M(\d{1,4}S)?|\d{1,4}S))?|T(\d{1,4}H(\d{1,4}M(\d{1,4}S)?)?|\d{1,4}M(\d{1,4}S)?|\d{1,4}S))`,
-		"email":     `[a-zA-Z0-9_+-]{1,32}(\.[a-zA-Z0-9_+-]{1,15}){0,2}@` + domain,
-		"hostname":  name,
-		"ipv4":      ipv4,
-		"ipv6":      strings.Join(short, `|`),
-		"uuid":      `[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`,
-		"uri":       `https?://` + name + `(:[1-9]\d{0,3})?(/` + path + `*)*(\?(` + path + `|[/?])*)?(#(` + path + `|[/?])*)?`,
+	all := map[string]string{
+		"date":                  date,
+		"time":                  clock,
+		"date-time":             date + `T` + clock,
+		"duration":              `P(\d{1,4}W|(\d{1,4}Y(\d{1,4}M(\d{1,4}D)?)?|\d{1,4}M(\d{1,4}D)?|\d{1,4}D)(T(\d{1,4}H(\d{1,4}M(\d{1,4}S)?)?|\d{1,4}M(\d{1,4}S)?|\d{1,4}S))?|T(\d{1,4}H(\d{1,4}M(\d{1,4}S)?)?|\d{1,4}M(\d{1,4}S)?|\d{1,4}S))`,
+		"email":                 `[a-zA-Z0-9_+-]{1,24}(\.[a-zA-Z0-9_+-]{1,12})?@` + domain,
+		"hostname":              name,
+		"ipv4":                  ipv4,
+		"ipv6":                  strings.Join(short, `|`),
+		"uuid":                  `[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`,
+		"json-pointer":          pointer,
+		"relative-json-pointer": `(0|[1-9]\d{0,3})(#|` + pointer + `)`,
+		"uri":                   `https?://` + name + `(:[1-9]\d{0,3})?(/` + path + `*)*(\?(` + path + `|[/?])*)?(#(` + path + `|[/?])*)?`,
 	}
+	for wide, narrow := range map[string]string{
+		"idn-email": "email", "idn-hostname": "hostname",
+		"iri": "uri", "uri-reference": "uri", "iri-reference": "uri", "uri-template": "uri",
+	} {
+		all[wide] = all[narrow]
+	}
+	return all
 }()
-
-// formatNames lists what is supported, for messages.
-func formatNames() string {
-	var names []string
-	for n := range formats {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
-}

@@ -49,6 +49,8 @@ type keywords struct {
 
 	prefix             []*value
 	items              *value // nil: not said
+	listedItems        bool   // items was a list of schemas, which prefix then is
+	moreItems          *value // additionalItems, which are about those after a list
 	minItems, maxItems int
 
 	properties         *value // nil: not said
@@ -62,12 +64,24 @@ type keywords struct {
 	noMore, noMoreItems bool // unevaluatedProperties, unevaluatedItems are false
 }
 
-// ignored keywords say nothing about what is valid.
-var ignored = map[string]bool{
-	"title": true, "description": true, "default": true, "example": true, "examples": true, "deprecated": true,
-	"readOnly": true, "writeOnly": true, "discriminator": true,
-	"$schema": true, "$id": true, "id": true, "$anchor": true, "$comment": true, "$defs": true, "definitions": true,
-	"contentEncoding": true, "contentMediaType": true, "contentSchema": true,
+// refused are the keywords of JSON Schema, in all its versions, and of
+// OpenAPI that say what is valid and cannot be kept to. Keywords that are not
+// known say nothing, as JSON Schema has it.
+var refused = map[string]bool{
+	"not": true, "if": true, "then": true, "else": true, "contains": true, "minContains": true, "maxContains": true,
+	"$dynamicRef": true, "$recursiveRef": true, "extends": true, "disallow": true, "divisibleBy": true, "nullable": true,
+}
+
+// known are the keywords that read understands; a schema without any of them
+// and of those refused allows everything.
+var known = map[string]bool{
+	"type": true, "enum": true, "const": true, "$ref": true, "allOf": true, "anyOf": true, "oneOf": true,
+	"minimum": true, "maximum": true, "exclusiveMinimum": true, "exclusiveMaximum": true, "multipleOf": true,
+	"minLength": true, "maxLength": true, "pattern": true, "format": true,
+	"prefixItems": true, "items": true, "additionalItems": true, "minItems": true, "maxItems": true, "unevaluatedItems": true, "uniqueItems": true,
+	"properties": true, "required": true, "additionalProperties": true, "patternProperties": true, "propertyNames": true,
+	"minProperties": true, "maxProperties": true, "unevaluatedProperties": true,
+	"dependentRequired": true, "dependentSchemas": true, "dependencies": true,
 }
 
 // readKeywords reads a schema object.
@@ -77,6 +91,9 @@ func readKeywords(v *value) (*keywords, error) {
 		if err := k.read(name, v.items[i]); err != nil {
 			return nil, err
 		}
+	}
+	if k.listedItems && k.moreItems != nil {
+		k.items = k.moreItems
 	}
 	// Without other schemas to evaluate anything, what is not evaluated is
 	// what is additional.
@@ -126,15 +143,18 @@ func (k *keywords) read(name string, v *value) (err error) {
 		return k.readNumber(name, v)
 	case "minLength", "maxLength", "pattern", "format":
 		return k.readString(name, v)
-	case "prefixItems", "items", "minItems", "maxItems", "unevaluatedItems", "uniqueItems":
+	case "prefixItems", "items", "additionalItems", "minItems", "maxItems", "unevaluatedItems", "uniqueItems":
 		k.about |= typeArray
 		return k.readArray(name, v)
 	case "properties", "required", "additionalProperties", "patternProperties", "propertyNames",
 		"minProperties", "maxProperties", "unevaluatedProperties":
 		k.about |= typeObject
 		return k.readObject(name, v)
+	case "dependentRequired", "dependentSchemas", "dependencies":
+		k.about |= typeObject
+		return k.readDependencies(v)
 	default:
-		if !ignored[name] && !strings.HasPrefix(name, "x-") {
+		if refused[name] {
 			return errorf(v.path, "the keyword %q is not supported", name)
 		}
 	}
@@ -255,8 +275,11 @@ func (k *keywords) readString(name string, v *value) (err error) {
 		if v.text == "float" || v.text == "double" {
 			return nil // every number that is written fits
 		}
+		if v.text == "regex" {
+			return errorf(v.path, "%q is not supported", v.text)
+		}
 		if formats[v.text] == "" {
-			return errorf(v.path, "%q is not supported; there are %s, int32, int64, float and double", v.text, formatNames())
+			return nil // not known: it says nothing, as JSON Schema has it
 		}
 		k.formats = []*value{v}
 	}
@@ -269,10 +292,14 @@ func (k *keywords) readArray(name string, v *value) (err error) {
 	case "prefixItems":
 		k.prefix, err = schemas(v)
 	case "items":
-		if v.kind == isArray {
-			return errorf(v.path, "expected a schema; a list of them is prefixItems")
+		if v.kind == isArray { // an older JSON Schema's prefixItems
+			k.listedItems = true
+			k.prefix, err = schemas(v)
+			return err
 		}
 		k.items, err = v, wantSchema(v)
+	case "additionalItems":
+		k.moreItems, err = v, wantSchema(v)
 	case "minItems":
 		k.minItems, err = count(v)
 	case "maxItems":
@@ -322,6 +349,40 @@ func (k *keywords) readObject(name string, v *value) (err error) {
 		k.noMore, err = true, onlyFalse(v)
 	}
 	return err
+}
+
+// readDependencies makes "with a, also this" the choice of no a, or of a and
+// this.
+func (k *keywords) readDependencies(v *value) error {
+	if err := want(v, isObject); err != nil {
+		return err
+	}
+	for i, name := range v.keys {
+		this := v.items[i]
+		key := &value{path: this.path, kind: isString, text: name}
+		required := func(names ...*value) *value {
+			return this.of("required", &value{path: this.path, kind: isArray, items: names})
+		}
+		with := []*value{required(key), this}
+		if this.kind == isArray {
+			for _, n := range this.items {
+				if err := want(n, isString); err != nil {
+					return err
+				}
+			}
+			with = []*value{required(append([]*value{key}, this.items...)...)}
+		} else if err := wantSchema(this); err != nil {
+			return err
+		}
+		without := this.of("properties", this.of(name, &value{path: this.path, kind: isBool, text: "false"}))
+		k.anyOf = append(k.anyOf, []*value{without, this.of("allOf", &value{path: this.path, kind: isArray, items: with})})
+	}
+	return nil
+}
+
+// of is an object of one member, made up in place of v.
+func (v *value) of(key string, member *value) *value {
+	return &value{path: v.path, kind: isObject, keys: []string{key}, items: []*value{member}}
 }
 
 func want(v *value, kind jsonKind) error {

@@ -191,3 +191,46 @@ func (p *regexParser) literal(re *syntax.Regexp) *expr {
 	}
 	return seq(parts...)
 }
+
+// endless is the length of what has no longest match.
+const endless = 1 << 30
+
+// length is how many characters the shortest and the longest match have of an
+// expression that parseRegex made with asJSON, before it became a table.
+func (e *expr) length() (least, most int) {
+	switch e.op {
+	case opText:
+		for i := 0; i < len(e.text); i++ {
+			switch c := e.text[i]; {
+			case c == '\\' && e.text[i+1] == 'u':
+				i += 5
+			case c == '\\':
+				i++
+			case c >= 0x80 && c < 0xC0: // within a character
+				continue
+			}
+			least++
+		}
+		return least, least
+	case opBytes, opTable:
+		return 1, 1
+	case opSeq:
+		for _, s := range e.subs {
+			l, m := s.length()
+			least, most = min(least+l, endless), min(most+m, endless)
+		}
+	case opAlt:
+		least = endless
+		for _, s := range e.subs {
+			l, m := s.length()
+			least, most = min(least, l), max(most, m)
+		}
+	case opRepeat:
+		l, m := e.subs[0].length()
+		least, most = min(l*int(e.min), endless), endless
+		if e.max >= 0 {
+			most = min(m*int(e.max), endless)
+		}
+	}
+	return least, most
+}

@@ -86,7 +86,7 @@ func (c *compiler) telling(all []*value) ([]*value, error) {
 			for i, name := range v.keys {
 				if name == "$ref" {
 					ref = v.items[i]
-				} else if !ignored[name] {
+				} else if known[name] || refused[name] {
 					others++
 				}
 			}
@@ -443,6 +443,15 @@ func (c *compiler) str(words []*keywords, _ types) (*expr, error) {
 	}
 	if len(parts) == 0 {
 		return seq(quote, repeat(jsonChar, low, high), quote), nil
+	}
+	for _, p := range parts {
+		least, most := p.length()
+		if least >= low {
+			low = 0
+		}
+		if most <= high {
+			high = -1
+		}
 	}
 	if low > 0 || high >= 0 {
 		parts = append(parts, repeat(keyChar, low, high))

@@ -117,6 +117,12 @@ func (w *writer) object(depth int) object {
 	if w.chance(12) {
 		s["unevaluatedProperties"] = false
 	}
+	if w.chance(12) {
+		s["dependentRequired"] = object{pick(w, names...): []string{pick(w, names...)}}
+	}
+	if w.chance(12) {
+		s["dependentSchemas"] = object{pick(w, names...): w.object(depth - 1)}
+	}
 	return s
 }
 
