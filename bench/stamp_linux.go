@@ -4,6 +4,7 @@ package bench
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -74,13 +75,13 @@ func (c *stampedConn) recvmsg(fd uintptr) bool {
 	for {
 		var control int
 		c.n, control, _, _, c.err = unix.Recvmsg(int(fd), c.buffer, c.control[:], 0)
-		switch c.err { //nolint:errorlint // a system call's errors are numbers
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			return false
-		case nil:
+		switch {
+		case c.err == nil:
 			c.note(c.control[:control])
+		case errors.Is(c.err, unix.EINTR):
+			continue
+		case errors.Is(c.err, unix.EAGAIN):
+			return false
 		}
 		return true
 	}
