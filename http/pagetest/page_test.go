@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -34,7 +35,7 @@ const (
 var (
 	chrome *browser
 	proxy  *httptest.Server
-	way    gate
+	way    = gate{goOn: make(chan bool)}
 )
 
 func TestMain(m *testing.M) {
@@ -113,6 +114,26 @@ type gate struct {
 	holds  atomic.Bool  // let the beginning of a reply pass, and wait until its reader leaves
 	breaks atomic.Bool  // end a reply after its beginning with an error
 	left   atomic.Int64 // readers that left a reply that was held
+	// says, when not nil, is what a reply is made of: the deltas of its chunks,
+	// the last of which is not sent before goOn has a value.
+	says atomic.Pointer[[]string]
+	goOn chan bool
+	// asked is the body of the request that got it.
+	asked atomic.Pointer[[]byte]
+}
+
+// recite answers in the server's place, as a model would that reasons and
+// calls tools.
+func (g *gate) recite(w http.ResponseWriter, deltas []string) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for i, delta := range deltas {
+		if i == len(deltas)-1 {
+			_ = http.NewResponseController(w).Flush() // a failure shows in what the page shows
+			<-g.goOn
+		}
+		fmt.Fprintf(w, "data: {\"choices\":[{\"index\":0,\"delta\":%s,\"finish_reason\":null}]}\n\n", delta)
+	}
+	fmt.Fprint(w, "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
 }
 
 func (g *gate) before(server *url.URL) http.Handler {
@@ -131,6 +152,11 @@ func (g *gate) before(server *url.URL) http.Handler {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		if deltas := g.says.Load(); deltas != nil && r.URL.Path == "/v1/chat/completions" {
+			g.asked.Store(&body)
+			g.recite(w, *deltas)
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -174,6 +200,7 @@ func enter(t *testing.T, width, height int) *tab {
 	}
 	way.holds.Store(false)
 	way.breaks.Store(false)
+	way.says.Store(nil)
 	p := chrome.open(t, width, height)
 	p.prefer("light")
 	p.visit(proxy.URL + "/")
@@ -245,6 +272,81 @@ func TestConversation(t *testing.T) {
 	p.until(`document.querySelectorAll(".turn").length === 0 && !document.querySelector("#empty").hidden`)
 	p.reload()
 	p.until(`!document.querySelector("#empty").hidden`)
+}
+
+// TestThoughtsAndCalls shows reasoning while there is nothing else, then folds
+// it; shows the tools that a reply calls, and sends their results.
+func TestThoughtsAndCalls(t *testing.T) {
+	p := enter(t, 1280, 800)
+	p.click("#open-settings")
+	p.until(`document.querySelector("#settings").open`)
+	p.click("#tools")
+	p.write(`[{`)
+	if p.eval(`document.querySelector("#tools").checkValidity()`) == true {
+		t.Error("half an array is taken for tools")
+	}
+	p.write(`"type":"function","function":{"name":"weather"}}]`)
+	p.press("Escape")
+	p.until(`!document.querySelector("#settings").open`)
+	p.click("#prompt")
+
+	way.says.Store(&[]string{
+		`{"role":"assistant","content":""}`, `{"reasoning_content":"Two "}`, `{"reasoning_content":"places."}`, `{"content":"Let me see."}`,
+	})
+	const thought = `document.querySelector(".assistant:last-child .thought")`
+	p.say("Rain?")
+	p.until(thought + `?.open && ` + thought + `.innerText.includes("Thinking") && ` + thought + `.innerText.includes("Two places.")`)
+	way.goOn <- true
+	p.until(answered)
+	if p.eval(thought+`.open`) == true || p.eval(thought+`.querySelector("summary").innerText`) != "Thoughts" || p.eval(lastReply) != "Let me see." {
+		t.Errorf("afterwards: %v", p.eval(`document.querySelector(".assistant:last-child").innerText`))
+	}
+	p.click(".assistant:last-child summary")
+	p.until(thought + `.open`)
+
+	way.says.Store(&[]string{
+		`{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"weather","arguments":""}}]}`,
+		`{"tool_calls":[{"index":0,"function":{"arguments":"{\"city\": "}}]}`, `{"tool_calls":[{"index":0,"function":{"arguments":"\"Oslo\"}"}}]}`,
+	})
+	p.click("#prompt")
+	p.say("Well?")
+	const calls = `document.querySelector(".assistant:last-child .calls")`
+	p.until(calls + `?.innerText.includes("weather") && ` + calls + `.innerText.includes('{"city": ')`)
+	way.goOn <- true
+	p.until(calls + `.innerText.includes('"city": "Oslo"') && document.querySelector("#result-0") !== null`)
+
+	way.says.Store(&[]string{`{"content":"No rain."}`})
+	p.click("#result-0")
+	p.write(`{"rain":false}`)
+	p.click(".results button")
+	way.goOn <- true
+	p.until(`document.querySelector(".tool")?.innerText.includes('"rain": false') && ` + answered)
+	var request struct {
+		Tools    []any
+		Messages []struct {
+			Role, Content string
+			ToolCallID    string `json:"tool_call_id"`
+			ToolCalls     []struct {
+				ID       string
+				Function struct{ Name, Arguments string }
+			} `json:"tool_calls"`
+		}
+	}
+	if err := json.Unmarshal(*way.asked.Load(), &request); err != nil {
+		t.Fatal(err)
+	}
+	last := request.Messages[len(request.Messages)-1]
+	called := request.Messages[len(request.Messages)-2].ToolCalls
+	if len(request.Tools) != 1 || last.Role != "tool" || last.Content != `{"rain":false}` || last.ToolCallID != "call_1" ||
+		len(called) != 1 || called[0].ID != "call_1" || called[0].Function.Arguments != `{"city": "Oslo"}` {
+		t.Errorf("it sent %s", *way.asked.Load())
+	}
+	all := p.eval(`document.querySelector("#log").innerText`)
+	p.reload()
+	p.until(`document.querySelectorAll(".turn").length === 6`)
+	if got := p.eval(`document.querySelector("#log").innerText`); !strings.Contains(all.(string), "No rain.") || got.(string) == "" {
+		t.Errorf("after a reload the conversation is %q, was %q", got, all)
+	}
 }
 
 // TestStop stops a reply in its middle, by the button and by the keyboard: what

@@ -4,8 +4,10 @@
 const ui = Object.fromEntries([...document.querySelectorAll("[id]")].map((e) => [e.id, e]));
 const numbers = ["temperature", "top_p", "max_tokens", "seed"];
 
-// What is kept. A turn is {role, text, thought?, note, open}; note says how it
-// went, and open that it is still being written.
+// What is kept. A turn is {role, text, thought?, calls?, note, open}; note says
+// how it went, and open that it is still being written. A call is {id, name,
+// arguments}; a turn of the role "tool" is its result, with the call's id and
+// name.
 const turns = load(localStorage, "troupe.turns", []);
 const settings = load(localStorage, "troupe.settings", {});
 let key = load(sessionStorage, "troupe.key", "");
@@ -72,25 +74,83 @@ function show(i) {
   let e = ui.log.children[i];
   if (!e) {
     e = element("article", `turn ${turn.role}`, element("div", "text"), element("div", "foot"));
-    e.setAttribute("aria-label", turn.role === "user" ? "You" : "Reply");
+    e.setAttribute("aria-label", { user: "You", tool: `Result of ${turn.name}` }[turn.role] ?? "Reply");
     ui.log.append(e);
   }
   e.classList.toggle("running", turn.open === true);
-  e.querySelector(".text").replaceChildren(...(turn.role === "user" ? [element("p", "", turn.text)] : written(turn.text)));
+  const text = e.querySelector(".text");
+  if (turn.role === "assistant") text.replaceChildren(...written(turn.text));
+  else if (turn.role === "tool") text.replaceChildren(element("code", "name", turn.name), element("pre", "", element("code", "", pretty(turn.text))));
+  else text.replaceChildren(element("p", "", turn.text));
   if (turn.thought) showThought(e, turn);
+  if (turn.calls) showCalls(e, turn, i);
   const foot = e.querySelector(".foot");
-  foot.hidden = turn.role === "user";
+  foot.hidden = turn.role !== "assistant";
   if (!foot.hidden) foot.replaceChildren(element("span", "", turn.note), ...(turn.open ? [] : actions(i)));
 }
 
+// showThought shows reasoning: open while there is nothing else yet, then closed,
+// unless the reader has chosen.
 function showThought(e, turn) {
   let details = e.querySelector(".thought");
   if (!details) {
-    details = element("details", "thought", element("summary", "", "Thoughts"), element("div"));
-    details.open = turn.open && !turn.text;
+    details = element("details", "thought", element("summary"), element("div"));
+    details.firstChild.addEventListener("click", () => (details.dataset.chosen = "yes"));
     e.prepend(details);
   }
+  const alone = turn.open === true && !turn.text && !turn.calls;
+  if (!details.dataset.chosen) details.open = alone;
+  details.firstChild.textContent = alone ? "Thinking …" : "Thoughts";
   details.lastChild.textContent = turn.thought;
+}
+
+// pretty indents what is JSON, and leaves what is not yet.
+function pretty(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}
+
+// showCalls shows the tools a reply calls, and asks for their results when it
+// is the last.
+function showCalls(e, turn, i) {
+  let box = e.querySelector(".calls");
+  if (!box) {
+    box = element("div", "calls");
+    e.querySelector(".text").after(box);
+  }
+  const asked = box.querySelector("form");
+  const asks = !turn.open && i === turns.length - 1;
+  if (asked && asks) return; // the reader is writing there
+  const calls = turn.calls.filter(Boolean);
+  box.replaceChildren(...calls.map((c) => element("div", "call", element("span", "", "calls "), element("code", "name", c.name), element("pre", "", element("code", "", pretty(c.arguments))))));
+  if (asks) box.append(resultForm(calls));
+}
+
+function resultForm(calls) {
+  const fields = calls.map((c, n) => {
+    const field = element("textarea");
+    field.rows = 1;
+    field.required = true;
+    field.id = `result-${n}`;
+    const label = element("label", "", `Result of ${c.name}`);
+    label.htmlFor = field.id;
+    return [label, field];
+  });
+  const submit = element("button", "primary", fields.length > 1 ? "Send results" : "Send result");
+  const form = element("form", "results", ...fields.flat(), submit);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (running) return;
+    calls.forEach((c, n) => turns.push({ role: "tool", id: c.id, name: c.name, text: fields[n][1].value }));
+    saveTurns();
+    showAll();
+    ui.prompt.focus();
+    reply();
+  });
+  return form;
 }
 
 // actions are what can be done with reply i.
@@ -210,13 +270,23 @@ function parsed(data) {
 
 // question is the request for the next turn.
 function question() {
-  const messages = turns.map(({ role, text }) => ({ role, content: text }));
+  const messages = turns.map(message);
   if (settings.system) messages.unshift({ role: "system", content: settings.system });
   const body = { messages, stream: true, stream_options: { include_usage: true } };
   for (const name of numbers) {
     if (settings[name] !== undefined) body[name] = settings[name];
   }
+  if (settings.tools) body.tools = JSON.parse(settings.tools);
   return JSON.stringify(body);
+}
+
+// message is what the server is told of a turn.
+function message({ role, text, calls, id, name }) {
+  const m = { role, content: text };
+  if (calls) {
+    m.tool_calls = calls.filter(Boolean).map((c) => ({ id: c.id, type: "function", function: { name: c.name, arguments: c.arguments } }));
+  }
+  return role === "tool" ? { ...m, tool_call_id: id, name } : m;
 }
 
 // reply asks for an answer to the conversation and shows it as it comes.
@@ -280,11 +350,17 @@ function read(event, turn, clock) {
   if (event.usage) clock.tokens = event.usage.completion_tokens;
   const choice = event.choices?.[0];
   if (!choice) return null;
-  const { content, reasoning_content: thought } = choice.delta;
-  if (content || thought) {
+  const { content, reasoning_content: thought, tool_calls: calls } = choice.delta;
+  if (content || thought || calls) {
     clock.heard();
     turn.text += content ?? "";
     if (thought) turn.thought = (turn.thought ?? "") + thought;
+  }
+  for (const { index, id, function: f } of calls ?? []) {
+    turn.calls ??= [];
+    const c = (turn.calls[index] ??= { id, name: "", arguments: "" });
+    c.name += f.name ?? "";
+    c.arguments += f.arguments ?? "";
   }
   return choice.finish_reason;
 }
@@ -423,6 +499,8 @@ ui["key-form"].addEventListener("submit", (event) => {
 // Settings are kept as they are typed; what is not valid is as good as empty.
 function readSettings() {
   settings.system = ui.system.value;
+  settings.tools = isTools(ui.tools.value) ? ui.tools.value : undefined;
+  ui.tools.setCustomValidity(ui.tools.value.trim() && !settings.tools ? "This is not a JSON array of functions." : "");
   for (const name of numbers) {
     const field = ui[name];
     settings[name] = field.value === "" || !field.checkValidity() ? undefined : field.valueAsNumber;
@@ -430,8 +508,17 @@ function readSettings() {
   save(localStorage, "troupe.settings", settings);
 }
 
+function isTools(text) {
+  try {
+    return Array.isArray(JSON.parse(text));
+  } catch {
+    return false;
+  }
+}
+
 function showSettings() {
   ui.system.value = settings.system ?? "";
+  ui.tools.value = settings.tools ?? "";
   for (const name of numbers) ui[name].value = settings[name] ?? "";
 }
 
@@ -462,7 +549,7 @@ function resume() {
   }
   showSettings();
   showAll();
-  if (last?.role === "user") failed(new Failure("The last message has no answer yet."));
+  if (last?.role === "user" || last?.role === "tool") failed(new Failure("The last message has no answer yet."));
   follow();
 }
 
