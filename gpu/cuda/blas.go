@@ -44,7 +44,9 @@ static cublasStatus_t troupe_multiply(cublasLtHandle_t h, troupe_product *p, CUd
 import "C"
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"gorgonia.org/cu"
@@ -133,6 +135,41 @@ func (b *blas) candidates(p product, most int) ([]C.cublasLtMatmulHeuristicResul
 		return nil, fmt.Errorf("cuda: cuBLASLt has no algorithm for a product of %d×%d by %d×%d", p.n, p.in, p.in, p.out)
 	}
 	return list[:found], nil
+}
+
+// time is the nanoseconds that a product takes, the median of rounds of a graph
+// of several: their weights lie one behind the other, so that caches hold none.
+func (b *blas) time(p product, algo *C.cublasLtMatmulAlgo_t, w kernel.Ptr, copies, size int64, x, y kernel.Ptr, rounds int) (float64, error) {
+	var d C.troupe_product
+	r := C.troupe_describe(&d, C.uint64_t(p.out), C.uint64_t(p.n), C.uint64_t(p.in), C.uint64_t(p.ld), flag(p.float))
+	if err := blasError("describing a product", r); err != nil {
+		return 0, err
+	}
+	n := min(copies, 16)
+	if err := b.run(p, &d, algo, w, x, y, false); err != nil { // loads the kernel
+		return 0, err
+	}
+	g, err := capture(b.stream, func() error {
+		for i := range n {
+			if err := b.run(p, &d, algo, w.Plus(i*size), x, y, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	times := make([]float64, rounds)
+	for i := range times {
+		ns, err := timeOn(b.stream, func() error { return g.launch(b.stream) })
+		if err != nil {
+			return 0, errors.Join(err, g.free())
+		}
+		times[i] = float64(ns) / float64(n)
+	}
+	slices.Sort(times)
+	return times[rounds/2], g.free()
 }
 
 func flag(b bool) C.int {

@@ -146,6 +146,16 @@ func (c *context) allocate(n int64, what string) (kernel.Ptr, error) {
 	return kernel.Ptr(p), nil
 }
 
+// settled waits for everything in the current context. A copy from memory that
+// is not pinned returns when its last piece is on the way, and streams that do
+// not block do not wait for that.
+func settled() error {
+	if err := cu.Synchronize(); err != nil {
+		return fmt.Errorf("cuda: waiting for the device: %w", err)
+	}
+	return nil
+}
+
 func (c *context) pin(n int) (pinned, error) {
 	p, err := allocatePinned(n)
 	if err == nil {

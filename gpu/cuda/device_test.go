@@ -5,6 +5,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"slices"
 	"testing"
@@ -12,13 +13,15 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/cpu"
 	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
 
-// Against transformers in float32, what bf16 weights and activations cost.
+// Against transformers in float32, what bf16 activations cost on random weights:
+// transformers in bf16 itself is off by 0.04 to 0.18.
 const (
-	tolerance = 0.05
+	tolerance = 0.07
 	tie       = 0.1
 )
 
@@ -263,7 +266,10 @@ func compare(t *testing.T, r *rig, cases []modeltest.Case, chunk int, ahead bool
 func TestSamplingAgainstCPU(t *testing.T) {
 	require(t)
 	m := modeltest.Get(t, "qwen3").Open(t)
-	prompts := [][]int32{{1, 2, 3, 4, 5}, {9, 8, 7}, {30, 31, 32, 33, 34, 35, 36, 37, 38}, {4}}
+	var prompts [][]int32
+	for i := range int32(24) {
+		prompts = append(prompts, []int32{i, 2*i + 1, 3*i + 2, 5}[:1+i%4])
+	}
 	for i, s := range []batch.Sampling{
 		{Temperature: 0.6, Seed: 1},
 		{Temperature: 1, TopK: 5, Seed: 2},
@@ -277,28 +283,31 @@ func TestSamplingAgainstCPU(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			var got [2][][]*batch.Result
-			spec := device.Spec{Model: m, DType: model.BFloat16, Slots: 8, NumPages: 64}
+			spec := device.Spec{Model: m, DType: model.BFloat16, Slots: len(prompts), NumPages: 128}
 			host, err := cpu.Open(spec)
 			for k, r := range []*rig{openRig(t, host, err), openCUDA(t, spec)} {
 				got[k] = [][]*batch.Result{r.prefill(prompts, s, 4096), r.decode(prompts, 8, true)}
 			}
 			same, all := 0, 0
 			for i := range prompts {
-				all++
-				if got[0][0][i].Tokens[0] == got[1][0][i].Tokens[0] {
+				for j := -1; j < len(got[0][1]); j++ {
+					var token [2]int32
+					for k := range token {
+						if j < 0 {
+							token[k] = got[k][0][i].Tokens[0]
+						} else {
+							token[k] = got[k][1][j].Tokens[i]
+						}
+					}
+					all++
+					if token[0] != token[1] {
+						break // other texts from here on
+					}
 					same++
 				}
 			}
-			for j := range got[0][1] {
-				for i := range prompts {
-					all++
-					if got[0][1][j].Tokens[i] == got[1][1][j].Tokens[i] {
-						same++
-					}
-				}
-			}
-			// bf16 activations move a boundary now and then, and texts part there.
-			if 2*same < all {
+			// bf16 activations move all boundaries a little.
+			if 4*same < 3*all {
 				t.Errorf("%d of %d tokens are the processor's", same, all)
 			}
 		})
@@ -327,6 +336,8 @@ func TestRepeats(t *testing.T) {
 // A closed device leaves room for another.
 func TestReopen(t *testing.T) {
 	require(t)
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
 	m := modeltest.Get(t, "qwen3").Open(t)
 	for range 3 {
 		d, err := Open(device.Spec{Model: m, Slots: 8, NumPages: 64})
@@ -381,6 +392,151 @@ func BenchmarkDecode(b *testing.B) {
 				b.ReportMetric(float64(busy)/float64(b.N), "ns-gpu/op")
 				b.ReportMetric(float64(bytes)/float64(busy), "GB/s")
 			})
+		}
+	}
+}
+
+// BenchmarkOps is where a decode step's time goes: each kind of work alone, in
+// a graph of all layers, so that weights and pages come from memory as they do
+// in a whole step. Lengths are spread evenly around 600.
+func BenchmarkOps(b *testing.B) {
+	for _, name := range []string{"qwen3-0.6b", "qwen3-14b"} {
+		for _, rows := range []int{1, 8, 32, 256} {
+			m, err := model.Open(name, true)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(fmt.Sprintf("%s/%d", name, rows), func(b *testing.B) {
+				r := openCUDA(b, device.Spec{Model: m, Slots: rows, MaxSeqLen: 8192})
+				prompts := make([][]int32, rows)
+				for i := range prompts {
+					prompts[i] = make([]int32, 100+1000*(2*i+1)/(2*rows))
+				}
+				for i := range prompts {
+					s := &batch.Step{}
+					r.give(s, int32(i), batch.Sampling{Temperature: 0.6, Seed: uint64(i)})
+					r.row(s, int32(i), 0, prompts[i], true)
+					r.launch(s)
+					r.wait()
+				}
+				r.decode(prompts, 1, false) // leaves its rows where kernels look for them
+				e := r.d.(*Device).engine
+				for _, o := range []struct {
+					name    string
+					ops     []op
+					overlap bool
+				}{
+					{"all", nil, true},
+					{"all-in-turn", nil, false},
+					{"embed", []op{opEmbed}, true},
+					{"plan", []op{opPlan}, true},
+					{"norm", []op{opNorm}, true},
+					{"qkv", []op{opQKV}, true},
+					{"rope", []op{opRope}, true},
+					{"attention", []op{opPlan, opAttention}, true},
+					{"o", []op{opO}, true},
+					{"gate_up", []op{opGateUp}, true},
+					{"silu", []op{opSilu}, true},
+					{"down", []op{opDown}, true},
+					{"mlp", []op{opNorm, opGateUp, opSilu, opDown}, true},
+					{"products", []op{opNorm, opQKV, opO, opGateUp, opSilu, opDown}, true},
+					{"products-in-turn", []op{opNorm, opQKV, opO, opGateUp, opSilu, opDown}, false},
+					{"head", []op{opHead}, true},
+					{"sample", []op{opSample}, true},
+				} {
+					b.Run(o.name, func(b *testing.B) {
+						runtime.LockOSThread() // a benchmark has a goroutine of its own
+						defer runtime.UnlockOSThread()
+						if err := e.attach(); err != nil {
+							b.Fatal(err)
+						}
+						overlap := e.queue.overlap
+						e.only, e.queue.overlap = o.ops, o.overlap && overlap
+						g, err := capture(e.compute, func() error { return e.forward(work{tokens: rows, decodes: rows, draws: rows}) })
+						e.only, e.queue.overlap = nil, overlap
+						if err != nil {
+							b.Fatal(err)
+						}
+						var ns int64
+						for b.Loop() {
+							t, err := timeOn(e.compute, func() error { return g.launch(e.compute) })
+							if err != nil {
+								b.Fatal(err)
+							}
+							ns += t
+						}
+						b.ReportMetric(float64(ns)/float64(b.N)/1e3, "us-gpu/op")
+					})
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkProducts is what choosing among cuBLASLt's algorithms by time is
+// worth: the first it offers, and the best of sixteen. Weights come from memory.
+func BenchmarkProducts(b *testing.B) {
+	require(b)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ctx, err := openContext(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ctx.close()
+	var at [4]kernel.Ptr
+	const pool = 4 << 30
+	for i, n := range []int64{pool, 1 << 30, 1 << 30, workspaceBytes} {
+		if at[i], err = ctx.allocate(n, "a benchmark"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	m, err := loadModules(kernel.Shape{Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16, Stages: 3}, ctx.gpu.architecture())
+	if err != nil {
+		b.Fatal(err)
+	}
+	q := &queue{modules: m, stream: ctx.compute}
+	for i := range 3 {
+		if err := kernel.FillRandom(q, at[i], []int64{pool, 1 << 30, 1 << 30}[i]/2, 1024, uint64(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	blas, err := newBlas(at[3], ctx.compute)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, shape := range []struct {
+		name    string
+		out, in int
+	}{
+		{"0.6b-qkv", 4096, 1024}, {"0.6b-o", 1024, 2048}, {"0.6b-gate_up", 6144, 1024}, {"0.6b-down", 1024, 3072}, {"0.6b-head", 151936, 1024},
+		{"14b-qkv", 7168, 5120}, {"14b-o", 5120, 5120}, {"14b-gate_up", 34816, 5120}, {"14b-down", 5120, 17408},
+	} {
+		for _, n := range []int{1, 8, 16, 32, 64, 128, 256, 512, 2048, 8192} {
+			if shape.out > 100000 && n > 256 {
+				continue
+			}
+			p := product{out: shape.out, n: n, in: shape.in, ld: shape.out, float: shape.out > 100000}
+			found, err := blas.candidates(p, 16)
+			if err != nil {
+				b.Fatal(err)
+			}
+			size := int64(2 * shape.out * shape.in)
+			first, best, which := 0.0, math.Inf(1), 0
+			for i := range found {
+				t, err := blas.time(p, &found[i].algo, at[0], pool/size, size, at[1], at[2], 8)
+				if err != nil {
+					continue
+				}
+				if i == 0 {
+					first = t
+				}
+				if t < best {
+					best, which = t, i
+				}
+			}
+			floor := max(float64(size)/4.27e3, 2*float64(n)*float64(shape.out)*float64(shape.in)/790e3) // ns
+			fmt.Fprintf(os.Stderr, "%-14s n %5d  first %8.2f us  best %8.2f us (%d of %d)  limit %8.2f us\n", shape.name, n, first/1e3, best/1e3, which, len(found), floor/1e3)
 		}
 	}
 }

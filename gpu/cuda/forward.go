@@ -5,6 +5,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"gorgonia.org/cu"
@@ -16,6 +17,32 @@ type work struct {
 	tokens, decodes, draws int
 	tiles                  kernel.Ptr // of prefill rows
 	ntiles                 int
+}
+
+// op is a kind of work in a pass.
+type op string
+
+const (
+	opEmbed     op = "embed"
+	opPlan      op = "plan"
+	opNorm      op = "norm"
+	opQKV       op = "qkv"
+	opRope      op = "rope"
+	opAttention op = "attention"
+	opO         op = "o"
+	opGateUp    op = "gate_up"
+	opSilu      op = "silu"
+	opDown      op = "down"
+	opHead      op = "head"
+	opSample    op = "sample"
+)
+
+// run does a part of a pass, unless only other kinds of work are being timed.
+func (e *engine) run(o op, f func() error) error {
+	if len(e.only) > 0 && !slices.Contains(e.only, o) {
+		return nil
+	}
+	return f()
 }
 
 // enqueue puts a step on the compute stream: what changes, then the pass.
@@ -54,57 +81,97 @@ func (e *engine) forward(w work) error {
 		return nil
 	}
 	c, q := e.config, e.queue
-	heads, width := c.Heads*c.HeadDim, (c.Heads+2*c.KVHeads)*c.HeadDim
-	product := func(out, in int) product { return product{out: out, n: w.tokens, in: in, ld: out} }
-	norm := func(weight kernel.Ptr) error {
-		return kernel.RMSNorm(q, kernel.NormArgs{X: e.x, W: weight, Y: e.normed, Hidden: int32(c.Hidden), Eps: c.NormEps}, w.tokens)
-	}
-	if err := kernel.Embed(q, kernel.EmbedArgs{Tokens: e.tokens, Table: e.weights.embed, Out: e.x, Hidden: int32(c.Hidden)}, w.tokens); err != nil {
+	if err := e.run(opEmbed, func() error {
+		return kernel.Embed(q, kernel.EmbedArgs{Tokens: e.tokens, Table: e.weights.embed, Out: e.x, Hidden: int32(c.Hidden)}, w.tokens)
+	}); err != nil {
 		return err
 	}
-	if w.decodes > 0 {
-		plan := kernel.PlanArgs{Lens: e.rowLens, First: e.first, Runs: e.runs, Rows: int32(w.decodes)}
-		if err := kernel.DecodePlan(q, plan, e.decodeBlocks); err != nil {
-			return err
+	if err := e.run(opPlan, func() error {
+		if w.decodes == 0 {
+			return nil
 		}
+		plan := kernel.PlanArgs{Lens: e.rowLens, Slots: e.rowSlots, First: e.first, Runs: e.runs, Rows: int32(w.decodes)}
+		return kernel.DecodePlan(q, plan, e.decodeBlocks)
+	}); err != nil {
+		return err
 	}
 	for i := range e.weights.layers {
-		l := &e.weights.layers[i]
-		kv := e.kv.Plus(int64(i) * e.info.KVBytes / int64(c.Layers))
-		err := norm(l.attnNorm)
-		if err == nil {
-			err = e.blas.multiply(product(width, c.Hidden), l.qkv, e.normed, e.qkv, false)
-		}
-		if err == nil {
-			err = kernel.RopeWrite(q, e.shape, kernel.RopeArgs{
-				QKV: e.qkv, Bias: l.qkvBias, QNorm: l.qNorm, KNorm: l.kNorm, Angles: e.angles,
-				Positions: e.positions, Slots: e.tokenSlots, Table: e.table, KV: kv,
-				Tokens: int32(w.tokens), TableStride: int32(e.stride()), Eps: c.NormEps,
-			})
-		}
-		if err == nil {
-			err = e.attend(w, kv)
-		}
-		if err == nil {
-			err = e.blas.multiply(product(c.Hidden, heads), l.o, e.mixed, e.x, true)
-		}
-		if err == nil {
-			err = norm(l.mlpNorm)
-		}
-		if err == nil {
-			err = e.blas.multiply(product(2*c.Intermediate, c.Hidden), l.gateUp, e.normed, e.gateUp, false)
-		}
-		if err == nil {
-			err = kernel.SiluMul(q, kernel.SiluArgs{GateUp: e.gateUp, Out: e.activated, Intermediate: int32(c.Intermediate)}, w.tokens)
-		}
-		if err == nil {
-			err = e.blas.multiply(product(c.Hidden, c.Intermediate), l.down, e.activated, e.x, true)
-		}
-		if err != nil {
+		if err := e.layer(w, i); err != nil {
 			return fmt.Errorf("layer %d: %w", i, err)
 		}
 	}
 	return e.sample(w)
+}
+
+// stage is one kind of work of a layer.
+type stage struct {
+	op  op
+	run func() error
+}
+
+func (e *engine) layer(w work, i int) error {
+	c, q, l := e.config, e.queue, &e.weights.layers[i]
+	heads, width := c.Heads*c.HeadDim, (c.Heads+2*c.KVHeads)*c.HeadDim
+	kv := e.kv.Plus(int64(i) * e.info.KVBytes / int64(c.Layers))
+	rope := stage{opRope, func() error {
+		return kernel.RopeWrite(q, e.shape, kernel.RopeArgs{
+			QKV: e.qkv, Q: e.q, Bias: l.qkvBias, QNorm: l.qNorm, KNorm: l.kNorm, Angles: e.angles,
+			Positions: e.positions, Slots: e.tokenSlots, Table: e.table, KV: kv,
+			Tokens: int32(w.tokens), TableStride: int32(e.stride()), Eps: c.NormEps,
+		})
+	}}
+	attention := stage{opAttention, func() error { return e.attend(w, kv) }}
+	var parts []stage
+	if w.tokens <= e.skinny {
+		most := 2 * e.gpu.SMs
+		args := func(x, weights, norm, y kernel.Ptr, in, out int) kernel.SkinnyArgs {
+			return kernel.SkinnyArgs{X: x, W: weights, Norm: norm, Y: y, N: int32(w.tokens), In: int32(in), Out: int32(out), Ld: int32(out), Eps: c.NormEps}
+		}
+		parts = []stage{
+			{opQKV, func() error { return kernel.SkinnyNorm(q, args(e.x, l.qkv, l.attnNorm, e.qkv, c.Hidden, width), most) }},
+			rope, attention,
+			{opO, func() error { return kernel.SkinnyAdd(q, args(e.mixed, l.o, 0, e.x, heads, c.Hidden), most) }},
+			{opGateUp, func() error {
+				return kernel.SkinnyGate(q, args(e.x, l.gateUp, l.mlpNorm, e.activated, c.Hidden, 2*c.Intermediate), most)
+			}},
+			{opDown, func() error {
+				return kernel.SkinnyAdd(q, args(e.activated, l.down, 0, e.x, c.Intermediate, c.Hidden), most)
+			}},
+		}
+	} else {
+		product := func(out, in int) product { return product{out: out, n: w.tokens, in: in, ld: out} }
+		norm := func(weight kernel.Ptr) stage {
+			return stage{opNorm, func() error {
+				return kernel.RMSNorm(q, kernel.NormArgs{X: e.x, W: weight, Y: e.normed, Hidden: int32(c.Hidden), Eps: c.NormEps}, w.tokens)
+			}}
+		}
+		parts = []stage{
+			norm(l.attnNorm),
+			{opQKV, func() error {
+				p := product(width, c.Hidden)
+				p.float = true // rounded once, behind norm and rotation
+				return e.blas.multiply(p, l.qkv, e.normed, e.qkv, false)
+			}},
+			rope, attention,
+			{opO, func() error { return e.blas.multiply(product(c.Hidden, heads), l.o, e.mixed, e.x, true) }},
+			norm(l.mlpNorm),
+			{opGateUp, func() error {
+				return e.blas.multiply(product(2*c.Intermediate, c.Hidden), l.gateUp, e.normed, e.gateUp, false)
+			}},
+			{opSilu, func() error {
+				return kernel.SiluMul(q, kernel.SiluArgs{GateUp: e.gateUp, Out: e.activated, Intermediate: int32(c.Intermediate)}, w.tokens)
+			}},
+			{opDown, func() error {
+				return e.blas.multiply(product(c.Hidden, c.Intermediate), l.down, e.activated, e.x, true)
+			}},
+		}
+	}
+	for _, p := range parts {
+		if err := e.run(p.op, p.run); err != nil {
+			return fmt.Errorf("%s: %w", p.op, err)
+		}
+	}
+	return nil
 }
 
 // attend is attention of the decode rows, which come first, and of the others.
@@ -112,7 +179,7 @@ func (e *engine) attend(w work, kv kernel.Ptr) error {
 	scale := float32(math.Log2E / math.Sqrt(float64(e.config.HeadDim)))
 	if w.decodes > 0 {
 		err := kernel.PagedDecode(e.queue, kernel.DecodeArgs{
-			QKV: e.qkv, KV: kv, Table: e.table, Slots: e.rowSlots, Lens: e.rowLens, First: e.first, Runs: e.runs, Out: e.mixed,
+			Q: e.q, KV: kv, Table: e.table, Slots: e.rowSlots, Lens: e.rowLens, First: e.first, Runs: e.runs, Out: e.mixed,
 			Partial: e.partial, Stats: e.stats, Arrived: e.arrived,
 			Rows: int32(w.decodes), TableStride: int32(e.stride()), Scale: scale,
 		}, e.decodeBlocks)
@@ -124,7 +191,7 @@ func (e *engine) attend(w work, kv kernel.Ptr) error {
 		return nil
 	}
 	return kernel.PagedPrefill(e.queue, e.shape, kernel.PrefillArgs{
-		QKV: e.qkv, KV: kv, Table: e.table, Tiles: w.tiles, Out: e.mixed, TableStride: int32(e.stride()), Scale: scale,
+		Q: e.q, KV: kv, Table: e.table, Tiles: w.tiles, Out: e.mixed, TableStride: int32(e.stride()), Scale: scale,
 	}, w.ntiles)
 }
 
@@ -134,20 +201,36 @@ func (e *engine) sample(w work) error {
 		return nil
 	}
 	c := e.config
-	err := kernel.RMSNorm(e.queue, kernel.NormArgs{
-		X: e.x, W: e.weights.norm, Rows: e.drawTokens, Y: e.normed, Hidden: int32(c.Hidden), Eps: c.NormEps,
-	}, w.draws)
-	if err != nil {
-		return err
+	if w.draws <= e.skinny {
+		if err := e.run(opHead, func() error {
+			return kernel.SkinnyNorm(e.queue, kernel.SkinnyArgs{
+				X: e.x, W: e.weights.head, Norm: e.weights.norm, Rows: e.drawTokens, Y: e.logits,
+				N: int32(w.draws), In: int32(c.Hidden), Out: int32(c.Vocab), Ld: int32(e.ld), Eps: c.NormEps,
+			}, 2*e.gpu.SMs)
+		}); err != nil {
+			return err
+		}
+	} else {
+		if err := e.run(opNorm, func() error {
+			return kernel.RMSNorm(e.queue, kernel.NormArgs{
+				X: e.x, W: e.weights.norm, Rows: e.drawTokens, Y: e.normed, Hidden: int32(c.Hidden), Eps: c.NormEps,
+			}, w.draws)
+		}); err != nil {
+			return err
+		}
+		if err := e.run(opHead, func() error {
+			p := product{out: c.Vocab, n: w.draws, in: c.Hidden, ld: e.ld, float: true}
+			return e.blas.multiply(p, e.weights.head, e.normed, e.logits, false)
+		}); err != nil {
+			return fmt.Errorf("head: %w", err)
+		}
 	}
-	p := product{out: c.Vocab, n: w.draws, in: c.Hidden, ld: e.ld, float: true}
-	if err := e.blas.multiply(p, e.weights.head, e.normed, e.logits, false); err != nil {
-		return fmt.Errorf("head: %w", err)
-	}
-	return kernel.Sample(e.queue, kernel.SampleArgs{
-		Logits: e.logits, Shaped: e.shaped, Draws: e.draws, Slots: e.slots, Counts: e.counts, Parts: e.parts, Last: e.last, Result: e.result,
-		Vocab: int32(c.Vocab), Ld: int32(e.ld), Rows: int32(e.info.Slots),
-	}, w.draws)
+	return e.run(opSample, func() error {
+		return kernel.Sample(e.queue, kernel.SampleArgs{
+			Logits: e.logits, Shaped: e.shaped, Draws: e.draws, Slots: e.slots, Counts: e.counts, Parts: e.parts, Last: e.last, Result: e.result,
+			Vocab: int32(c.Vocab), Ld: int32(e.ld), Rows: int32(e.info.Slots),
+		}, w.draws)
+	})
 }
 
 // captureGraphs captures decode passes of the given sizes, the largest first:

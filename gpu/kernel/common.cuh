@@ -99,6 +99,12 @@ __device__ __forceinline__ void copies_commit() { asm volatile("cp.async.commit_
 template <int N>
 __device__ __forceinline__ void copies_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
 
+__device__ __forceinline__ Vec4 load_shared16(u32 from) {
+  Vec4 v;
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(from) : "memory");
+  return v;
+}
+
 // Four 8×8 matrices of bf16 from shared memory; each lane gives the address of
 // one row, lanes 8i to 8i+7 those of matrix i.
 __device__ __forceinline__ void load_matrices(u32* r, u32 address) {

@@ -12,13 +12,13 @@ const (
 
 // PlanArgs: see decode.cu.
 type PlanArgs struct {
-	Lens, First, Runs Ptr
-	Rows, Workers     int32
+	Lens, Slots, First, Runs Ptr
+	Rows, Workers            int32
 }
 
 // DecodeArgs: see decode.cu.
 type DecodeArgs struct {
-	QKV, KV, Table, Slots, Lens, First, Runs, Out, Partial, Stats, Arrived Ptr
+	Q, KV, Table, Slots, Lens, First, Runs, Out, Partial, Stats, Arrived Ptr
 
 	Rows, TableStride int32
 	Scale             float32
@@ -41,7 +41,7 @@ func DecodeWorkers(blocks int) int { return blocks * decodeWarps }
 func ScratchFor(s Shape, rows, blocks int) DecodeScratch {
 	w, group := int64(DecodeWorkers(blocks)), int64(s.Heads/s.KVHeads)
 	return DecodeScratch{
-		First: 4 * int64(rows+2), Runs: 16 * w, Partial: 4 * 2 * w * group * int64(s.HeadDim),
+		First: 4 * int64(rows), Runs: 32 * w, Partial: 4 * 2 * w * group * int64(s.HeadDim),
 		Stats: 4 * 2 * w * group * 2, Arrived: 4 * int64(rows*s.KVHeads),
 	}
 }

@@ -119,6 +119,79 @@ func TestSiluMul(t *testing.T) {
 	}
 }
 
+// Products of few rows, with the norm before and the gate or residual behind.
+func TestSkinny(t *testing.T) {
+	b := open(t, shapes[0])
+	floats := func(at kernel.Ptr, n int) []float32 {
+		got := make([]float32, n)
+		b.must(cuda.Download(b.Workbench, got, at))
+		return got
+	}
+	for _, in := range []int{64, 576, 1024, 5120} {
+		for i, n := range []int{1, 3, 8, 9, 16} {
+			most := []int{2, 200}[i%2] // blocks that take several tiles, and one
+			for _, out := range []int{16, 90, 20000} {
+				if out == 20000 && in != 576 {
+					continue
+				}
+				x, xp := b.random(20 * in)
+				w, wp := b.random(out * in)
+				norm, np := b.random(in)
+				var rows []int32
+				var picked []float32
+				for i := range n {
+					rows = append(rows, int32(19-i))
+					picked = append(picked, x[(19-i)*in:][:in]...)
+				}
+				ld := out + 3
+				y := b.zeros(int64(4 * n * ld))
+				b.must(kernel.SkinnyNorm(b, kernel.SkinnyArgs{
+					X: xp, W: wp, Norm: np, Rows: upload(b, rows), Y: y, N: int32(n), In: int32(in), Out: int32(out), Ld: int32(ld), Eps: 1e-6,
+				}, most))
+				got, want := floats(y, n*ld), ref.Product(ref.RMSNorm(picked, norm, 1e-6), w, in)
+				// Every x·norm is rounded to 8 bits: √in of those roundings add up.
+				within := 5 * math.Sqrt(float64(in)) / 512
+				for i, v := range want {
+					if d := math.Abs(float64(got[i/out*ld+i%out] - v)); !(d <= within) {
+						t.Fatalf("norm: %d×%d by %d×%d: element %d is %v, want %v", n, in, in, out, i, got[i/out*ld+i%out], v)
+					}
+				}
+				before, yp := b.random(n * out)
+				sum := ref.Product(x[:n*in], w, in)
+				for i := range sum {
+					sum[i] += before[i]
+				}
+				b.must(kernel.SkinnyAdd(b, kernel.SkinnyArgs{X: xp, W: wp, Y: yp, N: int32(n), In: int32(in), Out: int32(out), Ld: int32(out)}, most))
+				b.same("add", yp, sum)
+			}
+			const gates = 96
+			x, xp := b.random(n * in)
+			w, _ := b.random(2 * gates * in)
+			bits := make([]uint16, len(w))
+			for i := range w { // small, so that gates are not all shut or open
+				w[i] = math.Float32frombits(math.Float32bits(w[i]/float32(math.Sqrt(float64(in)))) &^ 0xffff)
+				bits[i] = uint16(math.Float32bits(w[i]) >> 16)
+			}
+			norm, np := b.random(in)
+			y := b.zeros(int64(2 * n * gates))
+			b.must(kernel.SkinnyGate(b, kernel.SkinnyArgs{X: xp, W: upload(b, bits), Norm: np, Y: y, N: int32(n), In: int32(in), Out: 2 * gates, Eps: 1e-6}, most))
+			want := ref.SiluMul(ref.Product(ref.RMSNorm(x, norm, 1e-6), w, in), gates)
+			got := make([]uint16, len(want))
+			b.must(cuda.Download(b.Workbench, got, y))
+			for i, v := range want {
+				if d := math.Abs(float64(math.Float32frombits(uint32(got[i])<<16) - v)); !(d <= 0.05+0.02*math.Abs(float64(v))) {
+					t.Fatalf("gate: %d×%d: element %d is %v, want %v", n, in, i, math.Float32frombits(uint32(got[i])<<16), v)
+				}
+			}
+		}
+	}
+	for _, a := range []kernel.SkinnyArgs{{N: 0, In: 64, Out: 32}, {N: 17, In: 64, Out: 32}, {N: 1, In: 65, Out: 32}} {
+		if kernel.SkinnyAdd(b, a, 1) == nil {
+			t.Errorf("%+v: accepted", a)
+		}
+	}
+}
+
 func TestEmbed(t *testing.T) {
 	b := open(t, shapes[0])
 	const hidden = 136
@@ -169,21 +242,21 @@ func (h *history) of(slot, which, head int) func(int) []float32 {
 }
 
 // attention is the reference for a token's query heads.
-func (h *history) attention(qkv []float32, slot, n int) []float32 {
+func (h *history) attention(q []float32, slot, n int) []float32 {
 	s := h.b.shape
 	var out []float32
 	for head := range s.Heads {
 		kv := head / (s.Heads / s.KVHeads)
-		out = append(out, ref.Attention(qkv[head*s.HeadDim:][:s.HeadDim], n, h.of(slot, 0, kv), h.of(slot, 1, kv))...)
+		out = append(out, ref.Attention(q[head*s.HeadDim:][:s.HeadDim], n, h.of(slot, 0, kv), h.of(slot, 1, kv))...)
 	}
 	return out
 }
 
-func (b *bench) width() int     { return (b.shape.Heads + 2*b.shape.KVHeads) * b.shape.HeadDim }
+func (b *bench) width() int     { return b.shape.Heads * b.shape.HeadDim } // of queries
 func (b *bench) scale() float32 { return float32(math.Log2E / math.Sqrt(float64(b.shape.HeadDim))) }
 
 // decode makes what decode attention runs on, for rows of these lengths.
-func (b *bench) decode(h *history, qkv kernel.Ptr, lens []int32) (run func() error, out kernel.Ptr) {
+func (b *bench) decode(h *history, q kernel.Ptr, lens []int32) (run func() error, out kernel.Ptr) {
 	rows := len(lens)
 	slots := make([]int32, rows)
 	for i := range slots {
@@ -192,11 +265,11 @@ func (b *bench) decode(h *history, qkv kernel.Ptr, lens []int32) (run func() err
 	sc := kernel.ScratchFor(b.shape, rows, b.Blocks)
 	out = b.zeros(int64(2 * rows * b.shape.Heads * b.shape.HeadDim))
 	a := kernel.DecodeArgs{
-		QKV: qkv, KV: h.at, Table: h.table, Slots: upload(b, slots), Lens: upload(b, lens), First: b.zeros(sc.First), Runs: b.zeros(sc.Runs),
+		Q: q, KV: h.at, Table: h.table, Slots: upload(b, slots), Lens: upload(b, lens), First: b.zeros(sc.First), Runs: b.zeros(sc.Runs),
 		Out: out, Partial: b.zeros(sc.Partial), Stats: b.zeros(sc.Stats), Arrived: b.zeros(sc.Arrived),
 		Rows: int32(rows), TableStride: int32(h.stride), Scale: b.scale(),
 	}
-	b.must(kernel.DecodePlan(b, kernel.PlanArgs{Lens: a.Lens, First: a.First, Runs: a.Runs, Rows: a.Rows}, b.Blocks))
+	b.must(kernel.DecodePlan(b, kernel.PlanArgs{Lens: a.Lens, Slots: a.Slots, First: a.First, Runs: a.Runs, Rows: a.Rows}, b.Blocks))
 	return func() error { return kernel.PagedDecode(b, a, b.Blocks) }, out
 }
 
@@ -204,9 +277,13 @@ func TestPagedDecode(t *testing.T) {
 	for _, s := range shapes {
 		t.Run(fmt.Sprintf("%d:%d×%d", s.Heads, s.KVHeads, s.HeadDim), func(t *testing.T) {
 			b := open(t, s)
-			for _, lens := range [][]int32{{1}, {17}, {0, 5, 0, 300, 16, 64, 1, 0}, {900}, {33, 1000, 2, 700}} {
+			all := b.Blocks
+			for i, lens := range [][]int32{{1}, {17}, {0, 5, 0, 300, 16, 64, 1, 0}, {900}, {33, 1000, 2, 700}, {0, 5, 0, 300, 16, 64, 1, 0}, {33, 1000, 2, 700}} {
+				if b.Blocks = all; i >= 5 { // so few that runs have many rows and heads
+					b.Blocks = i - 4
+				}
 				h := newHistory(b, len(lens), 1000)
-				qkv, at := b.random(len(lens) * b.width())
+				q, at := b.random(len(lens) * b.width())
 				run, out := b.decode(h, at, lens)
 				var want []float32
 				for i, n := range lens {
@@ -214,7 +291,7 @@ func TestPagedDecode(t *testing.T) {
 						want = append(want, make([]float32, s.Heads*s.HeadDim)...)
 						continue
 					}
-					want = append(want, h.attention(qkv[i*b.width():], len(lens)-1-i, int(n))...)
+					want = append(want, h.attention(q[i*b.width():], len(lens)-1-i, int(n))...)
 				}
 				for range 3 { // counters are back at zero after each
 					b.must(run())
@@ -252,19 +329,19 @@ func TestPagedPrefill(t *testing.T) {
 				total += r.n
 			}
 			b.shape.SortTiles(tiles)
-			qkv, at := b.random(total * b.width())
+			q, at := b.random(total * b.width())
 			var want []float32
 			token := 0
 			for i, r := range runs {
 				for j := range r.n {
-					want = append(want, h.attention(qkv[token*b.width():], i, r.start+j+1)...)
+					want = append(want, h.attention(q[token*b.width():], i, r.start+j+1)...)
 					token++
 				}
 			}
 			for _, s := range b.prefills() {
 				out := upload(b, slices.Repeat([]uint16{0xffff}, len(want))) // NaN: nothing is left out
 				b.must(kernel.PagedPrefill(b, s, kernel.PrefillArgs{
-					QKV: at, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: out, TableStride: int32(h.stride), Scale: b.scale(),
+					Q: at, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: out, TableStride: int32(h.stride), Scale: b.scale(),
 				}, len(tiles)))
 				b.same(fmt.Sprintf("tokens, Hopper %d", s.Hopper), out, want)
 			}
@@ -283,9 +360,8 @@ func BenchmarkPagedDecode(b *testing.B) {
 				sum += int(lens[i])
 			}
 			h := newHistory(b, c.rows, c.to)
-			_, qkv := b.random(c.rows * b.width())
-			run, _ := b.decode(h, qkv, lens)
-			b.must(run())
+			_, q := b.random(c.rows * b.width())
+			run, _ := b.decode(h, q, lens)
 			var ns int64
 			for tb.Loop() {
 				t, err := b.Time(run)
@@ -309,15 +385,15 @@ func BenchmarkPagedPrefill(b *testing.B) {
 				b := open(tb, shape)
 				h := newHistory(b, c.rows, c.cached+c.tokens)
 				total := c.rows * c.tokens
-				qkv := b.zeros(int64(2 * total * b.width()))
-				b.must(kernel.FillRandom(b, qkv, int64(total*b.width()), 5, 1))
+				q := b.zeros(int64(2 * total * b.width()))
+				b.must(kernel.FillRandom(b, q, int64(total*b.width()), 5, 1))
 				var tiles []kernel.Tile
 				for i := range c.rows {
 					tiles = b.shape.AppendTiles(tiles, i, i*c.tokens, c.cached, c.tokens)
 				}
 				b.shape.SortTiles(tiles)
 				a := kernel.PrefillArgs{
-					QKV: qkv, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: b.zeros(int64(2 * total * b.shape.Heads * b.shape.HeadDim)),
+					Q: q, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: b.zeros(int64(2 * total * b.shape.Heads * b.shape.HeadDim)),
 					TableStride: int32(h.stride), Scale: b.scale(),
 				}
 				run := func() error { return kernel.PagedPrefill(b, b.shape, a, len(tiles)) }

@@ -1,6 +1,6 @@
 // paged_prefill: attention of runs of new tokens, each over the pages of its
 // row and, causally, over the run itself (whose keys are in pages already).
-//   qkv    bf16 [T, Hq+2·Hkv, D]  the queries are read
+//   q      bf16 [T, Hq, D]
 //   kv     bf16 [P, 2, Hkv, S, D] one layer's pages, read only
 //   table  i32  [·, M]            table[slot][j] is the j-th page
 //   tiles  Tile [grid.x]          the longest first
@@ -32,7 +32,7 @@ struct Tile {
 };
 
 struct PrefillArgs {
-  const bf16* qkv;
+  const bf16* q;
   const bf16* kv;
   const int* table;
   const Tile* tiles;
@@ -95,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) paged_prefill(const __grid_
     bool inside = pair < pairs;
     int token = pair / GROUP;
     sees[h] = inside ? tile.position + token : -1;
-    const bf16* q = a.qkv + ((size_t)(tile.token + token) * (HEADS + 2 * KV_HEADS) + head * GROUP + pair % GROUP) * HEAD_DIM + column;
+    const bf16* q = a.q + ((size_t)(tile.token + token) * HEADS + head * GROUP + pair % GROUP) * HEAD_DIM + column;
 #pragma unroll
     for (int k = 0; k < KS; k++) {
       qa[k][h] = inside ? *(const u32*)(q + k * 16) : 0;

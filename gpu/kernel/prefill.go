@@ -35,7 +35,7 @@ func (s Shape) SortTiles(tiles []Tile) {
 
 // PrefillArgs: see prefill.cu.
 type PrefillArgs struct {
-	QKV, KV, Table, Tiles, Out Ptr
+	Q, KV, Table, Tiles, Out Ptr
 
 	TableStride int32
 	Scale       float32

@@ -30,7 +30,7 @@
 #define RING (HEAD_DIM == 128 ? 2 : 3)
 #define GROUP (HEADS / KV_HEADS)
 #define CHUNKS (HEAD_DIM / 8)             // of 16 bytes in a row
-#define QUERY_ROWS (HEADS + 2 * KV_HEADS) // rows of HEAD_DIM from token to token
+#define QUERY_ROWS HEADS // rows of HEAD_DIM from token to token
 #define NONE 0x80000000u                  // no row
 // Of a warp's 32 keys, those behind one another that are surely in one page.
 #define PAGE_RUN ((PAGE_SIZE & -PAGE_SIZE) < WARP ? PAGE_SIZE & -PAGE_SIZE : WARP)
@@ -49,7 +49,7 @@ struct Tile {
 };
 
 struct PrefillArgs {
-  const bf16* qkv;
+  const bf16* q;
   const bf16* kv;
   const int* table;
   const Tile* tiles;
@@ -138,7 +138,7 @@ __device__ __forceinline__ void produce(const PrefillArgs& a, u32 shared) {
     int pair = tile.pair + thread;
     u32 query = pair < pairs ? (tile.token + pair / GROUP) * QUERY_ROWS + head * GROUP + pair % GROUP : NONE;
     barrier_wait(shared + FREE_QUERIES(q.i), q.phase ^ 1);
-    copy_rows<1>(shared + QUERIES_OF(q.i), a.qkv, query, false);
+    copy_rows<1>(shared + QUERIES_OF(q.i), a.q, query, false);
     if (thread < 5)
       asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared + TILE_OF(q.i) + thread * 4), "l"((const int*)(a.tiles + item / KV_HEADS) + thread) : "memory");
     barrier_arrive_copied(shared + FULL_QUERIES(q.i));

@@ -1,5 +1,6 @@
-// rope_write: prepares queries in place and enters keys and values into pages.
-//   qkv       bf16 [T, Hq+2·Hkv, D]  queries, keys, values; queries are rewritten
+// rope_write: prepares queries and enters keys and values into pages.
+//   qkv       f32  [T, Hq+2·Hkv, D]  queries, keys, values
+//   q         bf16 [T, Hq, D]        written
 //   bias      bf16 [Hq+2·Hkv, D]     added first; null: none
 //   q_norm, k_norm  bf16 [D]         RMSNorm of every head; null: none
 //   angles    f32  [·, D/2, 2]       cosine and sine by position
@@ -11,10 +12,11 @@
 // Defines: HEADS (Hq), KV_HEADS (Hkv), HEAD_DIM (D: 64 or 128), PAGE_SIZE (S)
 // Math:    fp32, rounded once; arXiv:2104.09864
 // Launch:  D/16 lanes a head, blocks of 128 over all heads of all tokens
-// Limit:   4·T·(Hq+2·Hkv)·D bytes of memory traffic
+// Limit:   6·T·(Hq+2·Hkv)·D bytes of memory traffic
 // Checked: TestReferences in package cuda, by every architecture
 struct RopeArgs {
-  bf16* qkv;
+  const float* qkv;
+  bf16* q;
   const bf16* bias;
   const bf16* q_norm;
   const bf16* k_norm;
@@ -37,10 +39,14 @@ extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_consta
   bool inside = i < a.tokens * ALL;
   i = min(i, a.tokens * ALL - 1);
   int t = i / ALL, head = i % ALL;
-  bf16* at = a.qkv + (size_t)i * HEAD_DIM + lane * 8;
+  const float* at = a.qkv + (size_t)i * HEAD_DIM + lane * 8;
   float x[8], y[8], w[8]; // elements 8·lane…, and their partners half a head on
-  unpack(load16(at), x);
-  unpack(load16(at + HALF), y);
+#pragma unroll
+  for (int j = 0; j < 8; j += 4) {
+    Vec4 v = load16(at + j), u = load16(at + HALF + j);
+    x[j] = __uint_as_float(v.x), x[j + 1] = __uint_as_float(v.y), x[j + 2] = __uint_as_float(v.z), x[j + 3] = __uint_as_float(v.w);
+    y[j] = __uint_as_float(u.x), y[j + 1] = __uint_as_float(u.y), y[j + 2] = __uint_as_float(u.z), y[j + 3] = __uint_as_float(u.w);
+  }
   if (a.bias) {
     const bf16* b = a.bias + head * HEAD_DIM + lane * 8;
     unpack(load16(b), w);
@@ -81,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_consta
     }
   }
   if (!inside) return;
-  bf16* to = at;
+  bf16* to = a.q + ((size_t)t * HEADS + head) * HEAD_DIM + lane * 8;
   if (head >= HEADS) {
     int slot = a.slots[t];
     if (slot < 0) return;

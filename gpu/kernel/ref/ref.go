@@ -32,6 +32,21 @@ func SiluMul(x []float32, n int) []float32 {
 	return y
 }
 
+// Product is y[n, out] = x[n, in]·wᵀ for w of [out, in].
+func Product(x, w []float32, in int) []float32 {
+	var y []float32
+	for ; len(x) > 0; x = x[in:] {
+		for at := 0; at < len(w); at += in {
+			sum := 0.0
+			for i := range in {
+				sum += float64(x[i]) * float64(w[at+i])
+			}
+			y = append(y, float32(sum))
+		}
+	}
+	return y
+}
+
 // Turn rotates one head: pair (i, i+len/2) by angles[i].
 func Turn(x []float32, angles []float64) []float32 {
 	half := len(x) / 2
