@@ -28,6 +28,8 @@ type Config struct {
 	NumPages           int     // KV pages; default: what MemoryRatio allows
 	MemoryRatio        float64 // share of the device's free memory to use; default: the device's
 	MaxSeqLen          int     // prompt and output of one request; default: the model's, as memory allows
+	GraphRows          int     // most decode rows with a CUDA graph; default: the device's; below 0: none
+	Attention          string  // CUDA kernels that attend over prompts: hopper or portable; default: the faster
 
 	Cache    plan.Cache    // radix or naive; default radix
 	Schedule plan.Schedule // mixed or prefill-first; default mixed
@@ -48,6 +50,8 @@ type Config struct {
 	Trace *Trace
 	// Progress, when set, hears how many of total bytes of weights are loaded.
 	Progress func(done, total int64)
+	// Capturing, when set, hears how many of the device's graphs are captured.
+	Capturing func(done, total int64)
 }
 
 func (c *Config) fill() {

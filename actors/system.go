@@ -102,7 +102,8 @@ func Open(cfg Config) (*System, error) {
 	spec := device.Spec{
 		Device: cfg.Device, Model: m, DType: cfg.DType,
 		Slots: cfg.MaxRunningRequests, PageSize: cfg.PageSize, NumPages: cfg.NumPages, MemoryRatio: cfg.MemoryRatio,
-		MaxSeqLen: cfg.MaxSeqLen, MaxStepTokens: cfg.MaxPrefillLength, Progress: cfg.Progress,
+		MaxSeqLen: cfg.MaxSeqLen, MaxStepTokens: cfg.MaxPrefillLength,
+		GraphRows: cfg.GraphRows, Attention: cfg.Attention, Progress: cfg.Progress, Capturing: cfg.Capturing,
 	}
 	return start(cfg, m, codec, func() (device.Device, error) { return gpu.Open(spec) })
 }

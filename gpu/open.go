@@ -19,6 +19,13 @@ import (
 //	sim:X   a simulated GPU, such as "sim:h200"; see package sim
 func Open(spec device.Spec) (device.Device, error) {
 	kind, _, _ := strings.Cut(spec.Device, ":")
+	onCUDA := kind == "cuda" || (spec.Device == "" || spec.Device == "auto") && hasCUDA()
+	if !onCUDA && spec.GraphRows != 0 {
+		return nil, fmt.Errorf("gpu: graphs of %d rows are asked for; only a CUDA device has graphs", spec.GraphRows)
+	}
+	if !onCUDA && spec.Attention != "" && spec.Attention != "auto" {
+		return nil, fmt.Errorf("gpu: attention by %q is asked for; only a CUDA device has a choice", spec.Attention)
+	}
 	switch kind {
 	case "", "auto", "cpu":
 		if kind != "cpu" && kind == spec.Device && hasCUDA() {

@@ -94,7 +94,7 @@ func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions, again *aga
 		for _, overlap := range kinds {
 			one := *cfg
 			one.Schedule.Overlap = overlap
-			report, err := runOffline(ctx, cmd, &one, o, one.actors(log, showProgress(stderr, log, "loading")))
+			report, err := runOffline(ctx, cmd, &one, o, one.actors(log, stderr))
 			if err != nil {
 				return err
 			}

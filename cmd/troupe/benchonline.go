@@ -162,7 +162,7 @@ func openTarget(cmd *cobra.Command, cfg *Config) (*target, error) {
 		return &target{url: cfg.Remote.URL, close: func() error { return nil }}, nil
 	}
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
-	engine := cfg.actors(log, showProgress(cmd.ErrOrStderr(), log, "loading"))
+	engine := cfg.actors(log, cmd.ErrOrStderr())
 	engine.Trace = bench.NewGlimpse()
 	engine.MaxOpenRequests = max(engine.MaxOpenRequests, 65536)
 	system, err := actors.Open(engine)

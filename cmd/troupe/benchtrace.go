@@ -50,7 +50,7 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
-	engine := cfg.actors(log, showProgress(cmd.ErrOrStderr(), log, "loading"))
+	engine := cfg.actors(log, cmd.ErrOrStderr())
 	engine.Trace = actors.NewTrace(tr.Spans)
 	report, err := runOffline(ctx, cmd, cfg, o, engine)
 	if err != nil {

@@ -71,7 +71,7 @@ func (t *traceSource) read(ctx context.Context, cmd *cobra.Command, log *Log) (*
 			fetch.URL = t.TraceURL
 		}
 		stderr := cmd.ErrOrStderr()
-		fetch.Progress = showProgress(stderr, log.newLogger(stderr), "fetching")
+		fetch.Progress = showProgress(stderr, log.newLogger(stderr), "fetching", true)
 		if _, err := hub.Fetch(ctx, fetch); err != nil {
 			return nil, fmt.Errorf("%w; a copy from elsewhere can be given with --trace-file", err)
 		}

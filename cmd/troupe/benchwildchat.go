@@ -131,7 +131,7 @@ func (o *wildchatOptions) download(ctx context.Context, cmd *cobra.Command, log 
 	stderr := cmd.ErrOrStderr()
 	_, err = hub.PullDataset(ctx, hub.Config{
 		Repo: wildchat.Repo, Dir: dir, Endpoint: o.Endpoint, Token: o.Token,
-		Progress: showProgress(stderr, log.newLogger(stderr), "fetching"),
+		Progress: showProgress(stderr, log.newLogger(stderr), "fetching", true),
 	}, []string{wildchat.Shard})
 	if err != nil {
 		return "", fmt.Errorf("%w; a shard from elsewhere can be given with --shard", err)
@@ -181,7 +181,7 @@ func (o *wildchatOptions) offline(ctx context.Context, cmd *cobra.Command, cfg *
 		return err
 	}
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
-	engine := cfg.actors(log, showProgress(cmd.ErrOrStderr(), log, "loading"))
+	engine := cfg.actors(log, cmd.ErrOrStderr())
 	engine.MaxOpenRequests = max(engine.MaxOpenRequests, len(texts))
 	system, err := actors.Open(engine)
 	if err != nil {

@@ -46,6 +46,8 @@ type Schedule struct {
 	NumPages           int     `flag:"num-pages" value:"N" min:"0" help:"pages of KV memory (0: what --memory-ratio allows)"`
 	MemoryRatio        float64 `flag:"memory-ratio" value:"R" min:"0" max:"1" help:"share of the device's free memory to use (0: what suits the device)"`
 	MaxSeqLen          int     `flag:"max-seq-len" value:"N" min:"0" help:"tokens of prompt and reply together (0: the model's own limit, as memory allows)"`
+	CUDAGraphMaxBS     int     `flag:"cuda-graph-max-bs" value:"N" min:"-1" help:"most decode rows for which a GPU has a CUDA graph (0: what suits the device; -1: no graphs)"`
+	AttentionBackend   string  `flag:"attention-backend" choices:"auto,hopper,portable" help:"a GPU's kernels for prompts: auto takes hopper where the GPU is one, for it is faster"`
 	Cache              string  `flag:"cache" choices:"radix,naive" help:"radix shares what prompts begin with in common, naive shares nothing"`
 	Schedule           string  `flag:"schedule" choices:"mixed,prefill-first" help:"mixed fills steps of decodes up with prefill, prefill-first keeps them apart"`
 	Policy             string  `flag:"policy" choices:"fcfs,priority,longest-prefix" help:"which waiting request is next"`
@@ -105,7 +107,7 @@ type Log struct {
 func defaultConfig() *Config {
 	return &Config{
 		Engine:   Engine{Model: model.Builtin, Device: "auto", DType: "auto"},
-		Schedule: Schedule{Cache: string(plan.Radix), Schedule: string(plan.Mixed), Policy: string(plan.FCFS), Overlap: true},
+		Schedule: Schedule{AttentionBackend: "auto", Cache: string(plan.Radix), Schedule: string(plan.Mixed), Policy: string(plan.FCFS), Overlap: true},
 		Server: Server{
 			Host: "127.0.0.1", Port: 1919, MaxOpenRequests: 4096, DrainTimeout: 30 * time.Second,
 			MaxBody: 16 << 20, MaxChoices: 128, MaxStops: 16,
@@ -174,7 +176,7 @@ func readSecret(flag, text string, found *faults) string {
 }
 
 // actors is the configuration of the system that serves the model.
-func (c *Config) actors(log zerolog.Logger, progress func(done, total int64)) actors.Config {
+func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 	dtype := model.DType(c.Engine.DType)
 	if dtype == "auto" {
 		dtype = ""
@@ -185,7 +187,8 @@ func (c *Config) actors(log zerolog.Logger, progress func(done, total int64)) ac
 		PageSize: c.Schedule.PageSize, NumPages: c.Schedule.NumPages, MemoryRatio: c.Schedule.MemoryRatio,
 		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),
 		Policy: plan.Policy(c.Schedule.Policy), NoOverlap: !c.Schedule.Overlap, MaxOpenRequests: c.Server.MaxOpenRequests,
-		Log: log, Progress: progress,
+		GraphRows: c.Schedule.CUDAGraphMaxBS, Attention: c.Schedule.AttentionBackend,
+		Log: log, Progress: showProgress(stderr, log, "loading", true), Capturing: showProgress(stderr, log, "capturing graphs", false),
 	}
 }
 

@@ -52,7 +52,7 @@ checked; what was there already is kept, and what was interrupted goes on.`,
 		log := cfg.Log.newLogger(cmd.ErrOrStderr())
 		result, err := hub.Pull(ctx, hub.Config{
 			Repo: args[0], Revision: options.Revision, Dir: dir, Endpoint: options.Endpoint, Token: options.Token,
-			Progress: showProgress(cmd.ErrOrStderr(), log, "pulling"),
+			Progress: showProgress(cmd.ErrOrStderr(), log, "pulling", true),
 		})
 		if err != nil {
 			return err

@@ -69,7 +69,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		settings.Spans = exporter
 	}
 	log.Info().Str("model", cfg.Engine.Model).Str("device", cfg.Engine.Device).Msg("loading")
-	engine := cfg.actors(log, logProgress(log))
+	engine := cfg.actors(log, cmd.ErrOrStderr())
 	if cfg.Server.Trace != "" {
 		engine.Trace = actors.NewTrace(1 << 20)
 	}

@@ -66,7 +66,7 @@ func connect(cmd *cobra.Command, cfg *Config) (*client, error) {
 		return reach(cmd.Context(), &cfg.Remote)
 	}
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
-	system, err := actors.Open(cfg.actors(log, showProgress(cmd.ErrOrStderr(), log, "loading")))
+	system, err := actors.Open(cfg.actors(log, cmd.ErrOrStderr()))
 	if err != nil {
 		return nil, err
 	}

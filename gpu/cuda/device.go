@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -107,12 +108,13 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 				return fmt.Errorf("cuda: making an event: %w", err)
 			}
 		}
-		if err := s.grow(ctx, 1<<16); err != nil {
+		// Room for any step but the most unusual: growing waits for the device.
+		if err := s.grow(ctx, 32*e.info.MaxStepTokens+1<<17); err != nil {
 			return err
 		}
 	}
-	sizes := graphSizes(min(e.info.Slots, maxGraph))
-	if err := e.captureGraphs(sizes); err != nil {
+	sizes := graphSizes(min(e.info.Slots, cmp.Or(max(spec.GraphRows, -1), maxGraph)))
+	if err := e.captureGraphs(sizes, spec.Capturing); err != nil {
 		return err
 	}
 	if e.info.FreeBytes, _, err = freeBytes(); err != nil {

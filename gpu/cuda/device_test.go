@@ -509,8 +509,15 @@ func BenchmarkProducts(b *testing.B) {
 		name    string
 		out, in int
 	}{
-		{"0.6b-qkv", 4096, 1024}, {"0.6b-o", 1024, 2048}, {"0.6b-gate_up", 6144, 1024}, {"0.6b-down", 1024, 3072}, {"0.6b-head", 151936, 1024},
-		{"14b-qkv", 7168, 5120}, {"14b-o", 5120, 5120}, {"14b-gate_up", 34816, 5120}, {"14b-down", 5120, 17408},
+		{"0.6b-qkv", 4096, 1024},
+		{"0.6b-o", 1024, 2048},
+		{"0.6b-gate_up", 6144, 1024},
+		{"0.6b-down", 1024, 3072},
+		{"0.6b-head", 151936, 1024},
+		{"14b-qkv", 7168, 5120},
+		{"14b-o", 5120, 5120},
+		{"14b-gate_up", 34816, 5120},
+		{"14b-down", 5120, 17408},
 	} {
 		for _, n := range []int{1, 8, 16, 32, 64, 128, 256, 512, 2048, 8192} {
 			if shape.out > 100000 && n > 256 {
@@ -538,5 +545,72 @@ func BenchmarkProducts(b *testing.B) {
 			floor := max(float64(size)/4.27e3, 2*float64(n)*float64(shape.out)*float64(shape.in)/790e3) // ns
 			fmt.Fprintf(os.Stderr, "%-14s n %5d  first %8.2f us  best %8.2f us (%d of %d)  limit %8.2f us\n", shape.name, n, first/1e3, best/1e3, which, len(found), floor/1e3)
 		}
+	}
+}
+
+// BenchmarkSteps measures what package sim's roofline is fitted to: steps of
+// decodes at a context, and of prompts, whole and behind cached pages. Each is
+// the median of nine, a line of JSON on standard error.
+func BenchmarkSteps(b *testing.B) {
+	for _, name := range []string{"qwen3-0.6b", "llama-3.1-8b", "qwen3-14b"} {
+		b.Run(name, func(b *testing.B) {
+			m, err := model.Open(name, true)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r := openCUDA(b, device.Spec{Model: m, Slots: 256, MaxSeqLen: 32768, MaxStepTokens: 8192})
+			measure := func(decodes, context, prefill, cached int) {
+				if decodes*(context+64) > r.info.NumPages*r.info.PageSize*9/10 {
+					return
+				}
+				for slot, pages := range r.pages { // the last measure's
+					r.free = append(r.free, pages...)
+					delete(r.pages, slot)
+				}
+				var times []int64
+				for i := range 11 {
+					s := &batch.Step{}
+					if i == 0 { // keys and values of the context are whatever lies there
+						for slot := range int32(decodes) {
+							r.give(s, slot, batch.Sampling{Temperature: 0.6, Seed: uint64(slot)})
+							r.row(s, slot, int32(context), []int32{1}, true)
+						}
+					} else {
+						for slot := range int32(decodes) {
+							r.row(s, slot, int32(context+i), nil, true)
+						}
+					}
+					for left, slot := prefill, int32(255); left > 0; left, slot = left-512, slot-1 {
+						n := left
+						if cached == 0 {
+							n = min(left, 512)
+						}
+						r.give(s, slot, batch.Sampling{})
+						r.row(s, slot, int32(cached), make([]int32, n), true)
+						if n > 512 {
+							break
+						}
+					}
+					r.launch(s)
+					if res := r.wait(); i > 1 {
+						times = append(times, res.Ended-res.Began)
+					}
+				}
+				slices.Sort(times)
+				fmt.Fprintf(os.Stderr, `{"model":%q,"decodes":%d,"context":%d,"prefill":%d,"cached":%d,"us":%.1f}`+"\n",
+					name, decodes, context, prefill, cached, float64(times[len(times)/2])/1e3)
+			}
+			for _, decodes := range []int{1, 8, 32, 128, 240} {
+				for _, context := range []int{100, 1000, 4000} {
+					measure(decodes, context, 0, 0)
+				}
+			}
+			for _, prefill := range []int{128, 512, 2048, 8192} {
+				measure(0, 0, prefill, 0)
+			}
+			measure(0, 0, 2048, 16384)
+			measure(128, 1000, 512, 0)
+			measure(128, 1000, 4096, 0)
+		})
 	}
 }

@@ -64,6 +64,17 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 		Heads: config.Heads, KVHeads: config.KVHeads, HeadDim: config.HeadDim, PageSize: info.PageSize,
 		Stages: stages(config.HeadDim, ctx.shared), Hopper: ctx.gpu.hopper(),
 	}
+	switch spec.Attention {
+	case "", "auto":
+	case "portable":
+		e.shape.Hopper = 0
+	case "hopper":
+		if e.shape.Hopper == 0 {
+			return nil, fmt.Errorf("cuda: attention by hopper kernels on %s, which has compute capability %d.%d; they need 9.0", ctx.gpu.Name, ctx.gpu.Capability/10, ctx.gpu.Capability%10)
+		}
+	default:
+		return nil, fmt.Errorf("cuda: attention by %q; there are auto, hopper and portable", spec.Attention)
+	}
 	if err := e.shape.Check(); err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}

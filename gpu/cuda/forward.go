@@ -139,7 +139,7 @@ func (e *engine) layer(w work, i int) error {
 			}},
 		}
 	} else {
-		product := func(out, in int) product { return product{out: out, n: w.tokens, in: in, ld: out} }
+		product := func(out, in int) product { return product{out: out, n: e.productRows(w.tokens), in: in, ld: out} }
 		norm := func(weight kernel.Ptr) stage {
 			return stage{opNorm, func() error {
 				return kernel.RMSNorm(q, kernel.NormArgs{X: e.x, W: weight, Y: e.normed, Hidden: int32(c.Hidden), Eps: c.NormEps}, w.tokens)
@@ -172,6 +172,16 @@ func (e *engine) layer(w work, i int) error {
 		}
 	}
 	return nil
+}
+
+// productRows rounds the rows of products up, so that cuBLASLt is asked about
+// few shapes. What is in the rows beyond, and what comes out, is nobody's.
+func (e *engine) productRows(n int) int {
+	to := 16
+	if n > 256 {
+		to = 64
+	}
+	return min((n+to-1)/to*to, max(n, e.info.MaxStepTokens))
 }
 
 // attend is attention of the decode rows, which come first, and of the others.
@@ -235,7 +245,7 @@ func (e *engine) sample(w work) error {
 
 // captureGraphs captures decode passes of the given sizes, the largest first:
 // graphs share the memory pools of those before.
-func (e *engine) captureGraphs(sizes []int) error {
+func (e *engine) captureGraphs(sizes []int, progress func(done, total int64)) error {
 	for i := len(sizes) - 1; i >= 0; i-- {
 		n := sizes[i]
 		w := work{tokens: n, decodes: n, draws: n}
@@ -258,6 +268,9 @@ func (e *engine) captureGraphs(sizes []int) error {
 			return fmt.Errorf("cuda: capturing %d rows: %w", n, err)
 		}
 		e.graphs[n] = g
+		if progress != nil {
+			progress(int64(len(e.graphs)), int64(len(sizes)))
+		}
 	}
 	if err := e.compute.Synchronize(); err != nil {
 		return fmt.Errorf("cuda: capturing graphs: %w", err)

@@ -67,6 +67,14 @@ type Spec struct {
 	MaxSeqLen     int
 	MaxStepTokens int
 
+	// GraphRows is the most decode rows for which a CUDA device captures graphs;
+	// below 0: none. Attention is which of its kernels attend over prompts:
+	// "auto", "hopper" or "portable". Other devices have neither.
+	GraphRows int
+	Attention string
+
 	// Progress, when set, hears how many of total bytes of weights are loaded.
 	Progress func(done, total int64)
+	// Capturing, when set, hears how many of the graphs are captured.
+	Capturing func(done, total int64)
 }
