@@ -92,6 +92,8 @@ func benchStreams(cmd *cobra.Command, o *streamsOptions) (err error) {
 	return errors.Join(report.WriteText(cmd.OutOrStdout()), <-profiled)
 }
 
+const pageSize = 16 // tokens
+
 // serveElsewhere starts this program as a server in another process, so that
 // its processor time is its own.
 func serveElsewhere(ctx context.Context, stderr io.Writer, o *streamsOptions) (url string, stop func() error, err error) {
@@ -103,7 +105,10 @@ func serveElsewhere(ctx context.Context, stderr io.Writer, o *streamsOptions) (u
 	server := exec.CommandContext(ctx, self, "serve", "--port", "0", "--log-level", "warn", "--profiling", "--drain-timeout", "1s",
 		"--device", "sim:h200,speed=inf,step="+step.String(),
 		"--max-running-requests", fmt.Sprint(o.Streams), "--max-prefill-length", fmt.Sprint(max(8192, 2*o.Streams)),
-		"--max-open-requests", fmt.Sprint(o.Streams+16))
+		"--max-open-requests", fmt.Sprint(o.Streams+16),
+		// Twice what the streams need; the simulated GPU's own memory would be
+		// so large a table that its garbage is hardly ever collected.
+		"--num-pages", fmt.Sprint(2*o.Streams*(o.Tokens/pageSize+2)), "--page-size", fmt.Sprint(pageSize))
 	server.Stderr = stderr
 	stdout, err := server.StdoutPipe()
 	if err != nil {
