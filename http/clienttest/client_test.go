@@ -270,7 +270,9 @@ func TestErrors(t *testing.T) {
 	hot := chat(openai.UserMessage("Hello!"))
 	hot.Temperature = openai.Float(7)
 	schema := chat(openai.UserMessage("Hello!"))
-	schema.ResponseFormat.OfJSONObject = &shared.ResponseFormatJSONObjectParam{}
+	schema.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{
+		JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{Name: "s", Schema: map[string]any{"type": "text"}},
+	}
 	for _, tc := range []struct {
 		from   openai.Client
 		ask    openai.ChatCompletionNewParams
@@ -280,7 +282,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{client, other, 404, "model_not_found", "model"},
 		{client, hot, 400, "", "temperature"},
-		{client, schema, 400, "", "response_format.type"},
+		{client, schema, 400, "", "response_format.json_schema.schema.type"},
 		{wrong, chat(openai.UserMessage("Hello!")), 401, "invalid_api_key", ""},
 	} {
 		for _, streamed := range []bool{false, true} {
