@@ -85,8 +85,8 @@ func TestMessages(t *testing.T) {
 		`[{"role":"user","content":"a"}]`: `[{"role":"user","content":"a"}]`,
 		` [ { "content" : [ {"type":"text","text":"a\n"} , {"text":"\"b\"","type":"text"}, "c" ] , "role" : "user" } ] `: `[{"content":"a\n\n\"b\"\nc","role":"user"}]`,
 		`[{"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"z\": 1, \"a\": [2]}"}}]}]`:
-		/**/ `[{"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":{"z": 1, "a": [2]}}}]}]`,
-		`[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}]}]`: `[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}]}]`,
+		/**/ `[{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":{"z": 1, "a": [2]}}}],"content":""}]`,
+		`[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}]}]`: `[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}],"content":""}]`,
 		`[{"role":"tool","tool_call_id":"1","content":"é\u00e9","z":{},"y":[]}]`:           `[{"role":"tool","tool_call_id":"1","content":"é\u00e9","z":{},"y":[]}]`,
 	} {
 		body, fault := parse([]byte(`{"messages":` + in + `}`))

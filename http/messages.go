@@ -53,6 +53,9 @@ func appendMessage(out []byte, m raw, textArguments bool) ([]byte, error) {
 	out = append(out, '{')
 	var role, content, calls bool
 	for name, v := range m.members() {
+		if name == "content" && v.null() {
+			continue
+		}
 		if out[len(out)-1] != '{' {
 			out = append(out, ',')
 		}
@@ -67,7 +70,7 @@ func appendMessage(out []byte, m raw, textArguments bool) ([]byte, error) {
 			role = true
 			out = append(out, v...)
 		case "content":
-			content = content || !v.null()
+			content = true
 			out, err = appendContent(out, v)
 		case "tool_calls":
 			calls = calls || !v.null()
@@ -84,6 +87,8 @@ func appendMessage(out []byte, m raw, textArguments bool) ([]byte, error) {
 		return nil, at(".role", errors.New("required"))
 	case !content && !calls:
 		return nil, at(".content", errors.New("required"))
+	case !content: // many templates fail without
+		out = append(out, `,"content":""`...)
 	}
 	return append(out, '}'), nil
 }
@@ -91,7 +96,7 @@ func appendMessage(out []byte, m raw, textArguments bool) ([]byte, error) {
 // appendContent joins a content's text parts with newlines.
 func appendContent(out []byte, v raw) ([]byte, error) {
 	switch v[0] {
-	case '"', 'n':
+	case '"':
 		return append(out, v...), nil
 	case '[':
 	default:

@@ -1,10 +1,15 @@
 package tokenize
 
 import (
+	"cmp"
+	"encoding/json"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 // TestTextArguments tries templates of both kinds.
@@ -44,5 +49,83 @@ func TestPublishedTextArguments(t *testing.T) {
 	want := "deepseek-ai-DeepSeek-V3.1 meetkai-functionary-medium-v3.1 meetkai-functionary-medium-v3.2"
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+// TestPublishedFormats holds the parser of replies against published templates:
+// which format each shows, and that what it writes of an earlier call is read
+// as that call.
+func TestPublishedFormats(t *testing.T) {
+	dir := filepath.Join(fixtures(t), "chat")
+	want := map[string]reply.Format{
+		"Mistral-Small-3.2-24B-Instruct-2506":           reply.Mistral,
+		"unsloth-mistral-Devstral-Small-2507":           reply.Mistral,
+		"mistralai-Mistral-Nemo-Instruct-2407":          reply.Mistral,
+		"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use": reply.Hermes,
+		"NousResearch-Hermes-3-Llama-3.1-8B-tool_use":   reply.Hermes,
+		"Qwen-QwQ-32B":                      reply.Hermes,
+		"Qwen-Qwen2.5-7B-Instruct":          reply.Hermes,
+		"Qwen-Qwen3-0.6B":                   reply.Hermes,
+		"meta-llama-Llama-3.1-8B-Instruct":  reply.Llama3,
+		"meta-llama-Llama-3.2-3B-Instruct":  reply.Llama3,
+		"meta-llama-Llama-3.3-70B-Instruct": reply.Llama3,
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "templates", "*.jinja"))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	asked := `{"role": "user", "content": "Rain?"}`
+	called := `{"role": "assistant", "content": "", "tool_calls": [{"id": "abcdefghi", "type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo", "days": 2}}}]}`
+	tools := decodeJSON(t, []byte(`[{"type": "function", "function": {"name": "weather", "description": "Tells.", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]`))
+	read := 0
+	for _, name := range names {
+		name = strings.TrimSuffix(filepath.Base(name), ".jinja")
+		c := fixtureChat(t, dir, name)
+		template, err := c.pick("", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		format := reply.Detect(template.source)
+		if format != cmp.Or(want[name], reply.None) {
+			t.Errorf("%s: format %s, want %s", name, format, want[name])
+		}
+		if format == reply.None {
+			continue
+		}
+		before, err := c.Render(Chat{Messages: decodeJSON(t, []byte("["+asked+"]")), Tools: tools, AddGenerationPrompt: true})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		after, err := c.Render(Chat{Messages: decodeJSON(t, []byte("["+asked+","+called+"]")), Tools: tools})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		// What the model would have written: all after what both begin with; not
+		// every template writes the reasoning that its prompt began again.
+		n := 0
+		for n < len(before) && n < len(after) && before[n] == after[n] {
+			n++
+		}
+		if n < len(before) {
+			n = 1 + strings.LastIndex(after[:n], "\n")
+		}
+		written := after[n:]
+		for _, end := range []string{"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "</s>"} {
+			written, _, _ = strings.Cut(written, end)
+		}
+		o := reply.Options{Format: format, Names: []string{"weather"}, Think: reply.Thinks(template.source)}
+		var m reply.Message
+		m.Add(reply.NewParser(o).Finish([]byte(written)))
+		var got, args any
+		if len(m.Calls) == 1 && json.Unmarshal(m.Calls[0].Arguments, &args) == nil {
+			got = args
+		}
+		if len(m.Text) > 0 || !reflect.DeepEqual(got, map[string]any{"city": "Oslo", "days": 2.0}) {
+			t.Errorf("%s: %q is read as %q, %+v", name, written, m.Text, m.Calls)
+		}
+		read++
+	}
+	if read != len(want) {
+		t.Errorf("%d calls were read, want %d", read, len(want))
 	}
 }
