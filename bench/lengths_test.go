@@ -70,6 +70,18 @@ func TestRandomPromptsFitASmallVocabulary(t *testing.T) {
 	}
 }
 
+// The work of bench simple: what Python's random gives with seed 42.
+func TestSimpleLengths(t *testing.T) {
+	in, out := 0, 0
+	prompts := RandomPrompts(42, 64, Range{1, 8192}, Range{16, 1024}, 1<<30)
+	for _, p := range prompts {
+		in, out = in+len(p.Tokens), out+p.MaxTokens
+	}
+	if in != 221_861 || out != 31_715 || len(prompts[0].Tokens) != 1825 || prompts[1].MaxTokens != 79 {
+		t.Errorf("%d tokens in, %d out, the first prompt has %d, the second reply %d", in, out, len(prompts[0].Tokens), prompts[1].MaxTokens)
+	}
+}
+
 func TestRangeFlag(t *testing.T) {
 	for text, want := range map[string]Range{"100:1024": {100, 1024}, "7": {7, 7}, "3:3": {3, 3}} {
 		var r Range

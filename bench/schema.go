@@ -13,7 +13,7 @@ const Schema = 1
 // Report is what a run measured, as written by --json.
 type Report struct {
 	Schema int    `json:"schema"`
-	Kind   string `json:"kind"`            // the command: "offline", "online", "trace", "virtual", "wildchat", "simple", "accuracy"
+	Kind   string `json:"kind"`            // the command: "offline", "online", "trace", "virtual", "wildchat", "simple", "accuracy", "streams"
 	Label  string `json:"label,omitempty"` // which of Runs this is: "scale 0.4", "overlap off", "run 2"
 
 	Requests          int     `json:"requests"` // that ended as they should
@@ -34,6 +34,7 @@ type Report struct {
 	Steps     Steps           `json:"steps"`
 	Trace     *TraceSummary   `json:"trace,omitempty"`         // of a traced run, or of some steps of it
 	Accuracy  *AccuracyDetail `json:"accuracy,omitempty"`      // of the client, against a server whose times are known
+	Streams   *StreamsDetail  `json:"streams,omitempty"`       // of thousands of streams
 	Online    *OnlineDetail   `json:"online,omitempty"`        // of one over the wire
 	Virtual   *VirtualDetail  `json:"virtual,omitempty"`       // of one in virtual time
 	Lengths   *Lengths        `json:"lengths,omitempty"`       // of requests made of real texts
@@ -167,6 +168,21 @@ type Work struct {
 	Format string `json:"format,omitempty"` // of a trace
 	// Scale is what the times of a trace were multiplied by.
 	Scale float64 `json:"scale,omitempty"`
+}
+
+// StreamsDetail is what serving many streams at once cost.
+type StreamsDetail struct {
+	Streams        int     `json:"streams"`
+	ServerUserUS   float64 `json:"server_user_us"`   // processor time a token, of the server's program
+	ServerSystemUS float64 `json:"server_system_us"` // and of the kernel for it
+	ClientUS       float64 `json:"client_us"`
+	// Delivered is from the end of a device's step to its tokens' being
+	// written: upper bounds of p50, p90 and p99; 0 beyond the largest bucket.
+	Delivered Distribution `json:"delivered_ms"`
+	Resident  [3]int64     `json:"server_resident_bytes"` // before the streams, with them, in the end
+	// GoneMS is when nothing was left of clients that vanished: no request,
+	// no page, no goroutine.
+	GoneMS [3]float64 `json:"gone_ms"`
 }
 
 // Lengths summarises the lengths of real requests, in tokens.

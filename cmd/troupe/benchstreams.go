@@ -27,6 +27,8 @@ type streamsOptions struct {
 	Vocab   int           `flag:"vocab" value:"N" min:"2" help:"prompts are made of token ids below N"`
 	Profile string        `flag:"profile" value:"FILE" help:"also write a profile of the server's processor time, for go tool pprof"`
 	URL     string        `flag:"url" value:"URL" help:"a server on this machine, in place of one started for this"`
+
+	Report reportOptions
 }
 
 func newBenchStreams() *cobra.Command {
@@ -44,7 +46,7 @@ nothing is left of them. Linux only.`,
   troupe bench streams --streams 5000 --for 30s --profile cpu.pprof`,
 		Args: noArgs,
 	}
-	found := bind(cmd, section{"Streams", o})
+	found := bind(cmd, section{"Streams", o}, section{"Report", &o.Report})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if found.err() != nil {
 			return found.err()
@@ -89,7 +91,11 @@ func benchStreams(cmd *cobra.Command, o *streamsOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(report.WriteText(cmd.OutOrStdout()), <-profiled)
+	err = <-profiled
+	if !o.Report.quiet() {
+		err = errors.Join(err, report.WriteText(cmd.OutOrStdout()))
+	}
+	return errors.Join(err, o.Report.write(cmd.OutOrStdout(), report.Report(environment(cmd, &Config{}))))
 }
 
 const pageSize = 16 // tokens

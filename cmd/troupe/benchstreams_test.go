@@ -18,8 +18,8 @@ func TestBenchStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	profile := filepath.Join(t.TempDir(), "cpu.pprof")
-	out, err := exec.Command(name, "bench", "streams", "--streams", "40", "--rate", "200", "--tokens", "30", "--for", "200ms", "--profile", profile).CombinedOutput()
+	profile, json := filepath.Join(t.TempDir(), "cpu.pprof"), filepath.Join(t.TempDir(), "out.json")
+	out, err := exec.Command(name, "bench", "streams", "--streams", "40", "--rate", "200", "--tokens", "30", "--for", "200ms", "--profile", profile, "--json", json).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -27,6 +27,13 @@ func TestBenchStreams(t *testing.T) {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
+	}
+	r, err := openReport(json)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Kind != "streams" || r.Streams.Streams != 40 || r.TotalOutputTokens == 0 || r.ITL.P50 <= 0 || r.Streams.ServerUserUS <= 0 {
+		t.Errorf("%+v %+v", r, r.Streams)
 	}
 	if found, _ := filepath.Glob(profile); len(found) == 0 {
 		t.Error("no profile was written")

@@ -128,6 +128,10 @@ func (o *wildchatOptions) download(ctx context.Context, cmd *cobra.Command, log 
 		return "", err
 	}
 	dir = filepath.Join(dir, filepath.Base(wildchat.Repo))
+	name := filepath.Join(dir, filepath.FromSlash(wildchat.Shard))
+	if _, err := os.Stat(name); err == nil {
+		return name, nil // it was checked before it got that name
+	}
 	stderr := cmd.ErrOrStderr()
 	_, err = hub.PullDataset(ctx, hub.Config{
 		Repo: wildchat.Repo, Dir: dir, Endpoint: o.Endpoint, Token: o.Token,
@@ -136,7 +140,7 @@ func (o *wildchatOptions) download(ctx context.Context, cmd *cobra.Command, log 
 	if err != nil {
 		return "", fmt.Errorf("%w; a shard from elsewhere can be given with --shard", err)
 	}
-	return filepath.Join(dir, filepath.FromSlash(wildchat.Shard)), nil
+	return name, nil
 }
 
 // chat is a text as the only message of a conversation.

@@ -1,15 +1,21 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"fmt"
+	nethttp "net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/troupe-llm/troupe/bench"
+	"github.com/troupe-llm/troupe/bench/wildchat"
 )
 
 // shard is a shard of WildChat with n conversations to take, one of each
@@ -77,6 +83,40 @@ func TestBenchWildchat(t *testing.T) {
 	status, out, errs := invoke(t, "", "bench", "wildchat", "--shard", name, "--num-requests", "3", "--max-output", "2")
 	if status != 0 || !strings.Contains(out, "input length") || !strings.Contains(out, "9 read: 3 taken; 2 of another language, 2 toxic, 2 redacted") {
 		t.Errorf("status %d:\n%s%s", status, out, errs)
+	}
+}
+
+// The shard is downloaded once.
+func TestBenchWildchatDownloads(t *testing.T) {
+	data, err := os.ReadFile(shard(t, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	path := "/datasets/" + wildchat.Repo + "/resolve/" + commit + "/" + wildchat.Shard
+	asked := map[string]int{}
+	hub := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
+		asked[r.URL.Path]++
+		if r.URL.Path == path {
+			nethttp.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+			return
+		}
+		fmt.Fprintf(w, `{"sha": %q, "siblings": [{"rfilename": %q, "size": %d, "lfs": {"sha256": "%x", "size": %[3]d}}]}`,
+			commit, wildchat.Shard, len(data), sha256.Sum256(data))
+	}))
+	defer hub.Close()
+	dir := t.TempDir()
+	for range 2 {
+		status, out, errs := invoke(t, "", "bench", "wildchat", "--endpoint", hub.URL, "--data-dir", dir, "--max-output", "1", "--json", "-")
+		if status != 0 {
+			t.Fatal(errs)
+		}
+		if r := readReport(t, out); r.Requests != 4 {
+			t.Errorf("%d requests", r.Requests)
+		}
+	}
+	if asked[path] != 1 || len(asked) != 2 {
+		t.Errorf("the hub was asked for %v", asked)
 	}
 }
 
