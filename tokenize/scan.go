@@ -26,6 +26,13 @@ var scanners = map[string]scanner{
 	"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+": scanDeepSeek,
 }
 
+// starts holds, for patterns that match little of a text, the bytes that a match
+// may start with: most of the text need not be scanned.
+var starts = map[string]func(c byte) bool{
+	`\p{N}{1,3}`:   func(c byte) bool { return '0' <= c && c <= '9' || c >= 0xC2 },
+	`[一-龥぀-ゟ゠-ヿ]+`: func(c byte) bool { return 0xE3 <= c && c <= 0xE9 },
+}
+
 // matches makes a scanner a matcher.
 func (f scanner) matches(s string, dst []int) []int {
 	for i := 0; i < len(s); {

@@ -135,6 +135,66 @@ func TestClasses(t *testing.T) {
 	}
 }
 
+// TestStarts shows that no match starts with a byte that starts leaves out. The
+// patterns are runs of one class: a character alone tells.
+func TestStarts(t *testing.T) {
+	makeClasses()
+	for expr := range starts {
+		table, scan := startTable(expr), scanners[expr]
+		matched := 0
+		for r := rune(0); r <= utf8.MaxRune; r++ {
+			s := string(r)
+			if utf8.ValidRune(r) && scan(s, 0) > 0 {
+				if matched++; !table[s[0]] {
+					t.Fatalf("%s: %+q matches, but %#x is said to start nothing", expr, s, s[0])
+				}
+			}
+		}
+		if matched == 0 {
+			t.Errorf("%s matches no character", expr)
+		}
+	}
+}
+
+// TestScansEqualSteps holds cutting by scanners alone, one inside another, to
+// cutting step by step into lists of pieces.
+func TestScansEqualSteps(t *testing.T) {
+	tok := qwen(t)
+	var rest []string
+	for expr := range scanners {
+		if starts[expr] == nil {
+			rest = append(rest, expr)
+		}
+	}
+	r := random(t)
+	texts := []string{prose(4, 1<<16), babel(4, 1<<16), goCode(1 << 16)}
+	for _, expr := range rest {
+		var steps []step
+		for _, e := range []string{`\p{N}{1,3}`, `[一-龥぀-ゟ゠-ヿ]+`, expr} {
+			more, err := newStep(&part{Type: "Split", Pattern: &pattern{Regex: &e}, Behavior: "Isolated"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps = append(steps, more...)
+		}
+		fast, slow := *tok, *tok
+		fast.steps, fast.scans = steps, allScanners(steps)
+		slow.steps, slow.scans = steps, nil
+		if len(fast.scans) != 3 {
+			t.Fatalf("%d scanners, want 3", len(fast.scans))
+		}
+		for range rounds(t, 300) {
+			text := realText(r, texts)
+			if r.IntN(2) == 0 {
+				text = randomText(r, 1+r.IntN(60))
+			}
+			if got, want := fast.Encode(text, false), slow.Encode(text, false); !slices.Equal(got, want) {
+				t.Fatalf("%s: %q\n got %v\nwant %v", expr, text, got, want)
+			}
+		}
+	}
+}
+
 func FuzzScanners(f *testing.F) {
 	f.Add("\tif x {\n\t\treturn\r\n\t}\n")
 	f.Add("I'm we'LL  it'ſ 12345 ünïcödé\u3000x  ")

@@ -78,7 +78,11 @@ func newStep(p *part) ([]step, error) {
 		if err != nil {
 			return nil, fmt.Errorf("pre_tokenizer Split: %w", err)
 		}
-		return []step{&split{m: m, how: how, invert: p.Invert}}, nil
+		x := &split{m: m, how: how, invert: p.Invert}
+		if p.Pattern.Regex != nil {
+			x.starts = startTable(*p.Pattern.Regex)
+		}
+		return []step{x}, nil
 	case "Digits":
 		how := contiguous
 		if p.IndividualDigits {
@@ -235,7 +239,20 @@ func newBehavior(s string) (behavior, error) {
 type split struct {
 	m      matcher
 	how    behavior
-	invert bool // gaps count as matches and matches as gaps
+	invert bool       // gaps count as matches and matches as gaps
+	starts *[256]bool // bytes that a match may start with; nil: any
+}
+
+func startTable(expr string) *[256]bool {
+	f := starts[expr]
+	if f == nil {
+		return nil
+	}
+	t := new([256]bool)
+	for c := range t {
+		t[c] = f(byte(c))
+	}
+	return t
 }
 
 func (x *split) apply(p piece, dst []piece, s *scratch) []piece {

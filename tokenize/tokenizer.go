@@ -15,7 +15,7 @@ type Tokenizer struct {
 	added  *added
 	norm   normalizer
 	steps  []step
-	scan   scanner // the only step, if it isolates what a scanner finds
+	scans  []scanStep // the steps, if each isolates what a scanner finds
 	model  *bpe
 	post   post
 	stages []newStage
@@ -34,6 +34,7 @@ type scratch struct {
 	spell        []byte
 	walk         walkMemory
 	batch        [32]word
+	count        int // words in batch
 }
 
 // Load reads tokenizer.json and, where present, tokenizer_config.json and the
@@ -86,12 +87,30 @@ func parse(b []byte) (*Tokenizer, error) {
 		return nil, err
 	}
 	t.stages, err = newStages(f.decoder)
-	if len(t.steps) == 1 {
-		if x, ok := t.steps[0].(*split); ok && x.how == isolated {
-			t.scan, _ = x.m.(scanner)
-		}
-	}
+	t.scans = allScanners(t.steps)
 	return t, err
+}
+
+// scanStep is a step that isolates what a scanner finds.
+type scanStep struct {
+	scan   scanner
+	starts *[256]bool // bytes that a match may start with; nil: any
+}
+
+// allScanners returns the steps' scanners, or nil if they are not that simple.
+func allScanners(steps []step) (all []scanStep) {
+	for _, step := range steps {
+		x, ok := step.(*split)
+		if !ok || x.how != isolated {
+			return nil
+		}
+		f, ok := x.m.(scanner)
+		if !ok {
+			return nil
+		}
+		all = append(all, scanStep{f, x.starts})
+	}
+	return all
 }
 
 // Encode returns the ids of text. Added tokens written in the text become
@@ -108,6 +127,7 @@ func (t *Tokenizer) AppendEncode(dst []int32, text string, addSpecial bool) []in
 	}
 	s := t.borrow()
 	defer t.giveBack(s)
+	s.count = 0
 	if addSpecial {
 		dst = append(dst, t.post.before...)
 	}
@@ -146,8 +166,9 @@ func (t *Tokenizer) giveBack(s *scratch) {
 
 // appendText encodes a stretch of normalized text without added tokens.
 func (t *Tokenizer) appendText(dst []int32, p piece, s *scratch) []int32 {
-	if t.scan != nil {
-		return t.appendScanned(dst, p.text, s)
+	if t.scans != nil {
+		dst = t.appendScanned(dst, p.text, 0, len(p.text), 0, s)
+		return t.appendBatch(dst, p.text, s)
 	}
 	s.pieces = append(s.pieces[:0], p)
 	for _, step := range t.steps {
@@ -159,41 +180,69 @@ func (t *Tokenizer) appendText(dst []int32, p piece, s *scratch) []int32 {
 	}
 	for _, p := range s.pieces {
 		if p.text != "" {
-			s.batch[0] = word{start: 0, end: len(p.text)}
-			dst = t.model.appendWords(dst, p.text, s.batch[:1], s)
+			s.push(0, len(p.text))
+			dst = t.appendBatch(dst, p.text, s)
 		}
 	}
 	return dst
 }
 
-// appendScanned is appendText without a list of pieces.
-func (t *Tokenizer) appendScanned(dst []int32, text string, s *scratch) []int32 {
-	n := 0   // words in s.batch
-	gap := 0 // what no match has covered yet starts here
-	for i := 0; i < len(text); {
-		end := t.scan(text, i)
+// appendScanned cuts text[lo:hi] by the scanners from level on, without a list
+// of pieces. The last pieces stay in the batch.
+func (t *Tokenizer) appendScanned(dst []int32, text string, lo, hi, level int, s *scratch) []int32 {
+	scan, starts := t.scans[level].scan, t.scans[level].starts
+	last := level == len(t.scans)-1
+	within := text[:hi]
+	gap := lo // what no match has covered yet starts here
+	for i := lo; i < hi; {
+		if starts != nil && !starts[within[i]] {
+			i++
+			continue
+		}
+		end := scan(within, i)
 		if end == i {
-			_, size := classAt(text, i)
+			_, size := classAt(within, i)
 			i += size
 			continue
 		}
-		if n+2 > len(s.batch) {
-			dst = t.model.appendWords(dst, text, s.batch[:n], s)
-			n = 0
+		if last {
+			if s.count+2 > len(s.batch) {
+				dst = t.appendBatch(dst, text, s)
+			}
+			if gap < i {
+				s.push(gap, i)
+			}
+			s.push(i, end)
+		} else {
+			if gap < i {
+				dst = t.appendScanned(dst, text, gap, i, level+1, s)
+			}
+			dst = t.appendScanned(dst, text, i, end, level+1, s)
 		}
-		if gap < i {
-			s.batch[n].start, s.batch[n].end = gap, i
-			n++
-		}
-		s.batch[n].start, s.batch[n].end = i, end
-		n++
 		i, gap = end, end
 	}
-	dst = t.model.appendWords(dst, text, s.batch[:n], s)
-	if gap < len(text) {
-		s.batch[0].start, s.batch[0].end = gap, len(text)
-		dst = t.model.appendWords(dst, text, s.batch[:1], s)
+	switch {
+	case gap == hi:
+	case last:
+		if s.count == len(s.batch) {
+			dst = t.appendBatch(dst, text, s)
+		}
+		s.push(gap, hi)
+	default:
+		dst = t.appendScanned(dst, text, gap, hi, level+1, s)
 	}
+	return dst
+}
+
+func (s *scratch) push(start, end int) {
+	s.batch[s.count].start, s.batch[s.count].end = start, end
+	s.count++
+}
+
+// appendBatch encodes the pieces in the batch.
+func (t *Tokenizer) appendBatch(dst []int32, text string, s *scratch) []int32 {
+	dst = t.model.appendWords(dst, text, s.batch[:s.count], s)
+	s.count = 0
 	return dst
 }
 
