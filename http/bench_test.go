@@ -12,6 +12,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 var zerologNop = zerolog.Nop()
@@ -62,6 +63,23 @@ func BenchmarkChunk(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		buf = c.appendChunk(buf[:0], head, &p, byteTokenizer{})
+	}
+}
+
+// BenchmarkParsedChunk is the same where reasoning and tool calls are looked for.
+func BenchmarkParsedChunk(b *testing.B) {
+	c := &call{id: "chatcmpl-0123456789", isChat: true, stream: true, model: "model"}
+	head := c.appendHead(nil)
+	parser := reply.NewParser(reply.Options{Think: true, Format: reply.Hermes})
+	parser.Add([]byte("<think>"))
+	token := []byte(" token")
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = buf[:0]
+		for _, part := range parser.Add(token) {
+			buf = c.appendChunk(buf, head, &piece{ids: []int32{7}, part: &part}, byteTokenizer{})
+		}
 	}
 }
 

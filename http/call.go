@@ -122,7 +122,7 @@ func (c *call) check() *Error {
 	case c.n*max(len(c.prompts), 1) > c.limits.choices:
 		return badRequest("n", "n: %d prompts times %d answers are more than %d", len(c.prompts), c.n, c.limits.choices)
 	}
-	return c.checkTools()
+	return nil
 }
 
 // coldest is the temperature below which dividing by it says nothing more

@@ -16,7 +16,7 @@ import (
 const maxCalls = 64
 
 // forceCalls sets the answer's grammar as tool_choice and strict tools need
-// it. It comes after all fields were read.
+// it, or says why that cannot be. It comes after all fields were read.
 func (c *call) forceCalls() *Error {
 	must := c.mustCall()
 	strict := slices.IndexFunc(c.tools, func(t tool) bool { return t.strict })
@@ -25,6 +25,8 @@ func (c *call) forceCalls() *Error {
 		return badRequest("tool_choice", "tool_choice: needs tools")
 	case c.toolChoice == toolsNone || len(c.tools) == 0:
 		return nil
+	case !must && !c.family.showsTools:
+		return badRequest("tools", "tools: the served model's chat template does not show them to the model; tool_choice can demand a call all the same")
 	case must && c.req.Grammar != nil:
 		return badRequest("tool_choice", "tool_choice: a call that must come cannot be combined with %s", c.req.Grammar.Path())
 	case !must && c.family.format == reply.None && strict >= 0:

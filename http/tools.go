@@ -146,14 +146,6 @@ func setToolChoice(c *call, v raw) error {
 	return err
 }
 
-// checkTools finds what is wrong between the tools and the model.
-func (c *call) checkTools() *Error {
-	if len(c.tools) > 0 && c.toolChoice == toolsAuto && !c.family.showsTools {
-		return badRequest("tools", "tools: the served model's chat template does not show them to the model")
-	}
-	return nil
-}
-
 // expect says what the replies may hold.
 func (c *call) expect(tok tokenizer) {
 	if c.toolChoice == toolsNone {

@@ -104,6 +104,19 @@ func TestFamily(t *testing.T) {
 	}
 }
 
+// TestToolsUnseen refuses tools that the model would never hear of.
+func TestToolsUnseen(t *testing.T) {
+	for choice, want := range map[string]int{`"auto"`: 400, `"none"`: 200, `"required"`: 200} {
+		eng := script([]actors.Event{started("a"), ends("stop", 1, 0)})
+		eng.template = "{{ messages }}"
+		h := start(t, eng, Config{})
+		status, body := h.read(h.post("/v1/chat/completions", `{"tool_choice":`+choice+`,`+withTools+`,`+withHi+`}`))
+		if status != want || status == 400 && !strings.Contains(body, `"param":"tools"`) {
+			t.Errorf("%s: %d %s", choice, status, body)
+		}
+	}
+}
+
 // TestContinuedReasoning goes on with a message whose reasoning is not over.
 func TestContinuedReasoning(t *testing.T) {
 	for content, want := range map[string]string{
