@@ -99,7 +99,7 @@ func (a *Accuracy) measure(ctx context.Context, client *Client, e *emitter) (*Re
 	if err := r.add(sent, timings, began, elapsed); err != nil {
 		return nil, err
 	}
-	cost.Stamps = timings[0].stamps
+	cost.read(timings)
 	r.Online = &OnlineDetail{URL: client.Base, Arrival: "spread over two intervals", SendLag: distribution(lags), Client: cost}
 	r.Accuracy = e.compare(r, timings)
 	return r, nil
@@ -271,11 +271,11 @@ times by       the %s's clock
 TTFT           reported %.3f ms in the mean, p50 %.3f, p90 %.3f, p99 %.3f; by the server's book %.3f, %.3f, %.3f, %.3f: %.3f ms off at most
 ITL            reported %.3f ms in the mean, p50 %.3f, p90 %.3f, p99 %.3f; by the server's book %.3f, %.3f, %.3f, %.3f: %.3f ms off at most
 single times   TTFT off by p50 %.3f ms, p99 %.3f, max %.3f; ITL by p50 %.3f, p99 %.3f, max %.3f
-the client     woke p50 %.3f ms late, p99 %.3f; the server wrote p50 %.3f late, p99 %.3f (in its book)
+the client     read p50 %.3f ms late, p99 %.3f; woke p50 %.3f late, p99 %.3f; the server wrote p50 %.3f late, p99 %.3f (in its book)
 `, d.Streams, d.IntervalMS, kind, r.OutputThroughput, r.Online.Client.Stamps,
 		r.TTFT.Mean, r.TTFT.P50, r.TTFT.P90, r.TTFT.P99, d.TrueTTFT.Mean, d.TrueTTFT.P50, d.TrueTTFT.P90, d.TrueTTFT.P99, d.TTFTError,
 		r.ITL.Mean, r.ITL.P50, r.ITL.P90, r.ITL.P99, d.TrueITL.Mean, d.TrueITL.P50, d.TrueITL.P90, d.TrueITL.P99, d.ITLError,
 		d.EachTTFT.P50, d.EachTTFT.P99, d.EachTTFT.Max, d.EachITL.P50, d.EachITL.P99, d.EachITL.Max,
-		r.Online.Client.WakeLag.P50, r.Online.Client.WakeLag.P99, d.WriteLag.P50, d.WriteLag.P99)
+		r.Online.Client.ReadLag.P50, r.Online.Client.ReadLag.P99, r.Online.Client.WakeLag.P50, r.Online.Client.WakeLag.P99, d.WriteLag.P50, d.WriteLag.P99)
 	return err
 }

@@ -169,6 +169,9 @@ type usage struct {
 
 // event takes in an event that was there at a time.
 func (r *reply) event(at time.Time, data []byte) error {
+	if r.stamps == KernelStamps {
+		r.lags = append(r.lags, time.Since(at))
+	}
 	n := tokenIDs(data)
 	if !aToken(data) {
 		var e chunk

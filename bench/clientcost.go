@@ -1,6 +1,9 @@
 package bench
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ClientCost is what measuring cost and how far its times may be off.
 type ClientCost struct {
@@ -11,9 +14,11 @@ type ClientCost struct {
 	PerTokenUS float64 `json:"cpu_per_token_us,omitempty"`
 	// Stamps says whose clock tokens' times are by.
 	Stamps Stamps `json:"stamps"`
+	// ReadLag is how long after a packet came it was read: what a client
+	// without the kernel's stamps would have added to its times.
+	ReadLag Distribution `json:"read_lag_ms"`
 	// WakeLag is how late a goroutine of the client woke that wanted to every
-	// 10 ms: about as late as one that reads a token. With the kernel's stamps
-	// that does not matter.
+	// 10 ms.
 	WakeLag Distribution `json:"wake_lag_ms"`
 }
 
@@ -51,4 +56,17 @@ func watchClient(alone bool) (stop func(tokens int) ClientCost) {
 		}
 		return c
 	}
+}
+
+// read adds what the replies tell of the client.
+func (c *ClientCost) read(timings []timing) {
+	c.Stamps = KernelStamps
+	if slices.ContainsFunc(timings, func(t timing) bool { return t.err == nil && t.stamps != KernelStamps }) {
+		c.Stamps = ClientStamps
+	}
+	var lags []time.Duration
+	for i := range timings {
+		lags = append(lags, timings[i].lags...)
+	}
+	c.ReadLag = distribution(lags)
 }

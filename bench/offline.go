@@ -100,7 +100,8 @@ type timing struct {
 	between     []time.Duration
 	input       int // tokens of the prompt, by the server's count; 0: not told
 	tokens      int
-	stamps      Stamps // whose clock times over the wire are by
+	stamps      Stamps          // whose clock times over the wire are by
+	lags        []time.Duration // of reading what had come, where the kernel told when
 	err         error
 }
 

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -47,8 +46,8 @@ type OnlineDetail struct {
 	URL         string  `json:"url"`
 	Arrival     string  `json:"arrival"`      // how requests came, in words
 	OfferedRate float64 `json:"offered_rate"` // requests a second, as they were to be sent
-	// SendLag is how late requests were sent after their time: the client's
-	// own delay, which the latencies do not contain.
+	// SendLag is how late requests were sent after their time, dialling
+	// included: the client's own delay, which the latencies do not contain.
 	SendLag Distribution `json:"send_lag_ms"`
 	// TPOT is the mean time per output token after the first, by request.
 	TPOT Distribution `json:"tpot_ms"`
@@ -91,9 +90,7 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 		r.Steps = stepsBetween(before, o.Engine.Stats())
 		r.Trace = glimpsed(o.Engine)
 	}
-	if client.Stamps = KernelStamps; slices.ContainsFunc(timings, func(t timing) bool { return t.err == nil && t.stamps != KernelStamps }) {
-		client.Stamps = ClientStamps
-	}
+	client.read(timings)
 	d := &OnlineDetail{
 		URL: o.Client.Base, Arrival: arrival, SendLag: distribution(lags), Client: client,
 		SLOTTFT: ms(o.SLO.TTFT), SLOITL: ms(o.SLO.ITL),

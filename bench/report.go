@@ -133,6 +133,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	rows := []row{{"first token", r.TTFT}, {"between tokens", r.ITL}, {"whole request", r.E2E}}
 	if o := r.Online; o != nil {
 		rows = append(rows, row{"a token, by request", o.TPOT}, row{"sent late", o.SendLag})
+		if o.Client.Stamps == KernelStamps {
+			rows = append(rows, row{"read late", o.Client.ReadLag})
+		}
 	}
 	for _, d := range rows {
 		fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", d.name, d.Mean, d.P50, d.P90, d.P99, d.Max)

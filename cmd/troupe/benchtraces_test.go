@@ -1,13 +1,16 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/troupe-llm/troupe/bench"
 )
@@ -83,6 +86,42 @@ func TestBenchOnlinePlaysATrace(t *testing.T) {
 	}
 	if r.Online.Goodput != r.RequestThroughput || r.Online.Client.CPUS != 0 || len(r.Timeline.Running) == 0 {
 		t.Errorf("online %+v, timeline %+v", r.Online, r.Timeline)
+	}
+}
+
+// The trace is fetched once, resumed where it broke off, and kept.
+func TestQwenTraceIsDownloaded(t *testing.T) {
+	text := ""
+	for i := range 50 {
+		text += fmt.Sprintf(`{"chat_id": %d, "parent_chat_id": -1, "timestamp": %d.5, "input_length": 40, "output_length": 3, "type": "text", "turn": 1, "hash_ids": [0, 1, %d]}`+"\n", i, i, i+2)
+	}
+	published := qwenTrace
+	defer func() { qwenTrace = published }()
+	qwenTrace.Size, qwenTrace.SHA256 = int64(len(text)), fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
+	var ranges []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ranges = append(ranges, r.Header.Get("Range")); len(ranges) == 1 {
+			w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+			_, _ = io.WriteString(w, text[:1000])
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(text))
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	for range 2 {
+		status, out, errs := invoke(t, "", "bench", "virtual", "--trace-format", "qwen", "--trace-url", server.URL+"/x", "--data-dir", dir, "--json", "-")
+		if status != 0 {
+			t.Fatal(errs)
+		}
+		r := readReport(t, out)
+		if r.Requests != 50 || r.Work.Format != "qwen" || r.Steps.CachedTokens == 0 || r.Work.Source != "qwen_traceA_blksz_16.jsonl" {
+			t.Errorf("%d requests, %+v, %+v", r.Requests, r.Work, r.Steps)
+		}
+	}
+	if len(ranges) != 2 || ranges[0] != "" || !strings.HasPrefix(ranges[1], "bytes=") {
+		t.Errorf("asked for ranges %q, want the whole and then the rest, once", ranges)
 	}
 }
 
