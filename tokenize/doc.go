@@ -3,12 +3,16 @@
 // libraries to the token.
 //
 // Text takes this way, each stop in the file of its name: added tokens are cut
-// out (added), the rest is normalized (normalize, nfc), split into pieces
+// out (added), the rest is normalized (normalize, nfc, marks), split into pieces
 // (split; scan for the patterns of well-known families, match and pattern for
-// any other), and each piece becomes tokens (bpe). Byte-pair merging is done
-// by walking a trie (walk, trie), or by definition for vocabularies that do
-// not allow that (merge). Ids become text by a chain of stages that hold back
-// what may still change (stream, decode, utf8).
+// any other), and each piece becomes tokens (bpe): those of a word met before
+// are remembered (cache), others found by walking a trie (walk, trie, pairs),
+// or by merging as byte-pair encoding is defined, for vocabularies that do not
+// allow that (merge). Ids become text by a chain of stages that hold back what
+// may still change (stream, decode, utf8).
+//
+// Byte-pair models are all it reads: Unigram (T5, Gemma 1), WordPiece and
+// WordLevel are refused by name, and so is any component it cannot run.
 //
 // Unicode versions matter for exactness: Hugging Face's regular expressions
 // know Unicode 16 (newer), its normal forms Unicode 9 (nfc), its punctuation
