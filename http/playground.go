@@ -115,6 +115,10 @@ type statsBody struct {
 		Mixed       uint64 `json:"mixed"`       // with both
 		Outstanding int    `json:"outstanding"` // launched and not yet done
 	} `json:"steps"`
+	Device struct { // time while there were requests
+		Busy float64 `json:"busy_seconds"` // computing steps
+		Idle float64 `json:"idle_seconds"` // waiting for a step
+	} `json:"device"`
 	Tokens struct {
 		Prompt    uint64 `json:"prompt"`    // of admitted requests
 		Cached    uint64 `json:"cached"`    // of those, found in the prefix cache
@@ -156,6 +160,7 @@ func statsOf(st *actors.Stats) *statsBody {
 	r.Open, r.Waiting, r.Running, r.Preempted = st.OpenRequests, st.Waiting, st.Running, st.Preempted
 	p.Used, p.Cached, p.Free, p.Evicted = st.PagesUsed, st.PagesCached, st.PagesFree, st.Evicted
 	s.Decode, s.Prefill, s.Mixed, s.Outstanding = st.DecodeSteps, st.PrefillSteps, st.MixedSteps, st.Outstanding
+	b.Device.Busy, b.Device.Idle = st.Device.Busy.Seconds(), st.Device.Idle.Seconds()
 	t.Prompt, t.Cached, t.Computed, t.Generated, t.Wasted = st.PromptTokens, st.CachedTokens, st.Computed, st.Generated, st.Wasted
 	b.Actors = make([]actorBody, len(st.Actors))
 	for i := range st.Actors {

@@ -67,6 +67,7 @@ func TestStats(t *testing.T) {
 		Uptime   float64 `json:"uptime_seconds"`
 		Requests struct{ Running, Waiting, Open, Slots *int }
 		Pages    struct{ Used, Cached, Free, Size *int }
+		Device   map[string]float64
 		Tokens   struct{ Prompt, Cached, Generated *int }
 		Actors   []struct {
 			Name            string
@@ -79,6 +80,9 @@ func TestStats(t *testing.T) {
 	}
 	if got.Uptime <= 0 || got.Requests.Running == nil || got.Tokens.Generated == nil || *got.Requests.Slots != 8 || *got.Pages.Size != 16 {
 		t.Errorf("got %s", text)
+	}
+	if got.Device["busy_seconds"] != 3 || got.Device["idle_seconds"] != 1 {
+		t.Errorf("its device is %v", got.Device)
 	}
 	if len(got.Actors) != 1 || got.Actors[0].Name != "scheduler" || got.Actors[0].Depth != 3 || got.Actors[0].Messages != 2 || got.Actors[0].Delay == nil {
 		t.Errorf("its actors are %+v", got.Actors)

@@ -131,7 +131,9 @@ function showSteps(now, then, dt) {
     ["prefill", `${round(prefill / dt)}/s`, "c"],
   ]);
   const tokens = (now.tokens.computed - then.tokens.computed) / some;
-  setText($("steps-note"), all === 0 ? "Nothing to compute." : `${round(tokens)} tokens a step.`);
+  const spent = (kind) => percent(Math.min(1, (now.device[kind] - then.device[kind]) / dt));
+  setText($("steps-note"), all === 0 ? "Nothing to compute." : `${round(tokens)} tokens a step. ` +
+    `The device computes ${spent("busy_seconds")} of the time and waits ${spent("idle_seconds")} for a step though there is work.`);
 }
 
 function showPages(now) {
