@@ -145,12 +145,16 @@ func FuzzDecode(f *testing.F) {
 		`{"prompt":[[1,2],[3]],"n":2,"temperature":0.5,"seed":-1}`, `{"prompt":[],"logprobs":2e0}`,
 		`{"messages":[{"role":"user","content":[{"type":"text","text":"\ud800"}]}],"tools":[{"function":{}}],"chat_template_kwargs":{"a":[1]}}`,
 		`{"messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":"{}"}}]}],"response_format":{"type":"text"}}`,
+		`{"messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f","strict":true,"parameters":{"type":"object","properties":{"a":{"enum":[1]}}}}}],"tool_choice":"required","parallel_tool_calls":false}`,
+		`{"messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f"}}],"tool_choice":{"function":{"name":"f"}},"separate_reasoning":true}`,
 		"{\"a\\u0000\":\"\xff\"}", `{"prompt":"a"`, `[[[[[[`, `{"max_tokens":-0,"prompt":"a","top_k":1E400}`,
 	} {
 		f.Add([]byte(seed), true)
 		f.Add([]byte(seed), false)
 	}
-	s, err := newServer(Config{}, script(), zerologNop)
+	eng := script()
+	eng.template = templates["thinks"]
+	s, err := newServer(Config{}, eng, zerologNop)
 	if err != nil {
 		f.Fatal(err)
 	}
