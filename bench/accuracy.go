@@ -80,9 +80,10 @@ func (a *Accuracy) measure(ctx context.Context, client *Client, e *emitter) (*Re
 		prompts[i] = Prompt{Tokens: []int32{int32(i)}, MaxTokens: a.Tokens}
 	}
 	r := &Report{Schema: Schema, Kind: "accuracy", Environment: a.Environment, Work: workOf(prompts)}
-	// Streams begin over two intervals: what is measured is many open, not a
+	// Streams begin over a while: what is measured is many open, not a
 	// thousand connections opened at once.
-	rate := float64(a.Streams) / (2 * a.Interval.Seconds())
+	ramp := min(time.Second, a.Interval*time.Duration(a.Tokens)/4)
+	rate := float64(a.Streams) / ramp.Seconds()
 	o := Online{Client: client, Arrivals: Paced(prompts, rate, false, 0)}
 	var count tally
 	watch := watchClient(false)
@@ -100,7 +101,7 @@ func (a *Accuracy) measure(ctx context.Context, client *Client, e *emitter) (*Re
 		return nil, err
 	}
 	cost.read(timings)
-	r.Online = &OnlineDetail{URL: client.Base, Arrival: "spread over two intervals", SendLag: distribution(lags), Client: cost}
+	r.Online = &OnlineDetail{URL: client.Base, Arrival: fmt.Sprintf("spread over %v", ramp), SendLag: distribution(lags), Client: cost}
 	r.Accuracy = e.compare(r, timings)
 	return r, nil
 }
