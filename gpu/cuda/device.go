@@ -113,6 +113,9 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 			return err
 		}
 	}
+	if err := e.warm(); err != nil {
+		return err
+	}
 	sizes := graphSizes(min(e.info.Slots, cmp.Or(max(spec.GraphRows, -1), maxGraph)))
 	if err := e.captureGraphs(sizes, spec.Capturing); err != nil {
 		return err

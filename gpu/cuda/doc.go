@@ -21,8 +21,11 @@
 // has the addresses of that state and a number of rows, padded; how attention
 // divides its work is computed inside it.
 //
-// An error condemns the device: Close destroys the context, and a new one is
-// opened.
+// An error condemns the device. After a kernel's fault (an illegal address, a
+// trap) that is the end of CUDA in the process: its context, others on the same
+// GPU and new ones all answer with the same error (TestFaults, driver 580). So
+// opening again helps after an error of the host's side, and after a fault the
+// server restarts itself.
 //
 // # Building
 //
@@ -31,17 +34,17 @@
 //
 //	gpu/cuda/with.sh go build -tags cuda -o bin/ ./cmd/troupe
 //
-// # State
+// # On another machine
 //
-// Not yet run on a GPU. Everything is compiled: the tag with CUDA 13.0's
-// headers, all kernels by NVRTC for sm_80, sm_90a and sm_100, without spilled
-// registers. On a machine with a GPU, in this order:
+// Where there is no Go, what is built elsewhere is taken along; CUDA's libraries
+// are found by LD_LIBRARY_PATH or in /usr/local/cuda/lib64. Tests look for
+// checkpoints beside the path they were built in.
 //
-//	gpu/cuda/with.sh go test -tags cuda -run TestCompile ./gpu/cuda
-//	gpu/cuda/with.sh go test -tags cuda -v ./gpu/kernel
-//	gpu/cuda/with.sh go test -tags cuda -v ./gpu/cuda
-//	compute-sanitizer --tool memcheck cuda.test -test.run TestReferences
-//	bin/troupe bench offline --model qwen3-0.6b --dummy-weights --device cuda
+//	gpu/cuda/with.sh go test -c -tags cuda -o bin/ ./gpu/cuda ./gpu/kernel
+//	bin/kernel.test -test.v
+//	bin/cuda.test -test.v
+//	compute-sanitizer --tool memcheck bin/cuda.test -test.run TestReferences
+//	bin/cuda.test -test.run '^$' -test.bench Ops -test.benchtime 20x
 //
-// Test binaries are built elsewhere with go test -c where there is no Go.
+// Checked so on an H200; what was measured is in bench/results/gpu.md.
 package cuda

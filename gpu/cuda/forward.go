@@ -243,6 +243,26 @@ func (e *engine) sample(w work) error {
 	})
 }
 
+// warm runs passes as large as steps with prompts are, on padding: cuBLASLt
+// loads the kernels it chooses when they are first launched, which takes
+// milliseconds that a request should not wait for.
+func (e *engine) warm() error {
+	for n := e.info.MaxStepTokens; n > e.info.Slots; n /= 4 {
+		for _, a := range []struct {
+			at    kernel.Ptr
+			value byte
+		}{{e.tokens, 0}, {e.positions, 0}, {e.tokenSlots, 0xff}} {
+			if err := cu.MemsetD8Async(cu.DevicePtr(a.at), a.value, int64(4*n), e.compute); err != nil {
+				return fmt.Errorf("cuda: padding: %w", err)
+			}
+		}
+		if err := e.forward(work{tokens: n}); err != nil {
+			return fmt.Errorf("cuda: warming up with %d tokens: %w", n, err)
+		}
+	}
+	return nil
+}
+
 // captureGraphs captures decode passes of the given sizes, the largest first:
 // graphs share the memory pools of those before.
 func (e *engine) captureGraphs(sizes []int, progress func(done, total int64)) error {
