@@ -149,10 +149,20 @@ func (r *run) until(ctx context.Context, holds func() bool) error {
 	return nil
 }
 
-// ready reads from connection n, and asks again when its reply has ended.
+// ready reads connection n empty.
 func (r *run) ready(n int) error {
+	for {
+		k, err := r.read(n)
+		if err != nil || k < len(r.buf) {
+			return err
+		}
+	}
+}
+
+// read reads from connection n, and asks again when its reply has ended.
+func (r *run) read(n int) (k int, err error) {
 	c := &r.conns[n]
-	k, err := r.poll.read(n, r.buf)
+	k, err = r.poll.read(n, r.buf)
 	over, tokens := false, 0
 	if err == nil {
 		over, err = c.feed(r.buf[:k], func(data []byte) error {
@@ -162,16 +172,16 @@ func (r *run) ready(n int) error {
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("stream %d, after %d tokens: %w", n, c.ids, err)
+		return k, fmt.Errorf("stream %d, after %d tokens: %w", n, c.ids, err)
 	}
 	if tokens > 0 {
 		r.came(c, tokens)
 	}
 	if over {
 		r.replies++
-		return r.ask(n, r.Tokens)
+		err = r.ask(n, r.Tokens)
 	}
-	return nil
+	return k, err
 }
 
 // came counts tokens that came together.

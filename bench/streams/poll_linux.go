@@ -42,7 +42,8 @@ func (p *poller) open() (int, error) {
 	n := len(p.files)
 	err = errors.Join(unix.Connect(fd, p.addr), unix.SetNonblock(fd, true),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
-		unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(n)}))
+		// Edge-triggered: the kernel looks at each connection once an event.
+		unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(n)}))
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("connecting: %w", err), unix.Close(fd))
 	}
@@ -50,8 +51,8 @@ func (p *poller) open() (int, error) {
 	return n, nil
 }
 
-// wait calls on with the number of each connection that can be read, after at
-// most so many milliseconds.
+// wait calls on with the number of each connection that can be read since it
+// was last read empty, after at most so many milliseconds.
 func (p *poller) wait(milliseconds int, on func(n int) error) error {
 	n, err := unix.EpollWait(p.epoll, p.events, milliseconds)
 	if errors.Is(err, unix.EINTR) {
