@@ -24,9 +24,10 @@ type glimpse struct {
 	first uint64 // the step at which it began
 }
 
-// newGlimpse is for a system that was given a NewGlimpse.
-func newGlimpse(s *actors.System) *glimpse {
-	if s == nil || s.Trace() == nil || !s.Trace().Paused() {
+// newGlimpse is for a system of this process that was given a NewGlimpse.
+func newGlimpse(of source) *glimpse {
+	s, ok := of.(inProcess)
+	if !ok || s.Trace() == nil || !s.Trace().Paused() {
 		return nil
 	}
 	s.Trace().Clear()

@@ -111,7 +111,7 @@ func (o *Offline) run(ctx context.Context, system *actors.System, prompts []Prom
 	timings := make([]timing, len(prompts))
 	var count tally
 	var readers sync.WaitGroup
-	stop := count.watch(progressOf(prompts), o.Progress, system)
+	stop := count.watch(progressOf(prompts), o.Progress, inProcess{system})
 
 	began := time.Now()
 	r.Environment.Time = began

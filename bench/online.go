@@ -73,7 +73,9 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	}
 	var count tally
 	watch := watchClient(o.Engine == nil)
-	stop := count.watch(o.Total, o.Progress, o.Engine)
+	from, unwatch := o.source(ctx)
+	defer unwatch()
+	stop := count.watch(o.Total, o.Progress, from)
 	began := time.Now()
 	r.Environment.Time = began
 	prompts, timings, lags, last := o.play(ctx, began, &count)
@@ -105,6 +107,17 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	r.Work.InputLen, r.Work.OutputLen = cmp.Or(r.Work.InputLen, w.InputLen), cmp.Or(r.Work.OutputLen, w.OutputLen)
 	r.Work.Seed, r.Work.Temperature, r.Work.IgnoreEOS, r.Work.Warmup = o.Seed, o.Temperature, !o.Client.KeepEOS, o.Warmup
 	return r, nil
+}
+
+// source is what tells of the engine, if anything does.
+func (o *Online) source(ctx context.Context) (from source, stop func()) {
+	if o.Engine != nil {
+		return inProcess{o.Engine}, func() {}
+	}
+	if p := o.Client.poll(ctx); p != nil {
+		return p, p.stop
+	}
+	return nil, func() {}
 }
 
 // play sends every request in its time and waits for all of them.

@@ -96,7 +96,8 @@ type Timeline struct {
 	Output    []int   `json:"output_tokens"` // that came
 	Open      []int   `json:"open"`          // requests sent and not ended
 
-	// Known when the engine is in this process; empty otherwise.
+	// Known of an engine in this process, and of a server that tells: ours of
+	// all, vLLM and SGLang of who runs and how full the KV memory is.
 	Steps    []int     `json:"steps,omitempty"`           // that were built
 	Computed []int     `json:"computed_tokens,omitempty"` // by steps, of prompts and replies
 	Decoded  []int     `json:"decode_rows,omitempty"`     // of those, computed for rows that decode: one token each

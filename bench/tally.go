@@ -70,25 +70,26 @@ func (t *tally) share(total Progress) float64 {
 	return float64(t.tokens.Load()) / float64(total.Requests+total.DecodeAll)
 }
 
-// watch tells of progress and keeps a timeline, until stopped. The engine is
-// nil when it is in another process.
-func (t *tally) watch(total Progress, tell func(Progress), engine *actors.System) (stop func() *Timeline) {
+// watch tells of progress and keeps a timeline, until stopped. What it can of
+// the engine it learns from its source.
+func (t *tally) watch(total Progress, tell func(Progress), from source) (stop func() *Timeline) {
 	const (
 		interval  = 10 * time.Millisecond
 		tellEvery = 20 // intervals
 	)
 	began := time.Now()
-	r := newRecorder(interval, engine != nil)
+	knows := nothing
 	var base gauge
-	if engine != nil {
-		base = engineGauge(engine)
+	if from != nil {
+		knows, base = from.knows(), from.gauge()
 	}
+	r := newRecorder(interval, knows)
 	n := 0
-	seen := newGlimpse(engine)
+	seen := newGlimpse(from)
 	end := every(interval, func() {
 		g := gauge{}
-		if engine != nil {
-			g = engineGauge(engine)
+		if from != nil {
+			g = from.gauge()
 			g.steps -= base.steps
 			g.computed -= base.computed
 			g.decoded -= base.decoded
@@ -108,16 +109,6 @@ func (t *tally) watch(total Progress, tell func(Progress), engine *actors.System
 			tell(t.progress(total))
 		}
 		return r.timeline()
-	}
-}
-
-// engineGauge is how an engine stands.
-func engineGauge(s *actors.System) gauge {
-	st := s.Stats()
-	pages := float64(max(1, s.Device().NumPages))
-	return gauge{
-		steps: st.Steps, computed: st.Computed, decoded: st.Decoded, running: st.Running, waiting: st.Waiting,
-		used: float64(st.PagesUsed) / pages, cached: float64(st.PagesCached) / pages,
 	}
 }
 

@@ -20,13 +20,13 @@ type gauge struct {
 // Invariant: seen[i] is the last gauge of interval i, if there was one.
 type recorder struct {
 	interval time.Duration
-	engine   bool // gauges say how the engine stands
+	knows    knowledge // what gauges say
 	seen     []gauge
 	has      []bool
 }
 
-func newRecorder(interval time.Duration, engine bool) *recorder {
-	return &recorder{interval: interval, engine: engine}
+func newRecorder(interval time.Duration, knows knowledge) *recorder {
+	return &recorder{interval: interval, knows: knows}
 }
 
 // sample notes the gauge at t since the run began. Times must not go back.
@@ -67,10 +67,12 @@ func (r *recorder) timeline() *Timeline {
 		}
 		t.Output = append(t.Output, int(g.output-before.output))
 		t.Open = append(t.Open, g.open)
-		if r.engine {
+		if r.knows >= itsSteps {
 			t.Steps = append(t.Steps, int(g.steps-before.steps))
 			t.Computed = append(t.Computed, int(g.computed-before.computed))
 			t.Decoded = append(t.Decoded, int(g.decoded-before.decoded))
+		}
+		if r.knows >= itsLoad {
 			t.Running, t.Waiting = append(t.Running, g.running), append(t.Waiting, g.waiting)
 			t.KVUsed, t.KVCached = append(t.KVUsed, round(g.used, 4)), append(t.KVCached, round(g.cached, 4))
 		}

@@ -8,7 +8,7 @@ import (
 
 func TestTimelineKeepsSumsHoweverLongTheRun(t *testing.T) {
 	for _, n := range []int{1, 7, maxIntervals, 5*maxIntervals + 3} {
-		r := newRecorder(time.Millisecond, true)
+		r := newRecorder(time.Millisecond, itsSteps)
 		for i := range n {
 			r.sample(time.Duration(i)*time.Millisecond, gauge{output: uint64(3 * i), steps: uint64(i), computed: uint64(5 * i), running: i, used: 0.5})
 		}
@@ -32,7 +32,7 @@ func TestTimelineKeepsSumsHoweverLongTheRun(t *testing.T) {
 }
 
 func TestTimelineCarriesOn(t *testing.T) {
-	r := newRecorder(time.Second, false)
+	r := newRecorder(time.Second, nothing)
 	r.sample(0, gauge{output: 4, open: 2})
 	r.sample(3*time.Second, gauge{output: 5, open: 1})
 	line := r.timeline()

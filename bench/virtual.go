@@ -115,7 +115,7 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 	s := &sailing{
 		report: VirtualReport{Hardware: info.Hardware, KVTokens: info.NumPages * info.PageSize},
 		plan:   p, engine: engine, next: next, cost: v.HostCost, ignoreEOS: len(c.EOS) == 0,
-		line: newRecorder(time.Millisecond, true), pages: c.NumPages,
+		line: newRecorder(time.Millisecond, itsSteps), pages: c.NumPages,
 	}
 	if err := s.run(); err != nil {
 		return nil, err

@@ -123,6 +123,7 @@ type statsBody struct {
 		Prompt    uint64 `json:"prompt"`    // of admitted requests
 		Cached    uint64 `json:"cached"`    // of those, found in the prefix cache
 		Computed  uint64 `json:"computed"`  // prompts' and answers'
+		Decoded   uint64 `json:"decoded"`   // of those, in decode rows
 		Generated uint64 `json:"generated"` // drawn
 		Wasted    uint64 `json:"wasted"`    // computed for requests that had just ended
 	} `json:"tokens"`
@@ -161,7 +162,7 @@ func statsOf(st *actors.Stats) *statsBody {
 	p.Used, p.Cached, p.Free, p.Evicted = st.PagesUsed, st.PagesCached, st.PagesFree, st.Evicted
 	s.Decode, s.Prefill, s.Mixed, s.Outstanding = st.DecodeSteps, st.PrefillSteps, st.MixedSteps, st.Outstanding
 	b.Device.Busy, b.Device.Idle = st.Device.Busy.Seconds(), st.Device.Idle.Seconds()
-	t.Prompt, t.Cached, t.Computed, t.Generated, t.Wasted = st.PromptTokens, st.CachedTokens, st.Computed, st.Generated, st.Wasted
+	t.Prompt, t.Cached, t.Computed, t.Decoded, t.Generated, t.Wasted = st.PromptTokens, st.CachedTokens, st.Computed, st.Decoded, st.Generated, st.Wasted
 	b.Actors = make([]actorBody, len(st.Actors))
 	for i := range st.Actors {
 		a := &st.Actors[i]

@@ -156,7 +156,10 @@ func density(id, name, what string, runs []*run, all []*distribution) figure {
 		Y: plot.Axis{Label: "share of " + what + ", %"},
 	}
 	for k, d := range all {
-		line := &plot.Line{Name: runs[k].Letter, Style: runs[k].style, Step: true, Fill: len(all) < 4, Peak: true}
+		line := &plot.Line{Style: runs[k].style, Step: true, Fill: len(all) < 4, Peak: true}
+		if len(all) < 4 { // more would cover each other
+			line.Name = runs[k].Letter
+		}
 		before := d.none
 		for i := from; i < to; i++ {
 			share := d.at(math.Pow(10, (i+1)*step) * (1 + 1e-9))
@@ -534,5 +537,21 @@ func scales(reports []Named) section {
 		}
 		s.Charts = append(s.Charts, figure{SVG: chart.SVG(), Head: d.name})
 	}
+	chart := plot.Chart{
+		ID: "scale-throughput", Title: "Throughput by scale", Width: half, Height: tall,
+		X: plot.Axis{Label: "scale of times", Scale: plot.Log, Ticks: ticks}, Y: plot.Axis{Label: "output tokens/s"},
+	}
+	for i, c := range curves {
+		line := &plot.Line{Style: i, Points: true}
+		if len(curves) > 1 {
+			line.Name = c.name
+		}
+		for _, m := range c.runs {
+			line.X, line.Y = append(line.X, m.Work.Scale), append(line.Y, m.OutputThroughput)
+			chart.Desc += fmt.Sprintf("%s tokens/s at scale %s. ", plot.Number(m.OutputThroughput), plot.Number(m.Work.Scale))
+		}
+		chart.Marks = append(chart.Marks, line)
+	}
+	s.Charts = append(s.Charts, figure{SVG: chart.SVG(), Head: "Throughput"})
 	return s
 }

@@ -41,8 +41,8 @@ func Defs() template.HTML {
 
 // LineKey is a line's swatch, for a legend.
 func LineKey(i int) template.HTML {
-	return template.HTML(fmt.Sprintf(`<svg class="plot key" viewBox="0 0 34 12" width="34" height="12" aria-hidden="true"><path class="line %s" d="M1 6H33"/><path class="point %[1]s" d="%[2]s"/></svg>`, //nolint:gosec // numbers alone
-		styleClass(i), symbol(i, 17, 6)))
+	return template.HTML(fmt.Sprintf(`<svg class="plot key" viewBox="0 0 28 12" width="28" height="12" aria-hidden="true"><path class="line %s" d="M0 6H28"/><path class="point %[1]s" d="%[2]s"/></svg>`, //nolint:gosec // numbers alone
+		styleClass(i), symbol(i, 14, 6)))
 }
 
 // FillKey is an area's swatch, for a legend.
