@@ -10,8 +10,8 @@ import (
 // is left to whoever traces it.
 func TestRunsAreGlimpsedAt(t *testing.T) {
 	trace := NewGlimpse()
-	r := simulated(t, trace, 16, 100)
-	if r.Trace == nil || r.Trace.Steps < windowSteps || r.Trace.Steps > 60 || r.Trace.Window == nil || !trace.Paused() {
+	r := simulated(t, trace, 16, 60)
+	if r.Trace == nil || r.Trace.Steps < windowSteps || r.Trace.Steps > 55 || r.Trace.Window == nil || !trace.Paused() {
 		t.Fatalf("%+v", r.Trace)
 	}
 	for _, s := range r.Trace.Window.Spans {

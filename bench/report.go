@@ -70,7 +70,37 @@ func ReadReport(r io.Reader) (*Report, error) {
 	case report.Schema > Schema:
 		return nil, fmt.Errorf("the report has schema %d; this program knows up to %d", report.Schema, Schema)
 	}
-	return &report, nil
+	return &report, report.consistent()
+}
+
+// consistent finds lists that should be as long as each other and are not: in
+// a report that was written by hand or by another program.
+func (r *Report) consistent() error {
+	if r == nil {
+		return errors.New("one of its runs is null")
+	}
+	if s := r.Samples; s != nil {
+		n := len(s.TTFT)
+		if len(s.Sent) != n || len(s.E2E) != n || len(s.Input) != n || len(s.Output) != n {
+			return errors.New("its samples are lists of different lengths")
+		}
+	}
+	if t := r.Timeline; t != nil {
+		n := len(t.Output)
+		for _, k := range []int{
+			len(t.Open), len(t.Steps), len(t.Computed), len(t.Decoded), len(t.Running), len(t.Waiting), len(t.KVUsed), len(t.KVCached),
+		} {
+			if k != n && k != 0 {
+				return errors.New("its timeline has lists of different lengths")
+			}
+		}
+	}
+	for _, one := range r.Runs {
+		if err := one.consistent(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WriteText writes the report for people.

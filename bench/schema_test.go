@@ -39,7 +39,7 @@ func TestSchemaIsDocumented(t *testing.T) {
 func TestReportsAreReadBack(t *testing.T) {
 	low := 0.9
 	r := &Report{
-		Schema: Schema, Kind: "online", Requests: 2, Samples: &Samples{Sent: []float64{0, 1.5}, TTFT: []float64{1e-3, 2}, Input: []int{1, 2}},
+		Schema: Schema, Kind: "online", Requests: 2, Samples: &Samples{Sent: []float64{0, 1.5}, TTFT: []float64{1e-3, 2}, E2E: []float64{3, 4}, Input: []int{1, 2}, Output: []int{3, 4}},
 		Timeline: &Timeline{IntervalS: 0.05, Output: []int{1, 2, 3}}, Histogram: &Histogram{PerDecade: 50, First: -3, Counts: []int{1, 0, 2}},
 		Runs:        []*Report{{Kind: "online", Label: "scale [1,\n2]"}},
 		Comparison:  &Comparison{Rows: []Comparable{{Metric: "m", Ratio: 1, Low: &low}}},
@@ -63,6 +63,8 @@ func TestReportsAreReadBack(t *testing.T) {
 		`{"schema": 99, "kind": "offline"}`: "schema 99",
 		`{"a": 1}`:                          "no schema",
 		`[`:                                 "no report",
+		`{"schema": 1, "kind": "a", "runs": [{"samples": {"ttft_ms": [1]}}]}`:                             "different lengths",
+		`{"schema": 1, "kind": "a", "timeline": {"output_tokens": [1, 2], "steps": [1], "open": [1, 2]}}`: "different lengths",
 	} {
 		if _, err := ReadReport(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q in it", text, err, want)

@@ -49,6 +49,7 @@ func sample(factor float64) *bench.Report {
 	for i := range 100 {
 		r.Samples.TTFT = append(r.Samples.TTFT, 2*float64(i+1)/factor)
 		r.Samples.E2E = append(r.Samples.E2E, 80*float64(i+1)/factor)
+		r.Samples.Sent, r.Samples.Input, r.Samples.Output = append(r.Samples.Sent, 0), append(r.Samples.Input, 1428), append(r.Samples.Output, 1340)
 	}
 	t := r.Timeline
 	for i := range 200 {
@@ -153,6 +154,24 @@ func TestPageDrawsScales(t *testing.T) {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page does not say %q", want)
 		}
+	}
+}
+
+// Differences come with how sure they are.
+func TestPageSaysHowSureDifferencesAre(t *testing.T) {
+	low, high := 1.01, 1.2
+	r := sample(1)
+	r.Comparison = &bench.Comparison{A: "without", B: "with", Basis: "drawn", Rows: []bench.Comparable{
+		{Metric: "output_throughput", Unit: "tokens/s", Ratio: 1.1, Low: &low, High: &high}, {Metric: "ttft p50", Unit: "ms", Ratio: 0.5},
+	}}
+	html := written(t, Named{"a", r})
+	for _, want := range []string{"with against without", "1.100  (1.010–1.200)", "ttft p50, ms", "Intervals: drawn."} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if html := written(t, Named{"a", sample(1)}, Named{"b", sample(2)}); !strings.Contains(html, "b against a") {
+		t.Error("two reports are not compared")
 	}
 }
 
