@@ -273,6 +273,7 @@ type Environment struct {
 	Dummy      bool      `json:"dummy_weights"`
 	Device     string    `json:"device"`
 	Hardware   string    `json:"hardware"`
+	Driver     string    `json:"driver,omitempty"` // of a GPU: the kernel driver's version
 	Slots      int       `json:"slots"`
 	PageSize   int       `json:"page_size"`
 	NumPages   int       `json:"num_pages"`

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"iter"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -127,5 +128,8 @@ func (e *Environment) describe(s *actors.System) {
 	m, dev := s.Model(), s.Device()
 	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Params(), string(dev.DType), m.Weights == nil
 	e.Device, e.Hardware = dev.Name, dev.Hardware
+	if !strings.HasPrefix(dev.Name, "cuda") {
+		e.Driver = ""
+	}
 	e.Slots, e.PageSize, e.NumPages, e.StepTokens = dev.Slots, dev.PageSize, dev.NumPages, dev.MaxStepTokens
 }

@@ -143,6 +143,7 @@ func environment(runs []*run) (out []row) {
 		env("weights", func(e *bench.Environment) string { return e.DType }),
 		env("device", func(e *bench.Environment) string { return e.Device }),
 		env("hardware", func(e *bench.Environment) string { return e.Hardware }),
+		env("driver", func(e *bench.Environment) string { return e.Driver }),
 		{"server", func(r *bench.Report) string {
 			if r.Online == nil {
 				return ""

@@ -155,13 +155,18 @@ var libraryDirs = []string{
 	"usr/local/cuda/lib64", "usr/local/nvidia/lib64", "usr/lib/wsl/lib", "usr/local/lib",
 }
 
-func findCUDA(root fs.FS) CUDA {
-	c := CUDA{Devices: []string{}, Libraries: []string{}, Missing: []string{}}
+// findDriver is the version of NVIDIA's kernel driver, "" without one.
+func findDriver(root fs.FS) string {
 	for _, line := range strings.Split(readAll(root, "proc/driver/nvidia/version"), "\n") {
 		if rest, is := strings.CutPrefix(line, "NVRM version:"); is {
-			c.Driver = versionIn(rest)
+			return versionIn(rest)
 		}
 	}
+	return ""
+}
+
+func findCUDA(root fs.FS) CUDA {
+	c := CUDA{Driver: findDriver(root), Devices: []string{}, Libraries: []string{}, Missing: []string{}}
 	files, _ := fs.Glob(root, "dev/nvidia[0-9]*") // the pattern is good
 	for _, name := range files {
 		c.Devices = append(c.Devices, "/"+name)
