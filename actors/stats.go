@@ -25,7 +25,9 @@ type statsBox struct {
 }
 
 func (s *System) published(st plan.Stats, dev DeviceTime, l lifecycle) {
-	s.state.Store(int32(l))
+	if old := s.state.Swap(int32(l)); l == dead && lifecycle(old) != dead {
+		close(s.failed)
+	}
 	s.stats.mu.Lock()
 	s.stats.plan, s.stats.device = st, dev
 	s.stats.mu.Unlock()

@@ -44,6 +44,7 @@ type System struct {
 
 	lastID atomic.Uint64
 	state  atomic.Int32 // lifecycle, written by the scheduler
+	failed chan struct{} // closed by the scheduler when state is dead
 	stats  statsBox
 
 	mu       sync.Mutex
@@ -110,7 +111,7 @@ func Open(cfg Config) (*System, error) {
 
 // start is Open with the parts given.
 func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (device.Device, error)) (*System, error) {
-	s := &System{cfg: cfg, model: m, codec: codec, open: make(map[uint64]*job), thread: newThread()}
+	s := &System{cfg: cfg, model: m, codec: codec, open: make(map[uint64]*job), failed: make(chan struct{}), thread: newThread()}
 	var (
 		dev device.Device
 		err error
@@ -258,6 +259,11 @@ func (s *System) admit(j *job) error {
 	s.open[j.id] = j
 	return nil
 }
+
+// Failed is closed when the device is lost and could not be opened again: no
+// request is accepted any more, and those that were open end with ErrFailed. A
+// GPU that faulted may work again in another process.
+func (s *System) Failed() <-chan struct{} { return s.failed }
 
 // closed takes a job whose final event is out from the table. Called by the
 // detokenizer.

@@ -54,7 +54,11 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
 	// The port before the model: loading may take minutes, a port in use is
 	// known at once.
-	listener, err := listen(&cfg.Server)
+	began := time.Now()
+	listener, restarts, err := inherited()
+	if listener == nil && err == nil {
+		listener, err = listen(&cfg.Server)
+	}
 	if err != nil {
 		return err
 	}
@@ -103,6 +107,11 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 			os.Exit(130)
 		}()
 	case <-cmd.Context().Done():
+	case <-system.Failed():
+		if time.Since(began) > shortLife {
+			restarts = 0
+		}
+		return succeed(listener, restarts, server, system, log)
 	}
 	err = drain(cfg, system, server, log)
 	if engine.Trace == nil {
@@ -110,6 +119,34 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	}
 	spans, _ := engine.Trace.Spans()
 	return errors.Join(err, writeTo(cfg.Server.Trace, cmd.OutOrStdout(), func(w io.Writer) error { return bench.WritePerfetto(w, spans) }))
+}
+
+// A GPU that faulted is of no use to the process any more, but works for the
+// next. So the server begins anew when its device is lost for good, but not
+// more than maxRestarts times in a row, none of which served for shortLife.
+const (
+	maxRestarts = 3
+	shortLife   = time.Minute
+)
+
+// succeed ends this server, whose requests have all failed, and starts the
+// next in its place. Connections made meanwhile wait.
+func succeed(listener net.Listener, restarts int, server *http.Server, system *actors.System, log zerolog.Logger) error {
+	if restarts >= maxRestarts {
+		return errors.Join(fmt.Errorf("the device failed in %d servers in a row, each within %v of its start", restarts+1, shortLife),
+			server.Shutdown(context.Background()), system.Close())
+	}
+	left, err := legacy(listener)
+	if err != nil {
+		return errors.Join(fmt.Errorf("the device is lost to this process: %w", err), system.Close())
+	}
+	log.Error().Int("restarts", restarts+1).Msg("the device is lost to this process: starting another in its place")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // to write what errors there are
+	defer cancel()
+	if err := errors.Join(server.Shutdown(ctx), system.Close()); err != nil {
+		log.Warn().Err(err).Msg("ending")
+	}
+	return fmt.Errorf("the device is lost to this process, and no other could be started: %w", restart(left, restarts+1))
 }
 
 // exporter sends spans to the collector.

@@ -195,6 +195,30 @@ func TestServeStopsAtOnceAtTheSecondSignal(t *testing.T) {
 	s.end(130)
 }
 
+// A server whose device is lost to its process becomes another process, which
+// listens where it did; after some that lived briefly it gives up.
+func TestServeRestartsWhenTheDeviceIsLost(t *testing.T) {
+	s := start(t, "--model", "Qwen3-0.6B", "--dummy-weights", "--device", "sim:h200,speed=inf,lost=5", "--num-pages", "4096")
+	short := strings.Replace(reply, "20000", "2", 1)
+	for round := range 4 {
+		resp := s.ask("/completions", short)
+		if events, _ := io.ReadAll(resp.Body); !strings.Contains(string(events), `"finish_reason":"length"`) {
+			t.Fatalf("server %d: %s", round, events)
+		}
+		resp = s.ask("/completions", reply)
+		if events, _ := io.ReadAll(resp.Body); !strings.Contains(string(events), "could not be reopened") {
+			t.Fatalf("server %d: %s", round, events)
+		}
+		if round == 3 {
+			break
+		}
+		if line, err := s.stdout.ReadString('\n'); err != nil || !strings.Contains(line, s.url) {
+			t.Fatalf("the next said %q, %v; want %s", line, err, s.url)
+		}
+	}
+	s.end(1)
+}
+
 func TestServeSaysThatThePortIsInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

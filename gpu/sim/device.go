@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -29,17 +30,25 @@ type outcome struct {
 // Open opens "sim:" and the name of a GPU; see Names. Options follow after
 // commas: tp=N GPUs, speed=X times real time (inf: no waiting), step=D makes
 // each step take at least this long, eos=N draws an end of sequence once in N
-// tokens, fail=N makes the N-th step fail.
+// tokens, fail=N makes the N-th step fail,
+// lost=N too, and opening any device with lost after it in this process: as
+// when a GPU faults.
 func Open(spec device.Spec) (*Device, error) {
 	e, err := New(spec)
 	if err != nil {
 		return nil, err
+	}
+	if e.opts.lost > 0 && lost.Load() {
+		return nil, errors.New("sim: a device was lost in this process before, as it was asked to be")
 	}
 	if spec.Progress != nil {
 		spec.Progress(e.info.WeightBytes, e.info.WeightBytes)
 	}
 	return &Device{engine: e}, nil
 }
+
+// lost is set by the first device that is lost.
+var lost atomic.Bool
 
 // Info implements device.Device.
 func (d *Device) Info() device.Info { return d.engine.info }
@@ -57,7 +66,7 @@ func (d *Device) Launch(s *batch.Step) error {
 		o, d.spare = d.spare[n-1], d.spare[:n-1]
 	}
 	took, err := d.engine.Run(s, &o.result)
-	if err != nil && d.engine.turn != d.engine.opts.fail {
+	if err != nil && !d.engine.fails() {
 		return err
 	}
 	o.err = err

@@ -77,11 +77,17 @@ func (e *Engine) Run(s *batch.Step, r *batch.Result) (time.Duration, error) {
 	return max(e.opts.step, time.Duration(float64(d)/e.opts.speed)), nil
 }
 
+// fails says whether the step at hand was to fail.
+func (e *Engine) fails() bool { return e.turn > 0 && (e.turn == e.opts.fail || e.turn == e.opts.lost) }
+
 func (e *Engine) run(s *batch.Step, r *batch.Result) error {
 	e.turn++
 	r.Reset()
 	r.Seq = s.Seq
-	if e.turn == e.opts.fail {
+	if e.fails() {
+		if e.turn == e.opts.lost {
+			lost.Store(true)
+		}
 		return errors.New("the device failed, as it was asked to")
 	}
 	for i := range s.Slots {

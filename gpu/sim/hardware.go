@@ -60,6 +60,7 @@ type options struct {
 	step  time.Duration // no step takes less
 	eos   int           // mean tokens until the end of sequence is drawn; 0: never
 	fail  uint64        // Wait returns an error for this many-th step; 0: never
+	lost  uint64        // the same, and no device is opened any more; 0: never
 }
 
 // Names lists the GPUs there are.
@@ -113,8 +114,11 @@ func parse(name string) (options, error) {
 		case "fail":
 			want = "the number of a step"
 			o.fail, err = strconv.ParseUint(value, 10, 64)
+		case "lost":
+			want = "the number of a step"
+			o.lost, err = strconv.ParseUint(value, 10, 64)
 		default:
-			return o, fmt.Errorf("sim: device %q: unknown option %q; there are tp, speed, step, eos and fail", name, key)
+			return o, fmt.Errorf("sim: device %q: unknown option %q; there are tp, speed, step, eos, fail and lost", name, key)
 		}
 		if err != nil {
 			return o, fmt.Errorf("sim: device %q: %s is %q; it must be %s", name, key, value, want)
