@@ -4,7 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/troupe-llm/troupe/tokenize"
 )
@@ -54,17 +56,27 @@ const personText = `{"name": "Ada Lovelace", "age": 36, "email": "ada@example.or
 
 const anyObjectText = `{"name": "Ada Lovelace", "born": 1815, "works": [{"title": "Notes on the \"Analytical Engine\"", "pages": 66.5}, {"title": "Letters\n", "lost": true}], "nested": {"a": {"b": {"c": [1, 2, [3, null]]}}}}`
 
-// benchMasks asks for all masks of a text.
-func benchMasks(b *testing.B, spec *Spec, text string, anew bool) {
+// cpuTime is the processor time of this process, which other work on a shared
+// machine stretches less than the clock's.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// benchMasks asks for all masks of a text, `times` times a round. It reports
+// the processor time of a mask in the best round: other work on the machine
+// only ever slows one down.
+func benchMasks(b *testing.B, spec *Spec, text string, anew bool, times int) {
 	tok, v := qwenVocabulary(b)
 	ids := tok.Encode(text, false)
 	g, err := Compile(spec, v)
 	if err != nil {
 		b.Fatal(err)
 	}
-	masks := 0
-	b.ReportAllocs()
-	for b.Loop() {
+	round := func() {
 		if anew {
 			g.begin()
 		}
@@ -75,9 +87,18 @@ func benchMasks(b *testing.B, spec *Spec, text string, anew bool) {
 		if m.Err() != nil || !g.a.states[m.at].accepts {
 			b.Fatal("the text was not let through", m.Err())
 		}
-		masks += len(ids) + 1
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(masks), "ns/mask")
+	round()
+	best := time.Duration(1 << 62)
+	b.ReportAllocs()
+	for b.Loop() {
+		began := cpuTime()
+		for range times {
+			round()
+		}
+		best = min(best, cpuTime()-began)
+	}
+	b.ReportMetric(float64(best.Nanoseconds())/float64(times*(len(ids)+1)), "cpu-ns/mask")
 	b.ReportMetric(float64(g.a.memory)/1e6, "MB")
 }
 
@@ -92,8 +113,8 @@ func BenchmarkMask(b *testing.B) {
 		{"regex", Regex(`[A-Za-z0-9 ]{1,200}!`), "The quick brown fox jumps over the lazy dog 12 times!"},
 		{"text", Regex(`(?s).*`), "The quick brown fox jumps over the lazy dog 12 times!"},
 	} {
-		b.Run(c.name+"/cold", func(b *testing.B) { benchMasks(b, c.spec, c.text, true) })
-		b.Run(c.name+"/kept", func(b *testing.B) { benchMasks(b, c.spec, c.text, false) })
+		b.Run(c.name+"/cold", func(b *testing.B) { benchMasks(b, c.spec, c.text, true, 1) })
+		b.Run(c.name+"/kept", func(b *testing.B) { benchMasks(b, c.spec, c.text, false, 1000) })
 	}
 }
 
