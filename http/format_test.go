@@ -109,7 +109,7 @@ func TestFormats(t *testing.T) {
 	}
 
 	for _, tc := range []struct{ field, want string }{
-		{`"response_format":{"type":"json_schema","json_schema":{"schema":{"properties":{"a":{"not":{}}}}}}`, `"param":"response_format.json_schema.schema.properties.a.not"`},
+		{`"response_format":{"type":"json_schema","json_schema":{"schema":{"properties":{"a":{"contains":{}}}}}}`, `"param":"response_format.json_schema.schema.properties.a.contains"`},
 		{`"regex":"(?=a)"`, `"param":"regex"`},
 		{`"guided_json":"{"`, `"param":"guided_json"`},
 	} {

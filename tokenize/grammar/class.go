@@ -81,44 +81,59 @@ func (s spelling) text(str string) *expr {
 
 // class matches one character of the set.
 func (s spelling) class(r runes) *expr {
-	var parts []*expr
 	raw := r
+	var rows [][]edge
 	if s == asJSON {
-		for c := rune(0); c < ' '; c++ {
+		for _, c := range escaped {
 			if r.has(c) {
-				parts = append(parts, text(s.spell(c)))
-			}
-		}
-		for _, c := range `"\` {
-			if r.has(c) {
-				parts = append(parts, text(s.spell(c)))
+				rows = append(rows, byteRow(s.spell(c)))
 			}
 		}
 		raw = r.and(' ', maxRune).without('"', '\\')
 	}
-	if e := utf8Class(raw); e.op != opNever {
-		parts = append(parts, e)
+	rows = append(utf8Rows(raw), rows...)
+	if len(rows) == 0 {
+		return never
 	}
-	e := alt(parts...)
-	if e.op == opAlt {
-		if t, ok := tabled(e); ok {
-			e = t
+	slices.SortStableFunc(rows, compareRows)
+	t := &table{}
+	t.add(rows)
+	return &expr{op: opTable, table: t, plain: slices.Equal(raw.and(' ', maxRune).without('"', '\\'), plainRunes)}
+}
+
+// escaped are the characters that are not themselves in a JSON string.
+var escaped = func() []rune {
+	chars := []rune{'"', '\\'}
+	for c := range ' ' {
+		chars = append(chars, c)
+	}
+	return chars
+}()
+
+// byteRow is a row of single bytes.
+func byteRow(s string) []edge {
+	row := make([]edge, len(s))
+	for i := range row {
+		row[i] = edge{lo: s[i], hi: s[i]}
+	}
+	return row
+}
+
+func compareRows(a, b []edge) int {
+	for i := range min(len(a), len(b)) {
+		if a[i].lo != b[i].lo {
+			return int(a[i].lo) - int(b[i].lo)
 		}
 	}
-	if e.op == opTable {
-		e.plain = slices.Equal(raw.and(' ', maxRune).without('"', '\\'), plainRunes)
-		measure(e)
-	}
-	return e
+	return 0
 }
 
 // plainRunes are the characters that mean themselves in a JSON string.
 var plainRunes = anyRune.and(' ', maxRune).without('"', '\\')
 
-// utf8Class matches the UTF-8 of one character of the set. Surrogates have
-// none.
-func utf8Class(r runes) *expr {
-	var all [][]edge // byte ranges in a row; to is not used
+// utf8Rows are what characters are written with: rows of ranges of bytes. A
+// row's to is not used. Surrogates have none.
+func utf8Rows(r runes) (all [][]edge) {
 	for i := 0; i < len(r); i += 2 {
 		for _, long := range []runes{{0, 0x7F}, {0x80, 0x7FF}, {0x800, 0xD7FF}, {0xE000, 0xFFFF}, {0x10000, maxRune}} {
 			if both := long.and(r[i], r[i+1]); len(both) > 0 {
@@ -126,12 +141,7 @@ func utf8Class(r runes) *expr {
 			}
 		}
 	}
-	if len(all) == 0 {
-		return never
-	}
-	t := &table{}
-	t.add(all)
-	return &expr{op: opTable, table: t}
+	return all
 }
 
 // appendRanges appends what the characters from lo to hi, whose UTF-8 is of

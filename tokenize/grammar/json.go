@@ -22,7 +22,7 @@ var (
 			seq(oneOf("0123456789abcefABCEF"), hex, hex, hex),
 			seq(oneOf("dD"), span('0', '7'), hex, hex),
 		))
-		return plainly(alt(utf8Class(plainRunes), seq(text(`\`), oneOf(`"\/bfnrt`)), other, seq(high, low)))
+		return plainly(alt(asText.class(plainRunes), seq(text(`\`), oneOf(`"\/bfnrt`)), other, seq(high, low)))
 	}()
 	// keyChar is one character of an object's key, each in one spelling: keys
 	// that look different are different.

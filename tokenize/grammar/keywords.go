@@ -37,10 +37,14 @@ type keywords struct {
 	values []*value // enum or const; nil: not said
 	listed bool     // values is meant
 
+	except []*value // none of these; of schemas that were made up
+
 	ref   *value   // the $ref keyword
 	allOf []*value // schemas
 	anyOf [][]*value
 	oneOf [][]*value
+
+	not, when, then, otherwise *value // not, if, then, else
 
 	numbers        numbers
 	minLen, maxLen int // -1: not said; so below
@@ -68,7 +72,7 @@ type keywords struct {
 // OpenAPI that say what is valid and cannot be kept to. Keywords that are not
 // known say nothing, as JSON Schema has it.
 var refused = map[string]bool{
-	"not": true, "if": true, "then": true, "else": true, "contains": true, "minContains": true, "maxContains": true,
+	"contains": true, "minContains": true, "maxContains": true,
 	"$dynamicRef": true, "$recursiveRef": true, "extends": true, "disallow": true, "divisibleBy": true, "nullable": true,
 }
 
@@ -82,6 +86,7 @@ var known = map[string]bool{
 	"properties": true, "required": true, "additionalProperties": true, "patternProperties": true, "propertyNames": true,
 	"minProperties": true, "maxProperties": true, "unevaluatedProperties": true,
 	"dependentRequired": true, "dependentSchemas": true, "dependencies": true,
+	"not": true, "if": true, "then": true, "else": true, exceptKeyword: true,
 }
 
 // readKeywords reads a schema object.
@@ -112,7 +117,7 @@ func readKeywords(v *value) (*keywords, error) {
 
 // refers reports whether other schemas are about the same value.
 func (k *keywords) refers() bool {
-	return k.ref != nil || k.allOf != nil || k.anyOf != nil || k.oneOf != nil
+	return k.not != nil || k.when != nil || k.ref != nil || k.allOf != nil || k.anyOf != nil || k.oneOf != nil
 }
 
 func (k *keywords) read(name string, v *value) (err error) {
@@ -150,6 +155,18 @@ func (k *keywords) read(name string, v *value) (err error) {
 		"minProperties", "maxProperties", "unevaluatedProperties":
 		k.about |= typeObject
 		return k.readObject(name, v)
+	case "not":
+		k.not = v
+	case "if":
+		k.when = v
+	case "then":
+		k.then, err = v, wantSchema(v)
+	case "else":
+		k.otherwise, err = v, wantSchema(v)
+	case exceptKeyword:
+		if k.schema.isMade {
+			k.except = v.items
+		}
 	case "dependentRequired", "dependentSchemas", "dependencies":
 		k.about |= typeObject
 		return k.readDependencies(v)
@@ -359,30 +376,22 @@ func (k *keywords) readDependencies(v *value) error {
 	}
 	for i, name := range v.keys {
 		this := v.items[i]
-		key := &value{path: this.path, kind: isString, text: name}
-		required := func(names ...*value) *value {
-			return this.of("required", &value{path: this.path, kind: isArray, items: names})
-		}
-		with := []*value{required(key), this}
+		key := this.madeText(isString, name)
+		with := this.made("required", this.madeList(key), "allOf", this.madeList(this))
 		if this.kind == isArray {
 			for _, n := range this.items {
 				if err := want(n, isString); err != nil {
 					return err
 				}
 			}
-			with = []*value{required(append([]*value{key}, this.items...)...)}
+			with = this.made("required", this.madeList(append([]*value{key}, this.items...)...))
 		} else if err := wantSchema(this); err != nil {
 			return err
 		}
-		without := this.of("properties", this.of(name, &value{path: this.path, kind: isBool, text: "false"}))
-		k.anyOf = append(k.anyOf, []*value{without, this.of("allOf", &value{path: this.path, kind: isArray, items: with})})
+		without := this.made("properties", this.made(name, this.madeText(isBool, "false")))
+		k.anyOf = append(k.anyOf, []*value{without, with})
 	}
 	return nil
-}
-
-// of is an object of one member, made up in place of v.
-func (v *value) of(key string, member *value) *value {
-	return &value{path: v.path, kind: isObject, keys: []string{key}, items: []*value{member}}
 }
 
 func want(v *value, kind jsonKind) error {

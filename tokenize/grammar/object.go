@@ -30,6 +30,7 @@ type objects struct {
 	names    []string
 	values   []*expr // of names
 	required map[string]bool
+	declares bool // members were declared, by a schema that was given
 	// other is a member that is not declared, or never.
 	other     *expr
 	low, high int // members; high -1: no bound
@@ -44,6 +45,7 @@ func (o *objects) read() error {
 	declared := map[string]bool{}
 	for _, k := range o.words {
 		o.low, o.high = max(o.low, k.minProps), lower(o.high, k.maxProps)
+		o.declares = o.declares || !k.schema.isMade && (k.properties != nil && len(k.properties.keys) > 0 || len(k.required) > 0)
 		if k.properties != nil {
 			for _, name := range k.properties.keys {
 				if !declared[name] {
@@ -155,7 +157,7 @@ func (o *objects) readOthers() error {
 		}
 	}
 	o.other = never
-	if pattern == nil && !said && (!more || len(o.names) > 0) {
+	if pattern == nil && !said && (!more || o.declares) {
 		return nil
 	}
 	key, err := o.otherKey(pattern)

@@ -1,8 +1,8 @@
 package grammar
 
-// apart makes sure that no value matches two schemas of a oneOf: only then is
-// it the same as anyOf, and an answer that one of them allows is valid.
-func (c *compiler) apart(of []*value) error {
+// exactlyOne makes a oneOf's schemas those of an anyOf: where a value may be
+// valid by two of them, each is made to say that the other is not.
+func (c *compiler) exactlyOne(of []*value) ([]*value, error) {
 	flats := make([][][]*keywords, len(of))
 	for i, v := range of {
 		err := c.alternatives([]*value{v}, func(words []*keywords) error {
@@ -10,17 +10,27 @@ func (c *compiler) apart(of []*value) error {
 			return nil
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	for i := range of {
-		for j := range i {
-			if !c.allApart(flats[j], flats[i], 2) {
-				return errorf(of[i].path, "a value may be valid by this schema and by %d as well, which a oneOf forbids and cannot be kept from; use anyOf", j)
+	exact := make([]*value, len(of))
+	for i, v := range of {
+		all := []*value{v}
+		for j := range of {
+			if i == j || c.allApart(flats[i], flats[j], 2) {
+				continue
 			}
+			not, ok := c.negation(of[j], negationDepth)
+			if !ok {
+				return nil, errorf(v.path, "a value may be valid by this schema and by %d as well, which a oneOf forbids and cannot be kept from; use anyOf", j)
+			}
+			all = append(all, v.anyOf(not))
+		}
+		if exact[i] = v; len(all) > 1 {
+			exact[i] = v.made("allOf", v.madeList(all...))
 		}
 	}
-	return nil
+	return exact, nil
 }
 
 func (c *compiler) allApart(as, bs [][]*keywords, depth int) bool {

@@ -22,7 +22,7 @@ func parseSchema(source, path string) (*expr, error) {
 	}
 	c := &compiler{
 		root: root, words: map[*value]*keywords{}, ids: map[*value]int{},
-		made: map[string]*expr{}, left: maxNodes,
+		made: map[string]*expr{}, strs: map[string]*expr{}, left: maxNodes,
 	}
 	return c.schema([]*value{root})
 }
@@ -35,6 +35,7 @@ type compiler struct {
 	words map[*value]*keywords // of each schema object read
 	ids   map[*value]int
 	made  map[string]*expr // of each set of schemas; a reference while it is being made
+	strs  map[string]*expr // of each set of patterns, formats and lengths
 	left  int              // pieces that may still be made
 }
 
@@ -132,12 +133,7 @@ func (c *compiler) keywords(v *value) (*keywords, error) {
 		return nil, err
 	}
 	c.words[v] = k
-	for _, of := range k.oneOf {
-		if err := c.apart(of); err != nil {
-			return nil, err
-		}
-	}
-	return k, nil
+	return k, c.refine(k)
 }
 
 // flat is schemas without those they refer to: what they say themselves, and
@@ -231,6 +227,9 @@ func (c *compiler) flatten(all []*value) (*expr, error) {
 			if (k.noMore || k.noMoreItems) && (len(all) > 1 || k.schema != all[0]) {
 				return errorf(k.schema.path, "unevaluatedProperties and unevaluatedItems are not supported within allOf, anyOf, oneOf and $ref")
 			}
+			if k.schema.isMade && words[0].noMore {
+				return errorf(words[0].schema.path, "unevaluatedProperties is not supported beside not, if, oneOf and dependencies")
+			}
 		}
 		e, err := c.build(words)
 		if err == nil {
@@ -263,6 +262,9 @@ func (c *compiler) alternatives(all []*value, yield func([]*keywords) error) err
 		}
 		first, rest := f.choices[0], f.choices[1:]
 		for _, v := range first.of {
+			if err := c.spend(len(f.words)); err != nil {
+				return err
+			}
 			g := &flat{words: slices.Clone(f.words), choices: slices.Clone(rest)}
 			if err := c.add(g, v, first.within); err != nil {
 				return err
@@ -279,9 +281,10 @@ func (c *compiler) alternatives(all []*value, yield func([]*keywords) error) err
 // build matches a value that all of these describe.
 func (c *compiler) build(words []*keywords) (*expr, error) {
 	t, about := typeAny, types(0)
-	var values []*value
+	var values, except []*value
 	listed := false
 	for _, k := range words {
+		except = append(except, k.except...)
 		t &= k.types
 		about |= k.about
 		if k.listed {
@@ -293,13 +296,18 @@ func (c *compiler) build(words []*keywords) (*expr, error) {
 		}
 	}
 	if listed {
-		return c.listed(words, values, t, about)
+		return c.listed(words, without(values, except), t, about)
 	}
 	if t == typeAny && about != 0 {
 		t = about
 	}
-	if t == typeAny {
+	if t == typeAny && len(except) == 0 {
 		return jsonValue, nil
+	}
+	for _, v := range except {
+		if v.types()&t&^(typeString|typeBoolean|typeNull) != 0 {
+			return nil, errorf(v.path, "%v cannot be kept from, only strings, booleans and null, and what is listed in an enum", v.kind)
+		}
 	}
 	var parts []*expr
 	for _, kind := range []struct {
@@ -310,8 +318,8 @@ func (c *compiler) build(words []*keywords) (*expr, error) {
 		{typeArray, c.array},
 		{typeString, c.str},
 		{typeNumber, c.number},
-		{typeBoolean, func([]*keywords, types) (*expr, error) { return boolean, nil }},
-		{typeNull, func([]*keywords, types) (*expr, error) { return nullText, nil }},
+		{typeBoolean, literals(except, "true", "false")},
+		{typeNull, literals(except, "null")},
 	} {
 		if t&kind.of == 0 {
 			continue
@@ -323,6 +331,25 @@ func (c *compiler) build(words []*keywords) (*expr, error) {
 		parts = append(parts, e)
 	}
 	return alt(parts...), nil
+}
+
+// without are the values that are none of the others.
+func without(values, others []*value) []*value {
+	return slices.DeleteFunc(slices.Clone(values), func(v *value) bool {
+		return slices.ContainsFunc(others, v.same)
+	})
+}
+
+// literals matches these words, but for values that are excepted.
+func literals(except []*value, words ...string) func([]*keywords, types) (*expr, error) {
+	var parts []*expr
+	for _, w := range words {
+		if !slices.ContainsFunc(except, func(v *value) bool { return v.literal() == w }) {
+			parts = append(parts, text(w))
+		}
+	}
+	e := alt(parts...)
+	return func([]*keywords, types) (*expr, error) { return e, nil }
 }
 
 // listed matches those of the values that everything else allows.
@@ -414,53 +441,97 @@ func (c *compiler) number(words []*keywords, t types) (*expr, error) {
 // str matches a string. With a pattern or a format, each character has one
 // spelling.
 func (c *compiler) str(words []*keywords, _ types) (*expr, error) {
-	low, high := 0, -1
+	s := strs{c: c, high: -1}
+	for _, k := range words {
+		s.low, s.high = max(s.low, k.minLen), lower(s.high, k.maxLen)
+		s.patterns = append(s.patterns, k.patterns...)
+		s.formats = append(s.formats, k.formats...)
+		for _, v := range k.except {
+			if v.kind == isString {
+				s.except = append(s.except, v.text)
+			}
+		}
+	}
+	key := s.key()
+	if e := c.strs[key]; e != nil {
+		return e, nil
+	}
+	e, err := s.expr()
+	if err == nil {
+		c.strs[key] = e
+	}
+	return e, err
+}
+
+// strs is what schemas say of one string.
+type strs struct {
+	c                 *compiler
+	low, high         int // characters; high -1: no bound
+	patterns, formats []*value
+	except            []string
+}
+
+func (s *strs) key() string {
+	key := fmt.Sprintf("%d %d %q", s.low, s.high, s.except)
+	for _, v := range s.patterns {
+		key += fmt.Sprintf(" %q", v.text)
+	}
+	for _, v := range s.formats {
+		key += " " + v.text
+	}
+	return key
+}
+
+func (s *strs) expr() (*expr, error) {
+	if len(s.patterns)+len(s.formats)+len(s.except) == 0 {
+		return seq(quote, repeat(jsonChar, s.low, s.high), quote), nil
+	}
 	var parts []*expr
 	var at string
+	low, high := s.low, s.high
 	add := func(v *value, source string, whole bool) error {
-		if err := c.spend(len(source)); err != nil {
+		if err := s.c.spend(len(source)); err != nil {
 			return err
 		}
 		e, err := parseRegex(source, asJSON, whole)
 		if err != nil {
 			return errorf(v.path, "%v", err)
 		}
-		parts, at = append(parts, e), v.path
-		return nil
-	}
-	for _, k := range words {
-		low, high = max(low, k.minLen), lower(high, k.maxLen)
-		for _, p := range k.patterns {
-			if err := add(p, p.text, false); err != nil {
-				return nil, err
-			}
-		}
-		for _, f := range k.formats {
-			if err := add(f, formats[f.text], true); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if len(parts) == 0 {
-		return seq(quote, repeat(jsonChar, low, high), quote), nil
-	}
-	for _, p := range parts {
-		least, most := p.length()
+		// What is within the lengths anyway need not be counted.
+		least, most := e.length()
 		if least >= low {
 			low = 0
 		}
 		if most <= high {
 			high = -1
 		}
+		parts, at = append(parts, e), v.path
+		return nil
 	}
-	if low > 0 || high >= 0 {
+	for _, p := range s.patterns {
+		if err := add(p, p.text, false); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range s.formats {
+		if err := add(f, formats[f.text], true); err != nil {
+			return nil, err
+		}
+	}
+	if low > 0 || high >= 0 || len(parts) == 0 {
 		parts = append(parts, repeat(keyChar, low, high))
+	}
+	if len(s.except) > 0 {
+		parts = append(parts, notAny(s.except))
 	}
 	e := parts[0]
 	for _, p := range parts[1:] {
 		var ok bool
 		if e, ok = common(e, p); !ok {
 			return nil, errorf(at, "together with the other patterns, formats and lengths of this string it is too large")
+		}
+		if err := s.c.spend(4 * len(e.states())); err != nil {
+			return nil, err
 		}
 	}
 	return seq(quote, e, quote), nil

@@ -59,7 +59,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, schema := range []string{
 		``, `1`, `{`, `{} {}`, `{"type":"strin"}`, `{"type":["string",1]}`, `{"type":"object","type":"array"}`, `{"properties":[]}`, `{"properties":{"a":1}}`,
-		`{"properties":{"a":{"items":{"not":{}}}}}`, `{"if":{}}`, `{"contains":{}}`, `{"dependentRequired":{"a":1}}`, `{"dependentRequired":{"a":[1]}}`, `{"dependencies":[]}`, `{"nullable":true}`, `{"$dynamicRef":"#x"}`,
+		`{"properties":{"a":{"items":{"not":{"pattern":"a"}}}}}`, `{"not":1}`, `{"if":{"contains":{}},"then":{}}`, `{"not":{"const":1},"type":"integer"}`, `{"contains":{}}`, `{"dependentRequired":{"a":1}}`, `{"dependentRequired":{"a":[1]}}`, `{"dependencies":[]}`, `{"nullable":true}`, `{"$dynamicRef":"#x"}`,
 		`{"uniqueItems":true}`, `{"unevaluatedProperties":true}`, `{"anyOf":[{"unevaluatedProperties":false,"$ref":"#/$defs/a"}],"$defs":{"a":{}}}`,
 		`{"items":[1]}`, `{"items":1}`, `{"prefixItems":{}}`, `{"minItems":-1}`, `{"maxItems":1.5}`, `{"minLength":"1"}`, `{"maxLength":1e12}`,
 		`{"required":"a"}`, `{"required":[1]}`, `{"enum":1}`, `{"enum":[]}`, `{"enum":[1e999]}`, `{"enum":[[1]],"minItems":1}`, `{"type":"null","enum":[1]}`,
@@ -67,7 +67,7 @@ func TestRefusals(t *testing.T) {
 		`{"pattern":"^.*a.{500}$","maxLength":600}`, `{"pattern":"^a$","minLength":2}`,
 		`{"minimum":"0"}`, `{"exclusiveMinimum":true,"minimum":0}`, `{"minimum":1e99}`, `{"multipleOf":0}`, `{"multipleOf":0.3}`, `{"type":"integer","multipleOf":1001}`,
 		`{"minimum":2,"maximum":1}`, `{"type":"integer","exclusiveMinimum":1,"exclusiveMaximum":2}`,
-		`{"anyOf":[]}`, `{"allOf":{}}`, `{"oneOf":[{"type":"integer"},{"type":"number"}]}`, `{"oneOf":[{"type":"object","properties":{"a":{}}},{"type":"object"}]}`,
+		`{"anyOf":[]}`, `{"allOf":{}}`, `{"oneOf":[{"type":"integer"},{"type":"number"}]}`, `{"oneOf":[{"pattern":"a"},{"pattern":"b"}]}`,
 		`{"$ref":"other.json"}`, `{"$ref":"#/$defs/a"}`, `{"$ref":"#anchor"}`, `{"$ref":"#"}`, `{"$ref":1}`,
 		`{"type":"object","properties":{"next":{"$ref":"#"}},"required":["next"]}`, `false`,
 		`{"patternProperties":{"a":{},"b":{}}}`, `{"patternProperties":{"(":{}}}`, `{"minProperties":2}`,

@@ -123,3 +123,11 @@ func (t *table) expr() *expr {
 	}
 	return &expr{op: opTable, table: lean}
 }
+
+// states are those of a table; never has none.
+func (e *expr) states() []tableState {
+	if e.table == nil {
+		return nil
+	}
+	return e.table.states
+}

@@ -33,6 +33,8 @@ type value struct {
 	text  string // of a number as it is written, of a string decoded, of a boolean
 	keys  []string
 	items []*value // of an array, or the values of keys
+	// isMade: it is part of no schema that was given, see made.
+	isMade bool
 }
 
 func (v *value) get(key string) *value {

@@ -35,11 +35,38 @@ func (w *writer) chance(n int) bool { return w.rng.IntN(n) == 0 }
 
 func pick[T any](w *writer, of ...T) T { return of[w.rng.IntN(len(of))] }
 
+// simple is a schema whose opposite can be said.
+func (w *writer) simple(depth int) any {
+	switch w.rng.IntN(9) {
+	case 0:
+		return object{"type": pick[any](w, "string", "object", "null", []string{"number", "array"})}
+	case 1:
+		return object{"const": pick[any](w, "x", "a", nil, true)}
+	case 2:
+		return object{"enum": []any{"a", "red", "b", nil}}
+	case 3:
+		return object{"minimum": w.bound()}
+	case 4:
+		return object{pick(w, "minLength", "maxLength"): w.rng.IntN(6)}
+	case 5, 6:
+		return object{"required": []string{pick(w, names...)}}
+	case 7:
+		return object{pick(w, "minItems", "maxItems"): w.rng.IntN(3)}
+	}
+	if depth == 0 {
+		return true
+	}
+	if w.chance(2) {
+		return object{pick(w, "anyOf", "allOf"): []any{w.simple(depth - 1), w.simple(depth - 1)}}
+	}
+	return object{"properties": object{pick(w, names...): w.simple(depth - 1)}}
+}
+
 func (w *writer) schema(depth int) any {
 	if depth <= 0 {
 		return w.scalar()
 	}
-	switch w.rng.IntN(16) {
+	switch w.rng.IntN(18) {
 	case 0:
 		return pick[any](w, true, object{}, object{"title": "anything"})
 	case 1, 2, 3, 4, 5:
@@ -54,6 +81,18 @@ func (w *writer) schema(depth int) any {
 		return w.oneOf(depth)
 	case 12:
 		return w.ref(depth)
+	case 14:
+		s := w.schema(depth - 1)
+		if o, ok := s.(object); ok && o["not"] == nil && o["if"] == nil {
+			if w.chance(2) {
+				o["not"] = w.simple(2)
+			} else {
+				o["if"], o["then"], o["else"] = w.simple(2), w.schema(depth-1), w.schema(depth-1)
+			}
+		}
+		return s
+	case 15:
+		return object{"oneOf": []any{w.simple(2), w.simple(2)}}
 	case 13:
 		s := w.object(depth)
 		s["anyOf"] = []any{object{"required": []string{pick(w, names...)}}, w.object(depth - 1)}
