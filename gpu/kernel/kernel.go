@@ -75,7 +75,7 @@ func All() []*Kernel { return all }
 type Program struct {
 	Name    string
 	Text    string
-	Defines []string // for the compiler: "HEADS=16"
+	Defines []string // what of the shape it depends on, for the compiler: "HEADS=16"
 }
 
 // Programs are the sources of all kernels, for a shape.
@@ -109,14 +109,16 @@ func Programs(s Shape) ([]Program, error) {
 		if forHopper {
 			before += fmt.Sprintf("#line 1 \"hopper.cuh\"\n%s\n", hopper)
 		}
-		list = append(list, Program{
-			Name: f.Name(),
-			Text: fmt.Sprintf("%s#line 1 \"%s\"\n%s\n%s", before, f.Name(), text, layouts(f.Name())),
-			Defines: []string{
-				fmt.Sprintf("HEADS=%d", s.Heads), fmt.Sprintf("KV_HEADS=%d", s.KVHeads), fmt.Sprintf("HEAD_DIM=%d", s.HeadDim),
-				fmt.Sprintf("PAGE_SIZE=%d", s.PageSize), fmt.Sprintf("STAGES=%d", s.Stages),
-			},
-		})
+		p := Program{Name: f.Name(), Text: fmt.Sprintf("%s#line 1 \"%s\"\n%s\n%s", before, f.Name(), text, layouts(f.Name()))}
+		for _, d := range []struct {
+			name  string
+			value int
+		}{{"HEADS", s.Heads}, {"KV_HEADS", s.KVHeads}, {"HEAD_DIM", s.HeadDim}, {"PAGE_SIZE", s.PageSize}, {"STAGES", s.Stages}} {
+			if strings.Contains(p.Text, d.name) {
+				p.Defines = append(p.Defines, fmt.Sprintf("%s=%d", d.name, d.value))
+			}
+		}
+		list = append(list, p)
 	}
 	return list, nil
 }
