@@ -39,8 +39,8 @@ func newBenchVirtual() *cobra.Command {
 		Short: "Ask what a simulated GPU would do, on a clock of its own",
 		Long: `Virtual runs the scheduler on a simulated device whose time passes as fast as it can be
 computed: an hour of traffic takes seconds, and the same question has the same answer to
-the last digit. Step times come from a roofline model of the device, not from a
-measurement.`,
+the last digit. Step times come from a roofline model of the device, fitted to steps
+measured on an H200 (bench/results/virtual.md says how well).`,
 		Example: `  troupe bench virtual --model qwen3-0.6b
   troupe bench virtual --device sim:h200,tp=8 --trace-file trace.jsonl --num-requests 10000 \
     --max-seq-len 131072`,

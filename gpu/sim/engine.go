@@ -52,7 +52,7 @@ func New(spec device.Spec) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{info: info, opts: o, roof: newRoofline(&o, c, info.DType)}
+	e := &Engine{info: info, opts: o, roof: newRoofline(&o, c, info.DType, measured)}
 	e.eos = slices.Concat(c.EOS, spec.Model.Generation.EOS)
 	if len(e.eos) >= info.Vocab {
 		return nil, fmt.Errorf("sim: all %d tokens of the vocabulary end a sequence", info.Vocab)

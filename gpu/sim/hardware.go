@@ -30,26 +30,27 @@ var hardware = []Hardware{
 	{"4090", "NVIDIA GeForce RTX 4090", 24e9, 1.008e12, 165e12, 25e9},
 }
 
-// What programs get of those figures. Measured on an H200: 4.43 TB/s reading,
-// 780 TFLOP/s in large products; 0.86 µs a kernel within a captured graph and
-// 6.2 µs to launch it, 3.0 µs a kernel outside of one. The others are assumed
-// to be alike.
+// rates are what programs get of a GPU.
+type rates struct {
+	weights, kv         float64 // shares of Read: of weights and activations; of keys and values
+	products, attention float64 // shares of FLOPs: of matrix products; of attention over prompts
+	kernel              float64 // s: a kernel's beginning and end, when it follows another
+	decode              float64 // s: more, for decode attention, however little it reads
+	launch              float64 // s: launching a kernel, outside of captured graphs
+}
+
+// measured are the rates of package cuda on an H200, fitted to
+// testdata/h200.jsonl (see TestFit). Other GPUs are assumed to be alike.
+var measured = rates{
+	weights: 0.836, kv: 0.876, products: 0.75, attention: 0.694,
+	kernel: 2.53e-6, decode: 5.2e-6, launch: 6.54e-6,
+}
+
+// Not fitted: an H200 says the first, of the others nothing was measured.
 const (
-	readShare  = 4.43 / 4.8
-	flopsShare = 780.0 / 989
-	linkShare  = 0.8
-	// attentionShare is what attention over long prompts gets of the products'
-	// speed.
-	attentionShare = 0.6
-
-	graphLaunch  = 6.2e-6 // s
-	graphKernel  = 0.86e-6
-	kernelLaunch = 3.0e-6
-	reduceStart  = 8e-6 // latency of one all-reduce
-
-	layerKernels = 9 // norm, qkv, rope and write, attention, out, norm, gate and up, activation, down
-	routeKernels = 4 // more with a mixture of experts: router, choice, rows by expert, sum
-	otherKernels = 6 // embedding, norm, head, sampling
+	graphLaunch = 6.2e-6 // s
+	linkShare   = 0.8
+	reduceStart = 8e-6 // s, latency of one all-reduce
 )
 
 // options is what a device's name says: "sim:h200,tp=2,speed=10".

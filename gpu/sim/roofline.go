@@ -1,76 +1,113 @@
 package sim
 
 import (
+	"math"
 	"time"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-// Roofline says how long a step takes: each part as long as its memory traffic
-// or its arithmetic, whichever is more, and never less than launching it.
+// Roofline says how long a step takes: each product and each attention as long
+// as its memory traffic or its arithmetic, whichever is more, and beginning
+// it; never less than launching it all. It follows the kernels of package
+// cuda: with few rows, products that take norms and activations along.
 //
 // With a mixture of experts a step reads, of every layer, those experts that
 // one of its tokens was sent to: on average E·(1 − (1 − k/E)^T) of E, when T
 // tokens take k each as if by lot (model.MoE.Touched). So a token alone is
 // cheap, and a large step reads everything, which it shares.
 type Roofline struct {
-	layerBytes, headBytes   float64    // of weights, on each GPU; without experts
-	expertBytes             float64    // of one expert in every layer, on each GPU
+	layers                  float64
+	products                []product // of a layer; without experts
+	head                    product
 	moe                     *model.MoE // nil: none
-	layerFLOPs, headFLOPs   float64    // a token, a sampled row
-	kvBytes, attentionFLOPs float64    // a position; a token and position
-	tokenBytes              float64    // activations written and read
+	expert                  []product  // of one expert in a layer
+	skinny                  int        // most rows of products that take the rest along
+	kvBytes, attentionFLOPs float64    // a position; a token and position; of a layer
+	ropeBytes, otherBytes   float64    // activations of a token in a layer: RoPE's, those of norms and of the MLP
+	logitBytes              float64    // of a sampled row
 	reduceBytes             float64    // a token, all layers
-	kernels, reduces        float64
-	read, flops, attention  float64 // a second
+	reduces                 float64
+	read, readKV            float64 // bytes a second
+	flops, attention        float64 // a second
 	link                    float64 // bytes a second
+	rates                   rates
 }
 
-func newRoofline(o *options, c *model.Config, dtype model.DType) *Roofline {
-	tp := float64(o.tp)
-	width := float64(dtype.Size())
-	head := float64(c.Vocab) * float64(c.Hidden) * width
-	layers := float64(c.WeightBytes(dtype)) - head // what is left beside the head…
-	if !c.TieEmbedding {
-		layers -= head // …and an embedding, of which a step reads a few rows
+// product is a matrix product on each GPU.
+type product struct {
+	bytes float64 // of weights
+	flops float64 // a row
+}
+
+func newRoofline(o *options, c *model.Config, dtype model.DType, by rates) *Roofline {
+	tp, width := float64(o.tp), float64(dtype.Size())
+	matrix := func(out, in int) product {
+		weights := float64(out) * float64(in) / tp
+		return product{bytes: weights * width, flops: 2 * weights}
 	}
-	inner := c.Intermediate // of a token, in a layer
-	if c.MoE != nil {
-		inner = c.MoE.PerToken * c.MoE.Intermediate
-	}
+	hidden, heads, all := c.Hidden, c.Heads*c.HeadDim, (c.Heads+2*c.KVHeads)*c.HeadDim
 	r := &Roofline{
-		layerBytes: layers / tp, headBytes: head / tp,
-		layerFLOPs: float64(c.FLOPsPerToken()) / tp, headFLOPs: float64(c.HeadFLOPs()) / tp,
-		kvBytes: float64(c.KVBytesPerToken(dtype)) / tp, attentionFLOPs: float64(c.AttentionFLOPs(1)) / tp,
-		read: o.hw.Read * readShare, flops: o.hw.FLOPs * flopsShare, attention: o.hw.FLOPs * flopsShare * attentionShare,
-		kernels: float64(c.Layers*layerKernels + otherKernels),
+		rates: by, layers: float64(c.Layers),
+		products: []product{matrix(all, hidden), matrix(hidden, heads)},
+		head:     matrix(c.Vocab, hidden),
+		kvBytes:  float64(c.KVBytesPerToken(dtype)) / float64(c.Layers) / tp, attentionFLOPs: 4 * float64(heads) / tp,
+		// Products give float32 to RoPE; two norms read and write the residual
+		// stream; the activation reads two and writes one; logits are written
+		// and read twice.
+		ropeBytes:  (4 + width) * float64(all) / tp,
+		otherBytes: width * 4 * float64(hidden),
+		logitBytes: 3 * 4 * float64(c.Vocab) / tp,
+		read:       o.hw.Read * by.weights, readKV: o.hw.Read * by.kv,
+		flops: o.hw.FLOPs * by.products, attention: o.hw.FLOPs * by.attention,
 	}
-	// What kernels beside the products read and write: the residual stream in
-	// two norms, heads in RoPE, the activation's inputs and output.
-	r.tokenBytes = width * float64(c.Layers) * (8*float64(c.Hidden) +
-		float64(2*(c.Heads+2*c.KVHeads)*c.HeadDim+3*inner)/tp)
 	if m := c.MoE; m != nil {
 		r.moe = m
-		r.expertBytes = float64(c.ExpertParams()) * width / tp
-		r.layerBytes -= float64(m.Experts) * r.expertBytes
-		r.kernels += float64(c.Layers * routeKernels)
+		r.products = append(r.products, product{width * float64(m.Experts*hidden), 2 * float64(m.Experts*hidden)})
+		r.expert = []product{matrix(2*m.Intermediate, hidden), matrix(hidden, m.Intermediate)}
 		// A copy of the token for each of its experts, and what they make of
 		// it: written and read.
-		r.tokenBytes += width * float64(c.Layers*m.PerToken) * 4 * float64(c.Hidden)
+		r.otherBytes += width * float64(m.PerToken) * (4*float64(hidden) + 3*float64(m.Intermediate)/tp)
+	} else {
+		r.products = append(r.products, matrix(2*c.Intermediate, hidden), matrix(hidden, c.Intermediate))
+		r.otherBytes += width * 3 * float64(c.Intermediate) / tp
+		r.skinny = 8
+		if hidden <= 2048 {
+			r.skinny = 16
+		}
 	}
 	if o.tp > 1 {
 		// A ring moves 2(n−1)/n of the data over each link, twice a layer.
 		r.reduces = float64(2 * c.Layers)
-		r.reduceBytes = r.reduces * float64(c.Hidden) * width * 2 * (tp - 1) / tp
+		r.reduceBytes = r.reduces * float64(hidden) * width * 2 * (tp - 1) / tp
 		r.link = o.hw.Link * linkShare
 	}
 	return r
 }
 
+// corner is how far the roofline's corner is rounded: reading and arithmetic
+// that take as long as each other take 2^(1/corner) as long together.
+const corner = 2.5
+
+// multiply is how long a product of so many rows takes, which are shared by so
+// many matrices.
+func (r *Roofline) multiply(p product, rows, matrices float64) float64 {
+	return math.Pow(math.Pow(p.bytes*matrices/r.read, corner)+math.Pow(p.flops*rows/r.flops, corner), 1/corner)
+}
+
+// rounded is how many rows products have, so that there are few shapes.
+func rounded(rows int) float64 {
+	if rows > 256 {
+		return float64((rows + 63) &^ 63)
+	}
+	return float64((rows + 15) &^ 15)
+}
+
 // Step is how long the step takes on the device.
 func (r *Roofline) Step(s *batch.Step) time.Duration {
-	var context, pairs, decoded, samples float64 // positions read; (token, position) pairs
+	var context, pairs, decoded float64 // positions read; (token, position) pairs
+	samples := 0
 	for i := range s.Rows {
 		row := &s.Rows[i]
 		n, start := float64(row.Len()), float64(row.Start)
@@ -84,27 +121,70 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 			samples++
 		}
 	}
+	prompts := len(s.Rows) > s.NumDecode
 	tokens := float64(s.NumTokens)
-	weights := r.layerBytes
-	if r.moe != nil {
-		weights += r.moe.Touched(tokens) * r.expertBytes
+
+	// A layer. A kernel of products alone takes the time of two: it waits for
+	// all it reads, and many split their sums and add them up at the end.
+	kernels, starts := 1.0, 1.0 // RoPE
+	t := tokens * r.ropeBytes / r.read
+	if s.NumTokens <= r.skinny {
+		for _, p := range r.products {
+			t += p.bytes / r.read
+		}
+		kernels += float64(len(r.products))
+		starts += float64(len(r.products))
+	} else {
+		for _, p := range r.products {
+			t += r.multiply(p, rounded(s.NumTokens), 1)
+		}
+		if r.moe != nil {
+			for _, p := range r.expert {
+				t += r.multiply(p, tokens*float64(r.moe.PerToken), r.moe.Touched(tokens))
+			}
+			kernels += routeKernels
+			starts += routeKernels
+		}
+		t += tokens * r.otherBytes / r.read
+		products := float64(len(r.products) + len(r.expert))
+		kernels += products + 3 // two norms, activation
+		starts += 2*products + 3
 	}
-	t := max(weights/r.read, tokens*r.layerFLOPs/r.flops)
-	t += tokens * r.tokenBytes / r.read
 	// Decode attention has one query for each page it reads: it is bound by
 	// memory. A chunk's attention reads once for all its queries.
-	t += decoded * r.kvBytes / r.read
-	t += max(context*r.kvBytes/r.read, pairs*r.attentionFLOPs/r.attention)
+	if s.NumDecode > 0 {
+		t += r.rates.decode + decoded*r.kvBytes/r.readKV
+		kernels, starts = kernels+1, starts+1
+	}
+	if prompts {
+		t += max(context*r.kvBytes/r.readKV, pairs*r.attentionFLOPs/r.attention)
+		kernels, starts = kernels+1, starts+1
+	}
+	t, kernels, starts = t*r.layers, kernels*r.layers, starts*r.layers
+
+	// Beside the layers: what begins a step, embedding, plan.
+	kernels, starts = kernels+3, starts+3
 	if samples > 0 {
-		t += max(r.headBytes/r.read, samples*r.headFLOPs/r.flops)
+		n := float64(samples)
+		if samples <= r.skinny {
+			t += r.head.bytes / r.read
+		} else {
+			t += r.multiply(r.head, n, 1)
+		}
+		t += n * r.logitBytes / r.read
+		kernels, starts = kernels+3, starts+4 // norm, head, draw
 	}
 	if r.reduces > 0 {
 		t += r.reduces*reduceStart + tokens*r.reduceBytes/r.link
 	}
-	if len(s.Rows) == s.NumDecode { // a captured graph
-		t += graphLaunch + r.kernels*graphKernel
-	} else {
-		t = max(t+r.kernels*graphKernel, r.kernels*kernelLaunch)
+	t += starts * r.rates.kernel
+	if prompts {
+		t = max(t, kernels*r.rates.launch)
+	} else { // a captured graph
+		t += graphLaunch
 	}
 	return time.Duration(t * 1e9)
 }
+
+// routeKernels of a mixture of experts: choice, rows by expert, copies, sum.
+const routeKernels = 4
