@@ -2,10 +2,14 @@
 // expression, a JSON schema, literal text, or what these make together. For
 // each token to be drawn it says which tokens may be.
 //
-// Read spec.go (how a language is described), regex.go, json.go and schema.go
-// (what a description becomes: an expression, expr.go), automaton.go (an
-// expression run byte by byte), vocabulary.go and mask.go (which tokens an
-// automaton lets through), grammar.go and cache.go (what others use).
+// Read spec.go (how a language is described), expr.go (what a description
+// becomes), automaton.go (an expression run byte by byte), vocabulary.go and
+// mask.go (which tokens an automaton lets through), grammar.go and cache.go
+// (what others use). How expressions are made is in regex.go, json.go and, for
+// schemas, in this order: keywords.go (what a schema says), schema.go (which
+// schemas hold together, and choices between them), negate.go and oneof.go
+// (the opposite of a schema), build.go, object.go, strings.go and number.go
+// (the values themselves).
 //
 //	Spec ──parse──▶ expression ──▶ automaton ──┐
 //	                                           ├──▶ mask of each state, kept

@@ -1,0 +1,84 @@
+package grammar
+
+import (
+	"math"
+	"strconv"
+)
+
+// writable finds numbers that nobody could read.
+func (v *value) writable() error {
+	if v.kind == isNumber {
+		if _, err := parseDecimal(v.text); err != nil {
+			return errorf(v.path, "%v", err)
+		}
+	}
+	for _, e := range v.items {
+		if err := e.writable(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shared are the values in both lists.
+func shared(a, b []*value) []*value {
+	var both []*value
+	for _, v := range a {
+		for _, w := range b {
+			if v.same(w) {
+				both = append(both, v)
+				break
+			}
+		}
+	}
+	return both
+}
+
+func want(v *value, kind jsonKind) error {
+	if v.kind != kind {
+		return errorf(v.path, "expected %v, got %v", kind, v.kind)
+	}
+	return nil
+}
+
+func wantSchema(v *value) error {
+	if v.kind != isObject && v.kind != isBool {
+		return errorf(v.path, "expected a schema, an object or a boolean, got %v", v.kind)
+	}
+	return nil
+}
+
+// schemas reads a list of schemas.
+func schemas(v *value) ([]*value, error) {
+	if err := want(v, isArray); err != nil {
+		return nil, err
+	}
+	if len(v.items) == 0 {
+		return nil, errorf(v.path, "must not be empty")
+	}
+	for _, s := range v.items {
+		if err := wantSchema(s); err != nil {
+			return nil, err
+		}
+	}
+	return v.items, nil
+}
+
+func onlyFalse(v *value) error {
+	if v.kind != isBool || v.text != "false" {
+		return errorf(v.path, "only false is supported, got %.40s", v.literal())
+	}
+	return nil
+}
+
+// count reads a number that is not negative.
+func count(v *value) (int, error) {
+	if err := want(v, isNumber); err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseFloat(v.text, 64)
+	if err != nil || n < 0 || n != math.Trunc(n) || n > math.MaxInt32/2 {
+		return 0, errorf(v.path, "expected an integer from 0 to %d, got %s", math.MaxInt32/2, v.text)
+	}
+	return int(n), nil
+}
