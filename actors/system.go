@@ -43,7 +43,7 @@ type System struct {
 	thread     *thread
 
 	lastID atomic.Uint64
-	state  atomic.Int32 // lifecycle, written by the scheduler
+	state  atomic.Int32  // lifecycle, written by the scheduler
 	failed chan struct{} // closed by the scheduler when state is dead
 	stats  statsBox
 
