@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -34,6 +35,8 @@ var figures = []figure{
 	{"itl mean", "ms", func(r *Report) float64 { return r.ITL.Mean }, func(s *sample) float64 { return s.gaps / float64(max(1, s.tokens)) }},
 	{"itl p50", "ms", func(r *Report) float64 { return r.ITL.P50 }, nil},
 	{"itl p99", "ms", func(r *Report) float64 { return r.ITL.P99 }, nil},
+	{"tpot p50", "ms", func(r *Report) float64 { return r.tpot(0.5) }, func(s *sample) float64 { return quantile(s.tpot, 0.5) }},
+	{"tpot p99", "ms", func(r *Report) float64 { return r.tpot(0.99) }, func(s *sample) float64 { return quantile(s.tpot, 0.99) }},
 	{"e2e mean", "ms", func(r *Report) float64 { return r.E2E.Mean }, func(s *sample) float64 { return mean(s.e2e) }},
 	{"e2e p50", "ms", func(r *Report) float64 { return r.E2E.P50 }, func(s *sample) float64 { return quantile(s.e2e, 0.5) }},
 	{"e2e p99", "ms", func(r *Report) float64 { return r.E2E.P99 }, func(s *sample) float64 { return quantile(s.e2e, 0.99) }},
@@ -91,6 +94,9 @@ func CompareRuns(a, b []*Report, nameA, nameB string) *Comparison {
 	c := &Comparison{A: nameA, B: nameB}
 	for _, f := range figures {
 		x, y := meanOf(a, f.whole), meanOf(b, f.whole)
+		if math.IsNaN(x) || math.IsNaN(y) {
+			continue
+		}
 		row := Comparable{Metric: f.metric, Unit: f.unit, A: x, B: y}
 		if x != 0 {
 			row.Ratio = y / x
@@ -142,11 +148,12 @@ func (c *Comparison) byRequests(random *rand.Rand, a, b *Samples) {
 }
 
 // bound gives each row the interval that the ratios of another draw lie in.
-func (c *Comparison) bound(another func(row int) (a, b float64, known bool)) {
+func (c *Comparison) bound(another func(figure int) (a, b float64, known bool)) {
 	for i := range c.Rows {
+		at := slices.IndexFunc(figures, func(f figure) bool { return f.metric == c.Rows[i].Metric })
 		var ratios []float64
 		for range resamples {
-			if a, b, known := another(i); known && a > 0 {
+			if a, b, known := another(at); known && a > 0 {
 				ratios = append(ratios, b/a)
 			}
 		}
@@ -161,16 +168,17 @@ func (c *Comparison) bound(another func(row int) (a, b float64, known bool)) {
 
 // sample is a choice of requests.
 type sample struct {
-	ttft, e2e []float64 // in order of size
-	gaps      float64   // ms between all their tokens
-	tokens    int       // after the first ones
+	ttft, e2e, tpot []float64 // in order of size
+	gaps            float64   // ms between all their tokens
+	tokens          int       // after the first ones
 }
 
 // pool is what requests are drawn from.
 type pool struct {
 	*Samples
-	ttft, e2e []int // the requests, in order of these
-	times     []int // memory for draw
+	tpot  []float64 // mean times between a request's tokens; 0 of a single one
+	order [3][]int  // the requests, in order of ttft, e2e, tpot
+	times []int     // memory for draw
 }
 
 func newPool(s *Samples) *pool {
@@ -182,7 +190,8 @@ func newPool(s *Samples) *pool {
 		slices.SortFunc(all, func(a, b int) int { return cmp.Compare(v[a], v[b]) })
 		return all
 	}
-	return &pool{s, order(s.TTFT), order(s.E2E), make([]int, len(s.TTFT))}
+	tpot := s.tpot()
+	return &pool{s, tpot, [3][]int{order(s.TTFT), order(s.E2E), order(tpot)}, make([]int, len(s.TTFT))}
 }
 
 // draw says how many times each request was drawn. The next draw overwrites it.
@@ -197,22 +206,43 @@ func (p *pool) draw(random *rand.Rand) []int {
 // choose is each request so many times. Going through them in order leaves
 // nothing to sort.
 func (p *pool) choose(times []int) *sample {
-	c := &sample{ttft: make([]float64, 0, len(times)), e2e: make([]float64, 0, len(times))}
-	for _, i := range p.ttft {
-		for range times[i] {
-			c.ttft = append(c.ttft, p.TTFT[i])
+	sorted := func(order []int, of []float64) []float64 {
+		out := make([]float64, 0, len(times))
+		for _, i := range order {
+			for range times[i] {
+				out = append(out, of[i])
+			}
 		}
+		return out
 	}
-	for _, i := range p.e2e {
-		for range times[i] {
-			c.e2e = append(c.e2e, p.E2E[i])
-		}
+	c := &sample{ttft: sorted(p.order[0], p.TTFT), e2e: sorted(p.order[1], p.E2E), tpot: sorted(p.order[2], p.tpot)}
+	for i, n := range times {
 		if p.Output[i] > 1 {
-			c.gaps += float64(times[i]) * (p.E2E[i] - p.TTFT[i])
-			c.tokens += times[i] * (p.Output[i] - 1)
+			c.gaps += float64(n) * (p.E2E[i] - p.TTFT[i])
+			c.tokens += n * (p.Output[i] - 1)
 		}
 	}
 	return c
+}
+
+// tpot is each request's mean time between tokens, in ms.
+func (s *Samples) tpot() []float64 {
+	out := make([]float64, len(s.TTFT))
+	for i := range out {
+		if s.Output[i] > 1 {
+			out[i] = (s.E2E[i] - s.TTFT[i]) / float64(s.Output[i]-1)
+		}
+	}
+	return out
+}
+
+// tpot is a quantile of the requests' mean times between tokens; not a number
+// when the report has no requests.
+func (r *Report) tpot(q float64) float64 {
+	if !r.sampled() {
+		return math.NaN()
+	}
+	return quantile(slices.Sorted(slices.Values(r.Samples.tpot())), q)
 }
 
 func (s *sample) figures() []float64 {

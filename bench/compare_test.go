@@ -42,7 +42,7 @@ func TestCompareThePairedRequests(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatal(all, err)
 	}
-	for _, metric := range []string{"ttft mean", "ttft p50", "ttft p99", "itl mean", "e2e mean", "e2e p99"} {
+	for _, metric := range []string{"ttft mean", "ttft p50", "ttft p99", "itl mean", "tpot p50", "tpot p99", "e2e mean", "e2e p99"} {
 		r := row(t, all[0], metric)
 		if r.Low == nil || r.Ratio < 1.4999 || r.Ratio > 1.5001 || *r.Low < 1.4999 || *r.High > 1.5001 {
 			t.Errorf("%+v", r)

@@ -20,7 +20,7 @@ type fakeServer struct {
 	perEvent   int
 	open, most atomic.Int64
 	requests   atomic.Int64
-	fail       int64 // every so many requests; 0: none
+	fail       atomic.Int64 // every so many requests; 0: none
 }
 
 func newFakeServer(t *testing.T, perEvent int) *fakeServer {
@@ -40,7 +40,7 @@ func (f *fakeServer) complete(w http.ResponseWriter, r *http.Request) {
 	defer f.open.Add(-1)
 	for most := f.most.Load(); now > most && !f.most.CompareAndSwap(most, now); most = f.most.Load() {
 	}
-	if n := f.requests.Add(1); f.fail > 0 && n%f.fail == 0 {
+	if n, every := f.requests.Add(1), f.fail.Load(); every > 0 && n%every == 0 {
 		w.WriteHeader(http.StatusTooManyRequests)
 		fmt.Fprint(w, `{"error":{"message":"too busy"}}`)
 		return
@@ -104,7 +104,7 @@ func TestOnlineKeepsItsConcurrency(t *testing.T) {
 
 func TestOnlineReportsFailures(t *testing.T) {
 	f := newFakeServer(t, 1)
-	f.fail = 5
+	f.fail.Store(5)
 	c := NewClient(f.URL, "", "fake", 8)
 	defer c.Close()
 	prompts := RandomPrompts(0, 20, Range{5, 30}, Range{2, 12}, 1000)
@@ -112,7 +112,7 @@ func TestOnlineReportsFailures(t *testing.T) {
 	if err != nil || r.Requests != 16 || r.Failed != 4 {
 		t.Errorf("%+v, %v; want 16 requests and 4 failures", r, err)
 	}
-	f.fail = 1
+	f.fail.Store(1)
 	if _, err = (&Online{Client: c, Arrivals: Paced(prompts, 1e6, false, 0)}).Run(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "too busy") {
 		t.Errorf("all failed: %v, want the server's words", err)
 	}

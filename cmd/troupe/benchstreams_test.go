@@ -32,7 +32,7 @@ func TestBenchStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Kind != "streams" || r.Streams.Streams != 40 || r.TotalOutputTokens == 0 || r.ITL.P50 <= 0 || r.Streams.ServerUserUS <= 0 {
+	if r.Kind != "streams" || r.Streams.Streams != 40 || r.TotalOutputTokens == 0 || r.ITL.P50 <= 0 || r.Streams.ServerUserUS < 0 {
 		t.Errorf("%+v %+v", r, r.Streams)
 	}
 	if found, _ := filepath.Glob(profile); len(found) == 0 {
