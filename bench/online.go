@@ -73,9 +73,7 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	}
 	var count tally
 	watch := watchClient(o.Engine == nil)
-	from, unwatch := o.source(ctx)
-	defer unwatch()
-	stop := count.watch(o.Total, o.Progress, from)
+	stop := count.watch(o.Total, o.Progress, o.source(ctx))
 	began := time.Now()
 	r.Environment.Time = began
 	prompts, timings, lags, last := o.play(ctx, began, &count)
@@ -110,14 +108,14 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 }
 
 // source is what tells of the engine, if anything does.
-func (o *Online) source(ctx context.Context) (from source, stop func()) {
+func (o *Online) source(ctx context.Context) source {
 	if o.Engine != nil {
-		return inProcess{o.Engine}, func() {}
+		return inProcess{o.Engine}
 	}
 	if p := o.Client.poll(ctx); p != nil {
-		return p, p.stop
+		return p
 	}
-	return nil, func() {}
+	return nil
 }
 
 // play sends every request in its time and waits for all of them.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
@@ -20,6 +19,7 @@ import (
 type source interface {
 	gauge() gauge
 	knows() knowledge
+	every() time.Duration // how often it may be asked
 }
 
 // knowledge is which fields of a gauge a source fills in, each all before it.
@@ -34,7 +34,8 @@ const (
 // inProcess is an engine of this process.
 type inProcess struct{ *actors.System }
 
-func (s inProcess) knows() knowledge { return itsSteps }
+func (s inProcess) knows() knowledge     { return itsSteps }
+func (s inProcess) every() time.Duration { return sampleEvery }
 
 func (s inProcess) gauge() gauge {
 	st := s.Stats()
@@ -45,39 +46,43 @@ func (s inProcess) gauge() gauge {
 	}
 }
 
-// polled is a server that is asked now and then.
+// polled is a server that is asked.
 type polled struct {
-	knowledge
-	last atomic.Pointer[gauge]
-	stop func()
+	client *Client
+	ctx    context.Context
+	path   string
+	what   knowledge
+	read   func(io.Reader) (gauge, error)
+	last   gauge
 }
 
-func (p *polled) knows() knowledge { return p.knowledge }
-func (p *polled) gauge() gauge     { return *p.last.Load() }
+func (p *polled) knows() knowledge { return p.what }
 
-// pollEvery is how often: asking costs a server about a millisecond.
-const pollEvery = 200 * time.Millisecond
+// every is long: asking costs a server about a millisecond.
+func (p *polled) every() time.Duration { return 200 * time.Millisecond }
 
-// poll asks the server how it stands until stopped: its /stats if it is one of
-// ours, else the metrics of vLLM or SGLang. Nil means that it does not tell.
+// gauge asks. A server that does not answer stands as it stood.
+func (p *polled) gauge() gauge {
+	ctx, cancel := context.WithTimeout(p.ctx, time.Second)
+	defer cancel()
+	if g, err := p.client.ask(ctx, p.path, p.read); err == nil {
+		p.last = g
+	}
+	return p.last
+}
+
+// poll finds out whether the server tells how it stands: by its /stats if it is
+// one of ours, else by the metrics of vLLM or SGLang. Nil means that it does
+// not.
 func (c *Client) poll(ctx context.Context) *polled {
-	for _, kind := range []struct {
-		path  string
-		knows knowledge
-		read  func(io.Reader) (gauge, error)
-	}{{"/stats", itsSteps, readStats}, {"/metrics", itsLoad, readMetrics}} {
-		g, err := c.ask(ctx, kind.path, kind.read)
-		if err != nil {
-			continue
+	for _, p := range []*polled{
+		{path: "/stats", what: itsSteps, read: readStats},
+		{path: "/metrics", what: itsLoad, read: readMetrics},
+	} {
+		p.client, p.ctx = c, ctx
+		if _, err := c.ask(ctx, p.path, p.read); err == nil {
+			return p
 		}
-		p := &polled{knowledge: kind.knows}
-		p.last.Store(&g)
-		p.stop = every(pollEvery, func() {
-			if g, err := c.ask(ctx, kind.path, kind.read); err == nil { // else it stands as it stood
-				p.last.Store(&g)
-			}
-		})
-		return p
 	}
 	return nil
 }

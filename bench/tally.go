@@ -71,19 +71,19 @@ func (t *tally) share(total Progress) float64 {
 	return float64(t.tokens.Load()) / float64(total.Requests+total.DecodeAll)
 }
 
+// sampleEvery is how often a timeline is kept, to begin with.
+const sampleEvery = 10 * time.Millisecond
+
 // watch tells of progress and keeps a timeline, until stopped. What it can of
 // the engine it learns from its source.
 func (t *tally) watch(total Progress, tell func(Progress), from source) (stop func() *Timeline) {
-	const (
-		interval  = 10 * time.Millisecond
-		tellEvery = 20 // intervals
-	)
 	began := time.Now()
-	knows := nothing
+	knows, interval := nothing, sampleEvery
 	var base gauge
 	if from != nil {
-		knows, base = from.knows(), from.gauge()
+		knows, interval, base = from.knows(), from.every(), from.gauge()
 	}
+	tellEvery := max(1, int(200*time.Millisecond/interval))
 	r := newRecorder(interval, knows)
 	n := 0
 	seen := newGlimpse(from)

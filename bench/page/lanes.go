@@ -20,22 +20,29 @@ var laneRows = []struct {
 	{"sockets", map[string]int{"socket": 1}},
 }
 
-// overlap draws some steps of each traced run: what each did when, and where
+// mostTraced is how many runs' steps are shown: more would fill pages.
+const mostTraced = 4
+
+// overlap draws some steps of the first traced runs: what each did when, and where
 // the time of a token went.
-func overlap(runs []*run) section {
+func overlap(all []*run) section {
+	var runs []*run
+	for _, r := range all {
+		if r.Trace != nil && len(runs) < mostTraced {
+			runs = append(runs, r)
+		}
+	}
 	s := section{
 		ID: "overlap", Title: "Processor and device",
 		Lead: "Some steps in full. A thin line leads from a step's being prepared to its being computed: with overlap, while the device computes the step before.",
 	}
 	for _, r := range runs {
-		t := r.Trace
-		if t == nil || t.Window == nil || len(t.Window.Spans) == 0 {
-			continue
+		if w := r.Trace.Window; w != nil && len(w.Spans) > 0 {
+			s.Charts = append(s.Charts, window(r, w)...)
 		}
-		s.Charts = append(s.Charts, window(r, t.Window)...)
 	}
 	for _, r := range runs {
-		if t := r.Trace; t != nil && t.Steps > 0 {
+		if t := r.Trace; t.Steps > 0 {
 			s.Tables = append(s.Tables, stageTable(r, t), idleTable(r, t), mailboxTable(r, t))
 		}
 	}

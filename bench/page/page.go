@@ -4,8 +4,8 @@
 // The page is complete in itself: it asks for no script, font or image. It
 // follows the reader's choice of light or dark, and prints.
 //
-// Read page.go (which runs, what is said of them), then charts.go and lanes.go
-// (what is drawn), page.html (how it is put together).
+// Read page.go (which runs), tables.go (what is said of them), charts.go and
+// those it names (what is drawn), page.html (how it is put together).
 package page
 
 import (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -218,4 +219,53 @@ func TestNothingToShowIsDrawnAllTheSame(t *testing.T) {
 			t.Errorf("scale %d: %s", s, svg)
 		}
 	}
+}
+
+// Names of lines and what is written in boxes can be read, in the light and in
+// the dark: a contrast of 4.5, as WCAG 2.2 asks of small text.
+func TestColoursCanBeRead(t *testing.T) {
+	light, dark, _ := strings.Cut(style, "@media screen")
+	for theme, css := range map[string]string{"light": light, "dark": dark} {
+		colours := map[string]float64{} // luminance
+		for _, m := range regexp.MustCompile(`--([\w-]+): #([0-9a-f]+)`).FindAllStringSubmatch(css, -1) {
+			colours[m[1]] = luminance(t, m[2])
+		}
+		pairs := [][2]string{{"plot-ink", "plot-paper"}, {"plot-soft", "plot-paper"}}
+		for i := range Styles {
+			pairs = append(pairs, [2]string{fmt.Sprint("plot-", i), "plot-paper"})
+		}
+		for i := range Fills {
+			pairs = append(pairs, [2]string{fmt.Sprint("on-", i), fmt.Sprint("fill-", i)})
+		}
+		for _, p := range pairs {
+			a, okA := colours[p[0]]
+			b, okB := colours[p[1]]
+			if c := (max(a, b) + .05) / (min(a, b) + .05); !okA || !okB || c < 4.5 {
+				t.Errorf("%s: the contrast of %s on %s is %.2f", theme, p[0], p[1], c)
+			}
+		}
+	}
+}
+
+// luminance is WCAG's relative luminance of a colour.
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	if len(hex) == 3 {
+		hex = string([]byte{hex[0], hex[0], hex[1], hex[1], hex[2], hex[2]})
+	}
+	sum := 0.0
+	for i, weight := range []float64{.2126, .7152, .0722} {
+		n, err := strconv.ParseUint(hex[2*i:2*i+2], 16, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := float64(n) / 255
+		if v <= .03928 {
+			v /= 12.92
+		} else {
+			v = math.Pow((v+.055)/1.055, 2.4)
+		}
+		sum += weight * v
+	}
+	return sum
 }
