@@ -189,7 +189,7 @@ func (r *Report) add(prompts []Prompt, timings []timing, began time.Time, elapse
 		t := &timings[i]
 		if t.err != nil {
 			r.Failed++
-			failure = t.err
+			failure, r.Failure = t.err, t.err.Error()
 			continue
 		}
 		input := len(prompts[i].Tokens)

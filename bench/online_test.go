@@ -109,7 +109,7 @@ func TestOnlineReportsFailures(t *testing.T) {
 	defer c.Close()
 	prompts := RandomPrompts(0, 20, Range{5, 30}, Range{2, 12}, 1000)
 	r, err := (&Online{Client: c, Arrivals: Paced(prompts, 1e6, false, 0)}).Run(t.Context(), "test")
-	if err != nil || r.Requests != 16 || r.Failed != 4 {
+	if err != nil || r.Requests != 16 || r.Failed != 4 || !strings.Contains(r.Failure, "too busy") {
 		t.Errorf("%+v, %v; want 16 requests and 4 failures", r, err)
 	}
 	f.fail.Store(1)

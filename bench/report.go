@@ -118,7 +118,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		line("model", "%s, %s parameters, %s%s", e.Model, thousands(e.Parameters), e.DType, when(e.Dummy, ", dummy weights"))
 		line("device", "%s: %s", e.Device, e.Hardware)
 	}
-	line("requests", "%s%s", thousands(r.Requests), when(r.Failed > 0, fmt.Sprintf(", and %d failed", r.Failed)))
+	line("requests", "%s%s", thousands(r.Requests), when(r.Failed > 0, fmt.Sprintf(", and %d failed, the last with: %s", r.Failed, r.Failure)))
 	line("tokens", "%s in, %s out", thousands(r.TotalInputTokens), thousands(r.TotalOutputTokens))
 	line("time", "%.3f s", r.ElapsedS)
 	line("throughput", "%.1f output tokens/s, %.1f input and output tokens/s, %.2f requests/s",

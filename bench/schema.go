@@ -18,6 +18,7 @@ type Report struct {
 
 	Requests          int     `json:"requests"` // that ended as they should
 	Failed            int     `json:"failed"`
+	Failure           string  `json:"failure,omitempty"` // of the last that did not
 	TotalInputTokens  int     `json:"total_input_tokens"`
 	TotalOutputTokens int     `json:"total_output_tokens"`
 	ElapsedS          float64 `json:"elapsed_s"` // from the first request sent to the last token

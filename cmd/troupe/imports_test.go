@@ -95,6 +95,10 @@ var importRules = []importRule{
 		why: "what is measured is the actors in this process or a server on the wire, whosever",
 	},
 	{
+		under: "", except: []string{"bench/wildchat"}, banned: []string{"github.com/parquet-go"},
+		why: "one package reads the data set, and who does not need it does not link a library of that size",
+	},
+	{
 		under: "", except: []string{"cmd"}, tests: true, banned: []string{"github.com/spf13", "github.com/schollz", "golang.org/x/term"},
 		why: "flags and terminals are the program's",
 	},
