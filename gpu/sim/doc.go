@@ -8,8 +8,10 @@
 // error is 1.8% in the median and 10.2% at worst; of Llama-3.1-8B, by rates
 // fitted to the other two alone, 1.7% and 7.3%; of Qwen3-14B likewise 1.6% and
 // 9.1%. The smallest model is mostly the starting of kernels, which the larger
-// say little of: of Qwen3-0.6B, by the rates of those, 8.6% and 25.2%. Mixtures
-// of experts, several GPUs and all GPUs but the H200 are assumed: the same
+// say little of: of Qwen3-0.6B, by the rates of those, 8.6% and 25.2%. (The
+// form of the roofline and its corner were chosen with all three in view.) In
+// whole runs steps of long prompts came out short: bench/results/virtual.md.
+// Mixtures of experts, several GPUs and all GPUs but the H200 are assumed: the same
 // shares of other peaks.
 //
 // Read hardware.go (the GPUs), roofline.go (how long a step takes), engine.go

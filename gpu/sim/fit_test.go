@@ -104,17 +104,22 @@ func loss(all []sample, by rates) (sum float64) {
 	return sum
 }
 
-// fit finds the rates of least loss, launches as given.
-func fit(all []sample, from rates) rates {
+// fit finds the rates of least loss. Few steps wait for launches, none of the
+// larger models': without launches those are taken as given.
+func fit(all []sample, from rates, launches bool) rates {
+	n := 6
+	if launches {
+		n = 7
+	}
 	at := func(x []float64) rates {
 		by := from
-		for i, v := range []*float64{&by.weights, &by.kv, &by.products, &by.attention, &by.kernel, &by.decode} {
+		for i, v := range []*float64{&by.weights, &by.kv, &by.products, &by.attention, &by.kernel, &by.decode, &by.launch}[:n] {
 			*v *= math.Exp(x[i])
 		}
 		return by
 	}
 	f := func(x []float64) float64 { return loss(all, at(x)) }
-	best := make([]float64, 6)
+	best := make([]float64, n)
 	for before := math.Inf(1); f(best) < before-1e-4; { // begun again until that helps no more
 		before = f(best)
 		best = simplex(f, best, 0.1)
@@ -192,9 +197,9 @@ func TestFit(t *testing.T) {
 			t.Errorf("%s: more than the %.1f%% and %.1f%% that are stated", what, 100*median, 100*worst)
 		}
 	}
-	check("all", all, measured, 0.018, 0.11)
-	best := fit(all, measured)
-	check("all, fitted anew", all, best, 0.018, 0.11)
+	check("all", all, measured, 0.019, 0.11)
+	best := fit(all, measured, true)
+	check("all, fitted anew", all, best, 0.019, 0.11)
 	if now, least := loss(all, measured), loss(all, best); now > 1.01*least {
 		t.Errorf("the rates' loss is %.3f; that of others %.3f", now, least)
 	}
@@ -214,6 +219,6 @@ func TestFit(t *testing.T) {
 				others = append(others, s)
 			}
 		}
-		check(c.model+" by the others", of, fit(others, measured), c.median, c.worst)
+		check(c.model+" by the others", of, fit(others, measured, false), c.median, c.worst)
 	}
 }
