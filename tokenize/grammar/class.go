@@ -98,7 +98,7 @@ func (s spelling) class(r runes) *expr {
 	slices.SortStableFunc(rows, compareRows)
 	t := &table{}
 	t.add(rows)
-	return &expr{op: opTable, table: t, plain: slices.Equal(raw.and(' ', maxRune).without('"', '\\'), plainRunes)}
+	return &expr{op: opTable, table: t, class: true, plain: slices.Equal(raw.and(' ', maxRune).without('"', '\\'), plainRunes)}
 }
 
 // escaped are the characters that are not themselves in a JSON string.

@@ -32,6 +32,7 @@ type expr struct {
 	table    *table
 	subs     []*expr
 	min, max int32 // max < 0: no bound
+	class    bool  // it is a table, of one character
 	// plain: it is one character, and any plain one (see Vocabulary) will do.
 	plain bool
 	// height is how many levels of references its shortest match needs;

@@ -10,9 +10,110 @@ import (
 
 // parseRegex makes a regular expression an expression. A whole one matches a
 // text from end to end, whether it says so or not; another matches a text it
-// is found in, as a JSON schema's patterns do.
+// is found in, as a JSON schema's patterns do. It may look ahead from the
+// beginning of the text.
 func parseRegex(source string, as spelling, whole bool) (*expr, error) {
-	re, err := syntax.Parse(unescaped(source), syntax.Perl)
+	source = unescaped(source)
+	p := regexParser{as: as, left: maxNodes, before: empty, after: empty}
+	if !whole {
+		p.before = repeat(p.class(anyRune), 0, -1)
+		p.after = p.before
+	}
+	rest := source
+	var looks []look
+	if whole || strings.HasPrefix(rest, "^") {
+		rest, looks = lookAheads(strings.TrimPrefix(rest, "^"))
+	}
+	if len(looks) == 0 {
+		return p.parse(source)
+	}
+	e, err := p.parse("^(?:" + rest + ")")
+	p.before, p.after = empty, repeat(p.class(anyRune), 0, -1)
+	for _, l := range looks {
+		if err != nil {
+			return nil, err
+		}
+		var seen *expr
+		if seen, err = p.parse(l.source); err != nil {
+			return nil, err
+		}
+		ok := true
+		if l.not {
+			seen, ok = complement(seen)
+		}
+		if ok {
+			e, ok = common(e, seen)
+		}
+		if !ok {
+			return nil, fmt.Errorf("with what it looks ahead to, the regular expression is too large: %.40q", l.source)
+		}
+	}
+	return e, err
+}
+
+// look is a (?=…) or (?!…).
+type look struct {
+	source string
+	not    bool
+}
+
+// lookAheads cuts those that a regular expression begins with.
+func lookAheads(source string) (rest string, looks []look) {
+	for strings.HasPrefix(source, "(?=") || strings.HasPrefix(source, "(?!") {
+		end := closing(source)
+		if end < 0 {
+			break // the parser says so
+		}
+		looks = append(looks, look{source: source[3:end], not: source[2] == '!'})
+		source = source[end+1:]
+	}
+	if len(looks) > 0 && outside(source, '|') >= 0 {
+		return "", nil // they are about the first alternative only
+	}
+	return source, looks
+}
+
+// closing is where the parenthesis closes that a regular expression begins
+// with, or -1.
+func closing(source string) int {
+	if i := outside(source[1:], ')'); i >= 0 {
+		return i + 1
+	}
+	return -1
+}
+
+// outside is where a regular expression has c outside of its parentheses and
+// classes, or -1.
+func outside(source string, c byte) int {
+	depth, class := 0, false
+	for i := 0; i < len(source); i++ {
+		switch b := source[i]; {
+		case b == '\\':
+			i++
+		case class:
+			class = b != ']'
+		case b == c && depth == 0:
+			return i
+		case b == '[':
+			class = true
+			if strings.HasPrefix(source[i+1:], "^") {
+				i++
+			}
+			if strings.HasPrefix(source[i+1:], "]") { // the first is no end
+				i++
+			}
+		case b == '(':
+			depth++
+		case b == ')':
+			depth--
+		}
+	}
+	return -1
+}
+
+// parse makes an expression of what syntax can read.
+func (p *regexParser) parse(source string) (*expr, error) {
+	re, err := syntax.Parse(source, syntax.Perl)
 	if err != nil {
 		var fault *syntax.Error
 		if errors.As(err, &fault) {
@@ -20,7 +121,6 @@ func parseRegex(source string, as spelling, whole bool) (*expr, error) {
 		}
 		return nil, err
 	}
-	p := regexParser{as: as, whole: whole, left: maxNodes}
 	e, err := p.ends(re, true, true)
 	if err == nil && p.left < 0 {
 		err = errors.New("the regular expression is too large")
@@ -51,9 +151,9 @@ func isHex(s string) bool {
 }
 
 type regexParser struct {
-	as    spelling
-	whole bool
-	left  int // pieces that may still be made
+	as            spelling
+	before, after *expr // what may stand beside a match
+	left          int   // pieces that may still be made
 }
 
 var errAnchor = errors.New("the regular expression has ^, $ or \\b inside; only ^ at the beginning and $ at the end are supported")
@@ -80,12 +180,12 @@ func (p *regexParser) ends(re *syntax.Regexp, first, last bool) (*expr, error) {
 		})
 	case re.Op == syntax.OpBeginText && first:
 		if last { // nothing but ^
-			return p.around(), nil
+			return p.after, nil
 		}
 		return empty, nil
 	case re.Op == syntax.OpEndText && last:
 		if first {
-			return p.around(), nil
+			return p.before, nil
 		}
 		return empty, nil
 	}
@@ -94,23 +194,15 @@ func (p *regexParser) ends(re *syntax.Regexp, first, last bool) (*expr, error) {
 		return nil, err
 	}
 	if first {
-		e = seq(p.around(), e)
+		e = seq(p.before, e)
 	}
 	if last {
-		e = seq(e, p.around())
+		e = seq(e, p.after)
 	}
 	return e, nil
 }
 
 func isAnchor(re *syntax.Regexp, op syntax.Op) bool { return re.Op == op }
-
-// around is what may stand beside a match.
-func (p *regexParser) around() *expr {
-	if p.whole {
-		return empty
-	}
-	return repeat(p.class(anyRune), 0, -1)
-}
 
 func (p *regexParser) class(r runes) *expr {
 	if p.as == asJSON && len(r) == 2 && r[0] == 0 && r[1] == maxRune {
@@ -212,7 +304,10 @@ func (e *expr) length() (least, most int) {
 			least++
 		}
 		return least, least
-	case opBytes, opTable:
+	case opTable:
+		if !e.class {
+			return 0, endless
+		}
 		return 1, 1
 	case opSeq:
 		for _, s := range e.subs {

@@ -63,7 +63,7 @@ func TestRefusals(t *testing.T) {
 		`{"uniqueItems":true}`, `{"unevaluatedProperties":true}`, `{"anyOf":[{"unevaluatedProperties":false,"$ref":"#/$defs/a"}],"$defs":{"a":{}}}`,
 		`{"items":[1]}`, `{"items":1}`, `{"prefixItems":{}}`, `{"minItems":-1}`, `{"maxItems":1.5}`, `{"minLength":"1"}`, `{"maxLength":1e12}`,
 		`{"required":"a"}`, `{"required":[1]}`, `{"enum":1}`, `{"enum":[]}`, `{"enum":[1e999]}`, `{"enum":[[1]],"minItems":1}`, `{"type":"null","enum":[1]}`,
-		`{"pattern":1}`, `{"pattern":"("}`, `{"pattern":"(?=a)"}`, `{"pattern":"\\bword"}`, `{"pattern":"a^"}`, `{"pattern":"(a)\\1"}`, `{"format":"regex"}`,
+		`{"pattern":1}`, `{"pattern":"("}`, `{"pattern":"(?=a)"}`, `{"pattern":"^a(?!b)"}`, `{"pattern":"^(?!a)b|c"}`, `{"pattern":"^(?!a)(b|a)|c"}`, `{"pattern":"^(?!a"}`, `{"pattern":"\\bword"}`, `{"pattern":"a^"}`, `{"pattern":"(a)\\1"}`, `{"format":"regex"}`,
 		`{"pattern":"^.*a.{500}$","maxLength":600}`, `{"pattern":"^a$","minLength":2}`,
 		`{"minimum":"0"}`, `{"exclusiveMinimum":true,"minimum":0}`, `{"minimum":1e99}`, `{"multipleOf":0}`, `{"multipleOf":0.3}`, `{"type":"integer","multipleOf":1001}`,
 		`{"minimum":2,"maximum":1}`, `{"type":"integer","exclusiveMinimum":1,"exclusiveMaximum":2}`,
@@ -82,7 +82,7 @@ func TestRefusals(t *testing.T) {
 		tell("schema "+what, Schema([]byte(schema)).At("field"))
 	}
 	tell("a long schema", Schema([]byte(`{"description":"`+strings.Repeat("a", maxSource)+`"}`)).At("field"))
-	for _, expr := range []string{`(`, `(?!a)`, `a\b`, `(^a)*`, `a{1001}`, `\p{Nothing}`, `((((a{100}){100}){100}){100})`, `[^\x{0}-\x{10ffff}]`} {
+	for _, expr := range []string{`(`, `a(?!a)`, `(?!a)a`, `a\b`, `(^a)*`, `a{1001}`, `\p{Nothing}`, `((((a{100}){100}){100}){100})`, `[^\x{0}-\x{10ffff}]`} {
 		tell("regex "+expr, Regex(expr).At("field"))
 	}
 	tell("until nothing", Until("").At("field"))

@@ -35,7 +35,7 @@ const (
 func Literal(text string) *Spec { return &Spec{kind: kindLiteral, source: text} }
 
 // Regex is what a regular expression matches as a whole, in Go's syntax with
-// JavaScript's \u escapes. There is no looking around and no reference back.
+// JavaScript's \u escapes. It may look ahead from the beginning only.
 func Regex(expr string) *Spec { return &Spec{kind: kindRegex, source: expr} }
 
 // Schema is JSON that a JSON schema validates, members in the schema's order.

@@ -63,11 +63,7 @@ func common(a, b *expr) (*expr, bool) {
 				ids[to] = id
 				pairs = append(pairs, to)
 			}
-			if n := len(s.edges); n > 0 && s.edges[n-1].to == id && int(s.edges[n-1].hi) == c-1 {
-				s.edges[n-1].hi = byte(c)
-			} else {
-				s.edges = append(s.edges, edge{byte(c), byte(c), id})
-			}
+			s.edges = appendEdge(s.edges, byte(c), id)
 		}
 		t.states = append(t.states, s)
 		if len(pairs) > maxTable || x.err != nil || y.err != nil {
@@ -130,4 +126,42 @@ func (e *expr) states() []tableState {
 		return nil
 	}
 	return e.table.states
+}
+
+// complement matches what e does not, of any bytes. It reports false when that
+// would be too large.
+func complement(e *expr) (*expr, bool) {
+	measure(e)
+	a := newAutomaton(e)
+	a.work = maskWork * 4
+	t := &table{}
+	states := []int32{a.start}
+	ids := map[int32]int32{a.start: 0}
+	for i := 0; i < len(states); i++ {
+		s := tableState{accepts: !a.states[states[i]].accepts}
+		for c := range 256 {
+			to := a.step(states[i], byte(c))
+			id, ok := ids[to]
+			if !ok {
+				id = int32(len(states))
+				ids[to] = id
+				states = append(states, to)
+			}
+			s.edges = appendEdge(s.edges, byte(c), id)
+		}
+		t.states = append(t.states, s)
+		if len(states) > maxTable || a.err != nil {
+			return nil, false
+		}
+	}
+	return t.expr(), true
+}
+
+// appendEdge adds an edge for byte c, which is above all others.
+func appendEdge(edges []edge, c byte, to int32) []edge {
+	if n := len(edges); n > 0 && edges[n-1].to == to && edges[n-1].hi == c-1 {
+		edges[n-1].hi = c
+		return edges
+	}
+	return append(edges, edge{c, c, to})
 }
