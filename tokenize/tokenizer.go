@@ -120,7 +120,8 @@ func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
 	return t.AppendEncode(nil, text, addSpecial)
 }
 
-// AppendEncode appends the ids of text to dst.
+// AppendEncode appends the ids of text to dst. What lies in dst beyond its
+// length may be overwritten.
 func (t *Tokenizer) AppendEncode(dst []int32, text string, addSpecial bool) []int32 {
 	if !utf8.ValidString(text) {
 		text = string(appendLossy(nil, []byte(text)))
@@ -158,10 +159,21 @@ func (t *Tokenizer) borrow() *scratch {
 }
 
 func (t *Tokenizer) giveBack(s *scratch) {
+	s.trim()
 	select {
 	case t.idle <- s:
 	default:
 	}
+}
+
+// trim lets go of the text, and of what only a long one needs.
+func (s *scratch) trim() {
+	const most = 1 << 16
+	if max(cap(s.pieces), cap(s.next), cap(s.matches), cap(s.symbols), cap(s.queue), cap(s.spell)) > most {
+		s.pieces, s.next, s.matches, s.symbols, s.queue, s.spell = nil, nil, nil, nil, nil, nil
+	}
+	clear(s.pieces[:cap(s.pieces)])
+	clear(s.next[:cap(s.next)])
 }
 
 // appendText encodes a stretch of normalized text without added tokens.
