@@ -62,11 +62,41 @@ const (
 	tidSockets  = 1 << 30
 )
 
-// slice is a stretch of time on a track; args is JSON without the braces.
+// slice is a stretch of time on a track. It is of a span, whose times it may
+// differ from; or it is the waiter's, of the message that the span handles.
 type slice struct {
-	name         string
 	began, ended int64
-	args         string
+	span         *actors.Span
+	waiter       bool
+}
+
+// name is what the slice is called.
+func (s *slice) name() string {
+	switch {
+	case s.waiter:
+		return "wake"
+	case s.span.Kind == actors.SpanSocket:
+		return "write"
+	}
+	return s.span.Kind.String()
+}
+
+// appendArgs appends its details: JSON without the braces.
+func (s *slice) appendArgs(b []byte) []byte {
+	switch of := s.span; {
+	case s.waiter:
+		return appendField(b, `"step":`, int64(of.ID))
+	case of.Kind == actors.SpanSocket:
+		b = appendField(b, `"tokens":`, int64(of.N))
+		return appendMicros(append(b, `,"waited_us":`...), of.Began-of.Posted)
+	case of.Kind.Handles():
+		b = appendField(b, `"id":`, int64(of.ID))
+		return appendMicros(append(b, `,"mailbox_us":`...), of.Began-of.Posted)
+	case of.On == actors.TrackRequests:
+		return appendField(b, `"tokens":`, int64(of.N))
+	default:
+		return appendField(appendField(b, `"step":`, int64(of.ID)), `,"n":`, int64(of.N))
+	}
 }
 
 type perfetto struct {
@@ -75,6 +105,8 @@ type perfetto struct {
 	comma  bool
 	flow   int
 	tracks map[trackID][]slice
+
+	scratch []byte // of the event being written
 }
 
 func (p *perfetto) text(s string) {
@@ -92,8 +124,20 @@ func (p *perfetto) event(format string, args ...any) {
 	p.text("{" + fmt.Sprintf(format, args...) + "}")
 }
 
-// micros is nanoseconds as the format's microseconds.
-func micros(ns int64) string { return strconv.FormatFloat(float64(ns)/1e3, 'f', 3, 64) }
+// appendMicros appends nanoseconds as the format's microseconds.
+func appendMicros(b []byte, ns int64) []byte {
+	if ns < 0 {
+		b, ns = append(b, '-'), -ns
+	}
+	b = strconv.AppendInt(b, ns/1000, 10)
+	return append(b, '.', byte('0'+ns/100%10), byte('0'+ns/10%10), byte('0'+ns%10))
+}
+
+// appendField appends a name, which has its quotes and what goes before, and a
+// number.
+func appendField(b []byte, name string, n int64) []byte {
+	return strconv.AppendInt(append(b, name...), n, 10)
+}
 
 // TrackName is what a track is called in traces and tables.
 func TrackName(t actors.Track) string {
@@ -133,34 +177,22 @@ func place(t actors.Track, request uint64) trackID {
 
 // collect sorts spans onto tracks.
 func (p *perfetto) collect(spans []actors.Span) {
-	add := func(id trackID, name string, began, ended int64, format string, args ...any) {
-		p.tracks[id] = append(p.tracks[id], slice{name, began, ended, fmt.Sprintf(format, args...)})
-	}
+	waiter := place(actors.TrackWaiter, 0)
 	computed, woke := map[uint64]int64{}, int64(0)
 	for i := range spans {
 		s := &spans[i]
 		at := place(s.On, s.ID)
-		switch {
-		case s.Kind == actors.SpanSocket:
-			add(at, "write", s.Began, s.Ended, `"tokens":%d,"waited_us":%s`, s.N, micros(s.Began-s.Posted))
-		case s.Kind.Handles():
-			add(at, s.Kind.String(), s.Began, s.Ended, `"id":%d,"mailbox_us":%s`, s.ID, micros(s.Began-s.Posted))
-			if s.Kind == actors.HandleDone {
-				// From the step's end until somebody knew of it.
-				ended, ok := computed[s.ID]
-				if ended = max(ended, woke); !ok || ended >= s.Posted {
-					ended = s.Posted - 1
-				}
-				add(place(actors.TrackWaiter, 0), "wake", ended, s.Posted, `"step":%d`, s.ID)
-				woke = s.Posted
+		p.tracks[at] = append(p.tracks[at], slice{began: s.Began, ended: s.Ended, span: s})
+		switch s.Kind {
+		case actors.SpanCompute:
+			computed[s.ID] = s.Ended
+		case actors.HandleDone: // from the step's end until somebody knew of it
+			ended, ok := computed[s.ID]
+			if ended = max(ended, woke); !ok || ended >= s.Posted {
+				ended = s.Posted - 1
 			}
-		case s.On == actors.TrackRequests:
-			add(at, s.Kind.String(), s.Began, s.Ended, `"tokens":%d`, s.N)
-		default:
-			if s.Kind == actors.SpanCompute {
-				computed[s.ID] = s.Ended
-			}
-			add(at, s.Kind.String(), s.Began, s.Ended, `"step":%d,"n":%d`, s.ID, s.N)
+			p.tracks[waiter] = append(p.tracks[waiter], slice{began: ended, ended: s.Posted, span: s, waiter: true})
+			woke = s.Posted
 		}
 	}
 	for _, list := range p.tracks {
@@ -254,9 +286,35 @@ func (p *perfetto) names() {
 
 // slices writes a track.
 func (p *perfetto) slices(id trackID) {
-	for _, s := range p.tracks[id] {
-		p.event(`"ph":"X","pid":%d,"tid":%d,"name":%q,"ts":%s,"dur":%s,"args":{%s}`, id.pid, id.tid, s.name, micros(s.began), micros(s.ended-s.began), s.args)
+	for i := range p.tracks[id] {
+		s := &p.tracks[id][i]
+		b := p.open(`"ph":"X"`, id, s.name(), s.began)
+		b = appendMicros(append(b, `,"dur":`...), s.ended-s.began)
+		b = s.appendArgs(append(b, `,"args":{`...))
+		p.line(append(b, "}}"...))
 	}
+}
+
+// open begins an event on a track in p's scratch memory; line is to follow.
+func (p *perfetto) open(kind string, id trackID, name string, at int64) []byte {
+	b := p.scratch[:0]
+	if p.comma {
+		b = append(b, ",\n"...)
+	}
+	p.comma = true
+	b = append(append(b, '{'), kind...)
+	b = appendField(b, `,"pid":`, int64(id.pid))
+	b = appendField(b, `,"tid":`, int64(id.tid))
+	b = append(append(append(b, `,"name":"`...), name...), `","ts":`...)
+	return appendMicros(b, at)
+}
+
+// line writes a whole event.
+func (p *perfetto) line(b []byte) {
+	if p.err == nil {
+		_, p.err = p.w.Write(b)
+	}
+	p.scratch = b
 }
 
 // arrows writes a flow for each message, for each step to the device and back,
@@ -296,8 +354,8 @@ func (p *perfetto) arrow(name string, from trackID, at int64, to trackID, then i
 		return
 	}
 	p.flow++
-	p.event(`"ph":"s","pid":%d,"tid":%d,"id":%d,"cat":"flow","name":%q,"ts":%s`, from.pid, from.tid, p.flow, name, micros(at))
-	p.event(`"ph":"f","bp":"e","pid":%d,"tid":%d,"id":%d,"cat":"flow","name":%q,"ts":%s`, to.pid, to.tid, p.flow, name, micros(then))
+	p.line(append(appendField(p.open(`"ph":"s","cat":"flow"`, from, name, at), `,"id":`, int64(p.flow)), '}'))
+	p.line(append(appendField(p.open(`"ph":"f","bp":"e","cat":"flow"`, to, name, then), `,"id":`, int64(p.flow)), '}'))
 }
 
 // byTime sorts spans by when they began.

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"maps"
 	"slices"
 	"sort"
@@ -341,6 +342,26 @@ func TestPerfettoShowsOverlap(t *testing.T) {
 	}
 	if text < rows {
 		t.Errorf("%d arrows lead from text to clients", text)
+	}
+}
+
+// A trace of a million spans is written within the time and memory that the end
+// of a server may take.
+func BenchmarkWritePerfetto(b *testing.B) {
+	var spans []actors.Span
+	for i := range int64(1 << 20) {
+		at := i * 1000
+		switch i % 8 {
+		case 0:
+			spans = append(spans, actors.Span{Kind: actors.HandleTokens, On: actors.TrackDetokenizer, From: actors.TrackScheduler, ID: uint64(i / 8), Posted: at - 100, Began: at, Ended: at + 900})
+		default:
+			spans = append(spans, actors.Span{Kind: actors.SpanSocket, On: actors.TrackSocket, ID: uint64(i % 256), Posted: at - i%8*1000, Began: at, Ended: at + 100, N: 1})
+		}
+	}
+	for b.Loop() {
+		if err := WritePerfetto(io.Discard, spans); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

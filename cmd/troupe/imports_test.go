@@ -99,6 +99,14 @@ var importRules = []importRule{
 		why: "one package reads the data set, and who does not need it does not link a library of that size",
 	},
 	{
+		under: "bench/plot", tests: true, allowed: []string{},
+		why: "charts know numbers, not what they are of",
+	},
+	{
+		under: "http/otlp", tests: true, allowed: []string{"github.com/rs/zerolog"},
+		why: "spans are sent with the standard library alone: that is why this package was written",
+	},
+	{
 		under: "", except: []string{"cmd"}, tests: true, banned: []string{"github.com/spf13", "github.com/schollz", "golang.org/x/term"},
 		why: "flags and terminals are the program's",
 	},
