@@ -5,7 +5,8 @@ import "strings"
 // formats are the formats of strings, as regular expressions: what they match
 // has the format, though not everything that has it is matched. Dates are
 // those that there are, but for leap seconds; hosts' names are lower case, and
-// addresses short.
+// addresses short. A format may have a shorter variant, for strings of which
+// the length is bounded: counting is then not needed.
 var formats = func() map[string]string {
 	const (
 		year    = `\d{4}`
@@ -42,13 +43,17 @@ var formats = func() map[string]string {
 		"uuid":                  `[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`,
 		"json-pointer":          pointer,
 		"relative-json-pointer": `(0|[1-9]\d{0,3})(#|` + pointer + `)`,
-		"uri":                   `https?://` + name + `(:[1-9]\d{0,3})?(/` + path + `*)*(\?(` + path + `|[/?])*)?(#(` + path + `|[/?])*)?`,
+		"uri":                   `https?://` + name + `(:[1-9]\d{0,3})?(/` + path + `{0,60}){0,8}(\?(` + path + `|[/?]){0,200})?(#(` + path + `|[/?]){0,60})?`,
+		"short uri":             `https?://` + label + `\.` + label + `(/` + path + `{0,30}){0,2}`,
 	}
 	for wide, narrow := range map[string]string{
 		"idn-email": "email", "idn-hostname": "hostname",
 		"iri": "uri", "uri-reference": "uri", "iri-reference": "uri", "uri-template": "uri",
 	} {
 		all[wide] = all[narrow]
+		if short := all["short "+narrow]; short != "" {
+			all["short "+wide] = short
+		}
 	}
 	return all
 }()

@@ -78,7 +78,15 @@ func (s *strs) expr() (*expr, error) {
 		}
 	}
 	for _, f := range s.formats {
-		if err := add(f, formats[f.text], true); err != nil {
+		source := formats[f.text]
+		if short := formats["short "+f.text]; short != "" && high >= 0 {
+			if e, err := parseRegex(source, asJSON, true); err == nil {
+				if _, most := e.length(); most > high {
+					source = short
+				}
+			}
+		}
+		if err := add(f, source, true); err != nil {
 			return nil, err
 		}
 	}
