@@ -50,10 +50,10 @@ type Request struct {
 	PromptLogprobs bool
 	Priority       int // larger goes first, under the priority policy
 
-	// Wake, if given, has a value when the stream's Take may find something:
-	// so a reader of several streams, or one that waits for other things as
-	// well, waits at one place. Its capacity is 1 or more.
-	Wake chan struct{}
+	// Wake, if given, is called when the stream's Take may find something: so a
+	// reader of several streams, or one that waits for other things as well,
+	// waits at one place. It is called by the detokenizer, and must not wait.
+	Wake func()
 }
 
 // FinishReason says why a request ended.

@@ -22,7 +22,8 @@ type Stream struct {
 	trace  *Trace
 	ends   bool // Request.TextEnds
 	cancel func()
-	ready  chan struct{} // see Request.Wake
+	wake   func()        // see Request.Wake
+	ready  chan struct{} // capacity 1; for Next, when the request has no Wake
 
 	mu      sync.Mutex
 	pending Event // guarded by mu
@@ -31,13 +32,15 @@ type Stream struct {
 	ended   bool  // guarded by mu: the final event has been written
 }
 
-// newStream makes a stream that signals through ready; nil is a channel of its
-// own.
-func newStream(id string, ready chan struct{}) *Stream {
-	if ready == nil {
-		ready = make(chan struct{}, 1)
+// newStream makes a stream that wakes its reader by wake; nil is for readers
+// that use Next.
+func newStream(id string, wake func()) *Stream {
+	s := &Stream{ID: id, Created: time.Now(), wake: wake}
+	if wake == nil {
+		s.ready = make(chan struct{}, 1)
+		s.wake = s.signal
 	}
-	return &Stream{ID: id, Created: time.Now(), ready: ready}
+	return s
 }
 
 // Take moves all that has happened since the last Take into ev, whose memory
@@ -158,7 +161,7 @@ func (s *Stream) end(text []byte, f *Final) {
 	s.wake()
 }
 
-func (s *Stream) wake() {
+func (s *Stream) signal() {
 	select {
 	case s.ready <- struct{}{}:
 	default:

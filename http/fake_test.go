@@ -49,9 +49,9 @@ func (e *fakeEngine) Submit(r *actors.Request) (stream, error) {
 		return nil, err
 	}
 	st.mu.Lock()
-	st.ready = r.Wake
+	st.wake = r.Wake
 	st.mu.Unlock()
-	signal(r.Wake)
+	r.Wake()
 	return st, nil
 }
 
@@ -118,7 +118,7 @@ type fakeStream struct {
 	once     sync.Once
 
 	mu     sync.Mutex
-	ready  chan struct{} // guarded by mu; nil: not submitted yet
+	wake   func() // guarded by mu; nil: not submitted yet
 	events []actors.Event
 }
 
@@ -131,9 +131,11 @@ func newFakeStream(events ...actors.Event) *fakeStream {
 func (s *fakeStream) push(events ...actors.Event) {
 	s.mu.Lock()
 	s.events = append(s.events, events...)
-	ready := s.ready
+	wake := s.wake
 	s.mu.Unlock()
-	signal(ready)
+	if wake != nil {
+		wake()
+	}
 }
 
 func signal(c chan struct{}) {
@@ -255,6 +257,9 @@ func startTCP(t *testing.T, eng engine, cfg Config) *served {
 
 func startOn(t *testing.T, ln net.Listener, dial func(context.Context, string, string) (net.Conn, error), eng engine, cfg Config) *served {
 	t.Helper()
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = time.Hour // or it would wake a stream that was forgotten
+	}
 	s, err := newServer(cfg, eng, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type Server struct {
 	answers  atomic.Int64 // under way; see enter
 	draining atomic.Bool
 	live     liveAnswers
+	pens     pens
 
 	conns struct {
 		sync.Mutex
@@ -63,6 +65,7 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 		epoch:     epoch(),
 		metrics:   newMetrics(),
 		live:      liveAnswers{all: map[*answer]struct{}{}},
+		pens:      pens{most: runtime.GOMAXPROCS(0)},
 	}
 	s.family = newFamily(&s.cfg, s.tokenizer)
 	s.conns.state = map[net.Conn]fasthttp.ConnState{}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -16,7 +17,8 @@ import (
 )
 
 // sse is an answer as server-sent events. fasthttp has it write itself: one
-// write to the connection is what has happened by now.
+// write to the connection is what has happened by now. It belongs to the
+// connection's goroutine, or to the pen whose turn it is (pens.go).
 type sse struct {
 	a    *answer
 	x    *exchange
@@ -37,6 +39,11 @@ type sse struct {
 	receipts []actors.Receipt // of events in buf, when traced
 	tokens   int              // in buf
 	computed int64            // when the first of them was, as batch.Now
+
+	// For pens; see there.
+	raw   rawWriter
+	state atomic.Int32
+	back  chan struct{} // capacity 1: the stream is the connection's goroutine's again
 }
 
 // opening is what one choice has said so far.
@@ -85,30 +92,50 @@ func (r *sse) unframed(ctx *fasthttp.RequestCtx) {
 // It writes to the connection, not to the writer that fasthttp gives it, which
 // would copy, frame and flush: a tenth of the time a token takes here. By then
 // fasthttp has flushed the header; the empty chunk at the end is left to it.
-func (r *sse) WriteTo(io.Writer) (total int64, err error) {
+func (r *sse) WriteTo(io.Writer) (int64, error) {
+	if r.raw = newRawWriter(r.conn); r.raw != nil {
+		return 0, r.share()
+	}
 	for !r.over {
-		r.buf, r.sent = r.buf[:0], 0
-		if r.chunked {
-			r.buf = append(r.buf, sizeLine...)
+		switch {
+		case r.compose():
+			if err := r.write(); err != nil {
+				return 0, err
+			}
+		case !r.over:
+			<-r.a.woken
 		}
-		empty := len(r.buf)
-		if r.fill(); len(r.buf) == empty {
-			r.buf = r.buf[:0]
-			continue
-		}
-		if r.chunked {
-			r.frame()
-		}
-		r.extendDeadline()
-		r.sent, err = r.conn.Write(r.buf)
-		total += int64(r.sent)
-		if err != nil {
-			return total, err
-		}
-		r.quiet = false
+	}
+	return 0, nil
+}
+
+// compose makes buf what there is to say, and reports whether that is
+// anything.
+func (r *sse) compose() bool {
+	r.buf, r.sent = r.buf[:0], 0
+	if r.chunked {
+		r.buf = append(r.buf, sizeLine...)
+	}
+	empty := len(r.buf)
+	if r.fill(); len(r.buf) == empty {
+		r.buf = r.buf[:0]
+		return false
+	}
+	if r.chunked {
+		r.frame()
+	}
+	r.extendDeadline()
+	return true
+}
+
+// write writes what is left of buf, however long that takes.
+func (r *sse) write() error {
+	n, err := r.conn.Write(r.buf[r.sent:])
+	r.sent += n
+	if err == nil {
 		r.written()
 	}
-	return total, nil
+	return err
 }
 
 // sizeLine begins a chunk; frame puts the size in, leading zeros and all.
@@ -132,6 +159,7 @@ func (*sse) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
 // written notes that what is in buf has been written.
 func (r *sse) written() {
+	r.quiet = false
 	if r.tokens == 0 && len(r.receipts) == 0 {
 		return
 	}
@@ -150,24 +178,33 @@ func (r *sse) written() {
 // events come faster than the client reads.
 const maxWrite = 16 << 10
 
-// fill waits for an event and appends it and those that are there as well.
+// fill appends the events that are there, and what was noticed. An event that
+// is taken is appended: it is not there a second time.
 func (r *sse) fill() {
-	i, ev, err := r.a.next()
+	for !r.over && len(r.buf) < maxWrite {
+		i, ev := r.a.take()
+		if ev == nil {
+			break
+		}
+		r.append(i, ev)
+	}
+	if !r.over {
+		r.notice(r.a.notice())
+	}
+}
+
+// notice appends what has to be said of a notice; nil is none.
+func (r *sse) notice(err error) {
 	switch {
+	case err == nil:
 	case errors.Is(err, errIdle):
 		r.idle.Reset(r.a.s.cfg.KeepAlive)
 		if r.quiet {
 			r.buf = append(r.buf, ": keep-alive\n\n"...)
 		}
 		r.quiet = true
-		return
-	case err != nil:
+	default:
 		r.fail(err)
-		return
-	}
-	for ev != nil && !r.over && len(r.buf) < maxWrite {
-		r.append(i, ev)
-		i, ev = r.a.take()
 	}
 }
 

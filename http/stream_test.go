@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	nethttp "net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -346,5 +347,51 @@ func TestOldClient(t *testing.T) {
 	answer, err := io.ReadAll(c)
 	if err != nil || !strings.HasSuffix(string(answer), "\n\ndata: [DONE]\n\n") || !utf8.Valid(answer) {
 		t.Errorf("got %q, %v", answer, err)
+	}
+}
+
+// TestSlowClient reads late and slowly what is far more than sockets hold, and
+// gets all of it: what a pen cannot write at once waits in the connection's
+// goroutine.
+func TestSlowClient(t *testing.T) {
+	const events = 64
+	var said []actors.Event
+	var want strings.Builder
+	for i := range events {
+		text := strings.Repeat(string(rune('a'+i%26)), 1<<17)
+		want.WriteString(text)
+		said = append(said, says(text))
+	}
+	st := newFakeStream(started("a"))
+	h := startTCP(t, engineOf(func(int, *actors.Request) (*fakeStream, error) { return st, nil }), Config{})
+	c, r := open(t, h.ln, streamed)
+	defer c.Close()
+	for _, ev := range said {
+		st.push(ev)
+		if len(st.taken) > 0 {
+			<-st.taken
+		}
+	}
+	st.push(ends("stop", 1, events))
+	resp, err := nethttp.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body := bufio.NewReader(resp.Body)
+	var got strings.Builder
+	for {
+		data := nextEvent(t, body)
+		if data == "[DONE]" {
+			break
+		}
+		var chunk struct{ Choices []struct{ Text string } }
+		if err := json.Unmarshal([]byte(data), &chunk); err != nil {
+			t.Fatalf("%v in %.80q", err, data)
+		}
+		got.WriteString(chunk.Choices[0].Text)
+	}
+	if got.String() != want.String() {
+		t.Errorf("got %d bytes, want %d", got.Len(), want.Len())
 	}
 }
