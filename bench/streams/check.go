@@ -19,9 +19,10 @@ type lore struct {
 // reply is one answer on its way.
 type reply struct {
 	lore     *lore
-	want     int // tokens
-	ids      int // tokens that have come
-	text     int // bytes that have come
+	want     int    // tokens
+	ids      int    // tokens that have come
+	text     int    // bytes that have come and been checked
+	held     []byte // text that is checked when more tokens come; see more
 	finished bool
 }
 
@@ -56,8 +57,6 @@ func (r *reply) event(data []byte) (tokens int, err error) {
 	if !bytes.Contains(data, []byte(`"finish_reason":"length"`)) {
 		return tokens, fmt.Errorf("a reply ended otherwise than by its length: %.300q", data)
 	}
-	// What is left of an incomplete character comes with the end, and depends
-	// on where that is.
 	r.finished = true
 	return tokens, nil
 }
@@ -73,7 +72,9 @@ func (r *reply) id(id int32) error {
 	return nil
 }
 
-// more checks an event's text.
+// more checks the text of the event before, and holds this one's: the last
+// before the end may have what is left of a character there, which depends on
+// where the end is.
 func (r *reply) more(data []byte) error {
 	_, text, found := bytes.Cut(data, []byte(`"text":"`))
 	text, _, closed := bytes.Cut(text, []byte(`","logprobs":`))
@@ -81,11 +82,12 @@ func (r *reply) more(data []byte) error {
 		return errors.New("an event without text")
 	}
 	known := r.lore.text[r.text:]
-	n := min(len(known), len(text))
-	if !bytes.Equal(known[:n], text[:n]) {
-		return fmt.Errorf("byte %d of a reply's text and on is %.80q; another reply to the same prompt had %.80q there", r.text, text, known)
+	n := min(len(known), len(r.held))
+	if !bytes.Equal(known[:n], r.held[:n]) {
+		return fmt.Errorf("byte %d of a reply's text and on is %.80q; another reply to the same prompt had %.80q there", r.text, r.held, known)
 	}
-	r.lore.text = append(r.lore.text, text[n:]...)
-	r.text += len(text)
+	r.lore.text = append(r.lore.text, r.held[n:]...)
+	r.text += len(r.held)
+	r.held = append(r.held[:0], text...)
 	return nil
 }
