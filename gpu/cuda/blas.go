@@ -139,6 +139,7 @@ func (b *blas) candidates(p product, most int) ([]C.cublasLtMatmulHeuristicResul
 
 // time is the nanoseconds that a product takes, the median of rounds of a graph
 // of several: their weights lie one behind the other, so that caches hold none.
+// BenchmarkProducts alone calls it; test files cannot use cgo.
 func (b *blas) time(p product, algo *C.cublasLtMatmulAlgo_t, w kernel.Ptr, copies, size int64, x, y kernel.Ptr, rounds int) (float64, error) {
 	var d C.troupe_product
 	r := C.troupe_describe(&d, C.uint64_t(p.out), C.uint64_t(p.n), C.uint64_t(p.in), C.uint64_t(p.ld), flag(p.float))

@@ -44,7 +44,7 @@ enum Epilogue { FLOATS, GATE, ADD };
 template <int NT, int MT, bool NORM, Epilogue EPILOGUE>
 __device__ __forceinline__ void skinny(const SkinnyArgs& a) {
   extern __shared__ __align__(16) u8 memory[];
-  constexpr int AHEAD = MT == 1 ? 5 : NT == 1 ? 3 : 2; // chunks in shared memory; SkinnyArgs' twin knows
+  constexpr int AHEAD = MT == 1 ? 5 : NT == 1 ? 3 : 2; // chunks in shared memory; newSkinny in skinny.go makes room for them
   constexpr int PIECE = WARP * 16, CHUNK = MT * 4 * PIECE;
   constexpr int TOKENS = 8 * NT, VALUES = 16 * TOKENS, PITCH = 17 * TOKENS;
   __shared__ float sums[WARPS][MT][PITCH];
