@@ -27,6 +27,7 @@ type seat struct {
 	staging pinned     // the upload, on its way
 	block   kernel.Ptr // the upload, on the device, as large
 	result  pinned     // written by the device
+	scores  pinned     // written by the device; nil until a step of this seat has tokens to score
 	began   cu.Event
 	ended   cu.Event
 	copied  cu.Event
@@ -197,9 +198,7 @@ func (d *Device) Launch(s *batch.Step) error {
 
 func (d *Device) launch(s *batch.Step) error {
 	e, seat := d.engine, &d.seats[d.next%seats]
-	size := 0
 	u, err := d.encoder.encode(s, func(bytes int) ([]byte, kernel.Ptr, error) {
-		size = bytes
 		err := seat.grow(e.context, bytes)
 		return seat.staging, seat.block, err
 	})
@@ -211,10 +210,15 @@ func (d *Device) launch(s *batch.Step) error {
 	}
 	seat.seq, seat.rows, seat.launched = s.Seq, seat.rows[:0], batch.Now()
 	for i := range s.Rows {
-		seat.rows = append(seat.rows, launched{s.Rows[i].Sample, d.logprobs[s.Rows[i].Slot]})
+		seat.rows = append(seat.rows, launched{s.Rows[i].Sample, d.logprobs[s.Rows[i].Slot], len(s.Rows[i].Score)})
+	}
+	if u.scores > 0 && seat.scores == nil {
+		if seat.scores, err = e.pin(kernel.ScoreBytes(e.info.MaxStepTokens)); err != nil {
+			return err
+		}
 	}
 	// The copy runs beside the step before.
-	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(seat.block), unsafe.Pointer(&seat.staging[0]), int64(size), e.copies); err != nil {
+	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(seat.block), unsafe.Pointer(&seat.staging[0]), int64(u.bytes), e.copies); err != nil {
 		return fmt.Errorf("copying the step: %w", err)
 	}
 	if err := seat.copied.Record(e.copies); err != nil {
@@ -228,6 +232,11 @@ func (d *Device) launch(s *batch.Step) error {
 	}
 	if err := e.enqueue(u, seat.result.address()); err != nil {
 		return err
+	}
+	if u.scores > 0 {
+		if err := e.score(u, seat.scores.address()); err != nil {
+			return fmt.Errorf("scoring: %w", err)
+		}
 	}
 	return seat.ended.Record(e.compute)
 }
@@ -269,6 +278,7 @@ func (d *Device) wait(seat *seat, r *batch.Result) error {
 	r.Seq = seat.seq
 	r.Began, r.Ended = d.clock.step(gap, lasted, seat.launched, now)
 	readResult(r, seat.result, seat.rows, d.info.Slots)
+	readScores(r, seat.scores, seat.rows)
 	return nil
 }
 

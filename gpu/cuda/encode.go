@@ -21,7 +21,16 @@ type upload struct {
 	graph                          int // the graph's size; 0: not a graph
 	lists                          []list
 	counts                         []counts
+
+	scores  int        // tokens to score
+	follows kernel.Ptr // i32 [scores + spare]: which of the step's tokens each follows
+	targets kernel.Ptr // kernel.Target [scores]
+	bytes   int        // used of the block
 }
+
+// spare are entries behind follows, of token 0, for products of more rows than
+// are asked for.
+const spare = 64
 
 // list is a slot's bias or suppressed tokens, to be copied behind begin's back
 // to memory of the slot's own.
@@ -44,13 +53,16 @@ type encoder struct {
 	table  []int32 // what the page table will be, [Slots, stride]
 	stride int
 	tiles  []kernel.Tile
+	// masks are the step's, each where it lies in the upload: rows that are
+	// allowed the same tokens have the same memory.
+	masks map[*uint32]kernel.Ptr
 	// reserve returns memory for a slot's lists, on the device.
 	reserve func(slot int32, bytes int64) (kernel.Ptr, error)
 	up      upload
 }
 
 func newEncoder(info device.Info, s kernel.Shape, graphs []int) *encoder {
-	e := &encoder{info: info, shape: s, graphs: graphs, stride: (info.MaxSeqLen + info.PageSize - 1) / info.PageSize}
+	e := &encoder{info: info, shape: s, graphs: graphs, masks: map[*uint32]kernel.Ptr{}, stride: (info.MaxSeqLen + info.PageSize - 1) / info.PageSize}
 	e.table = make([]int32, info.Slots*e.stride)
 	return e
 }
@@ -98,9 +110,15 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 		u.graph = graphFor(e.graphs, len(s.Rows))
 	}
 	u.tokens, u.decodes = s.NumTokens, s.NumDecode
+	clear(e.masks)
 	for i := range s.Rows {
-		if s.Rows[i].Sample {
+		r := &s.Rows[i]
+		u.scores += len(r.Score)
+		if r.Sample {
 			u.draws++
+			if r.Allow != nil {
+				e.masks[&r.Allow[0]] = 0 // not there yet
+			}
 		}
 	}
 	if u.graph > 0 {
@@ -126,7 +144,9 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 	}
 	e.pages(b, s)
 	e.rows(b, s)
+	e.scores(b, s)
 	copy(take[kernel.Tile](b, u.ntiles, &u.tiles), e.tiles)
+	u.bytes = b.used
 	return u, nil
 }
 
@@ -162,11 +182,13 @@ func (e *encoder) size(s *batch.Step) int {
 		in := &s.Slots[i]
 		n += 4*16 + 8*len(in.Sampling.Bias) + 4*(len(in.Sampling.Suppress)+len(in.Prompt)+len(in.Output))
 	}
-	for i := range s.Rows {
-		n += 16 + 4*len(s.Rows[i].Allow)
+	if u.scores > 0 {
+		n += 4*(u.scores+spare) + int(unsafe.Sizeof(kernel.Target{}))*u.scores
 	}
-	return n
+	return n + len(e.masks)*align(4*e.maskWords())
 }
+
+func (e *encoder) maskWords() int { return (e.info.Vocab + 31) / 32 }
 
 // slots writes the parameters of slots that change hands, and their lists.
 func (e *encoder) slots(b *block, s *batch.Step) error {
@@ -250,7 +272,7 @@ func (e *encoder) rows(b *block, s *batch.Step) {
 		if r.Sample {
 			draws[d] = kernel.Draw{Row: int32(i), Slot: r.Slot, Position: r.Start + int32(n)}
 			if r.Allow != nil {
-				copy(take[uint32](b, len(r.Allow), &draws[d].Allow), r.Allow)
+				draws[d].Allow = e.mask(b, r.Allow)
 			}
 		}
 		d++
@@ -259,6 +281,36 @@ func (e *encoder) rows(b *block, s *batch.Step) {
 		ids[i], positions[i], slots[i] = 0, 0, -1
 		rowSlots[i], rowLens[i] = 0, 0
 		draws[i], drawTokens[i] = kernel.Draw{Row: -1}, 0
+	}
+}
+
+// mask returns where a mask lies in the upload, which has each of them once: it
+// is 19 KB of a vocabulary of 151,936, and requests in one format often share it.
+func (e *encoder) mask(b *block, allow []uint32) kernel.Ptr {
+	at := e.masks[&allow[0]]
+	if at == 0 {
+		copy(take[uint32](b, e.maskWords(), &at), allow)
+		e.masks[&allow[0]] = at
+	}
+	return at
+}
+
+// scores writes which tokens are to be scored, in the order of their results.
+func (e *encoder) scores(b *block, s *batch.Step) {
+	u := &e.up
+	if u.scores == 0 {
+		return
+	}
+	follows, targets := take[int32](b, u.scores+spare, &u.follows), take[kernel.Target](b, u.scores, &u.targets)
+	clear(follows[u.scores:])
+	first, n := 0, 0
+	for i := range s.Rows {
+		r := &s.Rows[i]
+		for j, t := range r.Score {
+			follows[n], targets[n] = int32(first+j), kernel.Target{Token: t, Slot: r.Slot}
+			n++
+		}
+		first += r.Len()
 	}
 }
 
@@ -297,15 +349,17 @@ func (e *encoder) check(s *batch.Step) error {
 	total := 0
 	for i := range s.Rows {
 		r := &s.Rows[i]
-		err := firstError(in("slot", r.Slot, e.info.Slots), in("position", r.Start, e.info.MaxSeqLen), tokens(r.Tokens))
+		err := firstError(in("slot", r.Slot, e.info.Slots), in("position", r.Start, e.info.MaxSeqLen), tokens(r.Tokens), tokens(r.Score))
 		switch {
 		case err != nil:
 		case (i < s.NumDecode) != (r.Tokens == nil) || r.Len() == 0:
 			err = fmt.Errorf("%d tokens, with %d decode rows", len(r.Tokens), s.NumDecode)
 		case int(r.Start)+r.Len() > e.info.MaxSeqLen:
 			err = fmt.Errorf("positions %d to %d; a sequence may have %d tokens", r.Start, int(r.Start)+r.Len(), e.info.MaxSeqLen)
-		case r.Allow != nil && len(r.Allow) < (e.info.Vocab+31)/32:
-			err = fmt.Errorf("allow has %d words; the vocabulary needs %d", len(r.Allow), (e.info.Vocab+31)/32)
+		case len(r.Score) > len(r.Tokens):
+			err = fmt.Errorf("%d tokens to score; the row has %d", len(r.Score), len(r.Tokens))
+		case r.Allow != nil && len(r.Allow) < e.maskWords():
+			err = fmt.Errorf("allow has %d words; the vocabulary needs %d", len(r.Allow), e.maskWords())
 		}
 		if err != nil {
 			return fmt.Errorf("row %d (slot %d): %w", i, r.Slot, err)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unsafe"
@@ -135,6 +136,113 @@ func TestEncodeMixed(t *testing.T) {
 	equal(t, "output", d.ints(c.args.Output, c.args.Outputs), []int32{7})
 }
 
+// Tokens to score, of a whole prompt but its last token, of a chunk that begins
+// behind others, and of one that has only some.
+func TestEncodeScores(t *testing.T) {
+	d := newDesk([]int{1, 2, 4})
+	u, err := d.run(&batch.Step{
+		Rows: []batch.Row{
+			{Slot: 7, Start: 3, Sample: true},
+			{Slot: 2, Tokens: []int32{8, 9, 10}, Score: []int32{9, 10}, Sample: true},
+			{Slot: 5, Tokens: []int32{1, 2}},
+			{Slot: 4, Start: 30, Tokens: []int32{11, 12}, Score: []int32{12, 13}},
+		},
+		NumDecode: 1, NumTokens: 8,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.scores != 4 || u.draws != 2 {
+		t.Errorf("%d scores, %d draws", u.scores, u.draws)
+	}
+	equal(t, "followed", d.ints(u.follows, 4+spare), append([]int32{1, 2, 6, 7}, make([]int32, spare)...))
+	equal(t, "targets", d.ints(u.targets, 8), []int32{9, 2, 10, 2, 12, 4, 13, 4})
+}
+
+// A mask that rows share is uploaded once.
+func TestEncodeSharesMasks(t *testing.T) {
+	const rows = 8
+	bytes := func(distinct int) int {
+		d := newDesk([]int{rows})
+		s := maskedStep(rows, distinct, d.info.Vocab)
+		u, err := d.run(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		draws := d.ints(u.begin.Draws, 6*rows)
+		at := map[kernel.Ptr]bool{}
+		for i := range rows {
+			if s.Rows[i].Allow == nil {
+				continue
+			}
+			mask := kernel.Ptr(uint32(draws[6*i])) | kernel.Ptr(uint32(draws[6*i+1]))<<32
+			at[mask] = true
+			for j, w := range d.ints(mask, 4) {
+				if uint32(w) != s.Rows[i].Allow[j] {
+					t.Fatalf("%d masks: row %d may draw %x, want %x", distinct, i, d.ints(mask, 4), s.Rows[i].Allow)
+				}
+			}
+		}
+		if len(at) != distinct {
+			t.Errorf("%d masks lie in %d places", distinct, len(at))
+		}
+		return u.bytes
+	}
+	none := bytes(0)
+	for _, distinct := range []int{1, 3, rows} {
+		if got, want := bytes(distinct)-none, 16*distinct; got != want { // of 100 tokens: 13 bytes, aligned
+			t.Errorf("%d masks of %d rows take %d bytes, want %d", distinct, rows, got, want)
+		}
+	}
+}
+
+// maskedStep decodes rows that may draw from one of several masks each; with
+// none, from everything.
+func maskedStep(rows, distinct, vocab int) *batch.Step {
+	s := &batch.Step{NumDecode: rows, NumTokens: rows}
+	masks := make([][]uint32, distinct)
+	for i := range masks {
+		masks[i] = make([]uint32, (vocab+31)/32)
+		masks[i][0] = uint32(i) + 1
+	}
+	for i := range rows {
+		r := batch.Row{Slot: int32(i), Start: 9, Sample: true}
+		if distinct > 0 {
+			r.Allow = masks[i%distinct]
+		}
+		s.Rows = append(s.Rows, r)
+	}
+	return s
+}
+
+// BenchmarkEncodeMasks is a step of 256 rows that keep to a format, over
+// Qwen3's vocabulary, and what of it goes to the device.
+func BenchmarkEncodeMasks(b *testing.B) {
+	const rows = 256
+	for _, distinct := range []int{0, 1, 16, rows} {
+		b.Run(strconv.Itoa(distinct), func(b *testing.B) {
+			info := device.Info{Slots: rows, PageSize: 16, NumPages: 64, MaxSeqLen: 512, MaxStepTokens: 512, Vocab: 151936}
+			e := newEncoder(info, kernel.Shape{Heads: 4, KVHeads: 2, HeadDim: 64, PageSize: 16, Stages: 3}, []int{rows})
+			s := maskedStep(rows, distinct, info.Vocab)
+			var memory []byte
+			bytes := 0
+			for b.Loop() {
+				u, err := e.encode(s, func(n int) ([]byte, kernel.Ptr, error) {
+					if memory == nil {
+						memory = make([]byte, n)
+					}
+					return memory, testBase, nil
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+				bytes = u.bytes
+			}
+			b.ReportMetric(float64(bytes)/1024, "KiB-up/op")
+		})
+	}
+}
+
 func TestEncodeRefuses(t *testing.T) {
 	for want, s := range map[string]*batch.Step{
 		"slot 8; there are 8":         {Rows: []batch.Row{{Slot: 8}}, NumDecode: 1, NumTokens: 1},
@@ -146,6 +254,8 @@ func TestEncodeRefuses(t *testing.T) {
 		"with 0 decode rows":          {Rows: []batch.Row{{}}, NumTokens: 1},
 		"allow has 1 words":           {Rows: []batch.Row{{Allow: []uint32{1}}}, NumDecode: 1, NumTokens: 1},
 		"257 tokens; a step may have": {Rows: []batch.Row{{Tokens: make([]int32, 257)}}, NumTokens: 257},
+		"2 tokens to score":           {Rows: []batch.Row{{Tokens: []int32{1}, Score: []int32{2, 3}}}, NumTokens: 1},
+		"slot 3): token 101":          {Rows: []batch.Row{{Slot: 3, Tokens: []int32{1}, Score: []int32{101}}}, NumTokens: 1},
 		"slot init 0: token -1":       {Slots: []batch.SlotInit{{Output: []int32{-1}}}},
 	} {
 		if _, err := newDesk(nil).run(s); err == nil || !strings.Contains(err.Error(), want) {
@@ -169,6 +279,7 @@ func TestEncodeFits(t *testing.T) {
 				s.NumDecode++
 			} else {
 				row.Tokens = make([]int32, r.IntN(20)+1)
+				row.Score = make([]int32, r.IntN(len(row.Tokens)+1))
 			}
 			s.Rows = append(s.Rows, row)
 			s.NumTokens += row.Len()
@@ -180,8 +291,12 @@ func TestEncodeFits(t *testing.T) {
 			s.Slots = append(s.Slots, in)
 			s.Pages = append(s.Pages, batch.PageEntry{Slot: int32(slot), Page: int32(r.IntN(64))})
 		}
-		if _, err := d.run(s); err != nil { // take panics when memory ends
+		u, err := d.run(s)
+		if err != nil { // take panics when memory ends
 			t.Fatal(err)
+		}
+		if u.bytes > len(d.memory) {
+			t.Fatalf("%d bytes used of %d", u.bytes, len(d.memory))
 		}
 	}
 }

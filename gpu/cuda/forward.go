@@ -211,29 +211,8 @@ func (e *engine) sample(w work) error {
 		return nil
 	}
 	c := e.config
-	if w.draws <= e.skinny {
-		if err := e.run(opHead, func() error {
-			return kernel.SkinnyNorm(e.queue, kernel.SkinnyArgs{
-				X: e.x, W: e.weights.head, Norm: e.weights.norm, Rows: e.drawTokens, Y: e.logits,
-				N: int32(w.draws), In: int32(c.Hidden), Out: int32(c.Vocab), Ld: int32(e.ld), Eps: c.NormEps,
-			}, 2*e.gpu.SMs)
-		}); err != nil {
-			return err
-		}
-	} else {
-		if err := e.run(opNorm, func() error {
-			return kernel.RMSNorm(e.queue, kernel.NormArgs{
-				X: e.x, W: e.weights.norm, Rows: e.drawTokens, Y: e.normed, Hidden: int32(c.Hidden), Eps: c.NormEps,
-			}, w.draws)
-		}); err != nil {
-			return err
-		}
-		if err := e.run(opHead, func() error {
-			p := product{out: c.Vocab, n: w.draws, in: c.Hidden, ld: e.ld, float: true}
-			return e.blas.multiply(p, e.weights.head, e.normed, e.logits, false)
-		}); err != nil {
-			return fmt.Errorf("head: %w", err)
-		}
+	if err := e.head(e.drawTokens, w.draws); err != nil {
+		return err
 	}
 	return e.run(opSample, func() error {
 		return kernel.Sample(e.queue, kernel.SampleArgs{
@@ -241,6 +220,33 @@ func (e *engine) sample(w work) error {
 			Vocab: int32(c.Vocab), Ld: int32(e.ld), Rows: int32(e.info.Slots),
 		}, w.draws)
 	})
+}
+
+// head computes logits, of the n tokens of the pass whose numbers are in rows.
+func (e *engine) head(rows kernel.Ptr, n int) error {
+	c := e.config
+	if n <= e.skinny {
+		return e.run(opHead, func() error {
+			return kernel.SkinnyNorm(e.queue, kernel.SkinnyArgs{
+				X: e.x, W: e.weights.head, Norm: e.weights.norm, Rows: rows, Y: e.logits,
+				N: int32(n), In: int32(c.Hidden), Out: int32(c.Vocab), Ld: int32(e.ld), Eps: c.NormEps,
+			}, 2*e.gpu.SMs)
+		})
+	}
+	if err := e.run(opNorm, func() error {
+		return kernel.RMSNorm(e.queue, kernel.NormArgs{
+			X: e.x, W: e.weights.norm, Rows: rows, Y: e.normed, Hidden: int32(c.Hidden), Eps: c.NormEps,
+		}, n)
+	}); err != nil {
+		return err
+	}
+	if err := e.run(opHead, func() error {
+		p := product{out: c.Vocab, n: n, in: c.Hidden, ld: e.ld, float: true}
+		return e.blas.multiply(p, e.weights.head, e.normed, e.logits, false)
+	}); err != nil {
+		return fmt.Errorf("head: %w", err)
+	}
+	return nil
 }
 
 // warm runs passes as large as steps with prompts are, on padding: cuBLASLt

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -149,7 +150,7 @@ func TestReadResult(t *testing.T) {
 	put(40, 3)
 	put(44, math.Float32bits(-1.5))
 	var r batch.Result
-	readResult(&r, m, []launched{{true, 3}, {false, 1}, {true, 0}}, most)
+	readResult(&r, m, []launched{{true, 3, 0}, {false, 1, 0}, {true, 0, 0}}, most)
 	if !slices.Equal(r.Tokens, []int32{7, batch.NoToken, batch.NoToken}) {
 		t.Errorf("tokens %v", r.Tokens)
 	}
@@ -158,8 +159,43 @@ func TestReadResult(t *testing.T) {
 		t.Errorf("log-probabilities %+v", r.Logprobs)
 	}
 	r.Reset()
-	readResult(&r, m, []launched{{true, 0}}, most)
+	readResult(&r, m, []launched{{true, 0, 0}}, most)
 	if len(r.Logprobs) != 0 {
 		t.Errorf("unasked: %+v", r.Logprobs)
+	}
+}
+
+// Scores of rows that ask for different numbers of alternatives, one of them for
+// more than there are.
+func TestReadScores(t *testing.T) {
+	const n = 5
+	written := make([]kernel.Score, n)
+	for i := range written {
+		written[i].Logprob = -float32(i)
+		for j := range written[i].Top {
+			written[i].Top[j] = kernel.Alternative{Token: int32(100*i + j), Logprob: -float32(j)}
+		}
+	}
+	memory := unsafe.Slice((*byte)(unsafe.Pointer(&written[0])), kernel.ScoreBytes(n))
+	var r batch.Result
+	readScores(&r, memory, []launched{{true, 3, 2}, {true, 5, 0}, {false, 0, 1}, {false, 1, 1}, {false, 99, 1}})
+	if len(r.Scores) != n {
+		t.Fatalf("%d scores, want %d", len(r.Scores), n)
+	}
+	for i, k := range []int{2, 2, 0, 0, kernel.MaxTop} {
+		l := r.Scores[i]
+		if l.Token != -float32(i) || len(l.Top) != k {
+			t.Errorf("score %d: %+v, want %d and %d alternatives", i, l, -i, k)
+		}
+		for j, a := range l.Top {
+			if a != (batch.TokenLogprob{Token: int32(100*i + j), Logprob: -float32(j)}) {
+				t.Errorf("score %d: alternative %d is %+v", i, j, a)
+			}
+		}
+	}
+	r.Reset()
+	readScores(&r, nil, []launched{{true, 3, 0}})
+	if len(r.Scores) != 0 {
+		t.Errorf("unasked: %+v", r.Scores)
 	}
 }

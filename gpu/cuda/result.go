@@ -31,7 +31,7 @@ func readResult(r *batch.Result, memory []byte, rows []launched, most int) {
 			if r.Tokens[i] != batch.NoToken {
 				l.Token = logprobs[i]
 			}
-			for _, a := range tops[i*kernel.MaxTop:][:min(int(row.logprobs)-1, kernel.MaxTop)] {
+			for _, a := range tops[i*kernel.MaxTop:][:row.alternatives()] {
 				l.Top = append(l.Top, batch.TokenLogprob{Token: a.Token, Logprob: a.Logprob})
 			}
 		}
@@ -39,8 +39,41 @@ func readResult(r *batch.Result, memory []byte, rows []launched, most int) {
 	}
 }
 
+// readScores fills in a result's scores from the memory that kernels wrote,
+// a kernel.Score for each.
+func readScores(r *batch.Result, memory []byte, rows []launched) {
+	n, alternatives := 0, 0
+	for _, row := range rows {
+		n += row.scores
+		alternatives += row.scores * row.alternatives()
+	}
+	if n == 0 {
+		return
+	}
+	scores := unsafe.Slice((*kernel.Score)(unsafe.Pointer(&memory[0])), n)
+	all := make([]batch.TokenLogprob, 0, alternatives)
+	for _, row := range rows {
+		k := row.alternatives()
+		for i := range scores[:row.scores] {
+			l := batch.Logprob{Token: scores[i].Logprob}
+			if k > 0 {
+				for _, a := range scores[i].Top[:k] {
+					all = append(all, batch.TokenLogprob{Token: a.Token, Logprob: a.Logprob})
+				}
+				l.Top = all[len(all)-k : len(all) : len(all)]
+			}
+			r.Scores = append(r.Scores, l)
+		}
+		scores = scores[row.scores:]
+	}
+}
+
 // launched is what Wait must know of a row.
 type launched struct {
 	sample   bool
 	logprobs int32
+	scores   int // tokens to score
 }
+
+// alternatives is how many of the likeliest tokens are reported.
+func (l launched) alternatives() int { return max(0, min(int(l.logprobs)-1, kernel.MaxTop)) }

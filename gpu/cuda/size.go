@@ -24,7 +24,7 @@ const (
 func settle(spec *device.Spec, c *model.Config) (device.Info, error) {
 	info := device.Info{
 		DType: model.BFloat16, Slots: spec.Slots, PageSize: spec.PageSize, NumPages: spec.NumPages,
-		MaxSeqLen: spec.MaxSeqLen, MaxStepTokens: spec.MaxStepTokens, Vocab: c.Vocab,
+		MaxSeqLen: spec.MaxSeqLen, MaxStepTokens: spec.MaxStepTokens, Vocab: c.Vocab, Scores: true,
 	}
 	switch {
 	case c.MoE != nil:

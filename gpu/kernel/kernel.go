@@ -87,10 +87,6 @@ func Programs(s Shape) ([]Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	hopper, err := sources.ReadFile("hopper.cuh")
-	if err != nil {
-		return nil, err
-	}
 	files, err := sources.ReadDir(".")
 	if err != nil {
 		return nil, err
@@ -106,8 +102,12 @@ func Programs(s Shape) ([]Program, error) {
 			return nil, err
 		}
 		before := fmt.Sprintf("#line 1 \"common.cuh\"\n%s\n", common)
-		if forHopper {
-			before += fmt.Sprintf("#line 1 \"hopper.cuh\"\n%s\n", hopper)
+		if name := header(f.Name()); name != "" {
+			text, err := sources.ReadFile(name)
+			if err != nil {
+				return nil, err
+			}
+			before += fmt.Sprintf("#line 1 \"%s\"\n%s\n", name, text)
 		}
 		p := Program{Name: f.Name(), Text: fmt.Sprintf("%s#line 1 \"%s\"\n%s\n%s", before, f.Name(), text, layouts(f.Name()))}
 		for _, d := range []struct {
@@ -121,6 +121,17 @@ func Programs(s Shape) ([]Program, error) {
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+// header is what a source shares with some others, if it does.
+func header(source string) string {
+	switch {
+	case source == "sample.cu", source == "logprobs.cu":
+		return "draw.cuh"
+	case strings.HasSuffix(source, "_hopper.cu"):
+		return "hopper.cuh"
+	}
+	return ""
 }
 
 // layouts are assertions, for the compiler, that a source's structs are laid
@@ -142,7 +153,8 @@ func layouts(source string) string {
 // twins are structs that lie in memory.
 var twins = map[string][]reflect.Type{
 	"begin.cu":          {reflect.TypeFor[Init](), reflect.TypeFor[Entry](), reflect.TypeFor[Draw]()},
-	"sample.cu":         {reflect.TypeFor[Slot](), reflect.TypeFor[Bias](), reflect.TypeFor[Draw](), reflect.TypeFor[Alternative]()},
+	"sample.cu":         {reflect.TypeFor[Slot](), reflect.TypeFor[Bias](), reflect.TypeFor[Draw]()},
+	"logprobs.cu":       {reflect.TypeFor[Slot](), reflect.TypeFor[Draw](), reflect.TypeFor[Target](), reflect.TypeFor[Alternative](), reflect.TypeFor[Score]()},
 	"prefill.cu":        {reflect.TypeFor[Tile]()},
 	"prefill_hopper.cu": {reflect.TypeFor[Tile]()},
 	"decode.cu":         {reflect.TypeFor[PlanArgs]()},

@@ -1,5 +1,5 @@
-// shape_logits, survey, draw_tokens, top_logprobs: from logits to tokens, in
-// this order. What is computed is told by batch.Sampling; the random number is
+// shape_logits, survey, draw_tokens: from logits to tokens, in this order. What
+// is computed is told by batch.Sampling; the random number is
 // batch.Uniform(seed, position), so no state is kept.
 //   logits  f32 [N, ld]   a row per token to draw, read only; ld % 4 == 0
 //   shaped  f32 [N, ld]   rows that bias, penalties or masks change; written
@@ -15,40 +15,13 @@
 // the last token kept, and only its members are compared with each other.
 // Masses are added as integers (2⁻²⁸ of the likeliest token's): any order of
 // adding gives the same bits.
-// Launch:  (32, N) blocks of 256; (32, N) of 256; N of 512; N of 1024
+// Launch:  (32, N) blocks of 256; (32, N) of 256; N of 512
 // Limit:   4·N·V bytes of memory traffic
 // Checked: TestSamplingAgainstCPU in package cuda
 #define PARTS 32
-#define NO_TOKEN (-1)
-#define MAX_TOP 20
 #define IN_PROMPT 0x80000000u
 
-struct Bias { int token; float bias; };
-
-struct Slot {
-  u64 seed;
-  const Bias* bias;
-  const int* suppress;
-  int biases, suppressed;
-  int suppress_below;
-  int penalized;
-  float temperature, top_p, min_p;
-  int top_k;
-  float presence, frequency, repetition;
-  int logprobs;
-};
-
-struct Draw {
-  const u32* allow; // bit set, or null
-  int row;          // of the step
-  int slot;
-  int position;     // the drawn token's
-  int unused;
-};
-
 struct Part { float top; int token; float sum; int unused; };
-
-struct Alternative { int token; float logprob; };
 
 struct SampleArgs {
   const float* logits;
@@ -174,14 +147,6 @@ __device__ float uniform(u64 seed, int position) {
     k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
   }
   return (float)(c0 >> 8) / 16777216.f;
-}
-
-// rank is a token's place in the order of all, as an integer: higher is
-// better, and no two are equal.
-__device__ __forceinline__ u64 rank(float z, int token) {
-  u32 b = __float_as_uint(z + 0.f); // −0 is 0
-  b ^= b >> 31 ? 0xffffffffu : 0x80000000u;
-  return (u64)b << 32 | (u32)~token;
 }
 
 #define BUCKETS 512
@@ -430,52 +395,6 @@ extern "C" __global__ void __launch_bounds__(BUCKETS) draw_tokens(const __grid_c
     a.last[d.slot] = token;
     if (s.penalized && token != NO_TOKEN) a.counts[(size_t)d.slot * a.vocab + token]++;
   }
-}
-
-// top_logprobs: log-probabilities of the model itself, before any shaping.
-extern "C" __global__ void __launch_bounds__(1024) top_logprobs(const __grid_constant__ SampleArgs a) {
-  __shared__ float scratch[WARP];
-  __shared__ u64 ranks[WARP];
-  wait_for_previous();
-  let_next_start();
-  Draw d = a.draws[blockIdx.x];
-  if (d.row < 0) return;
-  const Slot& s = a.slots[d.slot];
-  int k = min(s.logprobs - 1, min(MAX_TOP, a.vocab));
-  if (k < 0) return;
-  const float* z = a.logits + (size_t)blockIdx.x * a.ld;
-  u64 bound = ~0ull; // the alternatives found so far rank at or above it
-  float top = 0.f, total = 0.f;
-  u8* result = (u8*)*a.result;
-  Alternative* alternatives = (Alternative*)(result + (size_t)a.rows * 8) + (size_t)d.row * MAX_TOP;
-  for (int i = 0; i < max(k, 1); i++) {
-    u64 best = 0;
-    for (int t = threadIdx.x; t < a.vocab; t += blockDim.x) {
-      u64 r = rank(z[t], t);
-      if (r < bound && r > best) best = r;
-    }
-#pragma unroll
-    for (int j = 16; j > 0; j /= 2) {
-      u64 other = __shfl_xor_sync(FULL, best, j);
-      if (other > best) best = other;
-    }
-    if (threadIdx.x % WARP == 0) ranks[threadIdx.x / WARP] = best;
-    __syncthreads();
-    for (int j = 0; j < WARP; j++)
-      if (ranks[j] > best) best = ranks[j];
-    __syncthreads();
-    bound = best;
-    int token = (int)~(u32)best;
-    if (i == 0) {
-      top = z[token];
-      float sum = 0.f;
-      for (int t = threadIdx.x; t < a.vocab; t += blockDim.x) sum += expf(z[t] - top);
-      total = top + logf(block_sum(sum, scratch));
-    }
-    if (threadIdx.x == 0 && i < k) alternatives[i] = Alternative{token, z[token] - total};
-  }
-  int drawn = a.last[d.slot];
-  if (threadIdx.x == 0 && drawn != NO_TOKEN) ((float*)(result + (size_t)a.rows * 4))[d.row] = z[drawn] - total;
 }
 
 // count_tokens enters a request's tokens into its slot's cleared counts.

@@ -45,20 +45,19 @@ type SampleArgs struct {
 }
 
 var (
-	shapeKernel    = newKernel[SampleArgs]("sample.cu", "shape_logits", nil)
-	surveyKernel   = newKernel[SampleArgs]("sample.cu", "survey", nil)
-	drawKernel     = newKernel[SampleArgs]("sample.cu", "draw_tokens", nil)
-	logprobsKernel = newKernel[SampleArgs]("sample.cu", "top_logprobs", nil)
+	shapeKernel  = newKernel[SampleArgs]("sample.cu", "shape_logits", nil)
+	surveyKernel = newKernel[SampleArgs]("sample.cu", "survey", nil)
+	drawKernel   = newKernel[SampleArgs]("sample.cu", "draw_tokens", nil)
 )
 
 // ResultBytes is the host memory of a step's results, for the most rows:
 // tokens i32, log-probabilities f32, then MaxTop alternatives a row.
 func ResultBytes(rows int) int { return rows * (8 + 8*MaxTop) }
 
-// Sample draws a token from each row of logits.
+// Sample draws a token from each row of logits, and reports log-probabilities.
 func Sample(q Queue, a SampleArgs, draws int) error {
-	if a.Vocab <= 0 || a.Vocab > MaxVocab || a.Ld < a.Vocab || a.Ld%4 != 0 {
-		return fmt.Errorf("kernel sample: %d logits in rows of %d; at most %d, in rows of a multiple of 4", a.Vocab, a.Ld, MaxVocab)
+	if err := vocabulary(a.Vocab, a.Ld); err != nil {
+		return err
 	}
 	for _, l := range []struct {
 		k    *Kernel
@@ -68,11 +67,20 @@ func Sample(q Queue, a SampleArgs, draws int) error {
 		{shapeKernel, sampleParts, draws, 256},
 		{surveyKernel, sampleParts, draws, 256},
 		{drawKernel, draws, 1, 512},
-		{logprobsKernel, draws, 1, 1024},
 	} {
 		if err := launch(q, l.k, l.x, l.y, l.n, &a); err != nil {
 			return err
 		}
+	}
+	return launch(q, logprobsKernel, draws, 1, 1024, &LogprobArgs{
+		Logits: a.Logits, Draws: a.Draws, Slots: a.Slots, Last: a.Last, Result: a.Result, Vocab: a.Vocab, Ld: a.Ld, Rows: a.Rows,
+	})
+}
+
+// vocabulary checks rows of logits.
+func vocabulary(vocab, ld int32) error {
+	if vocab <= 0 || vocab > MaxVocab || ld < vocab || ld%4 != 0 {
+		return fmt.Errorf("kernel sample: %d logits in rows of %d; at most %d, in rows of a multiple of 4", vocab, ld, MaxVocab)
 	}
 	return nil
 }

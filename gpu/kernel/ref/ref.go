@@ -2,7 +2,11 @@
 // on values that were rounded to bf16 before.
 package ref
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // RMSNorm is y = x / √(mean(x²) + eps) · w for rows of len(w).
 func RMSNorm(x, w []float32, eps float32) []float32 {
@@ -84,4 +88,24 @@ func Attention(q []float32, n int, key, value func(position int) []float32) []fl
 		y[i] = float32(out[i] / sum)
 	}
 	return y
+}
+
+// Logprobs is the log-probability of every token, and the k likeliest tokens,
+// best first, ties by lower id.
+func Logprobs(z []float32, k int) (all []float64, top []int32) {
+	order := make([]int32, len(z))
+	highest := math.Inf(-1)
+	for i, v := range z {
+		order[i] = int32(i)
+		highest = max(highest, float64(v))
+	}
+	sum := 0.0
+	for _, v := range z {
+		sum += math.Exp(float64(v) - highest)
+	}
+	for _, v := range z {
+		all = append(all, float64(v)-highest-math.Log(sum))
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(z[b], z[a]) })
+	return all, order[:min(k, len(order))]
 }

@@ -2,6 +2,7 @@ package ref
 
 import (
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -22,4 +23,17 @@ func TestByHand(t *testing.T) {
 	keys := [][]float32{{0, 0, 0, 0}, {float32(2 * math.Log(3)), 0, 0, 0}}
 	values := [][]float32{{4, 0, 0, 0}, {0, 4, 0, 8}}
 	near(t, Attention([]float32{1, 0, 0, 0}, 2, func(p int) []float32 { return keys[p] }, func(p int) []float32 { return values[p] }), 1, 3, 0, 6)
+}
+
+func TestLogprobs(t *testing.T) {
+	third := float32(math.Log(3))
+	all, top := Logprobs([]float32{0, third, 0, -third}, 3) // of 1, 3, 1 and 1/3
+	for i, want := range []float64{3. / 16, 9. / 16, 3. / 16, 1. / 16} {
+		if math.Abs(all[i]-math.Log(want)) > 1e-6 {
+			t.Errorf("token %d: %v, want ln %v", i, all[i], want)
+		}
+	}
+	if !slices.Equal(top, []int32{1, 0, 2}) {
+		t.Errorf("best are %v", top)
+	}
 }

@@ -1,0 +1,28 @@
+//go:build cuda
+
+package cuda
+
+import "github.com/troupe-llm/troupe/gpu/kernel"
+
+// score says what the pass that was just enqueued makes of the tokens that rows
+// ask for, as many at a time as there are rows of logits: all of a long prompt's
+// would take gigabytes. What it says goes to memory of the host.
+func (e *engine) score(u *upload, scores kernel.Ptr) error {
+	for done := 0; done < u.scores; done += e.info.Slots {
+		n := min(u.scores-done, e.info.Slots)
+		wide := n
+		if n > e.skinny {
+			wide = min(e.productRows(n), e.info.Slots)
+		}
+		if err := e.head(u.follows.Plus(int64(4*done)), wide); err != nil {
+			return err
+		}
+		if err := kernel.ScoreTokens(e.queue, kernel.ScoreArgs{
+			Logits: e.logits, Targets: u.targets.Plus(int64(8 * done)), Slots: e.slots, Scores: scores.Plus(int64(kernel.ScoreBytes(done))),
+			Vocab: int32(e.config.Vocab), Ld: int32(e.ld),
+		}, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
