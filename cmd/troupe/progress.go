@@ -13,11 +13,30 @@ import (
 )
 
 // showProgress shows bytes, or a count, as a bar on a terminal, and logs them
-// elsewhere.
+// elsewhere. At what rate bytes came is logged when they are all there.
 func showProgress(w io.Writer, log zerolog.Logger, what string, bytes bool) func(done, total int64) {
-	if !isTerminal(w) {
-		return logProgress(log, what)
+	show := logProgress(log, what)
+	if isTerminal(w) {
+		show = drawProgress(w, what, bytes)
 	}
+	if !bytes {
+		return show
+	}
+	var began time.Time
+	var first int64
+	return func(done, total int64) {
+		show(done, total)
+		if began.IsZero() {
+			began, first = time.Now(), done
+		}
+		if took := time.Since(began); done == total && took >= time.Second {
+			log.Info().Int64("bytes", total).Str("took", took.Round(10*time.Millisecond).String()).
+				Str("rate", fmt.Sprintf("%.2f GB/s", float64(done-first)/float64(took.Nanoseconds()))).Msg(what)
+		}
+	}
+}
+
+func drawProgress(w io.Writer, what string, bytes bool) func(done, total int64) {
 	var bar *progressbar.ProgressBar
 	return func(done, total int64) {
 		if bar == nil || bar.GetMax64() != total {

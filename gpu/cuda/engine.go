@@ -29,15 +29,15 @@ type engine struct {
 	angles kernel.Ptr // f32 [MaxSeqLen, HeadDim/2, 2]
 
 	// What begin distributes and kernels read.
-	slots, last, table                     kernel.Ptr
-	tokens, positions, tokenSlots          kernel.Ptr // i32 [MaxStepTokens]
-	rowSlots, rowLens, draws, drawTokens   kernel.Ptr // [Slots]
-	result                                 kernel.Ptr // u64: where the step's result goes
-	x, normed, q, mixed, gateUp, activated kernel.Ptr // bf16 [MaxStepTokens, ·]
-	qkv                                    kernel.Ptr // f32 [MaxStepTokens, ·]
-	logits, shaped                         kernel.Ptr // f32 [Slots, ld]
-	counts, parts                          kernel.Ptr
-	ld                                     int
+	slots, last, table                   kernel.Ptr
+	tokens, positions, tokenSlots        kernel.Ptr // i32 [MaxStepTokens]
+	rowSlots, rowLens, draws, drawTokens kernel.Ptr // [Slots]
+	result                               kernel.Ptr // u64: where the step's result goes
+	x, qkv                               kernel.Ptr // f32 [MaxStepTokens, ·]; x is the residual stream
+	normed, q, mixed, gateUp, activated  kernel.Ptr // bf16 [MaxStepTokens, ·]
+	logits, shaped                       kernel.Ptr // f32 [Slots, ld]
+	counts, parts                        kernel.Ptr
+	ld                                   int
 
 	decodeBlocks                         int
 	first, runs, partial, stats, arrived kernel.Ptr
@@ -143,7 +143,7 @@ func (e *engine) allocateSteps() error {
 		{&e.draws, s * int64(unsafe.Sizeof(kernel.Draw{})), "draws"},
 		{&e.drawTokens, 4 * s, "draws"},
 		{&e.result, 8, "results"},
-		{&e.x, 2 * t * int64(c.Hidden), "hidden states"},
+		{&e.x, 4 * t * int64(c.Hidden), "hidden states"},
 		{&e.normed, 2 * t * int64(c.Hidden), "normed states"},
 		{&e.qkv, 4 * t * width, "queries, keys, values"},
 		{&e.q, 2 * t * int64(c.Heads*c.HeadDim), "queries"},

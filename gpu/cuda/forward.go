@@ -139,7 +139,9 @@ func (e *engine) layer(w work, i int) error {
 			}},
 		}
 	} else {
-		product := func(out, in int) product { return product{out: out, n: e.productRows(w.tokens), in: in, ld: out} }
+		product := func(out, in int, float bool) product {
+			return product{out: out, n: e.productRows(w.tokens), in: in, ld: out, float: float}
+		}
 		norm := func(weight kernel.Ptr) stage {
 			return stage{opNorm, func() error {
 				return kernel.RMSNorm(q, kernel.NormArgs{X: e.x, W: weight, Y: e.normed, Hidden: int32(c.Hidden), Eps: c.NormEps}, w.tokens)
@@ -148,21 +150,20 @@ func (e *engine) layer(w work, i int) error {
 		parts = []stage{
 			norm(l.attnNorm),
 			{opQKV, func() error {
-				p := product(width, c.Hidden)
-				p.float = true // rounded once, behind norm and rotation
-				return e.blas.multiply(p, l.qkv, e.normed, e.qkv, false)
+				// Float: rounded once, behind norm and rotation.
+				return e.blas.multiply(product(width, c.Hidden, true), l.qkv, e.normed, e.qkv, false)
 			}},
 			rope, attention,
-			{opO, func() error { return e.blas.multiply(product(c.Hidden, heads), l.o, e.mixed, e.x, true) }},
+			{opO, func() error { return e.blas.multiply(product(c.Hidden, heads, true), l.o, e.mixed, e.x, true) }},
 			norm(l.mlpNorm),
 			{opGateUp, func() error {
-				return e.blas.multiply(product(2*c.Intermediate, c.Hidden), l.gateUp, e.normed, e.gateUp, false)
+				return e.blas.multiply(product(2*c.Intermediate, c.Hidden, false), l.gateUp, e.normed, e.gateUp, false)
 			}},
 			{opSilu, func() error {
 				return kernel.SiluMul(q, kernel.SiluArgs{GateUp: e.gateUp, Out: e.activated, Intermediate: int32(c.Intermediate)}, w.tokens)
 			}},
 			{opDown, func() error {
-				return e.blas.multiply(product(c.Hidden, c.Intermediate), l.down, e.activated, e.x, true)
+				return e.blas.multiply(product(c.Hidden, c.Intermediate, true), l.down, e.activated, e.x, true)
 			}},
 		}
 	}

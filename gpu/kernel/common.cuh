@@ -44,6 +44,12 @@ __device__ __forceinline__ Vec4 pack8(const float* f) {
   return v;
 }
 
+// floats8 are the eight floats of two vectors.
+__device__ __forceinline__ void floats8(Vec4 lo, Vec4 hi, float* f) {
+  f[0] = __uint_as_float(lo.x), f[1] = __uint_as_float(lo.y), f[2] = __uint_as_float(lo.z), f[3] = __uint_as_float(lo.w);
+  f[4] = __uint_as_float(hi.x), f[5] = __uint_as_float(hi.y), f[6] = __uint_as_float(hi.z), f[7] = __uint_as_float(hi.w);
+}
+
 __device__ __forceinline__ float exp2_fast(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -1,15 +1,15 @@
 // rms_norm: RMSNorm of rows picked from the residual stream.
-//   x     bf16 [·, H]   H % 8 == 0, H ≤ 16384
+//   x     f32  [·, H]   H % 8 == 0, H ≤ 16384
 //   w     bf16 [H]
 //   rows  i32  [R]      which rows of x; null: 0, 1, 2, …
 //   y     bf16 [R, H]   y[r] = x[rows[r]] / √(mean(x²) + ε) · w
 // The residual is added by the matrix product before it (beta = 1).
 // Math:    fp32; arXiv:1910.07467
 // Launch:  a block per row. A row is read once and kept in registers.
-// Limit:   4·R·H bytes of memory traffic
+// Limit:   6·R·H bytes of memory traffic
 // Checked: TestRMSNorm against ref.RMSNorm
 struct NormArgs {
-  const bf16* x;
+  const float* x;
   const bf16* w;
   const int* rows;
   bf16* y;
@@ -21,7 +21,7 @@ struct NormArgs {
 template <int PER>
 __device__ __forceinline__ void norm(const NormArgs& a) {
   __shared__ float scratch[8];
-  Vec4 w[PER], x[PER];
+  Vec4 w[PER], x[PER][2];
   int vectors = a.hidden / 8, r = blockIdx.x;
 #pragma unroll
   for (int i = 0; i < PER; i++) { // weights come from nobody's kernel
@@ -30,17 +30,17 @@ __device__ __forceinline__ void norm(const NormArgs& a) {
   }
   wait_for_previous();
   let_next_start();
-  const bf16* row = a.x + (size_t)(a.rows ? a.rows[r] : r) * a.hidden;
+  const float* row = a.x + (size_t)(a.rows ? a.rows[r] : r) * a.hidden;
   float sum = 0.f, f[8], g[8];
 #pragma unroll
   for (int i = 0; i < PER; i++) {
     int v = threadIdx.x + i * blockDim.x;
-    if (v < vectors) x[i] = load16(row + v * 8);
+    if (v < vectors) x[i][0] = load16(row + v * 8), x[i][1] = load16(row + v * 8 + 4);
   }
 #pragma unroll
   for (int i = 0; i < PER; i++) {
     if ((int)(threadIdx.x + i * blockDim.x) >= vectors) continue;
-    unpack(x[i], f);
+    floats8(x[i][0], x[i][1], f);
 #pragma unroll
     for (int j = 0; j < 8; j++) sum += f[j] * f[j];
   }
@@ -50,7 +50,7 @@ __device__ __forceinline__ void norm(const NormArgs& a) {
   for (int i = 0; i < PER; i++) {
     int v = threadIdx.x + i * blockDim.x;
     if (v >= vectors) continue;
-    unpack(x[i], f);
+    floats8(x[i][0], x[i][1], f);
     unpack(w[i], g);
 #pragma unroll
     for (int j = 0; j < 8; j++) f[j] = f[j] * scale * g[j];

@@ -1,12 +1,12 @@
 // skinny_*: products of matrices with few rows, which cost as much as reading
 // the weights, together with what comes before and after them in a layer.
-//   x     bf16 [·, K]   K % 64 == 0
+//   x     f32 [·, K], the residual stream; bf16 in skinny_add   K % 64 == 0
 //   w     bf16 [M, K]   read once
 //   norm  bf16 [K]      RMSNorm of x comes first; absent in skinny_add
 //   rows  i32  [N]      which rows of x; null: 0, 1, 2, …
 //   skinny_norm, skinny_wide  y f32  [N, ld] = rms_norm(x)·wᵀ
 //   skinny_gate               y bf16 [N, M/2] = silu(g)·u, where g|u = rms_norm(x)·wᵀ
-//   skinny_add                y bf16 [N, M] += x·wᵀ
+//   skinny_add                y f32  [N, M] += x·wᵀ
 // Math:    bf16 products, fp32 sums. The norm's factor 1/√(mean(x²)+ε) is the
 //          same for a whole row and multiplies the sum; x·norm is rounded once.
 //
@@ -29,7 +29,7 @@
 #define WARPS 8
 
 struct SkinnyArgs {
-  const bf16* x;
+  const void* x;
   const bf16* w;
   const bf16* norm;
   const int* rows;
@@ -77,18 +77,22 @@ __device__ __forceinline__ void skinny(const SkinnyArgs& a) {
   for (int i = 0; i < AHEAD - 1; i++) load();
   wait_for_previous();
 
-  const bf16 *x[NT], *norm = a.norm + lane % 4 * 8;
+  constexpr int SIZE = NORM ? 4 : 2; // of an element of x
+  const u8* x[NT];
+  const bf16* norm = a.norm + lane % 4 * 8;
 #pragma unroll
   for (int t = 0; t < NT; t++) {
     int token = min(t * 8 + g, a.n - 1);
-    x[t] = a.x + (size_t)(a.rows ? a.rows[token] : token) * a.in + lane % 4 * 8;
+    x[t] = (const u8*)a.x + ((size_t)(a.rows ? a.rows[token] : token) * a.in + lane % 4 * 8) * SIZE;
   }
-  Vec4 b[NT][2], scale[2]; // of the next chunk
+  Vec4 b[NT][2][SIZE / 2], scale[2]; // of the next chunk
   auto fetch = [&](int c) {
 #pragma unroll
     for (int j = 0; j < 2; j++) {
 #pragma unroll
-      for (int t = 0; t < NT; t++) b[t][j] = *(const Vec4*)(x[t] + c * 64 + j * 32);
+      for (int t = 0; t < NT; t++)
+#pragma unroll
+        for (int i = 0; i < SIZE / 2; i++) b[t][j][i] = *(const Vec4*)(x[t] + (c * 64 + j * 32) * SIZE + i * 16);
       if (NORM) scale[j] = *(const Vec4*)(norm + c * 64 + j * 32);
     }
   };
@@ -103,10 +107,11 @@ __device__ __forceinline__ void skinny(const SkinnyArgs& a) {
       for (int j = 0; j < 2; j++)
 #pragma unroll
         for (int t = 0; t < NT; t++) {
-          v[t][j] = b[t][j];
-          if (NORM) {
+          if (!NORM) {
+            v[t][j] = b[t][j][0];
+          } else {
             float f[8], s[8];
-            unpack(v[t][j], f);
+            floats8(b[t][j][0], b[t][j][SIZE / 2 - 1], f);
             unpack(scale[j], s);
 #pragma unroll
             for (int i = 0; i < 8; i++) square[t] += f[i] * f[i], f[i] *= s[i];
@@ -172,8 +177,7 @@ __device__ __forceinline__ void skinny(const SkinnyArgs& a) {
       if (EPILOGUE == FLOATS) {
         ((float*)a.y)[(size_t)token * a.ld + row] = v;
       } else {
-        bf16* y = (bf16*)a.y + (size_t)token * a.ld + row;
-        *y = to_bf16(from_bf16(*y) + v);
+        ((float*)a.y)[(size_t)token * a.ld + row] += v;
       }
     }
     __syncthreads(); // sums have been read

@@ -48,7 +48,7 @@ func SkinnyGate(q Queue, a SkinnyArgs, most int) error {
 	return skinny(q, skinnyGate, a, min(most, int(a.Out)/32))
 }
 
-// SkinnyAdd is y += x·wᵀ in bf16.
+// SkinnyAdd is y += x·wᵀ in float32, of x in bf16.
 func SkinnyAdd(q Queue, a SkinnyArgs, most int) error {
 	return skinny(q, skinnyAdd, a, min(most, ceil(int(a.Out), 16)))
 }

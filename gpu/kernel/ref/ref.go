@@ -24,6 +24,25 @@ func RMSNorm(x, w []float32, eps float32) []float32 {
 	return y
 }
 
+// Rope turns one head: bias is added and RMSNorm taken first, unless they are
+// nil; angles are the position's cosines and sines, in turns, nil for values.
+func Rope(x, bias, norm, angles []float32, eps float32) []float32 {
+	y := append([]float32{}, x...)
+	for i := range bias {
+		y[i] += bias[i]
+	}
+	if norm != nil {
+		y = RMSNorm(y, norm, eps)
+	}
+	half := len(x) / 2
+	for i := range len(angles) / 2 {
+		cos, sin := float64(angles[2*i]), float64(angles[2*i+1])
+		a, b := float64(y[i]), float64(y[half+i])
+		y[i], y[half+i] = float32(a*cos-b*sin), float32(b*cos+a*sin)
+	}
+	return y
+}
+
 // SiluMul is gate/(1+e^−gate)·up for rows of n gates, then n ups.
 func SiluMul(x []float32, n int) []float32 {
 	var y []float32
