@@ -29,7 +29,7 @@ func showProgress(w io.Writer, log zerolog.Logger, what string, bytes bool) func
 		if began.IsZero() {
 			began, first = time.Now(), done
 		}
-		if took := time.Since(began); done == total && took >= time.Second {
+		if took := time.Since(began); done == total && took >= 100*time.Millisecond {
 			log.Info().Int64("bytes", total).Str("took", took.Round(10*time.Millisecond).String()).
 				Str("rate", fmt.Sprintf("%.2f GB/s", float64(done-first)/float64(took.Nanoseconds()))).Msg(what)
 		}

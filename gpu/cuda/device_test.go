@@ -3,12 +3,15 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/cpu"
@@ -16,12 +19,15 @@ import (
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+	"golang.org/x/sys/unix"
 )
 
 // Against transformers in float32, what bf16 activations cost on random weights:
-// transformers in bf16 itself is off by 0.04 to 0.18.
+// transformers in bf16 itself is off by 0.04 to 0.18. One checkpoint, of large
+// biases, is off by 0.052 here.
 const (
-	tolerance = 0.07
+	tolerance = 0.05
+	widest    = 0.055
 	tie       = 0.1
 )
 
@@ -216,7 +222,10 @@ func TestReferences(t *testing.T) {
 						groups = append(groups, ref.Cases[i:i+1])
 					}
 				}
-				var d distances
+				d := distances{within: tolerance}
+				if c.Name == "qwen2" {
+					d.within = widest
+				}
 				for _, cases := range groups {
 					compare(t, r, cases, variant.chunk, variant.ahead, &d)
 				}
@@ -228,6 +237,7 @@ func TestReferences(t *testing.T) {
 
 // distances are between log-probabilities and the reference's.
 type distances struct {
+	within         float64 // what is allowed
 	worst, squares float64
 	n              int
 }
@@ -259,7 +269,7 @@ func compare(t *testing.T, r *rig, cases []modeltest.Case, chunk int, ahead bool
 			}
 			d := math.Abs(float64(logprob - c.GreedyLogprobs[at]))
 			to.worst, to.squares, to.n = max(to.worst, d), to.squares+d*d, to.n+1
-			if !(d <= tolerance) {
+			if !(d <= to.within) {
 				t.Errorf("case %d: log-probability of token %d is %v, want %v", i, at, logprob, c.GreedyLogprobs[at])
 				break
 			}
@@ -475,6 +485,64 @@ func BenchmarkOps(b *testing.B) {
 					})
 				}
 			})
+		}
+	}
+}
+
+// BenchmarkLoad reads the checkpoint in the directory TROUPE_CHECKPOINT: from the
+// system's cache, and from the disk after the cache was told to forget it. How
+// well it forgets is the system's affair.
+func BenchmarkLoad(b *testing.B) {
+	dir := os.Getenv("TROUPE_CHECKPOINT")
+	if dir == "" {
+		b.Skip("TROUPE_CHECKPOINT names no directory with a checkpoint")
+	}
+	require(b)
+	for _, cold := range []bool{false, true} {
+		b.Run(map[bool]string{false: "cached", true: "disk"}[cold], func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			var ns, bytes int64
+			for b.Loop() {
+				if cold {
+					forget(b, dir)
+				}
+				m, err := model.Open(dir, false)
+				if err != nil {
+					b.Fatal(err)
+				}
+				ctx, err := openContext(0)
+				if err != nil {
+					b.Fatal(err)
+				}
+				began := time.Now()
+				w, err := loadWeights(ctx, nil, m, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				ns, bytes = ns+time.Since(began).Nanoseconds(), bytes+w.bytes
+				if err := errors.Join(ctx.close(), m.Close()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(bytes)/float64(ns), "GB/s")
+		})
+	}
+}
+
+// forget drops a directory's files from the system's cache.
+func forget(t testing.TB, dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED), f.Close()); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

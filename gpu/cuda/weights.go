@@ -4,8 +4,10 @@ package cuda
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -82,9 +84,15 @@ func (w *weights) parts(m *model.Model) []part {
 // one is 1 as bf16.
 const one = 0x3f80
 
-// stagingBytes is the size of each of the two pinned buffers that weights pass
-// through: one is filled from the file while the other is copied.
-const stagingBytes = 64 << 20
+// Weights pass through pinned buffers, a chunk at a time: some are copied to the
+// device while another is filled.
+const (
+	chunkBytes    = 32 << 20
+	chunkBuffers  = 4
+	chunksAhead   = 32 // that the system reads from disk in the background
+	bytesPerCore  = 256 << 10
+	chunkElements = chunkBytes / 2
+)
 
 // loadWeights allocates and fills the weights.
 func loadWeights(c *context, q *queue, m *model.Model, progress func(done, total int64)) (*weights, error) {
@@ -104,9 +112,6 @@ func loadWeights(c *context, q *queue, m *model.Model, progress func(done, total
 		return nil, fmt.Errorf("cuda: clearing the weights: %w", err)
 	}
 	l := &loader{context: c, progress: progress}
-	for _, p := range parts {
-		l.total += 2 * p.n
-	}
 	offset := int64(0)
 	for i, p := range parts {
 		offset = p.place(offset)
@@ -114,36 +119,54 @@ func loadWeights(c *context, q *queue, m *model.Model, progress func(done, total
 		if p.to != nil {
 			*p.to = at
 		}
+		offset += 2 * p.n
+		l.total += 2 * p.n
 		switch {
 		case m.Weights != nil:
-			err = l.tensor(at, p.tensor)
+			for first := int64(0); first < p.n; first += chunkElements {
+				l.chunks = append(l.chunks, chunk{at.Plus(2 * first), p.tensor, first, min(p.n-first, chunkElements)})
+			}
 		case p.inputs > 0:
 			err = kernel.FillRandom(q, at, p.n, p.inputs, uint64(i)<<40)
-			l.advance(2 * p.n)
+		case p.inputs == 0:
+			err = cu.MemsetD16Async(cu.DevicePtr(at), one, p.n, c.compute)
 		default: // a bias stays zero
-			if p.inputs == 0 {
-				err = cu.MemsetD16Async(cu.DevicePtr(at), one, p.n, c.compute)
-			}
-			l.advance(2 * p.n)
 		}
 		if err != nil {
 			return nil, err
 		}
-		offset += 2 * p.n
 	}
 	if w.head == 0 {
 		w.head = w.embed
 	}
-	return w, l.finish()
+	if m.Weights == nil {
+		if err := c.compute.Synchronize(); err != nil {
+			return nil, fmt.Errorf("cuda: filling weights: %w", err)
+		}
+		l.advance(l.total)
+		return w, nil
+	}
+	return w, l.load()
 }
 
-// loader copies tensors through two pinned buffers.
+// chunk is n elements of a tensor, from first on, and where they go.
+type chunk struct {
+	to       kernel.Ptr
+	tensor   *model.Tensor
+	first, n int64
+}
+
+func (c *chunk) source() []byte {
+	size := int64(c.tensor.DType.Size())
+	return c.tensor.Data[c.first*size:][:c.n*size]
+}
+
+// loader copies chunks to the device.
 type loader struct {
 	*context
-	buffers     [2]pinned
-	copied      [2]cu.Event
-	used        int // of the buffer being filled
-	next        int // which
+	chunks      []chunk
+	buffers     [chunkBuffers]pinned
+	copied      [chunkBuffers]cu.Event
 	done, total int64
 	progress    func(done, total int64)
 }
@@ -155,35 +178,49 @@ func (l *loader) advance(n int64) {
 	}
 }
 
-func (l *loader) tensor(to kernel.Ptr, t *model.Tensor) error {
-	if l.buffers[0] == nil {
-		for i := range l.buffers {
-			var err error
-			if l.buffers[i], err = allocatePinned(stagingBytes); err != nil {
-				return err
-			}
-			if l.copied[i], err = cu.MakeEvent(cu.DisableTiming); err != nil {
-				return err
-			}
+func (l *loader) load() (err error) {
+	for i := range l.buffers {
+		if l.buffers[i], err = allocatePinned(chunkBytes); err != nil {
+			return err
+		}
+		if l.copied[i], err = cu.MakeEvent(cu.DisableTiming); err != nil {
+			return err
 		}
 	}
-	for first, n := int64(0), t.Len(); first < n; {
-		some := min(n-first, stagingBytes/2)
-		b := l.buffers[l.next]
-		if err := l.copied[l.next].Synchronize(); err != nil { // not yet recorded: no wait
-			return fmt.Errorf("cuda: copying weights: %w", err)
+	asked, stop := make(chan chunk, chunksAhead), make(chan struct{})
+	defer close(stop)
+	go func() { // the channel's room is how far ahead the disk is
+		for _, c := range l.chunks {
+			model.Prefetch(c.source())
+			select {
+			case asked <- c:
+			case <-stop:
+				return
+			}
 		}
-		convert(b[:2*some], t, first)
-		if err := cu.MemcpyHtoDAsync(cu.DevicePtr(to.Plus(2*first)), unsafe.Pointer(&b[0]), 2*some, l.copies); err != nil {
-			return fmt.Errorf("cuda: copying %s: %w", t.Name, err)
+	}()
+	for i := range l.chunks {
+		if err := l.copy(<-asked, i%chunkBuffers); err != nil {
+			return err
 		}
-		if err := l.copied[l.next].Record(l.copies); err != nil {
-			return fmt.Errorf("cuda: copying weights: %w", err)
-		}
-		l.next = 1 - l.next
-		first += some
-		l.advance(2 * some)
 	}
+	return l.finish()
+}
+
+// copy enqueues a chunk's copy through a buffer, when that is free.
+func (l *loader) copy(c chunk, buffer int) error {
+	if err := l.copied[buffer].Synchronize(); err != nil { // not yet recorded: no wait
+		return fmt.Errorf("cuda: copying weights: %w", err)
+	}
+	b := l.buffers[buffer][:2*c.n]
+	convert(b, c.source(), c.tensor.DType)
+	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(c.to), unsafe.Pointer(&b[0]), 2*c.n, l.copies); err != nil {
+		return fmt.Errorf("cuda: copying %s: %w", c.tensor.Name, err)
+	}
+	if err := l.copied[buffer].Record(l.copies); err != nil {
+		return fmt.Errorf("cuda: copying weights: %w", err)
+	}
+	l.advance(2 * c.n)
 	return nil
 }
 
@@ -192,39 +229,33 @@ func (l *loader) finish() error {
 	if err := l.copies.Synchronize(); err != nil {
 		return fmt.Errorf("cuda: copying weights: %w", err)
 	}
-	if err := l.compute.Synchronize(); err != nil {
-		return fmt.Errorf("cuda: filling weights: %w", err)
-	}
-	for _, b := range l.buffers {
-		if err := b.free(); err != nil {
+	for i := range l.buffers {
+		if err := errors.Join(l.buffers[i].free(), cu.DestroyEvent(&l.copied[i])); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// convert writes elements of a tensor from first on as bf16, several cores at
-// once: one alone does not keep up with the bus.
-func convert(to []byte, t *model.Tensor, first int64) {
-	const workers = 8
-	n := len(to) / 2
-	each := (n/workers + 1 + 63) &^ 63
+// convert writes elements as bf16, on all cores: one alone does not keep up
+// with the bus.
+func convert(to, from []byte, dtype model.DType) {
+	size, n := dtype.Size(), len(to)/2
+	each := max(n/runtime.GOMAXPROCS(0)+1, bytesPerCore/2)
 	var group sync.WaitGroup
-	for from := 0; from < n; from += each {
+	for begin := 0; begin < n; begin += each {
 		group.Go(func() {
-			end := min(n, from+each)
-			size := t.DType.Size()
-			source := t.Data[(first+int64(from))*int64(size):][:(end-from)*size]
-			out := to[2*from : 2*end]
-			switch t.DType {
+			end := min(n, begin+each)
+			source, out := from[begin*size:end*size], to[2*begin:2*end]
+			switch dtype {
 			case model.BFloat16:
 				copy(out, source)
 			case model.Float16:
-				for i := range end - from {
+				for i := range end - begin {
 					binary.LittleEndian.PutUint16(out[2*i:], roundBF16(halfToFloat(binary.LittleEndian.Uint16(source[2*i:]))))
 				}
 			case model.Float32:
-				for i := range end - from {
+				for i := range end - begin {
 					binary.LittleEndian.PutUint16(out[2*i:], roundBF16(math.Float32frombits(binary.LittleEndian.Uint32(source[4*i:]))))
 				}
 			}
