@@ -43,25 +43,11 @@ func NewClient(url, key, model string, maxConns int) *Client {
 	}
 }
 
+// root is what comes before /v1.
+func (c *Client) root() string { return strings.TrimSuffix(c.Base, "/v1") }
+
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// FirstModel asks the server what it serves.
-func (c *Client) FirstModel(ctx context.Context) (string, error) {
-	resp, err := c.do(ctx, http.MethodGet, "/models", nil)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	var models struct{ Data []struct{ ID string } }
-	if err := json.NewDecoder(resp.Body).Decode(&models); err != nil {
-		return "", fmt.Errorf("%s/models: %w", c.Base, err)
-	}
-	if len(models.Data) == 0 {
-		return "", fmt.Errorf("%s/models lists no models", c.Base)
-	}
-	return models.Data[0].ID, nil
-}
 
 // completion is the body of a request: OpenAI's with ignore_eos, which vLLM,
 // SGLang and we know, and return_token_ids, which tells vLLM and us to say how
@@ -123,7 +109,7 @@ func (c *Client) stream(ctx context.Context, p *Prompt, temperature float64, see
 	}
 	var m moments
 	t.sent = time.Now()
-	resp, err := c.do(m.trace(ctx), http.MethodPost, route, body)
+	resp, err := c.do(m.trace(ctx), http.MethodPost, c.Base+route, body)
 	if sent := m.sent.Load(); sent != nil {
 		t.sent = *sent
 	}
@@ -259,8 +245,8 @@ func (t *timing) spread() {
 	t.between = out
 }
 
-func (c *Client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.Base+path, bytes.NewReader(body))
+func (c *Client) do(ctx context.Context, method, url string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +270,10 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 	if json.Unmarshal(data, &e) == nil && e.Error != nil {
 		return nil, fmt.Errorf("%s (status %d)", e.Error.Message, resp.StatusCode)
 	}
-	return nil, fmt.Errorf("%s%s answered %s", c.Base, path, resp.Status)
+	if resp.StatusCode == http.StatusNotFound && url == c.Base+"/completions" {
+		return nil, fmt.Errorf("%s has no /completions (status 404); --api chat sends texts in place of token ids", c.Base)
+	}
+	return nil, fmt.Errorf("%s answered %s", url, resp.Status)
 }
 
 // EachEvent reads server-sent events until [DONE], with the time at which each

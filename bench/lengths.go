@@ -41,6 +41,10 @@ func (r *Range) Type() string { return "LOW:HIGH" }
 // included.
 const promptTokens = 10000
 
+// PromptIDs is how many token ids prompts are drawn from, in a vocabulary that
+// has so many.
+const PromptIDs = promptTokens + 1
+
 // Prompt is one request.
 type Prompt struct {
 	Tokens    []int32

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"errors"
 	"slices"
 	"testing"
+	"time"
 )
 
 // What CPython 3.11 prints after random.seed(s).
@@ -52,6 +54,46 @@ func TestRandomPromptsAreThoseOfPython(t *testing.T) {
 		if got := prompts[i].MaxTokens; got != want {
 			t.Errorf("output %d has %d tokens, want %d", i, got, want)
 		}
+	}
+}
+
+func TestDrawnFit(t *testing.T) {
+	in, out := Range{1, 8192}, Range{16, 1024}
+	for _, c := range []struct {
+		name    string
+		d       Drawn
+		limit   int
+		in, out Range
+		fails   bool
+	}{
+		{"no limit", Drawn{Input: in, Output: out}, 0, in, out, false},
+		{"just enough", Drawn{Input: in, Output: out}, 9216, in, out, false},
+		{"in proportion", Drawn{Input: in, Output: out}, 2048, Range{1, 1820}, Range{16, 228}, false},
+		{"lower ends too", Drawn{Input: Range{100, 1024}, Output: Range{100, 1024}}, 150, Range{75, 75}, Range{75, 75}, false},
+		{"prompts are fixed", Drawn{Input: in, Output: out, InputFixed: true}, 8200, in, Range{8, 8}, false},
+		{"replies are fixed", Drawn{Input: in, Output: out, OutputFixed: true}, 2048, Range{1, 1024}, out, false},
+		{"both are fixed", Drawn{Input: in, Output: out, InputFixed: true, OutputFixed: true}, 9215, in, out, true},
+		{"no room beside what is fixed", Drawn{Input: in, Output: out, InputFixed: true}, 8192, in, out, true},
+		{"no room at all", Drawn{Input: in, Output: out}, 1, in, out, true},
+	} {
+		note, err := c.d.Fit(c.limit)
+		if c.d.Input != c.in || c.d.Output != c.out || (err != nil) != c.fails {
+			t.Errorf("%s: %v and %v, %v; want %v and %v", c.name, c.d.Input, c.d.Output, err, c.in, c.out)
+		}
+		if changed := c.d.Input != in || c.d.Output != out; changed != (note != "") && c.name != "lower ends too" {
+			t.Errorf("%s: noted %q", c.name, note)
+		}
+	}
+}
+
+func TestMostAtOnce(t *testing.T) {
+	began := time.Now()
+	at := func(sent, last time.Duration) timing { return timing{sent: began.Add(sent), last: last} }
+	failed := at(0, 100)
+	failed.err = errors.New("no")
+	timings := []timing{at(0, 10), at(5, 10), failed, at(10, 5), at(14, 1), at(20, 3)}
+	if n := mostAtOnce(timings, func(t *timing) time.Duration { return t.last }); n != 3 {
+		t.Errorf("%d at once, want 3: one that ends as another begins does not overlap it", n)
 	}
 }
 

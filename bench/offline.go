@@ -46,7 +46,7 @@ func (o *Offline) Run(ctx context.Context, system *actors.System) (*Report, erro
 	if o.Warmup > 0 {
 		// Other tokens than the measured ones, or those would be cached.
 		input, output := spans(prompts)
-		short := RandomPrompts(o.Seed+1, o.Warmup, shorter(input, 64), shorter(output, 16), dev.Vocab)
+		short := RandomPrompts(o.Seed+1, o.Warmup, input.within(64), output.within(16), dev.Vocab)
 		warm := *o
 		warm.Progress = nil
 		if _, err := warm.run(ctx, system, short); err != nil {
@@ -63,7 +63,7 @@ func (o *Offline) Run(ctx context.Context, system *actors.System) (*Report, erro
 	r.Work.Seed, r.Work.Temperature, r.Work.IgnoreEOS, r.Work.Warmup = o.Seed, o.Temperature, !o.KeepEOS, o.Warmup
 	if o.Prompts == nil {
 		r.Work.InputLen, r.Work.OutputLen = o.Input.String(), o.Output.String()
-		r.Work.PromptIDs = min(dev.Vocab, promptTokens+1)
+		r.Work.PromptIDs = min(dev.Vocab, PromptIDs)
 	}
 	r.Environment.describe(system)
 	r.Trace = glimpsed(system)
@@ -88,9 +88,6 @@ func spans(prompts []Prompt) (input, output Range) {
 	}
 	return input, output
 }
-
-// shorter is the range with its ends at most n.
-func shorter(r Range, n int) Range { return Range{min(r.Low, n), min(r.High, n)} }
 
 // timing is what one request's reader saw.
 type timing struct {

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,6 +50,10 @@ type OnlineDetail struct {
 	// SendLag is how late requests were sent after their time, dialling
 	// included: the client's own delay, which the latencies do not contain.
 	SendLag Distribution `json:"send_lag_ms"`
+	// MostOpen is how many requests were open at once, and MostWaiting how many
+	// of them waited for their first token.
+	MostOpen    int `json:"most_open"`
+	MostWaiting int `json:"most_waiting"`
 	// TPOT is the mean time per output token after the first, by request.
 	TPOT Distribution `json:"tpot_ms"`
 	// Client is what measuring cost.
@@ -98,6 +103,8 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	if last > 0 {
 		d.OfferedRate = float64(len(prompts)) / last.Seconds()
 	}
+	d.MostOpen = mostAtOnce(timings, func(t *timing) time.Duration { return t.last })
+	d.MostWaiting = mostAtOnce(timings, func(t *timing) time.Duration { return t.first })
 	o.goodput(d, timings, elapsed)
 	r.Online = d
 	w := workOf(prompts)
@@ -211,6 +218,28 @@ func (o *Online) warmUp(ctx context.Context) error {
 	}
 	open.Wait()
 	return errors.Join(failures...)
+}
+
+// mostAtOnce is how many requests overlapped at most, each taken to be from when
+// it was sent until a time after that.
+func mostAtOnce(timings []timing, until func(*timing) time.Duration) int {
+	type edge struct {
+		at   time.Time
+		step int
+	}
+	var edges []edge
+	for i := range timings {
+		if t := &timings[i]; t.err == nil {
+			edges = append(edges, edge{t.sent, 1}, edge{t.sent.Add(until(t)), -1})
+		}
+	}
+	slices.SortFunc(edges, func(a, b edge) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.step, b.step)) })
+	now, most := 0, 0
+	for _, e := range edges {
+		now += e.step
+		most = max(most, now)
+	}
+	return most
 }
 
 func (o *Online) goodput(d *OnlineDetail, timings []timing, elapsed time.Duration) {

@@ -63,11 +63,11 @@ func TestOnlineCountsWhatTheServerSays(t *testing.T) {
 		f := newFakeServer(t, perEvent)
 		c := NewClient(f.URL, "", "", 64)
 		defer c.Close()
-		model, err := c.FirstModel(t.Context())
-		if err != nil || model != "fake" {
-			t.Fatalf("FirstModel = %q, %v", model, err)
+		served, err := c.Served(t.Context())
+		if err != nil || served != (Served{Name: "fake"}) {
+			t.Fatalf("Served = %+v, %v", served, err)
 		}
-		c.Model = model
+		c.Model = served.Name
 		prompts := RandomPrompts(0, 20, Range{5, 30}, Range{2, 12}, 1000)
 		in, out := 0, 0
 		for _, p := range prompts {

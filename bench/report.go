@@ -118,12 +118,16 @@ func (r *Report) WriteText(w io.Writer) error {
 		line("model", "%s, %s parameters, %s%s", e.Model, thousands(e.Parameters), e.DType, when(e.Dummy, ", dummy weights"))
 		line("device", "%s: %s", e.Device, e.Hardware)
 	}
+	if r.Work.Fitted != "" {
+		line("fitted", "%s", r.Work.Fitted)
+	}
 	line("requests", "%s%s", thousands(r.Requests), when(r.Failed > 0, fmt.Sprintf(", and %d failed, the last with: %s", r.Failed, r.Failure)))
 	line("tokens", "%s in, %s out", thousands(r.TotalInputTokens), thousands(r.TotalOutputTokens))
 	line("time", "%.3f s", r.ElapsedS)
 	line("throughput", "%.1f output tokens/s, %.1f input and output tokens/s, %.2f requests/s",
 		r.OutputThroughput, r.TotalThroughput, r.RequestThroughput)
 	if o := r.Online; o != nil {
+		line("open", "%s at most, %s of them before their first token", thousands(o.MostOpen), thousands(o.MostWaiting))
 		if o.Goodput > 0 || o.SLOTTFT > 0 || o.SLOITL > 0 {
 			line("goodput", "%.2f requests/s%s%s", o.Goodput, atMost(" with a first token", o.SLOTTFT), atMost(" and tokens", o.SLOITL))
 		}

@@ -170,6 +170,9 @@ type Work struct {
 	Format string `json:"format,omitempty"` // of a trace
 	// Scale is what the times of a trace were multiplied by.
 	Scale float64 `json:"scale,omitempty"`
+	// Fitted says how this is less than what the command asks for by default,
+	// which was more than the model takes.
+	Fitted string `json:"fitted,omitempty"`
 }
 
 // StreamsDetail is what serving many streams at once cost.

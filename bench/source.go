@@ -89,7 +89,7 @@ func (c *Client) poll(ctx context.Context) *polled {
 
 // ask reads a page beside /v1.
 func (c *Client) ask(ctx context.Context, path string, read func(io.Reader) (gauge, error)) (gauge, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.Base, "/v1")+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.root()+path, nil)
 	if err != nil {
 		return gauge{}, err
 	}
@@ -102,7 +102,7 @@ func (c *Client) ask(ctx context.Context, path string, read func(io.Reader) (gau
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return gauge{}, fmt.Errorf("%s%s answered %s", c.Base, path, resp.Status)
+		return gauge{}, fmt.Errorf("%s answered %s", req.URL, resp.Status)
 	}
 	return read(io.LimitReader(resp.Body, 8<<20))
 }

@@ -308,6 +308,28 @@ func (t *Trace) Replay(scale float64, vocab int) iter.Seq[Arrival] {
 	}
 }
 
+// Fit leaves out requests of more than limit tokens, prompt and reply together;
+// a limit of 0 is none. The note says how many; it is empty when none are.
+func (t *Trace) Fit(limit int) (note string, err error) {
+	all := len(t.Requests)
+	if limit == 0 {
+		return "", nil
+	}
+	t.Requests = slices.DeleteFunc(t.Requests, func(r TraceRequest) bool { return r.Input+r.Output > limit })
+	switch left := all - len(t.Requests); left {
+	case 0:
+		return "", nil
+	case all:
+		return "", fmt.Errorf("each of the trace's %d requests is longer than the %d tokens that the model takes", all, limit)
+	default:
+		first := t.Requests[0].At
+		for i := range t.Requests {
+			t.Requests[i].At -= first
+		}
+		return fmt.Sprintf("the model takes %s tokens a request, so %s of the trace's %s are left out", thousands(limit), thousands(left), thousands(all)), nil
+	}
+}
+
 // Total is how much work the trace is.
 func (t *Trace) Total() Progress {
 	p := Progress{Requests: len(t.Requests)}

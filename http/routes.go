@@ -182,6 +182,8 @@ func (s *Server) appendModel(dst []byte, name string) []byte {
 	dst = appendQuoted(dst, s.info.model)
 	dst = append(dst, `,"max_model_len":`...)
 	dst = strconv.AppendInt(dst, int64(s.info.maxLen), 10)
+	dst = append(dst, `,"vocab_size":`...)
+	dst = strconv.AppendInt(dst, int64(s.info.vocab), 10)
 	return append(dst, '}')
 }
 

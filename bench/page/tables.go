@@ -59,6 +59,10 @@ func metrics() []metric {
 		out,
 		metric{group: "Requests", name: "finished", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Requests) })},
 		metric{name: "failed", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Failed) })},
+		metric{name: "open at once, at most", neutral: true, of: func(r *bench.Report) (float64, bool) {
+			o := r.Online
+			return value(o != nil, func() float64 { return float64(o.MostOpen) }), o != nil && o.MostOpen > 0
+		}},
 		metric{name: "preempted", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.Preempted })},
 		metric{name: "prompt tokens cached", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.CachedTokens })},
 		metric{group: "Steps", name: "in all", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.Total })},
@@ -160,6 +164,7 @@ func environment(runs []*run) (out []row) {
 		work("requests", func(w *bench.Work) string { return number(w.NumSeqs) }),
 		work("prompt lengths, tokens", func(w *bench.Work) string { return w.InputLen }),
 		work("reply lengths, tokens", func(w *bench.Work) string { return w.OutputLen }),
+		work("made to fit", func(w *bench.Work) string { return w.Fitted }),
 		work("temperature", func(w *bench.Work) string { return plot.Number(w.Temperature) }),
 		work("work from", func(w *bench.Work) string { return w.Source }),
 		work("times × scale", func(w *bench.Work) string {

@@ -19,11 +19,15 @@ import (
 	"github.com/troupe-llm/troupe/bench"
 )
 
-// The published data set, and the shard that benchmarks use.
+// The published data set, in so many shards.
 const (
-	Repo  = "allenai/WildChat-4.8M"
-	Shard = "data/train-00000-of-00086.parquet"
+	Repo   = "allenai/WildChat-4.8M"
+	Shards = 86
 )
+
+// Shard is the name of shard i in the data set's repository. Benchmarks begin
+// with shard 0.
+func Shard(i int) string { return fmt.Sprintf("data/train-%05d-of-%05d.parquet", i, Shards) }
 
 // Languages are those whose messages are taken.
 var Languages = []string{"English", "Chinese"}

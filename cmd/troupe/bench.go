@@ -141,13 +141,22 @@ func runOffline(ctx context.Context, cmd *cobra.Command, cfg *Config, o *offline
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, system.Close()) }()
+	in, out := o.InputLen, o.OutputLen
+	fitted, err := fitLengths(cmd, &in, &out, system.Device().MaxSeqLen)
+	if err != nil {
+		return nil, err
+	}
 	run := bench.Offline{
-		NumSeqs: o.NumSeqs, Input: o.InputLen, Output: o.OutputLen, Seed: o.Seed,
+		NumSeqs: o.NumSeqs, Input: in, Output: out, Seed: o.Seed,
 		Temperature: o.Temperature, KeepEOS: !o.IgnoreEOS, Warmup: o.Warmup,
 		Progress:    showRun(cmd.ErrOrStderr()),
 		Environment: environment(cmd, cfg),
 	}
-	return run.Run(ctx, system)
+	if report, err = run.Run(ctx, system); err != nil {
+		return nil, err
+	}
+	report.Work.Fitted = fitted
+	return report, nil
 }
 
 // writeTo writes to a file, to out for "-", or nowhere for "".

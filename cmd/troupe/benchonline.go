@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,7 @@ type onlineOptions struct {
 	Concurrency int         `flag:"concurrency" value:"N" min:"0" help:"keep N requests open, each next one sent as one ends, in place of arrival times (0: off)"`
 	InputLen    bench.Range `flag:"input-len" help:"tokens of a prompt, drawn uniformly, or one length; without a trace"`
 	OutputLen   bench.Range `flag:"output-len" help:"tokens of a reply, drawn uniformly, or one length; without a trace"`
-	Vocab       int         `flag:"vocab" value:"N" min:"2" help:"prompts are made of token ids below N; lower it for a small vocabulary"`
+	Vocab       int         `flag:"vocab" value:"N" min:"0" help:"prompts are made of token ids below N (0: 10001, or as many as the server says the model has)"`
 	Seed        uint64      `flag:"seed" value:"N" help:"of what is drawn"`
 	Temperature float64     `flag:"temperature" value:"T" min:"0" max:"100" help:"0 always takes the likeliest token"`
 	Warmup      int         `flag:"warm-up" value:"N" min:"0" help:"short requests that run before the measured ones"`
@@ -34,7 +35,7 @@ func newBenchOnline() *cobra.Command {
 	cfg.Log.Level = "warn"
 	source, w := newTraceSource(), &wire{API: "completions"}
 	o := &onlineOptions{
-		Rate: 10, Vocab: 10001, Warmup: 4,
+		Rate: 10, Warmup: 4,
 		InputLen: bench.Range{Low: 100, High: 1024}, OutputLen: bench.Range{Low: 100, High: 1024},
 	}
 	cmd := &cobra.Command{
@@ -81,18 +82,31 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 		return err
 	}
 	defer func() { err = errors.Join(err, server.close()) }()
-	client, err := server.client(ctx, cfg)
+	client, served, err := server.client(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	if err := w.open(&served); err != nil {
+		return err
+	}
+	o.Vocab = idsOf(o.Vocab, served)
+	var fitted string
+	if trace != nil {
+		fitted, err = trace.Fit(served.MaxLen)
+	} else {
+		fitted, err = fitLengths(cmd, &o.InputLen, &o.OutputLen, served.MaxLen)
+	}
+	if err != nil {
+		return err
+	}
 	var runs []*bench.Report
 	for _, scale := range source.Scale {
 		run, words := o.run(client, source, trace, scale)
 		if run.Arrivals, err = w.prepare(run.Arrivals); err != nil {
 			return err
 		}
-		run.SLO = w.slo()
+		run.SLO, run.Work.Fitted = w.slo(), fitted
 		run.Engine = server.system
 		run.Environment = environment(cmd, cfg)
 		run.Progress = showRun(cmd.ErrOrStderr())
@@ -189,16 +203,22 @@ func openTarget(cmd *cobra.Command, cfg *Config) (*target, error) {
 	}}, nil
 }
 
-// client is one for the server; it asks what that serves unless told.
-func (t *target) client(ctx context.Context, cfg *Config) (*bench.Client, error) {
+// client is one for the server, which it asks what that serves. A model that
+// the server does not list may be asked for by name.
+func (t *target) client(ctx context.Context, cfg *Config) (*bench.Client, bench.Served, error) {
 	c := bench.NewClient(t.url, cfg.Remote.APIKey, cfg.Remote.Name, 65536)
-	if c.Model != "" {
-		return c, nil
+	served, err := c.Served(ctx)
+	switch {
+	case err == nil:
+		c.Model = served.Name
+	case errors.Is(err, syscall.ECONNREFUSED):
+		err = fmt.Errorf("%w: is there a server? troupe serve starts one", err)
+	case c.Model != "":
+		served, err = bench.Served{Name: c.Model}, nil
 	}
-	var err error
-	if c.Model, err = c.FirstModel(ctx); err != nil {
+	if err != nil {
 		c.Close()
-		return nil, err
+		return nil, served, err
 	}
-	return c, nil
+	return c, served, nil
 }

@@ -68,12 +68,12 @@ func benchStreams(cmd *cobra.Command, o *streamsOptions) (err error) {
 		defer func() { err = errors.Join(err, stop()) }()
 	}
 	client := bench.NewClient(url, "", "", 1)
-	model, err := client.FirstModel(ctx)
+	served, err := client.Served(ctx)
 	client.Close()
 	if err != nil {
 		return err
 	}
-	load := streams.Load{URL: url, Model: model, Vocab: o.Vocab, Number: o.Streams, Tokens: o.Tokens, For: o.For}
+	load := streams.Load{URL: url, Model: served.Name, Vocab: o.Vocab, Number: o.Streams, Tokens: o.Tokens, For: o.For}
 	profiled := make(chan error, 1)
 	if o.Profile == "" {
 		profiled <- nil

@@ -73,7 +73,7 @@ func (t *traceSource) read(ctx context.Context, cmd *cobra.Command, log *Log) (*
 		stderr := cmd.ErrOrStderr()
 		fetch.Progress = showProgress(stderr, log.newLogger(stderr), "fetching", true)
 		if _, err := hub.Fetch(ctx, fetch); err != nil {
-			return nil, fmt.Errorf("%w; a copy from elsewhere can be given with --trace-file", err)
+			return nil, fmt.Errorf("%w\nGive a copy with --trace-file FILE: it is %s", err, fetch.URL)
 		}
 		name, t.TraceFile = fetch.Path, filepath.Base(fetch.Path)
 	}

@@ -20,7 +20,7 @@ import (
 
 // wildchatOptions are the flags of bench wildchat.
 type wildchatOptions struct {
-	Shard       []string `flag:"shard" value:"FILE" help:"read this parquet shard of the data set; may be repeated (default: the first, downloaded)"`
+	Shard       []string `flag:"shard" value:"FILE" help:"read this parquet shard of the data set; may be repeated (default: from the first on, downloaded)"`
 	NumRequests int      `flag:"num-requests" value:"N" min:"1" help:"take the first N messages that qualify"`
 	MaxOutput   int      `flag:"max-output" value:"N" min:"1" help:"tokens of a reply at most"`
 	IgnoreEOS   bool     `flag:"ignore-eos" help:"generate every token asked for, rather than let stop tokens end a reply"`
@@ -74,19 +74,16 @@ sent at once to a model in this process; with one of them they go over the wire.
 
 // texts are the messages to send, and what became of the others.
 func (o *wildchatOptions) texts(ctx context.Context, cmd *cobra.Command, log *Log) (texts []string, chosen *bench.Conversations, source string, err error) {
-	shards := o.Shard
-	if len(shards) == 0 {
-		name, err := o.download(ctx, cmd, log)
-		if err != nil {
-			return nil, nil, "", err
-		}
-		shards = []string{name}
+	next, most := func(i int) (string, error) { return o.Shard[i], nil }, len(o.Shard)
+	if most == 0 {
+		next, most = func(i int) (string, error) { return o.download(ctx, cmd, log, wildchat.Shard(i)) }, wildchat.Shards
 	}
 	chosen = new(bench.Conversations)
 	var names []string
-	for _, name := range shards {
-		if len(texts) == o.NumRequests {
-			break
+	for i := 0; i < most && len(texts) < o.NumRequests; i++ {
+		name, err := next(i)
+		if err != nil {
+			return nil, nil, "", err
 		}
 		if err := readShard(name, o.NumRequests, chosen, &texts); err != nil {
 			return nil, nil, "", fmt.Errorf("%s: %w", name, err)
@@ -121,14 +118,14 @@ func readShard(name string, n int, chosen *bench.Conversations, texts *[]string)
 	return nil
 }
 
-// download has the data set's first shard in the data directory.
-func (o *wildchatOptions) download(ctx context.Context, cmd *cobra.Command, log *Log) (string, error) {
+// download has a shard of the data set in the data directory.
+func (o *wildchatOptions) download(ctx context.Context, cmd *cobra.Command, log *Log, shard string) (string, error) {
 	dir, err := dataDir(o.DataDir)
 	if err != nil {
 		return "", err
 	}
 	dir = filepath.Join(dir, filepath.Base(wildchat.Repo))
-	name := filepath.Join(dir, filepath.FromSlash(wildchat.Shard))
+	name := filepath.Join(dir, filepath.FromSlash(shard))
 	if _, err := os.Stat(name); err == nil {
 		return name, nil // it was checked before it got that name
 	}
@@ -136,9 +133,9 @@ func (o *wildchatOptions) download(ctx context.Context, cmd *cobra.Command, log 
 	_, err = hub.PullDataset(ctx, hub.Config{
 		Repo: wildchat.Repo, Dir: dir, Endpoint: o.Endpoint, Token: o.Token,
 		Progress: showProgress(stderr, log.newLogger(stderr), "fetching", true),
-	}, []string{wildchat.Shard})
+	}, []string{shard})
 	if err != nil {
-		return "", fmt.Errorf("%w; a shard from elsewhere can be given with --shard", err)
+		return "", fmt.Errorf("%w\nGive a copy with --shard FILE: it is %s of %s", err, shard, strings.TrimRight(o.Endpoint, "/")+"/datasets/"+wildchat.Repo)
 	}
 	return name, nil
 }
@@ -174,7 +171,7 @@ func (o *wildchatOptions) prompts(system *actors.System, texts []string, chosen 
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("none of %d messages fits into the %d tokens that this model and device take", len(texts), longest)
+		return nil, fitsNone(len(texts), longest)
 	}
 	return all, nil
 }
@@ -217,15 +214,15 @@ func (o *wildchatOptions) online(ctx context.Context, cmd *cobra.Command, cfg *C
 		return err
 	}
 	defer func() { err = errors.Join(err, server.close()) }()
-	client, err := server.client(ctx, cfg)
+	client, served, err := server.client(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	client.KeepEOS = !o.IgnoreEOS
-	var prompts []bench.Prompt
-	for _, text := range texts {
-		prompts = append(prompts, bench.Prompt{Text: text, MaxTokens: o.MaxOutput})
+	prompts, err := o.messages(ctx, client, served.MaxLen, texts, chosen)
+	if err != nil {
+		return err
 	}
 	rate, words := o.Rate, fmt.Sprintf("%g requests/s, Poisson", o.Rate)
 	switch {
@@ -244,6 +241,35 @@ func (o *wildchatOptions) online(ctx context.Context, cmd *cobra.Command, cfg *C
 		return err
 	}
 	return o.tell(cmd, report, chosen, source)
+}
+
+// messages are the texts as they go over the wire. Where the server tells how
+// long they are, those that leave no room for a reply are left out.
+func (o *wildchatOptions) messages(ctx context.Context, c *bench.Client, longest int, texts []string, chosen *bench.Conversations) ([]bench.Prompt, error) {
+	var all []bench.Prompt
+	tells := longest > 0
+	for _, text := range texts {
+		p := bench.Prompt{Text: text, MaxTokens: o.MaxOutput}
+		if tells {
+			n, err := c.Count(ctx, text)
+			if tells = err == nil; tells {
+				p.MaxTokens = min(p.MaxTokens, longest-n)
+			}
+		}
+		if p.MaxTokens < 1 {
+			chosen.Long++
+			continue
+		}
+		all = append(all, p)
+	}
+	if len(all) == 0 {
+		return nil, fitsNone(len(texts), longest)
+	}
+	return all, ctx.Err()
+}
+
+func fitsNone(texts, longest int) error {
+	return fmt.Errorf("none of %d messages fits into the %d tokens that this model and device take", texts, longest)
 }
 
 // tell adds to a report what is known of the data set, and writes it.

@@ -20,6 +20,8 @@ type wire struct {
 	Tokenizer string        `flag:"tokenizer" value:"DIR|builtin" help:"directory of the served model, for its tokenizer"`
 	SLOTTFT   time.Duration `flag:"slo-ttft" value:"DURATION" min:"0" help:"a request counts as goodput when its first token came within this (0: always)"`
 	SLOITL    time.Duration `flag:"slo-itl" value:"DURATION" min:"0" help:"and its tokens followed each other within this, on average (0: always)"`
+
+	codec *tokenize.Tokenizer // what texts are made with; nil when token ids are sent
 }
 
 // check reports what no single flag can tell.
@@ -31,17 +33,48 @@ func (w *wire) check(found *faults) {
 
 func (w *wire) slo() bench.SLO { return bench.SLO{TTFT: w.SLOTTFT, ITL: w.SLOITL} }
 
+// open reads the tokenizer, if requests are to be texts. A chat's template then
+// takes a part of what the model takes.
+func (w *wire) open(served *bench.Served) (err error) {
+	if w.API != "chat" {
+		return nil
+	}
+	if w.codec, err = openTokenizer(w.Tokenizer); err != nil || served.MaxLen == 0 || !w.codec.HasChatTemplate() {
+		return err
+	}
+	rendered, err := w.codec.Render(chat("a"))
+	served.MaxLen = max(1, served.MaxLen-len(w.codec.Encode(rendered, false)))
+	return err
+}
+
 // prepare gives requests texts when they are to be sent as such.
 func (w *wire) prepare(arrivals iter.Seq[bench.Arrival]) (iter.Seq[bench.Arrival], error) {
-	if w.API != "chat" {
+	if w.codec == nil {
 		return arrivals, nil
 	}
-	codec, err := openTokenizer(w.Tokenizer)
-	if err != nil {
-		return nil, err
-	}
-	all, err := bench.AsTexts(codec, arrivals)
+	all, err := bench.AsTexts(w.codec, arrivals)
 	return slices.Values(all), err
+}
+
+// fitLengths narrows lengths that are the command's defaults to what the model
+// takes; the note says how. Those that were asked for stay.
+func fitLengths(cmd *cobra.Command, input, output *bench.Range, limit int) (note string, err error) {
+	given := cmd.Flags().Changed
+	d := bench.Drawn{Input: *input, Output: *output, InputFixed: given("input-len"), OutputFixed: given("output-len")}
+	note, err = d.Fit(limit)
+	*input, *output = d.Input, d.Output
+	return note, err
+}
+
+// idsOf is how many token ids prompts are drawn from, when n were asked for.
+func idsOf(n int, served bench.Served) int {
+	switch {
+	case n > 0:
+		return n
+	case served.Vocab > 0:
+		return min(served.Vocab, bench.PromptIDs)
+	}
+	return bench.PromptIDs
 }
 
 func openTokenizer(name string) (*tokenize.Tokenizer, error) {
@@ -60,7 +93,7 @@ type simpleOptions struct {
 	BatchSize   int         `flag:"batch-size" value:"N" min:"1" help:"requests, all sent at once"`
 	InputLen    bench.Range `flag:"input-len" help:"tokens of a prompt, drawn uniformly, or one length"`
 	OutputLen   bench.Range `flag:"output-len" help:"tokens of a reply, drawn uniformly, or one length"`
-	Vocab       int         `flag:"vocab" value:"N" min:"2" help:"prompts are made of token ids below N; lower it for a small vocabulary"`
+	Vocab       int         `flag:"vocab" value:"N" min:"0" help:"prompts are made of token ids below N (0: 10001, or as many as the server says the model has)"`
 	Seed        uint64      `flag:"seed" value:"N" help:"of prompts and lengths, as Python's random draws them"`
 	Temperature float64     `flag:"temperature" value:"T" min:"0" max:"100" help:"0 always takes the likeliest token"`
 	Warmup      int         `flag:"warm-up" value:"N" min:"0" help:"short requests that run before the measured ones"`
@@ -74,7 +107,7 @@ func newBenchSimple() *cobra.Command {
 	cfg.Remote.URL = "http://127.0.0.1:1919"
 	o := &simpleOptions{
 		BatchSize: 64, InputLen: bench.Range{Low: 1, High: 8192}, OutputLen: bench.Range{Low: 16, High: 1024},
-		Vocab: 10001, Seed: 42, Warmup: 1,
+		Seed: 42, Warmup: 1,
 	}
 	w := &wire{API: "completions"}
 	cmd := &cobra.Command{
@@ -110,11 +143,19 @@ func benchSimple(cmd *cobra.Command, cfg *Config, o *simpleOptions, w *wire) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, server.close()) }()
-	client, err := server.client(ctx, cfg)
+	client, served, err := server.client(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	if err := w.open(&served); err != nil {
+		return err
+	}
+	o.Vocab = idsOf(o.Vocab, served)
+	fitted, err := fitLengths(cmd, &o.InputLen, &o.OutputLen, served.MaxLen)
+	if err != nil {
+		return err
+	}
 	prompts := bench.RandomPrompts(o.Seed, o.BatchSize, o.InputLen, o.OutputLen, o.Vocab)
 	arrivals, err := w.prepare(bench.AtOnce(prompts))
 	if err != nil {
@@ -123,7 +164,7 @@ func benchSimple(cmd *cobra.Command, cfg *Config, o *simpleOptions, w *wire) (er
 	run := bench.Online{
 		Client: client, Arrivals: arrivals, Total: bench.Total(arrivals), Temperature: o.Temperature, Seed: o.Seed,
 		Warmup: o.Warmup, SLO: w.slo(), Progress: showRun(cmd.ErrOrStderr()), Environment: environment(cmd, cfg),
-		Work: bench.Work{InputLen: o.InputLen.String(), OutputLen: o.OutputLen.String(), PromptIDs: o.Vocab},
+		Work: bench.Work{InputLen: o.InputLen.String(), OutputLen: o.OutputLen.String(), PromptIDs: o.Vocab, Fitted: fitted},
 	}
 	report, err := run.Run(ctx, "all at once")
 	if err != nil {

@@ -86,37 +86,53 @@ func TestBenchWildchat(t *testing.T) {
 	}
 }
 
-// The shard is downloaded once.
+// Shards are downloaded as they are needed, resumed where the connection broke,
+// and kept.
 func TestBenchWildchatDownloads(t *testing.T) {
-	data, err := os.ReadFile(shard(t, 4))
-	if err != nil {
-		t.Fatal(err)
-	}
 	const commit = "0123456789abcdef0123456789abcdef01234567"
-	path := "/datasets/" + wildchat.Repo + "/resolve/" + commit + "/" + wildchat.Shard
-	asked := map[string]int{}
+	files := map[string][]byte{}
+	var listed []string
+	for i := range 3 {
+		data, err := os.ReadFile(shard(t, 4))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["/datasets/"+wildchat.Repo+"/resolve/"+commit+"/"+wildchat.Shard(i)] = data
+		listed = append(listed, fmt.Sprintf(`{"rfilename": %q, "size": %d, "lfs": {"sha256": "%x", "size": %[2]d}}`, wildchat.Shard(i), len(data), sha256.Sum256(data)))
+	}
+	var ranges []string
 	hub := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
-		asked[r.URL.Path]++
-		if r.URL.Path == path {
-			nethttp.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+		data := files[r.URL.Path]
+		if data == nil {
+			fmt.Fprintf(w, `{"sha": %q, "siblings": [%s]}`, commit, strings.Join(listed, ","))
 			return
 		}
-		fmt.Fprintf(w, `{"sha": %q, "siblings": [{"rfilename": %q, "size": %d, "lfs": {"sha256": "%x", "size": %[3]d}}]}`,
-			commit, wildchat.Shard, len(data), sha256.Sum256(data))
+		if ranges = append(ranges, r.Header.Get("Range")); len(ranges) == 2 { // the second shard breaks off
+			w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+			_, _ = w.Write(data[:len(data)/2])
+			w.(nethttp.Flusher).Flush()
+			panic(nethttp.ErrAbortHandler)
+		}
+		nethttp.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 	}))
 	defer hub.Close()
 	dir := t.TempDir()
 	for range 2 {
-		status, out, errs := invoke(t, "", "bench", "wildchat", "--endpoint", hub.URL, "--data-dir", dir, "--max-output", "1", "--json", "-")
+		status, out, errs := invoke(t, "", "bench", "wildchat", "--endpoint", hub.URL, "--data-dir", dir, "--num-requests", "6", "--max-output", "1", "--json", "-")
 		if status != 0 {
 			t.Fatal(errs)
 		}
-		if r := readReport(t, out); r.Requests != 4 {
-			t.Errorf("%d requests", r.Requests)
+		if r := readReport(t, out); r.Requests != 6 || r.Chosen.Read != 16+5 || !strings.HasSuffix(r.Work.Source, "train-00000-of-00086.parquet, train-00001-of-00086.parquet") {
+			t.Errorf("%d requests of %+v from %s", r.Requests, r.Chosen, r.Work.Source)
 		}
 	}
-	if asked[path] != 1 || len(asked) != 2 {
-		t.Errorf("the hub was asked for %v", asked)
+	if len(ranges) != 3 || ranges[1] != "" || !strings.HasPrefix(ranges[2], "bytes=") {
+		t.Errorf("asked for ranges %q, want the first shard, the second, and what was left of it", ranges)
+	}
+	listed[2] = strings.Replace(listed[2], `"sha256": "`, `"sha256": "00`, 1)
+	status, _, errs := invoke(t, "", "bench", "wildchat", "--endpoint", hub.URL, "--data-dir", dir, "--num-requests", "9")
+	if status != 1 || !strings.Contains(errs, "Give a copy with --shard FILE: it is data/train-00002-of-00086.parquet of "+hub.URL+"/datasets/allenai/WildChat-4.8M") {
+		t.Errorf("status %d: %s", status, errs)
 	}
 }
 
@@ -143,6 +159,53 @@ func TestBenchSimpleAndOnlineAgainstAServer(t *testing.T) {
 		if r.Online.Client.CPUS <= 0 || r.Environment.Device != "" || r.Steps.Total != 0 {
 			t.Errorf("%v: client %+v, device %q, steps %+v", api, r.Online.Client, r.Environment.Device, r.Steps)
 		}
+	}
+}
+
+// What the commands ask for by default is made to fit a server that takes less.
+func TestBenchFitsTheServer(t *testing.T) {
+	s := start(t, "--port", "0", "--max-seq-len", "256")
+	defer s.end(0)
+	defer s.signal(os.Interrupt)
+	trace := filepath.Join(t.TempDir(), "trace.csv")
+	rows := "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n1,x,250,7,0,\n2,x,50,4,0,\n2,x,249,7,0,\n"
+	if err := os.WriteFile(trace, []byte(rows), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args        []string
+		in, out     string
+		fitted      string
+		requests    int
+		refusedWith string
+	}{
+		{args: []string{"simple", "--batch-size", "4"}, in: "1:227", out: "16:29", fitted: "1–227 and replies 16–29, not 1–8,192 and 16–1,024", requests: 4},
+		{args: []string{"simple", "--batch-size", "4", "--api", "chat", "--tokenizer", "builtin"}, in: "1:", out: "16:", fitted: "the model takes 2", requests: 4},
+		{args: []string{"online", "--num-requests", "3", "--rate", "100"}, in: "100:128", out: "100:128", fitted: "the model takes 256 tokens", requests: 3},
+		{args: []string{"online", "--num-requests", "3", "--rate", "100", "--output-len", "6"}, in: "100:250", out: "6", fitted: "replies 6, not", requests: 3},
+		{args: []string{"online", "--num-requests", "3", "--rate", "100", "--output-len", "6", "--input-len", "250"}, in: "250", out: "6", requests: 3},
+		{args: []string{"online", "--output-len", "6", "--input-len", "251"}, refusedWith: "251 + 6 tokens do not fit: the longest this model takes is 256"},
+		{args: []string{"online", "--trace-file", trace}, in: "50:249", out: "4:7", fitted: "so 1 of the trace's 3 are left out", requests: 2},
+	} {
+		status, out, errs := invoke(t, "", append(append([]string{"bench"}, c.args...), "--url", s.url, "--json", "-")...)
+		if c.refusedWith != "" {
+			if status != 1 || !strings.Contains(errs, c.refusedWith) {
+				t.Errorf("%v: status %d: %s", c.args, status, errs)
+			}
+			continue
+		}
+		if status != 0 {
+			t.Fatalf("%v: %s", c.args, errs)
+		}
+		r := readReport(t, out)
+		if w := r.Work; r.Requests != c.requests || r.Failed != 0 || !strings.HasPrefix(w.InputLen, c.in) || !strings.HasPrefix(w.OutputLen, c.out) ||
+			!strings.Contains(w.Fitted, c.fitted) || (w.Fitted == "") != (c.fitted == "") || w.PromptIDs != 4096 {
+			t.Errorf("%v: %d requests, %d failed: %s, of %+v", c.args, r.Requests, r.Failed, r.Failure, w)
+		}
+	}
+	status, out, errs := invoke(t, "", "bench", "offline", "--num-seqs", "4", "--max-seq-len", "128")
+	if status != 0 || !strings.Contains(out, "fitted      the model takes 128 tokens a request, so prompts have 64 and replies 64, not 100–1,024 and 100–1,024\n") {
+		t.Errorf("status %d: %s%s", status, out, errs)
 	}
 }
 

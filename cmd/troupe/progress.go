@@ -67,10 +67,14 @@ func showRun(w io.Writer) func(bench.Progress) {
 	terminal := isTerminal(w)
 	began := time.Now()
 	last := began
-	drawn := false
+	drawn, ended := false, false
 	return func(p bench.Progress) {
 		now := time.Now()
+		if ended { // it may be told of more than once
+			return
+		}
 		end := p.Requests > 0 && p.Done == p.Requests
+		ended = end
 		if !terminal {
 			if end || now.Sub(last) >= 5*time.Second {
 				last = now

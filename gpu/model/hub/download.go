@@ -8,6 +8,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -345,6 +346,7 @@ func (p *puller) retry(ctx context.Context, try func(progress *bool) error) erro
 		progress := false
 		err := try(&progress)
 		var final permanent
+		var name *net.DNSError
 		switch {
 		case err == nil:
 			return nil
@@ -352,6 +354,8 @@ func (p *puller) retry(ctx context.Context, try func(progress *bool) error) erro
 			return context.Cause(ctx)
 		case errors.As(err, &final):
 			return final.error
+		case errors.As(err, &name) && name.IsNotFound: // asking again will not make one
+			return err
 		}
 		if progress {
 			failed = 0

@@ -79,11 +79,11 @@ type FetchConfig struct {
 // came over the network.
 func Fetch(ctx context.Context, c FetchConfig) (fetched int64, err error) {
 	p, f, err := c.puller()
-	if err == nil {
-		err = p.fetchAll(ctx, []File{f})
-	}
 	if err != nil {
 		return 0, fmt.Errorf("fetch %s: %w", c.URL, err)
+	}
+	if err := p.fetchAll(ctx, []File{f}); err != nil {
+		return 0, fmt.Errorf("fetch %w", err) // it names the file
 	}
 	return p.fetched, nil
 }

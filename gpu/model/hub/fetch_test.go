@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -73,6 +74,19 @@ func (s *fileServer) want(t *testing.T, c FetchConfig) {
 	}
 	if all, err := os.ReadDir(filepath.Dir(c.Path)); err != nil || len(all) != 1 {
 		t.Errorf("files %v (%v), want one", all, err)
+	}
+}
+
+// A host that does not exist is asked for once.
+func TestFetchFromNowhere(t *testing.T) {
+	s := newFileServer(t)
+	c, asked := s.config(t), 0
+	c.Client = &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		asked++
+		return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "nowhere", IsNotFound: true}}
+	}}}
+	if _, err := s.fetch(t, c); err == nil || asked != 1 || !strings.Contains(err.Error(), "no such host") || strings.Contains(err.Error(), "attempts") {
+		t.Errorf("after %d attempts: %v", asked, err)
 	}
 }
 
