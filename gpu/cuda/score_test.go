@@ -15,6 +15,25 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
 
+// within bounds how far log-probabilities may be off. Roundings to bf16, to which
+// all activations contribute alike, put each off by about 0.014 (rms, on random
+// weights), and of hundreds the worst by four times that or more. The mean does
+// not grow with their number. A token scored in its neighbour's place would be
+// off by whole nats.
+type within struct {
+	greedy, any float64 // against transformers in float32; against the processor
+}
+
+// meanWithin bounds the mean difference; 0.007 to 0.019 was measured, by checkpoint.
+const meanWithin = 0.025
+
+func withinOf(checkpoint string) within {
+	if checkpoint == "qwen2" { // its biases are large
+		return within{greedy: 0.12, any: 0.3}
+	}
+	return within{greedy: 0.07, any: 0.16}
+}
+
 // score computes texts in chunks, in slots from 1 on, and returns what is said
 // of every token but the first of each. Beside them slot 0 decodes.
 func (r *rig) score(texts [][]int32, sampling batch.Sampling, chunk int, beside []int32) (scores [][]batch.Logprob, decoded []*batch.Result) {
@@ -90,12 +109,13 @@ func TestScores(t *testing.T) {
 				host, err := cpu.Open(spec)
 				want, _ := openRig(t, host, err).score(texts, sampling, v.chunk, ref.Cases[0].PromptIDs)
 				got, decoded := openCUDA(t, spec).score(texts, sampling, v.chunk, ref.Cases[0].PromptIDs)
-				decodedAs(t, ref.Cases[0], decoded)
+				within := withinOf(c.Name)
+				decodedAs(t, ref.Cases[0], decoded, within.greedy)
 				worst, sum, n := 0.0, 0.0, 0
-				differ := func(got, want float32, within float64, what string, at ...any) {
+				differ := func(got, want float32, most float64, what string, at ...any) {
 					t.Helper()
 					d := math.Abs(float64(got) - float64(want))
-					if worst = max(worst, d); d > within || math.IsNaN(d) {
+					if worst = max(worst, d); d > most || math.IsNaN(d) {
 						t.Errorf(what+": %v, want %v", append(at, got, want)...)
 					}
 					sum, n = sum+d, n+1
@@ -107,23 +127,23 @@ func TestScores(t *testing.T) {
 					for j, w := range want[i] {
 						g := got[i][j]
 						// Of unlikely tokens roundings are larger.
-						differ(g.Token, w.Token, 2*tolerance+0.01*math.Abs(float64(w.Token)), "text %d, token %d", i, j+1)
+						differ(g.Token, w.Token, within.any+0.01*math.Abs(float64(w.Token)), "text %d, token %d", i, j+1)
 						if at := j + 1 - len(c.PromptIDs); at >= 0 {
-							differ(g.Token, c.GreedyLogprobs[at], tolerance, "text %d, greedy token %d", i, at)
+							differ(g.Token, c.GreedyLogprobs[at], within.greedy, "text %d, greedy token %d", i, at)
 						}
 						if len(g.Top) != len(w.Top) {
 							t.Fatalf("text %d, token %d: %d alternatives, want %d", i, j+1, len(g.Top), len(w.Top))
 						}
 						for k, a := range g.Top {
-							differ(a.Logprob, w.Top[k].Logprob, 2*tolerance, "text %d, token %d, alternative %d", i, j+1, k)
-							if apart(w.Top, k) && a.Token != w.Top[k].Token {
+							differ(a.Logprob, w.Top[k].Logprob, within.any+0.01*math.Abs(float64(w.Top[k].Logprob)), "text %d, token %d, alternative %d", i, j+1, k)
+							if apart(w.Top, k, within.any) && a.Token != w.Top[k].Token {
 								t.Errorf("text %d, token %d: alternative %d is token %d, want %d", i, j+1, k, a.Token, w.Top[k].Token)
 							}
 						}
 					}
 				}
 				t.Logf("difference of a log-probability: %.4f at most, %.4f in the mean of %d", worst, sum/float64(n), n)
-				if sum > tolerance/2*float64(n) {
+				if sum > meanWithin*float64(n) {
 					t.Errorf("the mean difference is %.4f", sum/float64(n))
 				}
 			})
@@ -132,13 +152,13 @@ func TestScores(t *testing.T) {
 }
 
 // apart reports whether the k-th alternative cannot be another by rounding.
-func apart(top []batch.TokenLogprob, k int) bool {
-	const gap = 4 * tolerance
+func apart(top []batch.TokenLogprob, k int, most float64) bool {
+	gap := float32(2 * most)
 	return (k == 0 || top[k-1].Logprob-top[k].Logprob > gap) && k+1 < len(top) && top[k].Logprob-top[k+1].Logprob > gap
 }
 
 // decodedAs holds what slot 0 drew beside the scoring against the reference.
-func decodedAs(t *testing.T, c modeltest.Case, decoded []*batch.Result) {
+func decodedAs(t *testing.T, c modeltest.Case, decoded []*batch.Result, most float64) {
 	t.Helper()
 	for at, res := range decoded[:min(len(decoded), len(c.GreedyIDs))] {
 		margin := c.MinMargin
@@ -151,7 +171,7 @@ func decodedAs(t *testing.T, c modeltest.Case, decoded []*batch.Result) {
 			}
 			return // another text from here on
 		}
-		if d := math.Abs(float64(res.Logprobs[0].Token - c.GreedyLogprobs[at])); d > tolerance || math.IsNaN(d) {
+		if d := math.Abs(float64(res.Logprobs[0].Token - c.GreedyLogprobs[at])); d > most || math.IsNaN(d) {
 			t.Errorf("decoding beside: log-probability of token %d is %v, want %v", at, res.Logprobs[0].Token, c.GreedyLogprobs[at])
 		}
 	}
