@@ -1,6 +1,6 @@
-// shape_logits, survey, draw_tokens: from logits to tokens, in this order. What
-// is computed is told by batch.Sampling; the random number is
-// batch.Uniform(seed, position), so no state is kept.
+// survey, draw_tokens: from logits to tokens, in this order. What is computed is
+// told by batch.Sampling; the random number is batch.Uniform(seed, position), so
+// no state is kept.
 //   logits  f32 [N, ld]   a row per token to draw, read only; ld % 4 == 0
 //   shaped  f32 [N, ld]   rows that bias, penalties or masks change; written
 //   draws   Draw [N]      row < 0: padding
@@ -15,7 +15,7 @@
 // the last token kept, and only its members are compared with each other.
 // Masses are added as integers (2⁻²⁸ of the likeliest token's): any order of
 // adding gives the same bits.
-// Launch:  (32, N) blocks of 256; (32, N) of 256; N of 512
+// Launch:  (32, N) blocks of 256, of 1/32 of a row each; N of 512
 // Limit:   4·N·V bytes of memory traffic
 // Checked: TestSamplingAgainstCPU in package cuda
 #define PARTS 32
@@ -47,14 +47,8 @@ __device__ __forceinline__ int part_size(int vocab) { return (vocab + PARTS * 4 
 
 __device__ __forceinline__ float scale_of(const Slot& s) { return LOG2E / fmaxf(s.temperature, 1e-6f); }
 
-extern "C" __global__ void __launch_bounds__(256) shape_logits(const __grid_constant__ SampleArgs a) {
-  wait_for_previous();
-  let_next_start();
-  Draw d = a.draws[blockIdx.y];
-  if (d.row < 0) return;
-  const Slot& s = a.slots[d.slot];
-  if (!is_shaped(d, s)) return;
-  int size = part_size(a.vocab), begin = blockIdx.x * size, end = min(a.vocab, begin + size);
+// shape writes a part of a shaped row. All threads of a block call it.
+__device__ __forceinline__ void shape(const SampleArgs& a, const Draw& d, const Slot& s, int begin, int end) {
   const float* z = a.logits + (size_t)blockIdx.y * a.ld;
   float* y = a.shaped + (size_t)blockIdx.y * a.ld;
   for (int t = begin + threadIdx.x; t < end; t += blockDim.x) y[t] = z[t];
@@ -99,6 +93,10 @@ extern "C" __global__ void __launch_bounds__(256) survey(const __grid_constant__
   const Slot& s = a.slots[d.slot];
   const float* z = logits_of(a, d, s, blockIdx.y);
   int size = part_size(a.vocab), begin = blockIdx.x * size, end = min(a.vocab, begin + size);
+  if (is_shaped(d, s)) {
+    shape(a, d, s, begin, end);
+    __syncthreads();
+  }
   float v[MOST][4], top = NEGATIVE_INFINITY;
   int token = NO_TOKEN;
 #pragma unroll

@@ -45,7 +45,6 @@ type SampleArgs struct {
 }
 
 var (
-	shapeKernel  = newKernel[SampleArgs]("sample.cu", "shape_logits", nil)
 	surveyKernel = newKernel[SampleArgs]("sample.cu", "survey", nil)
 	drawKernel   = newKernel[SampleArgs]("sample.cu", "draw_tokens", nil)
 )
@@ -59,18 +58,11 @@ func Sample(q Queue, a SampleArgs, draws int) error {
 	if err := vocabulary(a.Vocab, a.Ld); err != nil {
 		return err
 	}
-	for _, l := range []struct {
-		k    *Kernel
-		x, y int
-		n    int
-	}{
-		{shapeKernel, sampleParts, draws, 256},
-		{surveyKernel, sampleParts, draws, 256},
-		{drawKernel, draws, 1, 512},
-	} {
-		if err := launch(q, l.k, l.x, l.y, l.n, &a); err != nil {
-			return err
-		}
+	if err := launch(q, surveyKernel, sampleParts, draws, 256, &a); err != nil {
+		return err
+	}
+	if err := launch(q, drawKernel, draws, 1, 512, &a); err != nil {
+		return err
 	}
 	return launch(q, logprobsKernel, draws, 1, 1024, &LogprobArgs{
 		Logits: a.Logits, Draws: a.Draws, Slots: a.Slots, Last: a.Last, Result: a.Result, Vocab: a.Vocab, Ld: a.Ld, Rows: a.Rows,
