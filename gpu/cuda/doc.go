@@ -4,9 +4,9 @@
 //
 // Read it in this order: device.go (steps in, results out), engine.go (what
 // lies in the device's memory), encode.go (a step as one block of bytes),
-// forward.go (a pass of the model), score.go (what it says of a prompt), then
-// what those stand on: context.go, modules.go, weights.go, blas.go, nvrtc.go,
-// driver.go. Kernels are package kernel's.
+// forward.go (a pass of the model), moe.go (its mixture of experts), score.go
+// (what it says of a prompt), then what those stand on: context.go, modules.go,
+// weights.go, blas.go, nvrtc.go, driver.go. Kernels are package kernel's.
 //
 //	Launch ─ encode ─▶ pinned ─ copy stream ─▶ block ─ begin ─▶ state ─ graph or forward ─▶ pinned ─▶ Wait
 //

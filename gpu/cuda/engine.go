@@ -4,9 +4,6 @@ package cuda
 
 import (
 	"fmt"
-	"math"
-	"runtime"
-	"sync"
 	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -37,6 +34,7 @@ type engine struct {
 	normed, q, mixed, gateUp, activated  kernel.Ptr // bf16 [MaxStepTokens, ·]
 	logits, shaped                       kernel.Ptr // f32 [Slots, ld]
 	counts, parts                        kernel.Ptr
+	mixture                              mixture
 	ld                                   int
 
 	decodeBlocks                         int
@@ -93,7 +91,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 		return nil, err
 	}
 	e.decodeBlocks = max(1, perSM) * ctx.gpu.SMs
-	if kernel.SkinnyFits(config.Hidden, config.Heads*config.HeadDim, config.Intermediate) {
+	if kernel.SkinnyFits(config.Hidden, config.Heads*config.HeadDim) && (config.MoE != nil || kernel.SkinnyFits(config.Intermediate)) {
 		// With more rows, and weights that take longer than a launch, cuBLASLt is
 		// faster: 7.0 ms for 7.8 in the products of Qwen3-14B, 16 rows, on an H200.
 		e.skinny = 8
@@ -128,11 +126,7 @@ func (e *engine) allocateSteps() error {
 	scratch := kernel.ScratchFor(e.shape, e.info.Slots, e.decodeBlocks)
 	width := int64((c.Heads + 2*c.KVHeads) * c.HeadDim)
 	var workspace kernel.Ptr
-	for _, a := range []struct {
-		at    *kernel.Ptr
-		bytes int64
-		what  string
-	}{
+	list := []sized{
 		{&e.slots, s * int64(unsafe.Sizeof(kernel.Slot{})), "sampling parameters"},
 		{&e.last, 4 * s, "last tokens"},
 		{&e.tokens, 4 * t, "tokens"},
@@ -148,8 +142,6 @@ func (e *engine) allocateSteps() error {
 		{&e.qkv, 4 * t * width, "queries, keys, values"},
 		{&e.q, 2 * t * int64(c.Heads*c.HeadDim), "queries"},
 		{&e.mixed, 2 * t * int64(c.Heads*c.HeadDim), "attention"},
-		{&e.gateUp, 4 * t * int64(c.Intermediate), "gates"},
-		{&e.activated, 2 * t * int64(c.Intermediate), "activations"},
 		{&e.logits, 4 * s * int64(e.ld), "logits"},
 		{&e.shaped, 4 * s * int64(e.ld), "shaped logits"},
 		{&e.counts, 4 * s * int64(c.Vocab), "token counts"},
@@ -160,7 +152,14 @@ func (e *engine) allocateSteps() error {
 		{&e.stats, scratch.Stats, "decode attention"},
 		{&e.arrived, scratch.Arrived, "decode attention"},
 		{&workspace, workspaceBytes, "cuBLASLt"},
-	} {
+	}
+	if m := c.MoE; m != nil {
+		list = append(list, e.mixture.sizes(c, e.info.MaxStepTokens)...)
+		list = append(list, sized{&e.activated, 2 * t * int64(m.PerToken*m.Intermediate), "activations"})
+	} else {
+		list = append(list, sized{&e.gateUp, 4 * t * int64(c.Intermediate), "gates"}, sized{&e.activated, 2 * t * int64(c.Intermediate), "activations"})
+	}
+	for _, a := range list {
 		p, err := e.allocate(a.bytes, a.what)
 		if err != nil {
 			return err
@@ -197,27 +196,6 @@ func (e *engine) allocatePages() (err error) {
 
 // stride is the page table's row length.
 func (e *engine) stride() int { return (e.info.MaxSeqLen + e.info.PageSize - 1) / e.info.PageSize }
-
-// ropeAngles are cosine and sine by position and pair, the angle rounded to
-// float32 as in training.
-func ropeAngles(c *model.Config, positions int) []float32 {
-	freqs := c.Rope.InvFreq(c.HeadDim)
-	angles := make([]float32, 2*positions*len(freqs))
-	var group sync.WaitGroup
-	each := positions/runtime.GOMAXPROCS(0) + 1
-	for from := 0; from < positions; from += each {
-		group.Go(func() {
-			for p := from; p < min(positions, from+each); p++ {
-				for i, f := range freqs {
-					s, c := math.Sincos(float64(float32(p) * float32(f)))
-					angles[2*(p*len(freqs)+i)], angles[2*(p*len(freqs)+i)+1] = float32(c), float32(s)
-				}
-			}
-		})
-	}
-	group.Wait()
-	return angles
-}
 
 // reserve returns memory for a slot's lists. Growing waits for the device,
 // which a longer list than any before in this slot may cost.

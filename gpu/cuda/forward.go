@@ -33,6 +33,9 @@ const (
 	opGateUp    op = "gate_up"
 	opSilu      op = "silu"
 	opDown      op = "down"
+	opRouter    op = "router"
+	opRoute     op = "route"
+	opCombine   op = "combine"
 	opHead      op = "head"
 	opSample    op = "sample"
 )
@@ -111,7 +114,6 @@ type stage struct {
 
 func (e *engine) layer(w work, i int) error {
 	c, q, l := e.config, e.queue, &e.weights.layers[i]
-	heads, width := c.Heads*c.HeadDim, (c.Heads+2*c.KVHeads)*c.HeadDim
 	kv := e.kv.Plus(int64(i) * e.info.KVBytes / int64(c.Layers))
 	rope := stage{opRope, func() error {
 		return kernel.RopeWrite(q, e.shape, kernel.RopeArgs{
@@ -121,51 +123,11 @@ func (e *engine) layer(w work, i int) error {
 		})
 	}}
 	attention := stage{opAttention, func() error { return e.attend(w, kv) }}
-	var parts []stage
-	if w.tokens <= e.skinny {
-		most := 2 * e.gpu.SMs
-		args := func(x, weights, norm, y kernel.Ptr, in, out int) kernel.SkinnyArgs {
-			return kernel.SkinnyArgs{X: x, W: weights, Norm: norm, Y: y, N: int32(w.tokens), In: int32(in), Out: int32(out), Ld: int32(out), Eps: c.NormEps}
-		}
-		parts = []stage{
-			{opQKV, func() error { return kernel.SkinnyNorm(q, args(e.x, l.qkv, l.attnNorm, e.qkv, c.Hidden, width), most) }},
-			rope, attention,
-			{opO, func() error { return kernel.SkinnyAdd(q, args(e.mixed, l.o, 0, e.x, heads, c.Hidden), most) }},
-			{opGateUp, func() error {
-				return kernel.SkinnyGate(q, args(e.x, l.gateUp, l.mlpNorm, e.activated, c.Hidden, 2*c.Intermediate), most)
-			}},
-			{opDown, func() error {
-				return kernel.SkinnyAdd(q, args(e.activated, l.down, 0, e.x, c.Intermediate, c.Hidden), most)
-			}},
-		}
+	parts := e.attention(w, l, rope, attention)
+	if c.MoE != nil {
+		parts = append(parts, e.experts(w, l)...)
 	} else {
-		product := func(out, in int, float bool) product {
-			return product{out: out, n: e.productRows(w.tokens), in: in, ld: out, float: float}
-		}
-		norm := func(weight kernel.Ptr) stage {
-			return stage{opNorm, func() error {
-				return kernel.RMSNorm(q, kernel.NormArgs{X: e.x, W: weight, Y: e.normed, Hidden: int32(c.Hidden), Eps: c.NormEps}, w.tokens)
-			}}
-		}
-		parts = []stage{
-			norm(l.attnNorm),
-			{opQKV, func() error {
-				// Float: rounded once, behind norm and rotation.
-				return e.blas.multiply(product(width, c.Hidden, true), l.qkv, e.normed, e.qkv, false)
-			}},
-			rope, attention,
-			{opO, func() error { return e.blas.multiply(product(c.Hidden, heads, true), l.o, e.mixed, e.x, true) }},
-			norm(l.mlpNorm),
-			{opGateUp, func() error {
-				return e.blas.multiply(product(2*c.Intermediate, c.Hidden, false), l.gateUp, e.normed, e.gateUp, false)
-			}},
-			{opSilu, func() error {
-				return kernel.SiluMul(q, kernel.SiluArgs{GateUp: e.gateUp, Out: e.activated, Intermediate: int32(c.Intermediate)}, w.tokens)
-			}},
-			{opDown, func() error {
-				return e.blas.multiply(product(c.Hidden, c.Intermediate, true), l.down, e.activated, e.x, true)
-			}},
-		}
+		parts = append(parts, e.mlp(w, l)...)
 	}
 	for _, p := range parts {
 		if err := e.run(p.op, p.run); err != nil {
@@ -173,6 +135,77 @@ func (e *engine) layer(w work, i int) error {
 		}
 	}
 	return nil
+}
+
+// attention are the stages of a layer up to the attention's output, around what
+// does not depend on the number of tokens.
+func (e *engine) attention(w work, l *layer, rope, attention stage) []stage {
+	c, q := e.config, e.queue
+	heads, width := c.Heads*c.HeadDim, (c.Heads+2*c.KVHeads)*c.HeadDim
+	if w.tokens <= e.skinny {
+		return []stage{
+			{opQKV, func() error {
+				return kernel.SkinnyNorm(q, e.skinnyArgs(w, e.x, l.qkv, l.attnNorm, e.qkv, c.Hidden, width), 2*e.gpu.SMs)
+			}},
+			rope, attention,
+			{opO, func() error {
+				return kernel.SkinnyAdd(q, e.skinnyArgs(w, e.mixed, l.o, 0, e.x, heads, c.Hidden), 2*e.gpu.SMs)
+			}},
+		}
+	}
+	return []stage{
+		e.norm(w, l.attnNorm),
+		{opQKV, func() error {
+			// Float: rounded once, behind norm and rotation.
+			return e.blas.multiply(e.product(w, width, c.Hidden, true), l.qkv, e.normed, e.qkv, false)
+		}},
+		rope, attention,
+		{opO, func() error { return e.blas.multiply(e.product(w, c.Hidden, heads, true), l.o, e.mixed, e.x, true) }},
+	}
+}
+
+// mlp are the stages behind them.
+func (e *engine) mlp(w work, l *layer) []stage {
+	c, q := e.config, e.queue
+	if w.tokens <= e.skinny {
+		return []stage{
+			{opGateUp, func() error {
+				return kernel.SkinnyGate(q, e.skinnyArgs(w, e.x, l.gateUp, l.mlpNorm, e.activated, c.Hidden, 2*c.Intermediate), 2*e.gpu.SMs)
+			}},
+			{opDown, func() error {
+				return kernel.SkinnyAdd(q, e.skinnyArgs(w, e.activated, l.down, 0, e.x, c.Intermediate, c.Hidden), 2*e.gpu.SMs)
+			}},
+		}
+	}
+	return []stage{
+		e.norm(w, l.mlpNorm),
+		{opGateUp, func() error {
+			return e.blas.multiply(e.product(w, 2*c.Intermediate, c.Hidden, false), l.gateUp, e.normed, e.gateUp, false)
+		}},
+		{opSilu, func() error {
+			return kernel.SiluMul(q, kernel.SiluArgs{GateUp: e.gateUp, Out: e.activated, Intermediate: int32(c.Intermediate)}, w.tokens)
+		}},
+		{opDown, func() error {
+			return e.blas.multiply(e.product(w, c.Hidden, c.Intermediate, true), l.down, e.activated, e.x, true)
+		}},
+	}
+}
+
+func (e *engine) norm(w work, weight kernel.Ptr) stage {
+	return stage{opNorm, func() error {
+		a := kernel.NormArgs{X: e.x, W: weight, Y: e.normed, Hidden: int32(e.config.Hidden), Eps: e.config.NormEps}
+		return kernel.RMSNorm(e.queue, a, w.tokens)
+	}}
+}
+
+func (e *engine) skinnyArgs(w work, x, weights, norm, y kernel.Ptr, in, out int) kernel.SkinnyArgs {
+	return kernel.SkinnyArgs{
+		X: x, W: weights, Norm: norm, Y: y, N: int32(w.tokens), In: int32(in), Out: int32(out), Ld: int32(out), Eps: e.config.NormEps,
+	}
+}
+
+func (e *engine) product(w work, out, in int, float bool) product {
+	return product{out: out, n: e.productRows(w.tokens), in: in, ld: out, float: float}
 }
 
 // productRows rounds the rows of products up, so that cuBLASLt is asked about

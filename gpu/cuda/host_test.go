@@ -120,9 +120,14 @@ func TestSizes(t *testing.T) {
 		"may be negative":       func(s *device.Spec, _ *model.Config) { s.Slots = -1 },
 		"between 0 and 1":       func(s *device.Spec, _ *model.Config) { s.MemoryRatio = 2 },
 		"hidden size 60":        func(_ *device.Spec, c *model.Config) { c.Hidden = 60 },
-		"mixture of experts":    func(_ *device.Spec, c *model.Config) { c.MoE = &model.MoE{} },
-		"which may all decode":  func(s *device.Spec, _ *model.Config) { s.Slots, s.MaxStepTokens = 9, 5 },
-		"has 4096 positions":    func(s *device.Spec, _ *model.Config) { s.MaxSeqLen = 5000 },
+		"experts of intermediate size 12": func(_ *device.Spec, c *model.Config) {
+			c.MoE = &model.MoE{Experts: 8, PerToken: 2, Intermediate: 12}
+		},
+		"17 of 64 experts": func(_ *device.Spec, c *model.Config) {
+			c.MoE = &model.MoE{Experts: 64, PerToken: 17, Intermediate: 16}
+		},
+		"which may all decode": func(s *device.Spec, _ *model.Config) { s.Slots, s.MaxStepTokens = 9, 5 },
+		"has 4096 positions":   func(s *device.Spec, _ *model.Config) { s.MaxSeqLen = 5000 },
 	} {
 		s, c := *spec, c
 		change(&s, &c)

@@ -27,8 +27,6 @@ func settle(spec *device.Spec, c *model.Config) (device.Info, error) {
 		MaxSeqLen: spec.MaxSeqLen, MaxStepTokens: spec.MaxStepTokens, Vocab: c.Vocab, Scores: true,
 	}
 	switch {
-	case c.MoE != nil:
-		return info, fmt.Errorf(`cuda: %s is %w on a GPU: there are no kernels for a mixture of experts; the device "cpu" runs it`, c.Architecture, model.ErrUnsupported)
 	case spec.DType != "" && spec.DType != "auto" && spec.DType != model.BFloat16:
 		return info, fmt.Errorf("cuda: weights of type %q; the kernels take bfloat16", spec.DType)
 	case min(info.Slots, info.PageSize, info.NumPages, info.MaxSeqLen, info.MaxStepTokens) < 0:
@@ -38,8 +36,12 @@ func settle(spec *device.Spec, c *model.Config) (device.Info, error) {
 		return info, fmt.Errorf("cuda: memory ratio %v is not between 0 and 1", spec.MemoryRatio)
 	case c.Hidden <= 0 || c.Hidden%8 != 0 || c.Hidden > kernel.MaxHidden:
 		return info, fmt.Errorf("cuda: hidden size %d; it must be a multiple of 8, at most %d", c.Hidden, kernel.MaxHidden)
-	case c.Intermediate <= 0 || c.Intermediate%8 != 0:
+	case c.MoE == nil && (c.Intermediate <= 0 || c.Intermediate%8 != 0):
 		return info, fmt.Errorf("cuda: intermediate size %d; it must be a multiple of 8", c.Intermediate)
+	case c.MoE != nil && (c.MoE.Intermediate <= 0 || c.MoE.Intermediate%8 != 0):
+		return info, fmt.Errorf("cuda: experts of intermediate size %d; it must be a multiple of 8", c.MoE.Intermediate)
+	case c.MoE != nil && (c.MoE.Experts%4 != 0 || c.MoE.Experts > kernel.MaxExperts || c.MoE.PerToken > kernel.MaxChosen):
+		return info, fmt.Errorf("cuda: %d of %d experts per token; there may be %d of %d, a multiple of 4", c.MoE.PerToken, c.MoE.Experts, kernel.MaxChosen, kernel.MaxExperts)
 	case c.Vocab <= 0 || c.Vocab > kernel.MaxVocab:
 		return info, fmt.Errorf("cuda: a vocabulary of %d; at most %d", c.Vocab, kernel.MaxVocab)
 	}

@@ -17,7 +17,8 @@ import (
 )
 
 // weights are a model's on the device, bf16, row-major as published; queries,
-// keys and values one under the other, and so gates and ups.
+// keys and values one under the other, and so gates and ups; experts one after
+// the other.
 type weights struct {
 	embed, head, norm kernel.Ptr
 	layers            []layer
@@ -25,7 +26,7 @@ type weights struct {
 }
 
 type layer struct {
-	attnNorm, qkv, qkvBias, qNorm, kNorm, o, mlpNorm, gateUp, down kernel.Ptr
+	attnNorm, qkv, qkvBias, qNorm, kNorm, o, mlpNorm, router, gateUp, down kernel.Ptr
 }
 
 // part is a tensor and where it goes.
@@ -75,10 +76,33 @@ func (w *weights) parts(m *model.Model) []part {
 		if c.QKNorm {
 			list = append(list, vector(&l.qNorm, &s.QNorm, d), vector(&l.kNorm, &s.KNorm, d))
 		}
-		list = append(list, matrix(&l.o, &s.O, h, q), vector(&l.mlpNorm, &s.MLPNorm, h),
-			matrix(&l.gateUp, &s.Gate, i, h), matrix(nil, &s.Up, i, h), matrix(&l.down, &s.Down, h, i))
+		list = append(list, matrix(&l.o, &s.O, h, q), vector(&l.mlpNorm, &s.MLPNorm, h))
+		if c.MoE == nil {
+			list = append(list, matrix(&l.gateUp, &s.Gate, i, h), matrix(nil, &s.Up, i, h), matrix(&l.down, &s.Down, h, i))
+			continue
+		}
+		list = append(list, matrix(&l.router, &s.Router, c.MoE.Experts, h))
+		experts, i := s.Experts, c.MoE.Intermediate
+		if experts == nil {
+			experts = make([]model.Expert, c.MoE.Experts)
+		}
+		for n := range experts {
+			x := &experts[n]
+			list = append(list, matrix(first(n, &l.gateUp), &x.Gate, i, h), matrix(nil, &x.Up, i, h))
+		}
+		for n := range experts {
+			list = append(list, matrix(first(n, &l.down), &experts[n].Down, h, i))
+		}
 	}
 	return list
+}
+
+// first is where the first of several tensors goes that lie behind one another.
+func first(n int, to *kernel.Ptr) *kernel.Ptr {
+	if n > 0 {
+		return nil
+	}
+	return to
 }
 
 // one is 1 as bf16.

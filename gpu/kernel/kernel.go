@@ -158,6 +158,9 @@ var twins = map[string][]reflect.Type{
 	"prefill.cu":        {reflect.TypeFor[Tile]()},
 	"prefill_hopper.cu": {reflect.TypeFor[Tile]()},
 	"decode.cu":         {reflect.TypeFor[PlanArgs]()},
+	"moe_route.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"moe_few.cu":        {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"moe_tiles.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 }
 
 func layout(b *strings.Builder, name string, t reflect.Type, done map[reflect.Type]bool) {

@@ -128,3 +128,40 @@ func Logprobs(z []float32, k int) (all []float64, top []int32) {
 	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(z[b], z[a]) })
 	return all, order[:min(k, len(order))]
 }
+
+// Route picks the k experts of largest logits for each row of n, the first among
+// equals, and their shares: of the softmax over all, or with normalize over
+// those k.
+func Route(logits []float32, n, k int, normalize bool) (choice []int32, share []float32) {
+	for ; len(logits) > 0; logits = logits[n:] {
+		row := logits[:n]
+		experts := make([]int32, n)
+		for e := range experts {
+			experts[e] = int32(e)
+		}
+		slices.SortStableFunc(experts, func(a, b int32) int { return cmp.Compare(row[b], row[a]) })
+		of := experts
+		if normalize {
+			of = experts[:k]
+		}
+		sum, top := 0.0, float64(row[experts[0]])
+		for _, e := range of {
+			sum += math.Exp(float64(row[e]) - top)
+		}
+		for _, e := range experts[:k] {
+			choice = append(choice, e)
+			share = append(share, float32(math.Exp(float64(row[e])-top)/sum))
+		}
+	}
+	return choice, share
+}
+
+// Expert is what one expert makes of a row: in the gate's place, silu(g)·u·share,
+// where g|u = x·gateUpᵀ.
+func Expert(x, gateUp []float32, share float32) []float32 {
+	y := SiluMul(Product(x, gateUp, len(x)), len(gateUp)/len(x)/2)
+	for i := range y {
+		y[i] *= share
+	}
+	return y
+}

@@ -16,12 +16,21 @@ func near(t *testing.T, got []float32, want ...float64) {
 }
 
 func TestByHand(t *testing.T) {
+	third := float32(math.Log(3))
 	near(t, RMSNorm([]float32{3, 4, 1, 1}, []float32{1, 2}, 0), 3/math.Sqrt(12.5), 8/math.Sqrt(12.5), 1, 2)
 	near(t, SiluMul([]float32{0, 1, 5, 2}, 2), 0, 2/(1+math.Exp(-1)))
 	near(t, Turn([]float32{1, 2, 3, 4}, []float64{math.Pi / 2, 0}), -3, 2, 1, 4)
 	// Scores 0 and ln 3 at √D = 2: weights 1/4 and 3/4.
 	keys := [][]float32{{0, 0, 0, 0}, {float32(2 * math.Log(3)), 0, 0, 0}}
 	values := [][]float32{{4, 0, 0, 0}, {0, 4, 0, 8}}
+	near(t, Expert([]float32{1, 2}, []float32{0, 0, 2, 0, 5, 5, 1, 1}, 0.5), 0, 3/(1+math.Exp(-2)))
+	choice, share := Route([]float32{0, third, 0, 7, 7, 0}, 3, 2, true)
+	if !slices.Equal(choice, []int32{1, 0, 0, 1}) {
+		t.Errorf("choice %v", choice)
+	}
+	near(t, share, 0.75, 0.25, 0.5, 0.5)
+	_, share = Route([]float32{0, third, 0}, 3, 2, false)
+	near(t, share, 0.6, 0.2)
 	near(t, Attention([]float32{1, 0, 0, 0}, 2, func(p int) []float32 { return keys[p] }, func(p int) []float32 { return values[p] }), 1, 3, 0, 6)
 }
 

@@ -1,0 +1,30 @@
+package cuda
+
+import (
+	"math"
+	"runtime"
+	"sync"
+
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+// ropeAngles are cosine and sine by position and pair, the angle rounded to
+// float32 as in training.
+func ropeAngles(c *model.Config, positions int) []float32 {
+	freqs := c.Rope.InvFreq(c.HeadDim)
+	angles := make([]float32, 2*positions*len(freqs))
+	var group sync.WaitGroup
+	each := positions/runtime.GOMAXPROCS(0) + 1
+	for from := 0; from < positions; from += each {
+		group.Go(func() {
+			for p := from; p < min(positions, from+each); p++ {
+				for i, f := range freqs {
+					s, c := math.Sincos(float64(float32(p) * float32(f)))
+					angles[2*(p*len(freqs)+i)], angles[2*(p*len(freqs)+i)+1] = float32(c), float32(s)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return angles
+}

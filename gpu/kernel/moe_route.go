@@ -1,0 +1,86 @@
+package kernel
+
+import "fmt"
+
+// ExpertTile is some entries of one expert, ExpertEntry a token at one of its
+// experts: see moe_route.cu.
+type (
+	ExpertTile struct {
+		Expert, First, Count, Unused int32
+	}
+	ExpertEntry struct {
+		Token        int32
+		Share, Scale float32
+		Unused       int32
+	}
+)
+
+// RouteArgs: see moe_route.cu.
+type RouteArgs struct {
+	X, Norm, W, Slots, Logits, Normed, Scales, Choice, Share, Entries, Place, Counts, Tiles, Count, Arrived Ptr
+
+	Tokens, Hidden, Experts, Chosen int32
+	Rows                            int32 // of a tile
+	Normalize                       int32 // 1: shares add up to 1
+	Eps                             float32
+}
+
+// What routes may have at most; MaxRouted is the tokens that MoERoute takes.
+const (
+	MaxExperts = 512
+	MaxChosen  = 16
+	MaxRouted  = 64
+)
+
+var (
+	routeKernel  = newKernel[RouteArgs]("moe_route.cu", "moe_route", nil)
+	chooseKernel = newKernel[RouteArgs]("moe_route.cu", "moe_choose", nil)
+	groupKernel  = newKernel[RouteArgs]("moe_route.cu", "moe_group", nil)
+)
+
+// RouteScratch is the memory that routing needs beside its data.
+type RouteScratch struct {
+	Logits, Scales, Choice, Share, Entries, Place, Counts, Tiles, Count, Arrived int64
+}
+
+// RouteScratchFor sizes it, in bytes, for the most tokens. Arrived must be
+// zeroed once.
+func RouteScratchFor(tokens, experts, chosen int) RouteScratch {
+	t, pairs := int64(tokens), int64(tokens*chosen)
+	few := min(pairs, MaxRouted*int64(chosen)) // tiles, if none has more than one
+	return RouteScratch{
+		Logits: 4 * t * int64(experts), Scales: 4 * t, Choice: 4 * pairs, Share: 4 * pairs, Entries: 16 * pairs, Place: 4 * pairs,
+		Counts: 4 * int64(experts), Tiles: 16 * (few + pairs/minExpertRows + int64(experts)), Count: 4, Arrived: 4,
+	}
+}
+
+// MoERoute normalises tokens, sends each to its experts and groups them into
+// tiles of so many rows.
+func MoERoute(q Queue, a RouteArgs) error {
+	if a.Tokens > MaxRouted || a.Hidden%64 != 0 {
+		return fmt.Errorf("kernel moe_route: %d tokens of %d; at most %d, of a multiple of 64", a.Tokens, a.Hidden, MaxRouted)
+	}
+	if err := a.check(); err != nil {
+		return err
+	}
+	return launch(q, routeKernel, ceil(int(a.Experts), 16), ceil(int(a.Tokens), 8), 256, &a)
+}
+
+// MoEGroup does so for tokens whose logits are known.
+func MoEGroup(q Queue, a RouteArgs) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	if err := launch(q, chooseKernel, ceil(int(a.Tokens), 8), 1, 256, &a); err != nil {
+		return err
+	}
+	return launch(q, groupKernel, int(a.Experts), 1, 1024, &a)
+}
+
+func (a *RouteArgs) check() error {
+	if a.Experts <= 0 || a.Experts > MaxExperts || a.Chosen <= 0 || a.Chosen > min(MaxChosen, a.Experts) || a.Rows <= 0 || a.Tokens <= 0 {
+		return fmt.Errorf("kernel moe_route: %d tokens, %d of %d experts, tiles of %d; there may be %d of %d",
+			a.Tokens, a.Chosen, a.Experts, a.Rows, MaxChosen, MaxExperts)
+	}
+	return nil
+}

@@ -1,0 +1,393 @@
+//go:build cuda
+
+package kernel_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/cuda"
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/kernel/ref"
+)
+
+// scaled are random weights of products over so many inputs, small enough that
+// results are about 1: gates are neither all shut nor all open.
+func (b *bench) scaled(n, inputs int) ([]float32, kernel.Ptr) {
+	b.t.Helper()
+	f, bits := make([]float32, n), make([]uint16, n)
+	for i := range f {
+		bits[i] = uint16(math.Float32bits(float32(b.rand.NormFloat64()/math.Sqrt(float64(inputs)))) >> 16)
+		f[i] = math.Float32frombits(uint32(bits[i]) << 16)
+	}
+	return f, upload(b, bits)
+}
+
+func download[T any](b *bench, n int, from kernel.Ptr) []T {
+	b.t.Helper()
+	data := make([]T, n)
+	b.must(cuda.Download(b.Workbench, data, from))
+	return data
+}
+
+// routes allocates what routing writes.
+func (b *bench) routes(tokens, hidden, experts, chosen, rows int) kernel.RouteArgs {
+	s := kernel.RouteScratchFor(tokens, experts, chosen)
+	return kernel.RouteArgs{
+		Logits: b.zeros(s.Logits), Normed: b.zeros(int64(2 * tokens * hidden)), Scales: b.zeros(s.Scales), Choice: b.zeros(s.Choice), Share: b.zeros(s.Share),
+		Entries: b.zeros(s.Entries), Place: b.zeros(s.Place), Counts: b.zeros(s.Counts), Tiles: b.zeros(s.Tiles), Count: b.zeros(s.Count), Arrived: b.zeros(s.Arrived),
+		Tokens: int32(tokens), Hidden: int32(hidden), Experts: int32(experts), Chosen: int32(chosen), Rows: int32(rows), Eps: 1e-6,
+	}
+}
+
+// group is what routing has to make of choices; negative ones go nowhere.
+func group(choice []int32, share, scales []float32, experts, chosen, rows int) (entries []kernel.ExpertEntry, place []int32, tiles []kernel.ExpertTile) {
+	place = slices.Repeat([]int32{-1}, len(choice))
+	for e := range int32(experts) {
+		first := len(entries)
+		for i, c := range choice {
+			if c == e {
+				place[i] = int32(len(entries))
+				entries = append(entries, kernel.ExpertEntry{Token: int32(i / chosen), Share: share[i], Scale: scales[i/chosen]})
+			}
+		}
+		for at := first; at < len(entries); at += rows {
+			tiles = append(tiles, kernel.ExpertTile{Expert: e, First: int32(at), Count: int32(min(rows, len(entries)-at))})
+		}
+	}
+	return entries, place, tiles
+}
+
+// Tokens get the experts of largest logits, and lie expert by expert, for few
+// tokens and many, with ties, with padding, and with everybody at one expert.
+func TestRoute(t *testing.T) {
+	b := open(t, shapes[0])
+	for i, c := range []struct {
+		tokens, hidden, experts, chosen, rows int
+		ties, padding                         bool
+	}{
+		{1, 2048, 128, 8, 8, false, false},
+		{5, 128, 8, 2, 8, false, true},
+		{64, 2048, 128, 8, 8, false, true},
+		{37, 64, 12, 3, 8, true, true},
+		{64, 192, 512, 16, 8, false, false},
+		{9, 320, 60, 1, 8, true, false},
+		{3, 64, 8, 3, 32, false, true},
+		{65, 64, 8, 8, 32, true, false},
+		{1000, 64, 128, 8, 32, false, true},
+		{4099, 64, 128, 8, 64, true, true},
+		{8192, 64, 300, 5, 128, false, false},
+	} {
+		a := b.routes(c.tokens, c.hidden, c.experts, c.chosen, c.rows)
+		a.Normalize = int32(i % 2)
+		slots := make([]int32, c.tokens)
+		for i := range slots {
+			if c.padding && i%7 == 2 {
+				slots[i] = -1
+			}
+		}
+		a.Slots = upload(b, slots)
+		name := fmt.Sprintf("%+v", c)
+		scales := slices.Repeat([]float32{1}, c.tokens)
+		run := func() error { return kernel.MoEGroup(b, a) }
+		if c.rows == kernel.FewRows {
+			run = func() error { return kernel.MoERoute(b, a) }
+			x, xp := b.randomFloats(c.tokens * c.hidden)
+			norm, np := b.random(c.hidden)
+			w, _ := b.scaled(c.experts*c.hidden, c.hidden)
+			for e := range c.experts {
+				if c.ties && e%3 > 0 {
+					copy(w[e*c.hidden:][:c.hidden], w)
+				}
+			}
+			bits := make([]uint16, len(w))
+			for i, v := range w {
+				bits[i] = uint16(math.Float32bits(v) >> 16)
+			}
+			a.X, a.Norm, a.W = xp, np, upload(b, bits)
+			b.must(run())
+			b.sameFloats(name+": logits", a.Logits, ref.Product(ref.RMSNorm(x, norm, 1e-6), w, c.hidden), 1e-4)
+			scales = download[float32](b, c.tokens, a.Scales)
+			var want []float32
+			for i, v := range ref.RMSNorm(x, norm, 1e-6) {
+				want = append(want, v/scales[i/c.hidden])
+			}
+			b.same(name+": tokens", a.Normed, want)
+		} else {
+			logits, _ := b.randomFloats(c.tokens * c.experts)
+			for i := range logits {
+				if c.ties {
+					logits[i] = float32(math.Round(float64(logits[i])))
+				}
+			}
+			a.Logits = upload(b, logits)
+		}
+		logits := download[float32](b, c.tokens*c.experts, a.Logits)
+		choice, share := ref.Route(logits, c.experts, c.chosen, a.Normalize == 1)
+		for i := range choice {
+			if slots[i/c.chosen] < 0 {
+				choice[i] = -1
+			}
+		}
+		for range 2 { // what counts arrivals is zero again
+			b.must(run())
+			if got := download[int32](b, len(choice), a.Choice); !slices.Equal(got, choice) {
+				at := 0
+				for got[at] == choice[at] {
+					at++
+				}
+				t.Fatalf("%s: choice %d is %d, want %d", name, at, got[at], choice[at])
+			}
+			b.sameFloats(name+": shares", a.Share, share, 1e-5)
+			entries, place, tiles := group(choice, download[float32](b, len(share), a.Share), scales, c.experts, c.chosen, c.rows)
+			if n := download[int32](b, 1, a.Count)[0]; int(n) != len(tiles) {
+				t.Fatalf("%s: %d tiles, want %d", name, n, len(tiles))
+			}
+			if !slices.Equal(download[kernel.ExpertEntry](b, len(entries), a.Entries), entries) {
+				t.Errorf("%s: entries differ", name)
+			}
+			if !slices.Equal(download[int32](b, len(place), a.Place), place) {
+				t.Errorf("%s: places differ", name)
+			}
+			if !slices.Equal(download[kernel.ExpertTile](b, len(tiles), a.Tiles), tiles) {
+				t.Errorf("%s: tiles differ", name)
+			}
+		}
+	}
+	for _, c := range []struct{ tokens, hidden, experts, chosen int }{{65, 64, 8, 2}, {1, 72, 8, 2}, {1, 64, 513, 2}, {1, 64, 8, 9}, {1, 64, 64, 17}} {
+		if kernel.MoERoute(b, kernel.RouteArgs{Tokens: int32(c.tokens), Hidden: int32(c.hidden), Experts: int32(c.experts), Chosen: int32(c.chosen), Rows: 8}) == nil {
+			t.Errorf("%+v: accepted", c)
+		}
+	}
+}
+
+// Both products of experts, for tiles of every size, with many experts and one,
+// experts without tokens, in as many blocks as fit and in few.
+func TestExperts(t *testing.T) {
+	b := open(t, shapes[0])
+	for _, c := range []struct {
+		tokens, hidden, intermediate, experts, chosen int
+		one                                           bool // expert for all
+	}{
+		{1, 2048, 768, 16, 8, false},
+		{7, 128, 64, 8, 2, false},
+		{64, 320, 192, 12, 3, false},
+		{50, 64, 64, 4, 1, true},
+		{3, 64, 40, 8, 3, false},
+		{90, 136, 72, 6, 2, false},
+		{300, 192, 136, 5, 2, false},
+		{333, 256, 64, 3, 1, true},
+	} {
+		x, xp := b.random(c.tokens * c.hidden)
+		gateUp, gp := b.scaled(c.experts*2*c.intermediate*c.hidden, c.hidden)
+		down, dp := b.scaled(c.experts*c.hidden*c.intermediate, c.intermediate)
+		logits, _ := b.randomFloats(c.tokens * c.experts)
+		for i := range logits {
+			if c.one && i%c.experts == 1 {
+				logits[i] = 100
+			}
+		}
+		choice, share := ref.Route(logits, c.experts, c.chosen, true)
+		for i := range share {
+			share[i] *= float32(1 + i%3) // any numbers will do
+		}
+		scales := make([]float32, c.tokens)
+		sizes := []int{32, 64, 128}
+		if kernel.SkinnyFits(c.hidden, c.intermediate) {
+			sizes = append(sizes, kernel.FewRows)
+		}
+		for _, rows := range sizes {
+			for i := range scales {
+				scales[i] = 1
+				if rows == kernel.FewRows {
+					scales[i] = 0.5 + float32(i%4)/4
+				}
+			}
+			entries, _, tiles := group(choice, share, scales, c.experts, c.chosen, rows)
+			var activated []float32
+			for _, tile := range tiles {
+				for _, e := range entries[tile.First:][:tile.Count] {
+					row := slices.Clone(x[int(e.Token)*c.hidden:][:c.hidden])
+					for i := range row {
+						row[i] *= e.Scale
+					}
+					activated = append(activated, ref.Expert(row, gateUp[int(tile.Expert)*2*c.intermediate*c.hidden:][:2*c.intermediate*c.hidden], e.Share)...)
+				}
+			}
+			for _, blocks := range []int{3, 2 * b.GPU.SMs} {
+				name := fmt.Sprintf("%+v, tiles of %d, %d blocks", c, rows, blocks)
+				nan := slices.Repeat([]uint16{0xffff}, 2*len(entries)*max(c.hidden, c.intermediate))
+				a := kernel.ExpertArgs{
+					X: xp, W: gp, Entries: upload(b, entries), Tiles: upload(b, tiles), Count: upload(b, []int32{int32(len(tiles))}), Y: upload(b, nan),
+					In: int32(c.hidden), Out: int32(c.intermediate),
+				}
+				next := a
+				next.X, next.W, next.Y, next.In, next.Out = a.Y, dp, upload(b, nan), a.Out, a.In
+				if rows == kernel.FewRows {
+					b.must(kernel.MoEFewUp(b, a, blocks))
+					b.must(kernel.MoEFewDown(b, next, blocks))
+				} else {
+					b.must(kernel.MoEUp(b, a, rows, blocks))
+					b.must(kernel.MoEDown(b, next, rows, blocks))
+				}
+				b.same(name+": activated", a.Y, activated)
+				var want []float32
+				bits := download[uint16](b, len(activated), a.Y) // as they were rounded
+				for _, tile := range tiles {
+					for i := range int(tile.Count) {
+						row := make([]float32, c.intermediate)
+						for j := range row {
+							row[j] = math.Float32frombits(uint32(bits[(int(tile.First)+i)*c.intermediate+j]) << 16)
+						}
+						want = append(want, ref.Product(row, down[int(tile.Expert)*c.hidden*c.intermediate:][:c.hidden*c.intermediate], c.intermediate)...)
+					}
+				}
+				if rows == kernel.FewRows {
+					b.sameFloats(name, next.Y, want, 1e-4)
+				} else {
+					b.same(name, next.Y, want)
+				}
+			}
+		}
+	}
+	for _, a := range []kernel.ExpertArgs{{In: 72, Out: 64}, {In: 64, Out: 60}} {
+		if kernel.MoEFewUp(b, a, 1) == nil {
+			t.Errorf("few: %+v accepted", a)
+		}
+	}
+	for _, a := range []kernel.ExpertArgs{{In: 60, Out: 64}, {In: 64, Out: 60}} {
+		if kernel.MoEUp(b, a, 64, 1) == nil || kernel.MoEDown(b, kernel.ExpertArgs{In: 64, Out: 64}, 16, 1) == nil {
+			t.Errorf("tiles: %+v accepted", a)
+		}
+	}
+}
+
+func TestCombine(t *testing.T) {
+	b := open(t, shapes[0])
+	for _, c := range []struct{ tokens, hidden, chosen int }{{1, 2048, 8}, {9, 136, 3}, {200, 64, 1}} {
+		n := c.tokens * c.chosen
+		var place []int32
+		for _, p := range b.rand.Perm(n) {
+			place = append(place, int32(p))
+		}
+		place[n/2] = -1
+		for _, half := range []bool{false, true} {
+			x, xp := b.randomFloats(c.tokens * c.hidden)
+			y, yp := b.random(n * c.hidden)
+			if !half {
+				yp = upload(b, y)
+			}
+			for i := range x {
+				for _, p := range place[i/c.hidden*c.chosen:][:c.chosen] {
+					if p >= 0 {
+						x[i] += y[int(p)*c.hidden+i%c.hidden]
+					}
+				}
+			}
+			b.must(kernel.MoECombine(b, kernel.CombineArgs{X: xp, Y: yp, Place: upload(b, place), Hidden: int32(c.hidden), Chosen: int32(c.chosen)}, c.tokens, half))
+			b.sameFloats(fmt.Sprintf("%+v, half %v", c, half), xp, x, 1e-5)
+		}
+	}
+}
+
+// BenchmarkExperts times a layer's mixture of experts in Qwen3-30B-A3B's
+// shapes, in the median, whole and by kernel, each beside the longer of two
+// times: that of reading the experts that have tokens at 4.43 TB/s, and that of
+// their products at 780 TFLOP/s. Layers take turns, so that weights come from
+// memory. What makes logits of many tokens is not in it.
+func BenchmarkExperts(tb *testing.B) {
+	const hidden, intermediate, experts, chosen, layers = 2048, 768, 128, 8, 4
+	for _, tokens := range []int{1, 8, 64, 256, 2048, 8192} {
+		sizes := []int{32, 64, 128}
+		if tokens <= kernel.MaxRouted {
+			sizes = []int{kernel.FewRows, 32}
+		}
+		for _, rows := range sizes {
+			few := rows == kernel.FewRows
+			tb.Run(fmt.Sprintf("%d/tiles-%d", tokens, rows), func(tb *testing.B) {
+				b := open(tb, shapes[0])
+				const matrix = hidden * intermediate
+				w := b.zeros(2 * layers * experts * 3 * matrix)
+				b.must(kernel.FillRandom(b, w, layers*experts*3*matrix, hidden, 1))
+				a := b.routes(tokens, hidden, experts, chosen, rows)
+				_, a.X = b.randomFloats(tokens * hidden)
+				_, a.Logits = b.randomFloats(tokens * experts)
+				_, a.W = b.scaled(experts*hidden, hidden)
+				_, a.Norm = b.random(hidden)
+				a.Normalize = 1
+				b.must(kernel.FillRandom(b, a.Normed, int64(tokens*hidden), 3, 2))
+				up := kernel.ExpertArgs{
+					X: a.Normed, Entries: a.Entries, Tiles: a.Tiles, Count: a.Count, Y: b.zeros(2 * int64(tokens) * chosen * intermediate), In: hidden, Out: intermediate,
+				}
+				down := up
+				down.X, down.Y, down.In, down.Out = up.Y, b.zeros(4*int64(tokens)*chosen*hidden), intermediate, hidden
+				blocks, turn := 2*b.GPU.SMs, int64(0)
+				route := func() error {
+					if few {
+						return kernel.MoERoute(b, a)
+					}
+					return kernel.MoEGroup(b, a)
+				}
+				first := func() error {
+					up.W = w.Plus(turn % layers * 2 * experts * 3 * matrix)
+					turn++
+					if few {
+						return kernel.MoEFewUp(b, up, blocks)
+					}
+					return kernel.MoEUp(b, up, rows, blocks)
+				}
+				second := func() error {
+					down.W = w.Plus(turn%layers*2*experts*3*matrix + 2*experts*2*matrix)
+					turn++
+					if few {
+						return kernel.MoEFewDown(b, down, blocks)
+					}
+					return kernel.MoEDown(b, down, rows, blocks)
+				}
+				combine := func() error {
+					return kernel.MoECombine(b, kernel.CombineArgs{X: a.X, Y: down.Y, Place: a.Place, Hidden: hidden, Chosen: chosen}, tokens, !few)
+				}
+				b.must(route())
+				touched := map[int32]bool{}
+				for _, e := range download[int32](b, tokens*chosen, a.Choice) {
+					touched[e] = true
+				}
+				all := func() error {
+					for _, f := range []func() error{route, first, second, combine} {
+						if err := f(); err != nil {
+							return err
+						}
+					}
+					return nil
+				}
+				parts := []struct {
+					name  string
+					run   func() error
+					times []int64
+				}{{"route", route, nil}, {"up", first, nil}, {"down", second, nil}, {"combine", combine, nil}, {"all", all, nil}}
+				for tb.Loop() {
+					for i := range parts {
+						ns, err := b.Time(parts[i].run)
+						b.must(err)
+						parts[i].times = append(parts[i].times, ns)
+					}
+				}
+				for i, p := range parts {
+					slices.Sort(p.times)
+					ns := float64(p.times[len(p.times)/2])
+					tb.ReportMetric(ns/1e3, "us-"+p.name)
+					if matrices := []int{0, 2, 1, 0, 3}[i]; matrices > 0 {
+						bytes, flops := float64(2*matrices*matrix*len(touched)), float64(2*matrices*matrix*tokens*chosen)
+						tb.ReportMetric(max(bytes/4430, flops/780e3)/ns, "limit-"+p.name)
+						if p.name == "all" {
+							tb.ReportMetric(bytes/ns, "GB/s")
+							tb.ReportMetric(flops/ns/1e3, "TFLOP/s")
+						}
+					}
+				}
+			})
+		}
+	}
+}
