@@ -163,7 +163,8 @@ func (t *timing) read(ctx context.Context, stream *actors.Stream, count *tally, 
 			t.last = now
 		}
 		if ev.Receipt.Wanted() {
-			ev.Receipt.Written(batch.Now()) // to nobody further
+			at := batch.Now()
+			ev.Receipt.Written(at, at) // to nobody further
 		}
 		count.got(len(ev.Tokens), t.tokens == 0 && len(ev.Tokens) > 0, prompt)
 		t.tokens += len(ev.Tokens)

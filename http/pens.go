@@ -67,8 +67,9 @@ func (p *pens) write() {
 			return
 		}
 		p.mu.Unlock()
+		var now int64 // when the last one was written
 		for i, r := range taken[:n] {
-			r.turn()
+			now = r.turn(now)
 			taken[i] = nil
 		}
 		runtime.Gosched()
@@ -113,22 +114,24 @@ func (r *sse) wake() {
 	}
 }
 
-// turn writes what there is to say now.
-func (r *sse) turn() {
+// turn writes what there is to say now. It is told the time, as batch.Now, and
+// returns it; 0 is not known.
+func (r *sse) turn(now int64) int64 {
 	r.state.Store(penWriting)
-	if r.compose() {
+	if r.compose(now) {
 		r.sent = r.raw.tryWrite(r.buf)
 		if r.sent < len(r.buf) {
 			r.back <- struct{}{}
-			return
+			return 0
 		}
-		r.written()
+		now = r.written()
 	}
 	if r.over {
 		r.back <- struct{}{}
-		return
+		return now
 	}
 	r.release()
+	return now
 }
 
 // release lets the stream wait, or queues it when it was woken meanwhile or

@@ -37,6 +37,7 @@ type sse struct {
 	stalled time.Time   // when the connection's write deadline is
 
 	receipts []actors.Receipt // of events in buf, when traced
+	taken    int64            // when the first of those was taken, as batch.Now
 	tokens   int              // in buf
 	computed int64            // when the first of them was, as batch.Now
 
@@ -98,7 +99,7 @@ func (r *sse) WriteTo(io.Writer) (int64, error) {
 	}
 	for !r.over {
 		switch {
-		case r.compose():
+		case r.compose(0):
 			if err := r.write(); err != nil {
 				return 0, err
 			}
@@ -110,9 +111,9 @@ func (r *sse) WriteTo(io.Writer) (int64, error) {
 }
 
 // compose makes buf what there is to say, and reports whether that is
-// anything.
-func (r *sse) compose() bool {
-	r.buf, r.sent = r.buf[:0], 0
+// anything. now is the time, as batch.Now; 0 when that is not known.
+func (r *sse) compose(now int64) bool {
+	r.buf, r.sent, r.taken = r.buf[:0], 0, now
 	if r.chunked {
 		r.buf = append(r.buf, sizeLine...)
 	}
@@ -157,21 +158,23 @@ func (*sse) SupportsBodyWriteTo() bool { return true }
 // Read is there because fasthttp takes a body for a reader.
 func (*sse) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
-// written notes that what is in buf has been written.
-func (r *sse) written() {
+// written notes that what is in buf has been written, and returns when; 0 when
+// nobody wanted to know.
+func (r *sse) written() (now int64) {
 	r.quiet = false
 	if r.tokens == 0 && len(r.receipts) == 0 {
-		return
+		return 0
 	}
-	now := batch.Now()
+	now = batch.Now()
 	if r.tokens > 0 {
 		r.a.s.metrics.delivery.observeN(time.Duration(now-r.computed), r.tokens)
 		r.tokens = 0
 	}
 	for i := range r.receipts {
-		r.receipts[i].Written(now)
+		r.receipts[i].Written(r.taken, now)
 	}
 	r.receipts = r.receipts[:0]
+	return now
 }
 
 // maxWrite is how many bytes are collected before they are written, when
@@ -218,6 +221,9 @@ func (r *sse) append(i int, ev *actors.Event) {
 		r.tokens += n
 	}
 	if ev.Receipt.Wanted() {
+		if r.taken == 0 {
+			r.taken = batch.Now()
+		}
 		r.receipts = append(r.receipts, ev.Receipt)
 	}
 	if ev.Final != nil && ev.Final.Err != nil {

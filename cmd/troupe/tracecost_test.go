@@ -111,7 +111,8 @@ func readStreams(ctx context.Context, system *actors.System) error {
 				for ev := (actors.Event{}); err == nil && ev.Final == nil; {
 					err = st.Next(ctx, &ev)
 					if ev.Receipt.Wanted() {
-						ev.Receipt.Written(batch.Now())
+						at := batch.Now()
+						ev.Receipt.Written(at, at)
 					}
 				}
 				if err != nil {
