@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -21,15 +22,15 @@ import (
 )
 
 // What tracing costs, at 256 running requests: the processor time of this
-// process for a token, recording and paused in turns of 100 steps, so that both
-// see the same machine. An iteration is a pair of turns:
+// process for a token, recording and paused in short turns, one after the other,
+// so that both see the same machine. An iteration is four pairs of turns:
 //
-//	go test ./cmd/troupe -run '^$' -bench TraceCost -benchtime 40x
+//	go test ./cmd/troupe -run '^$' -bench TraceCost -benchtime 80x
 //
-// "on_%" is how much more the median of the pairs is, "spread_%" half of what
-// lies between their quartiles; "least_%" compares the fastest tenths of the
-// turns, which other programs disturbed least. What is done beside tracing is the smallest
-// there is: the built-in model's text, a simulated device that computes
+// "on_%" is how much more a turn takes that records than its neighbour that does
+// not, the mean of the middle half of all pairs; with 95% confidence it lies from
+// "low_%" to "high_%" (bootstrap over pairs). What is done beside tracing is the
+// smallest there is: the built-in model's text, a simulated device that computes
 // nothing, and over HTTP clients that look at nothing.
 func BenchmarkTraceCost(b *testing.B) {
 	for name, read := range map[string]func(context.Context, *actors.System) error{"actors": readStreams, "http": readEvents} {
@@ -40,7 +41,8 @@ func BenchmarkTraceCost(b *testing.B) {
 const (
 	costRequests = 256
 	costTokens   = 1500
-	costSteps    = 100
+	costSteps    = 25 // of a turn: 100 ms
+	costPairs    = 4  // of turns, an iteration
 )
 
 func traceCost(b *testing.B, read func(context.Context, *actors.System) error) {
@@ -58,45 +60,72 @@ func traceCost(b *testing.B, read func(context.Context, *actors.System) error) {
 			b.Error(err)
 		}
 	})
-	turn := func() float64 { // ns a token
-		began, used := system.Stats(), bench.ProcessorTime()
-		var st actors.Stats
-		for st = system.Stats(); st.Steps < began.Steps+costSteps; st = system.Stats() {
-			time.Sleep(5 * time.Millisecond)
-		}
-		return float64(bench.ProcessorTime()-used) / float64(st.Generated-began.Generated)
-	}
-	turn()
-	var off, on, ratios []float64
-	for i := 0; b.Loop(); i++ {
-		var pair [2]float64
-		for k := range 2 {
-			record := (i+k)%2 == 1 // who goes first changes
-			if record {
-				trace.Resume()
-				pair[1] = turn()
-			} else {
-				trace.Pause()
-				pair[0] = turn()
+	steps := func(n uint64) actors.Stats {
+		end := system.Stats().Steps + n
+		for {
+			if st := system.Stats(); st.Steps >= end {
+				return st
 			}
+			time.Sleep(2 * time.Millisecond)
 		}
-		off, on, ratios = append(off, pair[0]), append(on, pair[1]), append(ratios, pair[1]/pair[0])
+	}
+	turn := func(record bool) float64 { // ns a token
+		if trace.Pause(); record {
+			trace.Resume()
+		}
+		began := steps(1) // what is left of the last turn
+		used := bench.ProcessorTime()
+		ended := steps(costSteps)
+		return float64(bench.ProcessorTime()-used) / float64(ended.Generated-began.Generated)
+	}
+	steps(100)
+	var off, more []float64
+	for b.Loop() {
+		for i := range costPairs {
+			first := i%2 == 1 // who goes first changes: off, on, on, off
+			x, y := turn(first), turn(!first)
+			if first {
+				x, y = y, x
+			}
+			off, more = append(off, x), append(more, y/x-1)
+		}
 	}
 	stop()
 	load.Wait()
 	if err := system.Close(); err != nil {
 		b.Fatal(err)
 	}
-	at := func(v []float64, q float64) float64 {
-		slices.Sort(v)
-		return v[int(q*float64(len(v)-1))]
-	}
+	low, high := confidence(more)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(at(off, .1), "off_ns/token")
-	b.ReportMetric(at(on, .1)-at(off, .1), "more_ns/token")
-	b.ReportMetric(100*(at(on, .1)/at(off, .1)-1), "least_%")
-	b.ReportMetric(100*(at(ratios, .5)-1), "on_%")
-	b.ReportMetric(50*(at(ratios, .75)-at(ratios, .25)), "spread_%")
+	b.ReportMetric(middle(off), "off_ns/token")
+	b.ReportMetric(100*middle(more), "on_%")
+	b.ReportMetric(100*low, "low_%")
+	b.ReportMetric(100*high, "high_%")
+}
+
+// middle is the mean of the middle half, which it sorts.
+func middle(v []float64) (mean float64) {
+	slices.Sort(v)
+	half := v[len(v)/4 : len(v)-len(v)/4]
+	for _, x := range half {
+		mean += x / float64(len(half))
+	}
+	return mean
+}
+
+// confidence is the interval in which middle lies with 95% confidence.
+func confidence(v []float64) (low, high float64) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var means []float64
+	drawn := make([]float64, len(v))
+	for range 1000 {
+		for i := range drawn {
+			drawn[i] = v[random.IntN(len(v))]
+		}
+		means = append(means, middle(drawn))
+	}
+	slices.Sort(means)
+	return means[25], means[974]
 }
 
 // readStreams keeps requests running and reads them where they come out of the
