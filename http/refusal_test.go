@@ -89,7 +89,7 @@ func TestBadRequests(t *testing.T) {
 
 // TestStatuses covers what is wrong around a body.
 func TestStatuses(t *testing.T) {
-	h := start(t, script(), Config{MaxBody: 1000, APIKeys: []string{"first", "second"}})
+	h := start(t, script(), Config{MaxBody: 1000, APIKeys: []string{"first", "second"}, Profiling: true})
 	const key = "Authorization: Bearer second"
 	const body = `{"prompt":"a"}`
 	for _, tc := range []struct {
@@ -103,6 +103,8 @@ func TestStatuses(t *testing.T) {
 		{"wrong key", "POST", "/v1/completions", body, []string{"Authorization: Bearer third"}, 401, `"code":"invalid_api_key"`, ""},
 		{"other scheme", "POST", "/v1/completions", body, []string{"Authorization: Basic second"}, 401, `"code":"invalid_api_key"`, ""},
 		{"models too", "GET", "/v1/models", "", nil, 401, `"code":"invalid_api_key"`, ""},
+		{"profiles too", "GET", "/debug/pprof/cmdline", "", nil, 401, `"code":"invalid_api_key"`, ""},
+		{"profiles", "GET", "/debug/pprof/cmdline", "", []string{key}, 200, ".test", ""},
 		{"health without key", "GET", "/health", "", nil, 200, `"ok"`, "X-Request-Id: t"},
 		{"unknown path", "GET", "/v1/nothing", "", []string{key}, 404, `there is no /v1/nothing here`, ""},
 		{"wrong method", "GET", "/v1/completions", "", []string{key}, 405, `/v1/completions takes OPTIONS, POST`, "Allow: OPTIONS, POST"},

@@ -48,7 +48,11 @@ func (s *Server) routes() *router.Router {
 		r.HEAD(path, s.open(path, h))
 	}
 	if s.cfg.Profiling {
-		r.GET("/debug/pprof/{profile:*}", pprofhandler.PprofHandler)
+		// Guarded: what is served there shows the command line, keys and all.
+		r.GET("/debug/pprof/{profile:*}", s.guarded("/debug/pprof", func(x *exchange) *Error {
+			pprofhandler.PprofHandler(x.ctx)
+			return nil
+		}))
 	}
 	return r
 }
