@@ -36,7 +36,7 @@ type Config struct {
 	// Spans takes the spans of each request that is over, as an otlp.Exporter
 	// does, and must not block. Default: none are made.
 	Spans interface{ Send([]otlp.Span) }
-	// Profiling serves /debug/pprof.
+	// Profiling serves /debug/pprof, to those who have a key.
 	Profiling bool
 
 	// MaxBody is the most bytes a request's body may have. Default: 16 MiB.
@@ -74,17 +74,23 @@ var (
 	ReasoningParsers = []string{parserAuto, parserThink, string(reply.None)}
 )
 
+// Check says all that is wrong with the configuration, as New would.
+func (c Config) Check() error {
+	_, err := c.complete("")
+	return err
+}
+
 // complete returns the configuration with its defaults, or all that is wrong
 // with it.
 func (c Config) complete(model string) (Config, error) {
 	var faults []error
-	if len(c.Models) == 0 {
-		c.Models = []string{model}
-	}
 	for _, name := range c.Models {
 		if name == "" {
 			faults = append(faults, errors.New("a served model's name is empty"))
 		}
+	}
+	if len(c.Models) == 0 {
+		c.Models = []string{model}
 	}
 	for _, key := range c.APIKeys {
 		if strings.TrimSpace(key) == "" {

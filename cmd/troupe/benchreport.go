@@ -15,8 +15,8 @@ import (
 
 // reportOptions say where the report of a measurement goes.
 type reportOptions struct {
-	JSON string `flag:"json" value:"FILE" help:"also write the report as JSON; - is standard output, in place of the table"`
-	HTML string `flag:"html" value:"FILE" help:"also write the report as a page with plots"`
+	JSON string `flag:"json" value:"FILE" writes:"true" help:"also write the report as JSON; - is standard output, in place of the table"`
+	HTML string `flag:"html" value:"FILE" writes:"true" help:"also write the report as a page with plots"`
 }
 
 // quiet reports whether standard output is kept for JSON.
@@ -53,7 +53,7 @@ func (o *reportOptions) writeRuns(out io.Writer, r *bench.Report) error {
 
 // pageOptions are the flags of bench report.
 type pageOptions struct {
-	HTML string `flag:"html" value:"FILE" help:"where the page goes; - is standard output"`
+	HTML string `flag:"html" value:"FILE" writes:"true" help:"where the page goes; - is standard output"`
 }
 
 func newBenchReport() *cobra.Command {

@@ -25,7 +25,7 @@ type streamsOptions struct {
 	For     time.Duration `flag:"for" value:"DURATION" min:"0.1" help:"how long to measure"`
 	Tokens  int           `flag:"tokens" value:"N" min:"2" help:"tokens of a reply; another request follows on the same connection"`
 	Vocab   int           `flag:"vocab" value:"N" min:"2" help:"prompts are made of token ids below N"`
-	Profile string        `flag:"profile" value:"FILE" help:"also write a profile of the server's processor time, for go tool pprof"`
+	Profile string        `flag:"profile" value:"FILE" writes:"true" help:"also write a profile of the server's processor time, for go tool pprof"`
 	URL     string        `flag:"url" value:"URL" help:"a server on this machine, in place of one started for this"`
 
 	Report reportOptions

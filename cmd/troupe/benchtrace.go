@@ -12,7 +12,7 @@ import (
 
 // traceOptions are the flags of bench trace beside those of bench offline.
 type traceOptions struct {
-	Out   string `flag:"out" value:"FILE" help:"write the trace here, for ui.perfetto.dev; empty writes none"`
+	Out   string `flag:"out" value:"FILE" writes:"true" help:"write the trace here, for ui.perfetto.dev; empty writes none"`
 	Spans int    `flag:"spans" value:"N" min:"1000" help:"how much to remember: the last N things done, 64 bytes each"`
 }
 

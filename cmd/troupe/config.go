@@ -2,9 +2,12 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -74,7 +77,7 @@ type Server struct {
 	StallTimeout    time.Duration `flag:"stall-timeout" value:"DURATION" min:"0.001" help:"end a reply whose client has not read for this long"`
 	KeepAlive       time.Duration `flag:"keep-alive" value:"DURATION" min:"0.001" help:"send a comment on streams that were silent this long, so that proxies keep them open"`
 	DrainTimeout    time.Duration `flag:"drain-timeout" value:"DURATION" min:"0" help:"after SIGTERM or Ctrl-C: how long running requests may take to finish"`
-	Trace           string        `flag:"trace" value:"FILE" help:"at the end, write what every actor and the device did, for ui.perfetto.dev; the last million things"`
+	Trace           string        `flag:"trace" value:"FILE" writes:"true" help:"at the end, write what every actor and the device did, for ui.perfetto.dev; the last million things"`
 	OTLPEndpoint    string        `flag:"otlp-endpoint" value:"URL" help:"send a span of each request and its phases to this OpenTelemetry collector, such as http://127.0.0.1:4318"`
 	Profiling       bool          `flag:"profiling" help:"serve Go's profiles under /debug/pprof"`
 }
@@ -147,6 +150,11 @@ func (c *Config) check(found *faults) {
 	if c.Engine.Model == "" {
 		found.add("--model is empty; it must be a directory or %s", model.Builtin)
 	}
+	if name := c.Engine.Model; !c.Engine.DummyWeights && c.Remote.URL == "" && onHub.MatchString(name) {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			found.add("--model is %q, and there is no such directory: did you mean --model \"$(troupe pull %s)\"?", name, name)
+		}
+	}
 	if c.Server.OTLPEndpoint != "" {
 		if _, err := otlp.Endpoint(c.Server.OTLPEndpoint); err != nil {
 			found.add("--otlp-endpoint: %w", err)
@@ -156,7 +164,15 @@ func (c *Config) check(found *faults) {
 		c.Server.APIKey[i] = readSecret("api-key", key, found)
 	}
 	c.Remote.APIKey = readSecret("api-key", c.Remote.APIKey, found)
+	if len(found.all) == 0 { // else it may tell the same again
+		if err := c.http().Check(); err != nil {
+			found.add("%w", err)
+		}
+	}
 }
+
+// onHub are names of models on a hub: OWNER/NAME.
+var onHub = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$`)
 
 // readSecret replaces @FILE by what the file holds.
 func readSecret(flag, text string, found *faults) string {

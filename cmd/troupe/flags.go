@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -21,6 +23,7 @@ import (
 //	help:"…"          one sentence
 //	min:"…" max:"…"   bounds of a number, both allowed
 //	choices:"a,b"     the only texts allowed
+//	writes:"true"     the value is a file that is written in the end
 //
 // The field's value is the default. A nil pointer means not given.
 type section struct {
@@ -137,6 +140,12 @@ func (v *flagValue) Set(text string) error {
 			return nil
 		}
 	}
+	if v.tags.Get("writes") != "" {
+		if fault := unwritable(text); fault != "" {
+			v.found.add("--%s is %q, but %s", v.name, text, fault)
+			return nil
+		}
+	}
 	f := v.field
 	if f.Kind() == reflect.Pointer {
 		f = reflect.New(f.Type().Elem()).Elem()
@@ -151,6 +160,21 @@ func (v *flagValue) Set(text string) error {
 		v.field.Set(f.Addr())
 	}
 	return nil
+}
+
+// unwritable says why no file of that name can be written, as far as is known
+// before: what was measured for hours is not to be lost for a wrong name.
+func unwritable(name string) string {
+	if name == "" || name == "-" {
+		return ""
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return "that is a directory"
+	}
+	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
+		return "there is no directory " + filepath.Dir(name)
+	}
+	return ""
 }
 
 // parse sets f and returns what a value of f's type is called, and its
@@ -215,7 +239,7 @@ func (v *flagValue) bound(tag string) (float64, bool) {
 }
 
 func (v *flagValue) bounds() string {
-	least, most := v.tags.Get("min"), v.tags.Get("max")
+	least, most := v.written("min"), v.written("max")
 	switch {
 	case most == "":
 		return "at least " + least
@@ -223,6 +247,15 @@ func (v *flagValue) bounds() string {
 		return "at most " + most
 	}
 	return "from " + least + " to " + most
+}
+
+// written is a bound as its flag is.
+func (v *flagValue) written(tag string) string {
+	n, ok := v.bound(tag)
+	if ok && v.field.Type() == reflect.TypeFor[time.Duration]() {
+		return time.Duration(n * float64(time.Second)).String()
+	}
+	return v.tags.Get(tag)
 }
 
 // usage prints how a command is called: its commands, or its flags in groups.

@@ -59,6 +59,7 @@ small model inside this program, and speaks the OpenAI API over HTTP.`,
   troupe chat                             talk to it in the terminal
   troupe complete "Tell me a story about a fox"
   troupe doctor                           what would run here, and why`,
+		Version:               thisBuild().String(),
 		Args:                  cobra.ArbitraryArgs,
 		DisableFlagsInUseLine: true,
 		RunE:                  needCommand,
@@ -69,6 +70,7 @@ small model inside this program, and speaks the OpenAI API over HTTP.`,
 	root.SetOut(io.out)
 	root.SetErr(io.err)
 	root.SetFlagErrorFunc(explainFlag)
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, nil) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(

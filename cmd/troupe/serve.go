@@ -177,7 +177,7 @@ func flushSpans(e *otlp.Exporter, log zerolog.Logger) {
 
 // drain lets running requests finish, as long as they may take, and closes all.
 func drain(cfg *Config, system *actors.System, server *http.Server, log zerolog.Logger) error {
-	log.Info().Int("open_requests", system.Stats().OpenRequests).Dur("at_most", cfg.Server.DrainTimeout).
+	log.Info().Int("open_requests", system.Stats().OpenRequests).Stringer("at_most", cfg.Server.DrainTimeout).
 		Msg("draining; a second signal stops at once")
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.Server.DrainTimeout)
 	defer cancel()
