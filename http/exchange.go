@@ -91,7 +91,7 @@ func (x *exchange) end() {
 		level = zerolog.DebugLevel // probes and scrapes
 	}
 	e := x.s.log.WithLevel(level).Str("request_id", x.id).Str("method", x.method).Str("route", x.route).
-		Int("status", x.status).Dur("took", took)
+		Int("status", x.status).Dur("took_ms", took)
 	if x.generated {
 		e = e.Int("prompt_tokens", x.usage.PromptTokens).Int("cached_tokens", x.usage.CachedTokens).
 			Int("completion_tokens", x.usage.CompletionTokens).Str("finish", x.finish)

@@ -28,7 +28,7 @@ func parse(body []byte) (raw, *Error) {
 			}
 			n += size
 		}
-		return nil, badRequest("", "the body is not valid UTF-8 at byte %d", n)
+		return nil, badRequest("", "the body is not valid UTF-8 at byte %d", n+1)
 	}
 	if !json.Valid(body) {
 		var v json.RawMessage
