@@ -116,6 +116,8 @@ func TestStatuses(t *testing.T) {
 		{"long header", "GET", "/health", "", []string{"X-Long: " + strings.Repeat("a", 20_000)}, 431, `the header is larger`, ""},
 		{"model", "GET", "/v1/models/fake", "", []string{key}, 200, `"id":"fake","object":"model"`, ""},
 		{"models", "GET", "/v1/models", "", []string{key}, 200, `{"object":"list","data":[{"id":"fake"`, "Content-Type: application/json"},
+		{"model, escaped", "GET", "/v1/models/%66ake", "", []string{key}, 200, `"id":"fake"`, ""},
+		{"no such model, escaped", "GET", "/v1/models/org%2Fother", "", []string{key}, 404, `the model \"org/other\" is not served here`, ""},
 		{"no such model", "GET", "/v1/models/org/other", "", []string{key}, 404, `the model \"org/other\" is not served here; \"fake\" is`, ""},
 		{"own id", "GET", "/health", "", []string{"X-Request-Id: abc-1"}, 200, `"ok"`, "X-Request-Id: abc-1"},
 	} {

@@ -2,6 +2,7 @@ package http
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -169,7 +170,10 @@ func models(x *exchange) *Error {
 }
 
 func oneModel(x *exchange) *Error {
-	name, _ := x.ctx.UserValue("model").(string)
+	name, _ := x.ctx.UserValue("model").(string) // as it was sent: some clients write %2F for a slash
+	if plain, err := url.PathUnescape(name); err == nil {
+		name = plain
+	}
 	if !slices.Contains(x.s.cfg.Models, name) {
 		return x.s.modelNotFound(name)
 	}
