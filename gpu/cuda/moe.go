@@ -13,8 +13,7 @@ import (
 type mixture struct {
 	logits, scales, choice, share, entries, place, counts, tiles, count, arrived kernel.Ptr
 
-	y   kernel.Ptr // [tokens·PerToken, Hidden]: of each entry; float32 of few tokens, bf16 of many
-	few int        // most tokens of a pass that takes the kernels for few; 0: they do not fit the sizes
+	y kernel.Ptr // bf16 [tokens·PerToken, Hidden]: of each entry
 }
 
 // sized is memory to allocate.
@@ -27,11 +26,7 @@ type sized struct {
 // sizes lists the memory for the most tokens of a step.
 func (x *mixture) sizes(c *model.Config, tokens int) []sized {
 	m := c.MoE
-	if kernel.SkinnyFits(c.Hidden, m.Intermediate) {
-		x.few = kernel.MaxRouted
-	}
 	s := kernel.RouteScratchFor(tokens, m.Experts, m.PerToken)
-	rows, few := int64(tokens*m.PerToken), int64(min(tokens, x.few)*m.PerToken)
 	const routes = "routes to experts"
 	return []sized{
 		{&x.logits, s.Logits, routes},
@@ -44,17 +39,14 @@ func (x *mixture) sizes(c *model.Config, tokens int) []sized {
 		{&x.tiles, s.Tiles, routes},
 		{&x.count, s.Count, routes},
 		{&x.arrived, s.Arrived, routes},
-		{&x.y, max(2*rows, 4*few) * int64(c.Hidden), "experts' results"},
+		{&x.y, 2 * int64(tokens*m.PerToken) * int64(c.Hidden), "experts' results"},
 	}
 }
 
 // experts are the stages of a layer behind attention, of a mixture of experts.
 func (e *engine) experts(w work, l *layer) []stage {
 	c, m, q, x := e.config, e.config.MoE, e.queue, &e.mixture
-	few, rows, blocks := w.tokens <= x.few, kernel.ExpertRows(w.tokens*m.PerToken, m.Experts), 2*e.gpu.SMs
-	if few {
-		rows = kernel.FewRows
-	}
+	rows, blocks := kernel.ExpertRows(w.tokens*m.PerToken, m.Experts), 2*e.gpu.SMs
 	route := kernel.RouteArgs{
 		X: e.x, Norm: l.mlpNorm, W: l.router, Slots: e.tokenSlots, Logits: x.logits, Normed: e.normed, Scales: x.scales, Choice: x.choice,
 		Share: x.share, Entries: x.entries, Place: x.place, Counts: x.counts, Tiles: x.tiles, Count: x.count, Arrived: x.arrived,
@@ -67,26 +59,24 @@ func (e *engine) experts(w work, l *layer) []stage {
 		return kernel.ExpertArgs{X: from, W: weights, Entries: x.entries, Tiles: x.tiles, Count: x.count, Y: y, In: int32(in), Out: int32(out)}
 	}
 	up, down := args(e.normed, l.gateUp, e.activated, c.Hidden, m.Intermediate), args(e.activated, l.down, x.y, m.Intermediate, c.Hidden)
-	combine := stage{opCombine, func() error {
-		return kernel.MoECombine(q, kernel.CombineArgs{X: e.x, Y: x.y, Place: x.place, Hidden: int32(c.Hidden), Chosen: int32(m.PerToken)}, w.tokens, !few)
-	}}
-	if few {
-		return []stage{
-			{opRoute, func() error { return kernel.MoERoute(q, route) }},
-			{opGateUp, func() error { return kernel.MoEFewUp(q, up, blocks) }},
-			{opDown, func() error { return kernel.MoEFewDown(q, down, blocks) }},
-			combine,
-		}
-	}
-	return []stage{
-		e.norm(w, l.mlpNorm),
-		{opRouter, func() error {
+	var list []stage
+	if w.tokens <= kernel.MaxRouted && kernel.SkinnyFits(c.Hidden) {
+		list = append(list, stage{opRoute, func() error { return kernel.MoERoute(q, route) }})
+	} else {
+		list = append(list, e.norm(w, l.mlpNorm), stage{opRouter, func() error {
 			p := product{out: m.Experts, n: e.productRows(w.tokens), in: c.Hidden, ld: m.Experts, float: true}
 			return e.blas.multiply(p, l.router, e.normed, x.logits, false)
-		}},
-		{opRoute, func() error { return kernel.MoEGroup(q, route) }},
-		{opGateUp, func() error { return kernel.MoEUp(q, up, rows, blocks) }},
-		{opDown, func() error { return kernel.MoEDown(q, down, rows, blocks) }},
-		combine,
+		}}, stage{opRoute, func() error { return kernel.MoEGroup(q, route) }})
 	}
+	list = append(list, stage{opGateUp, func() error { return kernel.MoEUp(q, up, rows, blocks) }})
+	if w.tokens <= kernel.MaxOne && kernel.SkinnyFits(m.Intermediate) {
+		one := kernel.ExpertOneArgs{
+			Y: e.activated, W: l.down, Choice: x.choice, Place: x.place, X: e.x,
+			In: int32(m.Intermediate), Out: int32(c.Hidden), Chosen: int32(m.PerToken), Tokens: int32(w.tokens),
+		}
+		return append(list, stage{opDown, func() error { return kernel.MoEOne(q, one, blocks) }})
+	}
+	return append(list, stage{opDown, func() error { return kernel.MoEDown(q, down, rows, blocks) }}, stage{opCombine, func() error {
+		return kernel.MoECombine(q, kernel.CombineArgs{X: e.x, Y: x.y, Place: x.place, Hidden: int32(c.Hidden), Chosen: int32(m.PerToken)}, w.tokens)
+	}})
 }

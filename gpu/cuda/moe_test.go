@@ -19,7 +19,7 @@ import (
 // randomMixture is a model of two layers with random weights.
 func randomMixture(r *rand.Rand, hidden int, x model.MoE) *model.Model {
 	c := model.Config{
-		Architecture: "Qwen3MoeForCausalLM", Layers: 2, Hidden: hidden, MoE: &x, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 256, MaxPositions: 1024,
+		Architecture: "Qwen3MoeForCausalLM", Layers: 2, Hidden: hidden, Intermediate: 64, MoE: &x, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 256, MaxPositions: 1024,
 		NormEps: 1e-6, QKNorm: true, Rope: model.Rope{Theta: 1e6}, DType: model.BFloat16,
 	}
 	tensor := func(mean float64, shape ...int) model.Tensor {

@@ -85,12 +85,17 @@ func randomConfig(r *rand.Rand) model.Config {
 		HeadDim: pick(r, 64, 128), Vocab: pick(r, 35, 501, 4100), MaxPositions: 700, NormEps: 1e-6, TieEmbedding: r.IntN(2) == 0,
 		Rope: model.Rope{Theta: 1e4}, DType: model.BFloat16, BOS: -1,
 	}
-	switch r.IntN(3) {
+	switch r.IntN(4) {
 	case 0:
 		c.Architecture = "LlamaForCausalLM"
 		c.Rope.Llama3 = &model.Llama3Rope{Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 64}
 	case 1:
 		c.Architecture, c.QKVBias = "Qwen2ForCausalLM", true
+	case 2:
+		// All experts for everybody: no token goes elsewhere by a rounding.
+		n := 1 + r.IntN(8)
+		c.Architecture, c.QKNorm = "Qwen3MoeForCausalLM", true
+		c.MoE = &model.MoE{Experts: n, PerToken: n, Intermediate: pick(r, 40, 64, 192), Normalize: r.IntN(2) == 0}
 	default:
 		c.Architecture, c.QKNorm = "Qwen3ForCausalLM", true
 	}

@@ -159,7 +159,6 @@ var twins = map[string][]reflect.Type{
 	"prefill_hopper.cu": {reflect.TypeFor[Tile]()},
 	"decode.cu":         {reflect.TypeFor[PlanArgs]()},
 	"moe_route.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
-	"moe_few.cu":        {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 	"moe_tiles.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 }
 

@@ -93,7 +93,7 @@ __device__ __forceinline__ void choose(const RouteArgs& a, int token, int& exper
   top = warp_max(top);
 #pragma unroll
   for (int r = 0; r < PER; r++) {
-    u32 bits = __float_as_uint(v[r]);
+    u32 bits = __float_as_uint(v[r] + 0.f); // −0 ties with 0
     key[r] = r * WARP + lane < a.experts ? bits ^ ((u32)((int)bits >> 31) | 0x80000000u) : 0;
     total += exp2_fast((v[r] - top) * LOG2E); // 0 beyond the experts
   }

@@ -47,10 +47,9 @@ type RouteScratch struct {
 // zeroed once.
 func RouteScratchFor(tokens, experts, chosen int) RouteScratch {
 	t, pairs := int64(tokens), int64(tokens*chosen)
-	few := min(pairs, MaxRouted*int64(chosen)) // tiles, if none has more than one
 	return RouteScratch{
 		Logits: 4 * t * int64(experts), Scales: 4 * t, Choice: 4 * pairs, Share: 4 * pairs, Entries: 16 * pairs, Place: 4 * pairs,
-		Counts: 4 * int64(experts), Tiles: 16 * (few + pairs/minExpertRows + int64(experts)), Count: 4, Arrived: 4,
+		Counts: 4 * int64(experts), Tiles: 16 * (pairs/minExpertRows + int64(experts)), Count: 4, Arrived: 4,
 	}
 }
 

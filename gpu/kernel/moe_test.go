@@ -68,12 +68,12 @@ func TestRoute(t *testing.T) {
 		tokens, hidden, experts, chosen, rows int
 		ties, padding                         bool
 	}{
-		{1, 2048, 128, 8, 8, false, false},
-		{5, 128, 8, 2, 8, false, true},
-		{64, 2048, 128, 8, 8, false, true},
-		{37, 64, 12, 3, 8, true, true},
-		{64, 192, 512, 16, 8, false, false},
-		{9, 320, 60, 1, 8, true, false},
+		{1, 2048, 128, 8, 16, false, false},
+		{5, 128, 8, 2, 16, false, true},
+		{64, 2048, 128, 8, 16, false, true},
+		{37, 64, 12, 3, 16, true, true},
+		{64, 192, 512, 16, 16, false, false},
+		{9, 320, 60, 1, 16, true, false},
 		{3, 64, 8, 3, 32, false, true},
 		{65, 64, 8, 8, 32, true, false},
 		{1000, 64, 128, 8, 32, false, true},
@@ -92,7 +92,7 @@ func TestRoute(t *testing.T) {
 		name := fmt.Sprintf("%+v", c)
 		scales := slices.Repeat([]float32{1}, c.tokens)
 		run := func() error { return kernel.MoEGroup(b, a) }
-		if c.rows == kernel.FewRows {
+		if c.rows == 16 {
 			run = func() error { return kernel.MoERoute(b, a) }
 			x, xp := b.randomFloats(c.tokens * c.hidden)
 			norm, np := b.random(c.hidden)
@@ -178,6 +178,7 @@ func TestExperts(t *testing.T) {
 		{3, 64, 40, 8, 3, false},
 		{90, 136, 72, 6, 2, false},
 		{300, 192, 136, 5, 2, false},
+		{40, 64, 1024, 6, 2, false},
 		{333, 256, 64, 3, 1, true},
 	} {
 		x, xp := b.random(c.tokens * c.hidden)
@@ -194,17 +195,10 @@ func TestExperts(t *testing.T) {
 			share[i] *= float32(1 + i%3) // any numbers will do
 		}
 		scales := make([]float32, c.tokens)
-		sizes := []int{32, 64, 128}
-		if kernel.SkinnyFits(c.hidden, c.intermediate) {
-			sizes = append(sizes, kernel.FewRows)
+		for i := range scales {
+			scales[i] = 0.5 + float32(i%4)/4
 		}
-		for _, rows := range sizes {
-			for i := range scales {
-				scales[i] = 1
-				if rows == kernel.FewRows {
-					scales[i] = 0.5 + float32(i%4)/4
-				}
-			}
+		for _, rows := range []int{16, 32, 64, 128} {
 			entries, _, tiles := group(choice, share, scales, c.experts, c.chosen, rows)
 			var activated []float32
 			for _, tile := range tiles {
@@ -225,13 +219,8 @@ func TestExperts(t *testing.T) {
 				}
 				next := a
 				next.X, next.W, next.Y, next.In, next.Out = a.Y, dp, upload(b, nan), a.Out, a.In
-				if rows == kernel.FewRows {
-					b.must(kernel.MoEFewUp(b, a, blocks))
-					b.must(kernel.MoEFewDown(b, next, blocks))
-				} else {
-					b.must(kernel.MoEUp(b, a, rows, blocks))
-					b.must(kernel.MoEDown(b, next, rows, blocks))
-				}
+				b.must(kernel.MoEUp(b, a, rows, blocks))
+				b.must(kernel.MoEDown(b, next, rows, blocks))
 				b.same(name+": activated", a.Y, activated)
 				var want []float32
 				bits := download[uint16](b, len(activated), a.Y) // as they were rounded
@@ -244,21 +233,12 @@ func TestExperts(t *testing.T) {
 						want = append(want, ref.Product(row, down[int(tile.Expert)*c.hidden*c.intermediate:][:c.hidden*c.intermediate], c.intermediate)...)
 					}
 				}
-				if rows == kernel.FewRows {
-					b.sameFloats(name, next.Y, want, 1e-4)
-				} else {
-					b.same(name, next.Y, want)
-				}
+				b.same(name, next.Y, want)
 			}
 		}
 	}
-	for _, a := range []kernel.ExpertArgs{{In: 72, Out: 64}, {In: 64, Out: 60}} {
-		if kernel.MoEFewUp(b, a, 1) == nil {
-			t.Errorf("few: %+v accepted", a)
-		}
-	}
 	for _, a := range []kernel.ExpertArgs{{In: 60, Out: 64}, {In: 64, Out: 60}} {
-		if kernel.MoEUp(b, a, 64, 1) == nil || kernel.MoEDown(b, kernel.ExpertArgs{In: 64, Out: 64}, 16, 1) == nil {
+		if kernel.MoEUp(b, a, 64, 1) == nil || kernel.MoEDown(b, kernel.ExpertArgs{In: 64, Out: 64}, 8, 1) == nil {
 			t.Errorf("tiles: %+v accepted", a)
 		}
 	}
@@ -273,21 +253,66 @@ func TestCombine(t *testing.T) {
 			place = append(place, int32(p))
 		}
 		place[n/2] = -1
-		for _, half := range []bool{false, true} {
-			x, xp := b.randomFloats(c.tokens * c.hidden)
-			y, yp := b.random(n * c.hidden)
-			if !half {
-				yp = upload(b, y)
-			}
-			for i := range x {
-				for _, p := range place[i/c.hidden*c.chosen:][:c.chosen] {
-					if p >= 0 {
-						x[i] += y[int(p)*c.hidden+i%c.hidden]
-					}
+		x, xp := b.randomFloats(c.tokens * c.hidden)
+		y, yp := b.random(n * c.hidden)
+		for i := range x {
+			for _, p := range place[i/c.hidden*c.chosen:][:c.chosen] {
+				if p >= 0 {
+					x[i] += y[int(p)*c.hidden+i%c.hidden]
 				}
 			}
-			b.must(kernel.MoECombine(b, kernel.CombineArgs{X: xp, Y: yp, Place: upload(b, place), Hidden: int32(c.hidden), Chosen: int32(c.chosen)}, c.tokens, half))
-			b.sameFloats(fmt.Sprintf("%+v, half %v", c, half), xp, x, 1e-5)
+		}
+		b.must(kernel.MoECombine(b, kernel.CombineArgs{X: xp, Y: yp, Place: upload(b, place), Hidden: int32(c.hidden), Chosen: int32(c.chosen)}, c.tokens))
+		b.sameFloats(fmt.Sprintf("%+v", c), xp, x, 1e-5)
+	}
+}
+
+// The second product of few tokens goes to the residual stream, with fewer
+// experts than are multiplied at once and with more, with padding, in as many
+// blocks as fit and in few.
+func TestExpertsOfOne(t *testing.T) {
+	b := open(t, shapes[0])
+	for _, c := range []struct{ tokens, hidden, intermediate, experts, chosen int }{
+		{1, 2048, 768, 16, 8}, {2, 64, 64, 8, 1}, {5, 136, 192, 12, 3}, {3, 72, 64, 16, 16}, {4, 64, 1024, 11, 10},
+	} {
+		n := c.tokens * c.chosen
+		var choice, place []int32
+		for range c.tokens {
+			for _, e := range b.rand.Perm(c.experts)[:c.chosen] {
+				choice = append(choice, int32(e))
+			}
+		}
+		for _, p := range b.rand.Perm(n) {
+			place = append(place, int32(p))
+		}
+		if c.tokens > 1 {
+			for i := range c.chosen {
+				choice[i], place[i] = -1, -1
+			}
+		}
+		y, yp := b.random(n * c.intermediate)
+		w, wp := b.scaled(c.experts*c.hidden*c.intermediate, c.intermediate)
+		for _, blocks := range []int{3, 2 * b.GPU.SMs} {
+			x, xp := b.randomFloats(c.tokens * c.hidden)
+			for i, e := range choice {
+				if e < 0 {
+					continue
+				}
+				row := y[int(place[i])*c.intermediate:][:c.intermediate]
+				for h, v := range ref.Product(row, w[int(e)*c.hidden*c.intermediate:][:c.hidden*c.intermediate], c.intermediate) {
+					x[i/c.chosen*c.hidden+h] += v
+				}
+			}
+			b.must(kernel.MoEOne(b, kernel.ExpertOneArgs{
+				Y: yp, W: wp, Choice: upload(b, choice), Place: upload(b, place), X: xp,
+				In: int32(c.intermediate), Out: int32(c.hidden), Chosen: int32(c.chosen), Tokens: int32(c.tokens),
+			}, blocks))
+			b.sameFloats(fmt.Sprintf("%+v in %d blocks", c, blocks), xp, x, 1e-4)
+		}
+	}
+	for _, a := range []kernel.ExpertOneArgs{{In: 72, Out: 64, Chosen: 1, Tokens: 1}, {In: 64, Out: 60, Chosen: 1, Tokens: 1}} {
+		if kernel.MoEOne(b, a, 1) == nil {
+			t.Errorf("%+v accepted", a)
 		}
 	}
 }
@@ -299,13 +324,12 @@ func TestCombine(t *testing.T) {
 // memory. What makes logits of many tokens is not in it.
 func BenchmarkExperts(tb *testing.B) {
 	const hidden, intermediate, experts, chosen, layers = 2048, 768, 128, 8, 4
-	for _, tokens := range []int{1, 8, 64, 256, 2048, 8192} {
+	for _, tokens := range []int{1, 2, 4, 8, 32, 64, 256, 2048, 8192} {
 		sizes := []int{32, 64, 128}
 		if tokens <= kernel.MaxRouted {
-			sizes = []int{kernel.FewRows, 32}
+			sizes = []int{16, 32}
 		}
 		for _, rows := range sizes {
-			few := rows == kernel.FewRows
 			tb.Run(fmt.Sprintf("%d/tiles-%d", tokens, rows), func(tb *testing.B) {
 				b := open(tb, shapes[0])
 				const matrix = hidden * intermediate
@@ -322,10 +346,10 @@ func BenchmarkExperts(tb *testing.B) {
 					X: a.Normed, Entries: a.Entries, Tiles: a.Tiles, Count: a.Count, Y: b.zeros(2 * int64(tokens) * chosen * intermediate), In: hidden, Out: intermediate,
 				}
 				down := up
-				down.X, down.Y, down.In, down.Out = up.Y, b.zeros(4*int64(tokens)*chosen*hidden), intermediate, hidden
+				down.X, down.Y, down.In, down.Out = up.Y, b.zeros(2*int64(tokens)*chosen*hidden), intermediate, hidden
 				blocks, turn := 2*b.GPU.SMs, int64(0)
 				route := func() error {
-					if few {
+					if tokens <= kernel.MaxRouted {
 						return kernel.MoERoute(b, a)
 					}
 					return kernel.MoEGroup(b, a)
@@ -333,40 +357,54 @@ func BenchmarkExperts(tb *testing.B) {
 				first := func() error {
 					up.W = w.Plus(turn % layers * 2 * experts * 3 * matrix)
 					turn++
-					if few {
-						return kernel.MoEFewUp(b, up, blocks)
-					}
 					return kernel.MoEUp(b, up, rows, blocks)
 				}
 				second := func() error {
 					down.W = w.Plus(turn%layers*2*experts*3*matrix + 2*experts*2*matrix)
 					turn++
-					if few {
-						return kernel.MoEFewDown(b, down, blocks)
-					}
 					return kernel.MoEDown(b, down, rows, blocks)
 				}
 				combine := func() error {
-					return kernel.MoECombine(b, kernel.CombineArgs{X: a.X, Y: down.Y, Place: a.Place, Hidden: hidden, Chosen: chosen}, tokens, !few)
+					return kernel.MoECombine(b, kernel.CombineArgs{X: a.X, Y: down.Y, Place: a.Place, Hidden: hidden, Chosen: chosen}, tokens)
+				}
+				one := func() error { // in place of second and combine
+					turn++
+					return kernel.MoEOne(b, kernel.ExpertOneArgs{
+						Y: up.Y, W: w.Plus(turn%layers*2*experts*3*matrix + 2*experts*2*matrix), Choice: a.Choice, Place: a.Place, X: a.X,
+						In: intermediate, Out: hidden, Chosen: chosen, Tokens: int32(tokens),
+					}, blocks)
 				}
 				b.must(route())
 				touched := map[int32]bool{}
 				for _, e := range download[int32](b, tokens*chosen, a.Choice) {
 					touched[e] = true
 				}
-				all := func() error {
-					for _, f := range []func() error{route, first, second, combine} {
-						if err := f(); err != nil {
-							return err
+				all := func(list ...func() error) func() error {
+					return func() error {
+						for _, f := range list {
+							if err := f(); err != nil {
+								return err
+							}
 						}
+						return nil
 					}
-					return nil
 				}
-				parts := []struct {
-					name  string
-					run   func() error
-					times []int64
-				}{{"route", route, nil}, {"up", first, nil}, {"down", second, nil}, {"combine", combine, nil}, {"all", all, nil}}
+				type part struct {
+					name     string
+					run      func() error
+					matrices int
+					times    []int64
+				}
+				parts := []part{
+					{"route", route, 0, nil},
+					{"up", first, 2, nil},
+					{"down", second, 1, nil},
+					{"combine", combine, 0, nil},
+					{"all", all(route, first, second, combine), 3, nil},
+				}
+				if tokens <= 4*kernel.MaxOne {
+					parts = append(parts, part{"one", one, 1, nil}, part{"all-one", all(route, first, one), 3, nil})
+				}
 				for tb.Loop() {
 					for i := range parts {
 						ns, err := b.Time(parts[i].run)
@@ -374,12 +412,12 @@ func BenchmarkExperts(tb *testing.B) {
 						parts[i].times = append(parts[i].times, ns)
 					}
 				}
-				for i, p := range parts {
+				for _, p := range parts {
 					slices.Sort(p.times)
 					ns := float64(p.times[len(p.times)/2])
 					tb.ReportMetric(ns/1e3, "us-"+p.name)
-					if matrices := []int{0, 2, 1, 0, 3}[i]; matrices > 0 {
-						bytes, flops := float64(2*matrices*matrix*len(touched)), float64(2*matrices*matrix*tokens*chosen)
+					if p.matrices > 0 {
+						bytes, flops := float64(2*p.matrices*matrix*len(touched)), float64(2*p.matrices*matrix*tokens*chosen)
 						tb.ReportMetric(max(bytes/4430, flops/780e3)/ns, "limit-"+p.name)
 						if p.name == "all" {
 							tb.ReportMetric(bytes/ns, "GB/s")

@@ -1,11 +1,11 @@
-// moe_up_*, moe_down_*: the products of experts that have many tokens each, as
-// one product of many small matrices.
-//   entries  Entry [N]          tokens at their experts, from moe_group
-//   tiles    Tile [*count]      up to 32, 64 or 128 entries of one expert each
+// moe_up_*, moe_down_*: the products of experts, as one product of many small
+// matrices.
+//   entries  Entry [N]          tokens at their experts, from moe_route.cu
+//   tiles    Tile [*count]      up to 16, 32, 64 or 128 entries of one expert each
 //   w        bf16 [E, 2I, H]    gates, then ups, of each expert; in moe_down_*
 //            bf16 [E, H, I]
 //   moe_up_*    x bf16 [T, H], y bf16 [N, I]
-//               y[n] = share·silu(g)·u, where g|u = x[token]·w[expert]ᵀ
+//               y[n] = share·silu(g)·u, where g|u = scale·x[token]·w[expert]ᵀ
 //   moe_down_*  x bf16 [N, I], y bf16 [N, H]
 //               y[n] = x[n]·w[expert]ᵀ
 // H and I are multiples of 8.
@@ -17,12 +17,15 @@
 // bits. The order of rows is free: a lane's rows are chosen so that it has both
 // a gate and its up, and neighbours of them to store at once.
 //
-// An item is 128 rows for one tile; copies go on from item to item.
+// An item is those rows for one tile; copies go on from item to item. With
+// tiles of 16 an item has half as many rows, and more copies are under way: what
+// counts then is that every multiprocessor waits for memory. By the time
+// moe_down_* starts tiles are there, since moe_up_* has waited for them: its
+// weights are on their way before moe_up_* has ended.
 //
 // Launch:  two blocks a multiprocessor; each takes every so-many-th item
 // Limit:   4·H·K FLOP for each entry, both 6·I·H bytes for each expert with one
 // Checked: TestExperts against ref.Experts
-#define BLOCK_ROWS 128
 #define BLOCK_K 64
 #define ROW_BYTES (BLOCK_K * 2)
 
@@ -46,19 +49,26 @@ struct ExpertArgs {
   int in, out; // out: I or H
 };
 
+// Past L1: what the kernel before the last one wrote is read early.
+__device__ __forceinline__ int fresh(const int* p) {
+  int v;
+  asm volatile("ld.global.cg.s32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
 __device__ __forceinline__ ExpertTile tile_at(const ExpertTile* tiles, int i, bool there) {
   if (!there) return {0, 0, 0, 0};
-  Vec4 v = load16(tiles + i);
-  return {(int)v.x, (int)v.y, (int)v.z, 0};
+  const int* p = (const int*)(tiles + i);
+  return {fresh(p), fresh(p + 1), fresh(p + 2), 0};
 }
 
 template <int MT>
 __device__ __forceinline__ void store(bf16* to, const float (&v)[MT]) {
-  u32 first = pack(v[0], v[1]);
-  if (MT == 2) {
-    *(u32*)to = first;
+  if (MT == 1) {
+    *to = to_bf16(v[0]);
+  } else if (MT == 2) {
+    *(u32*)to = pack(v[0], v[MT - 1]);
   } else {
-    *(u64*)to = first | (u64)pack(v[MT - 2], v[MT - 1]) << 32;
+    *(u64*)to = pack(v[0], v[MT / 2 - 1]) | (u64)pack(v[MT - 2], v[MT - 1]) << 32;
   }
 }
 
@@ -66,8 +76,7 @@ __device__ __forceinline__ void store(bf16* to, const float (&v)[MT]) {
 template <bool UP, int M, int N, int MT, int NT, int DEPTH>
 __device__ __forceinline__ void experts(const ExpertArgs& a) {
   extern __shared__ __align__(128) u8 memory[];
-  static_assert(M * MT * 16 == BLOCK_ROWS, "rows");
-  constexpr int THREADS = M * N * WARP, TOKENS = N * NT * 8;
+  constexpr int BLOCK_ROWS = M * MT * 16, THREADS = M * N * WARP, TOKENS = N * NT * 8;
   constexpr int STAGE = (BLOCK_ROWS + TOKENS) * ROW_BYTES;
   constexpr int AT_ONCE = THREADS / 8; // rows copied at once, a lane 16 bytes
   int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, wm = warp / N, wn = warp % N;
@@ -75,12 +84,11 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
   constexpr int HALF = UP ? BLOCK_ROWS / 2 : BLOCK_ROWS; // rows of the result
   int parts = (a.out + HALF - 1) / HALF, steps = (a.in + BLOCK_K - 1) / BLOCK_K;
 
-  wait_for_previous();
-  let_next_start();
-  int items = *a.count * parts;
+  if (UP) wait_for_previous();
+  int items = fresh(a.count) * parts;
 
   // What is copied next: an item, a piece of K, a stage it goes to.
-  int item = blockIdx.x, step = 0, into = 0;
+  int item, step, into;
   int copy_row = threadIdx.x / 8, copy_chunk = threadIdx.x % 8;
   u32 copy_to = shared + copy_row * ROW_BYTES + (copy_chunk ^ copy_row % 8) * 16;
   // Row r of shared memory, of warp row r/(16·MT), has its fragment's row r%16
@@ -88,7 +96,7 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
   int fragment = copy_row % 16, piece = copy_row / 16;
   const bf16* w;
   int row0, token[TOKENS / AT_ONCE];
-  ExpertTile next = tile_at(a.tiles, item / parts, item < items);
+  ExpertTile next, first = tile_at(a.tiles, blockIdx.x / parts, (int)blockIdx.x < items);
   auto find = [&] {
     ExpertTile t = next;
     int after = item + gridDim.x;
@@ -107,8 +115,11 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
       token[i] = n >= t.count ? -1 : UP ? a.entries[t.first + n].token : t.first + n;
     }
   };
-  if (item < items) find();
-  auto load = [&] {
+  auto begin = [&] {
+    item = blockIdx.x, step = 0, into = 0, next = first;
+    if (item < items) find();
+  };
+  auto load = [&](bool weights, bool tokens) {
     if (item < items) {
       int k = step * BLOCK_K + copy_chunk * 8;
       bool inside = k < a.in;
@@ -117,24 +128,32 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
       for (int i = 0; i < BLOCK_ROWS / AT_ONCE; i++) {
         int p = piece + i * (AT_ONCE / 16), row = row0 + p / MT * ((UP ? 8 : 16) * MT) + p % MT;
         bool there = inside && row < a.out;
-        copy16(to + i * AT_ONCE * ROW_BYTES, w + (there ? (size_t)row * a.in + k : 0), there);
+        if (weights) copy16(to + i * AT_ONCE * ROW_BYTES, w + (there ? (size_t)row * a.in + k : 0), there);
       }
       to += BLOCK_ROWS * ROW_BYTES;
 #pragma unroll
       for (int i = 0; i < TOKENS / AT_ONCE; i++) {
         bool there = inside && token[i] >= 0;
-        copy16(to + i * AT_ONCE * ROW_BYTES, a.x + (there ? (size_t)token[i] * a.in + k : 0), there);
+        if (tokens) copy16(to + i * AT_ONCE * ROW_BYTES, a.x + (there ? (size_t)token[i] * a.in + k : 0), there);
       }
       if (++step == steps) {
         step = 0, item += gridDim.x;
         if (item < items) find();
       }
     }
-    copies_commit();
+    if (tokens) copies_commit();
     into = into == DEPTH - 1 ? 0 : into + 1;
   };
+  begin();
+  if (!UP) {
 #pragma unroll
-  for (int s = 0; s < DEPTH - 1; s++) load();
+    for (int s = 0; s < DEPTH - 1; s++) load(true, false);
+    wait_for_previous();
+    begin();
+  }
+  let_next_start();
+#pragma unroll
+  for (int s = 0; s < DEPTH - 1; s++) load(UP, true);
 
   // Where the lane's rows of operands begin, and which of their chunks it takes.
   u32 a_at = (wm * MT * 16 + lane % 16) * ROW_BYTES, a_chunk = lane / 16;
@@ -151,7 +170,7 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
     for (int s = 0; s < steps; s++) {
       copies_wait<DEPTH - 2>();
       __syncthreads(); // this stage is here for all, and the one before it has been read by all
-      load();
+      load(true, true);
       u32 base = shared + stage * STAGE;
 #pragma unroll
       for (int k = 0; k < BLOCK_K / 16; k++) {
@@ -170,12 +189,15 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
 
     int row = i % parts * HALF + wm * (HALF / M) + lane / 4 * MT; // of MT behind one another
     int at = wn * NT * 8 + lane % 4 * 2; // of the tile's entries, and every 8th from there, and each one's next
-    float share[NT][2];
+    float share[NT][2], scale[NT][2];
     if (UP) {
 #pragma unroll
       for (int n = 0; n < NT; n++)
 #pragma unroll
-        for (int j = 0; j < 2; j++) share[n][j] = a.entries[t.first + min(at + n * 8 + j, t.count - 1)].share;
+        for (int j = 0; j < 2; j++) {
+          Vec4 entry = load16(a.entries + t.first + min(at + n * 8 + j, t.count - 1));
+          share[n][j] = __uint_as_float(entry.y), scale[n][j] = __uint_as_float(entry.z);
+        }
     }
 #pragma unroll
     for (int n = 0; n < NT; n++)
@@ -186,7 +208,10 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
         float v[MT];
         if (UP) {
 #pragma unroll
-          for (int m = 0; m < MT; m++) v[m] = c[m][n][j] / (1.f + exp2_fast(-LOG2E * c[m][n][j])) * c[m][n][j + 2] * share[n][j];
+          for (int m = 0; m < MT; m++) {
+            float g = c[m][n][j] * scale[n][j];
+            v[m] = g / (1.f + exp2_fast(-LOG2E * g)) * (c[m][n][j + 2] * scale[n][j]) * share[n][j];
+          }
           if (row < a.out) store(y, v);
         } else {
 #pragma unroll
@@ -201,9 +226,11 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
   copies_wait<0>();
 }
 
+extern "C" __global__ void __launch_bounds__(128, 2) moe_up_16(const __grid_constant__ ExpertArgs a) { experts<true, 4, 1, 1, 2, 8>(a); }
 extern "C" __global__ void __launch_bounds__(128, 2) moe_up_32(const __grid_constant__ ExpertArgs a) { experts<true, 4, 1, 2, 4, 4>(a); }
 extern "C" __global__ void __launch_bounds__(128, 2) moe_up_64(const __grid_constant__ ExpertArgs a) { experts<true, 2, 2, 4, 4, 4>(a); }
 extern "C" __global__ void __launch_bounds__(256, 2) moe_up_128(const __grid_constant__ ExpertArgs a) { experts<true, 2, 4, 4, 4, 3>(a); }
+extern "C" __global__ void __launch_bounds__(128, 2) moe_down_16(const __grid_constant__ ExpertArgs a) { experts<false, 4, 1, 1, 2, 8>(a); }
 extern "C" __global__ void __launch_bounds__(128, 2) moe_down_32(const __grid_constant__ ExpertArgs a) { experts<false, 4, 1, 2, 4, 4>(a); }
 extern "C" __global__ void __launch_bounds__(128, 2) moe_down_64(const __grid_constant__ ExpertArgs a) { experts<false, 2, 2, 4, 4, 4>(a); }
 extern "C" __global__ void __launch_bounds__(256, 2) moe_down_128(const __grid_constant__ ExpertArgs a) { experts<false, 2, 4, 4, 4, 3>(a); }

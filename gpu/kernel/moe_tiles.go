@@ -2,13 +2,25 @@ package kernel
 
 import "fmt"
 
-const minExpertRows = 32
+// ExpertArgs: see moe_tiles.cu.
+type ExpertArgs struct {
+	X, W, Entries, Tiles, Count, Y Ptr
+	In, Out                        int32
+}
 
-// newExperts makes the kernels for tiles of 32, 64 and 128 entries.
-func newExperts(name string) map[int]*Kernel {
-	kernels := map[int]*Kernel{}
-	for _, k := range []struct{ rows, stages int }{{32, 4}, {64, 4}, {128, 3}} {
-		kernels[k.rows] = newKernel[ExpertArgs]("moe_tiles.cu", fmt.Sprint(name, k.rows), func(Shape) int { return k.stages * (128 + k.rows) * 128 })
+const minExpertRows = 16
+
+// expertKernel is a product for tiles of so many entries.
+type expertKernel struct {
+	*Kernel
+	threads int
+}
+
+func newExperts(name string) map[int]expertKernel {
+	kernels := map[int]expertKernel{}
+	for _, k := range []struct{ rows, weights, stages, threads int }{{16, 64, 8, 128}, {32, 128, 4, 128}, {64, 128, 4, 128}, {128, 128, 3, 256}} {
+		shared := func(Shape) int { return k.stages * (k.weights + k.rows) * 128 }
+		kernels[k.rows] = expertKernel{newKernel[ExpertArgs]("moe_tiles.cu", fmt.Sprint(name, k.rows), shared), k.threads}
 	}
 	return kernels
 }
@@ -22,6 +34,8 @@ var (
 // enough that most experts have one tile, until there is enough to compute.
 func ExpertRows(entries, experts int) int {
 	switch {
+	case entries <= 2*experts:
+		return 16
 	case entries <= 16*experts:
 		return 32
 	case entries <= 192*experts:
@@ -42,13 +56,9 @@ func MoEDown(q Queue, a ExpertArgs, rows, blocks int) error {
 	return experts(q, expertsDown[rows], a, rows, blocks)
 }
 
-func experts(q Queue, k *Kernel, a ExpertArgs, rows, blocks int) error {
-	if k == nil || a.In <= 0 || a.Out <= 0 || a.In%8 != 0 || a.Out%8 != 0 {
-		return fmt.Errorf("kernel moe_tiles: tiles of %d rows, %d inputs, %d outputs; rows are 32, 64 or 128, the others multiples of 8", rows, a.In, a.Out)
+func experts(q Queue, k expertKernel, a ExpertArgs, rows, blocks int) error {
+	if k.Kernel == nil || a.In <= 0 || a.Out <= 0 || a.In%8 != 0 || a.Out%8 != 0 {
+		return fmt.Errorf("kernel moe_tiles: tiles of %d rows, %d inputs, %d outputs; rows are 16, 32, 64 or 128, the others multiples of 8", rows, a.In, a.Out)
 	}
-	threads := 128
-	if rows == 128 {
-		threads = 256
-	}
-	return launch(q, k, blocks, 1, threads, &a)
+	return launch(q, k.Kernel, blocks, 1, k.threads, &a)
 }
