@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
@@ -298,9 +299,21 @@ func (c *Comparison) WriteText(w io.Writer) error {
 	for _, r := range c.Rows {
 		interval := "–"
 		if r.Low != nil && r.High != nil {
-			interval = fmt.Sprintf("%.3f–%.3f", *r.Low, *r.High)
+			interval = fmt.Sprintf("%s–%s", Quotient(*r.Low, 3), Quotient(*r.High, 3))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.2f\t%.2f\t%.3f\t%s\t\n", r.Metric, r.Unit, r.A, r.B, r.Ratio, interval)
+		fmt.Fprintf(t, "%s\t%s\t%.2f\t%.2f\t%s\t%s\t\n", r.Metric, r.Unit, r.A, r.B, Quotient(r.Ratio, 3), interval)
 	}
 	return t.Flush()
+}
+
+// Quotient writes a ratio with so many decimals, and one below 0.1 with two
+// digits that say something.
+func Quotient(x float64, decimals int) string {
+	if x > 0 && x < 0.1 {
+		decimals = 1
+		for y := x; y < 1 && decimals < 12; y *= 10 {
+			decimals++
+		}
+	}
+	return strconv.FormatFloat(x, 'f', decimals, 64)
 }

@@ -55,6 +55,14 @@ func TestCompareThePairedRequests(t *testing.T) {
 
 // Of many pairs of reports with the same true mean, about 95 in 100 have
 // intervals that hold a ratio of 1.
+func TestQuotient(t *testing.T) {
+	for x, want := range map[float64]string{4.5054: "4.505", 0.1: "0.100", 0.0303: "0.030", 0.000447: "0.00045", 0: "0.000", 120: "120.000"} {
+		if got := Quotient(x, 3); got != want {
+			t.Errorf("Quotient(%g) = %s, want %s", x, got, want)
+		}
+	}
+}
+
 func TestIntervalsCover(t *testing.T) {
 	covered := map[string]int{}
 	const pairs = 24

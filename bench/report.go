@@ -140,8 +140,7 @@ func (r *Report) WriteText(w io.Writer) error {
 			thousands(s.ComputedTokens), thousands(s.CachedTokens), thousands(s.WastedRows), s.Preempted)
 	}
 	if c := r.Chosen; c != nil {
-		line("conversations", "%s read: %s taken; %s of another language, %s toxic, %s redacted, %s empty; %s too long for the model",
-			thousands(c.Read), thousands(c.Taken), thousands(c.Language), thousands(c.Toxic), thousands(c.Redacted), thousands(c.Empty), thousands(c.Long))
+		line("conversations", "%s", c)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -218,6 +219,15 @@ type Conversations struct {
 	Redacted int `json:"redacted"`
 	Toxic    int `json:"toxic"`
 	Long     int `json:"long"` // did not fit the model; taken before that
+}
+
+// String is it in words.
+func (c *Conversations) String() string {
+	if c == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s read: %s taken; %s of another language, %s toxic, %s redacted, %s empty; %s too long for the model",
+		thousands(c.Read), thousands(c.Taken), thousands(c.Language), thousands(c.Toxic), thousands(c.Redacted), thousands(c.Empty), thousands(c.Long))
 }
 
 // Lengths sums the lengths of the requests up that ended as they should.

@@ -68,7 +68,8 @@ func (t *tally) share(total Progress) float64 {
 	if total.Requests == 0 {
 		return 0
 	}
-	return float64(t.tokens.Load()) / float64(total.Requests+total.DecodeAll)
+	requests := float64(t.done.Load()) / float64(total.Requests) // which may end before their last token
+	return max(requests, float64(t.tokens.Load())/float64(total.Requests+total.DecodeAll))
 }
 
 // sampleEvery is how often a timeline is kept, to begin with.

@@ -35,10 +35,10 @@ func comparisons(reports []Named) section {
 			Label: fmt.Sprintf("%s / %s", c.B, c.A),
 		}
 		for _, row := range c.Rows {
-			r := plot.Ratio{Name: row.Metric + ", " + row.Unit, Value: row.Ratio, Low: math.NaN(), High: math.NaN(), Text: fmt.Sprintf("%.3f", row.Ratio)}
+			r := plot.Ratio{Name: row.Metric + ", " + row.Unit, Value: row.Ratio, Low: math.NaN(), High: math.NaN(), Text: bench.Quotient(row.Ratio, 3)}
 			if row.Low != nil && row.High != nil {
 				r.Low, r.High = *row.Low, *row.High
-				r.Text += fmt.Sprintf("  (%.3f–%.3f)", r.Low, r.High)
+				r.Text += fmt.Sprintf("  (%s–%s)", bench.Quotient(r.Low, 3), bench.Quotient(r.High, 3))
 			}
 			f.Desc += fmt.Sprintf("%s: %s. ", row.Metric, r.Text)
 			f.Rows = append(f.Rows, r)

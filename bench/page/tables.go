@@ -55,6 +55,11 @@ func metrics() []metric {
 	steps := func(of func(*bench.Steps) uint64) func(*bench.Report) (float64, bool) {
 		return func(r *bench.Report) (float64, bool) { return float64(of(&r.Steps)), r.Steps.Total > 0 }
 	}
+	out = append(
+		out,
+		lengths("Prompts, tokens", func(l *bench.Lengths) *bench.LengthSummary { return &l.Input })...,
+	)
+	out = append(out, lengths("Replies, tokens", func(l *bench.Lengths) *bench.LengthSummary { return &l.Output })...)
 	return append(
 		out,
 		metric{group: "Requests", name: "finished", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Requests) })},
@@ -74,6 +79,26 @@ func metrics() []metric {
 			return value(t != nil, func() float64 { return 100 * t.Idle.Share }), t != nil
 		}},
 	)
+}
+
+// lengths are the figures of how long real texts were.
+func lengths(group string, of func(*bench.Lengths) *bench.LengthSummary) (out []metric) {
+	for _, m := range []struct {
+		name string
+		of   func(*bench.LengthSummary) float64
+	}{
+		{"mean", func(s *bench.LengthSummary) float64 { return s.Mean }},
+		{"p50", func(s *bench.LengthSummary) float64 { return float64(s.P50) }},
+		{"p90", func(s *bench.LengthSummary) float64 { return float64(s.P90) }},
+		{"p99", func(s *bench.LengthSummary) float64 { return float64(s.P99) }},
+		{"max", func(s *bench.LengthSummary) float64 { return float64(s.Max) }},
+	} {
+		out = append(out, metric{name: m.name, neutral: true, of: func(r *bench.Report) (float64, bool) {
+			return value(r.Lengths != nil, func() float64 { return m.of(of(r.Lengths)) }), r.Lengths != nil
+		}})
+	}
+	out[0].group = group
+	return out
 }
 
 func value(ok bool, of func() float64) float64 {
@@ -116,7 +141,7 @@ func figures(runs []*run) (out []row) {
 
 // ratio is a quotient in words; within 1% it has no sense.
 func ratio(q float64, more bool) (text, sense string) {
-	text = "× " + strconv.FormatFloat(q, 'f', 2, 64)
+	text = "× " + bench.Quotient(q, 2)
 	switch {
 	case q > 0.99 && q < 1.01:
 		return text, ""
@@ -167,6 +192,7 @@ func environment(runs []*run) (out []row) {
 		work("made to fit", func(w *bench.Work) string { return w.Fitted }),
 		work("temperature", func(w *bench.Work) string { return plot.Number(w.Temperature) }),
 		work("work from", func(w *bench.Work) string { return w.Source }),
+		{"conversations", func(r *bench.Report) string { return when(r.Chosen != nil, r.Chosen.String()) }},
 		work("times × scale", func(w *bench.Work) string {
 			if w.Scale == 0 {
 				return ""

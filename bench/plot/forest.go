@@ -25,7 +25,7 @@ type Ratio struct {
 const (
 	forestRow  = 24
 	forestLeft = 190
-	forestText = 150
+	forestText = 176
 )
 
 // SVG draws the rows.

@@ -184,6 +184,7 @@ func (o *wildchatOptions) offline(ctx context.Context, cmd *cobra.Command, cfg *
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
 	engine := cfg.actors(log, cmd.ErrOrStderr())
 	engine.MaxOpenRequests = max(engine.MaxOpenRequests, len(texts))
+	engine.Trace = bench.NewGlimpse()
 	system, err := actors.Open(engine)
 	if err != nil {
 		return err
