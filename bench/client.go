@@ -136,6 +136,7 @@ func (c *Client) stream(ctx context.Context, p *Prompt, temperature float64, see
 	if r.usage.PromptTokens > 0 {
 		t.input = r.usage.PromptTokens
 	}
+	t.cached = r.usage.Details.CachedTokens
 	return nil
 }
 
@@ -151,6 +152,9 @@ type reply struct {
 type usage struct {
 	PromptTokens     int `json:"prompt_tokens"`
 	CompletionTokens int `json:"completion_tokens"`
+	Details          struct {
+		CachedTokens int `json:"cached_tokens"`
+	} `json:"prompt_tokens_details"`
 }
 
 // event takes in an event that was there at a time.

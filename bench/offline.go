@@ -96,6 +96,7 @@ type timing struct {
 	arrived     time.Duration // of the latest token, over the wire
 	between     []time.Duration
 	input       int // tokens of the prompt, by the server's count; 0: not told
+	cached      int // of those, what the server says that it had computed before
 	tokens      int
 	stamps      Stamps          // whose clock times over the wire are by
 	lags        []time.Duration // of reading what had come, where the kernel told when

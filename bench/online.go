@@ -54,6 +54,9 @@ type OnlineDetail struct {
 	// of them waited for their first token.
 	MostOpen    int `json:"most_open"`
 	MostWaiting int `json:"most_waiting"`
+	// CachedTokens are those of prompts that the server says it had computed
+	// before, for requests that ended well.
+	CachedTokens int `json:"cached_tokens"`
 	// TPOT is the mean time per output token after the first, by request.
 	TPOT Distribution `json:"tpot_ms"`
 	// Client is what measuring cost.
@@ -250,6 +253,7 @@ func (o *Online) goodput(d *OnlineDetail, timings []timing, elapsed time.Duratio
 		if t.err != nil {
 			continue
 		}
+		d.CachedTokens += t.cached
 		var per time.Duration
 		if t.tokens > 1 {
 			per = (t.last - t.first) / time.Duration(t.tokens-1)

@@ -122,7 +122,11 @@ func (r *Report) WriteText(w io.Writer) error {
 		line("fitted", "%s", r.Work.Fitted)
 	}
 	line("requests", "%s%s", thousands(r.Requests), when(r.Failed > 0, fmt.Sprintf(", and %d failed, the last with: %s", r.Failed, r.Failure)))
-	line("tokens", "%s in, %s out", thousands(r.TotalInputTokens), thousands(r.TotalOutputTokens))
+	cached := ""
+	if o := r.Online; o != nil && o.CachedTokens > 0 {
+		cached = fmt.Sprintf(" (%s of them cached)", thousands(o.CachedTokens))
+	}
+	line("tokens", "%s in%s, %s out", thousands(r.TotalInputTokens), cached, thousands(r.TotalOutputTokens))
 	line("time", "%.3f s", r.ElapsedS)
 	line("throughput", "%.1f output tokens/s, %.1f input and output tokens/s, %.2f requests/s",
 		r.OutputThroughput, r.TotalThroughput, r.RequestThroughput)

@@ -277,14 +277,16 @@ func (f TraceFormat) parseTime(text string) (time.Duration, error) {
 
 // Tokens makes up a prompt: each block's tokens follow from its hash, so that
 // prompts share exactly the prefixes that the real ones shared. Without hashes
-// they follow from the request's row in the file.
-func (t *TraceRequest) Tokens(vocab int) []int32 {
+// they follow from the request's row in the file. Prompts of another salt share
+// nothing with these.
+func (t *TraceRequest) Tokens(vocab int, salt uint64) []int32 {
 	tokens := make([]int32, t.Input)
-	state := ^t.row // far from hashes, which count up from 0
+	salt *= 0xD6E8FEB86659FD93
+	state := ^t.row ^ salt // far from hashes, which count up from 0
 	for i := range tokens {
 		if t.Block > 0 && i%t.Block == 0 {
-			if state = ^t.row; i/t.Block < len(t.Blocks) {
-				state = t.Blocks[i/t.Block]
+			if state = ^t.row ^ salt; i/t.Block < len(t.Blocks) {
+				state = t.Blocks[i/t.Block] ^ salt
 			}
 		}
 		state += 0x9E3779B97F4A7C15 // SplitMix64
@@ -296,12 +298,13 @@ func (t *TraceRequest) Tokens(vocab int) []int32 {
 }
 
 // Replay makes the arrivals of a trace, its times multiplied by scale: 0.5 is
-// twice as fast.
-func (t *Trace) Replay(scale float64, vocab int) iter.Seq[Arrival] {
+// twice as fast. To play it again to a server that may remember the prompts,
+// another salt makes others.
+func (t *Trace) Replay(scale float64, vocab int, salt uint64) iter.Seq[Arrival] {
 	return func(yield func(Arrival) bool) {
 		for i := range t.Requests {
 			r := &t.Requests[i]
-			if !yield(Arrival{time.Duration(float64(r.At) * scale), Prompt{Tokens: r.Tokens(vocab), MaxTokens: r.Output}}) {
+			if !yield(Arrival{time.Duration(float64(r.At) * scale), Prompt{Tokens: r.Tokens(vocab, salt), MaxTokens: r.Output}}) {
 				return
 			}
 		}

@@ -45,7 +45,7 @@ func TestReadTrace(t *testing.T) {
 		}
 		var at []time.Duration
 		var in, out []int
-		for a := range trace.Replay(2, 1000) {
+		for a := range trace.Replay(2, 1000, 0) {
 			at, in, out = append(at, a.At), append(in, len(a.Tokens)), append(out, a.MaxTokens)
 			if slices.Max(a.Tokens) >= 1000 || slices.Min(a.Tokens) < 0 {
 				t.Errorf("%s: tokens beyond the vocabulary", format)
@@ -80,18 +80,24 @@ func TestHashesBecomeSharedPrefixes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var prompts [3][]int32
+		var prompts, salted [3][]int32
 		for i := range prompts {
-			prompts[i] = trace.Requests[i].Tokens(1 << 30)
+			prompts[i], salted[i] = trace.Requests[i].Tokens(1<<30, 0), trace.Requests[i].Tokens(1<<30, 1)
 		}
-		for k, pair := range [][2]int{{0, 1}, {0, 2}, {1, 2}} {
-			a, b := prompts[pair[0]], prompts[pair[1]]
-			n := 0
+		common := func(a, b []int32) (n int) {
 			for n < min(len(a), len(b)) && a[n] == b[n] {
 				n++
 			}
-			if n != c.shared[k] {
-				t.Errorf("%s: requests %v begin with %d tokens in common, want %d", c.format, pair, n, c.shared[k])
+			return n
+		}
+		for k, pair := range [][2]int{{0, 1}, {0, 2}, {1, 2}} {
+			i, j := pair[0], pair[1]
+			a, b := common(prompts[i], prompts[j]), common(salted[i], salted[j])
+			if a != c.shared[k] || b != a {
+				t.Errorf("%s: requests %v begin with %d tokens in common, with salt %d; want %d", c.format, pair, a, b, c.shared[k])
+			}
+			if n := common(prompts[i], salted[j]) + common(salted[i], prompts[j]); n > 0 {
+				t.Errorf("%s: requests %v share tokens over a salt", c.format, pair)
 			}
 		}
 	}

@@ -87,12 +87,12 @@ func TestOverlapKeepsTheDeviceBusy(t *testing.T) {
 func TestMooncakeReplayIsReproducible(t *testing.T) {
 	trace := openTrace(t, 200)
 	v := mooncake(t, plan.Radix)
-	a := run(t, v, trace.Replay(1, 151936))
-	b := run(t, v, trace.Replay(1, 151936))
+	a := run(t, v, trace.Replay(1, 151936, 0))
+	b := run(t, v, trace.Replay(1, 151936, 0))
 	if !reflect.DeepEqual(a, b) {
 		t.Errorf("two runs differ:\n%v\n%v", a, b)
 	}
-	naive := run(t, mooncake(t, plan.Naive), trace.Replay(1, 151936))
+	naive := run(t, mooncake(t, plan.Naive), trace.Replay(1, 151936, 0))
 	if a.HitRate() < 0.03 || naive.Cached != 0 || a.Generated != naive.Generated {
 		t.Errorf("radix:\n%vnaive:\n%v", a, naive)
 	}
@@ -110,7 +110,7 @@ func BenchmarkMooncake10k(b *testing.B) {
 		}{{"x1", 1}, {"x5", 5}} {
 			b.Run(string(cache)+"/"+rate.name, func(b *testing.B) {
 				for b.Loop() {
-					r := run(b, mooncake(b, cache), trace.Replay(rate.scale, 151936))
+					r := run(b, mooncake(b, cache), trace.Replay(rate.scale, 151936, 0))
 					b.Logf("\n%v", r)
 				}
 			})

@@ -69,7 +69,12 @@ func metrics() []metric {
 			return value(o != nil, func() float64 { return float64(o.MostOpen) }), o != nil && o.MostOpen > 0
 		}},
 		metric{name: "preempted", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.Preempted })},
-		metric{name: "prompt tokens cached", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.CachedTokens })},
+		metric{name: "prompt tokens cached", neutral: true, of: func(r *bench.Report) (float64, bool) {
+			if o := r.Online; o != nil && r.Steps.Total == 0 {
+				return float64(o.CachedTokens), true
+			}
+			return float64(r.Steps.CachedTokens), r.Steps.Total > 0
+		}},
 		metric{group: "Steps", name: "in all", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.Total })},
 		metric{name: "with prefill", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.Prefill + s.Mixed })},
 		metric{name: "tokens computed", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.ComputedTokens })},

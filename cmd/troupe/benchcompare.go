@@ -27,7 +27,7 @@ have. Traces at several scales are compared scale by scale.`,
   troupe bench compare a.json b.json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return &usageError{fmt.Errorf("compare takes two reports, but there are %d arguments", len(args))}
+				return &usageError{fmt.Errorf("compare takes two reports; arguments: %d", len(args))}
 			}
 			return nil
 		},

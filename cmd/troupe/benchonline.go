@@ -101,8 +101,8 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 		return err
 	}
 	var runs []*bench.Report
-	for _, scale := range source.Scale {
-		run, words := o.run(client, source, trace, scale)
+	for i, scale := range source.Scale {
+		run, words := o.run(client, source, trace, scale, o.Seed<<8+uint64(i))
 		if run.Arrivals, err = w.prepare(run.Arrivals); err != nil {
 			return err
 		}
@@ -127,15 +127,16 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 	return o.Report.writeRuns(cmd.OutOrStdout(), bench.Together(runs))
 }
 
-// run is one measurement and how its requests arrive, in words.
-func (o *onlineOptions) run(c *bench.Client, source *traceSource, trace *bench.Trace, scale float64) (*bench.Online, string) {
+// run is one measurement and how its requests arrive, in words. Each has prompts
+// of its own, or the server would remember the last one's.
+func (o *onlineOptions) run(c *bench.Client, source *traceSource, trace *bench.Trace, scale float64, salt uint64) (*bench.Online, string) {
 	run := &bench.Online{
 		Client: c, Concurrency: o.Concurrency, Temperature: o.Temperature, Seed: o.Seed,
 		Warmup: o.Warmup,
 	}
 	words := ""
 	if trace != nil {
-		run.Arrivals, run.Total, run.Work = trace.Replay(scale, o.Vocab), trace.Total(), source.work(trace, scale)
+		run.Arrivals, run.Total, run.Work = trace.Replay(scale, o.Vocab, salt), trace.Total(), source.work(trace, scale)
 		words = fmt.Sprintf("the first %d requests of %s (%s), times × %g", len(trace.Requests), run.Work.Source, trace.Format, scale)
 	} else {
 		run.Arrivals, words = o.drawn(source.NumRequests)

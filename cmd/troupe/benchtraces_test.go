@@ -89,6 +89,29 @@ func TestBenchOnlinePlaysATrace(t *testing.T) {
 	}
 }
 
+// A trace that is played again finds nothing of its last time in the cache; the
+// same requests sent again do, and the report says so.
+func TestBenchOnlineMeetsNoOldPrompts(t *testing.T) {
+	status, text, errs := invoke(t, "", "bench", "online", "--trace-file", burst(t, 20), "--scale", "0.01,0.02", "--json", "-")
+	if status != 0 {
+		t.Fatal(errs)
+	}
+	for _, run := range readReport(t, text).Runs {
+		if run.Requests != 20 || run.Steps.CachedTokens != 0 || run.Online.CachedTokens != 0 {
+			t.Errorf("%s: %d requests, %d and %d tokens cached", run.Label, run.Requests, run.Steps.CachedTokens, run.Online.CachedTokens)
+		}
+	}
+	s := start(t, "--port", "0")
+	defer s.end(0)
+	defer s.signal(os.Interrupt)
+	for i, want := range []string{" in, 12 out", " in (192 of them cached), 12 out"} {
+		status, text, errs = invoke(t, "", "bench", "simple", "--url", s.url, "--batch-size", "6", "--input-len", "40", "--output-len", "2")
+		if status != 0 || !strings.Contains(text, want) {
+			t.Errorf("run %d: status %d: %s%s; want %q", i+1, status, text, errs, want)
+		}
+	}
+}
+
 // The trace is fetched once, resumed where it broke off, and kept.
 func TestQwenTraceIsDownloaded(t *testing.T) {
 	text := ""

@@ -92,7 +92,7 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *tr
 	for _, scale := range source.Scale {
 		var arrivals iter.Seq[bench.Arrival]
 		if trace != nil {
-			arrivals, v.Work = trace.Replay(scale, m.Config.Vocab), source.work(trace, scale)
+			arrivals, v.Work = trace.Replay(scale, m.Config.Vocab, 0), source.work(trace, scale)
 		} else {
 			arrivals = bench.AtOnce(bench.RandomPrompts(o.Seed, o.NumSeqs, o.InputLen, o.OutputLen, m.Config.Vocab))
 			v.Work.InputLen, v.Work.OutputLen, v.Work.PromptIDs = o.InputLen.String(), o.OutputLen.String(), m.Config.Vocab

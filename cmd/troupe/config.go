@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -162,6 +163,9 @@ func (c *Config) check(found *faults) {
 	}
 	for i, key := range c.Server.APIKey {
 		c.Server.APIKey[i] = readSecret("api-key", key, found)
+	}
+	if u, err := url.Parse(c.Remote.URL); c.Remote.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		found.add("--url is %q; it must be such as http://127.0.0.1:1919", c.Remote.URL)
 	}
 	c.Remote.APIKey = readSecret("api-key", c.Remote.APIKey, found)
 	if len(found.all) == 0 { // else it may tell the same again
