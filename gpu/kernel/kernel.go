@@ -102,7 +102,7 @@ func Programs(s Shape) ([]Program, error) {
 			return nil, err
 		}
 		before := fmt.Sprintf("#line 1 \"common.cuh\"\n%s\n", common)
-		if name := header(f.Name()); name != "" {
+		for _, name := range headers[f.Name()] {
 			text, err := sources.ReadFile(name)
 			if err != nil {
 				return nil, err
@@ -123,15 +123,10 @@ func Programs(s Shape) ([]Program, error) {
 	return list, nil
 }
 
-// header is what a source shares with some others, if it does.
-func header(source string) string {
-	switch {
-	case source == "sample.cu", source == "logprobs.cu":
-		return "draw.cuh"
-	case strings.HasSuffix(source, "_hopper.cu"):
-		return "hopper.cuh"
-	}
-	return ""
+// headers are what sources have in common with some others.
+var headers = map[string][]string{
+	"sample.cu": {"draw.cuh"}, "logprobs.cu": {"draw.cuh"},
+	"prefill.cu": {"prefill.cuh"}, "prefill_hopper.cu": {"prefill.cuh", "hopper.cuh"},
 }
 
 // layouts are assertions, for the compiler, that a source's structs are laid

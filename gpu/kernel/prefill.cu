@@ -3,7 +3,7 @@
 //   q      bf16 [T, Hq, D]
 //   kv     bf16 [P, 2, Hkv, S, D] one layer's pages, read only
 //   table  i32  [·, M]            table[slot][j] is the j-th page
-//   tiles  Tile [grid.x]          the longest first
+//   tiles  Tile [grid.x]          the longest first (prefill.cuh)
 //   out    bf16 [T, Hq, D]
 //   out[t,h] = Σ_{p ≤ position of t} softmax_p(q[t,h]·K_p/√D) V_p
 // Defines: HEADS, KV_HEADS, HEAD_DIM (64 or 128), PAGE_SIZE, STAGES
@@ -19,28 +19,8 @@
 // Checked: TestPagedPrefill against ref.Attention
 #define BLOCK_ROWS 128
 #define BLOCK_KEYS 64
-#define GROUP (HEADS / KV_HEADS)
 #define PITCH (HEAD_DIM * 2 + 16)
 #define STAGE (2 * BLOCK_KEYS * PITCH)
-
-struct Tile {
-  int slot;
-  int token;    // of the step, the run's first
-  int position; // of that token
-  int tokens;   // in the run
-  int pair;     // the tile's first pair in the run
-};
-
-struct PrefillArgs {
-  const bf16* q;
-  const bf16* kv;
-  const int* table;
-  const Tile* tiles;
-  bf16* out;
-  int table_stride;
-  float scale; // log2(e)/√D
-  int count;   // of tiles
-};
 
 extern "C" __global__ void __launch_bounds__(256, 1) paged_prefill(const __grid_constant__ PrefillArgs a) {
   extern __shared__ __align__(128) u8 memory[];

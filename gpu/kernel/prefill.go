@@ -10,7 +10,7 @@ const (
 	prefillKeys = 64
 )
 
-// Tile is work of prefill attention: see prefill.cu.
+// Tile is work of prefill attention: see prefill.cuh.
 type Tile struct {
 	Slot, Token, Position, Tokens, Pair int32
 }
@@ -33,7 +33,7 @@ func (s Shape) SortTiles(tiles []Tile) {
 	slices.SortStableFunc(tiles, func(a, b Tile) int { return cmp.Compare(keys(b), keys(a)) })
 }
 
-// PrefillArgs: see prefill.cu.
+// PrefillArgs: see prefill.cuh and prefill.cu.
 type PrefillArgs struct {
 	Q, KV, Table, Tiles, Out Ptr
 

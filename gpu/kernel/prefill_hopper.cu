@@ -28,7 +28,6 @@
 #define ROWS 128 // pairs of a tile
 #define KEYS 128 // in a block of keys
 #define RING (HEAD_DIM == 128 ? 2 : 3)
-#define GROUP (HEADS / KV_HEADS)
 #define CHUNKS (HEAD_DIM / 8)             // of 16 bytes in a row
 #define QUERY_ROWS HEADS // rows of HEAD_DIM from token to token
 #define NONE 0x80000000u                  // no row
@@ -39,25 +38,6 @@
 // rows of 128 bytes whose 16-byte chunks are permuted by the row's last 3 bits.
 #define HALF (128 * 128)
 #define MATRIX (HEAD_DIM / 64 * HALF)
-
-struct Tile {
-  int slot;
-  int token;    // of the step, the run's first
-  int position; // of that token
-  int tokens;   // in the run
-  int pair;     // the tile's first pair in the run
-};
-
-struct PrefillArgs {
-  const bf16* q;
-  const bf16* kv;
-  const int* table;
-  const Tile* tiles;
-  bf16* out;
-  int table_stride;
-  float scale; // log2(e)/√D
-  int count;   // of tiles
-};
 
 // What a block shares, from a multiple of 1024 on: matrices, barriers, tiles.
 #define QUERIES_OF(i) ((i) * MATRIX)
