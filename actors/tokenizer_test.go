@@ -17,6 +17,7 @@ import (
 
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 	"github.com/troupe-llm/troupe/tokenize"
 	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
@@ -123,10 +124,7 @@ func TestLongPromptHoldsUpNoOther(t *testing.T) {
 // there and back. The vocabulary is Qwen3's where the fixtures are.
 func BenchmarkShortBesideLong(b *testing.B) {
 	codec := letters(b)
-	dir := os.Getenv("TROUPE_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "fixtures")
-	}
+	dir, _ := modeltest.Fixtures()
 	if qwen, err := tokenize.Load(os.DirFS(filepath.Join(dir, "tokenizers", "qwen3"))); err == nil {
 		codec = qwen
 	}

@@ -111,6 +111,21 @@ func (byteTokenizer) Render(c tokenize.Chat) (string, error) {
 	return text, err
 }
 
+// builtin is an engine with the built-in model.
+func builtin(t *testing.T) engine {
+	t.Helper()
+	sys, err := actors.Open(actors.Config{Device: "cpu", MaxRunningRequests: 16, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sys.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return system{sys}
+}
+
 // fakeStream is a stream that a test writes.
 type fakeStream struct {
 	canceled chan struct{} // closed by Cancel

@@ -10,9 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rs/zerolog"
-
-	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
@@ -104,15 +101,20 @@ func nextOf(word string, out []int32) int32 {
 	return int32(word[n])
 }
 
-// TestForcedCalls lets any text come that the grammar of a request allows, and
-// reads it as the server would.
-func TestForcedCalls(t *testing.T) {
-	vocabulary := grammar.NewVocabulary(257, func(id int32) []byte {
+// byteVocabulary has the tokens of byteTokenizer and 256, which ends a text.
+func byteVocabulary() *grammar.Vocabulary {
+	return grammar.NewVocabulary(257, func(id int32) []byte {
 		if id == 256 {
 			return nil
 		}
 		return []byte{byte(id)}
 	}, []int32{256})
+}
+
+// TestForcedCalls lets any text come that the grammar of a request allows, and
+// reads it as the server would.
+func TestForcedCalls(t *testing.T) {
+	vocabulary := byteVocabulary()
 	rng := rand.New(rand.NewPCG(3, 4))
 	for family, template := range templates {
 		eng := script()
@@ -170,12 +172,7 @@ func TestForcedCalls(t *testing.T) {
 // TestReasoningComesFirst lets a model think before it keeps to a grammar, also
 // when its prompt has begun that.
 func TestReasoningComesFirst(t *testing.T) {
-	vocabulary := grammar.NewVocabulary(257, func(id int32) []byte {
-		if id == 256 {
-			return nil
-		}
-		return []byte{byte(id)}
-	}, []int32{256})
+	vocabulary := byteVocabulary()
 	for _, tc := range []struct {
 		content, text string
 		want          bool
@@ -215,17 +212,9 @@ func TestReasoningComesFirst(t *testing.T) {
 // TestBuiltinCallsTools has a model that tells stories call tools it has never
 // heard of.
 func TestBuiltinCallsTools(t *testing.T) {
-	sys, err := actors.Open(actors.Config{Model: "builtin", Device: "cpu", MaxRunningRequests: 8, Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sys.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	eng := builtin(t)
 	for _, parser := range ToolCallParsers {
-		h := start(t, system{sys}, Config{ToolCallParser: parser})
+		h := start(t, eng, Config{ToolCallParser: parser})
 		status, body := h.read(h.post("/v1/chat/completions", `{"n":4,"seed":1,"max_tokens":400,"parallel_tool_calls":false,"tool_choice":"required",`+weather+`}`))
 		var answer struct {
 			Choices []struct {

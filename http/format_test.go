@@ -7,26 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/rs/zerolog"
-
-	"github.com/troupe-llm/troupe/actors"
 )
 
 // TestFormats has the built-in model, which tells stories, answer in formats it
 // has never seen. With a temperature of 1 it says what it can; every answer
 // that was not cut keeps to its format.
 func TestFormats(t *testing.T) {
-	sys, err := actors.Open(actors.Config{Model: "builtin", Device: "cpu", MaxRunningRequests: 16, Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sys.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	h := start(t, system{sys}, Config{MaxChoices: 16})
+	h := start(t, builtin(t), Config{MaxChoices: 16})
 	object := func(s string) error {
 		var x map[string]any
 		return json.Unmarshal([]byte(s), &x)

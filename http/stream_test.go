@@ -44,6 +44,23 @@ func skipLine(t *testing.T, r *bufio.Reader) {
 	}
 }
 
+// streamedText puts the text of a stream together again, as a client does.
+func streamedText(t *testing.T, r *bufio.Reader) string {
+	t.Helper()
+	var text strings.Builder
+	for {
+		data := nextEvent(t, r)
+		if data == "[DONE]" {
+			return text.String()
+		}
+		var chunk struct{ Choices []struct{ Text string } }
+		if err := json.Unmarshal([]byte(data), &chunk); err != nil {
+			t.Fatalf("%v in %.80q", err, data)
+		}
+		text.WriteString(chunk.Choices[0].Text)
+	}
+}
+
 // TestTextSurvives streams arbitrary text in arbitrary pieces and puts it
 // together again as a client does.
 func TestTextSurvives(t *testing.T) {
@@ -63,22 +80,8 @@ func TestTextSurvives(t *testing.T) {
 		h := start(t, script(append(events, ends("stop", 1, 1))), Config{})
 		resp := h.post("/v1/completions", streamed)
 		r := resp.body
-		var got strings.Builder
-		for {
-			data := nextEvent(t, r)
-			if data == "[DONE]" {
-				break
-			}
-			var chunk struct {
-				Choices []struct{ Text string }
-			}
-			if err := json.Unmarshal([]byte(data), &chunk); err != nil {
-				t.Fatalf("round %d: %v in %q", round, err, data)
-			}
-			got.WriteString(chunk.Choices[0].Text)
-		}
-		if got.String() != want.String() {
-			t.Fatalf("round %d: got %q, want %q", round, got.String(), want.String())
+		if got := streamedText(t, r); got != want.String() {
+			t.Fatalf("round %d: got %q, want %q", round, got, want.String())
 		}
 		if rest, _ := io.ReadAll(r); len(rest) != 0 {
 			t.Fatalf("round %d: %q after the end", round, rest)
@@ -378,20 +381,7 @@ func TestSlowClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body := bufio.NewReader(resp.Body)
-	var got strings.Builder
-	for {
-		data := nextEvent(t, body)
-		if data == "[DONE]" {
-			break
-		}
-		var chunk struct{ Choices []struct{ Text string } }
-		if err := json.Unmarshal([]byte(data), &chunk); err != nil {
-			t.Fatalf("%v in %.80q", err, data)
-		}
-		got.WriteString(chunk.Choices[0].Text)
-	}
-	if got.String() != want.String() {
-		t.Errorf("got %d bytes, want %d", got.Len(), want.Len())
+	if got := streamedText(t, bufio.NewReader(resp.Body)); got != want.String() {
+		t.Errorf("got %d bytes, want %d", len(got), want.Len())
 	}
 }

@@ -17,7 +17,7 @@ func qwen(b testing.TB) *Tokenizer {
 // sentences joins the real sentences of the fixtures to about n bytes.
 func sentences(b testing.TB, n int) string {
 	var s strings.Builder
-	all := readVectors(b, filepath.Join(fixtures(b), "tokenizers", "qwen3", "vectors.jsonl"))
+	all := readLines[vector](b, filepath.Join(fixtures(b), "tokenizers", "qwen3", "vectors.jsonl"))
 	for s.Len() < n {
 		for _, v := range all {
 			s.WriteString(v.Text)

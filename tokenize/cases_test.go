@@ -1,7 +1,6 @@
 package tokenize
 
 import (
-	"bufio"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -19,26 +18,17 @@ func TestCases(t *testing.T) {
 	if path == "" {
 		path = filepath.Join("testdata", "cases.jsonl")
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
+	type tokenizerCase struct {
+		Tokenizer json.RawMessage
+		Vectors   []struct {
+			Text             string
+			IDs, Mixed       []int32
+			Decoded, Skipped string
+		}
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<24)
 	n, walked := 0, 0
-	for line := 1; lines.Scan(); line++ {
-		var c struct {
-			Tokenizer json.RawMessage
-			Vectors   []struct {
-				Text             string
-				IDs, Mixed       []int32
-				Decoded, Skipped string
-			}
-		}
-		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			t.Fatal(err)
-		}
+	for i, c := range readLines[tokenizerCase](t, path) {
+		line := i + 1
 		tok, err := Load(fstest.MapFS{"tokenizer.json": {Data: c.Tokenizer}})
 		if err != nil {
 			t.Errorf("line %d: %v", line, err)
@@ -64,8 +54,8 @@ func TestCases(t *testing.T) {
 			}
 		}
 	}
-	if n == 0 || lines.Err() != nil {
-		t.Fatalf("%s: %d vectors: %v", path, n, lines.Err())
+	if n == 0 {
+		t.Fatalf("%s has no vectors", path)
 	}
 	t.Logf("%d vectors; %d tokenizers by walking", n, walked)
 }

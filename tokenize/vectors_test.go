@@ -1,7 +1,7 @@
 package tokenize
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -36,25 +36,22 @@ func load(t testing.TB, dir string) *Tokenizer {
 	return tok
 }
 
-func readVectors(t testing.TB, path string) []vector {
+// readLines reads a file with a JSON value a line.
+func readLines[T any](t testing.TB, path string) (all []T) {
 	t.Helper()
-	f, err := os.Open(path)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	var all []vector
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<24)
-	for lines.Scan() {
-		var v vector
-		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
-			t.Fatal(err)
+	for line := range bytes.Lines(data) {
+		var v T
+		if err := json.Unmarshal(line, &v); err != nil {
+			t.Fatalf("%s:%d: %v", path, len(all)+1, err)
 		}
 		all = append(all, v)
 	}
 	if len(all) == 0 {
-		t.Fatalf("%s: no vectors", path)
+		t.Fatalf("%s is empty", path)
 	}
 	return all
 }
@@ -79,7 +76,7 @@ func TestFixtureVectors(t *testing.T) {
 	}
 	for _, p := range paths {
 		t.Run(filepath.Base(filepath.Dir(p)), func(t *testing.T) {
-			all := readVectors(t, p)
+			all := readLines[vector](t, p)
 			checkVectors(t, load(t, filepath.Dir(p)), all)
 			t.Logf("%d vectors", len(all))
 		})
