@@ -47,6 +47,10 @@ func (x *mixture) sizes(c *model.Config, tokens int) []sized {
 func (e *engine) experts(w work, l *layer) []stage {
 	c, m, q, x := e.config, e.config.MoE, e.queue, &e.mixture
 	rows, blocks := kernel.ExpertRows(w.tokens*m.PerToken, m.Experts), 2*e.gpu.SMs
+	hopper := e.shape.Hopper > 0 && w.tokens*m.PerToken >= kernel.HopperFrom*m.Experts
+	if hopper {
+		rows = kernel.HopperRows
+	}
 	route := kernel.RouteArgs{
 		X: e.x, Norm: l.mlpNorm, W: l.router, Slots: e.tokenSlots, Logits: x.logits, Normed: e.normed, Scales: x.scales, Choice: x.choice,
 		Share: x.share, Entries: x.entries, Place: x.place, Counts: x.counts, Tiles: x.tiles, Count: x.count, Arrived: x.arrived,
@@ -68,7 +72,12 @@ func (e *engine) experts(w work, l *layer) []stage {
 			return e.blas.multiply(p, l.router, e.normed, x.logits, false)
 		}}, stage{opRoute, func() error { return kernel.MoEGroup(q, route) }})
 	}
-	list = append(list, stage{opGateUp, func() error { return kernel.MoEUp(q, up, rows, blocks) }})
+	list = append(list, stage{opGateUp, func() error {
+		if hopper {
+			return kernel.MoEUpHopper(q, up, e.shape.Hopper)
+		}
+		return kernel.MoEUp(q, up, rows, blocks)
+	}})
 	if w.tokens <= kernel.MaxOne && kernel.SkinnyFits(m.Intermediate) {
 		one := kernel.ExpertOneArgs{
 			Y: e.activated, W: l.down, Choice: x.choice, Place: x.place, X: e.x,
@@ -76,7 +85,12 @@ func (e *engine) experts(w work, l *layer) []stage {
 		}
 		return append(list, stage{opDown, func() error { return kernel.MoEOne(q, one, blocks) }})
 	}
-	return append(list, stage{opDown, func() error { return kernel.MoEDown(q, down, rows, blocks) }}, stage{opCombine, func() error {
+	return append(list, stage{opDown, func() error {
+		if hopper {
+			return kernel.MoEDownHopper(q, down, e.shape.Hopper)
+		}
+		return kernel.MoEDown(q, down, rows, blocks)
+	}}, stage{opCombine, func() error {
 		return kernel.MoECombine(q, kernel.CombineArgs{X: e.x, Y: x.y, Place: x.place, Hidden: int32(c.Hidden), Chosen: int32(m.PerToken)}, w.tokens)
 	}})
 }

@@ -43,6 +43,10 @@ func OpenWorkbench(s *kernel.Shape) (*Workbench, error) {
 	return &Workbench{queue: &queue{modules: m, stream: ctx.compute}, ctx: ctx, Blocks: max(1, n) * ctx.gpu.SMs, GPU: ctx.gpu}, nil
 }
 
+// Overlap lets kernels be scheduled before those ahead have ended, as in a
+// step, where the device can.
+func (w *Workbench) Overlap() { w.overlap = w.GPU.Capability >= 90 }
+
 // Allocate returns zeroed memory.
 func (w *Workbench) Allocate(bytes int64) (kernel.Ptr, error) {
 	return w.ctx.allocate(bytes, "a test")

@@ -154,6 +154,7 @@ var twins = map[string][]reflect.Type{
 	"prefill_hopper.cu": {reflect.TypeFor[Tile]()},
 	"decode.cu":         {reflect.TypeFor[PlanArgs]()},
 	"moe_route.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"moe_hopper.cu":     {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 	"moe_tiles.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 }
 

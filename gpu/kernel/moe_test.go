@@ -163,10 +163,47 @@ func TestRoute(t *testing.T) {
 	}
 }
 
+// product is a size of tiles, and which kernels take them.
+type product struct {
+	rows   int // of a tile
+	hopper bool
+}
+
+func (p product) String() string {
+	if p.hopper {
+		return "hopper"
+	}
+	return fmt.Sprintf("tiles-%d", p.rows)
+}
+
+func (p product) up(b *bench, a kernel.ExpertArgs, blocks int) error {
+	if p.hopper {
+		return kernel.MoEUpHopper(b, a, blocks/2+blocks%2)
+	}
+	return kernel.MoEUp(b, a, p.rows, blocks)
+}
+
+func (p product) down(b *bench, a kernel.ExpertArgs, blocks int) error {
+	if p.hopper {
+		return kernel.MoEDownHopper(b, a, blocks/2+blocks%2)
+	}
+	return kernel.MoEDown(b, a, p.rows, blocks)
+}
+
+// products lists those that the device has.
+func (b *bench) products() []product {
+	list := []product{{rows: 16}, {rows: 32}, {rows: 64}, {rows: 128}}
+	if b.shape.Hopper > 0 {
+		list = append(list, product{kernel.HopperRows, true})
+	}
+	return list
+}
+
 // Both products of experts, for tiles of every size, with many experts and one,
 // experts without tokens, in as many blocks as fit and in few.
 func TestExperts(t *testing.T) {
 	b := open(t, shapes[0])
+	b.Overlap()
 	for _, c := range []struct {
 		tokens, hidden, intermediate, experts, chosen int
 		one                                           bool // expert for all
@@ -195,11 +232,14 @@ func TestExperts(t *testing.T) {
 			share[i] *= float32(1 + i%3) // any numbers will do
 		}
 		scales := make([]float32, c.tokens)
-		for i := range scales {
-			scales[i] = 0.5 + float32(i%4)/4
-		}
-		for _, rows := range []int{16, 32, 64, 128} {
-			entries, _, tiles := group(choice, share, scales, c.experts, c.chosen, rows)
+		for _, p := range b.products() {
+			for i := range scales {
+				scales[i] = 1
+				if !p.hopper {
+					scales[i] = 0.5 + float32(i%4)/4
+				}
+			}
+			entries, _, tiles := group(choice, share, scales, c.experts, c.chosen, p.rows)
 			var activated []float32
 			for _, tile := range tiles {
 				for _, e := range entries[tile.First:][:tile.Count] {
@@ -211,7 +251,7 @@ func TestExperts(t *testing.T) {
 				}
 			}
 			for _, blocks := range []int{3, 2 * b.GPU.SMs} {
-				name := fmt.Sprintf("%+v, tiles of %d, %d blocks", c, rows, blocks)
+				name := fmt.Sprintf("%+v, %v, %d blocks", c, p, blocks)
 				nan := slices.Repeat([]uint16{0xffff}, 2*len(entries)*max(c.hidden, c.intermediate))
 				a := kernel.ExpertArgs{
 					X: xp, W: gp, Entries: upload(b, entries), Tiles: upload(b, tiles), Count: upload(b, []int32{int32(len(tiles))}), Y: upload(b, nan),
@@ -219,8 +259,8 @@ func TestExperts(t *testing.T) {
 				}
 				next := a
 				next.X, next.W, next.Y, next.In, next.Out = a.Y, dp, upload(b, nan), a.Out, a.In
-				b.must(kernel.MoEUp(b, a, rows, blocks))
-				b.must(kernel.MoEDown(b, next, rows, blocks))
+				b.must(p.up(b, a, blocks))
+				b.must(p.down(b, next, blocks))
 				b.same(name+": activated", a.Y, activated)
 				var want []float32
 				bits := download[uint16](b, len(activated), a.Y) // as they were rounded
@@ -272,6 +312,7 @@ func TestCombine(t *testing.T) {
 // blocks as fit and in few.
 func TestExpertsOfOne(t *testing.T) {
 	b := open(t, shapes[0])
+	b.Overlap()
 	for _, c := range []struct{ tokens, hidden, intermediate, experts, chosen int }{
 		{1, 2048, 768, 16, 8}, {2, 64, 64, 8, 1}, {5, 136, 192, 12, 3}, {3, 72, 64, 16, 16}, {4, 64, 1024, 11, 10},
 	} {
@@ -321,21 +362,25 @@ func TestExpertsOfOne(t *testing.T) {
 // shapes, in the median, whole and by kernel, each beside the longer of two
 // times: that of reading the experts that have tokens at 4.43 TB/s, and that of
 // their products at 780 TFLOP/s. Layers take turns, so that weights come from
-// memory. What makes logits of many tokens is not in it.
+// memory, and kernels overlap as in a step. What makes logits of many tokens is
+// not in it.
 func BenchmarkExperts(tb *testing.B) {
 	const hidden, intermediate, experts, chosen, layers = 2048, 768, 128, 8, 4
 	for _, tokens := range []int{1, 2, 4, 8, 32, 64, 256, 2048, 8192} {
-		sizes := []int{32, 64, 128}
-		if tokens <= kernel.MaxRouted {
-			sizes = []int{16, 32}
-		}
-		for _, rows := range sizes {
-			tb.Run(fmt.Sprintf("%d/tiles-%d", tokens, rows), func(tb *testing.B) {
+		for _, p := range []product{{rows: 16}, {rows: 32}, {rows: 64}, {rows: 128}, {kernel.HopperRows, true}} {
+			if few := tokens <= kernel.MaxRouted; few != (p.rows == 16) && p.rows != 32 {
+				continue
+			}
+			tb.Run(fmt.Sprintf("%d/%v", tokens, p), func(tb *testing.B) {
 				b := open(tb, shapes[0])
+				b.Overlap()
+				if p.hopper && b.shape.Hopper == 0 {
+					tb.Skip("not a Hopper")
+				}
 				const matrix = hidden * intermediate
 				w := b.zeros(2 * layers * experts * 3 * matrix)
 				b.must(kernel.FillRandom(b, w, layers*experts*3*matrix, hidden, 1))
-				a := b.routes(tokens, hidden, experts, chosen, rows)
+				a := b.routes(tokens, hidden, experts, chosen, p.rows)
 				_, a.X = b.randomFloats(tokens * hidden)
 				_, a.Logits = b.randomFloats(tokens * experts)
 				_, a.W = b.scaled(experts*hidden, hidden)
@@ -357,12 +402,12 @@ func BenchmarkExperts(tb *testing.B) {
 				first := func() error {
 					up.W = w.Plus(turn % layers * 2 * experts * 3 * matrix)
 					turn++
-					return kernel.MoEUp(b, up, rows, blocks)
+					return p.up(b, up, blocks)
 				}
 				second := func() error {
 					down.W = w.Plus(turn%layers*2*experts*3*matrix + 2*experts*2*matrix)
 					turn++
-					return kernel.MoEDown(b, down, rows, blocks)
+					return p.down(b, down, blocks)
 				}
 				combine := func() error {
 					return kernel.MoECombine(b, kernel.CombineArgs{X: a.X, Y: down.Y, Place: a.Place, Hidden: hidden, Chosen: chosen}, tokens)
@@ -412,14 +457,14 @@ func BenchmarkExperts(tb *testing.B) {
 						parts[i].times = append(parts[i].times, ns)
 					}
 				}
-				for _, p := range parts {
-					slices.Sort(p.times)
-					ns := float64(p.times[len(p.times)/2])
-					tb.ReportMetric(ns/1e3, "us-"+p.name)
-					if p.matrices > 0 {
-						bytes, flops := float64(2*p.matrices*matrix*len(touched)), float64(2*p.matrices*matrix*tokens*chosen)
-						tb.ReportMetric(max(bytes/4430, flops/780e3)/ns, "limit-"+p.name)
-						if p.name == "all" {
+				for _, part := range parts {
+					slices.Sort(part.times)
+					ns := float64(part.times[len(part.times)/2])
+					tb.ReportMetric(ns/1e3, "us-"+part.name)
+					if part.matrices > 0 {
+						bytes, flops := float64(2*part.matrices*matrix*len(touched)), float64(2*part.matrices*matrix*tokens*chosen)
+						tb.ReportMetric(max(bytes/4430, flops/780e3)/ns, "limit-"+part.name)
+						if part.name == "all" {
 							tb.ReportMetric(bytes/ns, "GB/s")
 							tb.ReportMetric(flops/ns/1e3, "TFLOP/s")
 						}

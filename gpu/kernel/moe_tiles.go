@@ -57,8 +57,15 @@ func MoEDown(q Queue, a ExpertArgs, rows, blocks int) error {
 }
 
 func experts(q Queue, k expertKernel, a ExpertArgs, rows, blocks int) error {
-	if k.Kernel == nil || a.In <= 0 || a.Out <= 0 || a.In%8 != 0 || a.Out%8 != 0 {
-		return fmt.Errorf("kernel moe_tiles: tiles of %d rows, %d inputs, %d outputs; rows are 16, 32, 64 or 128, the others multiples of 8", rows, a.In, a.Out)
+	if err := a.check(rows); err != nil {
+		return err
 	}
 	return launch(q, k.Kernel, blocks, 1, k.threads, &a)
+}
+
+func (a *ExpertArgs) check(rows int) error {
+	if _, ok := expertsUp[rows]; !ok || a.In <= 0 || a.Out <= 0 || a.In%8 != 0 || a.Out%8 != 0 {
+		return fmt.Errorf("kernel moe_tiles: tiles of %d rows, %d inputs, %d outputs; rows are 16, 32, 64 or 128, the others multiples of 8", rows, a.In, a.Out)
+	}
+	return nil
 }
