@@ -18,7 +18,8 @@
 // The scheduler sends a step before the previous one's tokens are known: what
 // the next step needs of them stays on the device. At most two steps are
 // outstanding, so while the device computes one the other is ready to follow,
-// and the CPU's work between steps costs no device time.
+// and the CPU's work between steps costs no device time. What a request with a
+// grammar may draw follows its step: it depends on the token before.
 //
 // # Ending
 //

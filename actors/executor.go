@@ -16,7 +16,7 @@ import (
 // next step is launched while the last one is waited for.
 //
 // Owns:   the device, its thread, and the waiter.
-// In:     *runStep, at most device.MaxOutstanding outstanding; *reopen.
+// In:     *runStep, at most device.MaxOutstanding outstanding; *maskStep; *reopen.
 // Out:    *stepDone, one a step in order; *deviceLost; *deviceOpened.
 // Blocks: while launching and while (re)opening; never for a result.
 // Fails:  any error of the device condemns it: it is closed when the scheduler
@@ -31,6 +31,8 @@ type executor struct {
 
 	dev   device.Device // nil: lost
 	epoch int
+	// unmasked is the launched step whose masks have yet to come; nil: none.
+	unmasked *batch.Step
 	// pending carries launched steps to the waiter, which closes gone when it
 	// has seen pending closed.
 	pending chan *flight
@@ -50,7 +52,18 @@ func (e *executor) handle(c mail, m message) {
 			return
 		}
 		e.trace.span(SpanLaunch, TrackExecutor, m.step.Seq, began, m.step.NumTokens)
+		if m.step.Late() > 0 {
+			e.unmasked = m.step
+		}
 		e.pending <- m.flight
+	case *maskStep:
+		if m.epoch != e.epoch || e.dev == nil {
+			return
+		}
+		if err := e.mask(m.masks); err != nil {
+			c.send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("the masks of step %d: %w", m.masks.Seq, err)})
+			e.close()
+		}
 	case *reopen:
 		e.close()
 		e.epoch = m.epoch
@@ -87,6 +100,15 @@ func (e *executor) launch(s *batch.Step) (err error) {
 	return e.dev.Launch(s)
 }
 
+// mask is dev.Mask, with a panic taken for an error.
+func (e *executor) mask(m *batch.Masks) (err error) {
+	defer recovered(&err)
+	if err = e.dev.Mask(m); err == nil {
+		e.unmasked = nil
+	}
+	return err
+}
+
 // wait is the waiter: it turns the device's results into messages until the
 // device fails or is closed.
 func (e *executor) wait(dev device.Device, epoch int, pending <-chan *flight, gone chan<- struct{}, out mail) {
@@ -114,6 +136,12 @@ func waitFor(dev device.Device, r *batch.Result) (err error) {
 func (e *executor) close() {
 	if e.dev == nil {
 		return
+	}
+	if s := e.unmasked; s != nil {
+		// The waiter may wait for this step. Nobody will look at what it draws,
+		// and an error has been told or is of no more interest.
+		_ = e.mask(&batch.Masks{Seq: s.Seq, Allow: make([][]uint32, s.Late())})
+		e.unmasked = nil
 	}
 	close(e.pending)
 	<-e.gone

@@ -9,14 +9,15 @@ import (
 )
 
 // masks works out what may follow the tokens just committed, for requests that
-// keep to a grammar, while the device runs the step after. The planner then
-// finds every mask known. One that was met before takes a tenth of a
-// microsecond; a new one up to a millisecond, so several of these are worked
+// keep to a grammar, while the device computes the step after up to its drawing.
+// The planner then finds every mask known. One that was met before takes a tenth
+// of a microsecond; a new one up to a millisecond, so several of these are worked
 // out at once, on all cores.
 //
-// They are waited for. Were they handed to another actor, a request that meets
-// a new mask would miss the step being built, which costs it more than the
-// mask costs the others.
+// They are waited for, here and, when they take longer than the step, by the
+// device. Were rows without a mask left out of steps instead, a request that
+// meets a new one would miss a step, which costs it more than the mask costs the
+// others.
 func (s *scheduler) masks(c mail, outs []plan.Output) {
 	s.unmasked = s.unmasked[:0]
 	constrained := false

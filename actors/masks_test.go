@@ -2,11 +2,22 @@ package actors
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/cpu"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/tokenize"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
@@ -78,5 +89,289 @@ func TestGrammarFails(t *testing.T) {
 	// Prompts that come as tokens are kept to a grammar, too.
 	if got := read(t, submit(t, s, &Request{Tokens: s.Tokenizer().Encode("Once", true), Grammar: grammar.Regex("a{5}b")})); got.text != "aaaaab" {
 		t.Errorf("said %q, %+v", got.text, got.final)
+	}
+}
+
+// meddler is a processor that a test has a hand in. Its hooks are called before
+// what they are named after; an error is the device's.
+type meddler struct {
+	device.Device
+	launch func(*batch.Step) error
+	mask   func(*batch.Masks) error
+	wait   func(seq uint64) error
+	waited uint64
+	late   int // steps with late rows
+}
+
+func (d *meddler) Launch(s *batch.Step) error {
+	if s.Late() > 0 {
+		d.late++
+	}
+	if d.launch != nil {
+		if err := d.launch(s); err != nil {
+			return err
+		}
+	}
+	return d.Device.Launch(s)
+}
+
+func (d *meddler) Mask(m *batch.Masks) error {
+	if d.mask != nil {
+		if err := d.mask(m); err != nil {
+			return err
+		}
+	}
+	return d.Device.Mask(m)
+}
+
+func (d *meddler) Wait(r *batch.Result) error {
+	d.waited++
+	if d.wait != nil {
+		if err := d.wait(d.waited); err != nil {
+			return err
+		}
+	}
+	return d.Device.Wait(r)
+}
+
+// meddled is a system on meddlers, the first of which is prepared; those opened
+// after it are left alone.
+func meddled(t *testing.T, cfg Config, prepare func(*meddler)) (*System, *[]*meddler) {
+	t.Helper()
+	m, err := model.Open("builtin", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	codec, err := tokenize.Load(m.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := new([]*meddler)
+	cfg.Log = zerolog.Nop()
+	cfg.fill()
+	s, err := start(cfg, m, codec, func() (device.Device, error) {
+		dev, err := cpu.Open(device.Spec{Model: m, Slots: cfg.MaxRunningRequests, NumPages: cfg.NumPages, PageSize: cfg.PageSize, MaxStepTokens: cfg.MaxPrefillLength})
+		d := &meddler{Device: dev}
+		if *all = append(*all, d); len(*all) == 1 && prepare != nil {
+			prepare(d)
+		}
+		return d, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, all
+}
+
+func closeSystem(t *testing.T, s *System) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Requests of all kinds draw the same tokens, with the same log-probabilities,
+// whether their masks come with the step or late; and under overlap they do come
+// late: a request alone has a row in every step.
+func TestLateMasksChangeNothing(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(7, 8))
+	formats := []*grammar.Spec{
+		nil, grammar.Regex(`[a-z]{20,30} \d{1,9}é{3}\n`), grammar.JSONObject(), grammar.Regex(`(ab|ba|c){1,40}`), grammar.Literal("The fox ran home. The end."),
+		grammar.Sequence(grammar.Literal("{\"n\": "), grammar.Regex(`-?[1-9]\d{0,30}`), grammar.Literal("}")),
+	}
+	var requests []*Request
+	for i := range 24 {
+		r := &Request{Text: []string{"Once upon a time", "Hello", "A fox said that"}[rnd.IntN(3)], MaxTokens: 5 + rnd.IntN(50), Grammar: formats[rnd.IntN(len(formats))]}
+		r.Sampling = batch.Sampling{Temperature: float32(rnd.IntN(3)) / 2, Seed: uint64(i), Logprobs: rnd.Int32N(3)}
+		if rnd.IntN(3) == 0 {
+			r.Sampling.Repetition, r.Sampling.Frequency = 1.2, 0.3
+		}
+		requests = append(requests, r)
+	}
+	run := func(cfg Config) (all []said, late int) {
+		s, devs := meddled(t, cfg, nil)
+		var streams []*Stream
+		for _, r := range requests {
+			again := *r
+			streams = append(streams, submit(t, s, &again))
+		}
+		for _, st := range streams {
+			all = append(all, read(t, st))
+		}
+		closeSystem(t, s)
+		return all, (*devs)[0].late
+	}
+	want, late := run(Config{NoOverlap: true})
+	if late > 0 {
+		t.Errorf("without overlap %d steps had late rows", late)
+	}
+	for _, cfg := range []Config{{}, {MaxRunningRequests: 9, NumPages: 26, PageSize: 8, MaxPrefillLength: 20}, {Schedule: "prefill-first", MaxRunningRequests: 5}} {
+		got, late := run(cfg)
+		if late == 0 {
+			t.Errorf("%+v: no step had late rows", cfg)
+		}
+		for i := range got {
+			g, w := got[i], want[i]
+			if g.text != w.text || !slices.Equal(g.tokens, w.tokens) || g.final.Reason != w.final.Reason || !reflect.DeepEqual(g.logprobs, w.logprobs) {
+				t.Errorf("%+v, request %d: %q (%s), without overlap %q (%s)", cfg, i, g.text, g.final.Reason, w.text, w.final.Reason)
+			}
+		}
+	}
+
+	s, devs := meddled(t, Config{}, nil)
+	got := read(t, submit(t, s, &Request{Text: "Once", Grammar: grammar.Regex("(ab){20}c")}))
+	closeSystem(t, s)
+	if n := len(got.tokens); (*devs)[0].late != n || got.text != strings.Repeat("ab", 20)+"c" {
+		t.Errorf("alone it drew %d tokens, %q, with %d steps with late rows; all but the first are to be, and one is too many", n, got.text, (*devs)[0].late)
+	}
+}
+
+// A request that is cancelled while its row waits for its mask draws something
+// that nobody sees, and the others what they would.
+func TestCancelBeforeMasks(t *testing.T) {
+	request := func() *Request { return &Request{Text: "Once", Grammar: grammar.Regex("[a-z ]{40}"), MaxTokens: 60} }
+	var gone atomic.Pointer[Stream]
+	seen := make(chan struct{})
+	s, _ := meddled(t, Config{}, func(d *meddler) {
+		launched := make(chan struct{})
+		d.launch = func(s *batch.Step) error {
+			if s.Seq == 6 {
+				gone.Load().Cancel() // is in the mailbox before the result of step 5
+				close(launched)
+			}
+			return nil
+		}
+		d.wait = func(seq uint64) error {
+			switch seq {
+			case 1:
+				<-seen
+			case 5:
+				<-launched
+			}
+			return nil
+		}
+		d.mask = func(m *batch.Masks) error {
+			if m.Seq == 6 && (len(m.Allow) != 2 || (m.Allow[0] == nil) == (m.Allow[1] == nil)) {
+				return fmt.Errorf("masks %v: one of two requests is gone", m.Allow)
+			}
+			return nil
+		}
+	})
+	defer closeSystem(t, s)
+	gone.Store(submit(t, s, request()))
+	other := submit(t, s, request())
+	var ev Event
+	if err := other.Next(t.Context(), &ev); err != nil || ev.Started == nil {
+		t.Fatalf("%+v, %v", ev, err)
+	}
+	close(seen)
+	if got := read(t, gone.Load()); got.final.Reason != FinishAbort || len(got.tokens) > 4 {
+		t.Errorf("cancelled, it ended with %+v after %d tokens", got.final, len(got.tokens))
+	}
+	if got, want := read(t, other), read(t, submit(t, s, request())); got.text != want.text || got.final.Reason != FinishStop {
+		t.Errorf("the other said %q (%s), alone %q", got.text, got.final.Reason, want.text)
+	}
+}
+
+// However a device is lost with a step that waits for its masks, no request is.
+func TestLostDeviceWithLateMasks(t *testing.T) {
+	request := func(i int) *Request {
+		return &Request{Text: "Once", Grammar: grammar.Regex("[a-z ]{30}"), MaxTokens: 60, Sampling: batch.Sampling{Temperature: 1, Seed: uint64(i)}}
+	}
+	alone := openSystem(t, Config{NoOverlap: true})
+	for name, prepare := range map[string]func(*meddler){
+		"Mask fails": func(d *meddler) {
+			d.mask = func(m *batch.Masks) error {
+				if m.Seq < 5 {
+					return nil
+				}
+				return errors.New("meddled with")
+			}
+		},
+		"Mask panics, once": func(d *meddler) {
+			d.mask = func(m *batch.Masks) error {
+				if m.Seq == 5 {
+					d.mask = nil
+					panic("meddled with")
+				}
+				return nil
+			}
+		},
+		"Wait fails": func(d *meddler) {
+			launched := make(chan struct{})
+			d.launch = func(s *batch.Step) error {
+				if s.Seq == 6 {
+					close(launched)
+				}
+				return nil
+			}
+			d.wait = func(seq uint64) error {
+				if seq == 5 {
+					<-launched // step 6 is on the device, and waits
+					return errors.New("meddled with")
+				}
+				return nil
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, devs := meddled(t, Config{}, func(d *meddler) {
+				prepare(d)
+				inner := d.mask
+				if inner == nil {
+					return
+				}
+				d.mask = func(m *batch.Masks) error {
+					err := inner(m)
+					if err != nil { // a device that fails lets its waiter go
+						_ = d.Device.Mask(m)
+					}
+					return err
+				}
+			})
+			defer closeSystem(t, s)
+			var streams []*Stream
+			for i := range 4 {
+				streams = append(streams, submit(t, s, request(i)))
+			}
+			for i, st := range streams {
+				if got, want := read(t, st), read(t, submit(t, alone, request(i))); got.text != want.text || got.final.Reason != FinishStop {
+					t.Errorf("%d: said %q (%+v), alone %q", i, got.text, got.final, want.text)
+				}
+			}
+			if len(*devs) != 2 {
+				t.Errorf("%d devices were opened, want 2", len(*devs))
+			}
+		})
+	}
+}
+
+// A system can be closed while a step waits for its masks, which nobody is left
+// to hand over.
+func TestCloseBeforeMasks(t *testing.T) {
+	launched, masked := make(chan struct{}), make(chan struct{})
+	s, _ := meddled(t, Config{}, func(d *meddler) {
+		d.launch = func(s *batch.Step) error {
+			if s.Late() > 0 {
+				close(launched)
+			}
+			return nil
+		}
+		// The result of the step before comes after the masks, which it is not
+		// known from: so these come from closing.
+		d.wait = func(uint64) error { <-masked; return nil }
+		d.mask = func(m *batch.Masks) error {
+			if m.Allow[0] != nil {
+				t.Errorf("a mask of %d words, and no token is known", len(m.Allow[0]))
+			}
+			close(masked)
+			return nil
+		}
+	})
+	st := submit(t, s, &Request{Text: "Once", Grammar: grammar.Regex("[a-z]{9}")})
+	<-launched
+	closeSystem(t, s)
+	if got := read(t, st); got.final.Reason != FinishAbort || len(got.tokens) > 0 {
+		t.Errorf("ended with %+v after %q", got.final, got.text)
 	}
 }

@@ -48,6 +48,15 @@ type runStep struct {
 	*flight
 }
 
+// maskStep is what rows of the step launched last may draw, which was not known
+// when it was sent. Scheduler → Executor, once for each step with late rows and
+// before the next.
+type maskStep struct {
+	stamp
+	epoch int
+	masks *batch.Masks
+}
+
 // stepDone brings a step's result back. Executor → Scheduler.
 type stepDone struct {
 	stamp

@@ -20,7 +20,7 @@ const maxReopens = 3
 //
 // Owns:   the planner, the flights not under way, the job table.
 // In:     *generate, *cancel, *stopFound; *stepDone, *deviceLost, *deviceOpened.
-// Out:    *runStep, *reopen to the executor; *admitted, *tokens, *failed to
+// Out:    *runStep, *maskStep, *reopen to the executor; *admitted, *tokens, *failed to
 // the detokenizer.
 // Blocks: never.
 // Fails:  a lost device loses no request: the planner starts them again from
@@ -126,10 +126,14 @@ func (s *scheduler) add(c mail, m *generate) {
 	c.send(s.detokenizer, &admitted{job: j, prompt: m.prompt})
 }
 
-// pump sends every step that can be built now.
+// pump sends what the step launched last waits for, then every step that can be
+// built now.
 func (s *scheduler) pump(c mail) {
 	if s.state != ready {
 		return
+	}
+	if m := s.plan.Masks(); m != nil {
+		c.send(s.executor, &maskStep{epoch: s.epoch, masks: m})
 	}
 	for {
 		began := s.trace.now()
@@ -164,7 +168,7 @@ func (s *scheduler) flight() *flight {
 // commit applies a result and forwards what it brought.
 func (s *scheduler) commit(c mail, f *flight) {
 	seq, began := f.step.Seq, s.trace.now()
-	s.device.ran(f.result.Began, f.result.Ended)
+	s.device.ran(&f.result)
 	outs := s.plan.Commit(&f.result)
 	s.trace.span(SpanCommit, TrackScheduler, seq, began, len(outs))
 	if len(outs) == 0 {

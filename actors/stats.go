@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
 // Stats is a snapshot of a system's counters.
@@ -36,7 +37,7 @@ func (s *System) published(st plan.Stats, dev DeviceTime, l lifecycle) {
 // DeviceTime is how the device spent its time while there was work.
 type DeviceTime struct {
 	Busy time.Duration // computing steps
-	Idle time.Duration // between steps, though requests were running or waiting
+	Idle time.Duration // between steps or in them, though requests were running or waiting
 }
 
 // deviceClock adds up a device's time. It is the scheduler's.
@@ -45,13 +46,15 @@ type deviceClock struct {
 	ended int64 // of the last step, as batch.Now; 0: nothing was to be done since
 }
 
-// ran adds a step.
-func (c *deviceClock) ran(began, ended int64) {
+// ran adds a step, in which the device may have waited for masks.
+func (c *deviceClock) ran(r *batch.Result) {
 	if c.ended > 0 {
-		c.Idle += time.Duration(max(0, began-c.ended))
+		c.Idle += time.Duration(max(0, r.Began-c.ended))
 	}
-	c.Busy += time.Duration(ended - began)
-	c.ended = ended
+	stalled := r.Resumed - r.Stalled
+	c.Idle += time.Duration(stalled)
+	c.Busy += time.Duration(r.Ended - r.Began - stalled)
+	c.ended = r.Ended
 }
 
 // rest says that the time until the next step is not the device's fault.

@@ -89,6 +89,8 @@ func (d *toy) Launch(s *batch.Step) error {
 	return nil
 }
 
+func (d *toy) Mask(*batch.Masks) error { return errors.New("a toy has no late rows") }
+
 func (d *toy) Wait(r *batch.Result) error {
 	got := <-d.queue
 	if d.gate != nil {

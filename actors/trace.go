@@ -114,6 +114,7 @@ const (
 	SpanLaunch              // executor: enqueueing a step of N tokens
 	SpanCompute             // device: computing a step of N rows
 	SpanCommit              // scheduler: committing a step with N outputs
+	SpanMasks               // device: standing still in a step for want of masks
 	SpanSocket              // socket: from an event's being there (Posted) and taken (Began) to its being written
 
 	// What a request goes through, as Times has it; recorded at its end.
@@ -125,6 +126,7 @@ const (
 	HandleTokenize
 	HandleGenerate
 	HandleRun
+	HandleMask
 	HandleDone
 	HandleLost
 	HandleReopen
@@ -137,9 +139,9 @@ const (
 )
 
 var kindNames = [...]string{
-	"prepare", "launch", "compute", "commit", "socket",
+	"prepare", "launch", "compute", "commit", "wait for masks", "socket",
 	"tokenize", "queue", "prefill", "decode",
-	"tokenizeJob", "generate", "runStep", "stepDone", "deviceLost", "reopen", "deviceOpened", "admitted", "tokens", "failed", "stopFound", "cancel",
+	"tokenizeJob", "generate", "runStep", "maskStep", "stepDone", "deviceLost", "reopen", "deviceOpened", "admitted", "tokens", "failed", "stopFound", "cancel",
 }
 
 // String is the span's name: a stage of a step, or a message.
@@ -157,6 +159,8 @@ func kindOf(m message) Kind {
 		return HandleGenerate
 	case *runStep:
 		return HandleRun
+	case *maskStep:
+		return HandleMask
 	case *stepDone:
 		return HandleDone
 	case *deviceLost:
@@ -187,6 +191,8 @@ func subject(m message) uint64 {
 		return m.job.id
 	case *runStep:
 		return m.step.Seq
+	case *maskStep:
+		return m.masks.Seq
 	case *stepDone:
 		return m.step.Seq
 	case *admitted:
@@ -227,9 +233,13 @@ func (t *Trace) handled(on Track, st stamp, k Kind, id uint64, began, ended int6
 
 // device records a step's time on the device.
 func (t *Trace) device(s *batch.Step, r *batch.Result) {
-	if t.on() {
-		t.add(Span{Kind: SpanCompute, On: TrackDevice, ID: s.Seq, Began: r.Began, Ended: r.Ended, N: int32(len(s.Rows))})
+	if !t.on() {
+		return
 	}
+	if r.Resumed > r.Stalled {
+		t.add(Span{Kind: SpanMasks, On: TrackDevice, ID: s.Seq, Began: r.Stalled, Ended: r.Resumed})
+	}
+	t.add(Span{Kind: SpanCompute, On: TrackDevice, ID: s.Seq, Began: r.Began, Ended: r.Ended, N: int32(len(s.Rows))})
 }
 
 // request records a request that has ended.

@@ -37,7 +37,7 @@ type StageTime struct {
 }
 
 // IdleTime is how much of the time between the first step's beginning and the
-// last one's end the device did not compute, and on whom it waited. Shares add
+// last one's end the device did not compute, and what it waited for. Shares add
 // up to Share.
 type IdleTime struct {
 	Share  float64 `json:"share"`
@@ -49,6 +49,9 @@ type IdleTime struct {
 	Mailbox   float64 `json:"mailbox"` // it waited for the executor
 	Launch    float64 `json:"launch"`  // it was being launched
 	Device    float64 `json:"device"`  // it was launched and had not begun
+	// Masks: a step stood still until it was known what rows with a grammar may
+	// draw.
+	Masks float64 `json:"masks"`
 }
 
 // Cause is a part of the device's idle time.
@@ -67,12 +70,14 @@ func (t *IdleTime) Causes() []Cause {
 		{"executor's mailbox", t.Mailbox},
 		{"launch", t.Launch},
 		{"device", t.Device},
+		{"masks of grammars", t.Masks},
 	}
 }
 
 // stepTimes are the moments of one step; 0 where the trace does not tell.
 type stepTimes struct {
 	prepare, launch, compute, commit actors.Span
+	masks                            actors.Span // within compute; none in most steps
 	run, done, tokens                actors.Span // the handling of its messages
 }
 
@@ -102,6 +107,8 @@ func Summarize(spans []actors.Span) TraceSummary {
 			step(s.ID).launch = s
 		case actors.SpanCompute:
 			step(s.ID).compute = s
+		case actors.SpanMasks:
+			step(s.ID).masks = s
 		case actors.SpanCommit:
 			step(s.ID).commit = s
 		case actors.HandleRun:
@@ -181,7 +188,7 @@ func stages(steps []*stepTimes, sockets []actors.Span) []StageTime {
 }
 
 // idle splits the gaps between steps on the device by what the next step was
-// waiting for.
+// waiting for, and adds the stops within steps.
 func idle(steps []*stepTimes, spans []actors.Span) (t IdleTime) {
 	if len(steps) < 2 {
 		return t
@@ -189,6 +196,10 @@ func idle(steps []*stepTimes, spans []actors.Span) (t IdleTime) {
 	arrivals := arrivalSpans(spans)
 	first, last := steps[0].compute.Began, steps[len(steps)-1].compute.Ended
 	whole := float64(last - first)
+	for _, s := range steps {
+		t.Masks += float64(s.masks.Ended-s.masks.Began) / whole
+	}
+	t.Share = t.Masks
 	for i := 1; i < len(steps); i++ {
 		n := steps[i]
 		gap := [2]int64{steps[i-1].compute.Ended, n.compute.Began}

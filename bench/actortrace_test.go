@@ -33,6 +33,7 @@ func twoSteps() []actors.Span {
 		h(actors.HandleTokens, actors.TrackDetokenizer, actors.TrackScheduler, 1, 213, 216, 220),
 		{Kind: actors.SpanSocket, On: actors.TrackSocket, ID: 7, Posted: at(218), Began: at(219), Ended: at(225), N: 1},
 		d(actors.SpanCompute, actors.TrackDevice, 2, 240, 300),
+		d(actors.SpanMasks, actors.TrackDevice, 2, 270, 280),
 		h(actors.HandleDone, actors.TrackScheduler, actors.TrackWaiter, 2, 301, 302, 310),
 		d(actors.SpanCommit, actors.TrackScheduler, 2, 303, 305),
 		d(actors.SpanTokenize, actors.TrackRequests, 7, 9, 20),
@@ -62,10 +63,10 @@ func TestSummarizeFindsWhereTheTimeWent(t *testing.T) {
 		t.Errorf("shares add up to %v", shares)
 	}
 	// The device idled from 200 to 240 of 100 to 300: 10 µs for the executor's
-	// mailbox, 20 for the launch, 10 of its own.
+	// mailbox, 20 for the launch, 10 of its own; and 10 in the second step.
 	i := s.Idle
 	for name, c := range map[string][2]float64{
-		"share": {i.Share, .2}, "mailbox": {i.Mailbox, .05}, "launch": {i.Launch, .1}, "device": {i.Device, .05},
+		"share": {i.Share, .25}, "masks": {i.Masks, .05}, "mailbox": {i.Mailbox, .05}, "launch": {i.Launch, .1}, "device": {i.Device, .05},
 		"prepare": {i.Prepare, 0}, "scheduler": {i.Scheduler, 0}, "no work": {i.NoWork, 0},
 	} {
 		if math.Abs(c[0]-c[1]) > 1e-9 {

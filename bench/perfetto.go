@@ -58,6 +58,7 @@ const (
 const (
 	tidActors   = 10
 	tidDevice   = 1000
+	tidMasks    = 1001
 	tidRequests = 1 << 20
 	tidSockets  = 1 << 30
 )
@@ -182,6 +183,9 @@ func (p *perfetto) collect(spans []actors.Span) {
 	for i := range spans {
 		s := &spans[i]
 		at := place(s.On, s.ID)
+		if s.Kind == actors.SpanMasks { // apart, or the arrow that leaves the step would leave this
+			at.tid = tidMasks
+		}
 		p.tracks[at] = append(p.tracks[at], slice{began: s.Began, ended: s.Ended, span: s})
 		switch s.Kind {
 		case actors.SpanCompute:
@@ -274,6 +278,9 @@ func (p *perfetto) names() {
 			}
 		case pidDevice:
 			name = "compute stream"
+			if id.tid == tidMasks {
+				name = "standing still"
+			}
 		case pidRequests:
 			name, at = fmt.Sprintf("request %d", id.tid-tidRequests), id.tid-tidRequests
 		case pidSockets:

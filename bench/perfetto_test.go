@@ -219,6 +219,7 @@ func TestPerfettoHasTracksAndArrows(t *testing.T) {
 		"scheduler":          {"generate", "prepare", "prepare", "stepDone", "commit", "stepDone", "commit"},
 		"executor":           {"runStep", "launch", "runStep", "launch"},
 		"compute stream":     {"compute", "compute"},
+		"standing still":     {"wait for masks"},
 		"waiter":             {"wake", "wake"},
 		"detokenizer":        {"admitted", "tokens"},
 		"request 7":          {"tokenize", "queue", "prefill", "decode"},

@@ -15,6 +15,9 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 		panic(fmt.Sprintf("plan: result of step %d committed with %d outstanding, the oldest %d", res.Seq, p.out, seq))
 	}
 	f := &p.ring[seq%uint64(len(p.ring))]
+	if f.owed {
+		panic(fmt.Sprintf("plan: result of step %d committed, which was not given its masks", seq))
+	}
 	if len(res.Tokens) != len(f.reqs) {
 		panic(fmt.Sprintf("plan: step %d has %d rows, its result %d tokens", seq, len(f.reqs), len(res.Tokens)))
 	}

@@ -34,7 +34,16 @@
 // A request that draws its limit's last token is known to end when that is
 // launched: no further row is built. One that draws a stop token at step N may
 // have a row in N+1 already. That row is computed too often: Commit ignores
-// it. A request with a constraint waits for its token before the next row.
+// it.
+//
+// What a request with a constraint may draw at N+1 depends on its token of N. Its
+// row in N+1 is built all the same, and late: the device computes it up to the
+// drawing. Once N is committed, Masks brings what is missing; the device needs it
+// before the next step. Whoever ended at N has no mask any more, and draws
+// anything.
+//
+//	device     │ N compute, draw │ N+1 compute      draw │ N+2 …
+//	planner    │ Next: N+1       │ Commit N, Masks ─┘ Next: N+2
 //
 // One rule covers every way to leave a seat: whoever ended or was preempted
 // keeps seat and pages until the last step with a row of it is committed. So a

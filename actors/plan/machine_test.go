@@ -34,6 +34,7 @@ type machine struct {
 	seq         uint64
 	budget      int
 	steps       int
+	lateRows    uint64
 	spare       []launched
 }
 
@@ -55,6 +56,13 @@ type mark struct {
 type launched struct {
 	res  batch.Result
 	uses []mark // [page] its rows read or write
+	late []late // rows that wait for their masks
+}
+
+// late is a row whose token is drawn when its mask is there.
+type late struct {
+	row, end int // its number; the position of the token
+	guest    *guest
 }
 
 func newMachine(c *Config, vocab int) *machine {
@@ -120,6 +128,9 @@ func (m *machine) launch(s *batch.Step) error {
 	if s.Seq <= m.seq {
 		return fmt.Errorf("step %d after %d", s.Seq, m.seq)
 	}
+	if n := len(m.out); n > 0 && len(m.out[n-1].late) > 0 {
+		return fmt.Errorf("step %d launched before step %d was given its masks", s.Seq, m.seq)
+	}
 	m.seq = s.Seq
 	m.steps++
 	for _, in := range s.Slots {
@@ -154,7 +165,7 @@ func (m *machine) launch(s *batch.Step) error {
 			return fmt.Errorf("row %d is misplaced among %d decodes", i, s.NumDecode)
 		}
 		tokens += row.Len()
-		t, err := m.row(row, &l)
+		t, err := m.row(i, row, &l)
 		if err != nil {
 			return fmt.Errorf("step %d, row %d: %w", s.Seq, i, err)
 		}
@@ -176,7 +187,7 @@ func (m *machine) launch(s *batch.Step) error {
 	return nil
 }
 
-func (m *machine) row(row *batch.Row, l *launched) (int32, error) {
+func (m *machine) row(number int, row *batch.Row, l *launched) (int32, error) {
 	g := m.seats[row.Slot]
 	if g == nil {
 		return 0, fmt.Errorf("slot %d was never given", row.Slot)
@@ -252,19 +263,53 @@ func (m *machine) row(row *batch.Row, l *launched) (int32, error) {
 		return batch.NoToken, nil
 	}
 	end := int(start) + len(tokens)
-	if end < len(g.want) {
+	if row.Late {
+		g.last = batch.NoToken
+		l.late = append(l.late, late{number, end, g})
+		m.lateRows++
+		return batch.NoToken, nil
+	}
+	return m.draw(g, end, row.Allow)
+}
+
+// draw draws the token of a position.
+func (m *machine) draw(g *guest, end int, allow []uint32) (int32, error) {
+	if end < len(g.want) && m.guests[g.seed] == g {
 		g.last = g.want[end]
 	} else { // computed once too often
-		g.last = pick(g.chain[end-1], g.seed, m.vocab, row.Allow, nil)
+		g.last = pick(g.chain[end-1], g.seed, m.vocab, allow, nil)
 	}
-	if a := row.Allow; a != nil && a[g.last/32]>>(g.last%32)&1 == 0 {
-		return 0, fmt.Errorf("slot %d: token %d is not allowed", row.Slot, g.last)
+	if allow != nil && allow[g.last/32]>>(g.last%32)&1 == 0 {
+		return 0, fmt.Errorf("request %d: token %d is not allowed", g.seed, g.last)
 	}
 	return g.last, nil
 }
 
+// mask draws the tokens of the last step's late rows.
+func (m *machine) mask(masks *batch.Masks) error {
+	l := &m.out[len(m.out)-1]
+	if err := masks.Check(l.res.Seq, len(l.late), m.vocab); err != nil {
+		return err
+	}
+	for i, r := range l.late {
+		if over := m.guests[r.guest.seed] != r.guest; over != (masks.Allow[i] == nil) {
+			return fmt.Errorf("request %d: over %v, its mask is %v", r.guest.seed, over, masks.Allow[i])
+		}
+		t, err := m.draw(r.guest, r.end, masks.Allow[i])
+		if err != nil {
+			return fmt.Errorf("step %d, row %d: %w", l.res.Seq, r.row, err)
+		}
+		l.res.Tokens[r.row] = t
+	}
+	l.late = l.late[:0]
+	return nil
+}
+
 // wait returns the oldest outstanding result, valid until the next wait.
 func (m *machine) wait() *batch.Result {
+	if len(m.out[0].late) > 0 {
+		panic(fmt.Sprintf("step %d is waited for and has not been given its masks", m.out[0].res.Seq))
+	}
 	m.drop()
 	return &m.spare[len(m.spare)-1].res
 }
@@ -282,5 +327,6 @@ func (m *machine) blank() launched {
 	l := m.spare[0]
 	m.spare = append(m.spare[:0], m.spare[1:]...)
 	l.res.Reset()
+	l.late = l.late[:0]
 	return l
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"math/bits"
 	"slices"
 
@@ -18,16 +19,18 @@ const (
 // Next builds the next step. Nil means that there is nothing to launch now:
 // the limit of outstanding steps is reached, or nothing can run before the
 // next Add or Commit. The step is the caller's to launch, and to leave alone
-// once its result was committed.
+// once its result was committed. The last one must have been given its Masks.
 func (p *Planner) Next() *batch.Step {
 	if p.out == p.cfg.outstanding() || (p.seated == 0 && p.queue.len() == 0) {
 		return nil
 	}
+	if p.ring[p.step%uint64(len(p.ring))].owed {
+		panic(fmt.Sprintf("plan: a step is to be built, and step %d waits for its masks", p.step))
+	}
 	clear(p.admitted)
 	p.admitted = p.admitted[:0]
 	f := &p.ring[(p.step+1)%uint64(len(p.ring))]
-	f.step.Reset()
-	f.reqs = f.reqs[:0]
+	f.reset()
 	f.step.Seq = p.step + 1
 	budget := p.cfg.StepTokens
 	switch {
@@ -92,7 +95,11 @@ func (p *Planner) decodes(f *flight, budget int) int {
 			p.give(f, r, p.pages.alloc())
 		}
 		row := batch.Row{Slot: r.slot, Start: r.computed, Sample: true}
-		if r.Constraint != nil {
+		switch {
+		case r.Constraint == nil:
+		case r.pending > 0: // what may follow its last token is known when that is
+			row.Late, f.owed = true, true
+		default:
 			row.Allow = r.Constraint.Allow(r.Output())
 		}
 		p.add(f, r, row, 1)
@@ -103,7 +110,31 @@ func (p *Planner) decodes(f *flight, budget int) int {
 
 // wantsToken reports whether a step being built should decode r.
 func (r *Request) wantsToken() bool {
-	return r.state == running && r.decoding && r.length() < r.limit && (r.Constraint == nil || r.pending == 0)
+	return r.state == running && r.decoding && r.length() < r.limit
+}
+
+// Masks are what the last step built was built without: masks of rows whose
+// last token was not known. They are there once it is the only one outstanding.
+// Nil means that there is nothing to give the device now. They are the caller's
+// as the step is.
+func (p *Planner) Masks() *batch.Masks {
+	f := &p.ring[p.step%uint64(len(p.ring))]
+	if p.out != 1 || !f.owed {
+		return nil
+	}
+	f.owed = false
+	f.masks.Seq = f.step.Seq
+	for i, r := range f.reqs {
+		if !f.step.Rows[i].Late {
+			continue
+		}
+		var allow []uint32
+		if r.state != ended { // else its row is ignored
+			allow = r.Constraint.Allow(r.Output())
+		}
+		f.masks.Allow = append(f.masks.Allow, allow)
+	}
+	return &f.masks
 }
 
 // chunks goes on with the prompts that were begun, oldest first.

@@ -57,6 +57,16 @@ type seat struct {
 type flight struct {
 	step batch.Step
 	reqs []*Request // of each row
+	// masks are its late rows'. While owed, the device has not been given them.
+	masks batch.Masks
+	owed  bool
+}
+
+func (f *flight) reset() {
+	f.step.Reset()
+	clear(f.reqs)
+	clear(f.masks.Allow)
+	*f = flight{step: f.step, reqs: f.reqs[:0], masks: batch.Masks{Allow: f.masks.Allow[:0]}}
 }
 
 // Output is one token of one request, or its end.
@@ -189,8 +199,7 @@ func (p *Planner) Reset() {
 		}
 	}
 	for i := range p.ring {
-		p.ring[i].step.Reset()
-		clear(p.ring[i].reqs)
+		p.ring[i].reset()
 	}
 	p.out, p.run = 0, 0
 	p.prefill = p.prefill[:0]

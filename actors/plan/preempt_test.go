@@ -48,3 +48,37 @@ func TestCheapestToRedo(t *testing.T) {
 	}
 	want(shared, "it would find eight of its nine tokens in pages that another holds")
 }
+
+// A step with late rows is followed by no other, and committed never, before its
+// masks were asked for.
+func TestMasksComeFirst(t *testing.T) {
+	p, err := New(Config{Slots: 2, NumPages: 8, PageSize: 4, MaxSeqLen: 16, StepTokens: 8, Overlap: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Add(&Request{ID: 1, Prompt: []int32{1, 2}, Constraint: odd{}}); err != nil {
+		t.Fatal(err)
+	}
+	panics := func(what string, f func()) {
+		t.Helper()
+		defer func() {
+			if r := recover(); r == nil {
+				t.Error(what, "went through")
+			}
+		}()
+		f()
+	}
+	first, second := p.Next(), p.Next()
+	if first.Late() != 0 || second.Late() != 1 || p.Masks() != nil {
+		t.Fatalf("%d and %d late rows, want 0 and 1", first.Late(), second.Late())
+	}
+	p.Commit(&batch.Result{Seq: 1, Tokens: []int32{3}})
+	panics("building step 3", func() { p.Next() })
+	panics("committing step 2", func() { p.Commit(&batch.Result{Seq: 2, Tokens: []int32{5}}) })
+	if m := p.Masks(); m == nil || m.Check(2, 1, 1000) != nil || p.Masks() != nil {
+		t.Errorf("masks %+v", m)
+	}
+	if third := p.Next(); third == nil || third.Seq != 3 {
+		t.Errorf("then %+v", third)
+	}
+}

@@ -46,7 +46,18 @@ func (w *world) add(r *Request) error {
 	return nil
 }
 
+// masks hands over what the last step was launched without.
+func (w *world) masks() error {
+	if m := w.p.Masks(); m != nil {
+		return w.m.mask(m)
+	}
+	return nil
+}
+
 func (w *world) launch() (bool, error) {
+	if err := w.masks(); err != nil {
+		return false, err
+	}
 	s := w.p.Next()
 	if s == nil {
 		return false, nil
@@ -106,6 +117,9 @@ func (w *world) inOrder() error {
 // commit hands the oldest result over and checks every output against the
 // reference.
 func (w *world) commit() error {
+	if err := w.masks(); err != nil {
+		return err
+	}
 	for _, o := range w.p.Commit(w.m.wait()) {
 		id := o.Req.ID
 		if why, done := w.over[id]; done {
@@ -263,6 +277,7 @@ func TestRandom(t *testing.T) {
 		runs = 25 // each step is audited
 	}
 	var sum Stats
+	late := uint64(0)
 	for seed := range runs {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		cfg := Config{Slots: 1 + rng.IntN(8), PageSize: 1 << rng.IntN(5), MaxSeqLen: 40 + rng.IntN(60), EOS: []int32{7}, Vocab: testVocab}
@@ -278,6 +293,7 @@ func TestRandom(t *testing.T) {
 			t.Fatalf("seed %d, step %d, %+v:\n%v", seed, w.m.steps, cfg, err)
 		}
 		st := w.p.Stats()
+		late += w.m.lateRows
 		sum.Steps += st.Steps
 		sum.Preempted += st.Preempted
 		sum.Wasted += st.Wasted
@@ -291,7 +307,7 @@ func TestRandom(t *testing.T) {
 	t.Logf("%d steps; %d preempted, %d rows too many, %d put off, %d tokens cached, %d pages evicted, ended %v",
 		sum.Steps, sum.Preempted, sum.Wasted, sum.Deferred, sum.CachedTokens, sum.Evicted, sum.Finished)
 	for what, n := range map[string]uint64{
-		"preemption": sum.Preempted, "late row": sum.Wasted, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
+		"preemption": sum.Preempted, "row too many": sum.Wasted, "late mask": late, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
 		"eviction": sum.Evicted, "stop": sum.Finished[Stop], "length": sum.Finished[Length], "abort": sum.Finished[Aborted],
 	} {
 		if n < runs {

@@ -25,8 +25,9 @@ func (r Reason) String() string {
 type Constraint interface {
 	// Allow returns the bit set of the tokens that may follow the output so
 	// far (bit t%32 of word t/32); nil allows all. It is called once a token,
-	// in order, when every token before is known. The device reads the set
-	// until that token is committed; then it may be reused.
+	// in order, when every token before is known: by Next or, for a row launched
+	// before that, by Masks. The device reads the set until that token is
+	// committed; then it may be reused.
 	Allow(output []int32) []uint32
 }
 

@@ -24,6 +24,7 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 //	step     build a step; prints its rows and what it tells the device
 //	commit   [NAME=TOKEN]…: the oldest step is done; other requests draw
 //	         100 and their number of tokens so far
+//	masks    what the last step was built without
 //	abort NAME | finish NAME | reset | pages | wait
 //
 // "odd" constrains a request to odd tokens; "pages" prints who has what;
@@ -105,6 +106,8 @@ func (s *script) do(command string, args []string) error {
 		s.step()
 	case "commit":
 		return s.commit(args)
+	case "masks":
+		s.masks()
 	case "abort":
 		s.say("%v", s.p.Abort(s.named[args[0]].ID))
 	case "finish":
@@ -261,7 +264,31 @@ func (s *script) step() {
 		if row.Allow != nil {
 			what += ", restricted"
 		}
+		if row.Late {
+			what += ", its mask late"
+		}
 		s.say("%s at %d: %s", r.User, row.Start, what)
+	}
+}
+
+func (s *script) masks() {
+	m := s.p.Masks()
+	if m == nil {
+		s.say("none now")
+		return
+	}
+	f := &s.p.ring[m.Seq%uint64(len(s.p.ring))]
+	late := m.Allow
+	for i, r := range f.reqs {
+		if !f.step.Rows[i].Late {
+			continue
+		}
+		what := "what its output allows"
+		if late[0] == nil {
+			what = "anything"
+		}
+		s.say("step %d: %s may draw %s", m.Seq, r.User, what)
+		late = late[1:]
 	}
 }
 

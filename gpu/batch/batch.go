@@ -12,7 +12,13 @@
 // page table, then every row is computed, then rows with Sample set draw their
 // token. Rows of one step never read what another row of the step writes,
 // except through a shared, already computed page.
+//
+// What a row may draw can depend on the token before, which nobody knows yet
+// when the step is launched. Such a row is Late: the step is computed up to the
+// drawing, for which it waits until its Masks are handed over.
 package batch
+
+import "fmt"
 
 // Step is one pass of the model. The scheduler owns it until it is sent and
 // again after its Result has come back; in between the device only reads it.
@@ -48,6 +54,9 @@ type Row struct {
 	// Allow, when not nil, is a bit set over the vocabulary (bit t%32 of word
 	// t/32): only tokens in it may be drawn.
 	Allow []uint32
+	// Late says that Allow comes later, with the step's Masks. Only for rows
+	// that draw.
+	Late bool
 }
 
 // Len is the number of tokens the row computes.
@@ -56,6 +65,42 @@ func (r *Row) Len() int {
 		return 1
 	}
 	return len(r.Tokens)
+}
+
+// Late is how many rows wait for their masks.
+func (s *Step) Late() (n int) {
+	for i := range s.Rows {
+		if s.Rows[i].Late {
+			n++
+		}
+	}
+	return n
+}
+
+// Masks are what the late rows of a launched step may draw: Allow has an entry
+// for each, in order. A nil one allows everything, for a request that has ended
+// meanwhile. Like a step, they are left alone until the result has come back.
+type Masks struct {
+	Seq   uint64 // of the step
+	Allow [][]uint32
+}
+
+// Check says what is wrong with masks for this step, which has late such rows.
+func (m *Masks) Check(seq uint64, late, vocab int) error {
+	switch {
+	case late == 0:
+		return fmt.Errorf("masks for step %d: no step waits for any", m.Seq)
+	case m.Seq != seq:
+		return fmt.Errorf("masks for step %d; step %d waits for them", m.Seq, seq)
+	case len(m.Allow) != late:
+		return fmt.Errorf("%d masks for step %d; %d of its rows wait for one", len(m.Allow), seq, late)
+	}
+	for i, allow := range m.Allow {
+		if words := (vocab + 31) / 32; allow != nil && len(allow) < words {
+			return fmt.Errorf("mask %d for step %d has %d words; the vocabulary needs %d", i, seq, len(allow), words)
+		}
+	}
+	return nil
 }
 
 // PageEntry says: the Index-th page of Slot is Page. Position p of a slot lies
@@ -130,6 +175,9 @@ type Result struct {
 	// Began and Ended bound the step on the device, in nanoseconds on the
 	// host's monotonic clock (see Now).
 	Began, Ended int64
+	// Stalled and Resumed bound the time in between in which the device stood
+	// still, for want of masks. Both are 0 when it did not.
+	Stalled, Resumed int64
 }
 
 // NoToken marks rows that drew nothing.

@@ -178,6 +178,9 @@ func (c *checker) row(r *batch.Row, decode bool) error {
 	if words := (c.info.Vocab + 31) / 32; r.Allow != nil && len(r.Allow) < words {
 		return fmt.Errorf("allow has %d words; the vocabulary needs %d", len(r.Allow), words)
 	}
+	if r.Late && (!r.Sample || r.Allow != nil) {
+		return fmt.Errorf("late, but the row draws nothing or has its mask already")
+	}
 	c.rows[r.Slot] = c.turn
 	*s = seat{given: true, length: int32(end), drawn: r.Sample}
 	return nil

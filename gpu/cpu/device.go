@@ -18,16 +18,33 @@ type Device struct {
 	// Owned by the caller of Launch.
 	checker checker
 	closed  bool
+	// masks takes those of step seq, launched last, for late rows; nil: it has
+	// none, or was given them.
+	masks chan<- handover
+	late  int
+	seq   uint64
 
 	// Owned by the goroutine of serve.
 	engine *engine
 
-	steps chan *batch.Step // launched, not yet computed
-	done  chan outcome     // computed, not yet waited for
+	steps chan launched // not yet computed
+	done  chan outcome  // computed, not yet waited for
 	// outstanding counts steps launched and not waited for.
 	// Invariant: 0 ≤ outstanding ≤ device.MaxOutstanding.
 	outstanding atomic.Int32
 	stopped     chan struct{} // closed when serve has ended
+}
+
+// launched is a step and where its masks come from.
+type launched struct {
+	step  *batch.Step
+	masks <-chan handover // nil: it has no late rows
+}
+
+// handover is what Mask was given, or found wrong with it.
+type handover struct {
+	allow [][]uint32
+	err   error
 }
 
 // outcome is a computed step. Its result is the device's memory: there are as
@@ -59,7 +76,7 @@ func open(spec device.Spec, k *kernels, cores int) (*Device, error) {
 		info:    info,
 		checker: newChecker(&info),
 		engine:  e,
-		steps:   make(chan *batch.Step, device.MaxOutstanding),
+		steps:   make(chan launched, device.MaxOutstanding),
 		done:    make(chan outcome, device.MaxOutstanding),
 		stopped: make(chan struct{}),
 	}
@@ -79,12 +96,34 @@ func (d *Device) Launch(s *batch.Step) error {
 	if n := d.outstanding.Load(); n >= device.MaxOutstanding {
 		return fmt.Errorf("cpu: step %d launched while %d are outstanding, the most allowed", s.Seq, n)
 	}
+	if d.masks != nil {
+		return fmt.Errorf("cpu: step %d launched before step %d was given its masks", s.Seq, d.seq)
+	}
 	if err := d.checker.admit(s); err != nil {
 		return fmt.Errorf("cpu: step %d: %w", s.Seq, err)
 	}
+	d.late, d.seq = s.Late(), s.Seq
 	d.outstanding.Add(1)
-	d.steps <- s
+	l := launched{step: s}
+	if d.late > 0 {
+		masks := make(chan handover, 1)
+		d.masks, l.masks = masks, masks
+	}
+	d.steps <- l
 	return nil
+}
+
+// Mask implements device.Device.
+func (d *Device) Mask(m *batch.Masks) error {
+	err := m.Check(d.seq, d.late, d.info.Vocab)
+	if err != nil {
+		err = fmt.Errorf("cpu: %w", err)
+	}
+	if d.masks != nil {
+		d.masks <- handover{m.Allow, err}
+		d.masks, d.late = nil, 0
+	}
+	return err
 }
 
 // Wait implements device.Device.
@@ -95,6 +134,7 @@ func (d *Device) Wait(r *batch.Result) error {
 	o := <-d.done
 	r.Reset()
 	r.Seq, r.Began, r.Ended = o.result.Seq, o.result.Began, o.result.Ended
+	r.Stalled, r.Resumed = o.result.Stalled, o.result.Resumed
 	r.Tokens = append(r.Tokens, o.result.Tokens...)
 	r.Logprobs = append(r.Logprobs, o.result.Logprobs...)
 	r.Scores = append(r.Scores, o.result.Scores...)
@@ -109,6 +149,9 @@ func (d *Device) Close() error {
 	}
 	d.closed = true
 	close(d.steps)
+	if d.masks != nil {
+		close(d.masks)
+	}
 	<-d.stopped
 	return d.engine.free()
 }
@@ -118,12 +161,12 @@ func (d *Device) serve() {
 	defer close(d.stopped)
 	var results [device.MaxOutstanding]batch.Result
 	for i := 0; ; i++ {
-		s, open := <-d.steps
+		l, open := <-d.steps
 		if !open {
 			return
 		}
 		r := &results[i%len(results)]
-		d.done <- outcome{r, d.compute(s, r)}
+		d.done <- outcome{r, d.compute(l, r)}
 		// The next step is launched already and takes all cores: whoever waits
 		// for this one would get none for milliseconds. Letting them go first
 		// brings a token of Qwen3-0.6B on 2 cores out 5.5 ms earlier (the waiter
@@ -134,7 +177,8 @@ func (d *Device) serve() {
 
 // compute turns a panic into an error: it condemns the device, not the
 // process.
-func (d *Device) compute(s *batch.Step, r *batch.Result) (err error) {
+func (d *Device) compute(l launched, r *batch.Result) (err error) {
+	s := l.step
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("cpu: step %d: %v\n%s", s.Seq, p, debug.Stack())
@@ -142,7 +186,31 @@ func (d *Device) compute(s *batch.Step, r *batch.Result) (err error) {
 	}()
 	r.Reset()
 	r.Seq, r.Began = s.Seq, batch.Now()
-	d.engine.step(s, r)
+	d.engine.forward(s)
+	var late [][]uint32
+	if l.masks != nil {
+		if late, err = handedOver(l.masks, r); err != nil {
+			return err
+		}
+	}
+	d.engine.finish(s, late, r)
 	r.Ended = batch.Now()
 	return nil
+}
+
+// handedOver waits for a step's masks.
+func handedOver(masks <-chan handover, r *batch.Result) ([][]uint32, error) {
+	var h handover
+	var open bool
+	select {
+	case h, open = <-masks:
+	default:
+		r.Stalled = batch.Now()
+		h, open = <-masks
+		r.Resumed = batch.Now()
+	}
+	if !open {
+		return nil, fmt.Errorf("cpu: step %d: the device was closed before its masks came", r.Seq)
+	}
+	return h.allow, h.err
 }

@@ -53,6 +53,8 @@ func TestLaunchRefusesFaultySteps(t *testing.T) {
 			s.Slots = []batch.SlotInit{{Slot: 2, Sampling: batch.Sampling{Suppress: []int32{500}}}}
 		}, "token 500"},
 		"unknown history": {func(s *batch.Step) { s.Slots = []batch.SlotInit{{Slot: 2, Output: []int32{500}}} }, "token 500"},
+		"late and there":  {func(s *batch.Step) { s.Rows[0].Late, s.Rows[0].Allow = true, make([]uint32, 4) }, "has its mask already"},
+		"late, undrawn":   {func(s *batch.Step) { s.Rows[1].Late, s.Rows[1].Sample = true, false }, "draws nothing"},
 		"short allow":     {func(s *batch.Step) { s.Rows[0].Allow = make([]uint32, 3) }, "allow has 3 words; the vocabulary needs 4"},
 	} {
 		t.Run(name, func(t *testing.T) {

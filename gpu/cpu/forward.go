@@ -23,7 +23,8 @@ type workspace struct {
 	act     []float32 // [rows, Intermediate padded]
 	logits  []float32 // [sampled rows, Vocab padded]
 	blocks  []queryBlock
-	rows    []int // sampled rows
+	rows    []int      // sampled rows
+	allow   [][]uint32 // what each may draw
 	routing routing
 	// scratch is each worker's own.
 	scratch [][]float32
@@ -35,9 +36,10 @@ type token struct {
 	id, slot, position int32
 }
 
-// step computes one step. Order is that of package batch: slots, pages, rows,
-// then drawing.
-func (e *engine) step(s *batch.Step, r *batch.Result) {
+// forward computes a step up to the logits to draw from, and finish draws, late
+// rows from what late allows. Order is that of package batch: slots, pages,
+// rows, then drawing.
+func (e *engine) forward(s *batch.Step) {
 	e.assign(s)
 	if len(s.Rows) == 0 {
 		return
@@ -59,7 +61,13 @@ func (e *engine) step(s *batch.Step, r *batch.Result) {
 		e.linear(w.delta, w.act, l.gateUp.stride()/2, len(w.tokens), l.down, e.addResidual(l.down))
 	}
 	e.head(s)
-	e.draw(s, r)
+}
+
+func (e *engine) finish(s *batch.Step, late [][]uint32, r *batch.Result) {
+	if len(s.Rows) == 0 {
+		return
+	}
+	e.draw(s, late, r)
 	e.score(s, r)
 }
 

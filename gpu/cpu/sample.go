@@ -8,11 +8,20 @@ import (
 )
 
 // draw draws the tokens of the rows that ask for one, rows in parallel.
-func (e *engine) draw(s *batch.Step, r *batch.Result) {
+func (e *engine) draw(s *batch.Step, late [][]uint32, r *batch.Result) {
 	w := &e.work
 	for range s.Rows {
 		r.Tokens = append(r.Tokens, batch.NoToken)
 	}
+	w.allow = w.allow[:0]
+	for _, i := range w.rows {
+		allow := s.Rows[i].Allow
+		if s.Rows[i].Late {
+			allow, late = late[0], late[1:]
+		}
+		w.allow = append(w.allow, allow)
+	}
+	defer clear(w.allow) // they are their owner's again
 	for i := range s.Rows {
 		if e.slots[s.Rows[i].Slot].sampling.Logprobs > 0 {
 			r.Logprobs = append(r.Logprobs, make([]batch.Logprob, len(s.Rows))...)
@@ -37,7 +46,7 @@ func (e *engine) draw(s *batch.Step, r *batch.Result) {
 		if sl.sampling.Logprobs > 0 {
 			lp = &r.Logprobs[i]
 		}
-		t := d.token(logits, sl, row.Allow, row.Start+int32(row.Len()), lp)
+		t := d.token(logits, sl, w.allow[j], row.Start+int32(row.Len()), lp)
 		r.Tokens[i], sl.last = t, t
 		if sl.seen != nil && t != batch.NoToken {
 			sl.seen[t]++

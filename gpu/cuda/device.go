@@ -24,18 +24,29 @@ const seats = device.MaxOutstanding + 1
 
 // seat is one step's memory on the host and on the device.
 type seat struct {
-	staging pinned     // the upload, on its way
-	block   kernel.Ptr // the upload, on the device, as large
-	result  pinned     // written by the device
-	scores  pinned     // written by the device; nil until a step of this seat has tokens to score
-	began   cu.Event
-	ended   cu.Event
-	copied  cu.Event
+	upload room
+	masks  room   // those that come late; none until a step of this seat has late rows
+	result pinned // written by the device
+	scores pinned // written by the device; nil until a step of this seat has tokens to score
+	began  cu.Event
+	ended  cu.Event
+	copied cu.Event
+	// Of a step with late rows: when its pass was computed, and its drawing begun.
+	computed, resumed cu.Event
 
 	// Set by Launch, read by Wait.
 	seq      uint64
 	rows     []launched
 	launched int64
+	// masked brings what became of the masks, without which the step's end is not
+	// enqueued; nil: it has no late rows.
+	masked chan error
+}
+
+// room is memory for what goes to the device at once.
+type room struct {
+	staging pinned     // on its way
+	block   kernel.Ptr // on the device, as large
 }
 
 // Device is a GPU as a device.Device.
@@ -47,6 +58,7 @@ type Device struct {
 	encoder  *encoder
 	logprobs []int32 // by slot
 	next     int     // steps launched
+	unmasked *seat   // of the step launched last, while it waits for masks
 	closed   bool
 
 	// Owned by the caller of Wait.
@@ -104,13 +116,13 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 		if s.result, err = ctx.pin(kernel.ResultBytes(e.info.Slots)); err != nil {
 			return err
 		}
-		for _, event := range []*cu.Event{&s.began, &s.ended, &s.copied} {
+		for _, event := range []*cu.Event{&s.began, &s.ended, &s.copied, &s.computed, &s.resumed} {
 			if *event, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
 				return fmt.Errorf("cuda: making an event: %w", err)
 			}
 		}
 		// Room for any step but the most unusual: growing waits for the device.
-		if err := s.grow(ctx, 32*e.info.MaxStepTokens+1<<17); err != nil {
+		if err := s.upload.grow(ctx, 32*e.info.MaxStepTokens+1<<17); err != nil {
 			return err
 		}
 	}
@@ -134,19 +146,19 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 // maxGraph is the largest decode batch captured as a graph.
 const maxGraph = 512
 
-// grow makes room for an upload. The seat's last step is over.
-func (s *seat) grow(ctx *context, bytes int) error {
-	if len(s.staging) >= bytes {
+// grow makes room for so many bytes. The last step with something here is over.
+func (r *room) grow(ctx *context, bytes int) error {
+	if len(r.staging) >= bytes {
 		return nil
 	}
 	bytes = max(2*bytes, 1<<16)
-	if s.block != 0 {
-		if err := cu.MemFree(cu.DevicePtr(s.block)); err != nil {
+	if r.block != 0 {
+		if err := cu.MemFree(cu.DevicePtr(r.block)); err != nil {
 			return fmt.Errorf("cuda: freeing an upload: %w", err)
 		}
 	}
 	var err error
-	if s.staging, err = ctx.pin(bytes); err != nil {
+	if r.staging, err = ctx.pin(bytes); err != nil {
 		return err
 	}
 	// Not cleared: that would be on the compute stream, and the copy is not.
@@ -154,8 +166,28 @@ func (s *seat) grow(ctx *context, bytes int) error {
 	if err != nil {
 		return fmt.Errorf("cuda: %d KiB for a step's upload: %w", bytes>>10, err)
 	}
-	s.block = kernel.Ptr(block)
+	r.block = kernel.Ptr(block)
 	return nil
+}
+
+// place is memory to write so many bytes to, and where they will lie.
+func (r *room) place(ctx *context) func(bytes int) ([]byte, kernel.Ptr, error) {
+	return func(bytes int) ([]byte, kernel.Ptr, error) {
+		err := r.grow(ctx, bytes)
+		return r.staging, r.block, err
+	}
+}
+
+// send copies the first bytes over, beside what the device computes, whose
+// further work waits for them.
+func (r *room) send(e *engine, bytes int, copied cu.Event) error {
+	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(r.block), unsafe.Pointer(&r.staging[0]), int64(bytes), e.copies); err != nil {
+		return fmt.Errorf("copying the step: %w", err)
+	}
+	if err := copied.Record(e.copies); err != nil {
+		return err
+	}
+	return e.compute.Wait(copied, 0)
 }
 
 // Info implements device.Device.
@@ -188,6 +220,9 @@ func (d *Device) Launch(s *batch.Step) error {
 	if n := d.outstanding.Load(); n >= device.MaxOutstanding {
 		return fmt.Errorf("cuda: step %d launched while %d are outstanding, the most allowed", s.Seq, n)
 	}
+	if d.unmasked != nil {
+		return fmt.Errorf("cuda: step %d launched before step %d was given its masks", s.Seq, d.unmasked.seq)
+	}
 	if err := d.launch(s); err != nil {
 		return d.fail(fmt.Errorf("cuda: step %d: %w", s.Seq, err))
 	}
@@ -198,10 +233,7 @@ func (d *Device) Launch(s *batch.Step) error {
 
 func (d *Device) launch(s *batch.Step) error {
 	e, seat := d.engine, &d.seats[d.next%seats]
-	u, err := d.encoder.encode(s, func(bytes int) ([]byte, kernel.Ptr, error) {
-		err := seat.grow(e.context, bytes)
-		return seat.staging, seat.block, err
-	})
+	u, err := d.encoder.encode(s, seat.upload.place(e.context))
 	if err != nil {
 		return err
 	}
@@ -217,14 +249,7 @@ func (d *Device) launch(s *batch.Step) error {
 			return err
 		}
 	}
-	// The copy runs beside the step before.
-	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(seat.block), unsafe.Pointer(&seat.staging[0]), int64(u.bytes), e.copies); err != nil {
-		return fmt.Errorf("copying the step: %w", err)
-	}
-	if err := seat.copied.Record(e.copies); err != nil {
-		return err
-	}
-	if err := e.compute.Wait(seat.copied, 0); err != nil {
+	if err := seat.upload.send(e, u.bytes, seat.copied); err != nil {
 		return err
 	}
 	if err := seat.began.Record(e.compute); err != nil {
@@ -233,12 +258,63 @@ func (d *Device) launch(s *batch.Step) error {
 	if err := e.enqueue(u, seat.result.address()); err != nil {
 		return err
 	}
+	if seat.masked = nil; u.late > 0 {
+		if err := seat.computed.Record(e.compute); err != nil {
+			return err
+		}
+		seat.masked, d.unmasked = make(chan error, 1), seat
+		return nil
+	}
+	return d.finish(seat, u)
+}
+
+// finish enqueues what comes behind the drawing, in whose logits it computes.
+func (d *Device) finish(seat *seat, u *upload) error {
 	if u.scores > 0 {
-		if err := e.score(u, seat.scores.address()); err != nil {
+		if err := d.engine.score(u, seat.scores.address()); err != nil {
 			return fmt.Errorf("scoring: %w", err)
 		}
 	}
-	return seat.ended.Record(e.compute)
+	return seat.ended.Record(d.engine.compute)
+}
+
+// Mask implements device.Device. Nothing on the device waits for it but what it
+// enqueues: kernels that would wait could not be given up.
+func (d *Device) Mask(m *batch.Masks) error {
+	seat := d.unmasked
+	if seat == nil {
+		return fmt.Errorf("cuda: %w", m.Check(0, 0, 0))
+	}
+	d.unmasked = nil
+	err := errors.New("its masks were not handed over") // should this panic
+	defer func() { seat.masked <- err }()
+	if fault := d.fault(); fault != nil {
+		err = fmt.Errorf("the device failed before: %w", fault)
+	} else {
+		err = d.mask(seat, m)
+	}
+	if err != nil {
+		return d.fail(fmt.Errorf("cuda: step %d: %w", seat.seq, err))
+	}
+	return nil
+}
+
+func (d *Device) mask(seat *seat, m *batch.Masks) error {
+	e := d.engine
+	draws, n, bytes, err := d.encoder.lateMasks(m, seat.masks.place(e.context))
+	if err != nil {
+		return err
+	}
+	if err := seat.masks.send(e, bytes, seat.copied); err != nil {
+		return err
+	}
+	if err := seat.resumed.Record(e.compute); err != nil {
+		return err
+	}
+	if err := e.draw(draws, n); err != nil {
+		return err
+	}
+	return d.finish(seat, &d.encoder.up)
 }
 
 // Wait implements device.Device.
@@ -257,6 +333,11 @@ func (d *Device) Wait(r *batch.Result) error {
 }
 
 func (d *Device) wait(seat *seat, r *batch.Result) error {
+	if seat.masked != nil {
+		if err := <-seat.masked; err != nil {
+			return err
+		}
+	}
 	if err := d.engine.attach(); err != nil { // this is not Launch's thread
 		return err
 	}
@@ -277,8 +358,33 @@ func (d *Device) wait(seat *seat, r *batch.Result) error {
 	r.Reset()
 	r.Seq = seat.seq
 	r.Began, r.Ended = d.clock.step(gap, lasted, seat.launched, now)
+	if seat.masked != nil {
+		if err := seat.stalled(r); err != nil {
+			return err
+		}
+	}
 	readResult(r, seat.result, seat.rows, d.info.Slots)
 	readScores(r, seat.scores, seat.rows)
+	return nil
+}
+
+// unnoticed is what lies between two events with nothing in between them, in
+// nanoseconds: no more than that is no standing still.
+const unnoticed = 5000
+
+// stalled says when the step stood still for want of masks.
+func (s *seat) stalled(r *batch.Result) error {
+	computed, err := elapsed(s.began, s.computed)
+	if err != nil {
+		return err
+	}
+	resumed, err := elapsed(s.began, s.resumed)
+	if err != nil {
+		return err
+	}
+	if resumed-computed > unnoticed {
+		r.Stalled, r.Resumed = r.Began+computed, r.Began+resumed
+	}
 	return nil
 }
 
@@ -296,8 +402,10 @@ func (d *Device) Close() error {
 	var errs []error
 	if d.fault() == nil {
 		errs = append(errs, e.compute.Synchronize(), e.copies.Synchronize())
-		for _, g := range e.graphs {
-			errs = append(errs, g.free())
+		for _, graphs := range []map[int]graph{e.graphs, e.undrawn} {
+			for _, g := range graphs {
+				errs = append(errs, g.free())
+			}
 		}
 		errs = append(errs, e.blas.close())
 	}

@@ -10,7 +10,7 @@
 //
 //	Launch ─ encode ─▶ pinned ─ copy stream ─▶ block ─ begin ─▶ state ─ graph or forward ─▶ pinned ─▶ Wait
 //
-// Threads: Open, Launch and Close belong to one locked thread; Wait to another,
+// Threads: Open, Launch, Mask and Close belong to one locked thread; Wait to another,
 // which makes the context current for itself. Kernels, products and graphs run
 // on one stream in launch order; a step's upload runs on a second one beside
 // the step before.
@@ -20,6 +20,10 @@
 // table, each slot's last token, token counts for penalties. A captured graph
 // has the addresses of that state and a number of rows, padded; how attention
 // divides its work is computed inside it.
+//
+// A step with late rows is enqueued without its drawing, and with nothing that
+// waits. Mask uploads the masks beside the pass and enqueues the drawing and what
+// comes behind it.
 //
 // An error condemns the device. After a kernel's fault (an illegal address, a
 // trap) that is the end of CUDA in the process: its context, others on the same

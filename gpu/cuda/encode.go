@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -19,6 +20,7 @@ type upload struct {
 	// size, padded.
 	tokens, decodes, draws, ntiles int
 	graph                          int // the graph's size; 0: not a graph
+	late                           int // draws whose masks come later: none is drawn before
 	lists                          []list
 	counts                         []counts
 
@@ -56,6 +58,10 @@ type encoder struct {
 	// masks are the step's, each where it lies in the upload: rows that are
 	// allowed the same tokens have the same memory.
 	masks map[*uint32]kernel.Ptr
+	// Of a step with late rows: its draws, and which of them wait for a mask.
+	seq   uint64
+	draws []kernel.Draw
+	late  []int
 	// reserve returns memory for a slot's lists, on the device.
 	reserve func(slot int32, bytes int64) (kernel.Ptr, error)
 	up      upload
@@ -116,6 +122,9 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 		u.scores += len(r.Score)
 		if r.Sample {
 			u.draws++
+			if r.Late {
+				u.late++
+			}
 			if r.Allow != nil {
 				e.masks[&r.Allow[0]] = 0 // not there yet
 			}
@@ -143,6 +152,7 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 		return nil, err
 	}
 	e.pages(b, s)
+	e.seq = s.Seq
 	e.rows(b, s)
 	e.scores(b, s)
 	copy(take[kernel.Tile](b, u.ntiles, &u.tiles), e.tiles)
@@ -252,6 +262,7 @@ func (e *encoder) rows(b *block, s *batch.Step) {
 	rowSlots, rowLens := take[int32](b, u.decodes, &a.RowSlots), take[int32](b, u.decodes, &a.RowLens)
 	draws, drawTokens := take[kernel.Draw](b, u.draws, &a.Draws), take[int32](b, u.draws, &a.DrawTokens)
 	t, d := 0, 0
+	e.late = e.late[:0]
 	for i := range s.Rows {
 		r := &s.Rows[i]
 		n := r.Len()
@@ -274,8 +285,14 @@ func (e *encoder) rows(b *block, s *batch.Step) {
 			if r.Allow != nil {
 				draws[d].Allow = e.mask(b, r.Allow)
 			}
+			if r.Late {
+				e.late = append(e.late, d)
+			}
 		}
 		d++
+	}
+	if u.late > 0 {
+		e.draws = append(e.draws[:0], draws[:d]...)
 	}
 	for i := len(s.Rows); i < u.graph; i++ {
 		ids[i], positions[i], slots[i] = 0, 0, -1
@@ -293,6 +310,38 @@ func (e *encoder) mask(b *block, allow []uint32) kernel.Ptr {
 		e.masks[&allow[0]] = at
 	}
 	return at
+}
+
+// lateMasks writes the draws of the step encoded last, now that their masks are
+// known, and those masks, into a block as encode does. Padding is left out.
+func (e *encoder) lateMasks(m *batch.Masks, place func(bytes int) ([]byte, kernel.Ptr, error)) (draws kernel.Ptr, n, bytes int, err error) {
+	if err := m.Check(e.seq, len(e.late), e.info.Vocab); err != nil {
+		return 0, 0, 0, err
+	}
+	fresh := 0
+	for _, allow := range m.Allow {
+		if allow == nil {
+			continue
+		}
+		if _, there := e.masks[&allow[0]]; !there { // nor among those that came with the step
+			e.masks[&allow[0]] = 0
+			fresh++
+		}
+	}
+	n = len(e.draws)
+	memory, base, err := place(align(n*int(unsafe.Sizeof(kernel.Draw{}))) + fresh*align(4*e.maskWords()))
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	b := &block{memory: memory, base: base}
+	for i, allow := range m.Allow {
+		if allow != nil {
+			e.draws[e.late[i]].Allow = e.mask(b, allow)
+		}
+	}
+	copy(take[kernel.Draw](b, n, &draws), e.draws)
+	e.late = e.late[:0]
+	return draws, n, b.used, nil
 }
 
 // scores writes which tokens are to be scored, in the order of their results.
@@ -360,6 +409,8 @@ func (e *encoder) check(s *batch.Step) error {
 			err = fmt.Errorf("%d tokens to score; the row has %d", len(r.Score), len(r.Tokens))
 		case r.Allow != nil && len(r.Allow) < e.maskWords():
 			err = fmt.Errorf("allow has %d words; the vocabulary needs %d", len(r.Allow), e.maskWords())
+		case r.Late && (!r.Sample || r.Allow != nil):
+			err = errors.New("late, but the row draws nothing or has its mask already")
 		}
 		if err != nil {
 			return fmt.Errorf("row %d (slot %d): %w", i, r.Slot, err)

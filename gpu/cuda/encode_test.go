@@ -215,6 +215,68 @@ func maskedStep(rows, distinct, vocab int) *batch.Step {
 	return s
 }
 
+// Masks that come late are sent with the draws, padding left out: each once, and
+// none that came with the step.
+func TestEncodeLateMasks(t *testing.T) {
+	a, b, c := []uint32{1, 2, 3, 4}, []uint32{5, 6, 7, 8}, []uint32{9, 9, 9, 9}
+	d := newDesk([]int{8})
+	s := &batch.Step{Seq: 4, NumDecode: 7, NumTokens: 7}
+	for i := range int32(7) {
+		s.Rows = append(s.Rows, batch.Row{Slot: i, Start: 9, Sample: i != 2, Late: i > 2})
+	}
+	s.Rows[0].Allow = a
+	u, err := d.run(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.late != 4 || u.draws != 8 || u.graph != 8 {
+		t.Errorf("%+v", u)
+	}
+	with := d.memory
+	masked := func(m *batch.Masks) (kernel.Ptr, int, int, error) {
+		return d.lateMasks(m, func(n int) ([]byte, kernel.Ptr, error) {
+			words := make([]uint64, n/8+1)
+			d.memory = unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), n)
+			return d.memory, testBase + 1<<20, nil
+		})
+	}
+	if _, _, _, err := masked(&batch.Masks{Seq: 4, Allow: [][]uint32{a}}); err == nil || !strings.Contains(err.Error(), "1 masks for step 4; 4 of its rows") {
+		t.Errorf("too few: %v", err)
+	}
+	at, n, bytes, err := masked(&batch.Masks{Seq: 4, Allow: [][]uint32{b, c, a, b}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 7*24 + 8 + 2*16; n != 7 || bytes != want || bytes > len(d.memory) {
+		t.Errorf("%d draws, %d bytes of %d; want 7 and %d", n, bytes, len(d.memory), want)
+	}
+	draws := unsafe.Slice((*kernel.Draw)(unsafe.Pointer(&d.memory[int(at-testBase)-1<<20])), n)
+	for i, want := range [][]uint32{a, nil, nil, b, c, a, b} {
+		draw := draws[i]
+		if row := int32(i); i != 2 && (draw.Row != row || draw.Slot != row || draw.Position != 10) || i == 2 && draw.Row != -1 {
+			t.Errorf("draw %d: %+v", i, draw)
+		}
+		if want == nil {
+			if draw.Allow != 0 {
+				t.Errorf("draw %d has a mask", i)
+			}
+			continue
+		}
+		memory, offset := d.memory, int(draw.Allow-testBase)-1<<20
+		if offset < 0 {
+			memory, offset = with, offset+1<<20
+		}
+		for j, w := range want {
+			if got := binary.LittleEndian.Uint32(memory[offset+4*j:]); got != w {
+				t.Errorf("draw %d may draw %x in word %d, want %x", i, got, j, w)
+			}
+		}
+	}
+	if _, _, _, err := masked(&batch.Masks{Seq: 4}); err == nil || !strings.Contains(err.Error(), "no step waits") {
+		t.Errorf("again: %v", err)
+	}
+}
+
 // BenchmarkEncodeMasks is a step of 256 rows that keep to a format, over
 // Qwen3's vocabulary, and what of it goes to the device.
 func BenchmarkEncodeMasks(b *testing.B) {
@@ -253,6 +315,8 @@ func TestEncodeRefuses(t *testing.T) {
 		"NumTokens is 3":              {Rows: []batch.Row{{}}, NumDecode: 1, NumTokens: 3},
 		"with 0 decode rows":          {Rows: []batch.Row{{}}, NumTokens: 1},
 		"allow has 1 words":           {Rows: []batch.Row{{Allow: []uint32{1}}}, NumDecode: 1, NumTokens: 1},
+		"has its mask already":        {Rows: []batch.Row{{Sample: true, Late: true, Allow: make([]uint32, 4)}}, NumDecode: 1, NumTokens: 1},
+		"draws nothing":               {Rows: []batch.Row{{Late: true}}, NumDecode: 1, NumTokens: 1},
 		"257 tokens; a step may have": {Rows: []batch.Row{{Tokens: make([]int32, 257)}}, NumTokens: 257},
 		"2 tokens to score":           {Rows: []batch.Row{{Tokens: []int32{1}, Score: []int32{2, 3}}}, NumTokens: 1},
 		"slot 3): token 101":          {Rows: []batch.Row{{Slot: 3, Tokens: []int32{1}, Score: []int32{101}}}, NumTokens: 1},

@@ -40,9 +40,9 @@ type engine struct {
 	decodeBlocks                         int
 	first, runs, partial, stats, arrived kernel.Ptr
 	lists                                map[int32]slotList
-	graphs                               map[int]graph
-	skinny                               int  // most tokens of a pass that takes skinny products
-	only                                 []op // what passes are limited to, for timing; empty: everything
+	graphs, undrawn                      map[int]graph // by rows; undrawn ones without the drawing
+	skinny                               int           // most tokens of a pass that takes skinny products
+	only                                 []op          // what passes are limited to, for timing; empty: everything
 }
 
 // slotList is the memory of a slot's lists.
@@ -57,7 +57,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{context: ctx, config: &config, info: info, lists: map[int32]slotList{}, graphs: map[int]graph{}}
+	e := &engine{context: ctx, config: &config, info: info, lists: map[int32]slotList{}, graphs: map[int]graph{}, undrawn: map[int]graph{}}
 	e.shape = kernel.Shape{
 		Heads: config.Heads, KVHeads: config.KVHeads, HeadDim: config.HeadDim, PageSize: info.PageSize,
 		Stages: stages(config.HeadDim, ctx.shared), Hopper: ctx.gpu.hopper(),

@@ -17,6 +17,8 @@ type work struct {
 	tokens, decodes, draws int
 	tiles                  kernel.Ptr // of prefill rows
 	ntiles                 int
+	// late leaves out the drawing, which waits for masks.
+	late bool
 }
 
 // op is a kind of work in a pass.
@@ -72,10 +74,34 @@ func (e *engine) enqueue(u *upload, result kernel.Ptr) error {
 	if err := kernel.Begin(e.queue, b); err != nil {
 		return err
 	}
-	if g, ok := e.graphs[u.graph]; ok && u.graph > 0 {
+	if u.graph > 0 {
+		g, err := e.graphOf(u.graph, u.late > 0)
+		if err != nil {
+			return err
+		}
 		return g.launch(e.compute)
 	}
-	return e.forward(work{u.tokens, u.decodes, u.draws, u.tiles, u.ntiles})
+	return e.forward(work{u.tokens, u.decodes, u.draws, u.tiles, u.ntiles, u.late > 0})
+}
+
+// graphOf is the graph of a decode pass, with the drawing or without. The latter
+// is captured when it is first needed, by requests with a grammar; all that a
+// pass of this size runs was loaded for the former.
+func (e *engine) graphOf(rows int, late bool) (graph, error) {
+	if !late {
+		return e.graphs[rows], nil
+	}
+	if g, ok := e.undrawn[rows]; ok {
+		return g, nil
+	}
+	g, err := capture(e.compute, func() error {
+		return e.forward(work{tokens: rows, decodes: rows, draws: rows, late: true})
+	})
+	if err != nil {
+		return graph{}, fmt.Errorf("capturing %d rows without drawing: %w", rows, err)
+	}
+	e.undrawn[rows] = g
+	return g, nil
 }
 
 // forward is one pass of the model over the tokens that begin distributed.
@@ -239,21 +265,24 @@ func (e *engine) attend(w work, kv kernel.Ptr) error {
 	}, w.ntiles)
 }
 
-// sample computes the logits of the rows that draw a token, and draws.
+// sample computes the logits of the rows that draw a token, and draws, unless
+// that waits for masks.
 func (e *engine) sample(w work) error {
 	if w.draws == 0 {
 		return nil
 	}
-	c := e.config
-	if err := e.head(e.drawTokens, w.draws); err != nil {
+	if err := e.head(e.drawTokens, w.draws); err != nil || w.late {
 		return err
 	}
-	return e.run(opSample, func() error {
-		return kernel.Sample(e.queue, kernel.SampleArgs{
-			Logits: e.logits, Shaped: e.shaped, Draws: e.draws, Slots: e.slots, Counts: e.counts, Parts: e.parts, Last: e.last, Result: e.result,
-			Vocab: int32(c.Vocab), Ld: int32(e.ld), Rows: int32(e.info.Slots),
-		}, w.draws)
-	})
+	return e.run(opSample, func() error { return e.draw(e.draws, w.draws) })
+}
+
+// draw draws n tokens, from the logits that the pass left.
+func (e *engine) draw(draws kernel.Ptr, n int) error {
+	return kernel.Sample(e.queue, kernel.SampleArgs{
+		Logits: e.logits, Shaped: e.shaped, Draws: draws, Slots: e.slots, Counts: e.counts, Parts: e.parts, Last: e.last, Result: e.result,
+		Vocab: int32(e.config.Vocab), Ld: int32(e.ld), Rows: int32(e.info.Slots),
+	}, n)
 }
 
 // head computes logits, of the n tokens of the pass whose numbers are in rows.

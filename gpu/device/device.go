@@ -11,8 +11,8 @@ import (
 // computes and the one that is ready to follow.
 const MaxOutstanding = 2
 
-// Device runs steps of one model, in order. Opening, Launch and Close come from
-// one goroutine whose OS thread is locked. Wait comes from one other, also
+// Device runs steps of one model, in order. Opening, Launch, Mask and Close come
+// from one goroutine whose OS thread is locked. Wait comes from one other, also
 // locked to its thread, while Launch may be called: so the next step is
 // launched while the last one is waited for. Close is called when no Wait is
 // going on, though steps may be outstanding.
@@ -24,6 +24,11 @@ type Device interface {
 	// Launch enqueues a step and returns at once. The step may be reused when
 	// its result has been waited for. An error condemns the device.
 	Launch(*batch.Step) error
+	// Mask hands over the masks of the step launched last, which has late rows
+	// and draws no token before; it returns at once. It is called once for each
+	// such step, before the next Launch; a Wait for the step needs it to return,
+	// also when it fails. An error condemns the device.
+	Mask(*batch.Masks) error
 	// Wait blocks until the oldest outstanding step is done and fills in its
 	// result, reusing its memory. It is called once for each launched step. An
 	// error condemns the device.

@@ -16,7 +16,10 @@ import (
 type Device struct {
 	engine *Engine // owned by Launch
 
+	late *batch.Step // owned by Launch: the step launched last, if it waits for masks
+
 	mu    sync.Mutex
+	given sync.Cond // masks: some step need not wait for them any more
 	out   []outcome // oldest first
 	end   int64     // of the last step launched
 	spare []outcome
@@ -25,6 +28,7 @@ type Device struct {
 type outcome struct {
 	result batch.Result
 	err    error
+	late   bool // it waits for its masks, without which its end is not known
 }
 
 // Open opens "sim:" and the name of a GPU; see Names. Options follow after
@@ -44,7 +48,9 @@ func Open(spec device.Spec) (*Device, error) {
 	if spec.Progress != nil {
 		spec.Progress(e.info.WeightBytes, e.info.WeightBytes)
 	}
-	return &Device{engine: e}, nil
+	d := &Device{engine: e}
+	d.given.L = &d.mu
+	return d, nil
 }
 
 // lost is set by the first device that is lost.
@@ -61,6 +67,9 @@ func (d *Device) Launch(s *batch.Step) error {
 	if len(d.out) >= device.MaxOutstanding {
 		return fmt.Errorf("sim: step %d launched while %d are outstanding, the most allowed", s.Seq, len(d.out))
 	}
+	if d.late != nil {
+		return fmt.Errorf("sim: step %d launched before step %d was given its masks", s.Seq, d.late.Seq)
+	}
 	var o outcome
 	if n := len(d.spare); n > 0 {
 		o, d.spare = d.spare[n-1], d.spare[:n-1]
@@ -69,12 +78,36 @@ func (d *Device) Launch(s *batch.Step) error {
 	if err != nil && !d.engine.fails() {
 		return err
 	}
-	o.err = err
+	o.err, o.late = err, err == nil && s.Late() > 0
+	if o.late {
+		d.late = s
+	}
 	o.result.Began = max(now, d.end)
 	o.result.Ended = o.result.Began + int64(took)
 	d.end = o.result.Ended
 	d.out = append(d.out, o)
 	return nil
+}
+
+// Mask implements device.Device. Drawing is the end of a step: it begins when all
+// before it is done, and not before the masks are there.
+func (d *Device) Mask(m *batch.Masks) error {
+	now := batch.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.late == nil {
+		return fmt.Errorf("sim: %w", m.Check(0, 0, 0))
+	}
+	o := &d.out[len(d.out)-1]
+	took, err := d.engine.Mask(d.late, m, &o.result)
+	d.late, o.late, o.err = nil, false, err
+	if done := d.end - int64(took); now > done {
+		o.result.Stalled, o.result.Resumed = done, now
+		o.result.Ended = now + int64(took)
+		d.end = o.result.Ended
+	}
+	d.given.Broadcast()
+	return err
 }
 
 // Wait implements device.Device.
@@ -84,6 +117,9 @@ func (d *Device) Wait(r *batch.Result) error {
 		d.mu.Unlock()
 		return errors.New("sim: nothing to wait for: no step is outstanding")
 	}
+	for d.out[0].late {
+		d.given.Wait()
+	}
 	o := d.out[0]
 	d.mu.Unlock()
 	if left := o.result.Ended - batch.Now(); left > 0 {
@@ -91,6 +127,7 @@ func (d *Device) Wait(r *batch.Result) error {
 	}
 	r.Reset()
 	r.Seq, r.Began, r.Ended = o.result.Seq, o.result.Began, o.result.Ended
+	r.Stalled, r.Resumed = o.result.Stalled, o.result.Resumed
 	r.Tokens = append(r.Tokens, o.result.Tokens...)
 	r.Logprobs = append(r.Logprobs, o.result.Logprobs...)
 	d.mu.Lock()

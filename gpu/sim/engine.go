@@ -65,16 +65,47 @@ func New(spec device.Spec) (*Engine, error) {
 // Info says what was opened.
 func (e *Engine) Info() device.Info { return e.info }
 
-// Run runs a step, fills in its tokens and says how long it would have taken.
+// Run runs a step, fills in its tokens, those of late rows excepted, and says
+// how long it would have taken.
 func (e *Engine) Run(s *batch.Step, r *batch.Result) (time.Duration, error) {
 	if err := e.run(s, r); err != nil {
 		return 0, fmt.Errorf("sim: step %d: %w", s.Seq, err)
 	}
-	d := e.roof.Step(s)
+	return max(e.opts.step, e.scaled(e.roof.Step(s))), nil
+}
+
+// scaled is a time at the speed that was asked for.
+func (e *Engine) scaled(d time.Duration) time.Duration {
 	if math.IsInf(e.opts.speed, 1) {
-		return e.opts.step, nil
+		return 0
 	}
-	return max(e.opts.step, time.Duration(float64(d)/e.opts.speed)), nil
+	return time.Duration(float64(d) / e.opts.speed)
+}
+
+// Mask draws the tokens of a step's late rows, which was the last to run, into
+// its result, and says how much of the step's time its drawing takes.
+func (e *Engine) Mask(s *batch.Step, m *batch.Masks, r *batch.Result) (time.Duration, error) {
+	if err := m.Check(s.Seq, s.Late(), e.info.Vocab); err != nil {
+		return 0, fmt.Errorf("sim: %w", err)
+	}
+	late, draws := m.Allow, 0
+	for i := range s.Rows {
+		row := &s.Rows[i]
+		if row.Sample {
+			draws++
+		}
+		if !row.Late {
+			continue
+		}
+		at := &e.slots[row.Slot]
+		at.drawn = e.draw(at, late[0])
+		late = late[1:]
+		r.Tokens[i] = at.drawn
+		if len(r.Logprobs) > 0 {
+			r.Logprobs[i] = e.logprob(at, at.drawn)
+		}
+	}
+	return e.scaled(e.roof.Draw(draws)), nil
 }
 
 // fails says whether the step at hand was to fail.
@@ -220,6 +251,9 @@ func (e *Engine) check(row *batch.Row, decode bool) error {
 	if words := (e.info.Vocab + 31) / 32; row.Allow != nil && len(row.Allow) < words {
 		return fmt.Errorf("allow has %d words; the vocabulary needs %d", len(row.Allow), words)
 	}
+	if row.Late && (!row.Sample || row.Allow != nil) {
+		return errors.New("late, but the row draws nothing or has its mask already")
+	}
 	s.turn = e.turn
 	return e.known(row.Tokens)
 }
@@ -244,7 +278,7 @@ func (e *Engine) row(row *batch.Row) (int32, error) {
 	}
 	s.fresh, s.state, s.length = false, state, row.Start+int32(row.Len())
 	s.drawn = batch.NoToken
-	if row.Sample {
+	if row.Sample && !row.Late {
 		s.drawn = e.draw(s, row.Allow)
 	}
 	return s.drawn, nil
@@ -277,16 +311,21 @@ func (e *Engine) draw(s *slot, allow []uint32) int32 {
 	if n := e.opts.eos; n > 0 && len(e.eos) > 0 && h>>40%uint64(n) == 0 && may(e.eos[0]) {
 		return e.eos[0]
 	}
-	t := int32(h >> 8 % uint64(e.info.Vocab))
+	vocab := int32(e.info.Vocab)
+	t := int32(h >> 8 % uint64(vocab))
 	ends := batch.NoToken
-	for range e.info.Vocab {
-		if may(t) {
-			if !slices.Contains(e.eos, t) {
-				return t
-			}
+	for seen := int32(0); seen < vocab; {
+		n := int32(1)
+		switch {
+		case allow != nil && allow[t/32]>>(t%32) == 0: // nor the rest of the word
+			n = min(32-t%32, vocab-t)
+		case !may(t):
+		case slices.Contains(e.eos, t):
 			ends = t
+		default:
+			return t
 		}
-		t = (t + 1) % int32(e.info.Vocab)
+		seen, t = seen+n, (t+n)%vocab
 	}
 	return ends
 }

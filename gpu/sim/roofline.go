@@ -172,7 +172,7 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 			t += r.multiply(r.head, n, 1)
 		}
 		t += n * r.logitBytes / r.read
-		kernels, starts = kernels+3, starts+4 // norm, head, draw
+		kernels, starts = kernels+3, starts+3+drawStarts // norm, head, draw
 	}
 	if r.reduces > 0 {
 		t += r.reduces*reduceStart + tokens*r.reduceBytes/r.link
@@ -184,6 +184,14 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 		t += graphLaunch
 	}
 	return time.Duration(t * 1e9)
+}
+
+// drawStarts of kernels that draw tokens.
+const drawStarts = 1
+
+// Draw is how much of a step's time the drawing of so many tokens takes.
+func (r *Roofline) Draw(samples int) time.Duration {
+	return time.Duration((float64(samples)*r.logitBytes/r.read + drawStarts*r.rates.kernel) * 1e9)
 }
 
 // routeKernels of a mixture of experts: choice, rows by expert, copies, sum.
