@@ -95,6 +95,12 @@ func TestMostAtOnce(t *testing.T) {
 	if n := mostAtOnce(timings, func(t *timing) time.Duration { return t.last }); n != 3 {
 		t.Errorf("%d at once, want 3: one that ends as another begins does not overlap it", n)
 	}
+	for i := range timings {
+		timings[i].first = timings[i].last
+	}
+	if n := behind(timings, began.Add(14)); n != 3 {
+		t.Errorf("%d behind, want the three that were sent and had no token", n)
+	}
 }
 
 func TestRandomPromptsFitASmallVocabulary(t *testing.T) {

@@ -54,6 +54,9 @@ type OnlineDetail struct {
 	// of them waited for their first token.
 	MostOpen    int `json:"most_open"`
 	MostWaiting int `json:"most_waiting"`
+	// Behind is how many waited for it when the last request was sent; 0 where
+	// requests did not come by time. A server that keeps up with them has few.
+	Behind int `json:"behind"`
 	// CachedTokens are those of prompts that the server says it had computed
 	// before, for requests that ended well.
 	CachedTokens int `json:"cached_tokens"`
@@ -105,6 +108,7 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	}
 	if last > 0 {
 		d.OfferedRate = float64(len(prompts)) / last.Seconds()
+		d.Behind = behind(timings, began.Add(last))
 	}
 	d.MostOpen = mostAtOnce(timings, func(t *timing) time.Duration { return t.last })
 	d.MostWaiting = mostAtOnce(timings, func(t *timing) time.Duration { return t.first })
@@ -221,6 +225,16 @@ func (o *Online) warmUp(ctx context.Context) error {
 	}
 	open.Wait()
 	return errors.Join(failures...)
+}
+
+// behind is how many requests waited for their first token at a time.
+func behind(timings []timing, at time.Time) (n int) {
+	for i := range timings {
+		if t := &timings[i]; t.err == nil && !t.sent.After(at) && t.sent.Add(t.first).After(at) {
+			n++
+		}
+	}
+	return n
 }
 
 // mostAtOnce is how many requests overlapped at most, each taken to be from when

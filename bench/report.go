@@ -113,7 +113,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	if o := r.Online; o != nil {
 		line("server", "%s, model %s", o.URL, e.Model)
-		line("arrival", "%s", o.Arrival)
+		late := when(o.Behind >= max(10, r.Requests/10),
+			fmt.Sprintf("; the server fell behind: %s waited when the last one came", thousands(o.Behind)))
+		line("arrival", "%s%s", o.Arrival, late)
 	} else {
 		line("model", "%s, %s parameters, %s%s", e.Model, thousands(e.Parameters), e.DType, when(e.Dummy, ", dummy weights"))
 		line("device", "%s: %s", e.Device, e.Hardware)
