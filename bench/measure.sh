@@ -41,15 +41,19 @@ bench() {
 
 # served NAME FLAGS...: bench simple against a server with these flags.
 served() {
-	local name=$1 server
+	local name=$1 server url=http://127.0.0.1:${PORT:-1919}
 	shift
-	"$troupe" serve --log-level warn "$@" >"$dir/$name.server" 2>&1 &
+	if curl -s "$url" >/dev/null; then
+		echo "$name: something listens at $url already; PORT names another port" >&2
+		return 1
+	fi
+	"$troupe" serve --log-level warn ${PORT:+--port "$PORT"} "$@" >"$dir/$name.server" 2>&1 &
 	server=$!
-	until curl -sf http://127.0.0.1:1919/ready >/dev/null; do
-		kill -0 $server || return
+	until curl -sf "$url/ready" >/dev/null; do
+		kill -0 $server
 		sleep 0.2
 	done
-	bench "$name" simple
+	bench "$name" simple ${PORT:+--url "$url"}
 	kill $server
 	wait $server || true
 }
@@ -86,7 +90,8 @@ client() {
 
 trace() {
 	keep trace-spans go test ./actors -run '^$' -bench Trace -count 12 -benchtime 50ms
-	keep trace-cost go test ./cmd/troupe -run '^$' -bench TraceCost -benchtime 40x
+	keep trace-cost go test ./cmd/troupe -run '^$' -bench TraceCost/http -benchtime 80x
+	keep trace-cost-actors go test ./cmd/troupe -run '^$' -bench TraceCost/actors -benchtime 30x
 }
 
 for part in "${@:-cpu sim client trace online}"; do
