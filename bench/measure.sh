@@ -90,8 +90,8 @@ client() {
 
 trace() {
 	keep trace-spans go test ./actors -run '^$' -bench Trace -count 12 -benchtime 50ms
-	keep trace-cost go test ./cmd/troupe -run '^$' -bench TraceCost/http -benchtime 80x
-	keep trace-cost-actors go test ./cmd/troupe -run '^$' -bench TraceCost/actors -benchtime 30x
+	keep trace-cost go test ./cmd/troupe -run '^$' -bench TraceCost/http -benchtime 60x
+	keep trace-cost-actors go test ./cmd/troupe -run '^$' -bench TraceCost/actors -benchtime 20x
 }
 
 for part in "${@:-cpu sim client trace online}"; do

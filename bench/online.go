@@ -52,14 +52,14 @@ type OnlineDetail struct {
 	SendLag Distribution `json:"send_lag_ms"`
 	// MostOpen is how many requests were open at once, and MostWaiting how many
 	// of them waited for their first token.
-	MostOpen    int `json:"most_open"`
-	MostWaiting int `json:"most_waiting"`
+	MostOpen    int `json:"most_open,omitempty"`
+	MostWaiting int `json:"most_waiting,omitempty"`
 	// Behind is how many waited for it when the last request was sent; 0 where
 	// requests did not come by time. A server that keeps up with them has few.
-	Behind int `json:"behind"`
+	Behind int `json:"behind,omitempty"`
 	// CachedTokens are those of prompts that the server says it had computed
 	// before, for requests that ended well.
-	CachedTokens int `json:"cached_tokens"`
+	CachedTokens int `json:"cached_tokens,omitempty"`
 	// TPOT is the mean time per output token after the first, by request.
 	TPOT Distribution `json:"tpot_ms"`
 	// Client is what measuring cost.

@@ -155,6 +155,23 @@ func TestPageDrawsScales(t *testing.T) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
+	// Throughput is as requests came; latency is the server's.
+	if !strings.Contains(html, `<span class="ratio ">× 0.25</span>`) || !strings.Contains(html, `<span class="ratio worse">× 4.00`) {
+		t.Error("a slower trace is called worse for its throughput, or its latency is not")
+	}
+}
+
+func TestPageShowsConversations(t *testing.T) {
+	r := sample(1)
+	r.Kind = "wildchat"
+	r.Chosen = &bench.Conversations{Read: 372, Taken: 256, Language: 98}
+	r.Lengths = &bench.Lengths{Input: bench.LengthSummary{Count: 256, P99: 1087}, Output: bench.LengthSummary{Count: 256, P99: 2015}}
+	html := written(t, Named{Report: r})
+	for _, want := range []string{"Prompts, tokens", "Replies, tokens", ">1,087<", ">2,015<", "372 read: 256 taken; 98 of another language"} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
 }
 
 // Differences come with how sure they are.

@@ -17,6 +17,7 @@ type metric struct {
 	of          func(*bench.Report) (value float64, known bool)
 	more        bool // is better
 	neutral     bool // neither more nor less is
+	follows     bool // it is as requests come: no better or worse at another scale of a trace
 }
 
 func known(of func(*bench.Report) float64) func(*bench.Report) (float64, bool) {
@@ -26,14 +27,14 @@ func known(of func(*bench.Report) float64) func(*bench.Report) (float64, bool) {
 // metrics are the page's figures, in order.
 func metrics() []metric {
 	out := []metric{
-		{group: "Throughput", name: "output tokens/s", more: true, of: known(func(r *bench.Report) float64 { return r.OutputThroughput })},
-		{name: "all tokens/s", more: true, of: known(func(r *bench.Report) float64 { return r.TotalThroughput })},
-		{name: "requests/s", more: true, of: known(func(r *bench.Report) float64 { return r.RequestThroughput })},
-		{name: "goodput, requests/s", more: true, of: func(r *bench.Report) (float64, bool) {
+		{group: "Throughput", name: "output tokens/s", more: true, follows: true, of: known(func(r *bench.Report) float64 { return r.OutputThroughput })},
+		{name: "all tokens/s", more: true, follows: true, of: known(func(r *bench.Report) float64 { return r.TotalThroughput })},
+		{name: "requests/s", more: true, follows: true, of: known(func(r *bench.Report) float64 { return r.RequestThroughput })},
+		{name: "goodput, requests/s", more: true, follows: true, of: func(r *bench.Report) (float64, bool) {
 			o := r.Online
 			return value(o != nil, func() float64 { return o.Goodput }), o != nil && (o.SLOTTFT > 0 || o.SLOITL > 0)
 		}},
-		{name: "elapsed, s", of: known(func(r *bench.Report) float64 { return r.ElapsedS })},
+		{name: "elapsed, s", follows: true, of: known(func(r *bench.Report) float64 { return r.ElapsedS })},
 	}
 	for _, d := range []struct {
 		name string
@@ -133,6 +134,9 @@ func figures(runs []*run) (out []row) {
 			c := cell{Text: plot.Number(v)}
 			if i > 0 && hasFirst && first > 0 && v > 0 && !m.neutral {
 				c.Ratio, c.Sense = ratio(v/first, m.more)
+				if m.follows && r.Work.Scale != runs[0].Work.Scale {
+					c.Sense = ""
+				}
 			}
 			line.Cells = append(line.Cells, c)
 		}
