@@ -86,7 +86,7 @@ func (o *wildchatOptions) texts(ctx context.Context, cmd *cobra.Command, log *Lo
 			return nil, nil, "", err
 		}
 		if err := readShard(name, o.NumRequests, chosen, &texts); err != nil {
-			return nil, nil, "", fmt.Errorf("%s: %w", name, err)
+			return nil, nil, "", err
 		}
 		names = append(names, filepath.Base(name))
 	}
@@ -109,7 +109,7 @@ func readShard(name string, n int, chosen *bench.Conversations, texts *[]string)
 	}
 	for text, err := range wildchat.First(file, info.Size(), chosen) {
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		if *texts = append(*texts, text); len(*texts) == n {
 			return nil
