@@ -8,9 +8,9 @@
 // Read it in the order of a step: begin.cu, embed.cu, norm.cu, rope.cu,
 // decode.cu, prefill.cu, silu.cu or, of a mixture of experts, moe_route.cu,
 // moe_tiles.cu, and moe_combine.cu or moe_one.cu, then sample.cu, logprobs.cu.
-// common.cuh comes before every source, draw.cuh before the last two; fill.cu
-// makes weights for benchmarks. A source x_hopper.cu is for compute capability
-// 9.0 alone and comes after hopper.cuh, too.
+// common.cuh comes before every source, other headers before those that
+// kernel.go names; fill.cu makes weights for benchmarks. A source x_hopper.cu is
+// for compute capability 9.0 alone.
 //
 // A kernel has one parameter, a struct. Its Go twin here has the same fields in
 // the same order with the same sizes; compiling the kernels checks that.

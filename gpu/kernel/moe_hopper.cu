@@ -20,26 +20,6 @@
 #define DEPTH 4
 #define SHARES 8 // items whose shares are kept: more than have begun at once
 
-struct alignas(16) ExpertTile {
-  int expert, first, count;
-  int unused;
-};
-struct alignas(16) ExpertEntry {
-  int token;
-  float share, scale;
-  int unused;
-};
-
-struct ExpertArgs {
-  const bf16* x;
-  const bf16* w;
-  const ExpertEntry* entries;
-  const ExpertTile* tiles;
-  const int* count;
-  void* y;
-  int in, out; // out: I or H
-};
-
 // What a block shares, from a multiple of 1024 on: stages, shares, barriers.
 #define SHARES_OF(i) (DEPTH * STAGE + (i) * TOKENS * 4)
 #define FULL_STAGE(i) (SHARES_OF(SHARES) + (i) * 8)
@@ -51,10 +31,9 @@ __device__ __forceinline__ u64 describe(u32 at) {
   return (u64)(at >> 4) | (u64)1 << 16 | (u64)(1024 >> 4) << 32 | (u64)1 << 62;
 }
 
-__device__ __forceinline__ ExpertTile tile_at(const ExpertTile* tiles, int i, bool there) {
-  if (!there) return {0, 0, 0, 0};
-  Vec4 v = load16(tiles + i);
-  return {(int)v.x, (int)v.y, (int)v.z, 0};
+// c[64×64] += a[64×16]·b[64×16]ᵀ, both in shared memory; the other half of c stays.
+__device__ __forceinline__ void product_half(float (&c)[64], u64 a, u64 b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" L32 "}, %32, %33, 1, 1, 1, 0, 0;" : F32(c) : "l"(a), "l"(b));
 }
 
 template <bool UP>
@@ -120,31 +99,44 @@ __device__ __forceinline__ void consume(const ExpertArgs& a, u32 shared) {
     next = tile_at(a.tiles, (item + gridDim.x) / parts, item + (int)gridDim.x < items);
 #pragma unroll
     for (int i = 0; i < 64; i++) c[0][i] = c[1][i] = 0.f;
-    int before = 0;
-    for (int s = 0; s < steps; s++) {
-      barrier_wait(shared + FULL_STAGE(p.i), p.phase);
-      copies_visible();
-      u64 w = describe(shared + p.i * STAGE + group * 128 * ROW_BYTES), x = describe(shared + p.i * STAGE + WEIGHTS * ROW_BYTES);
+    auto multiply = [&](bool half) { // inlined for either
+      int before = 0;
+      for (int s = 0; s < steps; s++) {
+        barrier_wait(shared + FULL_STAGE(p.i), p.phase);
+        copies_visible();
+        u64 w = describe(shared + p.i * STAGE + group * 128 * ROW_BYTES), x = describe(shared + p.i * STAGE + WEIGHTS * ROW_BYTES);
+        pin(c[0]);
+        pin(c[1]);
+        products_begin();
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+          u64 v = w + (64 * ROW_BYTES >> 4);
+          if (half) {
+            product_half(c[0], w + k * 2, x + k * 2);
+            product_half(c[1], v + k * 2, x + k * 2);
+          } else {
+            product<true>(c[0], w + k * 2, x + k * 2);
+            product<true>(c[1], v + k * 2, x + k * 2);
+          }
+        }
+        products_commit();
+        if (s > 0) { // the products before these
+          products_wait<1>();
+          give(before);
+        }
+        before = p.i;
+        p.next();
+      }
+      products_wait<0>();
       pin(c[0]);
       pin(c[1]);
-      products_begin();
-#pragma unroll
-      for (int k = 0; k < 4; k++) {
-        product<true>(c[0], w + k * 2, x + k * 2);
-        product<true>(c[1], w + (64 * ROW_BYTES >> 4) + k * 2, x + k * 2);
-      }
-      products_commit();
-      if (s > 0) { // the products before these
-        products_wait<1>();
-        give(before);
-      }
-      before = p.i;
-      p.next();
+      give(before);
+    };
+    if (t.count <= TOKENS / 2) {
+      multiply(true);
+    } else {
+      multiply(false);
     }
-    products_wait<0>();
-    pin(c[0]);
-    pin(c[1]);
-    give(before);
 
     int row = item % parts * RESULTS + group * (RESULTS / 2) + warp * 16 + lane / 4 * 2; // and 64 on, in moe_down_hopper
 #pragma unroll

@@ -34,13 +34,6 @@ struct ExpertOneArgs {
   int in, out, chosen, tokens;
 };
 
-// Past L1: what the kernel before the last one wrote is read early.
-__device__ __forceinline__ int fresh(const int* p) {
-  int v;
-  asm volatile("ld.global.cg.s32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
-  return v;
-}
-
 extern "C" __global__ void __launch_bounds__(128, 2) moe_one(const __grid_constant__ ExpertOneArgs a) {
   extern __shared__ __align__(128) u8 memory[];
   __shared__ float sums[2][4][8];

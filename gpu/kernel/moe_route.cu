@@ -34,16 +34,6 @@
 #define MAX_CHOSEN 16
 #define MAX_ROUTED 64
 
-struct alignas(16) ExpertTile {
-  int expert, first, count;
-  int unused;
-};
-struct alignas(16) ExpertEntry {
-  int token;
-  float share, scale;
-  int unused;
-};
-
 struct RouteArgs {
   const float* x;
   const bf16* norm;
@@ -69,11 +59,6 @@ struct RouteArgs {
 __device__ __forceinline__ float fresh(const float* p) {
   float v;
   asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
-  return v;
-}
-__device__ __forceinline__ int fresh(const int* p) {
-  int v;
-  asm volatile("ld.global.cg.s32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
 }
 

@@ -29,38 +29,6 @@
 #define BLOCK_K 64
 #define ROW_BYTES (BLOCK_K * 2)
 
-struct alignas(16) ExpertTile {
-  int expert, first, count;
-  int unused;
-};
-struct alignas(16) ExpertEntry {
-  int token;
-  float share, scale;
-  int unused;
-};
-
-struct ExpertArgs {
-  const bf16* x;
-  const bf16* w;
-  const ExpertEntry* entries;
-  const ExpertTile* tiles;
-  const int* count;
-  void* y;
-  int in, out; // out: I or H
-};
-
-// Past L1: what the kernel before the last one wrote is read early.
-__device__ __forceinline__ int fresh(const int* p) {
-  int v;
-  asm volatile("ld.global.cg.s32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
-  return v;
-}
-__device__ __forceinline__ ExpertTile tile_at(const ExpertTile* tiles, int i, bool there) {
-  if (!there) return {0, 0, 0, 0};
-  const int* p = (const int*)(tiles + i);
-  return {fresh(p), fresh(p + 1), fresh(p + 2), 0};
-}
-
 template <int MT>
 __device__ __forceinline__ void store(bf16* to, const float (&v)[MT]) {
   if (MT == 1) {
