@@ -16,7 +16,7 @@ import (
 )
 
 // The playground is one page at "/": a conversation, and the actors at work.
-// Its sources are a page with a style sheet and two modules beside it, which
+// Its sources are a page with a style sheet and three modules beside it, which
 // are put inside it here, so that it comes whole and asks for nothing else but
 // the API and /stats.
 
@@ -35,6 +35,7 @@ type page struct {
 // playgroundParts are the lines of page.html that a file takes the place of.
 var playgroundParts = []struct{ line, file, element, directive string }{
 	{`<link rel="stylesheet" href="style.css">`, "style.css", "style", "style-src"},
+	{`<script type="module" src="markdown.js"></script>`, "markdown.js", `script type="module"`, "script-src"},
 	{`<script type="module" src="chat.js"></script>`, "chat.js", `script type="module"`, "script-src"},
 	{`<script type="module" src="live.js"></script>`, "live.js", `script type="module"`, "script-src"},
 }

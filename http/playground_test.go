@@ -39,8 +39,8 @@ func TestPlayground(t *testing.T) {
 			t.Errorf("the policy does not let this %s be: %.60q", part[1], part[2])
 		}
 	}
-	if len(parts) != 3 {
-		t.Errorf("the page has %d parts, want a style sheet and two scripts", len(parts))
+	if len(parts) != 4 {
+		t.Errorf("the page has %d parts, want a style sheet and three scripts", len(parts))
 	}
 	if found := regexp.MustCompile(`(?:src|href)="(?:https?:|/|[a-z]+\.)[^"]*"|url\(|@import| style="| on[a-z]+="`).FindString(html); found != "" {
 		t.Errorf("the page is not self-contained, or its policy forbids a part of it: %s", found)

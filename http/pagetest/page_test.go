@@ -496,3 +496,31 @@ const audit = `(() => {
 	}
 	return faults;
 })()`
+
+// TestMarkdown shows what models write as it is meant, and nothing as HTML.
+func TestMarkdown(t *testing.T) {
+	p := enter(t, 1280, 800)
+	for i, c := range []struct{ text, want string }{
+		{"Plain\ntwo lines, 2 * 3 * 4, <b>no</b>\n\nMore", "<p>Plain\ntwo lines, 2 * 3 * 4, &lt;b&gt;no&lt;/b&gt;</p><p>More</p>"},
+		{"## Head **x**\nText\n---\n> said\n> `so`\nafter", "<h4>Head <strong>x</strong></h4><p>Text</p><hr><blockquote><p>said\n<code>so</code></p></blockquote><p>after</p>"},
+		{"Some:\n- one\n  - in *it*\n\n  more\n- **two**\n\nEnd", "<p>Some:</p><ul><li><p>one</p><ul><li><p>in <em>it</em></p></li></ul><p>more</p></li><li><p><strong>two</strong></p></li></ul><p>End</p>"},
+		{"3. a\n   ```go\n   x\n   ```\n4. b\n- c", `<ol start="3"><li><p>a</p><pre><code>x</code></pre></li><li><p>b</p></li></ol><ul><li><p>c</p></li></ul>`},
+		{"| a | b |\n|---|:-:|\n| `1` | 2 |\n\nIn 2026. It", `<div class="table"><table><thead><tr><th>a</th><th>b</th></tr></thead><tbody><tr><td><code>1</code></td><td>2</td></tr></tbody></table></div><p>In 2026. It</p>`},
+		{"```\nopen\n\n  code", "<pre><code>open\n\n  code</code></pre>"},
+		{"a | b\n***\n- x\n-\n|", "<p>a | b</p><hr><ul><li><p>x</p></li><li></li></ul><p>|</p>"},
+		{strings.Repeat(">", 17), strings.Repeat("<blockquote>", 16) + "<p>&gt;</p>" + strings.Repeat("</blockquote>", 16)},
+		{strings.Repeat("- ", 17) + "x", strings.Repeat("<ul><li>", 16) + "<p>- x</p>" + strings.Repeat("</li></ul>", 16)},
+	} {
+		delta, err := json.Marshal(map[string]string{"content": c.text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		way.says.Store(&[]string{string(delta), `{}`})
+		p.say("Go on")
+		way.goOn <- true
+		p.until(fmt.Sprintf(`document.querySelectorAll(".assistant").length === %d && `, i+1) + answered)
+		if got := p.eval(`[...document.querySelectorAll(".assistant .text")].at(-1).innerHTML`); got != c.want {
+			t.Errorf("%q becomes\n%s\nwant\n%s", c.text, got, c.want)
+		}
+	}
+}

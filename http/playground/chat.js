@@ -32,38 +32,11 @@ function save(store, name, value) {
 
 const saveTurns = () => save(localStorage, "troupe.turns", turns);
 
-// element makes an element with children, which are elements or strings.
-function element(tag, className, ...children) {
-  const e = document.createElement(tag);
-  if (className) e.className = className;
-  e.append(...children);
-  return e;
-}
-
 function button(label, act) {
   const b = element("button", "", label);
   b.type = "button";
   b.addEventListener("click", act);
   return b;
-}
-
-// Text.
-
-// written turns text into elements: fenced code, paragraphs, and inside those
-// code and bold. Text only ever becomes text nodes.
-function written(text) {
-  return text.split(/^(```[^\n]*\n[\s\S]*?(?:^```[ \t]*$|$(?![\s\S])))/m).flatMap((part) => {
-    const code = part.match(/^```[^\n]*\n([\s\S]*?)(?:\n?```[ \t]*)?$/);
-    if (code) return [element("pre", "", element("code", "", code[1]))];
-    return part.split(/\n{2,}/).filter((p) => p.trim()).map((p) => element("p", "", ...inline(p.replace(/^\n|\n$/g, ""))));
-  });
-}
-
-function inline(text) {
-  return text.split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).map((part, i) => {
-    if (i % 2 === 0) return part;
-    return part[0] === "`" ? element("code", "", part.slice(1, -1)) : element("strong", "", part.slice(2, -2));
-  });
 }
 
 // Turns.
