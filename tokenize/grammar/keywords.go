@@ -167,7 +167,7 @@ func (k *keywords) read(name string, v *value) (err error) {
 		}
 	case "dependentRequired", "dependentSchemas", "dependencies":
 		k.about |= typeObject
-		return k.readDependencies(v)
+		return k.readDependencies(name, v)
 	default:
 		if refused[name] {
 			return errorf(v.path, "the keyword %q is not supported", name)
@@ -339,7 +339,7 @@ func (k *keywords) readObject(name string, v *value) (err error) {
 
 // readDependencies makes "with a, also this" the choice of no a, or of a and
 // this.
-func (k *keywords) readDependencies(v *value) error {
+func (k *keywords) readDependencies(keyword string, v *value) error {
 	if err := want(v, isObject); err != nil {
 		return err
 	}
@@ -347,7 +347,10 @@ func (k *keywords) readDependencies(v *value) error {
 		this := v.items[i]
 		key := this.madeText(isString, name)
 		with := this.made("required", this.madeList(key), "allOf", this.madeList(this))
-		if this.kind == isArray {
+		if keyword == "dependentRequired" || keyword == "dependencies" && this.kind == isArray {
+			if err := want(this, isArray); err != nil {
+				return err
+			}
 			for _, n := range this.items {
 				if err := want(n, isString); err != nil {
 					return err

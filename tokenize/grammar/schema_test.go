@@ -59,7 +59,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, schema := range []string{
 		``, `1`, `{`, `{} {}`, `{"type":"strin"}`, `{"type":["string",1]}`, `{"type":"object","type":"array"}`, `{"properties":[]}`, `{"properties":{"a":1}}`,
-		`{"properties":{"a":{"items":{"not":{"pattern":"a"}}}}}`, `{"not":1}`, `{"if":{"contains":{}},"then":{}}`, `{"not":{"const":1},"type":"integer"}`, `{"contains":{}}`, `{"dependentRequired":{"a":1}}`, `{"dependentRequired":{"a":[1]}}`, `{"dependencies":[]}`, `{"nullable":true}`, `{"$dynamicRef":"#x"}`,
+		`{"properties":{"a":{"items":{"not":{"pattern":"a"}}}}}`, `{"not":1}`, `{"if":{"contains":{}},"then":{}}`, `{"not":{"const":1},"type":"integer"}`, `{"contains":{}}`, `{"dependentRequired":{"a":1}}`, `{"dependentRequired":{"a":[1]}}`, `{"dependentSchemas":{"a":["b"]}}`, `{"dependencies":[]}`, `{"nullable":true}`, `{"$dynamicRef":"#x"}`,
 		`{"uniqueItems":true}`, `{"unevaluatedProperties":true}`, `{"anyOf":[{"unevaluatedProperties":false,"$ref":"#/$defs/a"}],"$defs":{"a":{}}}`,
 		`{"items":[1]}`, `{"items":1}`, `{"prefixItems":{}}`, `{"minItems":-1}`, `{"maxItems":1.5}`, `{"minLength":"1"}`, `{"maxLength":1e12}`,
 		`{"required":"a"}`, `{"required":[1]}`, `{"enum":1}`, `{"enum":[]}`, `{"enum":[1e999]}`, `{"enum":[[1]],"minItems":1}`, `{"type":"null","enum":[1]}`,

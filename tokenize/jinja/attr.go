@@ -140,6 +140,15 @@ func (m *macro) attr(name string) (Value, bool, error) {
 	return nil, false, nil
 }
 
+// safeAttr is the attribute, unless a template must not see it.
+func (st *state) safeAttr(v Value, name string) (Value, bool, error) {
+	x, ok, err := st.attr(v, name)
+	if err == nil && ok && strings.HasPrefix(name, "_") {
+		return unsafeAttr(v, name), true, nil
+	}
+	return x, ok, err
+}
+
 // getattr is v.name: the attribute first, then the element.
 func (st *state) getattr(v Value, name string) (Value, error) {
 	if u, ok := v.(*Undefined); ok {
@@ -152,15 +161,8 @@ func (st *state) getattr(v Value, name string) (Value, error) {
 			}
 		}
 	}
-	x, ok, err := st.attr(v, name)
-	if err != nil {
-		return nil, err
-	}
-	if ok {
-		if strings.HasPrefix(name, "_") {
-			return unsafeAttr(v, name), nil
-		}
-		return x, nil
+	if x, ok, err := st.safeAttr(v, name); err != nil || ok {
+		return x, err
 	}
 	if d, isDict := v.(*Dict); isDict {
 		if x, ok := d.Get(name); ok {
@@ -177,15 +179,8 @@ func (st *state) getitem(v, key Value) (Value, error) {
 		return x, err
 	}
 	if name, isText := textOf(key); isText {
-		x, ok, err := st.attr(v, name)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			if strings.HasPrefix(name, "_") {
-				return unsafeAttr(v, name), nil
-			}
-			return x, nil
+		if x, ok, err := st.safeAttr(v, name); err != nil || ok {
+			return x, err
 		}
 	}
 	return &Undefined{name: key, obj: v}, nil
