@@ -93,7 +93,7 @@ func randomConfig(r *rand.Rand) model.Config {
 		c.Architecture, c.QKVBias = "Qwen2ForCausalLM", true
 	case 2:
 		// All experts for everybody: no token goes elsewhere by a rounding.
-		n := 1 + r.IntN(8)
+		n := pick(r, 4, 8)
 		c.Architecture, c.QKNorm = "Qwen3MoeForCausalLM", true
 		c.MoE = &model.MoE{Experts: n, PerToken: n, Intermediate: pick(r, 40, 64, 192), Normalize: r.IntN(2) == 0}
 	default:
