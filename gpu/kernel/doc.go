@@ -7,7 +7,7 @@
 //
 // Read it in the order of a step: begin.cu, embed.cu, norm.cu, rope.cu,
 // decode.cu, prefill.cu, silu.cu or, of a mixture of experts, moe_route.cu,
-// moe_tiles.cu, and moe_combine.cu or moe_one.cu, then sample.cu, logprobs.cu.
+// moe_tiles.cu and moe_combine.cu, then sample.cu, logprobs.cu.
 // common.cuh comes before every source, other headers before those that
 // kernel.go names; fill.cu makes weights for benchmarks. A source x_hopper.cu is
 // for compute capability 9.0 alone.

@@ -127,7 +127,7 @@ func Programs(s Shape) ([]Program, error) {
 var headers = map[string][]string{
 	"sample.cu": {"draw.cuh"}, "logprobs.cu": {"draw.cuh"},
 	"prefill.cu": {"prefill.cuh"}, "prefill_hopper.cu": {"prefill.cuh", "hopper.cuh"},
-	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_one.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
+	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
 }
 
 // layouts are assertions, for the compiler, that a source's structs are laid

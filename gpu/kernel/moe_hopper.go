@@ -4,8 +4,9 @@ package kernel
 const HopperRows = 128
 
 // HopperFrom is how many entries an expert has in the mean from where on these
-// are taken.
-const HopperFrom = 1 << 30 // never: not timed yet
+// are taken. On an H200 with Qwen3-30B-A3B they take 328 µs for the 302 of tiles
+// of 32 at 16 entries, 460 for 707 at 128.
+const HopperFrom = 64
 
 func hopperExpertsShared(Shape) int { return 1024 + 4*(256+HopperRows)*128 + 8*4*HopperRows + 64 }
 

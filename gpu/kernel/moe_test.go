@@ -307,57 +307,6 @@ func TestCombine(t *testing.T) {
 	}
 }
 
-// The second product of few tokens goes to the residual stream, with fewer
-// experts than are multiplied at once and with more, with padding, in as many
-// blocks as fit and in few.
-func TestExpertsOfOne(t *testing.T) {
-	b := open(t, shapes[0])
-	b.Overlap()
-	for _, c := range []struct{ tokens, hidden, intermediate, experts, chosen int }{
-		{1, 2048, 768, 16, 8}, {2, 64, 64, 8, 1}, {5, 136, 192, 12, 3}, {3, 72, 64, 16, 16}, {4, 64, 1024, 11, 10},
-	} {
-		n := c.tokens * c.chosen
-		var choice, place []int32
-		for range c.tokens {
-			for _, e := range b.rand.Perm(c.experts)[:c.chosen] {
-				choice = append(choice, int32(e))
-			}
-		}
-		for _, p := range b.rand.Perm(n) {
-			place = append(place, int32(p))
-		}
-		if c.tokens > 1 {
-			for i := range c.chosen {
-				choice[i], place[i] = -1, -1
-			}
-		}
-		y, yp := b.random(n * c.intermediate)
-		w, wp := b.scaled(c.experts*c.hidden*c.intermediate, c.intermediate)
-		for _, blocks := range []int{3, 2 * b.GPU.SMs} {
-			x, xp := b.randomFloats(c.tokens * c.hidden)
-			for i, e := range choice {
-				if e < 0 {
-					continue
-				}
-				row := y[int(place[i])*c.intermediate:][:c.intermediate]
-				for h, v := range ref.Product(row, w[int(e)*c.hidden*c.intermediate:][:c.hidden*c.intermediate], c.intermediate) {
-					x[i/c.chosen*c.hidden+h] += v
-				}
-			}
-			b.must(kernel.MoEOne(b, kernel.ExpertOneArgs{
-				Y: yp, W: wp, Choice: upload(b, choice), Place: upload(b, place), X: xp,
-				In: int32(c.intermediate), Out: int32(c.hidden), Chosen: int32(c.chosen), Tokens: int32(c.tokens),
-			}, blocks))
-			b.sameFloats(fmt.Sprintf("%+v in %d blocks", c, blocks), xp, x, 1e-4)
-		}
-	}
-	for _, a := range []kernel.ExpertOneArgs{{In: 72, Out: 64, Chosen: 1, Tokens: 1}, {In: 64, Out: 60, Chosen: 1, Tokens: 1}} {
-		if kernel.MoEOne(b, a, 1) == nil {
-			t.Errorf("%+v accepted", a)
-		}
-	}
-}
-
 // BenchmarkExperts times a layer's mixture of experts in Qwen3-30B-A3B's
 // shapes, in the median, whole and by kernel, each beside the longer of two
 // times: that of reading the experts that have tokens at 4.43 TB/s, and that of
@@ -412,13 +361,6 @@ func BenchmarkExperts(tb *testing.B) {
 				combine := func() error {
 					return kernel.MoECombine(b, kernel.CombineArgs{X: a.X, Y: down.Y, Place: a.Place, Hidden: hidden, Chosen: chosen}, tokens)
 				}
-				one := func() error { // in place of second and combine
-					turn++
-					return kernel.MoEOne(b, kernel.ExpertOneArgs{
-						Y: up.Y, W: w.Plus(turn%layers*2*experts*3*matrix + 2*experts*2*matrix), Choice: a.Choice, Place: a.Place, X: a.X,
-						In: intermediate, Out: hidden, Chosen: chosen, Tokens: int32(tokens),
-					}, blocks)
-				}
 				b.must(route())
 				touched := map[int32]bool{}
 				for _, e := range download[int32](b, tokens*chosen, a.Choice) {
@@ -446,9 +388,6 @@ func BenchmarkExperts(tb *testing.B) {
 					{"down", second, 1, nil},
 					{"combine", combine, 0, nil},
 					{"all", all(route, first, second, combine), 3, nil},
-				}
-				if tokens <= 4*kernel.MaxOne {
-					parts = append(parts, part{"one", one, 1, nil}, part{"all-one", all(route, first, one), 3, nil})
 				}
 				for tb.Loop() {
 					for i := range parts {
