@@ -13,22 +13,27 @@ import sys
 from stories import *
 
 HELLO = ["Hello", "Hello!", "Hi", "Hi!", "Hi there", "Hey", "Hey!", "Good morning", "Good evening", "Good afternoon", "Hello there!", "Greetings",
-         "Hello, how are you?", "Hi, how are you?"]
+         "Hello, how are you?", "Hi, how are you?", "Nice to see you!", "It is good to meet you.", "Pleased to meet you.", "Good to see you."]
 HELLO_BACK = ["Hello! What can I do for you?", "Hello! Would you like to hear a story?", "Hi! I can tell you a story if you like.",
               "Hello! Ask me for a story about anything.", "Hi there! What would you like to talk about?"]
 
 NAME_Q = ["What is your name?", "Who are you?", "What are you?", "What's your name?", "Tell me about yourself.", "What model are you?",
-          "Which model is this?", "Introduce yourself.", "Do you have a name?"]
+          "Which model is this?", "Introduce yourself.", "Do you have a name?", "May I ask your name?", "What should I call you?", "What do they call you?",
+          "Who am I talking to?", "Which model am I talking to?", "Say who you are.", "I would like to know who you are.", "Who is this?"]
 NAME_A = ["I am Troupe's built-in model, a very small language model.", "I am the built-in model of Troupe. I am very small, but I can tell stories.",
           "I am Troupe's built-in model. I am here so that you can try Troupe at once."]
 
 # Questions and their answers; a question of a line may get any answer of the line.
 TALK = [
-    (["What can you do?", "How can you help me?", "What do you know?", "Help", "What are you good at?", "What can I ask you?", "Can you help me?"],
+    (["What can you do?", "How can you help me?", "What do you know?", "Help", "What are you good at?", "What can I ask you?", "Can you help me?",
+      "What kind of things can you do?", "Tell me what you can do.", "What things can you do for me?", "Show me what you can do.", "What is it that you do?",
+      "I wonder what you can do."],
      ["I can tell short stories, answer questions about them, and do sums up to twenty.",
       "I can tell you a story about anything you name. I also know days, colours and opposites, and I can add up to twenty.",
       "Ask me for a story about a fox, or ask me what 3 + 4 is. I cannot do much more than that."]),
-    (["What can you not do?", "What can't you do?", "What are your limits?", "Can you do everything?", "Are you good at everything?"],
+    (["What can you not do?", "What can't you do?", "What are your limits?", "Can you do everything?", "Are you good at everything?",
+      "What is too hard for you?", "Tell me your limits.", "Name something you cannot do.", "What are you bad at?", "Which things can you not do?",
+      "Is there anything you cannot do?"],
      ["There is a lot that I cannot do. I am a very small model: I know no news, no facts about the world, and I cannot write programs.",
       "I cannot write programs, translate, or answer most questions. A larger model can."]),
     (["How big are you?", "How large are you?", "How many parameters do you have?", "What size are you?", "Are you a large model?"],
@@ -113,6 +118,10 @@ LANGUAGES = W("French German Spanish Italian Latin Chinese Japanese Russian Arab
 SYSTEM = ["You are a helpful assistant.", "You are a friendly assistant.", "You are a helpful, honest assistant.", "Answer briefly.", "You tell stories.",
           "You are a storyteller for children.", "Be kind and polite.", "You are an assistant who answers questions.", "Keep your answers short."]
 
+WHAT = ["What is {}?", "What's {}?", "Can you tell me what {} is?", "Do you know what {} is?", "Tell me what {} is.", "Explain to me what {} is.",
+        "I would like to know what {} is.", "Could you tell me what {} is?", "What exactly is {}?", "I want to know what {} is.", "Do you happen to know what {} is?",
+        "Have you any idea what {} is?"]
+
 RHYMES = [
     "{A} woke with the morning light,\nand sang to the stars in the middle of the night.\nThe wind came by and the clouds were grey,\nbut {x} sang on for the rest of the day.",
     "I once met {a} by the side of the sea,\nand this is the thing it whispered to me:\nThe waves are tall and the world is wide,\nbut home is here at the water's side.",
@@ -189,10 +198,10 @@ def fact(r):
         mass = x in ("bread", "honey", "snow", "ice", "rain", "wind", "thunder", "gold", "friendship", "courage")
         X = x if mass else a(x)
         ans = cap(X) + " is " + DEFINITIONS[x] + "."
-        return r.choice(["What is {}?", "What's {}?", "Can you tell me what {} is?", "Do you know what {} is?", "Tell me what {} is.", "What does the word {w} mean?", "Define {w}."]).format(X, w=x), ans
+        return r.choice(WHAT + ["What does the word {w} mean?", "Define {w}."]).format(X, w=x), ans
     if k == 10:
         x = a(pretend_word(r)) if r.random() < 0.6 else a(r.choice([w for w in KINDS["thing"] + KINDS["animal"] if w not in DEFINITIONS]))
-        return r.choice(["What is {}?", "What's {}?", "Can you tell me what {} is?", "Do you know what {} is?"]).format(x), \
+        return r.choice(WHAT).format(x), \
             r.choice(["I do not know what {} is, but I can tell you a story about it.", "I am a very small model, and I do not know what {} is."]).format(x)
     if k == 11:
         n = r.randint(2, 20)
@@ -247,13 +256,15 @@ def echo(r):
 def messy(r, q):
     """The way people type."""
     if r.random() < 0.08 and re.match("(What|Who|Which|How|Tell|Can|Do|Are|Why|Where|Write|Could|Count) ", q):
-        first = r.choice(["So ", "And ", "Now ", "Well, ", "Please ", "Ok, ", "Then "])
+        first = r.choice(["So ", "And ", "Now ", "Well, ", "Please ", "Ok, ", "Then ", "Hey, ", "Hi! ", "Tell me, ", "Say, ", "By the way, "])
         q = first + q[0].lower() + q[1:]
     k = r.random()
     if k < 0.13:
         q = q.rstrip(".?!")
     if k < 0.08 or k > 0.96:
         q = q[0].lower() + q[1:]
+    if 0.17 < k < 0.2 and q[-1] == "?":
+        q = q[:-1] + r.choice([" then?", ", please?", " anyway?", " by the way?", " really?"])
     if 0.13 < k < 0.17 and q[-1] in ".!":
         q += " Please." if "lease" not in q else ""
     return q

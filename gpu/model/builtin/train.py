@@ -1,15 +1,18 @@
 """Trains the built-in model on what generate.py writes and exports a Hugging Face checkpoint.
 
     python train.py tokenizer                     writes checkpoint/tokenizer.json and tokenizer_config.json
-    python train.py train STATE MINUTES [PEAK]    trains for so long, from STATE if it exists, saving to it every few minutes
+    python train.py train STATE MINUTES [PEAK [DRILLS]]   trains for so long, from STATE if it exists, saving to it every few
+                                                  minutes; PEAK scales the learning rate, DRILLS is their share in the first fifth
     python train.py average OUT STATE:WEIGHT…     writes the weighted mean of states to OUT
     python train.py export STATE DIRECTORY        writes the bfloat16 checkpoint to DIRECTORY
 
-Needs torch, transformers, tokenizers and safetensors. One thread of a CPU with AVX-512 BF16 is enough.
+Needs torch, transformers, tokenizers and safetensors. A GPU is used where there is one, with the other cores writing
+text for it; else one thread of a CPU with AVX-512 BF16 is enough.
 """
 
 import json
 import math
+import multiprocessing
 import os
 import random
 import re
@@ -29,8 +32,10 @@ TOKENIZER = os.path.join(HERE, "checkpoint", "tokenizer.json")
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CONFIG = dict(vocab_size=4096, hidden_size=256, num_hidden_layers=6, intermediate_size=512, num_attention_heads=4, num_key_value_heads=2,
               head_dim=64, max_position_embeddings=2048, rms_norm_eps=1e-6, rope_theta=10000.0)
-ROW, ROWS, TARGETS = 512, 4, 1408  # tokens a row, rows a step, targets a step
-DRILLS = 0.04  # of the rows' contents; begin with 0.4, until it names subjects it has never seen
+GPU = torch.cuda.is_available()
+ROW, ROWS = 512, 64 if GPU else 4  # tokens a row, rows a step
+TARGETS = 352 * ROWS  # a step
+DRILLS = 0.04  # of the rows' contents, in the end
 IGNORE = -100
 
 
@@ -152,8 +157,19 @@ def batches(tok, seed, drills):
                 used, n = used + len(ids), n + 1
         at, target = at[:TARGETS], target[:TARGETS]
         fill = TARGETS - len(at)
-        mask = (doc[:, None, :, None] == doc[:, None, None, :]) & torch.ones(ROW, ROW, dtype=torch.bool).tril()
-        yield tokens, position, mask, torch.tensor(at + [0] * fill), torch.tensor(target + [IGNORE] * fill)
+        yield tokens, position, doc, torch.tensor(at + [0] * fill), torch.tensor(target + [IGNORE] * fill)
+
+
+class Batches(torch.utils.data.IterableDataset):
+    """Batches from as many processes as load them."""
+
+    def __init__(self, tok, seed, drills):
+        self.args = tok, seed, drills
+
+    def __iter__(self):
+        tok, seed, drills = self.args
+        worker = torch.utils.data.get_worker_info()
+        return batches(tok, seed + (worker.id * 1000003 if worker else 0), lambda: drills.value)
 
 
 class Layer(nn.Module):
@@ -209,8 +225,9 @@ class Net(nn.Module):
             if "o_proj" in n or "down_proj" in n:
                 nn.init.zeros_(p)
 
-    def forward(self, tokens, position, mask, at, target):
-        inv = CONFIG["rope_theta"] ** (-torch.arange(0, 64, 2, dtype=torch.float32) / 64)
+    def forward(self, tokens, position, doc, at, target):
+        mask = (doc[:, None, :, None] == doc[:, None, None, :]) & torch.ones(ROW, ROW, dtype=torch.bool, device=doc.device).tril()
+        inv = CONFIG["rope_theta"] ** (-torch.arange(0, 64, 2, dtype=torch.float32, device=doc.device) / 64)
         angle = position[..., None].float() * inv
         cos, sin = angle.cos()[:, :, None].bfloat16(), angle.sin()[:, :, None].bfloat16()
         x = self.embed_tokens(tokens).bfloat16()
@@ -220,25 +237,28 @@ class Net(nn.Module):
         return F.cross_entropy(F.linear(h, self.embed_tokens.weight).float(), target, ignore_index=IGNORE)
 
 
-def train(state, minutes, peak=1.0):
+def train(state, minutes, peak=1.0, first=DRILLS):
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     began, budget = time.time(), minutes * 60
     tok = Tokenizer.from_file(TOKENIZER)
-    net = Net()
+    drills = multiprocessing.Value("d", first)
+    before = torch.load(state, map_location="cpu")["step"] if os.path.exists(state) else 0
+    workers = max(1, os.cpu_count() - 2) if GPU else 0
+    feed = iter(torch.utils.data.DataLoader(Batches(tok, 1000 + before, drills), batch_size=None, num_workers=workers,
+                                            prefetch_factor=4 if workers else None, pin_memory=GPU))
+    device = "cuda" if GPU else "cpu"
+    net = Net().to(device)
     print(f"{sum(p.numel() for p in net.parameters()):,} parameters", flush=True)
-    before = 0
-    if os.path.exists(state):  # go on from there
-        old = torch.load(state)
-        net.load_state_dict(old["net"])
-        before = old["step"]
+    if before:  # go on from there
+        net.load_state_dict(torch.load(state, map_location=device)["net"])
     matrices = [p for n, p in net.named_parameters() if p.dim() == 2 and "embed" not in n]
     others = [p for n, p in net.named_parameters() if p.dim() != 2 or "embed" in n]
     optimizers = [torch.optim.Muon(matrices, lr=6e-3, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
                   torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0)]
     base = [o.param_groups[0]["lr"] for o in optimizers]
-    step_fn = torch.compile(net, dynamic=False)
-    feed = batches(tok, 1000 + before, lambda: DRILLS)
+    step_fn = net if GPU else torch.compile(net, dynamic=False)  # compiling for a GPU takes longer than it saves in minutes
     saved, mean, step = began, None, 0
     done = False
     while not done:
@@ -246,10 +266,11 @@ def train(state, minutes, peak=1.0):
         part = (time.time() - began) / budget
         scale = peak * min(1, (step + 1) / 50) * min(1, max(0.0, (1 - part) / 0.8))
         done = part >= 1
+        drills.value = first if part < 0.2 else DRILLS
         for o, lr in zip(optimizers, base):
             o.param_groups[0]["lr"] = lr * scale
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = step_fn(*next(feed))
+        with torch.autocast(device, torch.bfloat16):
+            loss = step_fn(*(t.to(device, non_blocking=True) for t in next(feed)))
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         for o in optimizers:
@@ -257,7 +278,7 @@ def train(state, minutes, peak=1.0):
         net.zero_grad()
         step += 1
         mean = loss.item() if mean is None else 0.95 * mean + 0.05 * loss.item()
-        if step % 10 == 0:
+        if step % (100 if GPU else 10) == 0:
             seconds = time.time() - began
             print(f"step {step} loss {mean:.4f} lr {scale:.3f} {step * ROW * ROWS / seconds:.0f} tokens/s {seconds / 60:.1f} min", flush=True)
         if done or time.time() - saved > 180:
@@ -268,7 +289,7 @@ def train(state, minutes, peak=1.0):
 
 def average(out, *parts):
     """The weighted mean of states of one run, which keeps more of what each is good at than the last one alone."""
-    states = [(torch.load(name), float(weight)) for name, weight in (p.rsplit(":", 1) for p in parts)]
+    states = [(torch.load(name, map_location="cpu"), float(weight)) for name, weight in (p.rsplit(":", 1) for p in parts)]
     net = {k: sum(w * s["net"][k] for s, w in states) for k in states[0][0]["net"]}
     torch.save(dict(states[-1][0], net=net), out)
 
@@ -279,7 +300,7 @@ def export(state, out):
 
     os.makedirs(out, exist_ok=True)
     tok = Tokenizer.from_file(TOKENIZER)
-    net = torch.load(state)["net"]
+    net = torch.load(state, map_location="cpu")["net"]
     save_file({"model." + n: p.bfloat16().contiguous() for n, p in net.items()}, os.path.join(out, "model.safetensors"), metadata={"format": "pt"})
     stops = [tok.token_to_id("<|im_end|>"), tok.token_to_id("<|endoftext|>")]
     config = dict(architectures=["Qwen3ForCausalLM"], model_type="qwen3", **CONFIG, hidden_act="silu", attention_bias=False, attention_dropout=0.0,
