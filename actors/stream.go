@@ -80,10 +80,36 @@ func (r *Receipt) Wanted() bool { return r.trace != nil }
 // tracing costs.
 func (r *Receipt) Written(taken, at int64) {
 	if r.trace != nil {
-		taken = max(taken, r.posted)
-		r.trace.add(Span{
-			Kind: SpanSocket, On: TrackSocket, ID: r.id, Posted: r.posted, Began: taken, Ended: max(at, taken), N: r.tokens,
-		})
+		r.trace.add(r.span(taken, at))
+	}
+}
+
+func (r *Receipt) span(taken, at int64) Span {
+	taken = max(taken, r.posted)
+	return Span{Kind: SpanSocket, On: TrackSocket, ID: r.id, Posted: r.posted, Began: taken, Ended: max(at, taken), N: r.tokens}
+}
+
+// Receipts are signed one after the other and handed in together: the trace's
+// memory is mostly on another core, and to fetch it takes longer than all else
+// about a receipt (120 ns against 60 where two cores write, for one that is
+// handed in by itself).
+type Receipts struct {
+	trace *Trace
+	spans []Span
+}
+
+// Sign is what Written is for a single receipt.
+func (r *Receipts) Sign(one *Receipt, taken, at int64) {
+	if one.trace != nil {
+		r.trace, r.spans = one.trace, append(r.spans, one.span(taken, at))
+	}
+}
+
+// HandIn gives them to the trace.
+func (r *Receipts) HandIn() {
+	if len(r.spans) > 0 {
+		r.trace.add(r.spans...)
+		r.spans = r.spans[:0]
 	}
 }
 

@@ -256,14 +256,17 @@ func (t *Trace) request(id uint64, at *Times, tokens int) {
 	}
 }
 
-func (t *Trace) add(s Span) {
+// add records spans, the first of which says in which ring.
+func (t *Trace) add(spans ...Span) {
 	r := &t.actors
-	if s.On == TrackSocket || s.On == TrackRequests {
+	if s := &spans[0]; s.On == TrackSocket || s.On == TrackRequests {
 		r = &t.shared[s.ID%uint64(len(t.shared))]
 	}
 	r.mu.Lock()
-	r.spans[r.written%uint64(len(r.spans))] = s
-	r.written++
+	for i := range spans {
+		r.spans[r.written%uint64(len(r.spans))] = spans[i]
+		r.written++
+	}
 	r.mu.Unlock()
 }
 

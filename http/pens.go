@@ -3,6 +3,8 @@ package http
 import (
 	"runtime"
 	"sync"
+
+	"github.com/troupe-llm/troupe/actors"
 )
 
 // A step brings a token for each of thousands of streams. Waking as many
@@ -54,6 +56,7 @@ const turns = 8
 // write is a pen: it writes for the streams in the queue until there are none.
 func (p *pens) write() {
 	var taken [turns]*sse
+	var signed actors.Receipts
 	for {
 		p.mu.Lock()
 		n := copy(taken[:], p.queue[p.head:])
@@ -69,9 +72,10 @@ func (p *pens) write() {
 		p.mu.Unlock()
 		var now int64 // when the last one was written
 		for i, r := range taken[:n] {
-			now = r.turn(now)
+			now = r.turn(now, &signed)
 			taken[i] = nil
 		}
+		signed.HandIn()
 		runtime.Gosched()
 	}
 }
@@ -116,7 +120,7 @@ func (r *sse) wake() {
 
 // turn writes what there is to say now. It is told the time, as batch.Now, and
 // returns it; 0 is not known.
-func (r *sse) turn(now int64) int64 {
+func (r *sse) turn(now int64, signed *actors.Receipts) int64 {
 	r.state.Store(penWriting)
 	if r.compose(now) {
 		r.sent = r.raw.tryWrite(r.buf)
@@ -124,7 +128,7 @@ func (r *sse) turn(now int64) int64 {
 			r.back <- struct{}{}
 			return 0
 		}
-		now = r.written()
+		now = r.written(signed)
 	}
 	if r.over {
 		r.back <- struct{}{}

@@ -134,7 +134,9 @@ func (r *sse) write() error {
 	n, err := r.conn.Write(r.buf[r.sent:])
 	r.sent += n
 	if err == nil {
-		r.written()
+		var signed actors.Receipts
+		r.written(&signed)
+		signed.HandIn()
 	}
 	return err
 }
@@ -159,8 +161,8 @@ func (*sse) SupportsBodyWriteTo() bool { return true }
 func (*sse) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
 // written notes that what is in buf has been written, and returns when; 0 when
-// nobody wanted to know.
-func (r *sse) written() (now int64) {
+// nobody wanted to know. It signs the receipts, to be handed in.
+func (r *sse) written(signed *actors.Receipts) (now int64) {
 	r.quiet = false
 	if r.tokens == 0 && len(r.receipts) == 0 {
 		return 0
@@ -171,7 +173,7 @@ func (r *sse) written() (now int64) {
 		r.tokens = 0
 	}
 	for i := range r.receipts {
-		r.receipts[i].Written(r.taken, now)
+		signed.Sign(&r.receipts[i], r.taken, now)
 	}
 	r.receipts = r.receipts[:0]
 	return now
