@@ -108,7 +108,7 @@ func (r *Receipts) Sign(one *Receipt, taken, at int64) {
 // HandIn gives them to the trace.
 func (r *Receipts) HandIn() {
 	if len(r.spans) > 0 {
-		r.trace.add(r.spans...)
+		r.trace.addShared(r.spans)
 		r.spans = r.spans[:0]
 	}
 }

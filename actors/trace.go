@@ -256,12 +256,23 @@ func (t *Trace) request(id uint64, at *Times, tokens int) {
 	}
 }
 
-// add records spans, the first of which says in which ring.
-func (t *Trace) add(spans ...Span) {
+func (t *Trace) add(s Span) {
 	r := &t.actors
-	if s := &spans[0]; s.On == TrackSocket || s.On == TrackRequests {
-		r = &t.shared[s.ID%uint64(len(t.shared))]
+	if s.On == TrackSocket || s.On == TrackRequests {
+		r = t.share(s.ID)
 	}
+	r.mu.Lock()
+	r.spans[r.written%uint64(len(r.spans))] = s
+	r.written++
+	r.mu.Unlock()
+}
+
+// share is one of the shared rings.
+func (t *Trace) share(id uint64) *ring { return &t.shared[id%uint64(len(t.shared))] }
+
+// addShared records spans of sockets, all in the ring of the first.
+func (t *Trace) addShared(spans []Span) {
+	r := t.share(spans[0].ID)
 	r.mu.Lock()
 	for i := range spans {
 		r.spans[r.written%uint64(len(r.spans))] = spans[i]

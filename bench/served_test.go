@@ -41,22 +41,20 @@ func TestServed(t *testing.T) {
 
 // A text's tokens are counted beside /v1; who cannot count says so.
 func TestCount(t *testing.T) {
-	says := `{"count":7,"max_model_len":9,"tokens":[1]}`
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/tokenize" {
-			http.NotFound(w, r)
-			return
+	for says, want := range map[string]int{`{"count":7,"max_model_len":9,"tokens":[1]}`: 7, `{"error":"no such route"}`: 0, `no`: 0} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/tokenize" {
+				http.NotFound(w, r)
+				return
+			}
+			fmt.Fprint(w, says)
+		}))
+		client := NewClient(server.URL+"/v1", "", "a", 1)
+		n, err := client.Count(t.Context(), "text")
+		client.Close()
+		server.Close()
+		if n != want || (err == nil) != (want > 0) {
+			t.Errorf("%s: %d tokens, %v; want %d", says, n, err, want)
 		}
-		fmt.Fprint(w, says)
-	}))
-	defer server.Close()
-	client := NewClient(server.URL+"/v1", "", "a", 1)
-	defer client.Close()
-	if n, err := client.Count(t.Context(), "text"); n != 7 || err != nil {
-		t.Errorf("%d, %v", n, err)
-	}
-	says = `{"error":"no such route"}`
-	if n, err := client.Count(t.Context(), "text"); err == nil {
-		t.Errorf("%d tokens of %s", n, says)
 	}
 }
