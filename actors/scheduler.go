@@ -168,7 +168,7 @@ func (s *scheduler) flight() *flight {
 // commit applies a result and forwards what it brought.
 func (s *scheduler) commit(c mail, f *flight) {
 	seq, began := f.step.Seq, s.trace.now()
-	s.device.ran(&f.result)
+	s.device.ran(f.step, &f.result)
 	outs := s.plan.Commit(&f.result)
 	s.trace.span(SpanCommit, TrackScheduler, seq, began, len(outs))
 	if len(outs) == 0 {

@@ -38,6 +38,8 @@ func (s *System) published(st plan.Stats, dev DeviceTime, l lifecycle) {
 type DeviceTime struct {
 	Busy time.Duration // computing steps
 	Idle time.Duration // between steps or in them, though requests were running or waiting
+	// Busy by what steps held: decode rows alone, prefill rows alone, both.
+	Decode, Prefill, Mixed time.Duration
 }
 
 // deviceClock adds up a device's time. It is the scheduler's.
@@ -47,13 +49,22 @@ type deviceClock struct {
 }
 
 // ran adds a step, in which the device may have waited for masks.
-func (c *deviceClock) ran(r *batch.Result) {
+func (c *deviceClock) ran(s *batch.Step, r *batch.Result) {
 	if c.ended > 0 {
 		c.Idle += time.Duration(max(0, r.Began-c.ended))
 	}
 	stalled := r.Resumed - r.Stalled
 	c.Idle += time.Duration(stalled)
-	c.Busy += time.Duration(r.Ended - r.Began - stalled)
+	busy := time.Duration(r.Ended - r.Began - stalled)
+	c.Busy += busy
+	switch {
+	case s.NumDecode == len(s.Rows):
+		c.Decode += busy
+	case s.NumDecode == 0:
+		c.Prefill += busy
+	default:
+		c.Mixed += busy
+	}
 	c.ended = r.Ended
 }
 

@@ -66,6 +66,9 @@ func (o *Offline) Run(ctx context.Context, system *actors.System) (*Report, erro
 		r.Work.PromptIDs = min(dev.Vocab, PromptIDs)
 	}
 	r.Environment.describe(system)
+	if s := r.Samples; s != nil && r.Failed == 0 && r.Steps.CachedTokens == 0 {
+		r.Limit = limitOf(&system.Model().Config, dev, s.Input, s.Output)
+	}
 	r.Trace = glimpsed(system)
 	return r, nil
 }

@@ -141,9 +141,19 @@ func (r *Report) WriteText(w io.Writer) error {
 		line("client", "%stimes by the %s's clock; woke %.3f ms late in the median, %.3f at p99", cost, o.Client.Stamps, o.Client.WakeLag.P50, o.Client.WakeLag.P99)
 	} else {
 		s := &r.Steps
-		line("steps", "%s: %s decode, %s prefill, %s mixed", thousands(s.Total), thousands(s.Decode), thousands(s.Prefill), thousands(s.Mixed))
+		kind := func(n uint64, name string, ms float64) string {
+			return fmt.Sprintf("%s %s%s", thousands(n), name, when(n > 0 && ms > 0, fmt.Sprintf(" of %.2f ms", ms)))
+		}
+		line("steps", "%s: %s, %s, %s", thousands(s.Total), kind(s.Decode, "decode", s.DecodeMS), kind(s.Prefill, "prefill", s.PrefillMS), kind(s.Mixed, "mixed", s.MixedMS))
 		line("computed", "%s tokens; %s cached, %s rows wasted, %d requests preempted",
 			thousands(s.ComputedTokens), thousands(s.CachedTokens), thousands(s.WastedRows), s.Preempted)
+		if all := s.BusyS + s.IdleS; all > 0 {
+			line("idle", "%.2f%% of the time the device had work", 100*s.IdleS/all)
+		}
+		if l := r.Limit; l != nil {
+			line("limit", "%.1f output tokens/s, of which %.1f%% were reached: prompts %.2f s at %.0f TFLOP/s; keys and values %.2f s, weights %.2f s at %.2f TB/s",
+				l.OutputThroughput, 100*r.OutputThroughput/l.OutputThroughput, l.PromptsS, l.FLOPs/1e12, l.KVS, l.WeightsS, l.Read/1e12)
+		}
 	}
 	if c := r.Chosen; c != nil {
 		line("conversations", "%s", c)

@@ -34,6 +34,7 @@ type Report struct {
 	E2E  Distribution `json:"e2e_ms"`
 
 	Steps     Steps           `json:"steps"`
+	Limit     *Limit          `json:"limit,omitempty"`         // of an offline run, where the hardware's rates are known
 	Trace     *TraceSummary   `json:"trace,omitempty"`         // of a traced run, or of some steps of it
 	Accuracy  *AccuracyDetail `json:"accuracy,omitempty"`      // of the client, against a server whose times are known
 	Streams   *StreamsDetail  `json:"streams,omitempty"`       // of thousands of streams
@@ -77,6 +78,13 @@ type Steps struct {
 	CachedTokens   uint64 `json:"cached_tokens"` // of prompts, found in the prefix cache
 	WastedRows     uint64 `json:"wasted_rows"`   // computed for requests that had ended
 	Preempted      uint64 `json:"preempted"`
+
+	// The device's time, in a system of the same process.
+	DecodeMS  float64 `json:"decode_ms,omitempty"`  // a step, in the mean
+	PrefillMS float64 `json:"prefill_ms,omitempty"` // the same
+	MixedMS   float64 `json:"mixed_ms,omitempty"`   // the same
+	BusyS     float64 `json:"busy_s,omitempty"`
+	IdleS     float64 `json:"idle_s,omitempty"` // between steps, or in them for masks, though there was work
 }
 
 // Samples are the requests that ended as they should, in the order in which

@@ -116,7 +116,11 @@ func (t *tally) watch(total Progress, tell func(Progress), from source) (stop fu
 
 // stepsBetween counts what a system's scheduler did between two moments.
 func stepsBetween(before, after actors.Stats) Steps {
+	a, b := &after.Device, &before.Device
+	mean := func(d time.Duration, n uint64) float64 { return round(ms(d)/float64(max(1, n)), 4) }
 	return Steps{
+		DecodeMS: mean(a.Decode-b.Decode, after.DecodeSteps-before.DecodeSteps), PrefillMS: mean(a.Prefill-b.Prefill, after.PrefillSteps-before.PrefillSteps),
+		MixedMS: mean(a.Mixed-b.Mixed, after.MixedSteps-before.MixedSteps), BusyS: round((a.Busy - b.Busy).Seconds(), 6), IdleS: round((a.Idle - b.Idle).Seconds(), 6),
 		Total: after.Steps - before.Steps, Decode: after.DecodeSteps - before.DecodeSteps,
 		Prefill: after.PrefillSteps - before.PrefillSteps, Mixed: after.MixedSteps - before.MixedSteps,
 		ComputedTokens: after.Computed - before.Computed, CachedTokens: after.CachedTokens - before.CachedTokens,
