@@ -75,6 +75,8 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 		ErrorHandler: s.unreadable,
 		ConnState:    s.connState,
 		Logger:       fastLog{log},
+		// A header may hold a key: neither the log nor the answer quotes it.
+		SecureErrorLogMessage: true,
 
 		Name:                         "troupe",
 		Concurrency:                  cfg.MaxConnections,
