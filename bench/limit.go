@@ -20,14 +20,13 @@ type Limit struct {
 	OutputThroughput float64 `json:"output_throughput"`
 }
 
-// peaks are what hardware was measured to do at most, by a part of its name:
-// an H200 reading memory and multiplying large matrices.
-var peaks = []struct {
-	name        string
-	read, flops float64
-}{
-	{"H200", 4.43e12, 790e12},
+// peak is what hardware was measured to do at most.
+type peak struct {
+	name        string  // a part of the hardware's
+	read, flops float64 // a second: bytes of memory; of products of large matrices
 }
+
+var peaks = []peak{{"H200", 4.43e12, 790e12}}
 
 // limitOf is the limit of requests by their tokens in and out; nil where the
 // hardware's rates are not known.
@@ -36,12 +35,7 @@ var peaks = []struct {
 // many as the longest has tokens, and those that prompts fill. Of experts a step
 // reads what as many tokens are expected to meet.
 func limitOf(c *model.Config, dev device.Info, in, out []int) *Limit {
-	at := slices.IndexFunc(peaks, func(p struct {
-		name        string
-		read, flops float64
-	}) bool {
-		return strings.Contains(dev.Hardware, p.name)
-	})
+	at := slices.IndexFunc(peaks, func(p peak) bool { return strings.Contains(dev.Hardware, p.name) })
 	if at < 0 || len(in) == 0 || len(in) > dev.Slots || strings.Contains(dev.Name, "speed=") {
 		return nil
 	}
