@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
@@ -131,7 +132,10 @@ func (d *detokenizer) finish(j *job, o *output) {
 	f := &Final{StopToken: batch.NoToken, Usage: j.usage(o)}
 	switch o.finish {
 	case plan.Stop:
-		f.Reason, f.StopToken = FinishStop, o.token
+		f.Reason = FinishStop
+		if slices.Contains(j.req.StopTokens, o.token) {
+			f.StopToken = o.token
+		}
 	case plan.Length:
 		f.Reason = FinishLength
 	case plan.Aborted:

@@ -85,7 +85,8 @@ type Final struct {
 	Reason FinishReason
 	// Stop is the stop string that ended the request, "" when none did.
 	Stop string
-	// StopToken is the stop token that ended it, batch.NoToken when none did.
+	// StopToken is which of the request's StopTokens ended it, batch.NoToken when
+	// none did: the model's own end of sequence is no stop token, as vLLM has it.
 	StopToken int32
 	Usage     Usage
 	Times     Times

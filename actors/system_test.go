@@ -221,6 +221,14 @@ func TestStopTokenEndsARequest(t *testing.T) {
 	}
 }
 
+func TestEndOfSequenceIsNoStopToken(t *testing.T) {
+	s := toySystem(t, Config{}, newToy())
+	got, f := collect(t, submit(t, s, &Request{Tokens: []int32{96}, StopTokens: []int32{5}, MaxTokens: 9})) // after 96 comes 0
+	if !slices.Equal(got, []int32{0}) || f.Reason != FinishStop || f.StopToken != batch.NoToken {
+		t.Errorf("got %v, %+v; want the end of the sequence and no stop token", got, f)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	s := toySystem(t, Config{}, newToy())
 	for _, c := range []struct {
