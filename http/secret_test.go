@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"strings"
 	"testing"
 
@@ -51,5 +52,22 @@ func TestUnreadableRequestsAreNotQuoted(t *testing.T) {
 	}
 	if strings.Contains(log.String(), "sesame") {
 		t.Errorf("logged: %s", log.String())
+	}
+}
+
+func TestClosedConnectionsAreNoWarnings(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{fasthttputil.ErrConnectionClosed, ""},
+		{&net.OpError{Op: "write", Err: net.ErrClosed}, ""},
+		{io.ErrNoProgress, "warn"},
+	} {
+		var log bytes.Buffer
+		fastLog{zerolog.New(&log).Level(zerolog.InfoLevel)}.Printf("error when serving connection: %v", c.err)
+		if got := log.String(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%v is logged as %q", c.err, got)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttputil"
 
 	"github.com/troupe-llm/troupe/actors"
 )
@@ -219,7 +220,16 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	writeError(ctx, e)
 }
 
-// fastLog gives fasthttp's few messages a level.
+// fastLog gives fasthttp's few messages a level: that a connection was closed,
+// by its client or by Shutdown, is nobody's fault.
 type fastLog struct{ zerolog.Logger }
 
-func (l fastLog) Printf(format string, args ...any) { l.Warn().Msgf(format, args...) }
+func (l fastLog) Printf(format string, args ...any) {
+	level := zerolog.WarnLevel
+	for _, a := range args {
+		if err, ok := a.(error); ok && (errors.Is(err, net.ErrClosed) || errors.Is(err, fasthttputil.ErrConnectionClosed)) {
+			level = zerolog.DebugLevel
+		}
+	}
+	l.WithLevel(level).Msgf(format, args...)
+}

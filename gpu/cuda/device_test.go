@@ -24,11 +24,10 @@ import (
 
 // Against transformers in float32, what bf16 activations cost on random weights:
 // transformers in bf16 itself is off by 0.04 to 0.18. One checkpoint, of large
-// biases, is off by 0.052 here.
+// biases, and one of experts are off by 0.052 here.
 const (
 	tolerance = 0.05
 	widest    = 0.055
-	routed    = 0.1 // of experts, some of whose tokens before went elsewhere
 	tie       = 0.1
 )
 
@@ -226,10 +225,7 @@ func TestReferences(t *testing.T) {
 					}
 				}
 				d := distances{within: tolerance, margins: margins}
-				switch {
-				case m.Config.MoE != nil:
-					d.within = routed
-				case c.Name == "qwen2":
+				if m.Config.MoE != nil || c.Name == "qwen2" {
 					d.within = widest
 				}
 				for _, cases := range groups {

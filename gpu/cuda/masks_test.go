@@ -82,15 +82,8 @@ func TestLateMasks(t *testing.T) {
 	require(t)
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 11))
-		c := randomConfig(r)
-		spec := device.Spec{
-			Model: modeltest.Random(r, c), DType: model.BFloat16, Slots: 1 + r.IntN(20), PageSize: pick(r, 1, 5, 16, 64),
-			MaxSeqLen: c.MaxPositions, MaxStepTokens: 400, NumPages: 20000,
-		}
-		spec.NumPages /= spec.PageSize
-		if seed%4 == 3 {
-			spec.GraphRows = -1
-		}
+		spec := randomSpec(r, seed%4 != 3)
+		c := &spec.Model.Config
 		t.Run(fmt.Sprintf("%d/vocab%d-slots%d-graphs%d", seed, c.Vocab, spec.Slots, spec.GraphRows), func(t *testing.T) {
 			steps := newScript(r, &spec).steps(60)
 			for _, s := range steps {

@@ -15,9 +15,8 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
 
-// within bounds how far log-probabilities may be off. Roundings to bf16, to which
-// all activations contribute alike, put each off by about 0.014 (rms, on random
-// weights), and of hundreds the worst by four times that or more. The mean does
+// within bounds how far log-probabilities may be off. Roundings of activations to
+// bf16 put each off by about 0.014 (rms, on random weights), and of hundreds the worst by four times that or more. The mean does
 // not grow with their number. A token scored in its neighbour's place would be
 // off by whole nats.
 type within struct {

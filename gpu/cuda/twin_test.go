@@ -25,15 +25,8 @@ func TestAgainstCPU(t *testing.T) {
 	require(t)
 	for seed := range uint64(24) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		c := randomConfig(r)
-		spec := device.Spec{
-			Model: modeltest.Random(r, c), DType: model.BFloat16, Slots: 1 + r.IntN(20), PageSize: pick(r, 1, 5, 16, 64),
-			MaxSeqLen: c.MaxPositions, MaxStepTokens: 400, NumPages: 20000,
-		}
-		spec.NumPages /= spec.PageSize
-		if seed%4 == 3 {
-			spec.GraphRows = -1
-		}
+		spec := randomSpec(r, seed%4 != 3)
+		c := &spec.Model.Config
 		name := fmt.Sprintf("%d/%d:%d×%d-hidden%d-pages%d-slots%d", seed, c.Heads, c.KVHeads, c.HeadDim, c.Hidden, spec.PageSize, spec.Slots)
 		t.Run(name, func(t *testing.T) {
 			steps := newScript(r, &spec).steps(60)
@@ -76,6 +69,20 @@ func TestAgainstCPU(t *testing.T) {
 }
 
 func pick(r *rand.Rand, from ...int) int { return from[r.IntN(len(from))] }
+
+// randomSpec is a device of random sizes for a random model.
+func randomSpec(r *rand.Rand, graphs bool) device.Spec {
+	c := randomConfig(r)
+	spec := device.Spec{
+		Model: modeltest.Random(r, c), DType: model.BFloat16, Slots: 1 + r.IntN(20), PageSize: pick(r, 1, 5, 16, 64),
+		MaxSeqLen: c.MaxPositions, MaxStepTokens: 400, NumPages: 20000,
+	}
+	spec.NumPages /= spec.PageSize
+	if !graphs {
+		spec.GraphRows = -1
+	}
+	return spec
+}
 
 // randomConfig is a small model of a form and sizes that some architecture has.
 func randomConfig(r *rand.Rand) model.Config {
