@@ -76,6 +76,7 @@ sim() {
 	local h200=(--device sim:h200 --dummy-weights)
 	bench sim-offline offline "${h200[@]}" --model qwen3-0.6b --compare overlap --repeat 3
 	bench sim-trace trace "${h200[@]}" --model qwen3-0.6b --out ""
+	bench sim-wildchat wildchat --device sim:h200 ${WILDCHAT:+--shard "$WILDCHAT"}
 	bench sim-online online "${h200[@]}" --model qwen3-0.6b
 	served sim-simple "${h200[@]}" --model qwen3-14b --max-seq-len 16384
 	bench virtual virtual
