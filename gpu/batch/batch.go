@@ -96,12 +96,15 @@ func (m *Masks) Check(seq uint64, late, vocab int) error {
 		return fmt.Errorf("%d masks for step %d; %d of its rows wait for one", len(m.Allow), seq, late)
 	}
 	for i, allow := range m.Allow {
-		if words := (vocab + 31) / 32; allow != nil && len(allow) < words {
+		if words := MaskWords(vocab); allow != nil && len(allow) < words {
 			return fmt.Errorf("mask %d for step %d has %d words; the vocabulary needs %d", i, seq, len(allow), words)
 		}
 	}
 	return nil
 }
+
+// MaskWords is how many words a bit set over a vocabulary has.
+func MaskWords(vocab int) int { return (vocab + 31) / 32 }
 
 // PageEntry says: the Index-th page of Slot is Page. Position p of a slot lies
 // in its page p/PageSize at offset p%PageSize.
@@ -206,4 +209,13 @@ func (s *Step) Reset() {
 // Reset empties the result for reuse, keeping its memory.
 func (r *Result) Reset() {
 	*r = Result{Tokens: r.Tokens[:0], Logprobs: r.Logprobs[:0], Scores: r.Scores[:0]}
+}
+
+// Copy makes the result the same as another, reusing its own memory.
+func (r *Result) Copy(from *Result) {
+	tokens, logprobs, scores := r.Tokens[:0], r.Logprobs[:0], r.Scores[:0]
+	*r = *from
+	r.Tokens = append(tokens, from.Tokens...)
+	r.Logprobs = append(logprobs, from.Logprobs...)
+	r.Scores = append(scores, from.Scores...)
 }

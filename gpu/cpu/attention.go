@@ -5,6 +5,7 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
@@ -25,19 +26,13 @@ type cache struct {
 	dim      int
 }
 
-func newCache(c *model.Config, pageSize, pages int) (cache, error) {
-	n := pageBytes(c, pageSize) * int64(pages)
-	b, err := allocate(int(n))
+func newCache(c *model.Config, info *device.Info) (cache, error) {
+	b, err := allocate(int(info.KVBytes))
 	if err != nil {
-		return cache{}, fmt.Errorf("cpu: memory for %d pages of keys and values (%d MiB): %w", pages, n>>20, err)
+		return cache{}, fmt.Errorf("cpu: memory for %d pages of keys and values (%d MiB): %w", info.NumPages, info.KVBytes>>20, err)
 	}
-	head := pageSize * c.HeadDim
-	return cache{memory: b, pages: pages, pageSize: pageSize, page: 2 * c.KVHeads * head, head: head, kvHeads: c.KVHeads, dim: c.HeadDim}, nil
-}
-
-// pageBytes is the memory of a page over all layers.
-func pageBytes(c *model.Config, pageSize int) int64 {
-	return c.KVBytesPerToken(model.Float32) * int64(pageSize)
+	head := info.PageSize * c.HeadDim
+	return cache{memory: b, pages: info.NumPages, pageSize: info.PageSize, page: 2 * c.KVHeads * head, head: head, kvHeads: c.KVHeads, dim: c.HeadDim}, nil
 }
 
 // keys and values return what a head has in a page: [PageSize, HeadDim].

@@ -16,7 +16,7 @@ type Device struct {
 	info device.Info
 
 	// Owned by the caller of Launch.
-	checker checker
+	checker *device.Checker
 	closed  bool
 	// masks takes those of step seq, launched last, for late rows; nil: it has
 	// none, or was given them.
@@ -74,7 +74,7 @@ func open(spec device.Spec, k *kernels, cores int) (*Device, error) {
 	}
 	d := &Device{
 		info:    info,
-		checker: newChecker(&info),
+		checker: device.NewChecker(info),
 		engine:  e,
 		steps:   make(chan launched, device.MaxOutstanding),
 		done:    make(chan outcome, device.MaxOutstanding),
@@ -99,7 +99,7 @@ func (d *Device) Launch(s *batch.Step) error {
 	if d.masks != nil {
 		return fmt.Errorf("cpu: step %d launched before step %d was given its masks", s.Seq, d.seq)
 	}
-	if err := d.checker.admit(s); err != nil {
+	if err := d.checker.Admit(s); err != nil {
 		return fmt.Errorf("cpu: step %d: %w", s.Seq, err)
 	}
 	d.late, d.seq = s.Late(), s.Seq
@@ -132,12 +132,7 @@ func (d *Device) Wait(r *batch.Result) error {
 		return errors.New("cpu: nothing to wait for: no step is outstanding")
 	}
 	o := <-d.done
-	r.Reset()
-	r.Seq, r.Began, r.Ended = o.result.Seq, o.result.Began, o.result.Ended
-	r.Stalled, r.Resumed = o.result.Stalled, o.result.Resumed
-	r.Tokens = append(r.Tokens, o.result.Tokens...)
-	r.Logprobs = append(r.Logprobs, o.result.Logprobs...)
-	r.Scores = append(r.Scores, o.result.Scores...)
+	r.Copy(o.result)
 	d.outstanding.Add(-1)
 	return o.err
 }

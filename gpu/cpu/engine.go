@@ -2,26 +2,20 @@ package cpu
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-// Defaults of sizes the Spec leaves open.
-const (
-	defaultSlots      = 64
-	defaultPageSize   = 16
-	defaultStepTokens = 256 // keeps a step of a 0.6 B model near a second on two cores
-	maxSeqLen         = 32768
-	// defaultRatio of the available memory goes to weights and pages: the
-	// host has other things to do.
-	defaultRatio = 0.5
-	// defaultKV bounds the pages when nothing is asked for. Pages cost memory
-	// when first written, not before.
-	defaultKV = 16 << 30
-)
+var defaults = device.Defaults{
+	Slots:       64,
+	PageSize:    16,
+	MaxSeqLen:   32768,
+	StepTokens:  256,      // keeps a step of a 0.6 B model near a second on two cores
+	MemoryRatio: 0.5,      // the host has other things to do
+	PageBytes:   16 << 30, // they cost memory when first written, not before
+}
 
 // engine is the model with its memory: everything a step reads and writes.
 // One goroutine owns it.
@@ -34,7 +28,7 @@ type engine struct {
 	invFreq []float32 // [HeadDim/2]
 	cache   cache
 	slots   []slot
-	table   []int32 // [Slots, pagesPerSlot]
+	table   []int32 // [Slots, perSlot]
 	perSlot int
 
 	work workspace
@@ -59,31 +53,31 @@ func newEngine(spec device.Spec, k *kernels, p *pool) (*engine, device.Info, err
 	if err != nil {
 		return nil, device.Info{}, err
 	}
-	info := device.Info{
-		Name: "cpu", Hardware: Probe().hardware(k, p.size), DType: dtype,
-		Slots: spec.Slots, PageSize: spec.PageSize, NumPages: spec.NumPages,
-		MaxSeqLen: spec.MaxSeqLen, MaxStepTokens: spec.MaxStepTokens,
-		Vocab: c.Vocab, Scores: true,
+	info, err := defaults.Settle(&spec)
+	if err != nil {
+		return nil, info, fmt.Errorf("cpu: %w", err)
 	}
+	info.Name, info.Hardware, info.DType, info.Scores = "cpu", Probe().hardware(k, p.size), dtype, true
 	_, available := memory()
-	if err := size(&info, &c, &spec, available); err != nil {
-		return nil, info, err
+	room := device.Memory{All: available, Taken: c.WeightBytes(dtype), Token: c.KVBytesPerToken(model.Float32)}
+	if err := defaults.FitPages(&info, &spec, room); err != nil {
+		return nil, info, fmt.Errorf("cpu: %w", err)
 	}
 	w, err := load(m, dtype, p, spec.Progress)
 	if err != nil {
 		return nil, info, err
 	}
-	e := &engine{config: &c, weights: w, kernels: k, pool: p, perSlot: pagesPerSlot(&info)}
+	e := &engine{config: &c, weights: w, kernels: k, pool: p, perSlot: info.PagesPerSlot()}
 	for _, f := range c.Rope.InvFreq(c.HeadDim) {
 		e.invFreq = append(e.invFreq, float32(f))
 	}
 	e.slots = make([]slot, info.Slots)
 	e.table = make([]int32, info.Slots*e.perSlot)
-	if e.cache, err = newCache(&c, info.PageSize, info.NumPages); err != nil {
+	if e.cache, err = newCache(&c, &info); err != nil {
 		_ = release(w.memory)
 		return nil, info, err
 	}
-	info.WeightBytes, info.KVBytes = int64(len(w.memory)), int64(len(e.cache.memory))
+	info.WeightBytes = int64(len(w.memory))
 	_, free := memory()
 	info.FreeBytes = max(free-info.KVBytes, 0)
 	return e, info, nil
@@ -102,72 +96,6 @@ func weightType(asked, own model.DType) (model.DType, error) {
 		return model.Float32, nil
 	}
 	return "", fmt.Errorf("cpu: weights of type %q; the CPU device keeps float32 or bfloat16", asked)
-}
-
-// size fills in what the Spec left open and checks the rest, given the
-// available memory in bytes.
-func size(info *device.Info, c *model.Config, spec *device.Spec, available int64) error {
-	for _, f := range []struct {
-		name  string
-		value int
-	}{
-		{"slots", info.Slots},
-		{"page size", info.PageSize},
-		{"pages", info.NumPages},
-		{"maximal sequence length", info.MaxSeqLen},
-		{"tokens per step", info.MaxStepTokens},
-	} {
-		if f.value < 0 {
-			return fmt.Errorf("cpu: %s is %d; it must be positive, or 0 for a default", f.name, f.value)
-		}
-	}
-	if spec.MemoryRatio < 0 || spec.MemoryRatio > 1 || math.IsNaN(spec.MemoryRatio) {
-		return fmt.Errorf("cpu: memory ratio %v is not between 0 and 1", spec.MemoryRatio)
-	}
-	or := func(v *int, other int) {
-		if *v == 0 {
-			*v = other
-		}
-	}
-	if info.MaxStepTokens > 0 { // of which half are left for prompts
-		or(&info.Slots, min(defaultSlots, max(1, info.MaxStepTokens/2)))
-	}
-	or(&info.Slots, defaultSlots)
-	or(&info.PageSize, defaultPageSize)
-	or(&info.MaxStepTokens, max(defaultStepTokens, 2*info.Slots))
-	if info.MaxStepTokens < info.Slots {
-		return fmt.Errorf("cpu: %d tokens per step are fewer than the %d slots, which may all decode", info.MaxStepTokens, info.Slots)
-	}
-	limit := c.MaxPositions
-	if limit <= 0 {
-		limit = maxSeqLen
-	}
-	if info.MaxSeqLen > limit {
-		return fmt.Errorf("cpu: sequences of %d tokens; the model has %d positions", info.MaxSeqLen, limit)
-	}
-	or(&info.MaxSeqLen, min(limit, maxSeqLen))
-
-	page := pageBytes(c, info.PageSize)
-	if info.NumPages == 0 {
-		ratio, most := spec.MemoryRatio, int64(math.MaxInt64)
-		if ratio == 0 {
-			ratio, most = defaultRatio, defaultKV
-		}
-		budget := min(int64(ratio*float64(available))-c.WeightBytes(info.DType), most)
-		info.NumPages = int(min(budget/page, int64(info.Slots*pagesPerSlot(info))))
-		if info.NumPages <= 0 {
-			return fmt.Errorf("cpu: %d MiB of weights leave no memory for pages: %d MiB available, of which a share of %.2g may be used; choose a smaller model or a larger share",
-				c.WeightBytes(info.DType)>>20, available>>20, ratio)
-		}
-	}
-	// A sequence that outgrows all pages could never finish.
-	if all := info.NumPages * info.PageSize; info.MaxSeqLen > all {
-		if spec.MaxSeqLen != 0 {
-			return fmt.Errorf("cpu: sequences of %d tokens do not fit in %d pages of %d", info.MaxSeqLen, info.NumPages, info.PageSize)
-		}
-		info.MaxSeqLen = all
-	}
-	return nil
 }
 
 // free gives all memory back.

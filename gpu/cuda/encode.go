@@ -1,8 +1,6 @@
 package cuda
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"unsafe"
 
@@ -68,7 +66,7 @@ type encoder struct {
 }
 
 func newEncoder(info device.Info, s kernel.Shape, graphs []int) *encoder {
-	e := &encoder{info: info, shape: s, graphs: graphs, masks: map[*uint32]kernel.Ptr{}, stride: (info.MaxSeqLen + info.PageSize - 1) / info.PageSize}
+	e := &encoder{info: info, shape: s, graphs: graphs, masks: map[*uint32]kernel.Ptr{}, stride: info.PagesPerSlot()}
 	e.table = make([]int32, info.Slots*e.stride)
 	return e
 }
@@ -107,7 +105,8 @@ func graphFor(sizes []int, n int) int {
 // encode writes a step into the block that place returns for so many bytes,
 // with its address on the device. The upload is valid until the next call.
 func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Ptr, error)) (*upload, error) {
-	if err := e.check(s); err != nil {
+	// That rows go on where their slots are is the scheduler's to see to.
+	if err := e.info.Check(s); err != nil {
 		return nil, err
 	}
 	u := &e.up
@@ -198,7 +197,7 @@ func (e *encoder) size(s *batch.Step) int {
 	return n + len(e.masks)*align(4*e.maskWords())
 }
 
-func (e *encoder) maskWords() int { return (e.info.Vocab + 31) / 32 }
+func (e *encoder) maskWords() int { return batch.MaskWords(e.info.Vocab) }
 
 // slots writes the parameters of slots that change hands, and their lists.
 func (e *encoder) slots(b *block, s *batch.Step) error {
@@ -361,78 +360,4 @@ func (e *encoder) scores(b *block, s *batch.Step) {
 		}
 		first += r.Len()
 	}
-}
-
-// check refuses a step whose numbers would make a kernel write elsewhere. That
-// rows continue where their slots are is the scheduler's to see to.
-func (e *encoder) check(s *batch.Step) error {
-	in := func(what string, v int32, n int) error {
-		if v < 0 || int(v) >= n {
-			return fmt.Errorf("%s %d; there are %d", what, v, n)
-		}
-		return nil
-	}
-	tokens := func(list []int32) error {
-		for _, t := range list {
-			if err := in("token", t, e.info.Vocab); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for i := range s.Slots {
-		c := &s.Slots[i]
-		err := firstError(in("slot", c.Slot, e.info.Slots), tokens(c.Prompt), tokens(c.Output), tokens(c.Sampling.Suppress))
-		for _, b := range c.Sampling.Bias {
-			err = firstError(err, in("token", b.Token, e.info.Vocab))
-		}
-		if err != nil {
-			return fmt.Errorf("slot init %d: %w", i, err)
-		}
-	}
-	for i, p := range s.Pages {
-		if err := firstError(in("slot", p.Slot, e.info.Slots), in("index", p.Index, e.stride), in("page", p.Page, e.info.NumPages)); err != nil {
-			return fmt.Errorf("page entry %d: %w", i, err)
-		}
-	}
-	total := 0
-	for i := range s.Rows {
-		r := &s.Rows[i]
-		err := firstError(in("slot", r.Slot, e.info.Slots), in("position", r.Start, e.info.MaxSeqLen), tokens(r.Tokens), tokens(r.Score))
-		switch {
-		case err != nil:
-		case (i < s.NumDecode) != (r.Tokens == nil) || r.Len() == 0:
-			err = fmt.Errorf("%d tokens, with %d decode rows", len(r.Tokens), s.NumDecode)
-		case int(r.Start)+r.Len() > e.info.MaxSeqLen:
-			err = fmt.Errorf("positions %d to %d; a sequence may have %d tokens", r.Start, int(r.Start)+r.Len(), e.info.MaxSeqLen)
-		case len(r.Score) > len(r.Tokens):
-			err = fmt.Errorf("%d tokens to score; the row has %d", len(r.Score), len(r.Tokens))
-		case r.Allow != nil && len(r.Allow) < e.maskWords():
-			err = fmt.Errorf("allow has %d words; the vocabulary needs %d", len(r.Allow), e.maskWords())
-		case r.Late && (!r.Sample || r.Allow != nil):
-			err = errors.New("late, but the row draws nothing or has its mask already")
-		}
-		if err != nil {
-			return fmt.Errorf("row %d (slot %d): %w", i, r.Slot, err)
-		}
-		total += r.Len()
-	}
-	switch {
-	case len(s.Rows) > e.info.Slots:
-		return fmt.Errorf("%d rows; there are %d slots", len(s.Rows), e.info.Slots)
-	case total != s.NumTokens:
-		return fmt.Errorf("NumTokens is %d, its rows have %d", s.NumTokens, total)
-	case total > e.info.MaxStepTokens:
-		return fmt.Errorf("%d tokens; a step may have %d", total, e.info.MaxStepTokens)
-	}
-	return nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

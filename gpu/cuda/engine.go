@@ -53,9 +53,9 @@ type slotList struct {
 
 func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	config := spec.Model.Config // a copy: the model may be closed
-	info, err := settle(spec, &config)
+	info, err := settle(spec)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cuda: %w", err)
 	}
 	e := &engine{context: ctx, config: &config, info: info, lists: map[int32]slotList{}, graphs: map[int]graph{}, undrawn: map[int]graph{}}
 	e.shape = kernel.Shape{
@@ -109,8 +109,9 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pageCount(spec, &e.info, &config, before, now); err != nil {
-		return nil, err
+	memory := device.Memory{All: before, Taken: before - now, Token: config.KVBytesPerToken(info.DType)}
+	if err := device.GPU.FitPages(&e.info, spec, memory); err != nil {
+		return nil, fmt.Errorf("cuda: %w", err)
 	}
 	if err := e.allocatePages(); err != nil {
 		return nil, err
@@ -174,7 +175,6 @@ func (e *engine) allocateSteps() error {
 // allocatePages allocates what grows with pages and sequences.
 func (e *engine) allocatePages() (err error) {
 	c := e.config
-	e.info.KVBytes = pageBytes(c, e.info.PageSize) * int64(e.info.NumPages)
 	if e.kv, err = e.allocate(e.info.KVBytes, "pages of keys and values"); err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (e *engine) allocatePages() (err error) {
 }
 
 // stride is the page table's row length.
-func (e *engine) stride() int { return (e.info.MaxSeqLen + e.info.PageSize - 1) / e.info.PageSize }
+func (e *engine) stride() int { return e.info.PagesPerSlot() }
 
 // reserve returns memory for a slot's lists. Growing waits for the device,
 // which a longer list than any before in this slot may cost.

@@ -85,40 +85,13 @@ func TestHalfToFloat(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	c := model.Config{Layers: 2, Hidden: 64, Intermediate: 128, KVHeads: 2, HeadDim: 64, Vocab: 100, MaxPositions: 4096}
-	spec := &device.Spec{}
-	info, err := settle(spec, &c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Slots != defaultSlots || info.PageSize != defaultPageSize || info.MaxSeqLen != 4096 || info.MaxStepTokens != defaultStepTokens {
-		t.Errorf("%+v", info)
-	}
-	// A page of 16 tokens is 16·2·2·2·64·2 bytes. 90% of 40 GiB less the 4 GiB used is more than all slots can fill.
-	if b := pageBytes(&c, 16); b != 16384 {
-		t.Errorf("a page of %d bytes", b)
-	}
-	if err := pageCount(spec, &info, &c, 40<<30, 36<<30); err != nil || info.NumPages != 256*256 {
-		t.Errorf("%d pages, %v", info.NumPages, err)
-	}
-	small := info
-	small.NumPages = 0
-	if err := pageCount(spec, &small, &c, 2<<30, 1100<<20); err != nil || small.NumPages != (1100-1024)<<20/16384 {
-		t.Errorf("%d pages, %v", small.NumPages, err)
-	}
-	none := info
-	none.NumPages = 0
-	if err := pageCount(spec, &none, &c, 2<<30, 1<<30); err == nil || !strings.Contains(err.Error(), "no memory for pages") {
-		t.Errorf("%v", err)
-	}
-	few := info
-	few.NumPages = 3
-	if err := pageCount(spec, &few, &c, 2<<30, 1<<30); err != nil || few.MaxSeqLen != 48 {
-		t.Errorf("sequences of %d, %v", few.MaxSeqLen, err)
+	info, err := settle(&device.Spec{Model: &model.Model{Config: c}})
+	if want := (device.Info{DType: model.BFloat16, Slots: 256, PageSize: 16, MaxSeqLen: 4096, MaxStepTokens: 8192, Vocab: 100, Scores: true}); err != nil || info != want {
+		t.Errorf("%+v, %v\nwant %+v", info, err, want)
 	}
 	for want, change := range map[string]func(*device.Spec, *model.Config){
 		"kernels take bfloat16": func(s *device.Spec, _ *model.Config) { s.DType = model.Float32 },
-		"may be negative":       func(s *device.Spec, _ *model.Config) { s.Slots = -1 },
-		"between 0 and 1":       func(s *device.Spec, _ *model.Config) { s.MemoryRatio = 2 },
+		"slots is -1":           func(s *device.Spec, _ *model.Config) { s.Slots = -1 },
 		"hidden size 60":        func(_ *device.Spec, c *model.Config) { c.Hidden = 60 },
 		"experts of intermediate size 12": func(_ *device.Spec, c *model.Config) {
 			c.MoE = &model.MoE{Experts: 8, PerToken: 2, Intermediate: 12}
@@ -126,12 +99,10 @@ func TestSizes(t *testing.T) {
 		"17 of 64 experts": func(_ *device.Spec, c *model.Config) {
 			c.MoE = &model.MoE{Experts: 64, PerToken: 17, Intermediate: 16}
 		},
-		"which may all decode": func(s *device.Spec, _ *model.Config) { s.Slots, s.MaxStepTokens = 9, 5 },
-		"has 4096 positions":   func(s *device.Spec, _ *model.Config) { s.MaxSeqLen = 5000 },
 	} {
-		s, c := *spec, c
-		change(&s, &c)
-		if _, err := settle(&s, &c); err == nil || !strings.Contains(err.Error(), want) {
+		s := device.Spec{Model: &model.Model{Config: c}}
+		change(&s, &s.Model.Config)
+		if _, err := settle(&s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want an error with %q", err, want)
 		}
 	}

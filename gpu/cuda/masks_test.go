@@ -145,7 +145,7 @@ func TestLateMasksBesideScores(t *testing.T) {
 			r.row(s, 2, 0, text, true)
 			s.Rows[2].Score = text[1:]
 			for i := range s.Rows {
-				allow := make([]uint32, (r.info.Vocab+31)/32)
+				allow := make([]uint32, batch.MaskWords(r.info.Vocab))
 				allow[i] = 0xfff << k
 				if late && i != 1 {
 					s.Rows[i].Late = true
@@ -222,7 +222,7 @@ func BenchmarkMasks(b *testing.B) {
 					r.row(s, int32(i), 0, make([]int32, context), true)
 					r.launch(s)
 					r.wait()
-					allow[i] = make([]uint32, (m.Config.Vocab+31)/32)
+					allow[i] = make([]uint32, batch.MaskWords(m.Config.Vocab))
 					for j := range allow[i] {
 						allow[i][j] = 0x1111 << (i % 4)
 					}

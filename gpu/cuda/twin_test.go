@@ -212,7 +212,7 @@ func (s *script) row(step *batch.Step, slot int32, most int) int {
 	q.done += n
 	if row.Sample = q.done >= q.prompt; row.Sample {
 		token := q.text[q.done]
-		row.Allow = make([]uint32, (s.spec.Model.Config.Vocab+31)/32)
+		row.Allow = make([]uint32, batch.MaskWords(s.spec.Model.Config.Vocab))
 		row.Allow[token/32] = 1 << (token % 32)
 	}
 	if row.Tokens == nil {

@@ -1,5 +1,7 @@
 // Package device says what a device is and how one is asked for. It stands
-// apart from package gpu, which opens them, so that each kind can import it.
+// apart from package gpu, which opens them, so that each kind can import it;
+// and it settles what all kinds settle alike: sizes (size.go) and which steps
+// are refused (check.go).
 package device
 
 import (
@@ -56,6 +58,11 @@ type Info struct {
 	KVBytes     int64
 	FreeBytes   int64 // memory the device has left after opening
 }
+
+// PagesPerSlot is how many pages the longest sequence has.
+func (i *Info) PagesPerSlot() int { return i.pages(i.MaxSeqLen) }
+
+func (i *Info) pages(tokens int) int { return (tokens + i.PageSize - 1) / i.PageSize }
 
 // Spec says which device to open, for what, and how large. Zero sizes mean:
 // what suits the device.

@@ -125,11 +125,7 @@ func (d *Device) Wait(r *batch.Result) error {
 	if left := o.result.Ended - batch.Now(); left > 0 {
 		sleep(left)
 	}
-	r.Reset()
-	r.Seq, r.Began, r.Ended = o.result.Seq, o.result.Began, o.result.Ended
-	r.Stalled, r.Resumed = o.result.Stalled, o.result.Resumed
-	r.Tokens = append(r.Tokens, o.result.Tokens...)
-	r.Logprobs = append(r.Logprobs, o.result.Logprobs...)
+	r.Copy(&o.result)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.out = append(d.out[:0], d.out[1:]...)

@@ -20,21 +20,17 @@ type Engine struct {
 	roof *Roofline
 	eos  []int32
 
-	slots []slot
-	kv    []uint64 // [page][offset]: the state after the token there; 0: never written
-	turn  uint64   // steps run
+	checker *device.Checker
+	slots   []slot
+	kv      []uint64 // [page][offset]: the state after the token there; 0: never written
+	turn    uint64   // steps run
 }
 
 // slot is what the device keeps for a request.
 type slot struct {
-	given    bool // to a request
-	fresh    bool // no row yet: the first may start behind a cached prefix
 	drawn    int32
 	length   int32  // tokens computed
-	state    uint64 // after them
-	turn     uint64 // the last step with a row of it
-	table    []int32
-	entered  int // leading entries of table that were written
+	state    uint64 // after them; 0: there are none
 	sampling batch.Sampling
 }
 
@@ -50,9 +46,9 @@ func New(spec device.Spec) (*Engine, error) {
 	c := &spec.Model.Config
 	info, err := o.size(&spec)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("sim: %w", err)
 	}
-	e := &Engine{info: info, opts: o, roof: newRoofline(&o, c, info.DType, measured)}
+	e := &Engine{info: info, opts: o, checker: device.NewChecker(info), roof: newRoofline(&o, c, info.DType, measured)}
 	e.eos = slices.Concat(c.EOS, spec.Model.Generation.EOS)
 	if len(e.eos) >= info.Vocab {
 		return nil, fmt.Errorf("sim: all %d tokens of the vocabulary end a sequence", info.Vocab)
@@ -121,31 +117,14 @@ func (e *Engine) run(s *batch.Step, r *batch.Result) error {
 		}
 		return errors.New("the device failed, as it was asked to")
 	}
+	if err := e.checker.Admit(s); err != nil {
+		return err
+	}
 	for i := range s.Slots {
-		if err := e.give(&s.Slots[i]); err != nil {
-			return fmt.Errorf("slot init %d: %w", i, err)
-		}
+		in := &s.Slots[i]
+		e.slots[in.Slot] = slot{drawn: batch.NoToken, sampling: in.Sampling}
 	}
-	for _, p := range s.Pages {
-		if err := e.enter(p); err != nil {
-			return err
-		}
-	}
-	if s.NumDecode < 0 || s.NumDecode > len(s.Rows) {
-		return fmt.Errorf("NumDecode is %d, with %d rows", s.NumDecode, len(s.Rows))
-	}
-	tokens, logprobs := 0, false
-	for i := range s.Rows {
-		row := &s.Rows[i]
-		if err := e.check(row, i < s.NumDecode); err != nil {
-			return fmt.Errorf("row %d (slot %d): %w", i, row.Slot, err)
-		}
-		tokens += row.Len()
-		logprobs = logprobs || e.slots[row.Slot].sampling.Logprobs > 0
-	}
-	if tokens != s.NumTokens || tokens > e.info.MaxStepTokens {
-		return fmt.Errorf("%d tokens, NumTokens is %d; a step may have %d", tokens, s.NumTokens, e.info.MaxStepTokens)
-	}
+	logprobs := slices.ContainsFunc(s.Rows, func(row batch.Row) bool { return e.slots[row.Slot].sampling.Logprobs > 0 })
 	for i := range s.Rows {
 		row := &s.Rows[i]
 		t, err := e.row(row)
@@ -160,134 +139,36 @@ func (e *Engine) run(s *batch.Step, r *batch.Result) error {
 	return nil
 }
 
-func (e *Engine) give(in *batch.SlotInit) error {
-	if err := e.inRange(in.Slot); err != nil {
-		return err
-	}
-	for _, list := range [][]int32{in.Prompt, in.Output, in.Sampling.Suppress} {
-		if err := e.known(list); err != nil {
-			return err
-		}
-	}
-	for _, b := range in.Sampling.Bias {
-		if err := e.known([]int32{b.Token}); err != nil {
-			return err
-		}
-	}
-	s := &e.slots[in.Slot]
-	*s = slot{given: true, fresh: true, drawn: batch.NoToken, table: s.table, entered: s.entered, sampling: in.Sampling}
-	return nil
-}
-
-func (e *Engine) inRange(slot int32) error {
-	if slot < 0 || int(slot) >= len(e.slots) {
-		return fmt.Errorf("slot %d; the device has %d", slot, len(e.slots))
-	}
-	return nil
-}
-
-func (e *Engine) known(tokens []int32) error {
-	for _, t := range tokens {
-		if t < 0 || int(t) >= e.info.Vocab {
-			return fmt.Errorf("token %d; the vocabulary has %d", t, e.info.Vocab)
-		}
-	}
-	return nil
-}
-
-func (e *Engine) enter(p batch.PageEntry) error {
-	if err := e.inRange(p.Slot); err != nil {
-		return err
-	}
-	most := (e.info.MaxSeqLen + e.info.PageSize - 1) / e.info.PageSize
-	if p.Index < 0 || int(p.Index) >= most {
-		return fmt.Errorf("page entry of slot %d: index %d; a slot has %d pages for %d tokens", p.Slot, p.Index, most, e.info.MaxSeqLen)
-	}
-	if p.Page < 0 || int(p.Page) >= e.info.NumPages {
-		return fmt.Errorf("page entry of slot %d: page %d; the device has %d", p.Slot, p.Page, e.info.NumPages)
-	}
-	s := &e.slots[p.Slot]
-	for int(p.Index) >= len(s.table) {
-		s.table = append(s.table, noPage)
-	}
-	s.table[p.Index] = p.Page
-	for s.entered < len(s.table) && s.table[s.entered] != noPage {
-		s.entered++
-	}
-	return nil
-}
-
-const noPage int32 = -1
-
-// check refuses a row that no device could compute.
-func (e *Engine) check(row *batch.Row, decode bool) error {
-	if err := e.inRange(row.Slot); err != nil {
-		return err
-	}
-	s := &e.slots[row.Slot]
-	end := int(row.Start) + row.Len()
-	switch {
-	case !s.given:
-		return errors.New("the slot was never given to a request")
-	case s.turn == e.turn:
-		return errors.New("the slot has a row in this step already")
-	case decode != (row.Tokens == nil):
-		return errors.New("decode rows have nil tokens and come first; NumDecode puts this one among the others")
-	case !decode && len(row.Tokens) == 0:
-		return errors.New("a prefill row without tokens")
-	case decode && s.drawn == batch.NoToken:
-		return errors.New("decode, but the slot's last row drew no token")
-	case row.Start < 0:
-		return fmt.Errorf("start %d is negative", row.Start)
-	case !s.fresh && row.Start != s.length:
-		return fmt.Errorf("start %d; the slot holds %d tokens", row.Start, s.length)
-	case end > e.info.MaxSeqLen:
-		return fmt.Errorf("positions %d to %d; a sequence may have %d tokens", row.Start, end, e.info.MaxSeqLen)
-	}
-	need := (end + e.info.PageSize - 1) / e.info.PageSize
-	if need > s.entered {
-		return fmt.Errorf("positions %d to %d need %d pages of the slot, of which %d were entered", row.Start, end, need, s.entered)
-	}
-	if words := (e.info.Vocab + 31) / 32; row.Allow != nil && len(row.Allow) < words {
-		return fmt.Errorf("allow has %d words; the vocabulary needs %d", len(row.Allow), words)
-	}
-	if row.Late && (!row.Sample || row.Allow != nil) {
-		return errors.New("late, but the row draws nothing or has its mask already")
-	}
-	s.turn = e.turn
-	return e.known(row.Tokens)
-}
-
 // row computes a row's states and draws its token.
 func (e *Engine) row(row *batch.Row) (int32, error) {
 	s := &e.slots[row.Slot]
 	state := uint64(1)
 	if row.Start > 0 {
-		state = *e.at(s, row.Start-1)
-		if state == 0 || (!s.fresh && state != s.state) {
+		state = *e.at(row.Slot, row.Start-1)
+		if state == 0 || s.state != 0 && state != s.state {
 			return 0, fmt.Errorf("start %d: position %d is not what the slot's history left there", row.Start, row.Start-1)
 		}
 	}
-	if row.Tokens == nil {
-		state = mix(state, s.drawn)
-		*e.at(s, row.Start) = state
+	if row.Tokens == nil { // a slot that could draw nothing goes on with any token
+		state = mix(state, max(s.drawn, 0))
+		*e.at(row.Slot, row.Start) = state
 	}
 	for i, t := range row.Tokens {
 		state = mix(state, t)
-		*e.at(s, row.Start+int32(i)) = state
+		*e.at(row.Slot, row.Start+int32(i)) = state
 	}
-	s.fresh, s.state, s.length = false, state, row.Start+int32(row.Len())
-	s.drawn = batch.NoToken
+	s.state, s.length, s.drawn = state, row.Start+int32(row.Len()), batch.NoToken
 	if row.Sample && !row.Late {
 		s.drawn = e.draw(s, row.Allow)
 	}
 	return s.drawn, nil
 }
 
-// at is where the state after the token at a position is kept.
-func (e *Engine) at(s *slot, position int32) *uint64 {
+// at is where the state after the token at a slot's position is kept.
+func (e *Engine) at(slot, position int32) *uint64 {
 	size := int32(e.info.PageSize)
-	return &e.kv[int(s.table[position/size])*e.info.PageSize+int(position%size)]
+	page := e.checker.Page(slot, position/size)
+	return &e.kv[int(page)*e.info.PageSize+int(position%size)]
 }
 
 // mix is the hash that stands for a model; it never comes to 0.

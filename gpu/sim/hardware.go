@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -128,90 +127,27 @@ func parse(name string) (options, error) {
 	return o, nil
 }
 
-// Default sizes; a Spec's come first.
-const (
-	defaultSlots      = 256
-	defaultPageSize   = 16
-	defaultStepTokens = 8192
-	defaultRatio      = 0.9
-)
-
 // size works out an Info the way a real device does, from the memory the GPU
 // would have.
 func (o *options) size(spec *device.Spec) (device.Info, error) {
 	c := &spec.Model.Config
-	info := device.Info{
-		Name: spec.Device, Hardware: "simulated " + o.hw.Full, DType: spec.DType,
-		Slots: spec.Slots, PageSize: spec.PageSize, NumPages: spec.NumPages, MaxSeqLen: spec.MaxSeqLen, MaxStepTokens: spec.MaxStepTokens,
-		Vocab: c.Vocab,
+	if c.KVHeads%o.tp != 0 {
+		return device.Info{}, fmt.Errorf("%d key-value heads cannot be shared by %d GPUs", c.KVHeads, o.tp)
 	}
+	info, err := device.GPU.Settle(spec)
+	if err != nil {
+		return info, err
+	}
+	info.Name, info.Hardware, info.DType = spec.Device, "simulated "+o.hw.Full, spec.DType
 	if o.tp > 1 {
 		info.Hardware = fmt.Sprintf("simulated %d × %s", o.tp, o.hw.Full)
-	}
-	for _, f := range []struct {
-		name  string
-		value int
-	}{
-		{"slots", spec.Slots},
-		{"page size", spec.PageSize},
-		{"pages", spec.NumPages},
-		{"maximal sequence length", spec.MaxSeqLen},
-		{"tokens per step", spec.MaxStepTokens},
-	} {
-		if f.value < 0 {
-			return info, fmt.Errorf("sim: %s is %d; it must be positive, or 0 for a default", f.name, f.value)
-		}
-	}
-	if !(spec.MemoryRatio >= 0 && spec.MemoryRatio <= 1) {
-		return info, fmt.Errorf("sim: memory ratio %v is not between 0 and 1", spec.MemoryRatio)
-	}
-	if c.KVHeads%o.tp != 0 {
-		return info, fmt.Errorf("sim: %d key-value heads cannot be shared by %d GPUs", c.KVHeads, o.tp)
 	}
 	if info.DType == "" || info.DType == "auto" {
 		info.DType = c.DType
 	}
-	if info.MaxStepTokens > 0 { // of which half are left for prompts
-		or(&info.Slots, min(defaultSlots, max(1, info.MaxStepTokens/2)))
-	}
-	or(&info.Slots, defaultSlots)
-	or(&info.PageSize, defaultPageSize)
-	or(&info.MaxStepTokens, max(defaultStepTokens, 2*info.Slots))
-	if info.MaxStepTokens < info.Slots {
-		return info, fmt.Errorf("sim: %d tokens per step are fewer than the %d slots, which may all decode", info.MaxStepTokens, info.Slots)
-	}
-	if c.MaxPositions > 0 && info.MaxSeqLen > c.MaxPositions {
-		return info, fmt.Errorf("sim: sequences of %d tokens; the model has %d positions", info.MaxSeqLen, c.MaxPositions)
-	}
-	or(&info.MaxSeqLen, max(c.MaxPositions, 2))
-
-	weights, page := c.WeightBytes(info.DType), c.KVBytesPerToken(info.DType)*int64(info.PageSize)
-	memory := o.hw.Memory * int64(o.tp)
-	if info.NumPages == 0 {
-		ratio := spec.MemoryRatio
-		if ratio == 0 {
-			ratio = defaultRatio
-		}
-		budget := int64(ratio*float64(memory)) - weights
-		info.NumPages = int(min(budget/page, math.MaxInt32/int64(info.PageSize)))
-		if info.NumPages <= 0 {
-			return info, fmt.Errorf("sim: %d MiB of weights leave no memory for pages: %s has %d MiB, of which a share of %.2g may be used",
-				weights>>20, info.Hardware, memory>>20, ratio)
-		}
-	}
-	if all := info.NumPages * info.PageSize; info.MaxSeqLen > all {
-		if spec.MaxSeqLen != 0 {
-			return info, fmt.Errorf("sim: sequences of %d tokens do not fit in %d pages of %d", info.MaxSeqLen, info.NumPages, info.PageSize)
-		}
-		info.MaxSeqLen = all
-	}
-	info.WeightBytes, info.KVBytes = weights, page*int64(info.NumPages)
-	info.FreeBytes = memory - weights - info.KVBytes
-	return info, nil
-}
-
-func or(v *int, other int) {
-	if *v == 0 {
-		*v = other
-	}
+	info.WeightBytes = c.WeightBytes(info.DType)
+	memory := device.Memory{All: o.hw.Memory * int64(o.tp), Taken: info.WeightBytes, Token: c.KVBytesPerToken(info.DType)}
+	err = device.GPU.FitPages(&info, spec, memory)
+	info.FreeBytes = memory.All - info.WeightBytes - info.KVBytes
+	return info, err
 }

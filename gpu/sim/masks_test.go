@@ -21,7 +21,7 @@ func opened(t *testing.T, name string) *Device {
 // A late mask allows what an early one does, and a step ends no sooner than its
 // drawing after the masks; whoever waits for it meanwhile is woken.
 func TestLateMasks(t *testing.T) {
-	mask := make([]uint32, (151936+31)/32)
+	mask := make([]uint32, batch.MaskWords(151936))
 	mask[100/32] |= 1 << (100 % 32)
 	run := func(name string, late bool) (all []batch.Result) {
 		d := opened(t, name)

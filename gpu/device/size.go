@@ -1,0 +1,103 @@
+package device
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+)
+
+// Defaults are the sizes that suit a device, for those a Spec leaves open.
+type Defaults struct {
+	Slots       int
+	PageSize    int
+	MaxSeqLen   int     // or the model's positions, if these are fewer
+	StepTokens  int     // or two a slot, if that is more
+	MemoryRatio float64 // share of the memory for weights and pages
+
+	PageBytes int64 // for pages at most, unless a share is asked for; 0: no bound
+	Reserve   int64 // bytes that no share includes
+}
+
+// GPU suits a GPU, real or simulated.
+var GPU = Defaults{
+	Slots: 256, PageSize: 16, MaxSeqLen: math.MaxInt, StepTokens: 8192, MemoryRatio: 0.9,
+	Reserve: 1 << 30, // for graphs, modules and the libraries' own
+}
+
+// Settle decides on the sizes that do not depend on memory, for spec.Model, and
+// refuses what cannot be had. The Info has nothing else yet.
+func (d *Defaults) Settle(spec *Spec) (Info, error) {
+	for _, f := range []struct {
+		name  string
+		value int
+	}{
+		{"slots", spec.Slots},
+		{"page size", spec.PageSize},
+		{"pages", spec.NumPages},
+		{"maximal sequence length", spec.MaxSeqLen},
+		{"tokens per step", spec.MaxStepTokens},
+	} {
+		if f.value < 0 {
+			return Info{}, fmt.Errorf("%s is %d; it must be positive, or 0 for a default", f.name, f.value)
+		}
+	}
+	if !(spec.MemoryRatio >= 0 && spec.MemoryRatio <= 1) {
+		return Info{}, fmt.Errorf("memory ratio %v is not between 0 and 1", spec.MemoryRatio)
+	}
+	positions := spec.Model.Config.MaxPositions
+	if spec.MaxSeqLen > positions {
+		return Info{}, fmt.Errorf("sequences of %d tokens; the model has %d positions", spec.MaxSeqLen, positions)
+	}
+	slots := d.Slots
+	if spec.MaxStepTokens > 0 { // of which half are left for prompts
+		slots = min(slots, max(1, spec.MaxStepTokens/2))
+	}
+	slots = cmp.Or(spec.Slots, slots)
+	info := Info{
+		Slots:         slots,
+		PageSize:      cmp.Or(spec.PageSize, d.PageSize),
+		NumPages:      spec.NumPages,
+		MaxSeqLen:     cmp.Or(spec.MaxSeqLen, min(d.MaxSeqLen, positions)),
+		MaxStepTokens: cmp.Or(spec.MaxStepTokens, max(d.StepTokens, 2*slots)),
+		Vocab:         spec.Model.Config.Vocab,
+	}
+	if info.MaxStepTokens < slots {
+		return Info{}, fmt.Errorf("%d tokens per step are fewer than the %d slots, which may all decode", info.MaxStepTokens, slots)
+	}
+	return info, nil
+}
+
+// Memory is what pages are taken from, in bytes.
+type Memory struct {
+	All   int64 // of which a share may be used
+	Taken int64 // of that, by weights and whatever else is no page
+	Token int64 // what one position's keys and values take, in all layers
+}
+
+// FitPages decides how many pages of a settled Info there are: what was asked
+// for, or what memory has room for and all slots can fill.
+func (d *Defaults) FitPages(info *Info, spec *Spec, m Memory) error {
+	page := m.Token * int64(info.PageSize)
+	if info.NumPages == 0 {
+		ratio := cmp.Or(spec.MemoryRatio, d.MemoryRatio)
+		usable := min(int64(ratio*float64(m.All)), m.All-d.Reserve)
+		room := usable - m.Taken
+		if spec.MemoryRatio == 0 && d.PageBytes > 0 {
+			room = min(room, d.PageBytes)
+		}
+		info.NumPages = int(min(room/page, int64(info.Slots)*int64(info.PagesPerSlot())))
+		if info.NumPages <= 0 {
+			return fmt.Errorf("no memory for pages: weights and what goes with them take %d MiB of %d that may be used, at most a share of %.2g of %d; choose a smaller model or a larger share",
+				m.Taken>>20, usable>>20, ratio, m.All>>20)
+		}
+	}
+	info.KVBytes = page * int64(info.NumPages)
+	// A sequence that outgrows all pages could never finish.
+	if all := info.NumPages * info.PageSize; info.MaxSeqLen > all {
+		if spec.MaxSeqLen != 0 {
+			return fmt.Errorf("sequences of %d tokens do not fit in %d pages of %d", info.MaxSeqLen, info.NumPages, info.PageSize)
+		}
+		info.MaxSeqLen = all
+	}
+	return nil
+}
