@@ -62,18 +62,31 @@ type product struct {
 	float      bool // y is float32, not bf16
 }
 
+// like is the shape whose algorithm p takes: one of an eighth more rows at most.
+func (p product) like() product {
+	p.n = alikeRows(p.n)
+	return p
+}
+
 // blas multiplies matrices with cuBLASLt on one stream. An algorithm is chosen
-// once per shape: the library's first, which is the same in every run.
+// once for all shapes that are alike: the library's first, which is the same in
+// every run.
 type blas struct {
 	handle    C.cublasLtHandle_t
 	workspace kernel.Ptr
 	stream    cu.Stream
 	chosen    map[product]C.cublasLtMatmulAlgo_t
+	loaded    map[kind]bool // by load
 }
 
 func newBlas(workspace kernel.Ptr, s cu.Stream) (*blas, error) {
 	b := &blas{workspace: workspace, stream: s, chosen: map[product]C.cublasLtMatmulAlgo_t{}}
 	return b, blasError("cublasLtCreate", C.cublasLtCreate(&b.handle))
+}
+
+// beside is another, to use the library at the same time. It is not to be closed.
+func (b *blas) beside() *blas {
+	return &blas{handle: b.handle, chosen: map[product]C.cublasLtMatmulAlgo_t{}, loaded: map[kind]bool{}}
 }
 
 func (b *blas) close() error {
@@ -83,37 +96,72 @@ func (b *blas) close() error {
 	return blasError("cublasLtDestroy", C.cublasLtDestroy(b.handle))
 }
 
-// multiply enqueues y = x·wᵀ, or with add y += x·wᵀ.
-func (b *blas) multiply(p product, w, x, y kernel.Ptr, add bool) error {
-	if p.in%8 != 0 || p.ld%4 != 0 {
-		return fmt.Errorf("cuda: a product over %d inputs into rows of %d; they must be multiples of 8 and 4", p.in, p.ld)
+// factors are what a product reads and writes: y (+)= x·wᵀ.
+type factors struct {
+	product
+	w, x, y kernel.Ptr
+	add     bool
+	most    int // rows that x and y have
+}
+
+// kind is what the library has a kernel for.
+type kind struct {
+	algo       C.cublasLtMatmulAlgo_t
+	float, add bool
+}
+
+// multiply enqueues a product.
+func (b *blas) multiply(f factors) error {
+	if f.in%8 != 0 || f.ld%4 != 0 {
+		return fmt.Errorf("cuda: a product over %d inputs into rows of %d; they must be multiples of 8 and 4", f.in, f.ld)
 	}
 	var d C.troupe_product
-	r := C.troupe_describe(&d, C.uint64_t(p.out), C.uint64_t(p.n), C.uint64_t(p.in), C.uint64_t(p.ld), flag(p.float))
+	r := C.troupe_describe(&d, C.uint64_t(f.out), C.uint64_t(f.n), C.uint64_t(f.in), C.uint64_t(f.ld), flag(f.float))
 	if err := blasError("describing a product", r); err != nil {
 		return err
 	}
+	algo, err := b.choose(f.like())
+	if err != nil {
+		return err
+	}
+	return b.run(f, &d, &algo)
+}
+
+// choose asks the library about a shape, once: that takes 0.15 ms.
+func (b *blas) choose(p product) (C.cublasLtMatmulAlgo_t, error) {
 	algo, ok := b.chosen[p]
 	if !ok {
 		found, err := b.candidates(p, 1)
 		if err != nil {
-			return err
+			return algo, err
 		}
 		algo = found[0].algo
 		b.chosen[p] = algo
 	}
-	return b.run(p, &d, &algo, w, x, y, add)
+	return algo, nil
 }
 
-func (b *blas) run(p product, d *C.troupe_product, algo *C.cublasLtMatmulAlgo_t, w, x, y kernel.Ptr, add bool) error {
+// load chooses the algorithm for a shape and, if none of its kind ran, runs it:
+// the library loads a kernel when it is first launched, which takes up to 5 ms.
+func (b *blas) load(f factors) error {
+	algo, err := b.choose(f.like())
+	k := kind{algo, f.float, f.add}
+	if err != nil || b.loaded[k] {
+		return err
+	}
+	b.loaded[k] = true
+	return b.multiply(f)
+}
+
+func (b *blas) run(f factors, d *C.troupe_product, algo *C.cublasLtMatmulAlgo_t) error {
 	beta := C.float(0)
-	if add {
+	if f.add {
 		beta = 1
 	}
-	r := C.troupe_multiply(b.handle, d, C.CUdeviceptr(w), C.CUdeviceptr(x), C.CUdeviceptr(y), beta, algo,
+	r := C.troupe_multiply(b.handle, d, C.CUdeviceptr(f.w), C.CUdeviceptr(f.x), C.CUdeviceptr(f.y), beta, algo,
 		C.CUdeviceptr(b.workspace), workspaceBytes, streamOf(b.stream))
 	if r != C.CUBLAS_STATUS_SUCCESS {
-		return fmt.Errorf("product of %d×%d by %d×%d: %w", p.n, p.in, p.in, p.out, blasError("cublasLtMatmul", r))
+		return fmt.Errorf("product of %d×%d by %d×%d: %w", f.n, f.in, f.in, f.out, blasError("cublasLtMatmul", r))
 	}
 	return nil
 }
@@ -140,21 +188,23 @@ func (b *blas) candidates(p product, most int) ([]C.cublasLtMatmulHeuristicResul
 // time is the nanoseconds that a product takes, the median of rounds of a graph
 // of several: their weights lie one behind the other, so that caches hold none.
 // BenchmarkProducts alone calls it; test files cannot use cgo.
-func (b *blas) time(p product, algo *C.cublasLtMatmulAlgo_t, w kernel.Ptr, copies, size int64, x, y kernel.Ptr, rounds int) (float64, error) {
+func (b *blas) time(f factors, algo *C.cublasLtMatmulAlgo_t, copies, size int64, rounds int) (float64, error) {
 	var d C.troupe_product
-	r := C.troupe_describe(&d, C.uint64_t(p.out), C.uint64_t(p.n), C.uint64_t(p.in), C.uint64_t(p.ld), flag(p.float))
+	r := C.troupe_describe(&d, C.uint64_t(f.out), C.uint64_t(f.n), C.uint64_t(f.in), C.uint64_t(f.ld), flag(f.float))
 	if err := blasError("describing a product", r); err != nil {
 		return 0, err
 	}
 	n := min(copies, 16)
-	if err := b.run(p, &d, algo, w, x, y, false); err != nil { // loads the kernel
+	if err := b.run(f, &d, algo); err != nil { // loads the kernel
 		return 0, err
 	}
 	g, err := capture(b.stream, func() error {
-		for i := range n {
-			if err := b.run(p, &d, algo, w.Plus(i*size), x, y, false); err != nil {
+		f := f
+		for range n {
+			if err := b.run(f, &d, algo); err != nil {
 				return err
 			}
+			f.w = f.w.Plus(size)
 		}
 		return nil
 	})

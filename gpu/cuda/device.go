@@ -126,11 +126,9 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 			return err
 		}
 	}
-	if err := e.warm(); err != nil {
-		return err
-	}
+	loaded := e.loadProducts()
 	sizes := graphSizes(min(e.info.Slots, cmp.Or(max(spec.GraphRows, -1), maxGraph)))
-	if err := e.captureGraphs(sizes, spec.Capturing); err != nil {
+	if err := errors.Join(e.captureGraphs(sizes, spec.Capturing), loaded()); err != nil {
 		return err
 	}
 	if e.info.FreeBytes, _, err = freeBytes(); err != nil {

@@ -626,7 +626,7 @@ func BenchmarkProducts(b *testing.B) {
 			size := int64(2 * shape.out * shape.in)
 			first, best, which := 0.0, math.Inf(1), 0
 			for i := range found {
-				t, err := blas.time(p, &found[i].algo, at[0], pool/size, size, at[1], at[2], 8)
+				t, err := blas.time(factors{product: p, w: at[0], x: at[1], y: at[2]}, &found[i].algo, pool/size, size, 8)
 				if err != nil {
 					continue
 				}

@@ -95,6 +95,11 @@ func launchKernel(f cu.Function, l kernel.Launch, shared int, s cu.Stream, overl
 	return driverError("launching "+l.Kernel.Name, r)
 }
 
+// loadFunction brings a kernel to the device now, not when it is first launched.
+func loadFunction(f cu.Function) error {
+	return driverError("cuFuncLoad", C.cuFuncLoad(functionOf(f)))
+}
+
 func setSharedMemory(f cu.Function, bytes int) error {
 	return driverError("cuFuncSetAttribute", C.cuFuncSetAttribute(functionOf(f), C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(bytes)))
 }

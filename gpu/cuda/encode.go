@@ -23,14 +23,10 @@ type upload struct {
 	counts                         []counts
 
 	scores  int        // tokens to score
-	follows kernel.Ptr // i32 [scores + spare]: which of the step's tokens each follows
+	follows kernel.Ptr // i32 [scores]: which of the step's tokens each follows
 	targets kernel.Ptr // kernel.Target [scores]
 	bytes   int        // used of the block
 }
-
-// spare are entries behind follows, of token 0, for products of more rows than
-// are asked for.
-const spare = 64
 
 // list is a slot's bias or suppressed tokens, to be copied behind begin's back
 // to memory of the slot's own.
@@ -192,7 +188,7 @@ func (e *encoder) size(s *batch.Step) int {
 		n += 4*16 + 8*len(in.Sampling.Bias) + 4*(len(in.Sampling.Suppress)+len(in.Prompt)+len(in.Output))
 	}
 	if u.scores > 0 {
-		n += 4*(u.scores+spare) + int(unsafe.Sizeof(kernel.Target{}))*u.scores
+		n += 4*u.scores + int(unsafe.Sizeof(kernel.Target{}))*u.scores
 	}
 	return n + len(e.masks)*align(4*e.maskWords())
 }
@@ -349,8 +345,7 @@ func (e *encoder) scores(b *block, s *batch.Step) {
 	if u.scores == 0 {
 		return
 	}
-	follows, targets := take[int32](b, u.scores+spare, &u.follows), take[kernel.Target](b, u.scores, &u.targets)
-	clear(follows[u.scores:])
+	follows, targets := take[int32](b, u.scores, &u.follows), take[kernel.Target](b, u.scores, &u.targets)
 	first, n := 0, 0
 	for i := range s.Rows {
 		r := &s.Rows[i]

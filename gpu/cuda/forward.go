@@ -181,12 +181,7 @@ func (e *engine) attention(w work, l *layer, rope, attention stage) []stage {
 	}
 	return []stage{
 		e.norm(w, l.attnNorm),
-		{opQKV, func() error {
-			// Float: rounded once, behind norm and rotation.
-			return e.blas.multiply(e.product(w, width, c.Hidden, true), l.qkv, e.normed, e.qkv, false)
-		}},
-		rope, attention,
-		{opO, func() error { return e.blas.multiply(e.product(w, c.Hidden, heads, true), l.o, e.mixed, e.x, true) }},
+		e.product(w, opQKV, l), rope, attention, e.product(w, opO, l),
 	}
 }
 
@@ -205,15 +200,11 @@ func (e *engine) mlp(w work, l *layer) []stage {
 	}
 	return []stage{
 		e.norm(w, l.mlpNorm),
-		{opGateUp, func() error {
-			return e.blas.multiply(e.product(w, 2*c.Intermediate, c.Hidden, false), l.gateUp, e.normed, e.gateUp, false)
-		}},
+		e.product(w, opGateUp, l),
 		{opSilu, func() error {
 			return kernel.SiluMul(q, kernel.SiluArgs{GateUp: e.gateUp, Out: e.activated, Intermediate: int32(c.Intermediate)}, w.tokens)
 		}},
-		{opDown, func() error {
-			return e.blas.multiply(e.product(w, c.Hidden, c.Intermediate, true), l.down, e.activated, e.x, true)
-		}},
+		e.product(w, opDown, l),
 	}
 }
 
@@ -228,20 +219,6 @@ func (e *engine) skinnyArgs(w work, x, weights, norm, y kernel.Ptr, in, out int)
 	return kernel.SkinnyArgs{
 		X: x, W: weights, Norm: norm, Y: y, N: int32(w.tokens), In: int32(in), Out: int32(out), Ld: int32(out), Eps: e.config.NormEps,
 	}
-}
-
-func (e *engine) product(w work, out, in int, float bool) product {
-	return product{out: out, n: e.productRows(w.tokens), in: in, ld: out, float: float}
-}
-
-// productRows rounds the rows of products up, so that cuBLASLt is asked about
-// few shapes. What is in the rows beyond, and what comes out, is nobody's.
-func (e *engine) productRows(n int) int {
-	to := 16
-	if n > 256 {
-		to = 64
-	}
-	return min((n+to-1)/to*to, max(n, e.info.MaxStepTokens))
 }
 
 // attend is attention of the decode rows, which come first, and of the others.
@@ -304,30 +281,9 @@ func (e *engine) head(rows kernel.Ptr, n int) error {
 		return err
 	}
 	if err := e.run(opHead, func() error {
-		p := product{out: c.Vocab, n: n, in: c.Hidden, ld: e.ld, float: true}
-		return e.blas.multiply(p, e.weights.head, e.normed, e.logits, false)
+		return e.multiply(e.factors(opHead, nil), n)
 	}); err != nil {
 		return fmt.Errorf("head: %w", err)
-	}
-	return nil
-}
-
-// warm runs passes as large as steps with prompts are, on padding: cuBLASLt
-// loads the kernels it chooses when they are first launched, which takes
-// milliseconds that a request should not wait for.
-func (e *engine) warm() error {
-	for n := e.info.MaxStepTokens; n > e.info.Slots; n /= 4 {
-		for _, a := range []struct {
-			at    kernel.Ptr
-			value byte
-		}{{e.tokens, 0}, {e.positions, 0}, {e.tokenSlots, 0xff}} {
-			if err := cu.MemsetD8Async(cu.DevicePtr(a.at), a.value, int64(4*n), e.compute); err != nil {
-				return fmt.Errorf("cuda: padding: %w", err)
-			}
-		}
-		if err := e.forward(work{tokens: n}); err != nil {
-			return fmt.Errorf("cuda: warming up with %d tokens: %w", n, err)
-		}
 	}
 	return nil
 }
@@ -338,8 +294,8 @@ func (e *engine) captureGraphs(sizes []int, progress func(done, total int64)) er
 	for i := len(sizes) - 1; i >= 0; i-- {
 		n := sizes[i]
 		w := work{tokens: n, decodes: n, draws: n}
-		// Once for real, on rows that begin never filled in: padding. cuBLASLt
-		// chooses and loads its kernels outside the capture.
+		// Once for real, on rows that begin never filled in: padding. What loads a
+		// kernel must not be captured.
 		if err := e.pad(n); err != nil {
 			return err
 		}

@@ -14,6 +14,23 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
+func TestAlikeRows(t *testing.T) {
+	kinds := map[int]bool{}
+	for n := 1; n <= 8192; n++ {
+		rows, alike := productRows(n), alikeRows(n)
+		if rows < n || alike < rows || alike > max(rows, rows+rows/8) {
+			t.Fatalf("%d rows are multiplied as %d, as %d are", n, rows, alike)
+		}
+		if alikeRows(rows) != alike || alikeRows(alike) != alike || alike != productRows(alike) {
+			t.Fatalf("%d rows are like %d, which are like %d", n, alike, alikeRows(alike))
+		}
+		kinds[alike] = true
+	}
+	if len(kinds) > 64 {
+		t.Errorf("%d numbers of rows to ask about", len(kinds))
+	}
+}
+
 func TestGraphSizes(t *testing.T) {
 	if got := graphSizes(0); got != nil {
 		t.Errorf("none: %v", got)

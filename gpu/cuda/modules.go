@@ -61,6 +61,9 @@ func loadModules(s kernel.Shape, arch string) (*modules, error) {
 			if f.Function, err = module.Function(k.Name); err != nil {
 				return nil, fmt.Errorf("cuda: kernel %s: %w", k.Name, err)
 			}
+			if err := loadFunction(f.Function); err != nil {
+				return nil, fmt.Errorf("cuda: kernel %s: %w", k.Name, err)
+			}
 			if k.Shared != nil {
 				f.shared = k.Shared(s)
 				if err := setSharedMemory(f.Function, f.shared); err != nil {

@@ -72,10 +72,7 @@ func (e *engine) experts(w work, l *layer) []stage {
 	if w.tokens <= routedAtOnce && kernel.SkinnyFits(c.Hidden) {
 		list = append(list, stage{opRoute, func() error { return kernel.MoERoute(q, route) }})
 	} else {
-		list = append(list, e.norm(w, l.mlpNorm), stage{opRouter, func() error {
-			p := product{out: m.Experts, n: e.productRows(w.tokens), in: c.Hidden, ld: m.Experts, float: true}
-			return e.blas.multiply(p, l.router, e.normed, x.logits, false)
-		}}, stage{opRoute, func() error { return kernel.MoEGroup(q, route) }})
+		list = append(list, e.norm(w, l.mlpNorm), e.product(w, opRouter, l), stage{opRoute, func() error { return kernel.MoEGroup(q, route) }})
 	}
 	list = append(list, stage{opGateUp, func() error {
 		if hopper {

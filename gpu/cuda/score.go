@@ -10,11 +10,7 @@ import "github.com/troupe-llm/troupe/gpu/kernel"
 func (e *engine) score(u *upload, scores kernel.Ptr) error {
 	for done := 0; done < u.scores; done += e.info.Slots {
 		n := min(u.scores-done, e.info.Slots)
-		wide := n
-		if n > e.skinny {
-			wide = min(e.productRows(n), e.info.Slots)
-		}
-		if err := e.head(u.follows.Plus(int64(4*done)), wide); err != nil {
+		if err := e.head(u.follows.Plus(int64(4*done)), n); err != nil {
 			return err
 		}
 		if err := kernel.ScoreTokens(e.queue, kernel.ScoreArgs{

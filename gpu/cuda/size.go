@@ -38,3 +38,24 @@ func stages(headDim, shared int) int {
 	tile := 2 * 64 * (2*headDim + 16)
 	return max(2, min(3, shared/tile))
 }
+
+// productRows rounds the rows of products up, to what cuBLASLt's tiles take in
+// any case. What is in the rows beyond, and what comes out, is nobody's.
+func productRows(n int) int {
+	if n > 256 {
+		return roundUp(n, 64)
+	}
+	return roundUp(n, 16)
+}
+
+// alikeRows rounds further, by an eighth at most: to those for whose number
+// cuBLASLt is asked how to multiply.
+func alikeRows(n int) int {
+	n = productRows(n)
+	for to := 64; to <= n/8; to *= 2 {
+		n = roundUp(n, to)
+	}
+	return n
+}
+
+func roundUp(n, to int) int { return (n + to - 1) / to * to }
