@@ -3,6 +3,8 @@ package cpu
 import (
 	"math"
 	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // panelWidth is the number of outputs whose weights lie together; see pack.go.
@@ -88,8 +90,8 @@ func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
 		for j, x := range unsafe.Slice(at(a, i*lda), k) {
 			row := ws[j*panelWidth:][:panelWidth]
 			for l := range panelWidth / 2 {
-				sum[l] = fma(x, fromBF16(row[2*l]), sum[l])
-				sum[l+panelWidth/2] = fma(x, fromBF16(row[2*l+1]), sum[l+panelWidth/2])
+				sum[l] = fma(x, model.FromBF16(row[2*l]), sum[l])
+				sum[l+panelWidth/2] = fma(x, model.FromBF16(row[2*l+1]), sum[l+panelWidth/2])
 			}
 		}
 		copy(unsafe.Slice(at(c, i*ldc), panelWidth), sum[:])
@@ -218,29 +220,6 @@ func exp32(x float32) float32 {
 	p = fma(p, r, expP5)
 	p = fma(p, float32(r*r), r) + 1
 	return math.Float32frombits(math.Float32bits(p) + math.Float32bits(t)<<23)
-}
-
-func fromBF16(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
-
-// toBF16 rounds to nearest, ties to even.
-func toBF16(f float32) uint16 {
-	b := math.Float32bits(f)
-	if b&0x7fffffff > 0x7f800000 {
-		return uint16(b>>16) | 0x40 // keep a NaN one
-	}
-	return uint16((b + 0x7fff + b>>16&1) >> 16)
-}
-
-// fromF16 widens an IEEE half.
-func fromF16(h uint16) float32 {
-	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10&0x1f), uint32(h&0x3ff)
-	switch exp {
-	case 0x1f:
-		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
-	case 0: // zero and subnormals: frac · 2⁻²⁴, exact
-		return math.Float32frombits(sign | math.Float32bits(float32(frac)/(1<<24)))
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
 }
 
 // at is p + i elements.

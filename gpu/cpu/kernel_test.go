@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // guard stands behind every output: a kernel that writes too far disturbs it.
@@ -53,7 +55,7 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 				wide := random(r, 4*inner*panelWidth)
 				narrow := make([]uint16, len(wide))
 				for i, f := range wide {
-					narrow[i] = toBF16(f)
+					narrow[i] = model.ToBF16(f)
 				}
 				for _, w := range []struct {
 					name         string
@@ -161,27 +163,5 @@ func TestFMARoundsOnce(t *testing.T) {
 	}
 	if twice == 0 {
 		t.Error("no case in which rounding twice differs: the test shows nothing")
-	}
-}
-
-func TestNarrowTypes(t *testing.T) {
-	for bits := range uint32(1 << 16) {
-		b := uint16(bits)
-		if f := fromBF16(b); f == f && toBF16(f) != b {
-			t.Fatalf("bfloat16 %#x becomes %v and then %#x", b, f, toBF16(f))
-		}
-	}
-	for f, want := range map[float32]uint16{1.00390625: 0x3f80, 1.01171875: 0x3f82, 1.00390637: 0x3f81, -1.00390637: 0xbf81} {
-		if got := toBF16(f); got != want {
-			t.Errorf("bfloat16 of %v is %#x, want %#x", f, got, want)
-		}
-	}
-	if b := toBF16(float32(math.NaN())); fromBF16(b) == fromBF16(b) {
-		t.Errorf("NaN becomes %#x", b)
-	}
-	for h, want := range map[uint16]float32{0: 0, 1: 0x1p-24, 0x3ff: 0x3ffp-24, 0x400: 0x1p-14, 0x3c00: 1, 0xc500: -5, 0x7bff: 65504, 0x7c00: float32(math.Inf(1))} {
-		if got := fromF16(h); got != want {
-			t.Errorf("float16 %#x is %v, want %v", h, got, want)
-		}
 	}
 }

@@ -60,7 +60,7 @@ func (m *matrix) row(dst []float32, out int) {
 	}
 	w := m.bfloat16s(p)[lane(j):]
 	for k := range dst {
-		dst[k] = fromBF16(w[k*panelWidth])
+		dst[k] = model.FromBF16(w[k*panelWidth])
 	}
 }
 
@@ -96,7 +96,7 @@ func (m *matrix) packPanel(p int, source func(out int) row) {
 	}
 	for j, r := range rows[:n] {
 		for k := range m.in {
-			w[k*panelWidth+lane(j)] = toBF16(r.float32(k))
+			w[k*panelWidth+lane(j)] = model.ToBF16(r.float32(k))
 		}
 	}
 }
@@ -112,9 +112,9 @@ func (r row) float32(k int) float32 {
 	case model.Float32:
 		return math.Float32frombits(binary.LittleEndian.Uint32(r.data[4*k:]))
 	case model.Float16:
-		return fromF16(binary.LittleEndian.Uint16(r.data[2*k:]))
+		return model.FromF16(binary.LittleEndian.Uint16(r.data[2*k:]))
 	}
-	return fromBF16(binary.LittleEndian.Uint16(r.data[2*k:]))
+	return model.FromBF16(binary.LittleEndian.Uint16(r.data[2*k:]))
 }
 
 // tensorRow is row i of a tensor with rows of n elements.

@@ -284,6 +284,6 @@ func (m *matrix) randomPanel(p int, seed uint64) {
 	}
 	w := m.bfloat16s(p)
 	for i := range w {
-		w[i] = toBF16(next())
+		w[i] = model.ToBF16(next())
 	}
 }

@@ -28,7 +28,7 @@ func tensor(r *rand.Rand, dtype model.DType, shape ...int) (*model.Tensor, []flo
 		case model.Float32:
 			t.Data = binary.LittleEndian.AppendUint32(t.Data, math.Float32bits(v))
 		case model.BFloat16:
-			t.Data = binary.LittleEndian.AppendUint16(t.Data, toBF16(v))
+			t.Data = binary.LittleEndian.AppendUint16(t.Data, model.ToBF16(v))
 		case model.Float16:
 			t.Data = binary.LittleEndian.AppendUint16(t.Data, toF16(v))
 		}

@@ -72,34 +72,6 @@ func TestClock(t *testing.T) {
 	}
 }
 
-func TestRoundBF16(t *testing.T) {
-	for f, want := range map[float32]uint16{
-		1: 0x3f80, -2: 0xc000, 0: 0,
-		math.Float32frombits(0x3f808000): 0x3f80, // ties to even
-		math.Float32frombits(0x3f818000): 0x3f82,
-		math.Float32frombits(0x3f808001): 0x3f81,
-		float32(math.Inf(1)):             0x7f80,
-		math.MaxFloat32:                  0x7f80,
-	} {
-		if got := roundBF16(f); got != want {
-			t.Errorf("%v: %#x, want %#x", f, got, want)
-		}
-	}
-	if got := roundBF16(math.Float32frombits(0x7f800001)); got&0x7f == 0 {
-		t.Errorf("NaN became %#x", got)
-	}
-}
-
-func TestHalfToFloat(t *testing.T) {
-	for h, want := range map[uint16]float32{
-		0x3c00: 1, 0xc000: -2, 0x3555: 0.333251953125, 0x7bff: 65504, 1: 1. / (1 << 24), 0x8001: -1. / (1 << 24), 0x7c00: float32(math.Inf(1)),
-	} {
-		if got := halfToFloat(h); got != want {
-			t.Errorf("%#x: %v, want %v", h, got, want)
-		}
-	}
-}
-
 func TestSizes(t *testing.T) {
 	c := model.Config{Layers: 2, Hidden: 64, Intermediate: 128, KVHeads: 2, HeadDim: 64, Vocab: 100, MaxPositions: 4096}
 	info, err := settle(&device.Spec{Model: &model.Model{Config: c}})

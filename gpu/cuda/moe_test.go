@@ -29,7 +29,7 @@ func randomMixture(r *rand.Rand, hidden int, x model.MoE) *model.Model {
 			deviation = 1.2 / math.Sqrt(float64(shape[1]))
 		}
 		for range t.Len() {
-			t.Data = binary.LittleEndian.AppendUint16(t.Data, roundBF16(float32(mean+deviation*r.NormFloat64())))
+			t.Data = binary.LittleEndian.AppendUint16(t.Data, model.ToBF16(float32(mean+deviation*r.NormFloat64())))
 		}
 		return t
 	}

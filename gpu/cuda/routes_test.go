@@ -26,7 +26,7 @@ func slow(m *model.Model, ids []int32) (margins, logprobs []float64) {
 	values := func(t *model.Tensor) []float32 {
 		f := make([]float32, t.Len())
 		for i := range f {
-			f[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(t.Data[2*i:])) << 16)
+			f[i] = model.FromBF16(binary.LittleEndian.Uint16(t.Data[2*i:]))
 		}
 		return f
 	}

@@ -276,11 +276,11 @@ func convert(to, from []byte, dtype model.DType) {
 				copy(out, source)
 			case model.Float16:
 				for i := range end - begin {
-					binary.LittleEndian.PutUint16(out[2*i:], roundBF16(halfToFloat(binary.LittleEndian.Uint16(source[2*i:]))))
+					binary.LittleEndian.PutUint16(out[2*i:], model.ToBF16(model.FromF16(binary.LittleEndian.Uint16(source[2*i:]))))
 				}
 			case model.Float32:
 				for i := range end - begin {
-					binary.LittleEndian.PutUint16(out[2*i:], roundBF16(math.Float32frombits(binary.LittleEndian.Uint32(source[4*i:]))))
+					binary.LittleEndian.PutUint16(out[2*i:], model.ToBF16(math.Float32frombits(binary.LittleEndian.Uint32(source[4*i:]))))
 				}
 			}
 		})

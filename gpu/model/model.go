@@ -4,28 +4,11 @@
 //
 // Read it in this order: model.go (what comes out), open.go (the way in),
 // config.go and generation.go (the JSON files), arch.go (architectures as
-// data), safetensors.go and weights.go (tensors), rope.go and size.go (what
-// devices derive), published.go (configurations known by name).
+// data), safetensors.go, weights.go and dtype.go (tensors), rope.go and size.go
+// (what devices derive), published.go (configurations known by name).
 package model
 
 import "io/fs"
-
-// DType is the type of a tensor's elements, named as config.json names it.
-type DType string
-
-const (
-	Float32  DType = "float32"
-	Float16  DType = "float16"
-	BFloat16 DType = "bfloat16"
-)
-
-// Size is the bytes of one element.
-func (d DType) Size() int {
-	if d == Float32 {
-		return 4
-	}
-	return 2
-}
 
 // Model is a checkpoint, opened but not yet copied anywhere.
 type Model struct {
