@@ -85,12 +85,9 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 		return nil, err
 	}
 	e.queue = &queue{modules: m, stream: ctx.compute, overlap: ctx.gpu.Capability >= 90}
-	k, threads := kernel.DecodeKernel()
-	perSM, err := blocksPerSM(m.functions[k].Function, threads, m.functions[k].shared)
-	if err != nil {
+	if e.decodeBlocks, err = m.decodeBlocks(ctx.gpu); err != nil {
 		return nil, err
 	}
-	e.decodeBlocks = max(1, perSM) * ctx.gpu.SMs
 	if kernel.SkinnyFits(config.Hidden, config.Heads*config.HeadDim) && (config.MoE != nil || kernel.SkinnyFits(config.Intermediate)) {
 		// With more rows, and weights that take longer than a launch, cuBLASLt is
 		// faster: 7.0 ms for 7.8 in the products of Qwen3-14B, 16 rows, on an H200.

@@ -76,6 +76,14 @@ func loadModules(s kernel.Shape, arch string) (*modules, error) {
 	return m, nil
 }
 
+// decodeBlocks is how many blocks of decode attention fit on a device.
+func (m *modules) decodeBlocks(g GPU) (int, error) {
+	k, threads := kernel.DecodeKernel()
+	f := m.functions[k]
+	perSM, err := blocksPerSM(f.Function, threads, f.shared)
+	return max(1, perSM) * g.SMs, err
+}
+
 // compileCached keeps machine code under the hash of all that made it. A cache
 // that cannot be read or written only costs time.
 func compileCached(p kernel.Program, arch, version string) ([]byte, error) {

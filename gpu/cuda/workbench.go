@@ -35,12 +35,11 @@ func OpenWorkbench(s *kernel.Shape) (*Workbench, error) {
 	if err != nil {
 		return nil, errors.Join(err, ctx.close())
 	}
-	k, threads := kernel.DecodeKernel()
-	n, err := blocksPerSM(m.functions[k].Function, threads, m.functions[k].shared)
+	blocks, err := m.decodeBlocks(ctx.gpu)
 	if err != nil {
 		return nil, errors.Join(err, ctx.close())
 	}
-	return &Workbench{queue: &queue{modules: m, stream: ctx.compute}, ctx: ctx, Blocks: max(1, n) * ctx.gpu.SMs, GPU: ctx.gpu}, nil
+	return &Workbench{queue: &queue{modules: m, stream: ctx.compute}, ctx: ctx, Blocks: blocks, GPU: ctx.gpu}, nil
 }
 
 // Overlap lets kernels be scheduled before those ahead have ended, as in a

@@ -50,6 +50,19 @@ func (b *bench) must(err error) {
 	}
 }
 
+// median times run for as long as the benchmark goes on, in nanoseconds.
+func (b *bench) median(tb *testing.B, run func() error) float64 {
+	b.must(run())
+	var times []int64
+	for tb.Loop() {
+		ns, err := b.Time(run)
+		b.must(err)
+		times = append(times, ns)
+	}
+	slices.Sort(times)
+	return float64(times[len(times)/2])
+}
+
 // random returns n values as bf16 holds them, and their bits on the device.
 func (b *bench) random(n int) ([]float32, kernel.Ptr) {
 	b.t.Helper()
@@ -385,14 +398,9 @@ func BenchmarkPagedDecode(b *testing.B) {
 			h := newHistory(b, c.rows, c.to)
 			_, q := b.random(c.rows * b.width())
 			run, _ := b.decode(h, q, lens)
-			var ns int64
-			for tb.Loop() {
-				t, err := b.Time(run)
-				b.must(err)
-				ns += t
-			}
-			rate := float64(4*b.shape.HeadDim*b.shape.KVHeads*sum) * float64(tb.N) / float64(ns)
-			tb.ReportMetric(float64(ns)/float64(tb.N), "ns-gpu/op")
+			ns := b.median(tb, run)
+			rate := float64(4*b.shape.HeadDim*b.shape.KVHeads*sum) / ns
+			tb.ReportMetric(ns, "ns-gpu/op")
 			tb.ReportMetric(rate, "GB/s")
 			tb.ReportMetric(rate/4430, "of-H200-limit")
 		})
@@ -420,15 +428,7 @@ func BenchmarkPagedPrefill(b *testing.B) {
 					TableStride: int32(h.stride), Scale: b.scale(),
 				}
 				run := func() error { return kernel.PagedPrefill(b, b.shape, a, len(tiles)) }
-				b.must(run())
-				var times []int64
-				for tb.Loop() {
-					t, err := b.Time(run)
-					b.must(err)
-					times = append(times, t)
-				}
-				slices.Sort(times)
-				ns := float64(times[len(times)/2])
+				ns := b.median(tb, run)
 				pairs := float64(c.rows) * float64(c.tokens) * (float64(c.cached) + float64(c.tokens+1)/2)
 				rate := 4 * float64(b.shape.HeadDim*b.shape.Heads) * pairs / ns / 1e3
 				tb.ReportMetric(ns/1e3, "us-gpu/op")

@@ -5,7 +5,6 @@ package kernel_test
 import (
 	"fmt"
 	"math"
-	"slices"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
@@ -139,15 +138,7 @@ func BenchmarkRows(tb *testing.B) {
 			tb.Run(fmt.Sprintf("%s/%d", c.name, n), func(tb *testing.B) {
 				b := open(tb, shape)
 				run, bytes := c.set(b, n)
-				b.must(run())
-				var times []int64
-				for tb.Loop() {
-					ns, err := b.Time(run)
-					b.must(err)
-					times = append(times, ns)
-				}
-				slices.Sort(times)
-				ns := float64(times[len(times)/2])
+				ns := b.median(tb, run)
 				tb.ReportMetric(ns/1e3, "us-gpu/op")
 				tb.ReportMetric(float64(bytes)/ns/4430, "of-H200-limit")
 			})
