@@ -99,16 +99,6 @@ func Fixtures() (string, bool) {
 	return dir, err == nil && info.IsDir()
 }
 
-// RequireFixtures returns that folder, or skips the test.
-func RequireFixtures(t testing.TB) string {
-	t.Helper()
-	dir, ok := Fixtures()
-	if !ok {
-		t.Skipf("no fixtures at %s", dir)
-	}
-	return dir
-}
-
 // Open opens the checkpoint until the test ends.
 func (c Checkpoint) Open(t testing.TB) *model.Model {
 	t.Helper()
