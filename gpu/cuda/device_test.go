@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -647,7 +648,7 @@ func BenchmarkProducts(b *testing.B) {
 // decodes at a context, and of prompts, whole and behind cached pages. Each is
 // the median of nine, a line of JSON on standard error.
 func BenchmarkSteps(b *testing.B) {
-	for _, name := range []string{"qwen3-0.6b", "llama-3.1-8b", "qwen3-14b"} {
+	for _, name := range []string{"qwen3-0.6b", "llama-3.1-8b", "qwen3-14b", "qwen3-30b-a3b"} {
 		b.Run(name, func(b *testing.B) {
 			m, err := model.Open(name, true)
 			if err != nil {
@@ -681,7 +682,11 @@ func BenchmarkSteps(b *testing.B) {
 							n = min(left, 512)
 						}
 						r.give(s, slot, batch.Sampling{})
-						r.row(s, slot, int32(cached), make([]int32, n), true)
+						tokens := make([]int32, n) // all alike would meet the same experts
+						for i := range tokens {
+							tokens[i] = rand.Int32N(int32(m.Config.Vocab))
+						}
+						r.row(s, slot, int32(cached), tokens, true)
 						if n > 512 {
 							break
 						}
