@@ -16,6 +16,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/grammar"
 	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
@@ -156,6 +157,43 @@ func TestPromptLogprobsMatchReferences(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A request for its prompt alone brings the same scores, draws nothing, whatever
+// else is asked of what is drawn, and may have a prompt that fills the context.
+func TestPromptOnly(t *testing.T) {
+	cp := modeltest.Get(t, "qwen3")
+	s := openSystem(t, Config{Model: cp.Dir, MaxSeqLen: 48, MaxPrefillLength: 20, PageSize: 4})
+	prompt := slices.Repeat([]int32{5, 6, 7}, 16)
+	want := read(t, submit(t, s, &Request{Tokens: prompt[:47], MaxTokens: 1, PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 2}}))
+	for _, n := range []int{1, 20, 47, 48} {
+		got := read(t, submit(t, s, &Request{
+			Tokens: prompt[:n], PromptOnly: true, PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 2},
+			Stop: []string{"a"}, StopTokens: []int32{3}, Grammar: grammar.Regex("a+"),
+		}))
+		f := got.final
+		if f.Reason != FinishLength || f.Err != nil || f.Usage.CompletionTokens != 0 || f.Usage.PromptTokens != n || got.text != "" || len(got.tokens) > 0 {
+			t.Errorf("%d tokens: %q, %v, final %+v", n, got.text, got.tokens, f)
+		}
+		if f.Times.First != 0 || f.Times.Started == 0 {
+			t.Errorf("%d tokens: times %+v: there was no first token", n, f.Times)
+		}
+		if len(got.scores) != n-1 {
+			t.Fatalf("%d tokens: %d scores", n, len(got.scores))
+		}
+		for i := range got.scores[:min(n, 47)-1] {
+			if a, b := got.scores[i], want.scores[i]; math.Abs(float64(a.Token-b.Token)) > 1e-5 || a.Top[0].Token != b.Top[0].Token {
+				t.Errorf("%d tokens: score %d is %+v, %+v when a token is drawn", n, i, a, b)
+			}
+		}
+	}
+	got := read(t, submit(t, s, &Request{Tokens: prompt[:47], PromptOnly: true}))
+	if u := got.final.Usage; u.CachedTokens != 44 || len(got.scores) > 0 {
+		t.Errorf("asked for nothing again: %+v, %d scores", u, len(got.scores))
+	}
+	if _, err := s.Submit(&Request{Tokens: prompt[:2], PromptOnly: true, MinTokens: 1}); err == nil {
+		t.Error("at least one token and none: not refused")
 	}
 }
 

@@ -25,8 +25,9 @@ type Request struct {
 	// around Text. A chat template writes its own: they are never added to it.
 	NoSpecial bool
 
-	MaxTokens  int // most tokens to generate; 0: up to the model's limit
-	MinTokens  int // stop tokens cannot be drawn before this many
+	MaxTokens  int  // most tokens to generate; 0: up to the model's limit
+	PromptOnly bool // generate none: the prompt is computed, for PromptLogprobs or for the cache
+	MinTokens  int  // stop tokens cannot be drawn before this many
 	IgnoreEOS  bool
 	StopTokens []int32  // end the request like the model's own end-of-sequence tokens
 	Stop       []string // end the request when its text contains one of them
@@ -62,7 +63,7 @@ type FinishReason string
 // The reasons; the first two are named as in OpenAI's API.
 const (
 	FinishStop   FinishReason = "stop"   // a stop token or stop string
-	FinishLength FinishReason = "length" // MaxTokens or the model's limit
+	FinishLength FinishReason = "length" // MaxTokens, PromptOnly or the model's limit
 	FinishAbort  FinishReason = "abort"  // cancelled
 	FinishError  FinishReason = "error"  // see Final.Err
 )
@@ -143,7 +144,7 @@ type Event struct {
 	TextEnds []int
 	Final    *Final
 	// PromptLogprobs are those of the prompt's tokens from the second on, the
-	// last of them with the first of Tokens.
+	// last of them with the first of Tokens, or before Final when there are none.
 	PromptLogprobs []batch.Logprob
 
 	// Receipt is to be signed when the event has been written, if it is Wanted.
@@ -199,6 +200,8 @@ func (r *Request) check(hasCodec bool) error {
 		return inputErrorf("stop", "this model was opened without a tokenizer, so stop strings cannot be found; use stop_token_ids")
 	case r.Grammar != nil && !hasCodec:
 		return inputErrorf(r.Grammar.Path(), "this model was opened without a tokenizer, so its output cannot be kept to a grammar")
+	case r.PromptOnly && r.MinTokens > 0:
+		return inputErrorf("min_tokens", "at least %d tokens were asked for, and none", r.MinTokens)
 	case r.Grammar != nil && r.IgnoreEOS:
 		return inputErrorf("ignore_eos", "output that keeps to a grammar ends where the grammar does")
 	case r.Grammar != nil && r.MinTokens > 0:

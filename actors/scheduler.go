@@ -107,6 +107,7 @@ func (s *scheduler) add(c mail, m *generate) {
 		ID:         j.id,
 		Prompt:     m.prompt,
 		MaxTokens:  j.req.MaxTokens,
+		PromptOnly: j.req.PromptOnly,
 		MinTokens:  j.req.MinTokens,
 		StopTokens: j.req.StopTokens,
 		IgnoreEOS:  j.req.IgnoreEOS,

@@ -134,6 +134,7 @@ func (c *call) complete() {
 	if !c.isChat && !c.limited {
 		c.req.MaxTokens = max(defaultTextTokens, c.req.MinTokens)
 	}
+	c.req.PromptOnly = c.limited && c.req.MaxTokens == 0
 	if c.req.Sampling.Temperature < coldest {
 		c.req.Sampling.Temperature = 0
 	}

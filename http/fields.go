@@ -60,7 +60,6 @@ func join[T any](tables ...table[T]) table[T] {
 var common = join(labels, formatFields, table[call]{
 	"model": func(c *call, v raw) (err error) { c.model, err = v.text(); return },
 
-	"max_tokens":        setMaxTokens,
 	"min_tokens":        integer(0, math.MaxInt32, func(c *call, n int64) { c.req.MinTokens = int(n) }),
 	"ignore_eos":        boolean(func(c *call, b bool) { c.req.IgnoreEOS = b }),
 	"stop":              setStop,
@@ -102,7 +101,8 @@ var labels = table[call]{
 
 var chatFields = join(common, table[call]{
 	"messages":              setMessages,
-	"max_completion_tokens": setMaxTokens,
+	"max_tokens":            setMaxTokens(1),
+	"max_completion_tokens": setMaxTokens(1),
 	"logprobs":              boolean(func(c *call, b bool) { c.logprobs = b }),
 	"top_logprobs":          integer(0, maxLogprobs, func(c *call, n int64) { c.top = int(n) }),
 	"tools":                 setTools,
@@ -133,6 +133,7 @@ var chatFields = join(common, table[call]{
 var textFields = join(common, table[call]{
 	"prompt":             setPrompt,
 	"logprobs":           integer(0, maxLogprobs, func(c *call, n int64) { c.logprobs, c.top = true, int(n) }),
+	"max_tokens":         setMaxTokens(0),
 	"echo":               boolean(func(c *call, b bool) { c.echo = b }),
 	"add_special_tokens": boolean(func(c *call, b bool) { c.req.NoSpecial = !b }),
 	"suffix":             only("text cannot be inserted before a suffix", `""`),
@@ -209,15 +210,19 @@ func refused(why string) setter[call] {
 	return func(*call, raw) error { return errors.New(why) }
 }
 
-// setMaxTokens serves both names of the limit.
-func setMaxTokens(c *call, v raw) error {
-	given := c.req.MaxTokens
-	err := integer(1, math.MaxInt32, func(c *call, n int64) { c.req.MaxTokens = int(n) })(c, v)
-	if err == nil && c.limited && given != c.req.MaxTokens {
-		return fmt.Errorf("max_tokens and max_completion_tokens differ: %d and %d", given, c.req.MaxTokens)
+// setMaxTokens serves both names of the limit. A text completion may be of no
+// tokens: its prompt is computed, and scored when it is to be echoed so.
+func setMaxTokens(least int64) setter[call] {
+	set := integer(least, math.MaxInt32, func(c *call, n int64) { c.req.MaxTokens = int(n) })
+	return func(c *call, v raw) error {
+		given := c.req.MaxTokens
+		err := set(c, v)
+		if err == nil && c.limited && given != c.req.MaxTokens {
+			return fmt.Errorf("max_tokens and max_completion_tokens differ: %d and %d", given, c.req.MaxTokens)
+		}
+		c.limited = true
+		return err
 	}
-	c.limited = true
-	return err
 }
 
 func setStop(c *call, v raw) error {

@@ -123,6 +123,18 @@ func TestTranscripts(t *testing.T) {
 			[][]actors.Event{{started("Hé!"), scores(2), scores(1), saysLikely("ab", 1), ends("length", 4, 2)}},
 		},
 		{
+			"text_scored", "no token is generated: the prompt is scored", text, `{"prompt":"Hi!","echo":true,"logprobs":1,"max_tokens":0,"return_token_ids":true}`,
+			[][]actors.Event{{started("Hi!"), scores(2), ends("length", 3, 0)}},
+		},
+		{
+			"text_scored_stream", "the same, streamed", text, `{"prompt":"Hi!","echo":true,"logprobs":1,"max_tokens":0,"stream":true,"stream_options":{"include_usage":true}}`,
+			[][]actors.Event{{started("Hi!"), scores(2), ends("length", 3, 0)}},
+		},
+		{
+			"text_nothing_stream", "no token, and nothing of the prompt", text, `{"prompt":"Hi!","logprobs":1,"max_tokens":0,"stream":true}`,
+			[][]actors.Event{{started("Hi!"), ends("length", 3, 0)}},
+		},
+		{
 			"text_logprobs", "parallel arrays; the drawn token is listed too; offsets are characters", text, `{"prompt":"Hi","logprobs":2}`,
 			[][]actors.Event{{started("Hi"), saysLikely("ab", 2), saysLikely("c", 2), ends("stop", 2, 3)}},
 		},

@@ -65,7 +65,8 @@ func (p *Planner) auditSeat(r *Request, slot int32, held []int32) error {
 		return bad("it computed beyond its pages")
 	case r.filled > r.treed || r.treed > r.pages || r.filled<<p.shift > r.computed:
 		return bad("its pages are miscounted")
-	case r.state == running && r.decoding && r.computed != r.length()-1:
+	case r.state == running && r.decoding && !r.PromptOnly && r.computed != r.length()-1,
+		r.state == running && r.decoding && r.PromptOnly && r.computed != n:
 		return bad("it decodes at the wrong position")
 	case r.state == running && !r.decoding && (r.computed >= n || r.pending != 0):
 		return bad("it is said to prefill")

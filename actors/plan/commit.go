@@ -32,9 +32,13 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 		}
 		fresh := r.brought(row, scores[:n])
 		scores = scores[n:]
-		if row.Sample {
+		switch all := int(row.Start)+row.Len() == len(r.Prompt); {
+		case row.Sample:
 			p.commit(r, res, i, fresh)
-		} else if len(fresh) > 0 {
+		case r.PromptOnly && all && r.state != ended:
+			p.end(r, Length)
+			p.outputs = append(p.outputs, Output{Req: r, Token: batch.NoToken, Scores: fresh, Finish: Length})
+		case len(fresh) > 0:
 			p.outputs = append(p.outputs, Output{Req: r, Token: batch.NoToken, Scores: fresh})
 		}
 		if r.last == seq && r.state != running {

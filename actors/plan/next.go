@@ -156,9 +156,9 @@ func (p *Planner) chunk(f *flight, r *Request, budget int) int {
 		row.Score = r.Prompt[r.computed+1 : last+1]
 	}
 	if int(r.computed)+n == len(r.tokens) {
-		row.Sample = true
 		r.decoding = true
-		if r.Constraint != nil {
+		row.Sample = !r.PromptOnly
+		if row.Sample && r.Constraint != nil {
 			row.Allow = r.Constraint.Allow(r.Output())
 		}
 	}

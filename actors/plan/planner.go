@@ -72,7 +72,7 @@ func (f *flight) reset() {
 // Output is one token of one request, or its end.
 type Output struct {
 	Req   *Request
-	Token int32 // batch.NoToken when the request Failed, or there are only Scores
+	Token int32 // batch.NoToken when the request Failed, or there are only Scores, or an end
 	// Logprob is nil unless the request asked; valid as long as the Result.
 	Logprob *batch.Logprob
 	// Scores are those of the prompt's next tokens, from the second on, when

@@ -124,7 +124,7 @@ func (v *reserve) expect(r *Request) int {
 func (v *reserve) of(expected int) int { return int(float64(expected) * v.share) }
 
 func (v *reserve) finished(r *Request) {
-	if r.Finish == Stop || r.Finish == Length {
+	if !r.PromptOnly && (r.Finish == Stop || r.Finish == Length) {
 		v.mean += (float64(len(r.Output())) - v.mean) * (1 - fall)
 		v.share = max(leastShare, v.share*fall)
 	}

@@ -12,7 +12,7 @@ type Reason uint8
 const (
 	Running Reason = iota // it has not
 	Stop                  // a stop token was drawn, or the caller found a stop string
-	Length                // MaxTokens, MaxSeqLen or the KV memory was reached
+	Length                // MaxTokens, MaxSeqLen or the KV memory was reached, or the prompt was all
 	Aborted               // Abort was called
 	Failed                // the device drew no token, or the caller gave up
 )
@@ -40,6 +40,9 @@ type Request struct {
 	Prompt []int32
 	// MaxTokens bounds the output; 0 means as many as fit.
 	MaxTokens int
+	// PromptOnly draws nothing, whatever MaxTokens says: the prompt is computed,
+	// to be scored or to be in the tree, and with it the request has ended.
+	PromptOnly bool
 	// MinTokens keeps stop tokens from being drawn before.
 	MinTokens  int
 	StopTokens []int32 // stop this request, beside Config.EOS
@@ -77,7 +80,8 @@ type Request struct {
 	// computed counts the tokens whose keys and values are in its pages once
 	// every launched step is done.
 	// Invariant, while running: before decoding, computed < len(tokens) and
-	// pending = 0; from then on, computed = len(tokens) + pending − 1.
+	// pending = 0; from then on, computed = len(tokens) + pending − 1, or, of a
+	// request that draws nothing, computed = len(tokens).
 	computed int32
 	pending  int32 // tokens drawn by steps not committed yet; ≤ steps outstanding
 	// Of its pages, which lead its slot's table: how many there are, how many
@@ -130,7 +134,7 @@ func (c *Config) check(r *Request) error {
 	switch {
 	case n == 0:
 		return inputErrorf("the prompt is empty: at least one token is needed")
-	case n >= c.MaxSeqLen:
+	case n > c.MaxSeqLen || n == c.MaxSeqLen && !r.PromptOnly:
 		return inputErrorf("the prompt has %d tokens, but a request may have at most %d, prompt and output", n, c.MaxSeqLen)
 	case n > room:
 		return inputErrorf("the prompt has %d tokens, but the KV memory holds %d (%d pages of %d)", n, room, c.NumPages, c.PageSize)
@@ -159,7 +163,10 @@ func (c *Config) check(r *Request) error {
 func (c *Config) prepare(r *Request) {
 	n := len(r.Prompt)
 	limit := min(c.MaxSeqLen, c.NumPages*c.PageSize+1)
-	if r.MaxTokens > 0 {
+	switch {
+	case r.PromptOnly:
+		limit = n
+	case r.MaxTokens > 0:
 		limit = min(limit, n+r.MaxTokens)
 	}
 	r.limit = int32(limit)

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 // come commands, each with what they print indented below.
 //
 //	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive …
-//	add NAME TOKENS [max=N] [min=N] [stop=T] [prio=N] [ignore] [odd]
+//	add NAME TOKENS [max=N] [min=N] [stop=T] [prio=N] [ignore] [odd] [only] [score]
 //	         TOKENS: 1,2,3 or 10-14 or both; +NAME stands for all of NAME's
 //	step     build a step; prints its rows and what it tells the device
 //	commit   [NAME=TOKEN]…: the oldest step is done; other requests draw
@@ -27,7 +27,8 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 //	masks    what the last step was built without
 //	abort NAME | finish NAME | reset | pages | wait
 //
-// "odd" constrains a request to odd tokens; "pages" prints who has what;
+// "odd" constrains a request to odd tokens; one of "only" its prompt draws nothing;
+// "pages" prints who has what;
 // "wait" prints the queue.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -202,6 +203,10 @@ func (s *script) add(args []string) error {
 			r.Priority = n
 		case "ignore":
 			r.IgnoreEOS = true
+		case "only":
+			r.PromptOnly = true
+		case "score":
+			r.Score = true
 		case "odd":
 			r.Constraint = odd{}
 		default:
@@ -261,6 +266,9 @@ func (s *script) step() {
 		if row.Sample && row.Tokens != nil {
 			what += ", draw"
 		}
+		if row.Score != nil {
+			what += ", score " + span(row.Score)
+		}
 		if row.Allow != nil {
 			what += ", restricted"
 		}
@@ -319,6 +327,7 @@ func (s *script) commit(args []string) error {
 	res := &batch.Result{Seq: seq}
 	for i, r := range f.reqs {
 		t := batch.NoToken
+		res.Scores = append(res.Scores, make([]batch.Logprob, len(f.step.Rows[i].Score))...)
 		if f.step.Rows[i].Sample {
 			t = 100 + int32(len(r.Output()))
 			for _, a := range args {
@@ -338,7 +347,11 @@ func (s *script) commit(args []string) error {
 		s.say("step %d: no output", seq)
 	}
 	for _, o := range outputs {
-		s.say("%s", strings.TrimSpace(fmt.Sprintf("step %d: %s %d %v", seq, o.Req.User, o.Token, o.Finish)))
+		line := fmt.Sprintf("step %d: %s %d", seq, o.Req.User, o.Token)
+		if len(o.Scores) > 0 {
+			line += fmt.Sprintf(", %d scores", len(o.Scores))
+		}
+		s.say("%s", strings.TrimSpace(fmt.Sprintf("%s %v", line, o.Finish)))
 	}
 	return nil
 }
