@@ -24,7 +24,8 @@
 // A connection's goroutine does all of this itself: it decodes, submits, waits
 // for events and writes them; but that a stream is a pen's while the client
 // reads as fast as tokens come. Beside it only a watcher is parked, which tells
-// when the client has gone (gone_unix.go).
+// when the client has gone (gone_unix.go): when it closes the connection, or only
+// its sending side, which cannot be told apart.
 //
 // Nothing is silently ignored: a field this server does not know, or knows and
 // does not support, is refused with its name. The exceptions are labels that

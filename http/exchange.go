@@ -87,7 +87,7 @@ func (x *exchange) end() {
 	switch {
 	case x.status >= 500 && x.status != fasthttp.StatusServiceUnavailable:
 		level = zerolog.ErrorLevel
-	case x.method == fasthttp.MethodGet:
+	case x.method == fasthttp.MethodGet, x.method == fasthttp.MethodHead:
 		level = zerolog.DebugLevel // probes and scrapes
 	}
 	e := x.s.log.WithLevel(level).Str("request_id", x.id).Str("method", x.method).Str("route", x.route).

@@ -12,6 +12,12 @@ import (
 // called when it closes its side of the connection. stop ends the watch and
 // must be called before the connection is read again.
 //
+// Who closes only its sending side, as "nc -N" does, looks the same: either way
+// there comes one FIN. Only something written would bring back a reset from who
+// has gone, and an answer that is not streamed has nothing to write before its
+// end. So such a client counts as gone, as it does with nginx and with Go's own
+// net/http.
+//
 // One goroutine is parked in the network poller, peeking: it reads nothing. A
 // client that sends more while it waits stays connected as far as this can
 // see; a failing write will tell. Connections that are not sockets are not

@@ -34,10 +34,14 @@ func (s *Server) routes() *router.Router {
 		})
 	}
 
+	get := func(path string, h fasthttp.RequestHandler) {
+		r.GET(path, h)
+		r.HEAD(path, h) // fasthttp leaves the body out
+	}
 	r.POST("/v1/chat/completions", s.guarded("/v1/chat/completions", generate(true)))
 	r.POST("/v1/completions", s.guarded("/v1/completions", generate(false)))
-	r.GET("/v1/models", s.guarded("/v1/models", models))
-	r.GET("/v1/models/{model:*}", s.guarded("/v1/models/{model}", oneModel))
+	get("/v1/models", s.guarded("/v1/models", models))
+	get("/v1/models/{model:*}", s.guarded("/v1/models/{model}", oneModel))
 	r.POST("/tokenize", s.guarded("/tokenize", tokenizePrompt))
 	r.POST("/detokenize", s.guarded("/detokenize", detokenize))
 
@@ -45,12 +49,11 @@ func (s *Server) routes() *router.Router {
 		"/": playgroundPage, "/stats": stats,
 		"/health": health, "/ready": ready, "/version": version, "/metrics": metrics, "/openapi.json": describe,
 	} {
-		r.GET(path, s.open(path, h))
-		r.HEAD(path, s.open(path, h))
+		get(path, s.open(path, h))
 	}
 	if s.cfg.Profiling {
 		// Guarded: what is served there shows the command line, keys and all.
-		r.GET("/debug/pprof/{profile:*}", s.guarded("/debug/pprof", func(x *exchange) *Error {
+		get("/debug/pprof/{profile:*}", s.guarded("/debug/pprof", func(x *exchange) *Error {
 			pprofhandler.PprofHandler(x.ctx)
 			return nil
 		}))
