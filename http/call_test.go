@@ -135,6 +135,10 @@ func TestTokenizeRoutes(t *testing.T) {
 			t.Errorf("%s %s: got %d %s, want %s", tc.path, tc.body, status, got, tc.want)
 		}
 	}
+	const info = `{"bos_token":null,"eos_token":"]","pad_token":null,"unk_token":null,"chat_template":"{{ tools }}","model_max_length":1024}`
+	if status, got := h.read(h.do("GET", "/tokenizer_info", "")); status != 200 || got != info+"\n" {
+		t.Errorf("/tokenizer_info: got %d %s, want %s", status, got, info)
+	}
 }
 
 // FuzzDecode sends anything: it is either refused as the client's mistake, or

@@ -31,6 +31,7 @@ type tokenizer interface {
 	TokenID(string) (int32, bool)
 	IsSpecial(id int32) bool
 	ChatTemplate(tools bool) string
+	Named(special string) string
 	TextArguments() bool
 }
 

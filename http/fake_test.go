@@ -98,6 +98,10 @@ func (byteTokenizer) IsSpecial(id int32) bool        { return id == '[' }
 func (b byteTokenizer) ChatTemplate(bool) string     { return b.template }
 func (b byteTokenizer) TextArguments() bool          { return strings.Contains(b.template, "text arguments") }
 
+func (byteTokenizer) Named(special string) string {
+	return map[string]string{"eos_token": "]"}[special]
+}
+
 // Render shows what a template would see.
 func (byteTokenizer) Render(c tokenize.Chat) (string, error) {
 	t, err := jinja.Parse("chat", "{{ messages | tojson }}")

@@ -42,6 +42,7 @@ func (s *Server) routes() *router.Router {
 	r.POST("/v1/completions", s.guarded("/v1/completions", generate(false)))
 	get("/v1/models", s.guarded("/v1/models", models))
 	get("/v1/models/{model:*}", s.guarded("/v1/models/{model}", oneModel))
+	get("/tokenizer_info", s.guarded("/tokenizer_info", tokenizerInfo))
 	r.POST("/tokenize", s.guarded("/tokenize", tokenizePrompt))
 	r.POST("/detokenize", s.guarded("/detokenize", detokenize))
 

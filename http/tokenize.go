@@ -100,6 +100,28 @@ func detokenize(x *exchange) *Error {
 	return nil
 }
 
+// tokenizerInfo answers with what a client needs to know of the tokenizer to
+// work out by /tokenize what a prompt will be: as vLLM's route of that name, of
+// which these are the members that evaluation harnesses read.
+func tokenizerInfo(x *exchange) *Error {
+	t := x.s.tokenizer
+	if t == nil {
+		return errNoTokenizer
+	}
+	dst := append([]byte(nil), '{')
+	for _, name := range []string{"bos_token", "eos_token", "pad_token", "unk_token"} {
+		dst = append(appendQuoted(dst, name), ':')
+		dst = append(appendOrNull(dst, t.Named(name)), ',')
+	}
+	dst = append(dst, `"chat_template":`...)
+	dst = appendOrNull(dst, t.ChatTemplate(false))
+	dst = append(dst, `,"model_max_length":`...)
+	x.send(append(strconv.AppendInt(dst, int64(x.s.info.maxLen), 10), '}'))
+	return nil
+}
+
+var errNoTokenizer = badRequest("", "the served model has no tokenizer")
+
 // decodeFor reads a body that is about the tokenizer of a model.
 func decodeFor[T any](x *exchange, fields table[T], into *T, c *call) *Error {
 	body, e := x.json()
@@ -113,7 +135,7 @@ func decodeFor[T any](x *exchange, fields table[T], into *T, c *call) *Error {
 		return x.s.modelNotFound(c.model)
 	}
 	if x.s.tokenizer == nil {
-		return badRequest("", "the served model has no tokenizer")
+		return errNoTokenizer
 	}
 	return nil
 }

@@ -264,6 +264,16 @@ func (t *Tokenizer) HasChatTemplate() bool { return t.chat != nil && len(t.chat.
 // ChatTemplates are the model's own.
 func (t *Tokenizer) ChatTemplates() *ChatTemplates { return t.chat }
 
+// Named is the special token that the model's configuration has under a name such
+// as "eos_token"; "" when there is none.
+func (t *Tokenizer) Named(name string) string {
+	if t.chat == nil {
+		return ""
+	}
+	token, _ := t.chat.special[name].(string)
+	return token
+}
+
 // ChatTemplate is the source of the template that a conversation with or
 // without tools is written by; "" when there is none.
 func (t *Tokenizer) ChatTemplate(tools bool) string {

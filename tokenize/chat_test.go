@@ -88,6 +88,15 @@ func TestVariables(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("got  %s, %v\nwant %s", got, err, want)
 	}
+	tok := &Tokenizer{chat: c}
+	for name, want := range map[string]string{"bos_token": "<b>", "eos_token": "<e>", "unk_token": "<u>", "pad_token": "", "cls_token": ""} {
+		if got := tok.Named(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if got := new(Tokenizer).Named("eos_token"); got != "" {
+		t.Errorf("without a configuration: %q", got)
+	}
 	for messages, part := range map[string]string{`[]`: "empty", `{}`: "must be a list", `[5]`: "messages[0]", `"x"`: "must be a list"} {
 		if got, err := c.Render(Chat{Messages: conversation(t, messages)}); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("messages %s: got %q, %v", messages, got, err)
