@@ -95,13 +95,13 @@ func (a *Accuracy) measure(ctx context.Context, client *Client, e *emitter) (*Re
 	r.Timeline = stop()
 	cost := watch(int(count.tokens.Load()))
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, count.interrupted(len(prompts), err)
 	}
 	if err := r.add(sent, timings, began, elapsed); err != nil {
 		return nil, err
 	}
 	cost.read(timings)
-	r.Online = &OnlineDetail{URL: client.Base, Arrival: fmt.Sprintf("spread over %v", ramp), SendLag: distribution(lags), Client: cost}
+	r.Online = &OnlineDetail{URL: client.Base, Arrival: fmt.Sprintf("spread over %v", ramp), SendLag: distribution(lags), Client: cost, CountedBy: ByServer}
 	r.Accuracy = e.compare(r, timings)
 	return r, nil
 }

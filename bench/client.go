@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Client sends streamed completions to any OpenAI-compatible server and notes
@@ -22,6 +23,9 @@ type Client struct {
 	Key     string
 	Model   string
 	KeepEOS bool // let stop tokens end a reply
+	// Plain sends no field that OpenAI does not know, for servers that refuse
+	// others: so stop tokens end replies, and tokens are counted by usage.
+	Plain bool
 	// OwnClock times tokens when they are read, even where the kernel tells
 	// when they came.
 	OwnClock bool
@@ -29,6 +33,8 @@ type Client struct {
 	MaxConns int
 
 	http *http.Client
+	// How long the server may take to say what it serves, and how it stands.
+	patience, pollPatience time.Duration
 }
 
 // NewClient reaches a server at url, with or without /v1 at its end.
@@ -36,6 +42,7 @@ func NewClient(url, key, model string, maxConns int) *Client {
 	dialer := &net.Dialer{Timeout: 30 * time.Second}
 	return &Client{
 		Base: strings.TrimSuffix(strings.TrimRight(url, "/"), "/v1") + "/v1", Key: key, Model: model, MaxConns: maxConns,
+		patience: 30 * time.Second, pollPatience: time.Second,
 		http: &http.Client{Transport: &http.Transport{
 			DialContext: dialStamped(dialer), MaxIdleConnsPerHost: maxConns, MaxConnsPerHost: maxConns,
 			DisableCompression: true, // a compressor would hold tokens back
@@ -49,9 +56,9 @@ func (c *Client) root() string { return strings.TrimSuffix(c.Base, "/v1") }
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// completion is the body of a request: OpenAI's with ignore_eos, which vLLM,
-// SGLang and we know, and return_token_ids, which tells vLLM and us to say how
-// many tokens an event holds.
+// completion is the body of a request: OpenAI's, unless it is to be plain with
+// ignore_eos, which vLLM, SGLang and we know, and return_token_ids, which tells
+// vLLM and us to say how many tokens an event holds.
 type completion struct {
 	Model         string         `json:"model"`
 	Prompt        []int32        `json:"prompt,omitempty"`
@@ -59,8 +66,8 @@ type completion struct {
 	MaxTokens     int            `json:"max_tokens"`
 	Temperature   float64        `json:"temperature"`
 	Seed          *uint64        `json:"seed,omitempty"`
-	IgnoreEOS     bool           `json:"ignore_eos"`
-	TokenIDs      bool           `json:"return_token_ids"`
+	IgnoreEOS     bool           `json:"ignore_eos,omitempty"`
+	TokenIDs      bool           `json:"return_token_ids,omitempty"`
 	Stream        bool           `json:"stream"`
 	StreamOptions map[string]any `json:"stream_options"`
 }
@@ -81,8 +88,8 @@ type chunk struct {
 		} `json:"delta"`
 		FinishReason string `json:"finish_reason"`
 	} `json:"choices"`
-	Usage *usage                    `json:"usage"`
-	Error *struct{ Message string } `json:"error"`
+	Usage *usage          `json:"usage"`
+	Error json.RawMessage `json:"error"`
 }
 
 // generate sends one prompt and fills in t; got hears of tokens as they come.
@@ -95,9 +102,11 @@ func (c *Client) generate(ctx context.Context, p *Prompt, temperature float64, s
 }
 
 func (c *Client) stream(ctx context.Context, p *Prompt, temperature float64, seed uint64, t *timing, got func(tokens int)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	request := completion{
 		Model: c.Model, Prompt: p.Tokens, MaxTokens: p.MaxTokens, Temperature: temperature, Seed: &seed,
-		IgnoreEOS: !c.KeepEOS, TokenIDs: true, Stream: true, StreamOptions: map[string]any{"include_usage": true},
+		IgnoreEOS: !c.KeepEOS && !c.Plain, TokenIDs: !c.Plain, Stream: true, StreamOptions: map[string]any{"include_usage": true},
 	}
 	route := "/completions"
 	if p.Text != "" {
@@ -122,16 +131,25 @@ func (c *Client) stream(ctx context.Context, p *Prompt, temperature float64, see
 		t.stamps, clock = ClientStamps, time.Now
 	}
 	r := reply{timing: t, got: got}
-	if err := eachEvent(resp.Body, clock, r.event); err != nil {
+	err = eachEvent(resp.Body, clock, r.event)
+	if err != nil && !(r.finished && errors.Is(err, errEnded)) { // not every server says [DONE]
 		return err
 	}
 	if !r.finished {
 		return errors.New("the server ended the reply without a finish_reason")
 	}
+	// A body that is not read to its end costs the connection. Nearly every
+	// server ends it at once.
+	limit := time.AfterFunc(time.Second, cancel)
+	_, _ = io.Copy(io.Discard, resp.Body)
+	limit.Stop()
 	t.input, t.tokens = len(p.Tokens), r.counted
 	if u := r.usage; u.CompletionTokens > 0 {
-		t.tokens = u.CompletionTokens
+		t.tokens, t.told = u.CompletionTokens, true
 		t.spread()
+	}
+	if t.first == 0 { // an empty reply: its end is the first that was heard of it
+		t.first = t.last
 	}
 	if r.usage.PromptTokens > 0 {
 		t.input = r.usage.PromptTokens
@@ -163,13 +181,17 @@ func (r *reply) event(at time.Time, data []byte) error {
 		r.lags = append(r.lags, time.Since(at))
 	}
 	n := tokenIDs(data)
+	r.told = r.told || n >= 0
 	if !aToken(data) {
 		var e chunk
 		if err := json.Unmarshal(data, &e); err != nil {
 			return fmt.Errorf("the server sent %.80q, which is no event: %w", data, err)
 		}
-		if e.Error != nil {
-			return errors.New(e.Error.Message)
+		if e.Choices == nil { // some servers' errors have no "error"
+			e.Error = data
+		}
+		if what := complaint(e.Error); what != "" {
+			return errors.New(what)
 		}
 		for _, choice := range e.Choices {
 			r.finished = r.finished || choice.FinishReason != ""
@@ -270,15 +292,45 @@ func (c *Client) do(ctx context.Context, method, url string, body []byte) (*http
 	if err != nil {
 		return nil, err
 	}
-	var e chunk
-	if json.Unmarshal(data, &e) == nil && e.Error != nil {
-		return nil, fmt.Errorf("%s (status %d)", e.Error.Message, resp.StatusCode)
-	}
-	if resp.StatusCode == http.StatusNotFound && url == c.Base+"/completions" {
+	what := complaint(data)
+	switch {
+	case resp.StatusCode == http.StatusNotFound && url == c.Base+"/completions" && (what == "" || what == "Not Found"):
 		return nil, fmt.Errorf("%s has no /completions (status 404); --api chat sends texts in place of token ids", c.Base)
+	case what == "":
+		return nil, fmt.Errorf("%s answered %s", url, resp.Status)
+	case strings.Contains(what, "ignore_eos") || strings.Contains(what, "return_token_ids"):
+		return nil, fmt.Errorf("%s (status %d); --plain sends no fields but OpenAI's own", what, resp.StatusCode)
 	}
-	return nil, fmt.Errorf("%s answered %s", url, resp.Status)
+	return nil, fmt.Errorf("%s (status %d)", what, resp.StatusCode)
 }
+
+// complaint is what a server says went wrong, "" when it says nothing: OpenAI's
+// {"error": {"message": …}}, the message or detail that others put in its
+// place, or a short plain text.
+func complaint(data []byte) string {
+	const most = 300
+	data = bytes.TrimSpace(data)
+	var text string
+	if json.Unmarshal(data, &text) == nil { // or null, which is ""
+		return text
+	}
+	var said struct{ Error, Message, Detail json.RawMessage }
+	if json.Unmarshal(data, &said) == nil {
+		for _, part := range []json.RawMessage{said.Error, said.Message, said.Detail} {
+			if what := complaint(part); what != "" {
+				return what
+			}
+		}
+		return ""
+	}
+	if bytes.HasPrefix(data, []byte("<")) || !utf8.Valid(data) { // a page, or worse
+		return ""
+	}
+	return strings.ToValidUTF8(string(data[:min(len(data), most)]), "")
+}
+
+// errEnded is the end of a reply before [DONE].
+var errEnded = errors.New("the connection ended before the reply did")
 
 // EachEvent reads server-sent events until [DONE], with the time at which each
 // was there.
@@ -297,8 +349,8 @@ func eachEvent(body io.Reader, clock func() time.Time, on func(at time.Time, dat
 			head := bytes.Clone(line) // the next read overwrites it
 			line, err = lines.ReadBytes('\n')
 			line = append(head, line...)
-		case errors.Is(err, io.EOF):
-			return errors.New("the connection ended before the reply did")
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return errEnded
 		}
 		if err != nil {
 			return err

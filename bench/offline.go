@@ -101,6 +101,7 @@ type timing struct {
 	input       int // tokens of the prompt, by the server's count; 0: not told
 	cached      int // of those, what the server says that it had computed before
 	tokens      int
+	told        bool            // by the server, how many tokens; else events over the wire were counted
 	stamps      Stamps          // whose clock times over the wire are by
 	lags        []time.Duration // of reading what had come, where the kernel told when
 	err         error
@@ -128,14 +129,14 @@ func (o *Offline) run(ctx context.Context, system *actors.System, prompts []Prom
 		}
 		readers.Go(func() {
 			t.read(ctx, stream, &count, len(prompts[i].Tokens))
-			count.done.Add(1)
+			count.ended(ctx)
 		})
 	}
 	readers.Wait()
 	elapsed := time.Since(began)
 	r.Timeline = stop()
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, count.interrupted(len(prompts), err)
 	}
 	return r, r.add(prompts, timings, began, elapsed)
 }
@@ -177,6 +178,9 @@ func (t *timing) read(ctx context.Context, stream *actors.Stream, count *tally, 
 				t.err = errors.New("the request was cancelled")
 			}
 			t.last = now
+			if t.first == 0 { // without a token
+				t.first = now
+			}
 			return
 		}
 	}
@@ -201,6 +205,9 @@ func (r *Report) add(prompts []Prompt, timings []timing, began time.Time, elapse
 		r.Requests++
 		r.TotalInputTokens += input
 		r.TotalOutputTokens += t.tokens
+		if t.tokens < prompts[i].MaxTokens {
+			r.Short++
+		}
 		ttft, e2e = append(ttft, t.first), append(e2e, t.last)
 		itl = append(itl, t.between...)
 		s.add(t.sent.Sub(began), t.first, t.last, input, t.tokens)

@@ -3,7 +3,6 @@ package bench
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -57,6 +56,9 @@ type OnlineDetail struct {
 	// Behind is how many waited for it when the last request was sent; 0 where
 	// requests did not come by time. A server that keeps up with them has few.
 	Behind int `json:"behind,omitempty"`
+	// CountedBy is how tokens were counted: as the server tells, or by events,
+	// where it does not for some reply: then several may have come as one.
+	CountedBy Counting `json:"tokens_counted_by"`
 	// CachedTokens are those of prompts that the server says it had computed
 	// before, for requests that ended well.
 	CachedTokens int `json:"cached_tokens,omitempty"`
@@ -70,10 +72,19 @@ type OnlineDetail struct {
 	SLOITL  float64 `json:"slo_itl_ms,omitempty"`
 }
 
+// Counting is how tokens that came over the wire were counted.
+type Counting string
+
+// By what the server says, or by its events.
+const (
+	ByServer Counting = "server"
+	ByEvents Counting = "events"
+)
+
 // Run plays the arrivals to their end.
 func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	if err := o.warmUp(ctx); err != nil {
-		return nil, fmt.Errorf("warming up: %w", err)
+		return nil, err
 	}
 	r := &Report{Schema: Schema, Kind: "online", Work: o.Work, Environment: o.Environment}
 	r.Environment.Model = o.Client.Model
@@ -92,7 +103,7 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	r.Timeline = stop()
 	client := watch(int(count.tokens.Load()))
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, count.interrupted(o.Total.Requests, err)
 	}
 	if err := r.add(prompts, timings, began, elapsed); err != nil {
 		return nil, err
@@ -103,7 +114,7 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	}
 	client.read(timings)
 	d := &OnlineDetail{
-		URL: o.Client.Base, Arrival: arrival, SendLag: distribution(lags), Client: client,
+		URL: o.Client.Base, Arrival: arrival, SendLag: distribution(lags), Client: client, CountedBy: ByServer,
 		SLOTTFT: ms(o.SLO.TTFT), SLOITL: ms(o.SLO.ITL),
 	}
 	if last > 0 {
@@ -117,7 +128,7 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	w := workOf(prompts)
 	r.Work.NumSeqs = w.NumSeqs
 	r.Work.InputLen, r.Work.OutputLen = cmp.Or(r.Work.InputLen, w.InputLen), cmp.Or(r.Work.OutputLen, w.OutputLen)
-	r.Work.Seed, r.Work.Temperature, r.Work.IgnoreEOS, r.Work.Warmup = o.Seed, o.Temperature, !o.Client.KeepEOS, o.Warmup
+	r.Work.Seed, r.Work.Temperature, r.Work.IgnoreEOS, r.Work.Warmup = o.Seed, o.Temperature, !o.Client.KeepEOS && !o.Client.Plain, o.Warmup
 	return r, nil
 }
 
@@ -165,7 +176,7 @@ func (o *Online) play(ctx context.Context, began time.Time, count *tally) (promp
 				count.got(n, first, len(p.Tokens))
 				first = false
 			})
-			count.done.Add(1)
+			count.ended(ctx)
 			if o.Concurrency > 0 {
 				<-seats
 			}
@@ -224,7 +235,12 @@ func (o *Online) warmUp(ctx context.Context) error {
 		break
 	}
 	open.Wait()
-	return errors.Join(failures...)
+	for _, err := range failures { // most often all are the same
+		if err != nil {
+			return fmt.Errorf("warming up: %w", err)
+		}
+	}
+	return nil
 }
 
 // behind is how many requests waited for their first token at a time.
@@ -268,6 +284,9 @@ func (o *Online) goodput(d *OnlineDetail, timings []timing, elapsed time.Duratio
 			continue
 		}
 		d.CachedTokens += t.cached
+		if !t.told {
+			d.CountedBy = ByEvents
+		}
 		var per time.Duration
 		if t.tokens > 1 {
 			per = (t.last - t.first) / time.Duration(t.tokens-1)

@@ -128,7 +128,12 @@ func (r *Report) WriteText(w io.Writer) error {
 	if o := r.Online; o != nil && o.CachedTokens > 0 {
 		cached = fmt.Sprintf(" (%s of them cached)", thousands(o.CachedTokens))
 	}
-	line("tokens", "%s in%s, %s out", thousands(r.TotalInputTokens), cached, thousands(r.TotalOutputTokens))
+	byEvents := when(r.Online != nil && r.Online.CountedBy == ByEvents, " (counted by events: the server does not tell)")
+	line("tokens", "%s in%s, %s out%s", thousands(r.TotalInputTokens), cached, thousands(r.TotalOutputTokens), byEvents)
+	if r.Short > 0 && r.Work.IgnoreEOS && r.Online != nil {
+		line("short", "%s replies have fewer tokens than were asked for%s", thousands(r.Short),
+			when(byEvents == "", ": the server lets stop tokens end them"))
+	}
 	line("time", "%.3f s", r.ElapsedS)
 	line("throughput", "%.1f output tokens/s, %.1f input and output tokens/s, %.2f requests/s",
 		r.OutputThroughput, r.TotalThroughput, r.RequestThroughput)

@@ -19,7 +19,8 @@ type Report struct {
 
 	Requests          int     `json:"requests"` // that ended as they should
 	Failed            int     `json:"failed"`
-	Failure           string  `json:"failure,omitempty"` // of the last that did not
+	Failure           string  `json:"failure,omitempty"`       // of the last that did not
+	Short             int     `json:"short_replies,omitempty"` // of fewer tokens than asked for
 	TotalInputTokens  int     `json:"total_input_tokens"`
 	TotalOutputTokens int     `json:"total_output_tokens"`
 	ElapsedS          float64 `json:"elapsed_s"` // from the first request sent to the last token

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -19,8 +20,14 @@ type Served struct {
 // Troupe, vLLM and SGLang tell how long requests may be; the vocabulary Troupe
 // and llama.cpp.
 func (c *Client) Served(ctx context.Context) (Served, error) {
+	late := fmt.Errorf("%s/models: no answer in %v", c.Base, c.patience)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.patience, late)
+	defer cancel()
 	resp, err := c.do(ctx, http.MethodGet, c.Base+"/models", nil)
 	if err != nil {
+		if errors.Is(context.Cause(ctx), late) {
+			err = late
+		}
 		return Served{}, err
 	}
 	defer resp.Body.Close()
@@ -34,14 +41,17 @@ func (c *Client) Served(ctx context.Context) (Served, error) {
 	}
 	var models struct{ Data []card }
 	if err := json.NewDecoder(resp.Body).Decode(&models); err != nil {
-		return Served{}, fmt.Errorf("%s/models: %w", c.Base, err)
+		return Served{}, fmt.Errorf("%s/models is no list of models (%w): is this an OpenAI-compatible server?", c.Base, err)
+	}
+	if len(models.Data) == 0 {
+		return Served{Name: c.Model}, fmt.Errorf("%s/models lists no model", c.Base)
 	}
 	i := 0
 	if c.Model != "" {
 		i = slices.IndexFunc(models.Data, func(m card) bool { return m.ID == c.Model })
 	}
-	if i < 0 || i >= len(models.Data) {
-		return Served{Name: c.Model}, fmt.Errorf("%s/models lists %d models, and not the one wanted", c.Base, len(models.Data))
+	if i < 0 {
+		return Served{Name: c.Model}, fmt.Errorf("%s/models does not list %q; the first of %d is %q", c.Base, c.Model, len(models.Data), models.Data[0].ID)
 	}
 	m := models.Data[i]
 	return Served{Name: m.ID, MaxLen: max(0, m.MaxLen), Vocab: max(0, m.Vocab, m.Meta.Vocab)}, nil

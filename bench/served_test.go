@@ -20,9 +20,9 @@ func TestServed(t *testing.T) {
 		{"llama.cpp", "", `{"data":[{"id":"a","meta":{"n_vocab":151936,"n_ctx_train":40960}}]}`, Served{"a", 0, 151936}, ""},
 		{"one that tells no more than a name", "", `{"data":[{"id":"a","meta":null,"max_model_len":null}]}`, Served{Name: "a"}, ""},
 		{"the model that was asked for", "b", `{"data":[{"id":"a","max_model_len":1},{"id":"b","max_model_len":2}]}`, Served{"b", 2, 0}, ""},
-		{"another model than asked for", "c", `{"data":[{"id":"a"}]}`, Served{}, "lists 1 models, and not the one wanted"},
-		{"no model", "", `{"data":[]}`, Served{}, "lists 0 models"},
-		{"something else", "", `<html>`, Served{}, "/models: invalid"},
+		{"another model than asked for", "c", `{"data":[{"id":"a"}]}`, Served{}, `does not list "c"; the first of 1 is "a"`},
+		{"no model", "", `{"data":[]}`, Served{}, "lists no model"},
+		{"something else", "", `<html>`, Served{}, "is this an OpenAI-compatible server?"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, c.says) }))
 		client := NewClient(server.URL, "", c.model, 1)

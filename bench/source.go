@@ -63,9 +63,7 @@ func (p *polled) every() time.Duration { return 200 * time.Millisecond }
 
 // gauge asks. A server that does not answer stands as it stood.
 func (p *polled) gauge() gauge {
-	ctx, cancel := context.WithTimeout(p.ctx, time.Second)
-	defer cancel()
-	if g, err := p.client.ask(ctx, p.path, p.read); err == nil {
+	if g, err := p.client.ask(p.ctx, p.path, p.read); err == nil {
 		p.last = g
 	}
 	return p.last
@@ -87,8 +85,10 @@ func (c *Client) poll(ctx context.Context) *polled {
 	return nil
 }
 
-// ask reads a page beside /v1.
+// ask reads a page beside /v1, if the server answers soon.
 func (c *Client) ask(ctx context.Context, path string, read func(io.Reader) (gauge, error)) (gauge, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.pollPatience)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.root()+path, nil)
 	if err != nil {
 		return gauge{}, err

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"context"
+	"fmt"
 	"iter"
 	"strings"
 	"sync/atomic"
@@ -55,6 +57,31 @@ func (t *tally) got(n int, first bool, prompt int) {
 	}
 	t.tokens.Add(int64(n))
 }
+
+// ended counts a request that is over, unless it was broken off.
+func (t *tally) ended(ctx context.Context) {
+	if ctx.Err() == nil {
+		t.done.Add(1)
+	}
+}
+
+// interrupted is the error of a run that a context broke off.
+func (t *tally) interrupted(requests int, cause error) error {
+	return &Interrupted{Done: int(t.done.Load()), Requests: requests, cause: cause}
+}
+
+// Interrupted is the error of a run that was broken off.
+type Interrupted struct {
+	Done, Requests int
+	cause          error
+}
+
+func (e *Interrupted) Error() string {
+	return fmt.Sprintf("interrupted when %s of %s requests were done; this run is not reported", thousands(e.Done), thousands(e.Requests))
+}
+
+// Unwrap is the context's error.
+func (e *Interrupted) Unwrap() error { return e.cause }
 
 func (t *tally) progress(p Progress) Progress {
 	p.Sent, p.Done = int(t.sent.Load()), int(t.done.Load())
