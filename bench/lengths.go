@@ -19,8 +19,8 @@ func (r *Range) Set(text string) error {
 	}
 	low, err1 := strconv.Atoi(lowText)
 	high, err2 := strconv.Atoi(highText)
-	if err1 != nil || err2 != nil || low < 1 || high < low {
-		return fmt.Errorf("want LOW:HIGH with 1 ≤ LOW ≤ HIGH, or one length, such as 100:1024 or 512")
+	if err1 != nil || err2 != nil || low < 1 || high < low || high > maxTokens {
+		return fmt.Errorf("want LOW:HIGH with 1 ≤ LOW ≤ HIGH ≤ %s, or one length, such as 100:1024 or 512", thousands(maxTokens))
 	}
 	*r = Range{low, high}
 	return nil

@@ -137,7 +137,7 @@ func TestRangeFlag(t *testing.T) {
 			t.Errorf("Set(%q) = %v, %v; want %v", text, r, err, want)
 		}
 	}
-	for _, text := range []string{"", "5:", ":5", "9:3", "0:4", "-1", "a:b", "1:2:3"} {
+	for _, text := range []string{"", "5:", ":5", "9:3", "0:4", "-1", "a:b", "1:2:3", "1:99999999999"} {
 		r := Range{1, 2}
 		if err := r.Set(text); err == nil || r != (Range{1, 2}) {
 			t.Errorf("Set(%q) = %v, %v; want an error and no change", text, r, err)

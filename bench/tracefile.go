@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -73,16 +74,26 @@ type TraceRequest struct {
 	row    uint64 // in the file, from 0
 }
 
-// maxTime bounds times, in seconds: 31 years.
-const maxTime = 1e9
+// maxTime bounds times, in seconds: 31 years. maxTokens bounds lengths.
+const (
+	maxTime   = 1e9
+	maxTokens = 10_000_000
+)
 
 // errSkip is a row that is no request.
 var errSkip = errors.New("no request")
 
-// ReadTrace reads the first limit requests of a trace; 0 means all. An empty
-// format is told from the first line.
+// ReadTrace reads the first limit requests of a trace, which may be gzipped; 0
+// means all. An empty format is told from the first line.
 func ReadTrace(r io.Reader, format TraceFormat, limit int) (*Trace, error) {
 	lines := bufio.NewReaderSize(r, 64<<10)
+	if magic, _ := lines.Peek(2); string(magic) == "\x1f\x8b" {
+		plain, err := gzip.NewReader(lines)
+		if err != nil {
+			return nil, fmt.Errorf("trace: %w", err)
+		}
+		lines = bufio.NewReaderSize(plain, 64<<10)
+	}
 	head, err := lines.Peek(4 << 10)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
 		return nil, fmt.Errorf("trace: %w", err)
@@ -124,11 +135,14 @@ func ReadTrace(r io.Reader, format TraceFormat, limit int) (*Trace, error) {
 // detectFormat tells a format by how its file begins.
 func detectFormat(head []byte) (TraceFormat, error) {
 	line, _, _ := bytes.Cut(bytes.TrimSpace(head), []byte("\n"))
+	if len(line) == 0 {
+		return "", errors.New("trace: it is empty")
+	}
 	has := func(text string) bool { return bytes.Contains(line, []byte(text)) }
 	switch {
-	case len(line) > 0 && line[0] == '{' && has(`"chat_id"`):
+	case line[0] == '{' && has(`"chat_id"`):
 		return Qwen, nil
-	case len(line) > 0 && line[0] == '{' && has(`"timestamp"`):
+	case line[0] == '{' && has(`"timestamp"`):
 		return Mooncake, nil
 	case has("ContextTokens"):
 		return Azure, nil
@@ -145,6 +159,8 @@ func (t *Trace) add(r TraceRequest, err error) error {
 		t.Skipped++
 	case err != nil:
 		return err
+	case max(r.Input, r.Output) > maxTokens:
+		return fmt.Errorf("%d tokens in, %d out: at most %d can be", r.Input, r.Output, maxTokens)
 	default:
 		r.row = uint64(len(t.Requests) + t.Skipped)
 		t.Requests = append(t.Requests, r)
@@ -175,6 +191,9 @@ func (f TraceFormat) parseJSON(line []byte) (t TraceRequest, err error) {
 		Hashes    []uint64 `json:"hash_ids"`
 	}
 	if err := json.Unmarshal(line, &row); err != nil {
+		if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) && wrong.Field != "" {
+			err = fmt.Errorf("its %s is a %s, want %s", wrong.Field, wrong.Value, wantJSON(wrong.Field))
+		}
 		return t, err
 	}
 	unit := time.Second
@@ -196,6 +215,17 @@ func (f TraceFormat) parseJSON(line []byte) (t TraceRequest, err error) {
 	}
 	t.At = time.Duration(math.Round(*row.Timestamp * float64(unit)))
 	return t, nil
+}
+
+// wantJSON is what a field of a line must be.
+func wantJSON(field string) string {
+	switch field {
+	case "timestamp":
+		return "a number"
+	case "hash_ids":
+		return "a list of whole numbers"
+	}
+	return "a whole number"
 }
 
 // columns are where a CSV format keeps what is read of it.

@@ -1,10 +1,13 @@
 package bench
 
 import (
+	"compress/gzip"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +46,9 @@ func TestReadTrace(t *testing.T) {
 		if trace.Format != format {
 			t.Errorf("%s is taken for %s", format, trace.Format)
 		}
+		if packed, err := ReadTrace(strings.NewReader(gzipped(t, text)), "", 0); err != nil || !reflect.DeepEqual(packed, trace) {
+			t.Errorf("%s, gzipped: %+v, %v", format, packed, err)
+		}
 		var at []time.Duration
 		var in, out []int
 		for a := range trace.Replay(2, 1000, 0) {
@@ -68,6 +74,19 @@ func TestReadTrace(t *testing.T) {
 			t.Errorf("%s: %d rows skipped", format, skipped)
 		}
 	}
+}
+
+func gzipped(t *testing.T, text string) string {
+	t.Helper()
+	var b strings.Builder
+	w := gzip.NewWriter(&b)
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 // Two prompts share what their hashes share, to the token, and nothing more.
@@ -138,10 +157,14 @@ func TestReadTraceSaysWhatIsWrong(t *testing.T) {
 		format     TraceFormat
 		text, want string
 	}{
-		{"", "", "no format known"},
+		{"", " \n", "it is empty"},
+		{"", "\x1f\x8b", "trace: "},
 		{"", "a,b,c\n", "no format known"},
 		{"other", "{}", `format "other"`},
 		{Mooncake, "", "it holds no requests"},
+		{Mooncake, `{"timestamp": "1"}`, "line 1: its timestamp is a string, want a number"},
+		{Mooncake, `{"timestamp": 1, "hash_ids": ["a"]}`, "its hash_ids is a string, want a list of whole numbers"},
+		{Mooncake, `{"timestamp": 1, "input_length": 1.5}`, "its input_length is a number 1.5, want a whole number"},
 		{Mooncake, `{"timestamp": 0`, "line 1: unexpected end"},
 		{Mooncake, "\n" + `{"input_length": 1, "output_length": 1, "hash_ids": [1]}`, "line 2: no timestamp"},
 		{Mooncake, `{"timestamp": 0, "input_length": -1, "output_length": 1, "hash_ids": []}`, "-1 tokens in"},
@@ -150,6 +173,7 @@ func TestReadTraceSaysWhatIsWrong(t *testing.T) {
 		{Azure, burst, `a trace of format azure has ["TIMESTAMP"`},
 		{BurstGPT, burst + "1,2,x\n", `line 2: "2" tokens in, "x" out`},
 		{BurstGPT, burst + "1,2,3\nnow,2,3\n", `line 3: its time is "now"`},
+		{BurstGPT, burst + "1,2,1000000000\n", "line 2: 2 tokens in, 1000000000 out: at most"},
 		{BurstGPT, burst + "1,2\n", "line 2: wrong number of fields"},
 		{BurstGPT, burst + "1,2,\"3", "line 2"},
 		{BurstGPT, burst + "NaN,2,3", `its time is "NaN"`},

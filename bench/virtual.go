@@ -81,6 +81,7 @@ type inFlight struct {
 type voyage struct {
 	arrived, first, last time.Duration
 	prompt, tokens       int
+	asked                int // tokens
 	ended                bool
 }
 
@@ -120,6 +121,9 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 	if err := s.run(); err != nil {
 		return nil, err
 	}
+	if s.tokens == 0 && s.refusal != nil {
+		return nil, fmt.Errorf("every request was refused, the last with: %w", s.refusal)
+	}
 	r := s.finish()
 	r.detail = s.detail()
 	r.detail.Work, r.detail.Environment = v.Work, v.Environment
@@ -143,10 +147,11 @@ type sailing struct {
 	cost      time.Duration
 	ignoreEOS bool
 
-	now   time.Duration // of the host
-	end   time.Duration // of the last step launched
-	out   []*inFlight   // oldest first
-	spare []*inFlight
+	refusal error         // the last, if there was one
+	now     time.Duration // of the host
+	end     time.Duration // of the last step launched
+	out     []*inFlight   // oldest first
+	spare   []*inFlight
 
 	ttft, itl, e2e []time.Duration
 	voyages        []*voyage // in order of arrival; those refused are not among them
@@ -160,10 +165,11 @@ func (s *sailing) run() error {
 	for id := uint64(1); ; {
 		for ; more && coming.At <= s.now; coming, more = s.next() {
 			s.report.Requests++
-			v := &voyage{arrived: coming.At, prompt: len(coming.Tokens)}
+			v := &voyage{arrived: coming.At, prompt: len(coming.Tokens), asked: coming.MaxTokens}
 			r := &plan.Request{ID: id, Prompt: coming.Tokens, MaxTokens: coming.MaxTokens, IgnoreEOS: s.ignoreEOS, User: v}
 			if err := s.plan.Add(r); err != nil {
 				s.report.Refused++
+				s.refusal = err
 			} else {
 				s.voyages = append(s.voyages, v)
 				s.open++
@@ -260,6 +266,9 @@ func (s *sailing) detail() *Report {
 			BusyS: s.report.Busy.Seconds(), IdleS: s.report.Idle.Seconds(), MostRunning: s.report.MostRunning,
 		},
 	}
+	if s.refusal != nil {
+		r.Failure = s.refusal.Error()
+	}
 	for _, v := range s.voyages {
 		if !v.ended {
 			continue
@@ -267,6 +276,9 @@ func (s *sailing) detail() *Report {
 		r.Requests++
 		r.TotalInputTokens += v.prompt
 		r.TotalOutputTokens += v.tokens
+		if v.tokens < v.asked { // there was no room for more
+			r.Short++
+		}
 		r.Samples.add(v.arrived, v.first-v.arrived, v.last-v.arrived, v.prompt, v.tokens)
 	}
 	r.sum(s.report.Span, s.ttft, s.itl, s.e2e)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,5 +116,18 @@ func BenchmarkMooncake10k(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// What is refused is told; when everything is, there is nothing to report.
+func TestVirtualRefusals(t *testing.T) {
+	v := Virtual{Device: device.Spec{Device: "sim:h200", Model: dummy(t, "qwen3-0.6b"), MaxSeqLen: 64}}
+	long, tight, short := Prompt{Tokens: make([]int32, 70), MaxTokens: 10}, Prompt{Tokens: make([]int32, 60), MaxTokens: 10}, Prompt{Tokens: make([]int32, 50), MaxTokens: 10}
+	r := run(t, v, AtOnce([]Prompt{long, tight, short})).Report()
+	if r.Requests != 2 || r.Failed != 1 || !strings.Contains(r.Failure, "64") || r.Short != 1 {
+		t.Errorf("%d requests, %d of them short, %d failed: %q", r.Requests, r.Short, r.Failed, r.Failure)
+	}
+	if _, err := v.Run(AtOnce([]Prompt{long})); err == nil || !strings.Contains(err.Error(), "every request was refused") {
+		t.Errorf("error %v", err)
 	}
 }
