@@ -26,7 +26,8 @@ type TraceSummary struct {
 	Window *Window `json:"window,omitempty"`
 }
 
-// StageTime is the distribution of one delay, in microseconds.
+// StageTime is the distribution of one delay, in microseconds; percentiles are
+// interpolated linearly.
 type StageTime struct {
 	Name  string  `json:"name"`
 	Count int     `json:"count"`
@@ -252,7 +253,7 @@ func stageTime(name string, v []float64) StageTime {
 	for _, x := range v {
 		d.Mean += x / float64(len(v))
 	}
-	d.P50, d.P99 = v[(len(v)-1)/2], v[(len(v)-1)*99/100]
+	d.P50, d.P99 = quantile(v, 0.5), quantile(v, 0.99)
 	return d
 }
 

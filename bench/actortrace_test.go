@@ -78,3 +78,10 @@ func TestSummarizeFindsWhereTheTimeWent(t *testing.T) {
 		t.Errorf("table: %v\n%s", err, &b)
 	}
 }
+
+// Of few delays, too, p99 is near the longest.
+func TestStageTimeOfFew(t *testing.T) {
+	if d := stageTime("x", []float64{3, 1}); d.Mean != 2 || d.P50 != 2 || math.Abs(d.P99-2.98) > 1e-9 {
+		t.Errorf("%+v", d)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,7 +93,7 @@ func (r *Report) runs() []*Report {
 
 // CompareRuns sets runs of one thing against runs of another.
 func CompareRuns(a, b []*Report, nameA, nameB string) *Comparison {
-	c := &Comparison{A: nameA, B: nameB}
+	c := &Comparison{A: nameA, B: nameB, Differs: differences(a[0], b[0])}
 	for _, f := range figures {
 		x, y := meanOf(a, f.whole), meanOf(b, f.whole)
 		if math.IsNaN(x) || math.IsNaN(y) {
@@ -117,6 +118,23 @@ func CompareRuns(a, b []*Report, nameA, nameB string) *Comparison {
 		c.Basis = "too few runs for intervals: three of each are needed, or one of each with its requests"
 	}
 	return c
+}
+
+// differences are the fields of work and environment in which two reports are
+// not alike, but for those that always differ or say the same as others.
+func differences(a, b *Report) (out []string) {
+	for _, pair := range [][2]any{{a.Work, b.Work}, {a.Environment, b.Environment}} {
+		x, y := reflect.ValueOf(pair[0]), reflect.ValueOf(pair[1])
+		for i := range x.NumField() {
+			name, _, _ := strings.Cut(x.Type().Field(i).Tag.Get("json"), ",")
+			v, w := x.Field(i).Interface(), y.Field(i).Interface()
+			if name == "time" || name == "flags" || name == "fitted" || v == w {
+				continue
+			}
+			out = append(out, fmt.Sprintf("%s: %v, %v", name, v, w))
+		}
+	}
+	return out
 }
 
 func (r *Report) sampled() bool { return r.Samples != nil && len(r.Samples.TTFT) > 1 }
@@ -290,7 +308,11 @@ func quantile(v []float64, q float64) float64 {
 // WriteText writes the comparison for people.
 func (c *Comparison) WriteText(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "a\t%s\nb\t%s\nintervals\t%s\n", c.A, c.B, c.Basis)
+	fmt.Fprintf(t, "a\t%s\nb\t%s\n", c.A, c.B)
+	for i, d := range c.Differs {
+		fmt.Fprintf(t, "%s\t%s\n", when(i == 0, "differ in"), d)
+	}
+	fmt.Fprintf(t, "intervals\t%s\n", c.Basis)
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -307,8 +329,11 @@ func (c *Comparison) WriteText(w io.Writer) error {
 }
 
 // Quotient writes a ratio with so many decimals, and one below 0.1 with two
-// digits that say something.
+// digits that say something; 0 is none.
 func Quotient(x float64, decimals int) string {
+	if x == 0 {
+		return "–"
+	}
 	if x > 0 && x < 0.1 {
 		decimals = 1
 		for y := x; y < 1 && decimals < 12; y *= 10 {

@@ -53,16 +53,16 @@ func TestCompareThePairedRequests(t *testing.T) {
 	}
 }
 
-// Of many pairs of reports with the same true mean, about 95 in 100 have
-// intervals that hold a ratio of 1.
 func TestQuotient(t *testing.T) {
-	for x, want := range map[float64]string{4.5054: "4.505", 0.1: "0.100", 0.0303: "0.030", 0.000447: "0.00045", 0: "0.000", 120: "120.000"} {
+	for x, want := range map[float64]string{4.5054: "4.505", 0.1: "0.100", 0.0303: "0.030", 0.000447: "0.00045", 0: "–", 120: "120.000"} {
 		if got := Quotient(x, 3); got != want {
 			t.Errorf("Quotient(%g) = %s, want %s", x, got, want)
 		}
 	}
 }
 
+// Of many pairs of reports with the same true mean, about 95 in 100 have
+// intervals that hold a ratio of 1.
 func TestIntervalsCover(t *testing.T) {
 	covered := map[string]int{}
 	const pairs = 24
@@ -150,5 +150,24 @@ func TestCompareAnAblation(t *testing.T) {
 	r.Comparison = CompareRuns(runs[:1], runs[1:2], "a", "b")
 	if same := r.runs(); len(same) != 3 || same[1] != runs[2] {
 		t.Errorf("%d runs", len(same))
+	}
+}
+
+// A comparison says in what the work and its surroundings were not alike.
+func TestCompareSaysWhatDiffers(t *testing.T) {
+	a, b := reportOf(1, 20, 1), reportOf(1, 20, 1)
+	a.Work, b.Work = Work{NumSeqs: 20, InputLen: "1:9", Seed: 1}, Work{NumSeqs: 20, InputLen: "5", Seed: 1}
+	a.Environment.Flags, b.Environment.Flags = []string{"--x=1"}, []string{"--x=2"}
+	b.Environment.Overlap = true
+	all, err := Compare(a, b, "a", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"input_len: 1:9, 5", "overlap: false, true"}; !slices.Equal(all[0].Differs, want) {
+		t.Errorf("%q, want %q", all[0].Differs, want)
+	}
+	var text strings.Builder
+	if err := all[0].WriteText(&text); err != nil || !strings.Contains(text.String(), "differ in  input_len: 1:9, 5\n           overlap: false, true\n") {
+		t.Errorf("%v\n%s", err, text.String())
 	}
 }

@@ -266,11 +266,14 @@ type Comparison struct {
 	A     string       `json:"a"` // what they are called
 	B     string       `json:"b"`
 	Basis string       `json:"basis"` // what the intervals were drawn from, in words
-	Rows  []Comparable `json:"rows"`
+	// Differs is what else is not alike of work and environment: "seed: 0, 1".
+	Differs []string     `json:"differs,omitempty"`
+	Rows    []Comparable `json:"rows"`
 }
 
-// Comparable is one figure of two reports. Ratio is B/A; Low and High bound it
-// with 95% confidence, and are absent where the reports tell too little.
+// Comparable is one figure of two reports. Ratio is B/A, 0 where A or B is 0;
+// Low and High bound it with 95% confidence, and are absent where the reports
+// tell too little.
 type Comparable struct {
 	Metric string   `json:"metric"`
 	Unit   string   `json:"unit"`

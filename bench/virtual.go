@@ -316,6 +316,12 @@ func (r *VirtualReport) String() string {
 	}
 	line("device", "%s, %d tokens of KV memory", r.Hardware, r.KVTokens)
 	line("requests", "%d, refused %d, preempted %d", r.Requests, r.Refused, r.Preempted)
+	if d := r.detail; d != nil && d.Failed > 0 {
+		line("refused", "the last with: %s", d.Failure)
+	}
+	if d := r.detail; d != nil && d.Short > 0 {
+		line("short", "%d replies ended at the longest a request may be", d.Short)
+	}
 	line("prompt tokens", "%d, cached %.2f%%", r.Prompt, 100*r.HitRate())
 	line("generated", "%d in %.3f s: %.1f tokens/s", r.Generated, r.Span.Seconds(), float64(r.Generated)/r.Span.Seconds())
 	line("steps", "%d, device idle %.3f%%", r.Steps, 100*r.IdleShare())
