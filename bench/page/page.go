@@ -45,7 +45,7 @@ func Write(w io.Writer, reports []Named) error {
 		Style: template.CSS(string(plot.CSS()) + string(css)), //nolint:gosec // both are embedded
 		Defs:  plot.Defs(),
 		Title: title(runs), Runs: runs, Several: len(runs) > 1,
-		Facts: facts(runs[0].Report), Blocks: blocks(figures(runs)), BlockWidth: 110 + 125*len(runs), Environment: environment(runs),
+		Facts: facts(runs[0].Report), Blocks: blocks(figures(runs)), BlockWidth: blockWidth(len(runs)), Environment: environment(runs),
 	}
 	v.Sections = sections(reports, runs)
 	return document.Execute(w, v)
@@ -172,6 +172,10 @@ func letter(i int) string {
 	}
 	return l
 }
+
+// blockWidth is what a block needs, in CSS pixels: its names, the first run's
+// numbers, and the others' with their ratios (widths are in page.css).
+func blockWidth(runs int) int { return 145 + 82 + 148*(runs-1) }
 
 func title(runs []*run) string {
 	kinds := map[string]bool{}

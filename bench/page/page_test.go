@@ -161,6 +161,19 @@ func TestPageDrawsScales(t *testing.T) {
 	}
 }
 
+// Of a server in another process it is not known whether it overlaps.
+func TestPageClaimsNothingOfOtherServers(t *testing.T) {
+	r := sample(1)
+	r.Short = 17
+	if html := written(t, Named{Report: r}); !strings.Contains(html, `<th scope="row">overlap`) || !strings.Contains(html, `short replies</th><td>17<`) {
+		t.Error("the page does not say what is known")
+	}
+	r.Environment.Device, r.Environment.Overlap, r.Short = "", false, 0
+	if html := written(t, Named{Report: r}); strings.Contains(html, `<th scope="row">overlap`) || strings.Contains(html, "short replies") {
+		t.Error("the page says what is not known")
+	}
+}
+
 func TestPageShowsConversations(t *testing.T) {
 	r := sample(1)
 	r.Kind = "wildchat"

@@ -65,6 +65,7 @@ func metrics() []metric {
 		out,
 		metric{group: "Requests", name: "finished", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Requests) })},
 		metric{name: "failed", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Failed) })},
+		metric{name: "short replies", neutral: true, of: func(r *bench.Report) (float64, bool) { return float64(r.Short), r.Short > 0 }},
 		metric{name: "open at once, at most", neutral: true, of: func(r *bench.Report) (float64, bool) {
 			o := r.Online
 			return value(o != nil, func() float64 { return float64(o.MostOpen) }), o != nil && o.MostOpen > 0
@@ -208,7 +209,7 @@ func environment(runs []*run) (out []row) {
 			}
 			return plot.Number(w.Scale)
 		}),
-		env("overlap", func(e *bench.Environment) string { return yesNo(e.Overlap) }),
+		env("overlap", func(e *bench.Environment) string { return when(e.Device != "", yesNo(e.Overlap)) }), // else it is not known
 		env("requests in a step, at most", func(e *bench.Environment) string { return number(e.Slots) }),
 		env("tokens in a step, at most", func(e *bench.Environment) string { return number(e.StepTokens) }),
 		env("KV memory", func(e *bench.Environment) string {

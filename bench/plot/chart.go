@@ -44,7 +44,8 @@ type canvas struct {
 	strings.Builder
 	chart  *Chart
 	x, y   span
-	labels []label // of lines' ends
+	labels []label      // of lines' ends
+	peaks  [][2]float64 // where names at peaks are
 }
 
 // span is an axis laid out: values from low to high at places from from to to.

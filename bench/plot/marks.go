@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -80,7 +81,12 @@ func (l *Line) draw(c *canvas) {
 		if l.Step {
 			x = (x + c.x.place(l.X[top+1])) / 2
 		}
-		c.text(x, max(c.y.place(l.Y[top])-5, c.y.to+8), "middle", "name "+styleClass(l.Style), l.Name)
+		y := max(c.y.place(l.Y[top])-5, c.y.to+8)
+		for slices.ContainsFunc(c.peaks, func(p [2]float64) bool { return math.Abs(p[0]-x) < 11 && math.Abs(p[1]-y) < 12 }) {
+			x += 11 // beside the name that is there
+		}
+		c.peaks = append(c.peaks, [2]float64{x, y})
+		c.text(x, y, "middle", "name "+styleClass(l.Style), l.Name)
 	case l.Name != "":
 		c.labels = append(c.labels, label{at: c.y.place(l.Y[n-1]), text: l.Name, style: l.Style})
 	}

@@ -175,6 +175,23 @@ func TestNamesDoNotCoverEachOther(t *testing.T) {
 	}
 }
 
+// Lines that peak at one place have their names side by side.
+func TestNamesAtPeaksDoNotCoverEachOther(t *testing.T) {
+	c := &Chart{ID: "c", Width: 400, Height: 200}
+	for i := range 3 {
+		c.Marks = append(c.Marks, &Line{Name: string(rune('A' + i)), Style: i, Peak: true, X: []float64{0, 1, 2}, Y: []float64{1, 5, 1}})
+	}
+	seen := map[string]bool{}
+	elements(t, string(c.SVG()), func(e xml.StartElement) {
+		if e.Name.Local == "text" && strings.HasPrefix(attr(e, "class"), "name") {
+			seen[attr(e, "x")] = true
+		}
+	})
+	if len(seen) != 3 {
+		t.Errorf("names at %v", seen)
+	}
+}
+
 // The i-th value of a stack holds from its edge to the next, on top of those
 // below.
 func TestStackPilesUp(t *testing.T) {
