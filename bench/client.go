@@ -145,7 +145,7 @@ func (c *Client) stream(ctx context.Context, p *Prompt, temperature float64, see
 	limit.Stop()
 	t.input, t.tokens = len(p.Tokens), r.counted
 	if u := r.usage; u.CompletionTokens > 0 {
-		t.tokens, t.told = u.CompletionTokens, true
+		t.tokens = u.CompletionTokens
 		t.spread()
 	}
 	if t.first == 0 { // an empty reply: its end is the first that was heard of it
@@ -205,7 +205,7 @@ func (r *reply) event(at time.Time, data []byte) error {
 			n = 0
 		}
 		if e.Usage != nil {
-			r.usage = *e.Usage
+			r.usage, r.told = *e.Usage, true
 		}
 		r.last = at.Sub(r.sent)
 	}

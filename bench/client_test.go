@@ -114,17 +114,18 @@ func TestShortRepliesAreTold(t *testing.T) {
 
 // A plain client's requests hold nothing but what OpenAI knows.
 func TestPlainRequests(t *testing.T) {
-	var body string
+	bodies := make(chan string, 2)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		b := new(strings.Builder)
 		_ = r.Write(b)
-		body = b.String()
+		bodies <- b.String()
 	}))
 	defer server.Close()
 	c := NewClient(server.URL, "", "m", 4)
 	defer c.Close()
 	for _, c.Plain = range []bool{false, true} {
 		generate(t, c, 1)
+		body := <-bodies
 		for _, field := range []string{"ignore_eos", "return_token_ids"} {
 			if strings.Contains(body, field) == c.Plain {
 				t.Errorf("plain %v: %s", c.Plain, body)

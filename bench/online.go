@@ -83,7 +83,10 @@ const (
 
 // Run plays the arrivals to their end.
 func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
-	if err := o.warmUp(ctx); err != nil {
+	var count tally
+	if err := o.warmUp(ctx); ctx.Err() != nil {
+		return nil, count.interrupted(o.Total.Requests, ctx.Err())
+	} else if err != nil {
 		return nil, err
 	}
 	r := &Report{Schema: Schema, Kind: "online", Work: o.Work, Environment: o.Environment}
@@ -93,7 +96,6 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 		before = o.Engine.Stats()
 		r.Environment.describe(o.Engine)
 	}
-	var count tally
 	watch := watchClient(o.Engine == nil)
 	stop := count.watch(o.Total, o.Progress, o.source(ctx))
 	began := time.Now()

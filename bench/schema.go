@@ -263,9 +263,9 @@ func lengthSummary(lengths []int) LengthSummary {
 
 // Comparison is one report set against another.
 type Comparison struct {
-	A     string       `json:"a"` // what they are called
-	B     string       `json:"b"`
-	Basis string       `json:"basis"` // what the intervals were drawn from, in words
+	A     string `json:"a"` // what they are called
+	B     string `json:"b"`
+	Basis string `json:"basis"` // what the intervals were drawn from, in words
 	// Differs is what else is not alike of work and environment: "seed: 0, 1".
 	Differs []string     `json:"differs,omitempty"`
 	Rows    []Comparable `json:"rows"`

@@ -89,33 +89,37 @@ func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions, again *aga
 	}
 	var runs []*bench.Report
 	byKind := map[bool][]*bench.Report{}
+	var failure error // of the last run: those before are told of
 	// In turns, so that what the machine does besides falls on both alike.
-	for i := range again.Repeat {
-		for _, overlap := range kinds {
-			one := *cfg
-			one.Schedule.Overlap = overlap
-			report, err := runOffline(ctx, cmd, &one, o, one.actors(log, stderr))
-			if err != nil {
+	for i := range again.Repeat * len(kinds) {
+		one, overlap := *cfg, kinds[i%len(kinds)]
+		one.Schedule.Overlap = overlap
+		var report *bench.Report
+		if report, failure = runOffline(ctx, cmd, &one, o, one.actors(log, stderr)); failure != nil {
+			break
+		}
+		report.Label = again.label(i/len(kinds), overlap)
+		runs, byKind[overlap] = append(runs, report), append(byKind[overlap], report)
+		if !o.Report.quiet() {
+			if err := report.WriteText(cmd.OutOrStdout()); err != nil {
 				return err
-			}
-			report.Label = again.label(i, overlap)
-			runs, byKind[overlap] = append(runs, report), append(byKind[overlap], report)
-			if !o.Report.quiet() {
-				if err := report.WriteText(cmd.OutOrStdout()); err != nil {
-					return err
-				}
 			}
 		}
 	}
-	if again.Compare == "nothing" {
-		return o.Report.writeRuns(cmd.OutOrStdout(), bench.Repeated(runs))
+	switch {
+	case len(runs) == 0:
+		return failure
+	case again.Compare == "nothing":
+		return errors.Join(o.Report.writeRuns(cmd.OutOrStdout(), bench.Repeated(runs)), failure)
 	}
 	whole := bench.Together(runs)
-	whole.Comparison = bench.CompareRuns(byKind[false], byKind[true], "without overlap", "with overlap")
-	if err := o.Report.writeRuns(cmd.OutOrStdout(), whole); err != nil || o.Report.quiet() {
-		return err
+	if len(runs) > 1 { // the first two are of both kinds
+		whole.Comparison = bench.CompareRuns(byKind[false], byKind[true], "without overlap", "with overlap")
 	}
-	return whole.Comparison.WriteText(cmd.OutOrStdout())
+	if err := o.Report.writeRuns(cmd.OutOrStdout(), whole); err != nil || o.Report.quiet() || whole.Comparison == nil {
+		return errors.Join(err, failure)
+	}
+	return errors.Join(whole.Comparison.WriteText(cmd.OutOrStdout()), failure)
 }
 
 // label names one of several runs.

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/bench"
@@ -55,10 +56,16 @@ vLLM, SGLang); without, one is started in this process and reached over loopback
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg.check(found)
-		source.check(found)
+		source.check(cmd, found, "rate", "constant", "input-len", "output-len")
 		w.check(found)
-		if !source.wanted() && o.Rate == 0 && o.Concurrency == 0 {
-			found.add("--rate is 0; it must be positive, unless --concurrency or --trace-file says when requests are sent")
+		checkRemote(cmd, cfg, found)
+		for _, name := range []string{"rate", "constant", "scale"} {
+			if o.Concurrency > 0 && cmd.Flags().Changed(name) {
+				found.add("--%s and --concurrency are two ways to time requests: give one", name)
+			}
+		}
+		if o.Rate == 0 {
+			found.add("--rate is 0; it must be positive")
 		}
 		if found.err() != nil {
 			return found.err()
@@ -87,7 +94,7 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 		return err
 	}
 	defer client.Close()
-	if err := w.open(&served); err != nil {
+	if err := w.open(client, &served); err != nil {
 		return err
 	}
 	o.Vocab = idsOf(o.Vocab, served)
@@ -101,6 +108,7 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 		return err
 	}
 	var runs []*bench.Report
+	var failure error // of the last run: those before are told of
 	for i, scale := range source.Scale {
 		run, words := o.run(client, source, trace, scale, o.Seed<<8+uint64(i))
 		if run.Arrivals, err = w.prepare(run.Arrivals); err != nil {
@@ -110,9 +118,9 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 		run.Engine = server.system
 		run.Environment = environment(cmd, cfg)
 		run.Progress = showRun(cmd.ErrOrStderr())
-		report, err := run.Run(ctx, words)
-		if err != nil {
-			return err
+		var report *bench.Report
+		if report, failure = run.Run(ctx, words); failure != nil {
+			break
 		}
 		if len(source.Scale) > 1 {
 			report.Label = fmt.Sprintf("scale %g", scale)
@@ -124,7 +132,10 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 			}
 		}
 	}
-	return o.Report.writeRuns(cmd.OutOrStdout(), bench.Together(runs))
+	if len(runs) == 0 {
+		return failure
+	}
+	return errors.Join(o.Report.writeRuns(cmd.OutOrStdout(), bench.Together(runs)), failure)
 }
 
 // run is one measurement and how its requests arrive, in words. Each has prompts
@@ -153,15 +164,37 @@ func (o *onlineOptions) run(c *bench.Client, source *traceSource, trace *bench.T
 // drawn are requests without a trace.
 func (o *onlineOptions) drawn(n int) (iter.Seq[bench.Arrival], string) {
 	prompts := bench.RandomPrompts(o.Seed, n, o.InputLen, o.OutputLen, o.Vocab)
-	rate := o.Rate
-	if rate == 0 {
-		rate = 1 // with a concurrency, times do not matter
-	}
 	how := "Poisson"
 	if o.Constant {
 		how = "evenly apart"
 	}
-	return bench.Paced(prompts, rate, !o.Constant, o.Seed), fmt.Sprintf("%g requests/s, %s", rate, how)
+	return bench.Paced(prompts, o.Rate, !o.Constant, o.Seed), fmt.Sprintf("%g requests/s, %s", o.Rate, how)
+}
+
+// checkRemote finds flags that say how a model is loaded here when a server is
+// named, and the other way round.
+func checkRemote(cmd *cobra.Command, cfg *Config, found *faults) {
+	if cfg.Remote.URL == "" {
+		for _, name := range []string{"api-key", "remote-model"} {
+			if cmd.Flags().Changed(name) {
+				found.add("--%s is for a server, but there is no --url", name)
+			}
+		}
+		return
+	}
+	here := pflag.NewFlagSet("", pflag.ContinueOnError)
+	for _, s := range cfg.engineSections() {
+		addSection(here, s.fields, new(faults))
+	}
+	here.VisitAll(func(f *pflag.Flag) {
+		if cmd.Flags().Changed(f.Name) {
+			hint := ""
+			if f.Name == "model" {
+				hint = ": did you mean --remote-model?"
+			}
+			found.add("--%s is for a model in this process, but --url names a server%s", f.Name, hint)
+		}
+	})
 }
 
 // target is the server to measure: the one named, or one of this process on

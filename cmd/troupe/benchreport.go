@@ -16,11 +16,11 @@ import (
 // reportOptions say where the report of a measurement goes.
 type reportOptions struct {
 	JSON string `flag:"json" value:"FILE" writes:"true" help:"also write the report as JSON; - is standard output, in place of the table"`
-	HTML string `flag:"html" value:"FILE" writes:"true" help:"also write the report as a page with plots"`
+	HTML string `flag:"html" value:"FILE" writes:"true" help:"also write the report as a page with plots; - is standard output, in place of the table"`
 }
 
-// quiet reports whether standard output is kept for JSON.
-func (o *reportOptions) quiet() bool { return o.JSON == "-" }
+// quiet reports whether standard output is kept for a file.
+func (o *reportOptions) quiet() bool { return o.JSON == "-" || o.HTML == "-" }
 
 // write writes the report to where it goes beside the table.
 func (o *reportOptions) write(out io.Writer, r *bench.Report) error {

@@ -12,7 +12,7 @@ import (
 
 // traceOptions are the flags of bench trace beside those of bench offline.
 type traceOptions struct {
-	Out   string `flag:"out" value:"FILE" writes:"true" help:"write the trace here, for ui.perfetto.dev; empty writes none"`
+	Out   string `flag:"out" value:"FILE" writes:"true" help:"write the trace here, for ui.perfetto.dev; - is standard output, in place of the table, and empty writes none"`
 	Spans int    `flag:"spans" value:"N" min:"1000" help:"how much to remember: the last N things done, 64 bytes each"`
 }
 
@@ -60,7 +60,7 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 	summary := bench.Summarize(spans)
 	report.Kind, report.Trace = "trace", &summary
 	out := cmd.OutOrStdout()
-	if !o.Report.quiet() {
+	if !o.Report.quiet() && tr.Out != "-" {
 		if err := report.WriteText(out); err != nil {
 			return err
 		}

@@ -29,13 +29,21 @@ func newTraceSource() traceSource {
 	return traceSource{TraceFormat: "auto", NumRequests: 1000, Scale: scales{1}}
 }
 
-// check reports what no single flag can tell.
-func (t *traceSource) check(found *faults) {
+// check reports what no single flag can tell. Those named drawn say what
+// requests are like where no trace does.
+func (t *traceSource) check(cmd *cobra.Command, found *faults, drawn ...string) {
 	format := bench.TraceFormat(t.TraceFormat)
 	switch {
 	case t.wanted():
+		for _, name := range drawn {
+			if cmd.Flags().Changed(name) {
+				found.add("--%s is given, and a trace: requests are as the trace has them", name)
+			}
+		}
 	case t.TraceFormat != "auto":
 		found.add("--trace-format is %s; it needs --trace-file (only the %s trace is downloaded)", format, bench.Qwen)
+	case t.TraceURL != "":
+		found.add("--trace-url is %q; it needs --trace-format %s", t.TraceURL, bench.Qwen)
 	case len(t.Scale) != 1 || t.Scale[0] != 1:
 		found.add("--scale is %q; it stretches a trace's times, so it needs --trace-file", t.Scale.String())
 	}
@@ -137,4 +145,4 @@ func (s *scales) String() string {
 }
 
 // Type names the value in help texts.
-func (s *scales) Type() string { return "X,…" }
+func (s *scales) Type() string { return "X,Y" }

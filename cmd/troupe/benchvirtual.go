@@ -50,7 +50,10 @@ measured on an H200 (bench/results/virtual.md says how well).`,
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg.check(found)
-		source.check(found)
+		source.check(cmd, found, "num-seqs", "input-len", "output-len")
+		if !source.wanted() && cmd.Flags().Changed("num-requests") {
+			found.add("--num-requests is %d; it needs --trace-file: without a trace --num-seqs says how many", source.NumRequests)
+		}
 		if !strings.HasPrefix(cfg.Engine.Device, "sim:") {
 			found.add("--device is %q; a virtual clock needs a simulated device, such as sim:h200", cfg.Engine.Device)
 		}

@@ -29,6 +29,7 @@ type wildchatOptions struct {
 	Seed        uint64   `flag:"seed" value:"N" help:"of what is drawn: replies, and times with --rate"`
 	Temperature float64  `flag:"temperature" value:"T" min:"0" max:"100" help:"0 always takes the likeliest token"`
 	Warmup      int      `flag:"warm-up" value:"N" min:"0" help:"short requests that run before the measured ones"`
+	Plain       bool     `flag:"plain" help:"over the wire: send no fields but OpenAI's own, for servers that refuse others; stop tokens then end replies"`
 	DataDir     string   `flag:"data-dir" value:"DIR" help:"where downloads go (default: data under the user's cache directory)"`
 	Endpoint    string   `flag:"endpoint" value:"URL" help:"the hub to download from"`
 	Token       string   `flag:"token" value:"TOKEN|@FILE" help:"access token for that hub; @FILE reads it from a file"`
@@ -55,6 +56,7 @@ sent at once to a model in this process; with one of them they go over the wire.
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg.check(found)
+		checkRemote(cmd, cfg, found)
 		o.Token = readSecret("token", o.Token, found)
 		if o.Rate > 0 && o.Concurrency > 0 {
 			found.add("--rate and --concurrency are two ways to time requests: give one")
@@ -220,7 +222,7 @@ func (o *wildchatOptions) online(ctx context.Context, cmd *cobra.Command, cfg *C
 		return err
 	}
 	defer client.Close()
-	client.KeepEOS = !o.IgnoreEOS
+	client.KeepEOS, client.Plain = !o.IgnoreEOS, o.Plain
 	prompts, err := o.messages(ctx, client, served.MaxLen, texts, chosen)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 type wire struct {
 	API       string        `flag:"api" choices:"completions,chat" help:"completions sends prompts as token ids; chat as texts of as many tokens, for servers that take no ids: it needs --tokenizer"`
 	Tokenizer string        `flag:"tokenizer" value:"DIR|builtin" help:"directory of the served model, for its tokenizer"`
+	Plain     bool          `flag:"plain" help:"send no fields but OpenAI's own, for servers that refuse others; stop tokens then end replies"`
 	SLOTTFT   time.Duration `flag:"slo-ttft" value:"DURATION" min:"0" help:"a request counts as goodput when its first token came within this (0: always)"`
 	SLOITL    time.Duration `flag:"slo-itl" value:"DURATION" min:"0" help:"and its tokens followed each other within this, on average (0: always)"`
 
@@ -33,9 +34,10 @@ func (w *wire) check(found *faults) {
 
 func (w *wire) slo() bench.SLO { return bench.SLO{TTFT: w.SLOTTFT, ITL: w.SLOITL} }
 
-// open reads the tokenizer, if requests are to be texts. A chat's template then
-// takes a part of what the model takes.
-func (w *wire) open(served *bench.Served) (err error) {
+// open readies the client, and reads the tokenizer if requests are to be texts.
+// A chat's template then takes a part of what the model takes.
+func (w *wire) open(c *bench.Client, served *bench.Served) (err error) {
+	c.Plain = w.Plain
 	if w.API != "chat" {
 		return nil
 	}
@@ -148,7 +150,7 @@ func benchSimple(cmd *cobra.Command, cfg *Config, o *simpleOptions, w *wire) (er
 		return err
 	}
 	defer client.Close()
-	if err := w.open(&served); err != nil {
+	if err := w.open(client, &served); err != nil {
 		return err
 	}
 	o.Vocab = idsOf(o.Vocab, served)

@@ -71,7 +71,18 @@ func addFlag(set *pflag.FlagSet, field reflect.Value, tags reflect.StructTag, fo
 }
 
 // faults are what is wrong with the values of flags.
-type faults struct{ all []error }
+type faults struct {
+	all    []error
+	output string // the flag whose file is standard output, "" without one
+}
+
+// takeOutput notes that a flag's file is standard output, which one can be.
+func (f *faults) takeOutput(flag string) {
+	if f.output != "" && f.output != flag {
+		f.add("--%s and --%s are both -: standard output can be one of them", f.output, flag)
+	}
+	f.output = flag
+}
 
 func (f *faults) add(format string, args ...any) {
 	f.all = append(f.all, fmt.Errorf(format, args...))
@@ -141,6 +152,9 @@ func (v *flagValue) Set(text string) error {
 		}
 	}
 	if v.tags.Get("writes") != "" {
+		if text == "-" {
+			v.found.takeOutput(v.name)
+		}
 		if fault := unwritable(text); fault != "" {
 			v.found.add("--%s is %q, but %s", v.name, text, fault)
 			return nil

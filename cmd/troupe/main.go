@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/troupe-llm/troupe/bench"
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], standard())) }
@@ -37,6 +39,9 @@ func run(ctx context.Context, args []string, io stdio) int {
 		return 0
 	}
 	if errors.Is(err, context.Canceled) {
+		if stopped := new(bench.Interrupted); errors.As(err, &stopped) { // there is more to say than ^C does
+			fmt.Fprintf(io.err, "troupe: %v\n", err)
+		}
 		return 130
 	}
 	var misuse *usageError
@@ -89,7 +94,22 @@ func isTerminal(f any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// interruptible is the context of a command that Ctrl-C ends.
+// columns is how wide a terminal is; 0 for what is none.
+func columns(f any) int {
+	if !isTerminal(f) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.(*os.File).Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// interruptible is the context of a command that Ctrl-C ends; a second one ends
+// the program, whatever it is doing.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(ctx, stopSignals...)
+	ctx, stop := signal.NotifyContext(ctx, stopSignals...)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }

@@ -60,11 +60,11 @@ func logProgress(log zerolog.Logger, what string) func(done, total int64) {
 	}
 }
 
-// showRun shows how a benchmark goes: on a terminal four bars, of requests
-// sent and done and of tokens prefilled and decoded; elsewhere a line every few
-// seconds. The bars go away at the end.
+// showRun shows how a benchmark goes: on a terminal wide enough four bars, of
+// requests sent and done and of tokens prefilled and decoded; elsewhere a line
+// every few seconds. The bars go away at the end.
 func showRun(w io.Writer) func(bench.Progress) {
-	terminal := isTerminal(w)
+	terminal := columns(w) >= 78
 	began := time.Now()
 	last := began
 	drawn, ended := false, false
@@ -109,7 +109,11 @@ func runBars(p bench.Progress, since time.Duration) string {
 		{"decode", p.Decode, p.DecodeAll, "tokens"},
 	} {
 		rate := float64(line.done) / max(since.Seconds(), 1e-3)
-		fmt.Fprintf(&b, "%-8s%s %9d / %-9d %s, %.1f/s\n", line.name, bar(line.done, line.all), line.done, line.all, line.unit, rate)
+		of := fmt.Sprintf("/ %-9d", line.all)
+		if line.all == 0 { // not known beforehand
+			of = strings.Repeat(" ", len(of))
+		}
+		fmt.Fprintf(&b, "%-8s%s %9d %s %s, %.1f/s\n", line.name, bar(line.done, line.all), line.done, of, line.unit, rate)
 	}
 	return b.String()
 }
