@@ -38,8 +38,8 @@ func measurements(t testing.TB) []measurement {
 		}
 		all = append(all, m)
 	}
-	if len(all) != 64 {
-		t.Fatalf("%d measurements, want 64", len(all))
+	if len(all) != 85 {
+		t.Fatalf("%d measurements, want 85", len(all))
 	}
 	return all
 }
@@ -76,6 +76,9 @@ func samples(t testing.TB) []sample {
 	var all []sample
 	for _, m := range measurements(t) {
 		c := &published(t, m.Model).Config
+		if c.MoE != nil && m.Prefill > 0 && m.Prefill < 2048 {
+			continue // its tokens chose as few experts do not in trained models: they are alike behind random weights
+		}
 		all = append(all, sample{m, m.step(), func(by rates) *Roofline { return newRoofline(&o, c, c.DType, by) }})
 	}
 	return all
@@ -104,16 +107,16 @@ func loss(all []sample, by rates) (sum float64) {
 	return sum
 }
 
-// fit finds the rates of least loss. Few steps wait for launches, none of the
-// larger models': without launches those are taken as given.
-func fit(all []sample, from rates, launches bool) rates {
+// fit finds the rates of least loss, or all but what few steps say: none of the
+// larger models wait for launches, and only mixtures have experts.
+func fit(all []sample, from rates, whole bool) rates {
 	n := 6
-	if launches {
-		n = 7
+	if whole {
+		n = 8
 	}
 	at := func(x []float64) rates {
 		by := from
-		for i, v := range []*float64{&by.weights, &by.kv, &by.products, &by.attention, &by.kernel, &by.decode, &by.launch}[:n] {
+		for i, v := range []*float64{&by.weights, &by.kv, &by.products, &by.attention, &by.kernel, &by.decode, &by.launch, &by.experts}[:n] {
 			*v *= math.Exp(x[i])
 		}
 		return by
@@ -197,9 +200,9 @@ func TestFit(t *testing.T) {
 			t.Errorf("%s: more than the %.1f%% and %.1f%% that are stated", what, 100*median, 100*worst)
 		}
 	}
-	check("all", all, measured, 0.019, 0.11)
+	check("all", all, measured, 0.019, 0.14)
 	best := fit(all, measured, true)
-	check("all, fitted anew", all, best, 0.019, 0.11)
+	check("all, fitted anew", all, best, 0.019, 0.14)
 	if now, least := loss(all, measured), loss(all, best); now > 1.01*least {
 		t.Errorf("the rates' loss is %.3f; that of others %.3f", now, least)
 	}
@@ -207,9 +210,10 @@ func TestFit(t *testing.T) {
 		model         string
 		median, worst float64
 	}{
-		{"qwen3-0.6b", 0.09, 0.26},
-		{"llama-3.1-8b", 0.02, 0.08},
-		{"qwen3-14b", 0.02, 0.1},
+		{"qwen3-0.6b", 0.03, 0.12},
+		{"llama-3.1-8b", 0.012, 0.06},
+		{"qwen3-14b", 0.025, 0.08},
+		{"qwen3-30b-a3b", 0.03, 0.16},
 	} {
 		var of, others []sample
 		for _, s := range all {

@@ -33,6 +33,7 @@ var hardware = []Hardware{
 type rates struct {
 	weights, kv         float64 // shares of Read: of weights and activations; of keys and values
 	products, attention float64 // shares of FLOPs: of matrix products; of attention over prompts
+	experts             float64 // share of FLOPs: of experts' products
 	kernel              float64 // s: a kernel's beginning and end, when it follows another
 	decode              float64 // s: more, for decode attention, however little it reads
 	launch              float64 // s: launching a kernel, outside of captured graphs
@@ -41,8 +42,8 @@ type rates struct {
 // measured are the rates of package cuda on an H200, fitted to
 // testdata/h200.jsonl (see TestFit). Other GPUs are assumed to be alike.
 var measured = rates{
-	weights: 0.836, kv: 0.876, products: 0.75, attention: 0.694,
-	kernel: 2.53e-6, decode: 5.2e-6, launch: 6.54e-6,
+	weights: 0.835, kv: 0.882, products: 0.655, attention: 0.668, experts: 0.517,
+	kernel: 2.43e-6, decode: 6.4e-6, launch: 5.69e-6,
 }
 
 // Not fitted: an H200 says the first, of the others nothing was measured.

@@ -22,6 +22,7 @@ type Roofline struct {
 	products                []product // of a layer; without experts
 	head                    product
 	moe                     *model.MoE // nil: none
+	router                  product    // in a layer
 	expert                  []product  // of one expert in a layer
 	skinny                  int        // most rows of products that take the rest along
 	kvBytes, attentionFLOPs float64    // a position; a token and position; of a layer
@@ -30,7 +31,8 @@ type Roofline struct {
 	reduceBytes             float64    // a token, all layers
 	reduces                 float64
 	read, readKV            float64 // bytes a second
-	flops, attention        float64 // a second
+	flops, experts          float64 // a second, of products
+	attention               float64 // a second
 	link                    float64 // bytes a second
 	rates                   rates
 }
@@ -60,11 +62,11 @@ func newRoofline(o *options, c *model.Config, dtype model.DType, by rates) *Roof
 		otherBytes: width * 4 * float64(hidden),
 		logitBytes: 3 * 4 * float64(c.Vocab) / tp,
 		read:       o.hw.Read * by.weights, readKV: o.hw.Read * by.kv,
-		flops: o.hw.FLOPs * by.products, attention: o.hw.FLOPs * by.attention,
+		flops: o.hw.FLOPs * by.products, experts: o.hw.FLOPs * by.experts, attention: o.hw.FLOPs * by.attention,
 	}
 	if m := c.MoE; m != nil {
 		r.moe = m
-		r.products = append(r.products, product{width * float64(m.Experts*hidden), 2 * float64(m.Experts*hidden)})
+		r.router = product{width * float64(m.Experts*hidden), 2 * float64(m.Experts*hidden)}
 		r.expert = []product{matrix(2*m.Intermediate, hidden), matrix(hidden, m.Intermediate)}
 		// A copy of the token for each of its experts, and what they make of
 		// it: written and read.
@@ -72,10 +74,10 @@ func newRoofline(o *options, c *model.Config, dtype model.DType, by rates) *Roof
 	} else {
 		r.products = append(r.products, matrix(2*c.Intermediate, hidden), matrix(hidden, c.Intermediate))
 		r.otherBytes += width * 3 * float64(c.Intermediate) / tp
-		r.skinny = 8
-		if hidden <= 2048 {
-			r.skinny = 16
-		}
+	}
+	r.skinny = 8
+	if hidden <= 2048 {
+		r.skinny = 16
 	}
 	if o.tp > 1 {
 		// A ring moves 2(n−1)/n of the data over each link, twice a layer.
@@ -88,12 +90,12 @@ func newRoofline(o *options, c *model.Config, dtype model.DType, by rates) *Roof
 
 // corner is how far the roofline's corner is rounded: reading and arithmetic
 // that take as long as each other take 2^(1/corner) as long together.
-const corner = 2.5
+const corner = 3.0
 
 // multiply is how long a product of so many rows takes, which are shared by so
-// many matrices.
-func (r *Roofline) multiply(p product, rows, matrices float64) float64 {
-	return math.Pow(math.Pow(p.bytes*matrices/r.read, corner)+math.Pow(p.flops*rows/r.flops, corner), 1/corner)
+// many matrices, at so many operations a second.
+func (r *Roofline) multiply(p product, rows, matrices, flops float64) float64 {
+	return math.Pow(math.Pow(p.bytes*matrices/r.read, corner)+math.Pow(p.flops*rows/flops, corner), 1/corner)
 }
 
 // rounded is how many rows products have, so that there are few shapes.
@@ -127,28 +129,37 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 	// A layer. A kernel of products alone takes the time of two: it waits for
 	// all it reads, and many split their sums and add them up at the end.
 	kernels, starts := 1.0, 1.0 // RoPE
-	t := tokens * r.ropeBytes / r.read
+	run := func(n, begun float64) { kernels, starts = kernels+n, starts+begun }
+	t := tokens * (r.ropeBytes + r.otherBytes) / r.read
 	if s.NumTokens <= r.skinny {
+		t -= tokens * r.otherBytes / r.read // taken along
 		for _, p := range r.products {
 			t += p.bytes / r.read
+			run(1, 1)
 		}
-		kernels += float64(len(r.products))
-		starts += float64(len(r.products))
 	} else {
 		for _, p := range r.products {
-			t += r.multiply(p, rounded(s.NumTokens), 1)
+			t += r.multiply(p, rounded(s.NumTokens), 1, r.flops)
+			run(1, 2)
 		}
-		if r.moe != nil {
-			for _, p := range r.expert {
-				t += r.multiply(p, tokens*float64(r.moe.PerToken), r.moe.Touched(tokens))
-			}
-			kernels += routeKernels
-			starts += routeKernels
+		run(1, 1) // the norm before attention
+		if r.moe == nil {
+			run(2, 2) // that behind it, activation
 		}
-		t += tokens * r.otherBytes / r.read
-		products := float64(len(r.products) + len(r.expert))
-		kernels += products + 3 // two norms, activation
-		starts += 2*products + 3
+	}
+	if r.moe != nil {
+		if s.NumTokens <= routedAtOnce {
+			t += r.router.bytes / r.read
+			run(1, 3)
+		} else {
+			t += r.multiply(r.router, rounded(s.NumTokens), 1, r.flops)
+			run(3, 6) // norm, product, and grouping, which counts and sorts
+		}
+		for _, p := range r.expert {
+			t += r.multiply(p, tokens*float64(r.moe.PerToken), r.moe.Touched(tokens), r.experts)
+			run(1, 1)
+		}
+		run(1, 1) // the sum
 	}
 	// Decode attention has one query for each page it reads: it is bound by
 	// memory. A chunk's attention reads once for all its queries.
@@ -169,7 +180,7 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 		if samples <= r.skinny {
 			t += r.head.bytes / r.read
 		} else {
-			t += r.multiply(r.head, n, 1)
+			t += r.multiply(r.head, n, 1, r.flops)
 		}
 		t += n * r.logitBytes / r.read
 		kernels, starts = kernels+3, starts+3+drawStarts // norm, head, draw
@@ -194,5 +205,5 @@ func (r *Roofline) Draw(samples int) time.Duration {
 	return time.Duration((float64(samples)*r.logitBytes/r.read + drawStarts*r.rates.kernel) * 1e9)
 }
 
-// routeKernels of a mixture of experts: choice, rows by expert, copies, sum.
-const routeKernels = 4
+// routedAtOnce is up to how many tokens one kernel chooses and groups experts.
+const routedAtOnce = 32
