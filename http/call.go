@@ -31,6 +31,7 @@ type call struct {
 	logprobs  bool
 	top       int // alternatives listed with each token
 
+	effort        string // of reasoning, in OpenAI's words; "": not said
 	tools         []tool
 	toolChoice    toolChoice
 	toolNamed     string // the tool that was chosen
@@ -109,6 +110,8 @@ func (c *call) check() *Error {
 		return badRequest("min_tokens", "min_tokens: must be at most max_tokens (%d), got %d", limit, c.req.MinTokens)
 	case c.chat.ContinueFinalMessage && c.chat.AddGenerationPrompt:
 		return badRequest("continue_final_message", "continue_final_message: needs add_generation_prompt to be false")
+	case c.effort != "" && c.chat.Kwargs[c.family.effort(c.effort).name] != nil:
+		return badRequest("reasoning_effort", "reasoning_effort: chat_template_kwargs says it already")
 	case c.top > 0 && !c.logprobs:
 		return badRequest("top_logprobs", "top_logprobs: needs logprobs to be true")
 	case c.streamOptions && !c.stream:
@@ -140,6 +143,13 @@ func (c *call) complete() {
 	}
 	if !c.seeded {
 		c.req.Sampling.Seed = rand.Uint64()
+	}
+	if c.effort != "" {
+		if c.chat.Kwargs == nil {
+			c.chat.Kwargs = map[string]any{}
+		}
+		v := c.family.effort(c.effort)
+		c.chat.Kwargs[v.name] = v.value
 	}
 	if c.logprobs {
 		c.req.Sampling.Logprobs = int32(1 + c.top)

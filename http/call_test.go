@@ -3,6 +3,7 @@ package http
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -94,10 +95,60 @@ func TestMessages(t *testing.T) {
 			t.Fatal(fault)
 		}
 		for _, v := range body.members() {
-			got, err := plainMessages(v, false)
+			got, err := plainMessages(v, &family{})
 			if err != nil || string(got) != want {
 				t.Errorf("%s:\ngot  %s %v\nwant %s", in, got, err, want)
 			}
+		}
+	}
+}
+
+// TestDevelopers are systems to a template that has not heard of them.
+func TestDevelopers(t *testing.T) {
+	const in = `[{"role":"developer","content":"a"},{"role":"user","content":"developer"}]`
+	for knows, want := range map[bool]string{true: in, false: strings.Replace(in, "developer", "system", 1)} {
+		if got, err := plainMessages(raw(in), &family{developers: knows}); err != nil || string(got) != want {
+			t.Errorf("known %v: got %s, %v", knows, got, err)
+		}
+		if f := newFamily(&Config{}, byteTokenizer{map[bool]string{true: "{% if role == 'developer' %}"}[knows]}); f.developers != knows {
+			t.Errorf("known %v: %+v", knows, f)
+		}
+	}
+}
+
+// TestEffort tells a template how much to reason as it wants to be told, and
+// refuses what would make no difference.
+func TestEffort(t *testing.T) {
+	const qwen, gpt, none = "{{ enable_thinking }}", "{{ reasoning_effort }}", "{{ messages }}"
+	for _, tc := range []struct {
+		template, fields string
+		want             map[string]any // of the template's variables; nil: refused
+	}{
+		{qwen, `"reasoning_effort":"none"`, map[string]any{"enable_thinking": false}},
+		{qwen, `"reasoning_effort":"none","chat_template_kwargs":{"a":"b"}`, map[string]any{"enable_thinking": false, "a": "b"}},
+		{qwen, `"chat_template_kwargs":{"enable_thinking":true},"reasoning_effort":"none"`, nil},
+		{qwen, `"reasoning_effort":"low"`, nil},
+		{qwen, `"reasoning_effort":null`, map[string]any{}},
+		{gpt, `"reasoning_effort":"low"`, map[string]any{"reasoning_effort": "low"}},
+		{gpt, `"reasoning_effort":"none"`, map[string]any{"reasoning_effort": "none"}},
+		{gpt, `"reasoning_effort":"lots"`, nil},
+		{gpt, `"reasoning_effort":1`, nil},
+		{none, `"reasoning_effort":"none"`, nil},
+	} {
+		eng := engineOf(nil)
+		eng.template = tc.template
+		s, err := newServer(Config{}, eng, zerologNop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, fault := s.decodeCall([]byte(`{`+withHi+`,`+tc.fields+`}`), true)
+		switch {
+		case tc.want == nil:
+			if fault == nil || fault.Param != "reasoning_effort" {
+				t.Errorf("%s, %s: %+v, want it refused", tc.template, tc.fields, fault)
+			}
+		case fault != nil || !maps.Equal(c.chat.Kwargs, tc.want):
+			t.Errorf("%s, %s: %+v, want %v", tc.template, tc.fields, fault, tc.want)
 		}
 	}
 }

@@ -8,6 +8,7 @@
 //	json.go      strict walking of a request body
 //	fields.go    the fields of a request, each with its type and bounds
 //	messages.go  a chat's messages as templates want them
+//	effort.go    how much the model is to reason
 //	tools.go     the tools a model may call, and what its replies may hold
 //	forced.go    calls that must come, or must keep to their schemas
 //	call.go      the decoded request, and what the engine is asked for

@@ -97,6 +97,8 @@ var labels = table[call]{
 	"safety_identifier": label("a string"),
 	"prompt_cache_key":  label("a string"),
 	"service_tier":      label("a string"),
+
+	"prompt_cache_retention": label("a string"),
 }
 
 var chatFields = join(common, table[call]{
@@ -108,6 +110,7 @@ var chatFields = join(common, table[call]{
 	"tools":                 setTools,
 	"tool_choice":           setToolChoice,
 	"chat_template_kwargs":  setTemplateKwargs,
+	"reasoning_effort":      setEffort,
 	"documents":             setDocuments,
 	"add_generation_prompt": boolean(func(c *call, b bool) { c.chat.AddGenerationPrompt = b }),
 
@@ -124,7 +127,6 @@ var chatFields = join(common, table[call]{
 	"audio":               refused("not supported; answers are text"),
 	"prediction":          refused("not supported"),
 	"web_search_options":  refused("not supported"),
-	"reasoning_effort":    refused("not supported; give what the template knows in chat_template_kwargs"),
 	"verbosity":           refused("not supported"),
 	"functions":           refused("not supported; use tools"),
 	"function_call":       refused("not supported; use tool_choice"),

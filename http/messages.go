@@ -14,10 +14,12 @@ import (
 func ordered(v []byte) (any, error) { return jinja.DecodeJSON(v) }
 
 // setMessages checks a chat and makes it what templates are written for:
-// contents are strings, and the arguments of tool calls are objects, or text
-// for a template that wants it.
+// contents are strings, the arguments of tool calls are objects, or text for a
+// template that wants it, and developers, which is OpenAI's newer word, are
+// systems to one that has not heard of them: most leave out a role they do not
+// know.
 func setMessages(c *call, v raw) error {
-	msgs, err := plainMessages(v, c.family.textArguments)
+	msgs, err := plainMessages(v, c.family)
 	if err == nil {
 		c.chat.Messages, err = ordered(msgs)
 	}
@@ -26,7 +28,7 @@ func setMessages(c *call, v raw) error {
 
 // plainMessages copies the messages, replacing the values that templates
 // expect in another form than clients send.
-func plainMessages(v raw, textArguments bool) ([]byte, error) {
+func plainMessages(v raw, f *family) ([]byte, error) {
 	if v[0] != '[' {
 		return nil, v.want("an array of messages")
 	}
@@ -36,7 +38,7 @@ func plainMessages(v raw, textArguments bool) ([]byte, error) {
 			out = append(out, ',')
 		}
 		var err error
-		if out, err = appendMessage(out, m, textArguments); err != nil {
+		if out, err = appendMessage(out, m, f); err != nil {
 			return nil, at(index(i), err)
 		}
 	}
@@ -46,7 +48,7 @@ func plainMessages(v raw, textArguments bool) ([]byte, error) {
 	return append(out, ']'), nil
 }
 
-func appendMessage(out []byte, m raw, textArguments bool) ([]byte, error) {
+func appendMessage(out []byte, m raw, f *family) ([]byte, error) {
 	if m[0] != '{' {
 		return nil, m.want("a message object")
 	}
@@ -68,13 +70,16 @@ func appendMessage(out []byte, m raw, textArguments bool) ([]byte, error) {
 				err = errors.New("must not be empty")
 			}
 			role = true
+			if s == "developer" && !f.developers {
+				v = raw(`"system"`)
+			}
 			out = append(out, v...)
 		case "content":
 			content = true
 			out, err = appendContent(out, v)
 		case "tool_calls":
 			calls = calls || !v.null()
-			out, err = appendToolCalls(out, v, textArguments)
+			out, err = appendToolCalls(out, v, f.textArguments)
 		default:
 			out = append(out, v...)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/fasthttp/router"
 	"github.com/valyala/fasthttp"
@@ -24,7 +25,7 @@ func (s *Server) routes() *router.Router {
 	r.NotFound = func(ctx *fasthttp.RequestCtx) {
 		writeError(ctx, &Error{
 			Status: fasthttp.StatusNotFound, Type: typeInvalid, Code: "unknown_url",
-			Message: fmt.Sprintf("there is no %s here", ctx.Path()),
+			Message: fmt.Sprintf("there is no %s here; %s", ctx.Path(), instead(ctx.Path())),
 		})
 	}
 	r.MethodNotAllowed = func(ctx *fasthttp.RequestCtx) {
@@ -60,6 +61,14 @@ func (s *Server) routes() *router.Router {
 		}))
 	}
 	return r
+}
+
+// instead is where to go from a path that there is not.
+func instead(path []byte) string {
+	if strings.HasPrefix(string(path), "/v1/responses") {
+		return "conversations are had at /v1/chat/completions"
+	}
+	return "/openapi.json says what there is"
 }
 
 // open serves a route to everyone.

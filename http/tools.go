@@ -15,6 +15,9 @@ type family struct {
 	thinks        bool         // it may put reasoning before its answer
 	showsTools    bool
 	textArguments bool         // see tokenize.ChatTemplates.TextArguments
+	developers    bool         // messages may be theirs
+	efforts       bool         // it can be told how much to reason
+	quiet         bool         // it can be told not to
 	syntax        reply.Syntax // how to write tool calls
 }
 
@@ -35,6 +38,9 @@ func newFamily(cfg *Config, tok tokenizer) family {
 	f.syntax = f.format.Syntax(with)
 	f.showsTools = strings.Contains(with, "tools")
 	f.textArguments = tok.TextArguments()
+	both := with + without
+	f.developers = strings.Contains(both, "developer")
+	f.efforts, f.quiet = strings.Contains(both, effortVariable), strings.Contains(both, quietVariable)
 	return f
 }
 
