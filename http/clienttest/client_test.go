@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -261,6 +262,52 @@ func TestTextCompletion(t *testing.T) {
 		if got[i] != c.Text || !strings.HasPrefix(c.Text, p.Prompt.OfArrayOfStrings[i]) {
 			t.Errorf("choice %d: streamed %q, whole %q", i, got[i], c.Text)
 		}
+	}
+}
+
+// TestScoring asks for no token, only for how likely the prompt is: as
+// evaluation harnesses do, whole and streamed. What makes sense is likelier.
+func TestScoring(t *testing.T) {
+	if os.Getenv("TROUPE_TEST_MODEL") != "" {
+		t.Skip("another model than the built-in one")
+	}
+	prompts := []string{"Once upon a time, there was a fox.", "fox a was there, time a upon Once."}
+	p := openai.CompletionNewParams{
+		Model: openai.CompletionNewParamsModel(served()), Prompt: openai.CompletionNewParamsPromptUnion{OfArrayOfStrings: prompts},
+		MaxTokens: openai.Int(0), Echo: openai.Bool(true), Logprobs: openai.Int(1),
+	}
+	whole, err := client.Completions.New(t.Context(), p)
+	if err != nil || len(whole.Choices) != 2 || whole.Usage.CompletionTokens != 0 {
+		t.Fatalf("got %+v, %v", whole, err)
+	}
+	s := client.Completions.NewStreaming(t.Context(), p)
+	defer s.Close()
+	var streamed [2][]float64
+	for s.Next() {
+		for _, c := range s.Current().Choices {
+			streamed[c.Index] = append(streamed[c.Index], c.Logprobs.TokenLogprobs...)
+		}
+	}
+	if err := s.Err(); err != nil {
+		t.Fatal(err)
+	}
+	var sums [2]float64
+	tokens := 0
+	for i, c := range whole.Choices {
+		l := &c.Logprobs
+		if c.Text != prompts[i] || c.FinishReason != "length" || strings.Join(l.Tokens, "") != prompts[i] || len(l.TokenLogprobs) != len(l.Tokens) || len(l.TextOffset) != len(l.Tokens) {
+			t.Errorf("choice %d: %s", i, c.RawJSON())
+		}
+		if !slices.Equal(l.TokenLogprobs, streamed[i]) {
+			t.Errorf("choice %d: streamed %v, whole %v", i, streamed[i], l.TokenLogprobs)
+		}
+		tokens += len(l.Tokens)
+		for _, x := range l.TokenLogprobs {
+			sums[i] += x
+		}
+	}
+	if tokens != int(whole.Usage.PromptTokens) || sums[0] < sums[1]+10 {
+		t.Errorf("%d tokens of %d, log-likelihoods %v", tokens, whole.Usage.PromptTokens, sums)
 	}
 }
 
