@@ -154,8 +154,9 @@ type Event struct {
 // InputError says that a request cannot be run as it is, and why. It is the
 // client's mistake: HTTP 400.
 type InputError struct {
-	Param string // the field at fault; "" when it is not one field
-	Msg   string
+	Param   string // the field at fault; "" when it is not one field
+	Msg     string
+	TooLong bool // the prompt is, for the context or for the memory
 }
 
 func (e *InputError) Error() string { return e.Msg }

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -120,7 +121,11 @@ func (s *scheduler) add(c mail, m *generate) {
 		j.planned.Constraint = j.matcher
 	}
 	if err := s.plan.Add(&j.planned); err != nil {
-		c.send(s.detokenizer, &failed{job: j, err: &InputError{Param: j.promptParam(), Msg: err.Error()}})
+		in := &InputError{Param: j.promptParam(), Msg: err.Error()}
+		if why := (*plan.InputError)(nil); errors.As(err, &why) {
+			in.TooLong = why.TooLong
+		}
+		c.send(s.detokenizer, &failed{job: j, err: in})
 		return
 	}
 	s.jobs[j.id] = j

@@ -250,7 +250,7 @@ func TestRefusals(t *testing.T) {
 				err = f.Err
 			}
 			var in *InputError
-			if !errors.As(err, &in) || !strings.Contains(in.Msg, c.want) {
+			if !errors.As(err, &in) || !strings.Contains(in.Msg, c.want) || in.TooLong != (c.name == "too long") {
 				t.Errorf("got %v, want an InputError with %q", err, c.want)
 			}
 		})

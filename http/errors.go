@@ -73,7 +73,11 @@ func asError(err error) *Error {
 			Message: busy.Error(), RetryAfter: max(1, int(busy.RetryAfter.Seconds())),
 		}
 	case errors.As(err, &input):
-		return &Error{Status: fasthttp.StatusBadRequest, Type: typeInvalid, Param: input.Param, Message: input.Error()}
+		e := &Error{Status: fasthttp.StatusBadRequest, Type: typeInvalid, Param: input.Param, Message: input.Error()}
+		if input.TooLong { // what clients shorten a conversation at
+			e.Code = "context_length_exceeded"
+		}
+		return e
 	case errors.Is(err, actors.ErrDraining), errors.Is(err, errCut):
 		return errDraining
 	case errors.Is(err, errGone):

@@ -151,7 +151,8 @@ func TestEngineRefuses(t *testing.T) {
 		{&actors.BusyError{Open: 4, Limit: 4, RetryAfter: 3 * time.Second}, 429, `"server_busy"`, "3"},
 		{actors.ErrDraining, 503, `"shutting_down"`, "5"},
 		{actors.ErrFailed, 503, `"device_failed"`, ""},
-		{&actors.InputError{Param: "prompt", Msg: "too long"}, 400, `"param":"prompt"`, ""},
+		{&actors.InputError{Param: "prompt", Msg: "bad"}, 400, `"param":"prompt","code":null`, ""},
+		{&actors.InputError{Param: "prompt", Msg: "long", TooLong: true}, 400, `"param":"prompt","code":"context_length_exceeded"`, ""},
 		{fmt.Errorf("a fault"), 500, `"server_error"`, ""},
 	} {
 		h := start(t, engineOf(func(int, *actors.Request) (*fakeStream, error) { return nil, tc.err }), Config{})

@@ -120,12 +120,20 @@ func (r *Request) Output() []int32 { return r.tokens[len(r.Prompt):] }
 func (r *Request) length() int32 { return int32(len(r.tokens)) + r.pending }
 
 // InputError says what is wrong with a request; the planner did not take it.
-type InputError struct{ msg string }
+type InputError struct {
+	msg string
+	// TooLong: the prompt is, for the context or for the memory.
+	TooLong bool
+}
 
 func (e *InputError) Error() string { return e.msg }
 
 func inputErrorf(format string, args ...any) error {
-	return &InputError{fmt.Sprintf(format, args...)}
+	return &InputError{msg: fmt.Sprintf(format, args...)}
+}
+
+func tooLong(format string, args ...any) error {
+	return &InputError{fmt.Sprintf(format, args...), true}
 }
 
 // check reports the first thing that would keep r from ever running.
@@ -135,9 +143,10 @@ func (c *Config) check(r *Request) error {
 	case n == 0:
 		return inputErrorf("the prompt is empty: at least one token is needed")
 	case n > c.MaxSeqLen || n == c.MaxSeqLen && !r.PromptOnly:
-		return inputErrorf("the prompt has %d tokens, but a request may have at most %d, prompt and output", n, c.MaxSeqLen)
+		// Some clients know an error of this kind by these words of OpenAI's.
+		return tooLong("the prompt has %d tokens, but this model's maximum context length is %d, prompt and output", n, c.MaxSeqLen)
 	case n > room:
-		return inputErrorf("the prompt has %d tokens, but the KV memory holds %d (%d pages of %d)", n, room, c.NumPages, c.PageSize)
+		return tooLong("the prompt has %d tokens, but the KV memory holds %d (%d pages of %d)", n, room, c.NumPages, c.PageSize)
 	case r.MaxTokens < 0:
 		return inputErrorf("at most %d tokens were asked for: it must be positive", r.MaxTokens)
 	case r.MinTokens < 0 || (r.MaxTokens > 0 && r.MinTokens > r.MaxTokens):
