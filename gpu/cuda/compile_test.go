@@ -39,7 +39,7 @@ func TestCompile(t *testing.T) {
 				if i > 1 && testing.Short() {
 					t.Skip("short")
 				}
-				if arch == "sm_90a" {
+				if s.Experts = true; arch == "sm_90a" {
 					s.Hopper = 132
 				}
 				programs, err := kernel.Programs(s)

@@ -60,7 +60,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	e := &engine{context: ctx, config: &config, info: info, lists: map[int32]slotList{}, graphs: map[int]graph{}, undrawn: map[int]graph{}}
 	e.shape = kernel.Shape{
 		Heads: config.Heads, KVHeads: config.KVHeads, HeadDim: config.HeadDim, PageSize: info.PageSize,
-		Stages: stages(config.HeadDim, ctx.shared), Hopper: ctx.gpu.hopper(),
+		Stages: stages(config.HeadDim, ctx.shared), Hopper: ctx.gpu.hopper(), Experts: config.MoE != nil,
 	}
 	switch spec.Attention {
 	case "", "auto":

@@ -22,7 +22,7 @@ type Workbench struct {
 	GPU    GPU
 }
 
-// OpenWorkbench compiles the kernels for a shape on the first device; its
+// OpenWorkbench compiles all kernels for a shape on the first device; its
 // Stages and Hopper are set to what the device has.
 func OpenWorkbench(s *kernel.Shape) (*Workbench, error) {
 	runtime.LockOSThread()
@@ -30,7 +30,7 @@ func OpenWorkbench(s *kernel.Shape) (*Workbench, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Stages, s.Hopper = stages(s.HeadDim, ctx.shared), ctx.gpu.hopper()
+	s.Stages, s.Hopper, s.Experts = stages(s.HeadDim, ctx.shared), ctx.gpu.hopper(), true
 	m, err := loadModules(*s, ctx.gpu.architecture())
 	if err != nil {
 		return nil, errors.Join(err, ctx.close())

@@ -28,6 +28,9 @@ type Shape struct {
 	// Hopper is how many multiprocessors a device of compute capability 9.0
 	// has, 0 on others: kernels of its own are compiled for it.
 	Hopper int
+	// Experts asks for the kernels of mixtures, too: they take as long to compile
+	// as all the others.
+	Experts bool
 }
 
 // MaxGroup is how many query heads may share a key head.
@@ -78,7 +81,7 @@ type Program struct {
 	Defines []string // what of the shape it depends on, for the compiler: "HEADS=16"
 }
 
-// Programs are the sources of all kernels, for a shape.
+// Programs are the sources of the kernels for a shape.
 func Programs(s Shape) ([]Program, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -93,8 +96,8 @@ func Programs(s Shape) ([]Program, error) {
 	}
 	var list []Program
 	for _, f := range files {
-		forHopper := strings.HasSuffix(f.Name(), "_hopper.cu")
-		if !strings.HasSuffix(f.Name(), ".cu") || forHopper && s.Hopper == 0 {
+		forHopper, forExperts := strings.HasSuffix(f.Name(), "_hopper.cu"), strings.HasPrefix(f.Name(), "moe_")
+		if !strings.HasSuffix(f.Name(), ".cu") || forHopper && s.Hopper == 0 || forExperts && !s.Experts {
 			continue
 		}
 		text, err := sources.ReadFile(f.Name())

@@ -55,7 +55,8 @@ func TestShapeCheck(t *testing.T) {
 	}
 }
 
-// Sources for Hopper are compiled for Hopper alone.
+// Sources for Hopper are compiled for Hopper alone, those for experts where
+// there are some.
 func TestPrograms(t *testing.T) {
 	s := Shape{Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16, Stages: 3}
 	names := func() map[string]bool {
@@ -69,15 +70,17 @@ func TestPrograms(t *testing.T) {
 		}
 		return names
 	}
-	others := names()
-	s.Hopper = 132
-	hoppers := names()
-	for _, k := range All() {
-		if !hoppers[k.Source] {
-			t.Errorf("Hopper lacks %s", k.Source)
-		}
-		if others[k.Source] == strings.Contains(k.Source, "hopper") {
-			t.Errorf("others have %s: %v", k.Source, others[k.Source])
+	for _, device := range []struct {
+		hopper  int
+		experts bool
+	}{{0, false}, {0, true}, {132, false}, {132, true}} {
+		s.Hopper, s.Experts = device.hopper, device.experts
+		has := names()
+		for _, k := range All() {
+			want := (device.hopper > 0 || !strings.Contains(k.Source, "hopper")) && (device.experts || !strings.HasPrefix(k.Source, "moe_"))
+			if has[k.Source] != want {
+				t.Errorf("%+v: %s among them: %v", device, k.Source, has[k.Source])
+			}
 		}
 	}
 }
