@@ -15,7 +15,7 @@ shift
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 troupe=$dir/troupe
-go build -o "$troupe" ./cmd/troupe
+go build -buildvcs=auto -o "$troupe" ./cmd/troupe
 {
 	date -u
 	git rev-parse --short HEAD
