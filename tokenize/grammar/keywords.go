@@ -35,8 +35,6 @@ type keywords struct {
 	values []*value // enum or const; nil: not said
 	listed bool     // values is meant
 
-	except []*value // none of these; of schemas that were made up
-
 	ref   *value   // the $ref keyword
 	allOf []*value // schemas
 	anyOf [][]*value
@@ -49,11 +47,14 @@ type keywords struct {
 	patterns       []*value
 	formats        []*value
 
-	prefix             []*value
-	items              *value // nil: not said
-	listedItems        bool   // items was a list of schemas, which prefix then is
-	moreItems          *value // additionalItems, which are about those after a list
-	minItems, maxItems int
+	prefix                   []*value
+	items                    *value // nil: not said
+	listedItems              bool   // items was a list of schemas, which prefix then is
+	moreItems                *value // additionalItems, which are about those after a list
+	minItems, maxItems       int
+	contains                 *value
+	minContains, maxContains int
+	unique                   *value // uniqueItems, when it is true
 
 	properties         *value // nil: not said
 	required           []string
@@ -62,16 +63,32 @@ type keywords struct {
 	propertyNames      *value
 	minProps, maxProps int
 	minPropsAt         *value
+	dependencies       []dependency
 
 	noMore, noMoreItems bool // unevaluatedProperties, unevaluatedItems are false
+	unevaluated         bool // additional says less than unevaluatedProperties did
+
+	// Of schemas that were made up, see negate.go.
+	except      []*value // the value is none of these
+	notPatterns []*value // a string is found in by none of these
+	breaks      *broken  // an object or array is not as that says
+
+	choices    [][]*value // see compiler.choices
+	hasChoices bool
+}
+
+// newKeywords says nothing.
+func newKeywords(schema *value) *keywords {
+	return &keywords{
+		schema: schema, types: typeAny, minLen: -1, maxLen: -1, minItems: -1, maxItems: -1, minContains: -1, maxContains: -1, minProps: -1, maxProps: -1,
+	}
 }
 
 // refused are the keywords of JSON Schema, in all its versions, and of
 // OpenAPI that say what is valid and cannot be kept to. Keywords that are not
 // known say nothing, as JSON Schema has it.
 var refused = map[string]bool{
-	"contains": true, "minContains": true, "maxContains": true,
-	"$dynamicRef": true, "$recursiveRef": true, "extends": true, "disallow": true, "divisibleBy": true, "nullable": true,
+	"$dynamicRef": true, "$recursiveRef": true, "extends": true, "disallow": true, "divisibleBy": true,
 }
 
 // known are the keywords that read understands; a schema without any of them
@@ -81,15 +98,16 @@ var known = map[string]bool{
 	"minimum": true, "maximum": true, "exclusiveMinimum": true, "exclusiveMaximum": true, "multipleOf": true,
 	"minLength": true, "maxLength": true, "pattern": true, "format": true,
 	"prefixItems": true, "items": true, "additionalItems": true, "minItems": true, "maxItems": true, "unevaluatedItems": true, "uniqueItems": true,
+	"contains": true, "minContains": true, "maxContains": true,
 	"properties": true, "required": true, "additionalProperties": true, "patternProperties": true, "propertyNames": true,
 	"minProperties": true, "maxProperties": true, "unevaluatedProperties": true,
 	"dependentRequired": true, "dependentSchemas": true, "dependencies": true,
-	"not": true, "if": true, "then": true, "else": true, exceptKeyword: true,
+	"not": true, "if": true, "then": true, "else": true,
 }
 
 // readKeywords reads a schema object.
 func readKeywords(v *value) (*keywords, error) {
-	k := &keywords{schema: v, types: typeAny, minLen: -1, maxLen: -1, minItems: -1, maxItems: -1, minProps: -1, maxProps: -1}
+	k := newKeywords(v)
 	for i, name := range v.keys {
 		if err := k.read(name, v.items[i]); err != nil {
 			return nil, err
@@ -100,6 +118,7 @@ func readKeywords(v *value) (*keywords, error) {
 	}
 	// Without other schemas to evaluate anything, what is not evaluated is
 	// what is additional.
+	k.unevaluated = k.noMore && len(k.dependencies) > 0
 	if !k.refers() {
 		no := &value{kind: isBool, text: "false"}
 		if k.noMore && k.additional == nil {
@@ -146,7 +165,7 @@ func (k *keywords) read(name string, v *value) (err error) {
 		return k.readNumber(name, v)
 	case "minLength", "maxLength", "pattern", "format":
 		return k.readString(name, v)
-	case "prefixItems", "items", "additionalItems", "minItems", "maxItems", "unevaluatedItems", "uniqueItems":
+	case "prefixItems", "items", "additionalItems", "minItems", "maxItems", "unevaluatedItems", "uniqueItems", "contains", "minContains", "maxContains":
 		k.about |= typeArray
 		return k.readArray(name, v)
 	case "properties", "required", "additionalProperties", "patternProperties", "propertyNames",
@@ -154,17 +173,13 @@ func (k *keywords) read(name string, v *value) (err error) {
 		k.about |= typeObject
 		return k.readObject(name, v)
 	case "not":
-		k.not = v
+		k.not, err = v, wantSchema(v)
 	case "if":
-		k.when = v
+		k.when, err = v, wantSchema(v)
 	case "then":
 		k.then, err = v, wantSchema(v)
 	case "else":
 		k.otherwise, err = v, wantSchema(v)
-	case exceptKeyword:
-		if k.schema.isMade {
-			k.except = v.items
-		}
 	case "dependentRequired", "dependentSchemas", "dependencies":
 		k.about |= typeObject
 		return k.readDependencies(name, v)
@@ -231,7 +246,7 @@ func (k *keywords) readNumber(name string, v *value) error {
 		if x.Sign() <= 0 {
 			return errorf(v.path, "must be above 0, got %s", v.text)
 		}
-		n.multipleOf = x
+		n.multiples = append(n.multiples, x)
 	}
 	return nil
 }
@@ -260,9 +275,6 @@ func (k *keywords) readString(name string, v *value) (err error) {
 		}
 		if v.text == "float" || v.text == "double" {
 			return nil // every number that is written fits
-		}
-		if v.text == "regex" {
-			return errorf(v.path, "%q is not supported", v.text)
 		}
 		if formats[v.text] == "" {
 			return nil // not known: it says nothing, as JSON Schema has it
@@ -293,7 +305,15 @@ func (k *keywords) readArray(name string, v *value) (err error) {
 	case "unevaluatedItems":
 		k.noMoreItems, err = true, onlyFalse(v)
 	case "uniqueItems":
-		err = onlyFalse(v)
+		if err = want(v, isBool); v.text == "true" {
+			k.unique = v
+		}
+	case "contains":
+		k.contains, err = v, wantSchema(v)
+	case "minContains":
+		k.minContains, err = count(v)
+	case "maxContains":
+		k.maxContains, err = count(v)
 	}
 	return err
 }
@@ -337,16 +357,28 @@ func (k *keywords) readObject(name string, v *value) (err error) {
 	return err
 }
 
-// readDependencies makes "with a, also this" the choice of no a, or of a and
-// this.
+// contained is how many items contains asks for; high -1: no bound.
+func (k *keywords) contained() (low, high int) {
+	if k.minContains < 0 {
+		return 1, k.maxContains
+	}
+	return k.minContains, k.maxContains
+}
+
+// dependency is what else an object with a member has to be.
+type dependency struct {
+	path, name string
+	required   []string
+	schemas    []*value
+}
+
 func (k *keywords) readDependencies(keyword string, v *value) error {
 	if err := want(v, isObject); err != nil {
 		return err
 	}
 	for i, name := range v.keys {
 		this := v.items[i]
-		key := this.madeText(isString, name)
-		with := this.made("required", this.madeList(key), "allOf", this.madeList(this))
+		d := dependency{path: this.path, name: name}
 		if keyword == "dependentRequired" || keyword == "dependencies" && this.kind == isArray {
 			if err := want(this, isArray); err != nil {
 				return err
@@ -355,13 +387,14 @@ func (k *keywords) readDependencies(keyword string, v *value) error {
 				if err := want(n, isString); err != nil {
 					return err
 				}
+				d.required = append(d.required, n.text)
 			}
-			with = this.made("required", this.madeList(append([]*value{key}, this.items...)...))
 		} else if err := wantSchema(this); err != nil {
 			return err
+		} else {
+			d.schemas = []*value{this}
 		}
-		without := this.made("properties", this.made(name, this.madeText(isBool, "false")))
-		k.anyOf = append(k.anyOf, []*value{without, with})
+		k.dependencies = append(k.dependencies, d)
 	}
 	return nil
 }

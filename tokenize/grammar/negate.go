@@ -1,197 +1,267 @@
 package grammar
 
-import "strconv"
+// The opposite of a schema is a schema too: a choice of ways not to be valid,
+// of which each denies one thing that the schema says. Opposites of schemas
+// within it are made when they are met, so recursive schemas have opposites,
+// and are the same value each time, so there are only so many.
 
-// exceptKeyword is a keyword of schemas that were made up: the value is none
-// of these.
-const exceptKeyword = "\x00except"
-
-// made is a schema that stands for what v says in another way, or a value in
-// one: an object of these members, keys and values in turn.
-func (v *value) made(members ...any) *value {
-	o := &value{path: v.path, kind: isObject, isMade: true}
-	for i := 0; i < len(members); i += 2 {
-		o.keys = append(o.keys, members[i].(string))
-		o.items = append(o.items, members[i+1].(*value))
-	}
-	return o
+// broken is what an object or array must not be as: by a member or an item
+// that it should not have, or by a member that it should have.
+type broken struct {
+	*keywords
+	quiet bool // see compiler.not
 }
 
-func (v *value) madeList(items ...*value) *value {
-	return &value{path: v.path, kind: isArray, items: items}
+// made is a schema that says what k does.
+func (c *compiler) made(at *value, k *keywords) *value {
+	k.schema = &value{path: at.path, kind: isObject, isMade: true}
+	c.words[k.schema] = k
+	return k.schema
 }
 
-func (v *value) madeText(kind jsonKind, text string) *value {
-	return &value{path: v.path, kind: kind, text: text}
+// all and any are schemas that are valid where all of these are, or any is.
+func (c *compiler) all(at *value, of ...*value) *value {
+	if len(of) == 1 {
+		return of[0]
+	}
+	k := newKeywords(nil)
+	k.allOf = of
+	return c.made(at, k)
 }
 
-func (v *value) madeType(name string) *value { return v.madeText(isString, name) }
-
-// negation is a list of schemas of which one at least is valid exactly where v
-// is not. It reports false for what cannot be said so. A schema says several
-// things, and is not valid where one of them does not hold.
-func (c *compiler) negation(v *value, depth int) (all []*value, ok bool) {
-	if v.kind == isBool {
-		if v.text == "false" {
-			all = append(all, v.made())
-		}
-		return all, true
+func (c *compiler) any(at *value, of ...*value) *value {
+	if len(of) == 1 {
+		return of[0]
 	}
-	if depth == 0 || c.spend(len(v.keys)) != nil {
-		return nil, false
-	}
-	for i, name := range v.keys {
-		some, ok := c.negationOf(name, v.items[i], depth-1)
-		if !ok {
-			return nil, false
-		}
-		all = append(all, some...)
-	}
-	return all, true
+	k := newKeywords(nil)
+	k.anyOf = [][]*value{of}
+	return c.made(at, k)
 }
 
-// negationOf is that of one keyword.
-func (c *compiler) negationOf(name string, v *value, depth int) (all []*value, ok bool) {
-	numeric := map[string]string{
-		"minimum": "exclusiveMaximum", "maximum": "exclusiveMinimum", "exclusiveMinimum": "maximum", "exclusiveMaximum": "minimum",
+// not is a schema that is valid exactly where v is not. A quiet one does not
+// bring members that it alone speaks of into objects which have no others.
+func (c *compiler) not(v *value, quiet bool) *value {
+	if v.negates != nil {
+		return v.negates
 	}
-	switch name {
-	case "const":
-		return []*value{v.made(exceptKeyword, v.madeList(v))}, true
-	case "enum":
-		return []*value{v.made(exceptKeyword, v)}, v.kind == isArray
-	case "type":
-		return otherTypes(v)
-	case "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum":
-		return []*value{v.made("type", v.madeType("number"), numeric[name], v)}, true
-	case "minLength":
-		return v.count("string", "maxLength", -1)
-	case "maxLength":
-		return v.count("string", "minLength", 1)
-	case "minItems":
-		return v.count("array", "maxItems", -1)
-	case "maxItems":
-		return v.count("array", "minItems", 1)
-	case "required":
-		for _, n := range v.items {
-			all = append(all, v.made("type", v.madeType("object"), "properties", v.made(n.text, v.madeText(isBool, "false"))))
-		}
-		return all, v.kind == isArray
-	case "properties":
-		for i, p := range v.items {
-			some, ok := c.negation(p, depth)
-			if !ok {
-				return nil, false
-			}
-			for _, n := range some {
-				key := v.madeText(isString, v.keys[i])
-				all = append(all, v.made("type", v.madeType("object"), "required", v.madeList(key), "properties", v.made(key.text, n)))
+	key := opposite{v, quiet}
+	if c.opposites[key] == nil {
+		n := &value{path: v.path, kind: isObject, isMade: true, negates: v, quiet: quiet}
+		if v.kind == isBool {
+			n = &value{path: v.path, kind: isBool, isMade: true, text: "true"}
+			if v.text == "true" {
+				n.text = "false"
 			}
 		}
-		return all, v.kind == isObject
-	case "anyOf":
-		var each []*value
-		for _, s := range v.items {
-			some, ok := c.negation(s, depth)
-			if !ok {
-				return nil, false
-			}
-			each = append(each, v.anyOf(some))
-		}
-		return []*value{v.made("allOf", v.madeList(each...))}, v.kind == isArray && len(each) > 0
-	case "allOf":
-		for _, s := range v.items {
-			some, ok := c.negation(s, depth)
-			if !ok {
-				return nil, false
-			}
-			all = append(all, some...)
-		}
-		return all, v.kind == isArray
-	case "not":
-		return []*value{v}, wantSchema(v) == nil
-	case "$ref":
-		to, err := c.resolve(v)
+		c.opposites[key] = n
+	}
+	return c.opposites[key]
+}
+
+type opposite struct {
+	of    *value
+	quiet bool
+}
+
+func (c *compiler) nots(all []*value, quiet bool) []*value {
+	var out []*value
+	for _, v := range all {
+		out = append(out, c.not(v, quiet))
+	}
+	return out
+}
+
+// negation is what the opposite of a schema says.
+func (c *compiler) negation(not *value) (*keywords, error) {
+	k, err := c.keywords(not.negates)
+	if err != nil {
+		return nil, err
+	}
+	n := &negation{c: c, k: k, quiet: not.quiet}
+	if err := n.applied(); err != nil {
+		return nil, err
+	}
+	n.typed()
+	if err := n.strings(); err != nil {
+		return nil, err
+	}
+	if err := n.nested(); err != nil {
+		return nil, err
+	}
+	made := newKeywords(not)
+	made.anyOf = [][]*value{n.ways}
+	return made, nil
+}
+
+type negation struct {
+	c     *compiler
+	k     *keywords
+	quiet bool
+	ways  []*value
+}
+
+func (n *negation) not(v *value) *value { return n.c.not(v, n.quiet) }
+
+// way adds a way: a value of these types, of which say says more.
+func (n *negation) way(t types, say func(*keywords)) {
+	k := newKeywords(nil)
+	k.types = t
+	if say != nil {
+		say(k)
+	}
+	n.ways = append(n.ways, n.c.made(n.k.schema, k))
+}
+
+// applied denies what other schemas say of the same value.
+func (n *negation) applied() error {
+	k, c := n.k, n.c
+	if k.ref != nil {
+		to, err := c.resolve(k.ref)
 		if err != nil {
-			return nil, false
+			return err
 		}
-		return c.negation(to, depth)
+		n.ways = append(n.ways, n.not(to))
 	}
-	return nil, !known[name] && !refused[name]
-}
-
-// anyOf is a schema that is valid where one of these is.
-func (v *value) anyOf(of []*value) *value {
-	if len(of) == 0 {
-		return v.madeText(isBool, "false")
+	n.ways = append(n.ways, c.nots(k.allOf, n.quiet)...)
+	for _, of := range k.anyOf {
+		n.ways = append(n.ways, c.all(k.schema, c.nots(of, n.quiet)...))
 	}
-	return v.made("anyOf", v.madeList(of...))
-}
-
-// count is a schema for a length one beyond v, or one short of it.
-func (v *value) count(kind, keyword string, by int) (all []*value, ok bool) {
-	n, err := count(v)
-	if n += by; n < 0 {
-		return nil, err == nil
-	}
-	return []*value{v.made("type", v.madeType(kind), keyword, v.madeText(isNumber, strconv.Itoa(n)))}, err == nil
-}
-
-// otherTypes is a schema for the types that a type keyword does not name.
-func otherTypes(v *value) (all []*value, ok bool) {
-	k := keywords{}
-	if err := k.readTypes(v); err != nil || k.types&typeNumber == typeInteger {
-		return nil, false // no name has the numbers that are no integers
-	}
-	list := v.madeList()
-	for _, name := range []string{"object", "array", "string", "number", "boolean", "null"} {
-		if typeNames[name]&k.types == 0 {
-			list.items = append(list.items, v.madeType(name))
+	for _, of := range k.oneOf {
+		n.ways = append(n.ways, c.all(k.schema, c.nots(of, n.quiet)...))
+		for i := range of {
+			for _, other := range of[:i] {
+				n.ways = append(n.ways, c.all(k.schema, other, of[i]))
+			}
 		}
 	}
-	if len(list.items) > 0 {
-		all = append(all, v.made("type", list))
-	}
-	return all, true
-}
-
-// negationDepth bounds how deep a negation looks into a schema.
-const negationDepth = 8
-
-// refine makes choices of k's not, if and oneOf.
-func (c *compiler) refine(k *keywords) error {
 	if k.not != nil {
-		if err := wantSchema(k.not); err != nil {
-			return err
-		}
-		of, ok := c.negation(k.not, negationDepth)
-		if !ok {
-			return errorf(k.not.path, "what it says is too much to be the opposite of; type, const, enum, required, properties, bounds and lengths are supported there")
-		}
-		k.anyOf = append(k.anyOf, []*value{k.not.anyOf(of)})
+		n.ways = append(n.ways, k.not)
 	}
-	if k.when != nil && (k.then != nil || k.otherwise != nil) {
-		if err := wantSchema(k.when); err != nil {
-			return err
-		}
-		of, ok := c.negation(k.when, negationDepth)
-		if !ok {
-			return errorf(k.when.path, "what it says is too much to be the opposite of; type, const, enum, required, properties, bounds and lengths are supported there")
-		}
-		both := func(a, b *value) *value {
-			if b == nil {
-				return a
-			}
-			return k.when.made("allOf", k.when.madeList(a, b))
-		}
-		k.anyOf = append(k.anyOf, []*value{both(k.when, k.then), both(k.when.anyOf(of), k.otherwise)})
+	if k.when != nil && k.then != nil {
+		n.ways = append(n.ways, c.all(k.schema, k.when, n.not(k.then)))
 	}
-	for i, of := range k.oneOf {
-		exact, err := c.exactlyOne(of)
-		if err != nil {
-			return err
-		}
-		k.oneOf[i] = exact
+	if k.when != nil && k.otherwise != nil {
+		n.ways = append(n.ways, c.all(k.schema, n.not(k.when), n.not(k.otherwise)))
 	}
 	return nil
+}
+
+// typed denies types, listed values, bounds and lengths.
+func (n *negation) typed() {
+	k := n.k
+	if k.types != typeAny {
+		n.way(typeAny&^k.types, nil)
+	}
+	if k.listed {
+		n.way(typeAny, func(w *keywords) { n.except(w, k.values) })
+	}
+	if b := k.numbers.low; b != nil {
+		n.way(typeNumber, func(w *keywords) { w.numbers.high = b.opposite() })
+	}
+	if b := k.numbers.high; b != nil {
+		n.way(typeNumber, func(w *keywords) { w.numbers.low = b.opposite() })
+	}
+	for _, m := range k.numbers.multiples {
+		n.way(typeNumber, func(w *keywords) { w.numbers.notMultiples = append(w.numbers.notMultiples, m) })
+	}
+	n.outside(typeString, k.minLen, k.maxLen, func(w *keywords, low, high int) { w.minLen, w.maxLen = low, high })
+	n.outside(typeArray, k.minItems, k.maxItems, func(w *keywords, low, high int) { w.minItems, w.maxItems = low, high })
+	n.outside(typeObject, k.minProps, k.maxProps, func(w *keywords, low, high int) { w.minProps, w.maxProps, w.minPropsAt = low, high, k.minPropsAt })
+	if k.contains != nil {
+		low, high := k.contained()
+		n.outside(typeArray, low, high, func(w *keywords, low, high int) {
+			w.contains, w.minContains, w.maxContains = k.contains, max(low, 0), high
+		})
+	}
+}
+
+// outside denies that a count is from low to high (-1: not said).
+func (n *negation) outside(t types, low, high int, say func(w *keywords, low, high int)) {
+	if low > 0 {
+		n.way(t, func(w *keywords) { say(w, -1, low-1) })
+	}
+	if high >= 0 {
+		n.way(t, func(w *keywords) { say(w, high+1, -1) })
+	}
+}
+
+// except has w say that the value is none of these: of objects and arrays, by
+// the opposite of a schema for each.
+func (n *negation) except(w *keywords, values []*value) {
+	for _, v := range values {
+		if v.kind == isObject || v.kind == isArray {
+			w.allOf = append(w.allOf, n.not(n.c.exactly(v)))
+		} else {
+			w.except = append(w.except, v)
+		}
+	}
+}
+
+// exactly is a schema that this object or array alone is valid by.
+func (c *compiler) exactly(v *value) *value {
+	k := newKeywords(nil)
+	parts := &value{path: v.path, kind: v.kind, keys: v.keys}
+	for _, e := range v.items {
+		one := newKeywords(nil)
+		one.list([]*value{e})
+		parts.items = append(parts.items, c.made(e, one))
+	}
+	if v.kind == isArray {
+		k.types, k.prefix, k.minItems, k.maxItems = typeArray, parts.items, len(v.items), len(v.items)
+	} else {
+		k.types, k.properties, k.required, k.additional = typeObject, parts, v.keys, &value{path: v.path, kind: isBool, text: "false"}
+	}
+	return c.made(v, k)
+}
+
+// strings denies patterns.
+func (n *negation) strings() error {
+	for _, p := range n.k.patterns {
+		n.way(typeString, func(w *keywords) { w.notPatterns = append(w.notPatterns, p) })
+	}
+	for _, f := range n.k.formats {
+		return errorf(f.path, "a format has no opposite, which not, if, else and oneOf need here; use a pattern")
+	}
+	return nil
+}
+
+// nested denies what is said of members and items.
+func (n *negation) nested() error {
+	k := n.k
+	switch {
+	case k.unique != nil:
+		return errorf(k.unique.path, "uniqueItems has no opposite, which not, if, else and oneOf need here")
+	case k.noMore, k.noMoreItems, k.unevaluated:
+		return errorf(k.schema.path, "unevaluatedProperties and unevaluatedItems have no opposite, which not, if, else and oneOf need here")
+	}
+	breaks := func(w *keywords) { w.breaks = &broken{k, n.quiet} }
+	if len(k.prefix) > 0 || k.items != nil {
+		n.way(typeArray, breaks)
+	}
+	if k.properties != nil || len(k.required) > 0 || k.patternProps != nil || k.additional != nil || k.propertyNames != nil {
+		n.way(typeObject, breaks)
+	}
+	return nil
+}
+
+// choices are the anyOfs that k stands for: its own, and what oneOf and if are
+// turned into.
+func (c *compiler) choices(k *keywords) ([][]*value, error) {
+	if k.hasChoices {
+		return k.choices, nil
+	}
+	k.choices, k.hasChoices = k.anyOf, true
+	for _, of := range k.oneOf {
+		k.choices = append(k.choices, c.exactlyOne(k.schema, of))
+	}
+	if k.when != nil && (k.then != nil || k.otherwise != nil) {
+		both := func(v, more *value) *value {
+			if more == nil {
+				return v
+			}
+			return c.all(k.schema, v, more)
+		}
+		k.choices = append(k.choices, []*value{both(k.when, k.then), both(c.not(k.when, false), k.otherwise)})
+	}
+	return k.choices, nil
 }

@@ -1,8 +1,10 @@
 package grammar
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,9 +31,11 @@ func parseDecimal(s string) (*big.Rat, error) {
 
 // numbers is what a schema says of a number.
 type numbers struct {
-	integer    bool
-	low, high  *bound // nil: none
-	multipleOf *big.Rat
+	integer   bool
+	fraction  bool   // it is no integer
+	low, high *bound // nil: none
+	// multiples are what it is a multiple of, notMultiples what it is not.
+	multiples, notMultiples []*big.Rat
 }
 
 // defaultDigits is how many digits a number has before its point, and at most
@@ -41,33 +45,60 @@ const (
 	fractionDigits = 17
 	// exactDigits is how many a float64 keeps.
 	exactDigits = 15
+	// maxStep bounds what numbers have to be multiples of.
+	maxStep = 1000
 )
 
 // expr matches the numbers in the range, without exponents.
 func (n *numbers) expr() (*expr, error) {
-	step, places := big.NewInt(1), fractionDigits
-	if m := n.multipleOf; m != nil {
-		switch {
-		case m.IsInt() && m.Num().IsInt64() && m.Num().Int64() <= 1000:
-			step, places = m.Num(), 0
-		case m.Num().Cmp(big.NewInt(1)) == 0 && isPowerOfTen(m.Denom()):
-			places = len(m.Denom().String()) - 1
-		default:
-			return nil, fmt.Errorf("only integers up to 1000, and 0.1, 0.01 and so on are supported, got %s", m.FloatString(5))
+	switch {
+	case n.fraction:
+		return n.fractions()
+	case len(n.notMultiples) > 0 && !n.integer:
+		integers := *n
+		integers.integer = true
+		a, err := integers.expr()
+		if err != nil {
+			return nil, err
 		}
-	}
-	if n.integer {
-		places = 0
-	}
-	if n.low == nil && n.high == nil && n.multipleOf == nil {
+		b, err := n.fractions()
+		return alt(a, b), err
+	case n.low == nil && n.high == nil && len(n.multiples)+len(n.notMultiples) == 0:
 		if n.integer {
 			return jsonInteger, nil
 		}
 		return jsonNumber, nil
 	}
-	d := &digits{step: int(step.Int64()), memo: map[digitsKey]*expr{}}
+	d := &digits{step: 1, memo: map[digitsKey]*expr{}}
+	places := fractionDigits
+	for _, m := range n.multiples {
+		if err := d.divide(m, &places); err != nil {
+			return nil, err
+		}
+		d.fixed = true
+	}
+	for _, m := range n.notMultiples {
+		if err := d.divide(m, nil); err != nil {
+			return nil, err
+		}
+	}
+	if n.integer {
+		places = 0
+	}
+	if len(n.multiples)+len(n.notMultiples) > 0 {
+		whole := func(m *big.Rat, r int) bool { return !m.IsInt() || r%int(m.Num().Int64()) == 0 }
+		for r := range d.step {
+			ends := true
+			for _, m := range n.multiples {
+				ends = ends && whole(m, r)
+			}
+			for _, m := range n.notMultiples {
+				ends = ends && !whole(m, r)
+			}
+			d.ends = append(d.ends, ends)
+		}
+	}
 	zero := &bound{at: new(big.Rat)}
-	d.fixed = n.multipleOf != nil
 	positive := d.between(tighter(n.low, zero, 1), n.high, places)
 	negative := never
 	if n.low == nil || n.low.at.Sign() < 0 {
@@ -78,6 +109,65 @@ func (n *numbers) expr() (*expr, error) {
 	return alt(positive, negative), nil
 }
 
+// divide has what is told of remainders tell multiples of m. places is how many
+// digits after the point are left to write, nil if none are.
+func (d *digits) divide(m *big.Rat, places *int) error {
+	switch {
+	case m.IsInt() && m.Num().IsInt64() && m.Num().Int64() <= maxStep:
+		step := big.NewInt(int64(d.step))
+		step.Mul(step, new(big.Int).Div(m.Num(), new(big.Int).GCD(nil, nil, step, m.Num())))
+		if step.Cmp(big.NewInt(maxStep)) > 0 {
+			return fmt.Errorf("together with the others its multiples are above %d, which is not supported", maxStep)
+		}
+		d.step = int(step.Int64())
+		if places != nil {
+			*places = 0
+		}
+		return nil
+	case places != nil && m.Num().Cmp(big.NewInt(1)) == 0 && isPowerOfTen(m.Denom()):
+		*places = min(*places, len(m.Denom().String())-1)
+		return nil
+	}
+	return fmt.Errorf("only integers up to %d, and 0.1, 0.01 and so on are supported, got %s", maxStep, m.FloatString(5))
+}
+
+// fractions matches the numbers in the range that are no integers, not those
+// so long that a float64 would make them one.
+func (n *numbers) fractions() (*expr, error) {
+	for _, m := range slices.Concat(n.multiples, n.notMultiples) {
+		if !m.IsInt() {
+			return nil, fmt.Errorf("among numbers that are no integers only integers are supported, got %s", m.FloatString(5))
+		}
+	}
+	if len(n.multiples) > 0 {
+		return never, nil
+	}
+	limit := &bound{at: new(big.Rat).SetInt64(1e9), strict: true}
+	ranged := numbers{low: tighter(n.low, limit.negated(), 1), high: tighter(n.high, limit, -1)}
+	e, err := ranged.expr()
+	if err != nil {
+		return nil, err
+	}
+	e, ok := common(e, seq(optional(text("-")), repeat(digit, 1, 9), text("."), repeat(digit, 0, 5), nonzero))
+	if !ok {
+		return nil, errors.New("its bounds are too long for numbers that are no integers")
+	}
+	return e, nil
+}
+
+// without are the same numbers but for these, as ranges beside them.
+func (n numbers) without(values []*big.Rat) []numbers {
+	slices.SortFunc(values, (*big.Rat).Cmp)
+	var ranges []numbers
+	for _, x := range values {
+		below := n
+		below.high = tighter(n.high, &bound{at: x, strict: true}, -1)
+		ranges = append(ranges, below)
+		n.low = tighter(n.low, &bound{at: x, strict: true}, 1)
+	}
+	return append(ranges, n)
+}
+
 func isPowerOfTen(n *big.Int) bool { return strings.TrimRight(n.String(), "0") == "1" }
 
 func (b *bound) negated() *bound {
@@ -86,6 +176,9 @@ func (b *bound) negated() *bound {
 	}
 	return &bound{at: new(big.Rat).Neg(b.at), strict: b.strict}
 }
+
+// opposite is the other end of the range of what is outside.
+func (b *bound) opposite() *bound { return &bound{at: b.at, strict: !b.strict} }
 
 // tighter is the bound that leaves less: the higher one when sign is 1, the
 // lower one when it is -1. Nil is no bound.
@@ -103,8 +196,9 @@ func tighter(a, b *bound, sign int) *bound {
 
 // digits makes expressions for ranges, digit by digit.
 type digits struct {
-	step  int  // integers are multiples of it
-	fixed bool // bounds do not change how many places there may be
+	step  int    // integers are told by their remainders by it
+	ends  []bool // remainders that they may have; nil: any
+	fixed bool   // bounds do not change how many places there may be
 	memo  map[digitsKey]*expr
 }
 
@@ -224,7 +318,7 @@ func (d *digits) rest(t tail, remainder int, first bool) *expr {
 	if t.left > 0 {
 		e = d.digit(t, remainder, first)
 	}
-	if !t.mayEnd() || t.whole && remainder != 0 {
+	if !t.mayEnd() || t.whole && d.ends != nil && !d.ends[remainder] {
 		return e
 	}
 	key := digitsKey{t, remainder, first, true}
@@ -303,15 +397,4 @@ func (t *tail) advance(c byte) {
 	if !t.tightHigh {
 		t.high, t.strictHigh = "", false
 	}
-}
-
-// has reports whether x is in the range.
-func (n *numbers) has(x *big.Rat) bool {
-	if n.low != nil && (x.Cmp(n.low.at) < 0 || x.Cmp(n.low.at) == 0 && n.low.strict) {
-		return false
-	}
-	if n.high != nil && (x.Cmp(n.high.at) > 0 || x.Cmp(n.high.at) == 0 && n.high.strict) {
-		return false
-	}
-	return n.multipleOf == nil || new(big.Rat).Quo(x, n.multipleOf).IsInt()
 }

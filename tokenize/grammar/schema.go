@@ -21,8 +21,8 @@ func parseSchema(source, path string) (*expr, error) {
 		return nil, err
 	}
 	c := &compiler{
-		root: root, words: map[*value]*keywords{}, ids: map[*value]int{},
-		made: map[string]*expr{}, strs: map[string]*expr{}, left: maxNodes,
+		root: root, words: map[*value]*keywords{}, ids: map[*value]int{}, opposites: map[opposite]*value{}, mayBe: map[string]bool{},
+		built: map[string]*expr{}, strs: map[string]*expr{}, patterns: map[string]*expr{}, left: maxNodes,
 	}
 	return c.schema([]*value{root})
 }
@@ -31,12 +31,16 @@ func parseSchema(source, path string) (*expr, error) {
 // schemas at once, all of which have to be valid: what allOf, $ref and
 // keywords beside anyOf make of one.
 type compiler struct {
-	root  *value
-	words map[*value]*keywords // of each schema object read
-	ids   map[*value]int
-	made  map[string]*expr // of each set of schemas; a reference while it is being made
-	strs  map[string]*expr // of each set of patterns, formats and lengths
-	left  int              // pieces that may still be made
+	root      *value
+	words     map[*value]*keywords // of each schema object read or made up
+	ids       map[*value]int
+	opposites map[opposite]*value
+	mayBe     map[string]bool  // see possible
+	built     map[string]*expr // of each set of schemas; a reference while it is being built
+	strs      map[string]*expr // of each set of patterns, formats and lengths
+	patterns  map[string]*expr
+	left      int // pieces that may still be made
+	trying    int // how deep valid is
 }
 
 // schema matches a value for which all of these schemas are valid.
@@ -49,20 +53,20 @@ func (c *compiler) schema(all []*value) (*expr, error) {
 		return jsonValue, nil
 	}
 	key := c.key(all)
-	if e := c.made[key]; e != nil {
+	if e := c.built[key]; e != nil {
 		return e, nil
 	}
 	if err := c.spend(1); err != nil {
 		return nil, err
 	}
 	ref := reference()
-	c.made[key] = ref
+	c.built[key] = ref
 	e, err := c.flatten(all)
 	if err != nil {
 		return nil, err
 	}
 	ref.to(e)
-	c.made[key] = e
+	c.built[key] = e
 	return e, nil
 }
 
@@ -103,7 +107,7 @@ func (c *compiler) telling(all []*value) ([]*value, error) {
 			}
 			v = to
 		}
-		if v.kind == isObject && len(v.keys) == 0 || v.kind == isBool && v.text == "true" {
+		if v.kind == isObject && len(v.keys) == 0 && !v.isMade || v.kind == isBool && v.text == "true" {
 			continue
 		}
 		out = append(out, v)
@@ -128,12 +132,22 @@ func (c *compiler) keywords(v *value) (*keywords, error) {
 	if k := c.words[v]; k != nil {
 		return k, nil
 	}
-	k, err := readKeywords(v)
+	read := readKeywords
+	if v.negates != nil {
+		read = c.negation
+	}
+	k, err := read(v)
 	if err != nil {
 		return nil, err
 	}
 	c.words[v] = k
-	return k, c.refine(k)
+	for _, d := range k.dependencies {
+		without, with := newKeywords(nil), newKeywords(nil)
+		without.properties = &value{path: d.path, kind: isObject, keys: []string{d.name}, items: []*value{{path: d.path, kind: isBool, text: "false"}}}
+		with.required, with.allOf = append([]string{d.name}, d.required...), d.schemas
+		k.anyOf = append(k.anyOf, []*value{c.made(v, without), c.made(v, with)})
+	}
+	return k, nil
 }
 
 // flat is schemas without those they refer to: what they say themselves, and
@@ -168,10 +182,17 @@ func (c *compiler) add(f *flat, v *value, within []*value) error {
 	}
 	f.words = append(f.words, k)
 	within = append(slices.Clone(within), v)
-	for _, of := range slices.Concat(k.anyOf, k.oneOf) {
+	choices, err := c.choices(k)
+	if err != nil {
+		return err
+	}
+	for _, of := range choices {
 		f.choices = append(f.choices, choice{of, within})
 	}
 	parts := k.allOf
+	if k.not != nil {
+		parts = append(slices.Clone(parts), c.not(k.not, false))
+	}
 	if k.ref != nil {
 		to, err := c.resolve(k.ref)
 		if err != nil {
@@ -222,7 +243,7 @@ func (c *compiler) resolve(ref *value) (*value, error) {
 // flatten is the union of all ways to make the choices.
 func (c *compiler) flatten(all []*value) (*expr, error) {
 	var parts []*expr
-	err := c.alternatives(all, func(words []*keywords) error {
+	err := c.alternatives(all, looks, func(words []*keywords) error {
 		for _, k := range words {
 			if (k.noMore || k.noMoreItems) && (len(all) > 1 || k.schema != all[0]) {
 				return errorf(k.schema.path, "unevaluatedProperties and unevaluatedItems are not supported within allOf, anyOf, oneOf and $ref")
@@ -240,8 +261,9 @@ func (c *compiler) flatten(all []*value) (*expr, error) {
 	return alt(parts...), err
 }
 
-// alternatives yields all ways to make the choices of schemas.
-func (c *compiler) alternatives(all []*value, yield func([]*keywords) error) error {
+// alternatives yields all ways to make the choices of schemas, but for those
+// that are plainly of no value.
+func (c *compiler) alternatives(all []*value, depth int, yield func([]*keywords) error) error {
 	f := &flat{}
 	for _, v := range all {
 		if err := c.add(f, v, nil); err != nil {
@@ -251,12 +273,15 @@ func (c *compiler) alternatives(all []*value, yield func([]*keywords) error) err
 	ways := 0
 	var choose func(f *flat) error
 	choose = func(f *flat) error {
-		if f.never {
+		if f.never || c.contradict(f.words, depth) {
 			return nil
 		}
+		f.choices = slices.DeleteFunc(f.choices, func(o choice) bool {
+			return slices.ContainsFunc(o.of, func(v *value) bool { return slices.Contains(f.words, c.words[v]) })
+		})
 		if len(f.choices) == 0 {
 			if ways++; ways > maxBranches {
-				return errorf(all[0].path, "there are more than %d ways to combine its anyOf and oneOf", maxBranches)
+				return errorf(all[0].path, "there are more than %d ways to combine its anyOf, oneOf, not and if", maxBranches)
 			}
 			return yield(f.words)
 		}

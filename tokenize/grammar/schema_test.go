@@ -110,7 +110,7 @@ func TestIntegerRanges(t *testing.T) {
 		low, high := min(a, b), max(a, b)
 		n := numbers{integer: true, low: &bound{at: big.NewRat(int64(low), 1)}, high: &bound{at: big.NewRat(int64(high), 1)}}
 		if rng.IntN(3) == 0 {
-			n.multipleOf = big.NewRat(int64(1+rng.IntN(20)), 1)
+			n.multiples = []*big.Rat{big.NewRat(int64(1+rng.IntN(20)), 1)}
 		}
 		if rng.IntN(3) == 0 {
 			n.low.strict = true

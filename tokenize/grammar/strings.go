@@ -10,6 +10,7 @@ func (c *compiler) str(words []*keywords, _ types) (*expr, error) {
 		s.low, s.high = max(s.low, k.minLen), lower(s.high, k.maxLen)
 		s.patterns = append(s.patterns, k.patterns...)
 		s.formats = append(s.formats, k.formats...)
+		s.not = append(s.not, k.notPatterns...)
 		for _, v := range k.except {
 			if v.kind == isString {
 				s.except = append(s.except, v.text)
@@ -32,6 +33,7 @@ type strs struct {
 	c                 *compiler
 	low, high         int // characters; high -1: no bound
 	patterns, formats []*value
+	not               []*value // patterns that are not found in it
 	except            []string
 }
 
@@ -43,11 +45,14 @@ func (s *strs) key() string {
 	for _, v := range s.formats {
 		key += " " + v.text
 	}
+	for _, v := range s.not {
+		key += fmt.Sprintf(" !%q", v.text)
+	}
 	return key
 }
 
 func (s *strs) expr() (*expr, error) {
-	if len(s.patterns)+len(s.formats)+len(s.except) == 0 {
+	if len(s.patterns)+len(s.formats)+len(s.not)+len(s.except) == 0 {
 		return seq(quote, repeat(jsonChar, s.low, s.high), quote), nil
 	}
 	var parts []*expr
@@ -96,6 +101,17 @@ func (s *strs) expr() (*expr, error) {
 	if len(s.except) > 0 {
 		parts = append(parts, notAny(s.except))
 	}
+	for _, p := range s.not {
+		e, err := s.c.pattern(p)
+		if err != nil {
+			return nil, err
+		}
+		e, ok := complement(e)
+		if !ok {
+			return nil, errorf(p.path, "is too large to be the opposite of")
+		}
+		parts = append(parts, e)
+	}
 	e := parts[0]
 	for _, p := range parts[1:] {
 		var ok bool
@@ -107,6 +123,22 @@ func (s *strs) expr() (*expr, error) {
 		}
 	}
 	return seq(quote, e, quote), nil
+}
+
+// pattern matches the texts that a pattern is found in.
+func (c *compiler) pattern(v *value) (*expr, error) {
+	if e := c.patterns[v.text]; e != nil {
+		return e, nil
+	}
+	if err := c.spend(len(v.text)); err != nil {
+		return nil, err
+	}
+	e, err := parseRegex(v.text, asJSON, false)
+	if err != nil {
+		return nil, errorf(v.path, "%v", err)
+	}
+	c.patterns[v.text] = e
+	return e, nil
 }
 
 // lower is the lower of two limits, of which -1 is none.

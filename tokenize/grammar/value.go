@@ -33,8 +33,10 @@ type value struct {
 	text  string // of a number as it is written, of a string decoded, of a boolean
 	keys  []string
 	items []*value // of an array, or the values of keys
-	// isMade: it is part of no schema that was given, see made.
-	isMade bool
+	// isMade: it is part of no schema that was given, see negate.go.
+	isMade  bool
+	negates *value // the schema that this is the opposite of
+	quiet   bool   // see compiler.not
 }
 
 func (v *value) get(key string) *value {
@@ -151,6 +153,12 @@ func quoted(s string) string {
 	var b strings.Builder
 	writeString(&b, s)
 	return b.String()
+}
+
+// spelled is s in the spelling of asJSON, without quotes.
+func spelled(s string) string {
+	q := quoted(s)
+	return q[1 : len(q)-1]
 }
 
 // same reports whether two values are equal: numbers by what they stand for,
