@@ -21,7 +21,15 @@ var formats = func() map[string]string {
 		group   = `[0-9a-fA-F]{1,4}`
 		pointer = `(/([a-zA-Z0-9_.-]|~0|~1)*)*`
 		path    = `[a-zA-Z0-9._~!$&'()*+,;=:@-]`
+		escape  = `\\[dDwWsSnrtfv.^$*+?()\[\]{}|\\]`
+		class   = `\[\^?([a-zA-Z0-9_ .,:;/@#%=+*?!$<>()"']|a-z|A-Z|0-9|\\[dws.\]\[\\-])+\]`
+		times   = `(([*+?]|\{\d,?\}|\{[01],[1-9]\})\??)?`
 	)
+	// A regular expression that every dialect reads alike.
+	regex := `([a-zA-Z0-9 _.,:;/@#%=!<>"'&~-]|` + escape + `|` + class + `)` + times
+	for range 2 {
+		regex = `(` + regex + `|[\^$]|\((\?:)?` + `(` + regex + `|[\^$|])*\)` + times + `)`
+	}
 	short := []string{`(` + group + `:){7}` + group} // with :: in place of some
 	for before := range 7 {
 		head := ``
@@ -41,6 +49,7 @@ var formats = func() map[string]string {
 		"ipv4":                  ipv4,
 		"ipv6":                  strings.Join(short, `|`),
 		"uuid":                  `[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`,
+		"regex":                 `(` + regex + `|\|)*`,
 		"json-pointer":          pointer,
 		"relative-json-pointer": `(0|[1-9]\d{0,3})(#|` + pointer + `)`,
 		"uri":                   `https?://` + name + `(:[1-9]\d{0,3})?(/` + path + `{0,60}){0,8}(\?(` + path + `|[/?]){0,200})?(#(` + path + `|[/?]){0,60})?`,

@@ -62,7 +62,6 @@ type keywords struct {
 	patternProps       *value
 	propertyNames      *value
 	minProps, maxProps int
-	minPropsAt         *value
 	dependencies       []dependency
 
 	noMore, noMoreItems bool // unevaluatedProperties, unevaluatedItems are false
@@ -347,7 +346,6 @@ func (k *keywords) readObject(name string, v *value) (err error) {
 	case "propertyNames":
 		k.propertyNames, err = v, wantSchema(v)
 	case "minProperties":
-		k.minPropsAt = v
 		k.minProps, err = count(v)
 	case "maxProperties":
 		k.maxProps, err = count(v)

@@ -1,5 +1,7 @@
 package grammar
 
+import "math/bits"
+
 // form is a way to write a member or an item, and the tasks that it does.
 type form struct {
 	e    *expr
@@ -15,52 +17,64 @@ type task struct {
 	sure      bool // it is done whatever the value
 }
 
-// maxTasks bounds the tasks of one object or array, maxKinds the ways to write
-// one member or item that they make.
+// maxTasks bounds the tasks of one object or array. Up to maxTold of them, a
+// value that may do any is told by which it does; of more, it does one, or all.
 const (
 	maxTasks = 64
-	maxKinds = 128
+	maxTold  = 3
 )
 
 // kinds are the ways to write a value that is valid by all of these, told apart
 // by the tasks that it does.
 func (c *compiler) kinds(all []*value, tasks []task) ([]form, error) {
-	type way struct {
-		all  []*value
-		done uint64
+	if len(tasks) > maxTasks {
+		return nil, errorf(c.root.path, "there are more than %d schemas to tell its oneOf, not and if apart from", maxTasks)
 	}
-	with := func(w way, more []*value) []*value { return append(w.all[:len(w.all):len(w.all)], more...) }
-	ways := []way{{all, 0}}
+	with := func(more ...*value) []*value { return append(all[:len(all):len(all)], more...) }
+	var sure uint64
+	var open []int // tasks that it may do
 	for j, t := range tasks {
-		var next []way
-		for _, w := range ways {
-			does := way{with(w, t.do), w.done | 1<<j}
-			switch {
-			case t.sure || !c.possible(with(w, t.leave), looks):
-				next = append(next, way{w.all, does.done})
-			case !c.possible(does.all, looks):
-				next = append(next, w)
-			case t.exact:
-				next = append(next, does, way{with(w, t.leave), w.done})
-			default:
-				next = append(next, does, w)
-			}
+		switch {
+		case t.sure || !c.possible(with(t.leave...), looks):
+			sure |= 1 << j
+		case c.possible(with(t.do...), looks):
+			open = append(open, j)
 		}
-		if ways = next; len(ways) > maxKinds || j == maxTasks {
-			return nil, errorf(c.root.path, "there are too many ways to tell its oneOf, not and if apart")
+	}
+	var sets []uint64
+	if n := len(open); n <= maxTold {
+		for s := range uint64(1) << n {
+			sets = append(sets, s)
+		}
+	} else {
+		sets = append(sets, 0, 1<<n-1)
+		for i := range open {
+			sets = append(sets, 1<<i)
 		}
 	}
 	var kinds []form
-	for _, w := range ways {
+	for _, set := range sets {
 		if err := c.spend(1); err != nil {
 			return nil, err
 		}
-		e, err := c.schema(w.all)
+		some, done := all, sure
+		for i, j := range open {
+			switch {
+			case set>>i&1 != 0:
+				some, done = append(some[:len(some):len(some)], tasks[j].do...), done|1<<j
+			case tasks[j].exact:
+				some = append(some[:len(some):len(some)], tasks[j].leave...)
+			}
+		}
+		if bits.OnesCount64(set) > 1 && !c.possible(some, looks) {
+			continue
+		}
+		e, err := c.schema(some)
 		if err != nil {
 			return nil, err
 		}
 		if e.op != opNever {
-			kinds = append(kinds, form{e, w.done})
+			kinds = append(kinds, form{e, done})
 		}
 	}
 	return kinds, nil

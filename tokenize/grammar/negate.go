@@ -21,21 +21,24 @@ func (c *compiler) made(at *value, k *keywords) *value {
 
 // all and any are schemas that are valid where all of these are, or any is.
 func (c *compiler) all(at *value, of ...*value) *value {
-	if len(of) == 1 {
-		return of[0]
-	}
-	k := newKeywords(nil)
-	k.allOf = of
-	return c.made(at, k)
+	return c.joined(at, "all", of, func(k *keywords) { k.allOf = of })
 }
 
 func (c *compiler) any(at *value, of ...*value) *value {
+	return c.joined(at, "any", of, func(k *keywords) { k.anyOf = [][]*value{of} })
+}
+
+func (c *compiler) joined(at *value, how string, of []*value, say func(*keywords)) *value {
 	if len(of) == 1 {
 		return of[0]
 	}
-	k := newKeywords(nil)
-	k.anyOf = [][]*value{of}
-	return c.made(at, k)
+	key := how + c.key(of)
+	if c.joint[key] == nil {
+		k := newKeywords(nil)
+		say(k)
+		c.joint[key] = c.made(at, k)
+	}
+	return c.joint[key]
 }
 
 // not is a schema that is valid exactly where v is not. A quiet one does not
@@ -166,7 +169,7 @@ func (n *negation) typed() {
 	}
 	n.outside(typeString, k.minLen, k.maxLen, func(w *keywords, low, high int) { w.minLen, w.maxLen = low, high })
 	n.outside(typeArray, k.minItems, k.maxItems, func(w *keywords, low, high int) { w.minItems, w.maxItems = low, high })
-	n.outside(typeObject, k.minProps, k.maxProps, func(w *keywords, low, high int) { w.minProps, w.maxProps, w.minPropsAt = low, high, k.minPropsAt })
+	n.outside(typeObject, k.minProps, k.maxProps, func(w *keywords, low, high int) { w.minProps, w.maxProps = low, high })
 	if k.contains != nil {
 		low, high := k.contained()
 		n.outside(typeArray, low, high, func(w *keywords, low, high int) {

@@ -19,9 +19,10 @@ func (c *compiler) object(words []*keywords, _ types) (*expr, error) {
 		return nil, errorf(words[0].schema.path, "minProperties and maxProperties are supported for at most %d properties", maxCounted)
 	}
 	if len(o.others) > 0 && o.low > len(o.members)+1 {
-		return nil, errorf(o.few.path, "it is supported up to one more than the properties that are named: another key may be written twice, and would count once")
+		return nil, errorf(words[0].schema.path, "minProperties is supported up to one more than the properties that are named, got %d: another key may be written twice, and would count once", o.low)
 	}
-	return seq(text("{"), o.from(0, 0, o.done)), nil
+	e := o.from(0, 0, o.done)
+	return seq(text("{"), e), o.err
 }
 
 // objects makes one object's expression.
@@ -38,6 +39,7 @@ type objects struct {
 	few       *value     // minProperties
 
 	memo map[objectKey]*expr
+	err  error // of from
 }
 
 // declared is a member: ways to write it, and what leaving it out does.
@@ -74,9 +76,6 @@ func (o *objects) read() (names []string, err error) {
 	}
 	for _, k := range o.words {
 		o.low, o.high = max(o.low, k.minProps), lower(o.high, k.maxProps)
-		if k.minPropsAt != nil {
-			o.few = k.minPropsAt
-		}
 		if k.properties != nil {
 			declare(k.properties.keys, true)
 		}
@@ -200,6 +199,12 @@ func (o *objects) from(i, n int, done uint64) *expr {
 	key := objectKey{i, n, done}
 	if e := o.memo[key]; e != nil {
 		return e
+	}
+	if o.err == nil {
+		o.err = o.c.spend(1)
+	}
+	if o.err != nil {
+		return never
 	}
 	end := seq(gap, text("}"))
 	before := comma

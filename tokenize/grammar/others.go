@@ -65,35 +65,40 @@ type region struct {
 }
 
 // split parts a region by a pattern; without beside, only what it is found in
-// is wanted.
+// is wanted. What is beside is left out when it is too much to tell.
 func (o *objects) split(r region, pattern *value, beside bool) (parts []region, err error) {
 	e, err := o.c.pattern(pattern)
 	if err != nil {
 		return nil, err
 	}
 	e = seq(quote, e, quote)
-	in, ok := common(e, r.key)
-	out := never
-	if ok && beside {
-		if out = r.key; in.op != opNever {
-			if e, ok = complement(e); ok {
-				out, ok = common(e, r.key)
-			}
-		}
+	in, ok := e, true
+	if r.key != jsonKey {
+		in, ok = common(e, r.key)
 	}
 	if !ok {
-		return nil, errorf(pattern.path, "the names of its properties are too much to tell from others")
-	}
-	if err := o.c.spend(len(in.states()) + len(out.states())); err != nil {
-		return nil, err
+		return nil, errorf(pattern.path, "together with the names and patterns of other properties it is too large")
 	}
 	if in.op != opNever {
 		found := maps.Clone(r.found)
 		found[pattern.text] = true
 		parts = append(parts, region{in, found})
 	}
-	if out.op != opNever {
-		parts = append(parts, region{out, r.found})
+	switch {
+	case in.op == opNever:
+		parts = append(parts, r)
+	case beside:
+		if e, ok = complement(e); ok {
+			e, ok = common(e, r.key)
+		}
+		if ok && e.op != opNever {
+			parts = append(parts, region{e, r.found})
+		}
+	}
+	for _, p := range parts {
+		if err := o.c.spend(len(p.key.states())); err != nil {
+			return nil, err
+		}
 	}
 	return parts, nil
 }

@@ -21,7 +21,7 @@ func parseSchema(source, path string) (*expr, error) {
 		return nil, err
 	}
 	c := &compiler{
-		root: root, words: map[*value]*keywords{}, ids: map[*value]int{}, opposites: map[opposite]*value{}, mayBe: map[string]bool{},
+		root: root, words: map[*value]*keywords{}, ids: map[*value]int{}, opposites: map[opposite]*value{}, joint: map[string]*value{}, mayBe: map[string]bool{},
 		built: map[string]*expr{}, strs: map[string]*expr{}, patterns: map[string]*expr{}, left: maxNodes,
 	}
 	return c.schema([]*value{root})
@@ -35,9 +35,10 @@ type compiler struct {
 	words     map[*value]*keywords // of each schema object read or made up
 	ids       map[*value]int
 	opposites map[opposite]*value
-	mayBe     map[string]bool  // see possible
-	built     map[string]*expr // of each set of schemas; a reference while it is being built
-	strs      map[string]*expr // of each set of patterns, formats and lengths
+	joint     map[string]*value // by what they are made of, see all and any
+	mayBe     map[string]bool   // see possible
+	built     map[string]*expr  // of each set of schemas; a reference while it is being built
+	strs      map[string]*expr  // of each set of patterns, formats and lengths
 	patterns  map[string]*expr
 	left      int // pieces that may still be made
 	trying    int // how deep valid is
@@ -179,6 +180,10 @@ func (c *compiler) add(f *flat, v *value, within []*value) error {
 	k, err := c.keywords(v)
 	if err != nil || slices.Contains(f.words, k) {
 		return err
+	}
+	if slices.ContainsFunc(f.words, func(w *keywords) bool { return w.schema.negates == v || v.negates == w.schema }) {
+		f.never = true
+		return nil
 	}
 	f.words = append(f.words, k)
 	within = append(slices.Clone(within), v)

@@ -35,31 +35,43 @@ func (w *writer) chance(n int) bool { return w.rng.IntN(n) == 0 }
 
 func pick[T any](w *writer, of ...T) T { return of[w.rng.IntN(len(of))] }
 
-// simple is a schema whose opposite can be said.
-func (w *writer) simple(depth int) any {
-	switch w.rng.IntN(9) {
+// denied is a schema to be the opposite of: anything but formats and
+// uniqueItems, whose opposites cannot be said, more often something small.
+func (w *writer) denied(depth int) any {
+	switch w.rng.IntN(12) {
 	case 0:
-		return object{"type": pick[any](w, "string", "object", "null", []string{"number", "array"})}
+		return object{"type": pick[any](w, "string", "object", "null", "integer", []string{"number", "array"})}
 	case 1:
-		return object{"const": pick[any](w, "x", "a", nil, true)}
+		return object{"const": pick[any](w, "x", "a", nil, true, 3, []any{}, object{"a": "x"})}
 	case 2:
-		return object{"enum": []any{"a", "red", "b", nil}}
+		return object{"enum": []any{"a", "red", "b", nil, 2, []any{1}, object{"a": nil}}}
 	case 3:
-		return object{"minimum": w.bound()}
+		return object{pick(w, "minimum", "maximum", "exclusiveMinimum"): w.bound()}
 	case 4:
-		return object{pick(w, "minLength", "maxLength"): w.rng.IntN(6)}
-	case 5, 6:
+		return object{pick(w, "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"): w.rng.IntN(4)}
+	case 5:
 		return object{"required": []string{pick(w, names...)}}
-	case 7:
-		return object{pick(w, "minItems", "maxItems"): w.rng.IntN(3)}
+	case 6:
+		return object{"pattern": pick(w, patterns...)}
 	}
 	if depth == 0 {
 		return true
 	}
-	if w.chance(2) {
-		return object{pick(w, "anyOf", "allOf"): []any{w.simple(depth - 1), w.simple(depth - 1)}}
+	switch w.rng.IntN(8) {
+	case 0:
+		return object{pick(w, "anyOf", "allOf", "oneOf"): []any{w.denied(depth - 1), w.denied(depth - 1)}}
+	case 1:
+		return object{"not": w.denied(depth - 1)}
+	case 2:
+		return object{"items": w.denied(depth - 1)}
+	case 3:
+		return object{"contains": w.denied(depth - 1), "minContains": w.rng.IntN(3), "maxContains": 2 + w.rng.IntN(2)}
+	case 4:
+		return object{pick(w, "additionalProperties", "propertyNames"): w.denied(depth - 1), "properties": object{pick(w, names...): w.denied(depth - 1)}}
+	case 5:
+		return object{"patternProperties": object{pick(w, patterns...): w.denied(depth - 1)}}
 	}
-	return object{"properties": object{pick(w, names...): w.simple(depth - 1)}}
+	return object{"properties": object{pick(w, names...): w.denied(depth - 1), pick(w, names...): w.denied(depth - 1)}}
 }
 
 func (w *writer) schema(depth int) any {
@@ -85,14 +97,14 @@ func (w *writer) schema(depth int) any {
 		s := w.schema(depth - 1)
 		if o, ok := s.(object); ok && o["not"] == nil && o["if"] == nil {
 			if w.chance(2) {
-				o["not"] = w.simple(2)
+				o["not"] = w.denied(2)
 			} else {
-				o["if"], o["then"], o["else"] = w.simple(2), w.schema(depth-1), w.schema(depth-1)
+				o["if"], o["then"], o["else"] = w.denied(2), w.schema(depth-1), w.schema(depth-1)
 			}
 		}
 		return s
 	case 15:
-		return object{"oneOf": []any{w.simple(2), w.simple(2)}}
+		return object{"oneOf": []any{w.denied(2), w.denied(2), w.object(depth - 1)}[w.rng.IntN(2):]}
 	case 13:
 		s := w.object(depth)
 		s["anyOf"] = []any{object{"required": []string{pick(w, names...)}}, w.object(depth - 1)}
@@ -142,7 +154,7 @@ func (w *writer) object(depth int) object {
 		s["additionalProperties"] = w.chance(2)
 	}
 	if w.chance(8) {
-		s["patternProperties"] = object{pick(w, "^x_", "^[a-c]+$", "n"): w.schema(depth - 1)}
+		s["patternProperties"] = object{pick(w, "^x_", "^[a-c]+$", "n"): w.schema(depth - 1), pick(w, "b$", "^.{2}$"): w.schema(depth - 1)}
 	}
 	if w.chance(10) {
 		s["propertyNames"] = pick[any](w, object{"maxLength": 3}, object{"pattern": "^[a-z]+$"}, object{"enum": []string{"a", "b", "zz"}})
@@ -178,6 +190,19 @@ func (w *writer) array(depth int) object {
 	}
 	if w.chance(2) {
 		s["maxItems"] = w.rng.IntN(6)
+	}
+	if w.chance(5) {
+		s["contains"] = w.schema(depth - 1)
+		s["minContains"] = w.rng.IntN(3)
+		if w.chance(3) {
+			s["contains"], s["maxContains"] = w.denied(2), 1+w.rng.IntN(3)
+		}
+	}
+	if w.chance(12) {
+		s["uniqueItems"] = true
+		delete(s, "prefixItems")
+		delete(s, "contains")
+		s["items"] = object{"enum": []any{"a", "b", 1, nil, []any{}, 2, 3, 4, 5, 6, "c"}[w.rng.IntN(8):]}
 	}
 	return s
 }
@@ -246,6 +271,8 @@ func (w *writer) scalar() any {
 		s := object{"enum": []any{"red", 1, nil, 2.5, "a\nb", []any{1, "x"}, object{"k": []any{}}, "é\"", "red wine"}[w.rng.IntN(4) : 4+w.rng.IntN(6)]}
 		if w.chance(3) {
 			s["type"] = pick[any](w, "string", []string{"integer", "null", "string"})
+		} else if w.chance(3) {
+			s["not"], s["maxLength"], s["minItems"], s["required"] = w.denied(2), 4, 1, []string{"k"}
 		}
 		return s
 	case 6:
@@ -256,7 +283,7 @@ func (w *writer) scalar() any {
 
 var (
 	patterns = []string{"^[a-z]{2,4}$", "^a", "z$", "b+", `^\d{3}-\d{4}$`, `^(foo|bar)\s*"?$`, `[^\n]{2}`, `^é*.?$`, `^[\w.]+@[a-z]+$`, "", `\\`}
-	formats  = []string{"date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
+	formats  = []string{"date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri", "regex"}
 )
 
 func (w *writer) str() object {
