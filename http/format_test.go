@@ -96,7 +96,7 @@ func TestFormats(t *testing.T) {
 	}
 
 	for _, tc := range []struct{ field, want string }{
-		{`"response_format":{"type":"json_schema","json_schema":{"schema":{"properties":{"a":{"contains":{}}}}}}`, `"param":"response_format.json_schema.schema.properties.a.contains"`},
+		{`"response_format":{"type":"json_schema","json_schema":{"schema":{"properties":{"a":{"$dynamicRef":"#x"}}}}}`, `"param":"response_format.json_schema.schema.properties.a.$dynamicRef"`},
 		{`"regex":"(?=a)"`, `"param":"regex"`},
 		{`"guided_json":"{"`, `"param":"guided_json"`},
 	} {

@@ -35,8 +35,8 @@ func (c *compiler) possible(all []*value, depth int) bool {
 		return true
 	}
 	key := fmt.Sprint(depth, " ", c.key(all))
-	if known, ok := c.mayBe[key]; ok {
-		return known
+	if known, ok := c.mayBe[key]; ok || c.spend(1) != nil {
+		return known || !ok
 	}
 	c.mayBe[key] = true // within itself
 	err := c.alternatives(all, depth, func([]*keywords) error { return errPossible })
@@ -106,13 +106,7 @@ func (c *compiler) breakable(words []*keywords, b *broken, depth int) bool {
 		return true
 	}
 	for _, name := range b.required {
-		for _, k := range words {
-			if slices.Contains(k.required, name) {
-				name = ""
-				break
-			}
-		}
-		if name != "" {
+		if !slices.ContainsFunc(words, func(k *keywords) bool { return slices.Contains(k.required, name) }) {
 			return true
 		}
 	}

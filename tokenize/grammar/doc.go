@@ -7,9 +7,10 @@
 // mask.go (which tokens an automaton lets through), grammar.go and cache.go
 // (what others use). How expressions are made is in regex.go, json.go and, for
 // schemas, in this order: keywords.go (what a schema says), schema.go (which
-// schemas hold together, and choices between them), negate.go and oneof.go
-// (the opposite of a schema), build.go, object.go, strings.go and number.go
-// (the values themselves).
+// schemas hold together, and choices between them), negate.go (the opposite of
+// a schema), apart.go (which choices are none) and holds.go (whether a value is
+// valid), build.go, kinds.go, object.go, others.go, array.go, unique.go,
+// strings.go and number.go (the values themselves).
 //
 //	Spec ──parse──▶ expression ──▶ automaton ──┐
 //	                                           ├──▶ mask of each state, kept
@@ -17,6 +18,18 @@
 //
 // Everything works on bytes, not characters, as tokens may hold parts of a
 // character; what is let through is always UTF-8.
+//
+// # Schemas
+//
+// What a value has to be is a list of what schemas say of it, all at once:
+// allOf and $ref lengthen it, and anyOf makes several lists, of which those are
+// left out that plainly contradict themselves. not, if and oneOf become
+// choices, too, as every schema has an opposite: a choice of ways not to be
+// valid, with the opposites of the schemas within, which are made only when
+// they are met. Not to be as a schema says of members or items is one way, not
+// one for each: a task, which some member or item has to do. Objects and arrays
+// are built as small automata that remember which tasks are done. What is
+// listed, by enum or const, is tried out against everything else.
 //
 // # The automaton
 //

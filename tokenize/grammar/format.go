@@ -66,3 +66,24 @@ var formats = func() map[string]string {
 	}
 	return all
 }()
+
+// perhaps are wider than formats: what they do not match does not have the
+// format, whoever looks. Those that are not here have no opposite.
+var perhaps = func() map[string]string {
+	all := map[string]string{
+		"date":      `\d{4}-\d\d-\d\d`,
+		"time":      `[^:]*:[^:]*:.*`,
+		"date-time": `\d{4}-\d\d-\d\d.*`,
+		"duration":  `[Pp+-].*`,
+		"email":     `(?s:.*)@(?s:.*)`,
+		"hostname":  `[^\s/:@?#]*`,
+		"ipv4":      `[0-9a-fA-FxX.]*`,
+		"ipv6":      `(?s:.*):(?s:.*):(?s:.*)`,
+		"uuid":      `(urn:uuid:|\{)?[0-9a-fA-F-]*\}?`,
+		"uri":       `(?s:.*):(?s:.*)`,
+	}
+	for wide, narrow := range map[string]string{"idn-email": "email", "idn-hostname": "hostname", "iri": "uri"} {
+		all[wide] = all[narrow]
+	}
+	return all
+}()

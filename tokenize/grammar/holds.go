@@ -136,17 +136,34 @@ func (c *compiler) stringHolds(v *value, k *keywords) verdict {
 		ok = min(ok, -c.finds(p, v.text))
 	}
 	for _, f := range k.formats {
-		if e, err := parseRegex(formats[f.text], asJSON, true); err != nil || !e.matches(spelled(v.text)) {
-			ok = min(ok, maybe) // not all that has the format is matched
-		}
+		ok = min(ok, hasFormat(v.text, f.text))
+	}
+	for _, f := range k.notFormats {
+		ok = min(ok, -hasFormat(v.text, f.text))
 	}
 	return ok
+}
+
+// hasFormat is whether a text has a format: unknown where what is written here
+// does not look so, and what others take may.
+func hasFormat(text, format string) verdict {
+	matches := func(source string) bool {
+		e, err := parseRegex(source, asJSON, true)
+		return err == nil && e.matches(spelled(text))
+	}
+	switch {
+	case matches(formats[format]):
+		return yes
+	case perhaps[format] != "" && !matches(perhaps[format]):
+		return no
+	}
+	return maybe
 }
 
 // finds is whether a pattern is found in a text.
 func (c *compiler) finds(pattern *value, in string) verdict {
 	e, err := c.pattern(pattern)
-	if err != nil {
+	if err != nil || c.spend(1) != nil {
 		return maybe
 	}
 	return verdictOf(e.matches(spelled(in)))

@@ -69,7 +69,8 @@ type keywords struct {
 
 	// Of schemas that were made up, see negate.go.
 	except      []*value // the value is none of these
-	notPatterns []*value // a string is found in by none of these
+	notPatterns []*value // none of these is found in a string
+	notFormats  []*value // a string has none of these
 	breaks      *broken  // an object or array is not as that says
 
 	choices    [][]*value // see compiler.choices

@@ -5,7 +5,7 @@ package grammar
 const (
 	// maxSource is the length of a schema, a regular expression, or all
 	// literals of a description, in bytes.
-	maxSource = 1 << 18
+	maxSource = 1 << 20
 	// maxNodes bounds the pieces of an expression.
 	maxNodes = 1 << 17
 	// maxTable bounds the states of what is made deterministic beforehand:

@@ -206,7 +206,7 @@ func (c *compiler) exactly(v *value) *value {
 	parts := &value{path: v.path, kind: v.kind, keys: v.keys}
 	for _, e := range v.items {
 		one := newKeywords(nil)
-		one.list([]*value{e})
+		one.values, one.listed = []*value{e}, true
 		parts.items = append(parts.items, c.made(e, one))
 	}
 	if v.kind == isArray {
@@ -217,13 +217,16 @@ func (c *compiler) exactly(v *value) *value {
 	return c.made(v, k)
 }
 
-// strings denies patterns.
+// strings denies patterns and formats.
 func (n *negation) strings() error {
 	for _, p := range n.k.patterns {
 		n.way(typeString, func(w *keywords) { w.notPatterns = append(w.notPatterns, p) })
 	}
 	for _, f := range n.k.formats {
-		return errorf(f.path, "a format has no opposite, which not, if, else and oneOf need here; use a pattern")
+		if perhaps[f.text] == "" {
+			return errorf(f.path, "the format %q has no opposite, which not, if, else and oneOf need here; use a pattern", f.text)
+		}
+		n.way(typeString, func(w *keywords) { w.notFormats = append(w.notFormats, f) })
 	}
 	return nil
 }

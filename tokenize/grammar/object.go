@@ -36,7 +36,6 @@ type objects struct {
 	others    []form     // ways to write those that are not
 	done      uint64     // tasks that are done whatever is written
 	low, high int        // members; high -1: no bound
-	few       *value     // minProperties
 
 	memo map[objectKey]*expr
 	err  error // of from
@@ -158,7 +157,7 @@ func (o *objects) value(name string, spoken bool) ([]form, error) {
 		}
 		all = append(all, some...)
 	}
-	if len(all) == 0 && (o.isClosed(spoken)) {
+	if len(all) == 0 && o.isClosed(spoken) {
 		return nil, nil
 	}
 	var tasks []task

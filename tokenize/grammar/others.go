@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -179,58 +180,87 @@ func (o *objects) allowedKeys() (*expr, error) {
 // otherKey matches the key of a member that is not declared, with quotes.
 func (o *objects) otherKey(names []string) (*expr, error) {
 	e := jsonKey
-	var parts []*expr
 	if len(names) > 0 {
-		parts = append(parts, seq(quote, notAny(names), quote))
+		e = seq(quote, o.c.noneOf(names), quote)
 	}
 	if o.keys != nil {
-		parts = append(parts, o.keys)
-	}
-	for _, p := range parts {
 		var ok bool
-		if e, ok = common(e, p); !ok {
-			return nil, errorf(o.words[0].schema.path, "the names of its properties are too much to tell others from")
+		if e, ok = common(e, o.keys); !ok {
+			return nil, errorf(o.words[0].schema.path, "together with its properties' names propertyNames is too large")
 		}
 	}
-	return e, nil
+	return e, o.c.spend(len(e.states()))
 }
 
-// notAny matches any bytes but these names, in the spelling of asJSON.
-func notAny(names []string) *expr {
-	t := &table{states: []tableState{{accepts: true}}}
-	all := func(to int32) []edge { return []edge{{0, 255, to}} }
-	children := []map[byte]int32{{}}
-	for _, name := range names {
-		at := int32(0)
-		s := quoted(name)
-		for _, b := range []byte(s[1 : len(s)-1]) {
-			to, ok := children[at][b]
+// noneOf matches all texts but these, in the spelling of asJSON.
+func (c *compiler) noneOf(texts []string) *expr {
+	key := fmt.Sprintf("%q", texts)
+	if c.nones[key] == nil {
+		c.nones[key] = noneOf(texts)
+	}
+	return c.nones[key]
+}
+
+// anyKey is what a key may be, without quotes, as a table.
+var anyKey = func() *table {
+	e, _ := tabled(repeat(keyChar, 0, -1))
+	return e.table
+}()
+
+// noneOf is a trie of the texts, each node of which is a state of anyKey, too:
+// what leaves the trie goes on there.
+func noneOf(texts []string) *expr {
+	type node struct {
+		at       int32 // in anyKey
+		ends     bool  // here one of the texts does
+		children map[byte]int32
+	}
+	nodes := []node{{}}
+	for _, s := range texts {
+		i := int32(0)
+		s = spelled(s)
+		for _, b := range []byte(s) {
+			to, ok := nodes[i].children[b]
 			if !ok {
-				to = int32(len(t.states))
-				t.states = append(t.states, tableState{accepts: true})
-				children = append(children, map[byte]int32{})
-				children[at][b] = to
-			}
-			at = to
-		}
-		t.states[at].accepts = false
-	}
-	free := int32(len(t.states)) // no name goes on like this
-	for i := range t.states {
-		from := 0
-		for b := range 256 {
-			if to, ok := children[i][byte(b)]; ok {
-				if from < b {
-					t.states[i].edges = append(t.states[i].edges, edge{byte(from), byte(b - 1), free})
+				to = int32(len(nodes))
+				if nodes[i].children == nil {
+					nodes[i].children = map[byte]int32{}
 				}
-				t.states[i].edges = append(t.states[i].edges, edge{byte(b), byte(b), to})
-				from = b + 1
+				nodes[i].children[b] = to
+				nodes = append(nodes, node{at: anyKey.step(nodes[i].at, b)})
+			}
+			i = to
+		}
+		nodes[i].ends = true
+	}
+	t := &table{}
+	shift := int32(len(nodes))
+	for _, n := range nodes {
+		from := &anyKey.states[n.at]
+		s := tableState{accepts: from.accepts && !n.ends}
+		for _, e := range from.edges {
+			lo := int(e.lo)
+			for b := lo; b <= int(e.hi); b++ {
+				if to, ok := n.children[byte(b)]; ok {
+					if lo < b {
+						s.edges = append(s.edges, edge{byte(lo), byte(b - 1), e.to + shift})
+					}
+					s.edges = append(s.edges, edge{byte(b), byte(b), to})
+					lo = b + 1
+				}
+			}
+			if lo <= int(e.hi) {
+				s.edges = append(s.edges, edge{byte(lo), e.hi, e.to + shift})
 			}
 		}
-		if from < 256 {
-			t.states[i].edges = append(t.states[i].edges, edge{byte(from), 255, free})
-		}
+		t.states = append(t.states, s)
 	}
-	t.states = append(t.states, tableState{accepts: true, edges: all(free)})
+	for _, s := range anyKey.states {
+		s.edges = slices.Clone(s.edges)
+		for i := range s.edges {
+			s.edges[i].to += shift
+		}
+		t.states = append(t.states, s)
+	}
 	return t.expr()
 }

@@ -9,9 +9,14 @@ import (
 
 // parseSchema makes a JSON schema an expression: text in which every value is
 // valid by it. Not everything that is valid can be written: members are in the
-// schema's order, those declared first; where a schema declares properties, or
-// the first items, and says nothing of others, there are no others; a schema
-// with keywords about one type and no type means that type.
+// schema's order, those first that it speaks of anywhere; where a schema
+// declares properties, or the first items, and says nothing of others, there
+// are no others, and oneOf keeps to that, too; what is asked of some member that
+// is not declared, such as by the opposite of additionalProperties, is done by
+// one beside which there is no other that is not declared; where a oneOf, not
+// or if has more than maxTold things to tell from, a member tells from one of
+// them, or from all that it can; a schema with keywords about one type and no
+// type means that type.
 func parseSchema(source, path string) (*expr, error) {
 	root, err := parseJSON(source, path)
 	if err != nil {
@@ -22,7 +27,7 @@ func parseSchema(source, path string) (*expr, error) {
 	}
 	c := &compiler{
 		root: root, words: map[*value]*keywords{}, ids: map[*value]int{}, opposites: map[opposite]*value{}, joint: map[string]*value{}, mayBe: map[string]bool{},
-		built: map[string]*expr{}, strs: map[string]*expr{}, patterns: map[string]*expr{}, left: maxNodes,
+		built: map[string]*expr{}, strs: map[string]*expr{}, patterns: map[string]*expr{}, nones: map[string]*expr{}, left: maxNodes,
 	}
 	return c.schema([]*value{root})
 }
@@ -40,8 +45,9 @@ type compiler struct {
 	built     map[string]*expr  // of each set of schemas; a reference while it is being built
 	strs      map[string]*expr  // of each set of patterns, formats and lengths
 	patterns  map[string]*expr
-	left      int // pieces that may still be made
-	trying    int // how deep valid is
+	nones     map[string]*expr // see noneOf
+	left      int              // pieces that may still be made
+	trying    int              // how deep valid is
 }
 
 // schema matches a value for which all of these schemas are valid.

@@ -1,6 +1,9 @@
 package grammar
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // str matches a string. With a pattern or a format, each character has one
 // spelling.
@@ -11,6 +14,7 @@ func (c *compiler) str(words []*keywords, _ types) (*expr, error) {
 		s.patterns = append(s.patterns, k.patterns...)
 		s.formats = append(s.formats, k.formats...)
 		s.not = append(s.not, k.notPatterns...)
+		s.notFormats = append(s.notFormats, k.notFormats...)
 		for _, v := range k.except {
 			if v.kind == isString {
 				s.except = append(s.except, v.text)
@@ -33,7 +37,7 @@ type strs struct {
 	c                 *compiler
 	low, high         int // characters; high -1: no bound
 	patterns, formats []*value
-	not               []*value // patterns that are not found in it
+	not, notFormats   []*value // patterns that are not found in it, formats that it does not have
 	except            []string
 }
 
@@ -45,6 +49,9 @@ func (s *strs) key() string {
 	for _, v := range s.formats {
 		key += " " + v.text
 	}
+	for _, v := range s.notFormats {
+		key += " !" + v.text
+	}
 	for _, v := range s.not {
 		key += fmt.Sprintf(" !%q", v.text)
 	}
@@ -52,20 +59,25 @@ func (s *strs) key() string {
 }
 
 func (s *strs) expr() (*expr, error) {
-	if len(s.patterns)+len(s.formats)+len(s.not)+len(s.except) == 0 {
+	if len(s.patterns)+len(s.formats)+len(s.not)+len(s.notFormats)+len(s.except) == 0 {
 		return seq(quote, repeat(jsonChar, s.low, s.high), quote), nil
 	}
+	e, err := s.together(false)
+	if err != nil && slices.ContainsFunc(s.formats, func(f *value) bool { return formats["short "+f.text] != "" }) {
+		e, err = s.together(true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return seq(quote, e, quote), nil
+}
+
+// together matches what all say; with short, in the short variants of formats.
+func (s *strs) together(short bool) (*expr, error) {
 	var parts []*expr
 	var at string
 	low, high := s.low, s.high
-	add := func(v *value, source string, whole bool) error {
-		if err := s.c.spend(len(source)); err != nil {
-			return err
-		}
-		e, err := parseRegex(source, asJSON, whole)
-		if err != nil {
-			return errorf(v.path, "%v", err)
-		}
+	add := func(v *value, e *expr) {
 		// What is within the lengths anyway need not be counted.
 		least, most := e.length()
 		if least >= low {
@@ -75,54 +87,99 @@ func (s *strs) expr() (*expr, error) {
 			high = -1
 		}
 		parts, at = append(parts, e), v.path
-		return nil
 	}
 	for _, p := range s.patterns {
-		if err := add(p, p.text, false); err != nil {
-			return nil, err
-		}
-	}
-	for _, f := range s.formats {
-		source := formats[f.text]
-		if short := formats["short "+f.text]; short != "" && high >= 0 {
-			if e, err := parseRegex(source, asJSON, true); err == nil {
-				if _, most := e.length(); most > high {
-					source = short
-				}
-			}
-		}
-		if err := add(f, source, true); err != nil {
-			return nil, err
-		}
-	}
-	if low > 0 || high >= 0 || len(parts) == 0 {
-		parts = append(parts, repeat(keyChar, low, high))
-	}
-	if len(s.except) > 0 {
-		parts = append(parts, notAny(s.except))
-	}
-	for _, p := range s.not {
 		e, err := s.c.pattern(p)
 		if err != nil {
 			return nil, err
 		}
-		e, ok := complement(e)
-		if !ok {
-			return nil, errorf(p.path, "is too large to be the opposite of")
+		add(p, e)
+	}
+	for _, f := range s.formats {
+		e, err := s.format(f, high, short)
+		if err != nil {
+			return nil, err
 		}
-		parts = append(parts, e)
+		add(f, e)
+	}
+	if len(s.except) > 0 {
+		parts = append(parts, s.c.noneOf(s.except))
+	}
+	for _, p := range slices.Concat(s.not, s.notFormats) {
+		e, err := s.opposite(p)
+		if err != nil {
+			return nil, err
+		}
+		if len(parts) == 0 {
+			parts = append(parts, repeat(keyChar, 0, -1))
+		}
+		parts, at = append(parts, e), p.path
 	}
 	e := parts[0]
 	for _, p := range parts[1:] {
 		var ok bool
 		if e, ok = common(e, p); !ok {
-			return nil, errorf(at, "together with the other patterns, formats and lengths of this string it is too large")
+			return nil, errorf(at, "together with the other patterns and formats of this string it is too large")
 		}
 		if err := s.c.spend(4 * len(e.states())); err != nil {
 			return nil, err
 		}
 	}
-	return seq(quote, e, quote), nil
+	return s.counted(e, low, high, at)
+}
+
+// format matches a format: a short variant of it when the length matters.
+func (s *strs) format(f *value, high int, short bool) (*expr, error) {
+	if err := s.c.spend(len(formats[f.text])); err != nil {
+		return nil, err
+	}
+	e, err := parseRegex(formats[f.text], asJSON, true)
+	if err != nil {
+		return nil, errorf(f.path, "%v", err)
+	}
+	if shorter := formats["short "+f.text]; shorter != "" {
+		if _, most := e.length(); short || high >= 0 && most > high {
+			return parseRegex(shorter, asJSON, true)
+		}
+	}
+	return e, nil
+}
+
+// opposite matches what lacks a pattern, or cannot have a format.
+func (s *strs) opposite(v *value) (*expr, error) {
+	e, err := s.c.pattern(v)
+	if slices.Contains(s.notFormats, v) {
+		e, err = parseRegex(perhaps[v.text], asJSON, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	e, ok := complement(e)
+	if !ok {
+		return nil, errorf(v.path, "is too large to be the opposite of")
+	}
+	return e, nil
+}
+
+// enough is how long strings may be, at least, where a pattern and a length are
+// too much to count together.
+const enough = 100
+
+// counted is those of e with so many characters, or with fewer than that when
+// there would be too many states.
+func (s *strs) counted(e *expr, low, high int, at string) (*expr, error) {
+	if low == 0 && high < 0 {
+		return e, nil
+	}
+	for most := high; ; most /= 2 {
+		counted, ok := common(e, repeat(keyChar, low, most))
+		if ok {
+			return counted, s.c.spend(4 * len(counted.states()))
+		}
+		if most/2 < max(low, enough) {
+			return nil, errorf(at, "together with the length of this string it is too large")
+		}
+	}
 }
 
 // pattern matches the texts that a pattern is found in.

@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"errors"
 	"math/bits"
 	"slices"
 )
@@ -98,7 +99,6 @@ func (c *compiler) finite(all []*value) ([]*value, error) {
 			}
 		}
 		if !listed && t&^(typeBoolean|typeNull) != 0 {
-			found = nil
 			return errPossible
 		}
 		if !listed {
@@ -112,8 +112,8 @@ func (c *compiler) finite(all []*value) ([]*value, error) {
 		}
 		return nil
 	})
-	if err == errPossible {
-		err = nil
+	if errors.Is(err, errPossible) {
+		return nil, nil
 	}
 	return found, err
 }
