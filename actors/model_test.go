@@ -197,7 +197,8 @@ func TestPromptOnly(t *testing.T) {
 	}
 }
 
-// A device that cannot says so before anything runs.
+// A device that cannot says so before anything runs; a prompt alone it computes
+// all the same.
 func TestPromptLogprobsAreRefused(t *testing.T) {
 	s, err := Open(Config{Model: modeltest.Get(t, "qwen3").Dir, Device: "sim:h200", Log: zerolog.Nop()})
 	if err != nil {
@@ -212,6 +213,10 @@ func TestPromptLogprobsAreRefused(t *testing.T) {
 	_, err = s.Submit(&Request{Tokens: []int32{1, 2}, PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 1}})
 	if !errors.As(err, &input) || input.Param != "echo" {
 		t.Errorf("Submit = %v, want an error about echo", err)
+	}
+	got := read(t, submit(t, s, &Request{Tokens: make([]int32, 100), PromptOnly: true}))
+	if f := got.final; f.Reason != FinishLength || f.Usage != (Usage{PromptTokens: 100}) || len(got.tokens) > 0 {
+		t.Errorf("a prompt alone: %v, %+v", got.tokens, f)
 	}
 }
 
