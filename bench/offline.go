@@ -124,12 +124,12 @@ func (o *Offline) run(ctx context.Context, system *actors.System, prompts []Prom
 		stream, err := system.Submit(o.request(&prompts[i], o.Seed+uint64(i)))
 		if err != nil {
 			t.err = err
-			count.done.Add(1)
+			count.ended(ctx, err)
 			continue
 		}
 		readers.Go(func() {
 			t.read(ctx, stream, &count, len(prompts[i].Tokens))
-			count.ended(ctx)
+			count.ended(ctx, t.err)
 		})
 	}
 	readers.Wait()

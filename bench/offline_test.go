@@ -52,7 +52,7 @@ func TestOfflineCountsWhatWasAskedFor(t *testing.T) {
 		t.Errorf("%d requests, %d failed, %d tokens in, %d out; want 9, 0, %d, %d",
 			r.Requests, r.Failed, r.TotalInputTokens, r.TotalOutputTokens, in, out)
 	}
-	if want := (Progress{9, 9, 9, in, in, out - 9, out - 9}); last != want {
+	if want := (Progress{9, 9, 9, 0, in, in, out - 9, out - 9}); last != want {
 		t.Errorf("the last progress was %+v, want %+v", last, want)
 	}
 	if n := len(r.Samples.TTFT); n != 9 || len(r.Timeline.Output) == 0 || r.Histogram.Zero+len(r.Histogram.Counts) == 0 {

@@ -178,7 +178,7 @@ func (o *Online) play(ctx context.Context, began time.Time, count *tally) (promp
 				count.got(n, first, len(p.Tokens))
 				first = false
 			})
-			count.ended(ctx)
+			count.ended(ctx, t.err)
 			if o.Concurrency > 0 {
 				<-seats
 			}

@@ -15,6 +15,7 @@ import (
 // known beforehand.
 type Progress struct {
 	Requests, Sent, Done int
+	Failed               int // of those done
 	Prefill, PrefillAll  int // prompt tokens of requests that have their first token
 	Decode, DecodeAll    int // tokens generated after the first ones
 }
@@ -45,7 +46,7 @@ func (p *Progress) add(r *Prompt) {
 
 // tally counts what happens in a run while it does, for whoever watches.
 type tally struct {
-	sent, done, first, prefill, tokens atomic.Int64
+	sent, done, failed, first, prefill, tokens atomic.Int64
 }
 
 // got counts n tokens of a reply; the first of a request tells how long its
@@ -59,10 +60,14 @@ func (t *tally) got(n int, first bool, prompt int) {
 }
 
 // ended counts a request that is over, unless it was broken off.
-func (t *tally) ended(ctx context.Context) {
-	if ctx.Err() == nil {
-		t.done.Add(1)
+func (t *tally) ended(ctx context.Context, failure error) {
+	if ctx.Err() != nil {
+		return
 	}
+	if failure != nil {
+		t.failed.Add(1)
+	}
+	t.done.Add(1)
 }
 
 // interrupted is the error of a run that a context broke off.
@@ -84,7 +89,7 @@ func (e *Interrupted) Error() string {
 func (e *Interrupted) Unwrap() error { return e.cause }
 
 func (t *tally) progress(p Progress) Progress {
-	p.Sent, p.Done = int(t.sent.Load()), int(t.done.Load())
+	p.Sent, p.Done, p.Failed = int(t.sent.Load()), int(t.done.Load()), int(t.failed.Load())
 	p.Prefill = int(t.prefill.Load())
 	p.Decode = int(t.tokens.Load() - t.first.Load())
 	return p

@@ -174,6 +174,23 @@ func TestPageClaimsNothingOfOtherServers(t *testing.T) {
 	}
 }
 
+// What was not measured is no zero, and what only some commands measure is shown.
+func TestPageShowsWhatWasMeasured(t *testing.T) {
+	r := sample(1)
+	r.Samples, r.TTFT = nil, bench.Distribution{}
+	r.Streams = &bench.StreamsDetail{ServerUserUS: 5.88, ServerSystemUS: 13.6, ClientUS: 12.9}
+	r.Accuracy = &bench.AccuracyDetail{TTFTError: .021, ITLError: .008}
+	html := written(t, Named{Report: r})
+	for _, want := range []string{"Processor time a token, µs", ">5.88<", "How far these are off, ms", ">0.021<"} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(html, "Time to first token, ms") {
+		t.Error("the page shows a time that was not measured")
+	}
+}
+
 func TestPageShowsConversations(t *testing.T) {
 	r := sample(1)
 	r.Kind = "wildchat"

@@ -44,13 +44,19 @@ func metrics() []metric {
 		{"Between tokens, ms", func(r *bench.Report) bench.Distribution { return r.ITL }},
 		{"Whole request, ms", func(r *bench.Report) bench.Distribution { return r.E2E }},
 	} {
+		of := func(part func(bench.Distribution) float64) func(*bench.Report) (float64, bool) {
+			return func(r *bench.Report) (float64, bool) {
+				all := d.of(r)
+				return part(all), all != (bench.Distribution{}) // else it was not measured
+			}
+		}
 		out = append(
 			out,
-			metric{group: d.name, name: "mean", of: known(func(r *bench.Report) float64 { return d.of(r).Mean })},
-			metric{name: "p50", of: known(func(r *bench.Report) float64 { return d.of(r).P50 })},
-			metric{name: "p90", of: known(func(r *bench.Report) float64 { return d.of(r).P90 })},
-			metric{name: "p99", of: known(func(r *bench.Report) float64 { return d.of(r).P99 })},
-			metric{name: "max", of: known(func(r *bench.Report) float64 { return d.of(r).Max })},
+			metric{group: d.name, name: "mean", of: of(func(d bench.Distribution) float64 { return d.Mean })},
+			metric{name: "p50", of: of(func(d bench.Distribution) float64 { return d.P50 })},
+			metric{name: "p90", of: of(func(d bench.Distribution) float64 { return d.P90 })},
+			metric{name: "p99", of: of(func(d bench.Distribution) float64 { return d.P99 })},
+			metric{name: "max", of: of(func(d bench.Distribution) float64 { return d.Max })},
 		)
 	}
 	steps := func(of func(*bench.Steps) uint64) func(*bench.Report) (float64, bool) {
@@ -61,8 +67,23 @@ func metrics() []metric {
 		lengths("Prompts, tokens", func(l *bench.Lengths) *bench.LengthSummary { return &l.Input })...,
 	)
 	out = append(out, lengths("Replies, tokens", func(l *bench.Lengths) *bench.LengthSummary { return &l.Output })...)
+	accuracy := func(of func(*bench.AccuracyDetail) float64) func(*bench.Report) (float64, bool) {
+		return func(r *bench.Report) (float64, bool) {
+			return value(r.Accuracy != nil, func() float64 { return of(r.Accuracy) }), r.Accuracy != nil
+		}
+	}
+	streams := func(of func(*bench.StreamsDetail) float64) func(*bench.Report) (float64, bool) {
+		return func(r *bench.Report) (float64, bool) {
+			return value(r.Streams != nil, func() float64 { return of(r.Streams) }), r.Streams != nil
+		}
+	}
 	return append(
 		out,
+		metric{group: "How far these are off, ms", name: "first token", of: accuracy(func(a *bench.AccuracyDetail) float64 { return a.TTFTError })},
+		metric{name: "between tokens", of: accuracy(func(a *bench.AccuracyDetail) float64 { return a.ITLError })},
+		metric{group: "Processor time a token, µs", name: "server", of: streams(func(s *bench.StreamsDetail) float64 { return s.ServerUserUS })},
+		metric{name: "kernel for it", of: streams(func(s *bench.StreamsDetail) float64 { return s.ServerSystemUS })},
+		metric{name: "client", of: streams(func(s *bench.StreamsDetail) float64 { return s.ClientUS })},
 		metric{group: "Requests", name: "finished", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Requests) })},
 		metric{name: "failed", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Failed) })},
 		metric{name: "short replies", neutral: true, of: func(r *bench.Report) (float64, bool) { return float64(r.Short), r.Short > 0 }},

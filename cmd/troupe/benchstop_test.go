@@ -55,9 +55,9 @@ func TestBenchInterrupted(t *testing.T) {
 
 // Bars say how much there is where that is known.
 func TestRunBars(t *testing.T) {
-	text := runBars(bench.Progress{Requests: 4, Sent: 3, Done: 1, Decode: 70}, 10*time.Second)
+	text := runBars(bench.Progress{Requests: 4, Sent: 3, Done: 1, Failed: 1, Decode: 70}, 10*time.Second)
 	want := "sent    ▕██████████████████      ▏         3 / 4         requests, 0.3/s\n" +
-		"done    ▕██████                  ▏         1 / 4         requests, 0.1/s\n" +
+		"done    ▕██████                  ▏         1 / 4         requests, 0.1/s, 1 failed\n" +
 		"prefill ▕                        ▏         0             tokens, 0.0/s\n" +
 		"decode  ▕                        ▏        70             tokens, 7.0/s\n"
 	if text != want {

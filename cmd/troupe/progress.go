@@ -64,7 +64,7 @@ func logProgress(log zerolog.Logger, what string) func(done, total int64) {
 // requests sent and done and of tokens prefilled and decoded; elsewhere a line
 // every few seconds. The bars go away at the end.
 func showRun(w io.Writer) func(bench.Progress) {
-	terminal := columns(w) >= 78
+	terminal := columns(w) >= 80
 	began := time.Now()
 	last := began
 	drawn, ended := false, false
@@ -78,8 +78,8 @@ func showRun(w io.Writer) func(bench.Progress) {
 		if !terminal {
 			if end || now.Sub(last) >= 5*time.Second {
 				last = now
-				fmt.Fprintf(w, "%.0f s: %d of %d requests sent, %d done; %d tokens prefilled, %d decoded\n",
-					now.Sub(began).Seconds(), p.Sent, p.Requests, p.Done, p.Prefill, p.Decode)
+				fmt.Fprintf(w, "%.0f s: %d of %d requests sent, %d done%s; %d tokens prefilled, %d decoded\n",
+					now.Sub(began).Seconds(), p.Sent, p.Requests, p.Done, failed(p.Failed), p.Prefill, p.Decode)
 			}
 			return
 		}
@@ -95,6 +95,14 @@ func showRun(w io.Writer) func(bench.Progress) {
 	}
 }
 
+// failed says how many requests did, if any.
+func failed(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d failed", n)
+}
+
 // runBars are the four lines of showRun.
 func runBars(p bench.Progress, since time.Duration) string {
 	var b strings.Builder
@@ -102,18 +110,19 @@ func runBars(p bench.Progress, since time.Duration) string {
 		name      string
 		done, all int
 		unit      string
+		more      string
 	}{
-		{"sent", p.Sent, p.Requests, "requests"},
-		{"done", p.Done, p.Requests, "requests"},
-		{"prefill", p.Prefill, p.PrefillAll, "tokens"},
-		{"decode", p.Decode, p.DecodeAll, "tokens"},
+		{"sent", p.Sent, p.Requests, "requests", ""},
+		{"done", p.Done, p.Requests, "requests", failed(p.Failed)},
+		{"prefill", p.Prefill, p.PrefillAll, "tokens", ""},
+		{"decode", p.Decode, p.DecodeAll, "tokens", ""},
 	} {
 		rate := float64(line.done) / max(since.Seconds(), 1e-3)
 		of := fmt.Sprintf("/ %-9d", line.all)
 		if line.all == 0 { // not known beforehand
 			of = strings.Repeat(" ", len(of))
 		}
-		fmt.Fprintf(&b, "%-8s%s %9d %s %s, %.1f/s\n", line.name, bar(line.done, line.all), line.done, of, line.unit, rate)
+		fmt.Fprintf(&b, "%-8s%s %9d %s %s, %.1f/s%s\n", line.name, bar(line.done, line.all), line.done, of, line.unit, rate, line.more)
 	}
 	return b.String()
 }
