@@ -15,7 +15,7 @@ shift
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 troupe=$dir/troupe
-go build -buildvcs=auto -o "$troupe" ./cmd/troupe
+go build -buildvcs=auto -o "$troupe" ./cmd/troupe # reports name the commit
 {
 	date -u
 	git rev-parse --short HEAD

@@ -66,10 +66,10 @@ type OnlineDetail struct {
 	TPOT Distribution `json:"tpot_ms"`
 	// Client is what measuring cost.
 	Client ClientCost `json:"client"`
-	// Goodput is the requests a second that met the SLO; 0 without one.
-	Goodput float64 `json:"goodput,omitempty"`
-	SLOTTFT float64 `json:"slo_ttft_ms,omitempty"`
-	SLOITL  float64 `json:"slo_itl_ms,omitempty"`
+	// Goodput is the requests a second that met the SLO; nil without one.
+	Goodput *float64 `json:"goodput,omitempty"`
+	SLOTTFT float64  `json:"slo_ttft_ms,omitempty"`
+	SLOITL  float64  `json:"slo_itl_ms,omitempty"`
 }
 
 // Counting is how tokens that came over the wire were counted.
@@ -300,7 +300,8 @@ func (o *Online) goodput(d *OnlineDetail, timings []timing, elapsed time.Duratio
 	}
 	d.TPOT = distribution(tpot)
 	if o.SLO != (SLO{}) {
-		d.Goodput = float64(good) / elapsed.Seconds()
+		rate := float64(good) / elapsed.Seconds()
+		d.Goodput = &rate
 	}
 }
 

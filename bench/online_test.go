@@ -81,8 +81,16 @@ func TestOnlineCountsWhatTheServerSays(t *testing.T) {
 		if r.Requests != 20 || r.Failed != 0 || r.TotalInputTokens != in || r.TotalOutputTokens != out {
 			t.Errorf("%d a event: report %+v, want %d tokens in, %d out", perEvent, r, in, out)
 		}
-		if r.Online.Goodput != r.RequestThroughput || r.Online.OfferedRate == 0 {
-			t.Errorf("goodput %v of %v, offered %v", r.Online.Goodput, r.RequestThroughput, r.Online.OfferedRate)
+		if *r.Online.Goodput != r.RequestThroughput || r.Online.OfferedRate == 0 {
+			t.Errorf("goodput %v of %v, offered %v", *r.Online.Goodput, r.RequestThroughput, r.Online.OfferedRate)
+		}
+		o.SLO = SLO{1, 1} // ns, which none meets
+		if r, err = o.Run(t.Context(), "test"); err != nil || r.Online.Goodput == nil || *r.Online.Goodput != 0 {
+			t.Errorf("%v: where no request meets the SLO, goodput is 0, and told", err)
+		}
+		o.SLO = SLO{}
+		if r, err = o.Run(t.Context(), "test"); err != nil || r.Online.Goodput != nil {
+			t.Errorf("%v: without an SLO there is no goodput", err)
 		}
 	}
 }

@@ -139,8 +139,8 @@ func (r *Report) WriteText(w io.Writer) error {
 		r.OutputThroughput, r.TotalThroughput, r.RequestThroughput)
 	if o := r.Online; o != nil {
 		line("open", "%s at most, %s of them before their first token", thousands(o.MostOpen), thousands(o.MostWaiting))
-		if o.Goodput > 0 || o.SLOTTFT > 0 || o.SLOITL > 0 {
-			line("goodput", "%.2f requests/s%s%s", o.Goodput, atMost(" with a first token", o.SLOTTFT), atMost(" and tokens", o.SLOITL))
+		if o.Goodput != nil {
+			line("goodput", "%.2f requests/s%s%s", *o.Goodput, atMost(" with a first token", o.SLOTTFT), atMost(" and tokens", o.SLOITL))
 		}
 		cost := when(o.Client.CPUS > 0, fmt.Sprintf("%.1f s of processor, %.1f µs a token; ", o.Client.CPUS, o.Client.PerTokenUS))
 		line("client", "%stimes by the %s's clock; woke %.3f ms late in the median, %.3f at p99", cost, o.Client.Stamps, o.Client.WakeLag.P50, o.Client.WakeLag.P99)

@@ -31,8 +31,10 @@ func metrics() []metric {
 		{name: "all tokens/s", more: true, follows: true, of: known(func(r *bench.Report) float64 { return r.TotalThroughput })},
 		{name: "requests/s", more: true, follows: true, of: known(func(r *bench.Report) float64 { return r.RequestThroughput })},
 		{name: "goodput, requests/s", more: true, follows: true, of: func(r *bench.Report) (float64, bool) {
-			o := r.Online
-			return value(o != nil, func() float64 { return o.Goodput }), o != nil && (o.SLOTTFT > 0 || o.SLOITL > 0)
+			if o := r.Online; o != nil && o.Goodput != nil {
+				return *o.Goodput, true
+			}
+			return 0, false
 		}},
 		{name: "elapsed, s", follows: true, of: known(func(r *bench.Report) float64 { return r.ElapsedS })},
 	}

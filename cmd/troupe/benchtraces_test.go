@@ -84,7 +84,7 @@ func TestBenchOnlinePlaysATrace(t *testing.T) {
 	if r.Requests != 20 || r.Failed != 0 || r.Runs != nil || r.Work.Scale != 0.01 || r.Steps.Total == 0 || r.Environment.Device != "cpu" {
 		t.Errorf("%+v", r)
 	}
-	if r.Online.Goodput != r.RequestThroughput || r.Online.Client.CPUS != 0 || len(r.Timeline.Running) == 0 {
+	if r.Online.Goodput == nil || *r.Online.Goodput != r.RequestThroughput || r.Online.Client.CPUS != 0 || len(r.Timeline.Running) == 0 {
 		t.Errorf("online %+v, timeline %+v", r.Online, r.Timeline)
 	}
 }
