@@ -72,21 +72,24 @@ func (t *tally) ended(ctx context.Context, failure error) {
 
 // interrupted is the error of a run that a context broke off.
 func (t *tally) interrupted(requests int, cause error) error {
-	return &Interrupted{Done: int(t.done.Load()), Requests: requests, cause: cause}
+	return &Interrupted{Done: int(t.done.Load()), Requests: requests, Cause: cause}
 }
 
 // Interrupted is the error of a run that was broken off.
 type Interrupted struct {
-	Done, Requests int
-	cause          error
+	Done, Requests int   // so many of so many; 0 of 0 is not known
+	Cause          error // the context's error
 }
 
 func (e *Interrupted) Error() string {
+	if e.Requests == 0 {
+		return "interrupted; this run is not reported"
+	}
 	return fmt.Sprintf("interrupted when %s of %s requests were done; this run is not reported", thousands(e.Done), thousands(e.Requests))
 }
 
-// Unwrap is the context's error.
-func (e *Interrupted) Unwrap() error { return e.cause }
+// Unwrap is the cause.
+func (e *Interrupted) Unwrap() error { return e.Cause }
 
 func (t *tally) progress(p Progress) Progress {
 	p.Sent, p.Done, p.Failed = int(t.sent.Load()), int(t.done.Load()), int(t.failed.Load())

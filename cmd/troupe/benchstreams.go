@@ -59,6 +59,11 @@ nothing is left of them. Linux only.`,
 func benchStreams(cmd *cobra.Command, o *streamsOptions) (err error) {
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
+	defer func() {
+		if ctx.Err() != nil { // of what broke then nothing is to be told
+			err = &bench.Interrupted{Cause: ctx.Err()}
+		}
+	}()
 	url := o.URL
 	if url == "" {
 		var stop func() error

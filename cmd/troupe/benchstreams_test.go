@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bufio"
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -37,5 +40,38 @@ func TestBenchStreams(t *testing.T) {
 	}
 	if found, _ := filepath.Glob(profile); len(found) == 0 {
 		t.Error("no profile was written")
+	}
+}
+
+// Ctrl-C ends it and says so, not what broke then.
+func TestBenchStreamsInterrupted(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the load needs Linux")
+	}
+	name, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(name, "bench", "streams", "--streams", "10", "--rate", "50", "--tokens", "30")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(stderr)
+	if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, "10 requests open") {
+		t.Errorf("%q, %v", line, err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(lines)
+	if err != nil || string(rest) != "troupe: interrupted; this run is not reported\n" {
+		t.Errorf("%q, %v", rest, err)
+	}
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
+		t.Errorf("%v, want status 130", cmd.ProcessState)
 	}
 }
