@@ -136,7 +136,7 @@ func (o *Offline) run(ctx context.Context, system *actors.System, prompts []Prom
 	elapsed := time.Since(began)
 	r.Timeline = stop()
 	if err := ctx.Err(); err != nil {
-		return nil, count.interrupted(len(prompts), err)
+		return nil, fmt.Errorf("%w: this run is not reported", count.interrupted(len(prompts), err))
 	}
 	return r, r.add(prompts, timings, began, elapsed)
 }
@@ -193,6 +193,9 @@ func (r *Report) add(prompts []Prompt, timings []timing, began time.Time, elapse
 	s := &Samples{}
 	for i := range timings {
 		t := &timings[i]
+		if errors.Is(t.err, context.Canceled) { // broken off
+			continue
+		}
 		if t.err != nil {
 			r.Failed++
 			failure, r.Failure = t.err, t.err.Error()

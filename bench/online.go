@@ -81,7 +81,9 @@ const (
 	ByEvents Counting = "events"
 )
 
-// Run plays the arrivals to their end.
+// Run plays the arrivals to their end. When the context breaks it off there are
+// both a report, of the requests that had ended, and an error, *Interrupted; the
+// error alone when none had.
 func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	var count tally
 	if err := o.warmUp(ctx); ctx.Err() != nil {
@@ -104,8 +106,12 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	elapsed := time.Since(began)
 	r.Timeline = stop()
 	client := watch(int(count.tokens.Load()))
-	if err := ctx.Err(); err != nil {
-		return nil, count.interrupted(o.Total.Requests, err)
+	var stopped error
+	if ctx.Err() != nil {
+		stopped = count.interrupted(o.Total.Requests, ctx.Err())
+		if count.done.Load() == 0 {
+			return nil, stopped
+		}
 	}
 	if err := r.add(prompts, timings, began, elapsed); err != nil {
 		return nil, err
@@ -128,10 +134,13 @@ func (o *Online) Run(ctx context.Context, arrival string) (*Report, error) {
 	o.goodput(d, timings, elapsed)
 	r.Online = d
 	w := workOf(prompts)
-	r.Work.NumSeqs = w.NumSeqs
+	r.Work.NumSeqs = cmp.Or(o.Total.Requests, w.NumSeqs)
 	r.Work.InputLen, r.Work.OutputLen = cmp.Or(r.Work.InputLen, w.InputLen), cmp.Or(r.Work.OutputLen, w.OutputLen)
 	r.Work.Seed, r.Work.Temperature, r.Work.IgnoreEOS, r.Work.Warmup = o.Seed, o.Temperature, !o.Client.KeepEOS && !o.Client.Plain, o.Warmup
-	return r, nil
+	if stopped != nil {
+		r.Unfinished = r.Work.NumSeqs - r.Requests - r.Failed
+	}
+	return r, stopped
 }
 
 // source is what tells of the engine, if anything does.
@@ -159,10 +168,10 @@ func (o *Online) play(ctx context.Context, began time.Time, count *tally) (promp
 			case <-ctx.Done():
 			}
 		} else {
-			last = a.At
 			if !sleepUntil(ctx, began.Add(a.At)) {
 				break
 			}
+			last = a.At
 			due = append(due, began.Add(a.At))
 		}
 		if ctx.Err() != nil {

@@ -2,8 +2,11 @@ package bench
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -123,6 +126,44 @@ func TestOnlineReportsFailures(t *testing.T) {
 	f.fail.Store(1)
 	if _, err = (&Online{Client: c, Arrivals: Paced(prompts, 1e6, false, 0)}).Run(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "too busy") {
 		t.Errorf("all failed: %v, want the server's words", err)
+	}
+}
+
+// What ended before an interruption is reported; what did not is in no figure.
+func TestOnlineInterrupted(t *testing.T) {
+	f := newFakeServer(t, 1)
+	f.Config.Handler = func(answer http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if f.requests.Load() > 0 {
+				_, _ = io.Copy(io.Discard, r.Body) // or it would not be known when the client is gone
+				<-r.Context().Done()
+				return
+			}
+			answer.ServeHTTP(w, r)
+		})
+	}(f.Config.Handler)
+	c := NewClient(f.URL, "", "fake", 8)
+	defer c.Close()
+	p := Prompt{Tokens: []int32{1}, MaxTokens: 3}
+	ctx, cancel := context.WithCancel(t.Context())
+	o := Online{
+		Client: c, Arrivals: slices.Values([]Arrival{{0, p}, {time.Millisecond, p}, {time.Hour, p}}), Total: Progress{Requests: 3},
+		Progress: func(p Progress) {
+			if p.Done > 0 && p.Sent > 1 {
+				cancel()
+			}
+		},
+	}
+	r, err := o.Run(ctx, "test")
+	var stopped *Interrupted
+	if !errors.As(err, &stopped) || !errors.Is(err, context.Canceled) || stopped.Done != 1 || stopped.Requests != 3 {
+		t.Fatalf("error %v", err)
+	}
+	if r == nil || r.Requests != 1 || r.Failed != 0 || r.Unfinished != 2 || r.TotalOutputTokens != 3 || r.Online.OfferedRate > 2500 || r.Online.OfferedRate < 1 {
+		t.Errorf("%+v, %+v", r, r.Online)
+	}
+	if r, err := o.Run(ctx, "test"); r != nil || !errors.As(err, &stopped) {
+		t.Errorf("of nothing that ended there is a report %+v, %v", r, err)
 	}
 }
 

@@ -124,6 +124,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		line("fitted", "%s", r.Work.Fitted)
 	}
 	line("requests", "%s%s", thousands(r.Requests), when(r.Failed > 0, fmt.Sprintf(", and %d failed, the last with: %s", r.Failed, r.Failure)))
+	if r.Unfinished > 0 {
+		line("unfinished", "%s: they were interrupted, and are in no figure", thousands(r.Unfinished))
+	}
 	cached := ""
 	if o := r.Online; o != nil && o.CachedTokens > 0 {
 		cached = fmt.Sprintf(" (%s of them cached)", thousands(o.CachedTokens))

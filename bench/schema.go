@@ -21,6 +21,7 @@ type Report struct {
 	Failed            int     `json:"failed"`
 	Failure           string  `json:"failure,omitempty"`       // of the last that did not
 	Short             int     `json:"short_replies,omitempty"` // of fewer tokens than asked for
+	Unfinished        int     `json:"unfinished,omitempty"`    // broken off by Ctrl-C, or not sent for it
 	TotalInputTokens  int     `json:"total_input_tokens"`
 	TotalOutputTokens int     `json:"total_output_tokens"`
 	ElapsedS          float64 `json:"elapsed_s"` // from the first request sent to the last token

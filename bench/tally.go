@@ -83,9 +83,9 @@ type Interrupted struct {
 
 func (e *Interrupted) Error() string {
 	if e.Requests == 0 {
-		return "interrupted; this run is not reported"
+		return "interrupted"
 	}
-	return fmt.Sprintf("interrupted when %s of %s requests were done; this run is not reported", thousands(e.Done), thousands(e.Requests))
+	return fmt.Sprintf("interrupted when %s of %s requests were done", thousands(e.Done), thousands(e.Requests))
 }
 
 // Unwrap is the cause.

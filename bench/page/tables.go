@@ -88,6 +88,7 @@ func metrics() []metric {
 		metric{name: "client", of: streams(func(s *bench.StreamsDetail) float64 { return s.ClientUS })},
 		metric{group: "Requests", name: "finished", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Requests) })},
 		metric{name: "failed", neutral: true, of: known(func(r *bench.Report) float64 { return float64(r.Failed) })},
+		metric{name: "unfinished", neutral: true, of: func(r *bench.Report) (float64, bool) { return float64(r.Unfinished), r.Unfinished > 0 }},
 		metric{name: "short replies", neutral: true, of: func(r *bench.Report) (float64, bool) { return float64(r.Short), r.Short > 0 }},
 		metric{name: "open at once, at most", neutral: true, of: func(r *bench.Report) (float64, bool) {
 			o := r.Online

@@ -95,7 +95,8 @@ func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions, again *aga
 		one, overlap := *cfg, kinds[i%len(kinds)]
 		one.Schedule.Overlap = overlap
 		var report *bench.Report
-		if report, failure = runOffline(ctx, cmd, &one, o, one.actors(log, stderr)); failure != nil {
+		report, failure = runOffline(ctx, cmd, &one, o, one.actors(log, stderr))
+		if failure != nil {
 			break
 		}
 		report.Label = again.label(i/len(kinds), overlap)

@@ -108,7 +108,7 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 		return err
 	}
 	var runs []*bench.Report
-	var failure error // of the last run: those before are told of
+	var failure error // of the last run: what there is is told
 	for i, scale := range source.Scale {
 		run, words := o.run(client, source, trace, scale, o.Seed<<8+uint64(i))
 		if run.Arrivals, err = w.prepare(run.Arrivals); err != nil {
@@ -119,7 +119,7 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 		run.Environment = environment(cmd, cfg)
 		run.Progress = showRun(cmd.ErrOrStderr())
 		var report *bench.Report
-		if report, failure = run.Run(ctx, words); failure != nil {
+		if report, failure = run.Run(ctx, words); report == nil {
 			break
 		}
 		if len(source.Scale) > 1 {
@@ -130,6 +130,9 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 			if err := report.WriteText(cmd.OutOrStdout()); err != nil {
 				return err
 			}
+		}
+		if failure != nil {
+			break
 		}
 	}
 	if len(runs) == 0 {

@@ -17,7 +17,7 @@ import (
 
 // traceSource are the flags that say which recorded requests to replay.
 type traceSource struct {
-	TraceFile   string `flag:"trace-file" value:"FILE" help:"real arrivals and lengths, from a file; without one they are drawn"`
+	TraceFile   string `flag:"trace-file" value:"FILE" help:"real arrivals and lengths, from a file, perhaps gzipped; without one they are drawn"`
 	TraceFormat string `flag:"trace-format" choices:"auto,qwen,mooncake,azure,burstgpt" help:"who published the trace; auto tells by its first line. qwen without --trace-file downloads it, 56 MB"`
 	NumRequests int    `flag:"num-requests" value:"N" min:"1" help:"requests in all: the first N of a trace"`
 	Scale       scales `flag:"scale" help:"play the trace once for each factor, its times multiplied by it: 0.5 is twice as fast"`

@@ -239,11 +239,11 @@ func (o *wildchatOptions) online(ctx context.Context, cmd *cobra.Command, cfg *C
 		Total: bench.Progress{Requests: len(prompts)}, Temperature: o.Temperature, Seed: o.Seed, Warmup: o.Warmup,
 		Progress: showRun(cmd.ErrOrStderr()), Engine: server.system, Environment: environment(cmd, cfg),
 	}
-	report, err := run.Run(ctx, words)
-	if err != nil {
-		return err
+	report, stopped := run.Run(ctx, words)
+	if report == nil {
+		return stopped
 	}
-	return o.tell(cmd, report, chosen, source)
+	return errors.Join(o.tell(cmd, report, chosen, source), stopped)
 }
 
 // messages are the texts as they go over the wire. Where the server tells how

@@ -168,10 +168,10 @@ func benchSimple(cmd *cobra.Command, cfg *Config, o *simpleOptions, w *wire) (er
 		Warmup: o.Warmup, SLO: w.slo(), Progress: showRun(cmd.ErrOrStderr()), Environment: environment(cmd, cfg),
 		Work: bench.Work{InputLen: o.InputLen.String(), OutputLen: o.OutputLen.String(), PromptIDs: o.Vocab, Fitted: fitted},
 	}
-	report, err := run.Run(ctx, "all at once")
-	if err != nil {
-		return err
+	report, stopped := run.Run(ctx, "all at once")
+	if report == nil {
+		return stopped
 	}
 	report.Kind = "simple"
-	return o.Report.tell(cmd.OutOrStdout(), report)
+	return errors.Join(o.Report.tell(cmd.OutOrStdout(), report), stopped)
 }
