@@ -197,10 +197,17 @@ func TestPromptOnly(t *testing.T) {
 	}
 }
 
-// A device that cannot says so before anything runs; a prompt alone it computes
-// all the same.
-func TestPromptLogprobsAreRefused(t *testing.T) {
-	s, err := Open(Config{Model: modeltest.Get(t, "qwen3").Dir, Device: "sim:h200", Log: zerolog.Nop()})
+// A device that cannot says so before anything runs; a simulated one makes
+// them up, and computes a prompt alone as any does.
+func TestPromptLogprobsOfOtherDevices(t *testing.T) {
+	request := func() *Request {
+		return &Request{Tokens: make([]int32, 90), PromptOnly: true, PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 1}}
+	}
+	var input *InputError
+	if _, err := toySystem(t, Config{}, newToy()).Submit(request()); !errors.As(err, &input) || input.Param != "echo" {
+		t.Errorf("Submit = %v, want an error about echo", err)
+	}
+	s, err := Open(Config{Model: modeltest.Get(t, "qwen3").Dir, Device: "sim:h200,speed=inf", Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,14 +216,9 @@ func TestPromptLogprobsAreRefused(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	var input *InputError
-	_, err = s.Submit(&Request{Tokens: []int32{1, 2}, PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 1}})
-	if !errors.As(err, &input) || input.Param != "echo" {
-		t.Errorf("Submit = %v, want an error about echo", err)
-	}
-	got := read(t, submit(t, s, &Request{Tokens: make([]int32, 100), PromptOnly: true}))
-	if f := got.final; f.Reason != FinishLength || f.Usage != (Usage{PromptTokens: 100}) || len(got.tokens) > 0 {
-		t.Errorf("a prompt alone: %v, %+v", got.tokens, f)
+	got := read(t, submit(t, s, request()))
+	if f := got.final; f.Reason != FinishLength || f.Usage != (Usage{PromptTokens: 90}) || len(got.tokens) > 0 || len(got.scores) != 89 {
+		t.Errorf("a prompt alone: %v, %d scores, %+v", got.tokens, len(got.scores), f)
 	}
 }
 

@@ -135,6 +135,9 @@ func (e *Engine) run(s *batch.Step, r *batch.Result) error {
 		if logprobs {
 			r.Logprobs = append(r.Logprobs, e.logprob(&e.slots[row.Slot], t))
 		}
+		for _, t := range row.Score {
+			r.Scores = append(r.Scores, e.logprob(&e.slots[row.Slot], t))
+		}
 	}
 	return nil
 }
@@ -211,8 +214,8 @@ func (e *Engine) draw(s *slot, allow []uint32) int32 {
 	return ends
 }
 
-// logprob makes up a distribution: the drawn token has half of it, the next
-// ids half of what is left each.
+// logprob makes up a distribution: the drawn token, or that of a prompt, has
+// half of it, the next ids half of what is left each.
 func (e *Engine) logprob(s *slot, t int32) batch.Logprob {
 	if s.sampling.Logprobs == 0 || t == batch.NoToken {
 		return batch.Logprob{}

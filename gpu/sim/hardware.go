@@ -140,6 +140,7 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 		return info, err
 	}
 	info.Name, info.Hardware, info.DType = spec.Device, "simulated "+o.hw.Full, spec.DType
+	info.Scores = true
 	if o.tp > 1 {
 		info.Hardware = fmt.Sprintf("simulated %d × %s", o.tp, o.hw.Full)
 	}

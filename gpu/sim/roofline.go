@@ -109,7 +109,7 @@ func rounded(rows int) float64 {
 // Step is how long the step takes on the device.
 func (r *Roofline) Step(s *batch.Step) time.Duration {
 	var context, pairs, decoded float64 // positions read; (token, position) pairs
-	samples := 0
+	samples, scores := 0, 0
 	for i := range s.Rows {
 		row := &s.Rows[i]
 		n, start := float64(row.Len()), float64(row.Start)
@@ -122,6 +122,7 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 		if row.Sample {
 			samples++
 		}
+		scores += len(row.Score)
 	}
 	prompts := len(s.Rows) > s.NumDecode
 	tokens := float64(s.NumTokens)
@@ -184,6 +185,11 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 		}
 		t += n * r.logitBytes / r.read
 		kernels, starts = kernels+3, starts+3+drawStarts // norm, head, draw
+	}
+	if scores > 0 { // no step of the fit has any
+		n := float64(scores)
+		t += r.multiply(r.head, n, 1, r.flops) + n*r.logitBytes/r.read
+		run(3, 3) // norm, head, log-probabilities
 	}
 	if r.reduces > 0 {
 		t += r.reduces*reduceStart + tokens*r.reduceBytes/r.link

@@ -128,6 +128,32 @@ func TestDrawsWithinBounds(t *testing.T) {
 	}
 }
 
+// A prompt's tokens have log-probabilities as those that are drawn, and to say
+// so takes a head's time.
+func TestScores(t *testing.T) {
+	e := engine(t, "sim:h200")
+	s := prefill(1, 0, 0, []int32{0}, []int32{1, 2, 3})
+	s.Rows[0].Sample = false
+	s.Slots[0].Sampling.Logprobs = 2
+	plain := e.roof.Step(s)
+	s.Rows[0].Score = []int32{2, 3}
+	if took := e.roof.Step(s); took <= plain || took > 2*plain {
+		t.Errorf("two scores take it from %v to %v", plain, took)
+	}
+	var r batch.Result
+	if _, err := e.Run(s, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Scores) != 2 || r.Tokens[0] != batch.NoToken {
+		t.Fatalf("tokens %v, scores %+v", r.Tokens, r.Scores)
+	}
+	for i, l := range r.Scores {
+		if l.Token >= 0 || len(l.Top) != 1 || l.Top[0].Token != s.Rows[0].Score[i] || l.Top[0].Logprob != l.Token {
+			t.Errorf("score %d: %+v", i, l)
+		}
+	}
+}
+
 // What any device refuses, and rows whose history is not in their pages.
 func TestRefusesWhatADeviceCannotRun(t *testing.T) {
 	unwritten := prefill(2, 1, 3, []int32{2, 3}, []int32{4, 5})
