@@ -36,6 +36,9 @@
 // have a row in N+1 already. That row is computed too often: Commit ignores
 // it.
 //
+// One that is there for its prompt alone draws nothing. It ends when the chunk
+// that completes its prompt is committed; computed is then all of it.
+//
 // What a request with a constraint may draw at N+1 depends on its token of N. Its
 // row in N+1 is built all the same, and late: the device computes it up to the
 // drawing. Once N is committed, Masks brings what is missing; the device needs it
