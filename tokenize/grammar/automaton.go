@@ -34,8 +34,8 @@ type automaton struct {
 // then the continuation next.
 type cont struct {
 	e *expr
-	// count is the position in e: of a text the byte, of a table the state, of
-	// a sequence the part, of a repetition the rounds done.
+	// count is the position in e: of a text the byte, of a table the state (see
+	// counted), of a sequence the part, of a repetition the rounds done.
 	count int32
 	depth int32 // of references around e
 	next  int32
@@ -135,6 +135,12 @@ func (a *automaton) after(k int32, b byte) []int32 {
 			return nil
 		}
 		c.count = to
+	case opCounted:
+		to := c.e.counted.step(c.count, b)
+		if to < 0 {
+			return nil
+		}
+		c.count = to
 	}
 	return a.closure(a.cont(c))
 }
@@ -186,8 +192,8 @@ func (a *automaton) collect(k int32) {
 		a.collect(c.next)
 	case opBytes, opText:
 		a.leaves = append(a.leaves, k)
-	case opTable:
-		s := &c.e.table.states[c.count]
+	case opTable, opCounted:
+		s := &c.e.table.states[int(c.count)%len(c.e.table.states)]
 		if len(s.edges) > 0 {
 			a.leaves = append(a.leaves, k)
 		}
@@ -292,6 +298,9 @@ func (a *automaton) nearCont(k int32) int32 {
 	}
 	c := a.conts[k]
 	c.next = a.nearCont(c.next)
+	if c.e.op == opCounted {
+		c.count = c.e.counted.near(c.count)
+	}
 	if e := c.e; e.op == opRepeat && c.count > 0 && (e.max < 0 || e.max-c.count > horizon) {
 		switch {
 		case e.min-c.count > horizon:

@@ -9,15 +9,16 @@ import (
 type op uint8
 
 const (
-	opNever  op = iota // nothing matches
-	opEmpty            // the empty text
-	opBytes            // one byte of set
-	opText             // text
-	opTable            // what the table accepts
-	opSeq              // subs, one after another
-	opAlt              // any of subs
-	opRepeat           // subs[0], min to max times
-	opRef              // subs[0], one level deeper; set after the expression was made
+	opNever   op = iota // nothing matches
+	opEmpty             // the empty text
+	opBytes             // one byte of set
+	opText              // text
+	opTable             // what the table accepts
+	opCounted           // what the table accepts of so many characters, see counted
+	opSeq               // subs, one after another
+	opAlt               // any of subs
+	opRepeat            // subs[0], min to max times
+	opRef               // subs[0], one level deeper; set after the expression was made
 )
 
 // expr is a language of bytes. It does not change once a grammar has it;
@@ -30,6 +31,7 @@ type expr struct {
 	set      byteSet
 	text     string
 	table    *table
+	counted  *counted
 	subs     []*expr
 	min, max int32 // max < 0: no bound
 	class    bool  // it is a table, of one character

@@ -161,25 +161,19 @@ func (s *strs) opposite(v *value) (*expr, error) {
 	return e, nil
 }
 
-// enough is how long strings may be, at least, where a pattern and a length are
-// too much to count together.
-const enough = 100
-
-// counted is those of e with so many characters, or with fewer than that when
-// there would be too many states.
+// counted is those of e with so many characters.
 func (s *strs) counted(e *expr, low, high int, at string) (*expr, error) {
-	if low == 0 && high < 0 {
-		return e, nil
+	ok := true
+	if low > 0 {
+		e, ok = common(e, repeat(keyChar, low, -1))
 	}
-	for most := high; ; most /= 2 {
-		counted, ok := common(e, repeat(keyChar, low, most))
-		if ok {
-			return counted, s.c.spend(4 * len(counted.states()))
-		}
-		if most/2 < max(low, enough) {
-			return nil, errorf(at, "together with the length of this string it is too large")
-		}
+	if ok && high >= 0 {
+		e, ok = atMost(e, high)
 	}
+	if !ok {
+		return nil, errorf(at, "together with the length of this string it is too large")
+	}
+	return e, s.c.spend(4 * len(e.states()))
 }
 
 // pattern matches the texts that a pattern is found in.

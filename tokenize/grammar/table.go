@@ -41,6 +41,23 @@ func common(a, b *expr) (*expr, bool) {
 	if b == nil {
 		b = repeat(span(0, 255), 0, -1)
 	}
+	p, ok := multiply(a, b)
+	if !ok {
+		return nil, false
+	}
+	return p.table.expr(), true
+}
+
+// product is a table of what two expressions have in common, and whether the
+// second accepts in each of its states.
+type product struct {
+	table  *table
+	second []bool
+}
+
+// multiply runs both beside each other. It reports false when that takes too
+// many states.
+func multiply(a, b *expr) (product, bool) {
 	measure(a)
 	measure(b)
 	x, y := newAutomaton(a), newAutomaton(b)
@@ -48,12 +65,13 @@ func common(a, b *expr) (*expr, bool) {
 	type pair struct{ x, y int32 }
 	pairs := []pair{{x.start, y.start}}
 	ids := map[pair]int32{pairs[0]: 0}
-	t := &table{}
+	p := product{table: &table{}}
 	for i := 0; i < len(pairs); i++ {
-		p := pairs[i]
-		s := tableState{accepts: x.states[p.x].accepts && y.states[p.y].accepts}
+		at := pairs[i]
+		second := y.states[at.y].accepts
+		s := tableState{accepts: x.states[at.x].accepts && second}
 		for c := range 256 {
-			to := pair{x.step(p.x, byte(c)), y.step(p.y, byte(c))}
+			to := pair{x.step(at.x, byte(c)), y.step(at.y, byte(c))}
 			if to.x == dead || to.y == dead {
 				continue
 			}
@@ -65,16 +83,26 @@ func common(a, b *expr) (*expr, bool) {
 			}
 			s.edges = appendEdge(s.edges, byte(c), id)
 		}
-		t.states = append(t.states, s)
+		p.table.states = append(p.table.states, s)
+		p.second = append(p.second, second)
 		if len(pairs) > maxTable || x.err != nil || y.err != nil {
-			return nil, false
+			return product{}, false
 		}
 	}
-	return t.expr(), true
+	return p, true
 }
 
-// expr is the table without the states that lead to no accepting one.
+// expr matches what the table accepts.
 func (t *table) expr() *expr {
+	if t, _ := t.lean(); t != nil {
+		return &expr{op: opTable, table: t}
+	}
+	return never
+}
+
+// lean is the table without the states that lead to no accepting one, and which
+// states it has kept; nil when it accepts nothing.
+func (t *table) lean() (lean *table, kept []int32) {
 	from := make([][]int32, len(t.states))
 	var queue []int32
 	lives := make([]bool, len(t.states))
@@ -96,17 +124,18 @@ func (t *table) expr() *expr {
 		}
 	}
 	if !lives[0] {
-		return never
+		return nil, nil
 	}
 	ids := make([]int32, len(t.states))
 	n := int32(0)
 	for i := range t.states {
 		if lives[i] {
 			ids[i] = n
+			kept = append(kept, int32(i))
 			n++
 		}
 	}
-	lean := &table{}
+	lean = &table{}
 	for i, s := range t.states {
 		if !lives[i] {
 			continue
@@ -117,7 +146,7 @@ func (t *table) expr() *expr {
 		}
 		lean.states = append(lean.states, s)
 	}
-	return &expr{op: opTable, table: lean}
+	return lean, kept
 }
 
 // states are those of a table; never has none.
