@@ -132,9 +132,10 @@ func TestOnlineReportsFailures(t *testing.T) {
 // What ended before an interruption is reported; what did not is in no figure.
 func TestOnlineInterrupted(t *testing.T) {
 	f := newFakeServer(t, 1)
+	var came atomic.Int64
 	f.Config.Handler = func(answer http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if f.requests.Load() > 0 {
+			if r.Method == http.MethodPost && came.Add(1) > 1 {
 				_, _ = io.Copy(io.Discard, r.Body) // or it would not be known when the client is gone
 				<-r.Context().Done()
 				return
