@@ -72,7 +72,7 @@ func Compare(a, b *Report, nameA, nameB string) ([]*Comparison, error) {
 }
 
 func (r *Report) scaled() bool {
-	return len(r.Runs) > 1 && strings.HasPrefix(r.Runs[0].Label, "scale")
+	return len(r.Runs) > 1 && strings.HasPrefix(r.Runs[0].Label, ofScale)
 }
 
 // runs are the runs that repeat the report's measurement: of an ablation,

@@ -155,8 +155,8 @@ func (r *Report) WriteText(w io.Writer) error {
 		line("steps", "%s: %s, %s, %s", thousands(s.Total), kind(s.Decode, "decode", s.DecodeMS), kind(s.Prefill, "prefill", s.PrefillMS), kind(s.Mixed, "mixed", s.MixedMS))
 		line("computed", "%s tokens; %s cached, %s rows wasted, %d requests preempted",
 			thousands(s.ComputedTokens), thousands(s.CachedTokens), thousands(s.WastedRows), s.Preempted)
-		if all := s.BusyS + s.IdleS; all > 0 {
-			line("idle", "%.2f%% of the time the device had work", 100*s.IdleS/all)
+		if share, ok := s.Idle(); ok {
+			line("idle", "%.2f%% of the time the device had work", 100*share)
 		}
 		if l := r.Limit; l != nil {
 			line("limit", "%.1f output tokens/s, of which %.1f%% were reached: prompts %.2f s at %.0f TFLOP/s; keys and values %.2f s, weights %.2f s at %.2f TB/s",
@@ -200,8 +200,15 @@ func (r *Report) WriteText(w io.Writer) error {
 	return t.Flush()
 }
 
+// ofScale begins the labels of runs of a trace.
+const ofScale = "scale "
+
+// Scale labels a run of a trace whose times are multiplied.
+func Scale(by float64) string { return fmt.Sprintf("%s%g", ofScale, by) }
+
 // Together is the report of a command that measured several times; of one run
-// alone it is that run.
+// alone it is that run, unless that is one at a scale of a trace: those are
+// always listed.
 func Together(runs []*Report) *Report {
 	return lead(runs, 0)
 }
@@ -220,7 +227,7 @@ func Repeated(runs []*Report) *Report {
 // lead puts the figures of runs[i] over all of them. What is long stays in the
 // runs.
 func lead(runs []*Report, i int) *Report {
-	if len(runs) == 1 {
+	if len(runs) == 1 && !strings.HasPrefix(runs[0].Label, ofScale) {
 		return runs[0]
 	}
 	r := *runs[i]

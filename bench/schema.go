@@ -48,8 +48,8 @@ type Report struct {
 	Timeline  *Timeline       `json:"timeline,omitempty"`
 	Histogram *Histogram      `json:"itl_histogram,omitempty"` // every time between tokens
 
-	// Runs are the measurements of a command that made several: a trace at
-	// several scales, the same work with overlap and without, or repeated. The
+	// Runs are the measurements of a command that made several: a trace at its
+	// scales, be it one, the same work with overlap and without, or repeated. The
 	// figures above are then those of the first, and of repeated runs those of
 	// the one with the median output throughput.
 	Runs []*Report `json:"runs,omitempty"`
@@ -87,6 +87,13 @@ type Steps struct {
 	MixedMS   float64 `json:"mixed_ms,omitempty"`   // the same
 	BusyS     float64 `json:"busy_s,omitempty"`
 	IdleS     float64 `json:"idle_s,omitempty"` // between steps, or in them for masks, though there was work
+}
+
+// Idle is the share of the time the device had work in which it did none, if
+// that is known.
+func (s *Steps) Idle() (share float64, known bool) {
+	all := s.BusyS + s.IdleS
+	return s.IdleS / max(all, 1e-9), all > 0
 }
 
 // Samples are the requests that ended as they should, in the order in which

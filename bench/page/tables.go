@@ -105,9 +105,16 @@ func metrics() []metric {
 		metric{name: "with prefill", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.Prefill + s.Mixed })},
 		metric{name: "tokens computed", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.ComputedTokens })},
 		metric{name: "rows in vain", neutral: true, of: steps(func(s *bench.Steps) uint64 { return s.WastedRows })},
+		metric{name: "a decode step, ms", of: func(r *bench.Report) (float64, bool) { return r.Steps.DecodeMS, r.Steps.DecodeMS > 0 }},
 		metric{name: "device idle, %", of: func(r *bench.Report) (float64, bool) {
-			t := r.Trace
-			return value(t != nil, func() float64 { return 100 * t.Idle.Share }), t != nil
+			if share, ok := r.Steps.Idle(); ok || r.Trace == nil {
+				return 100 * share, ok
+			}
+			return 100 * r.Trace.Idle.Share, true
+		}},
+		metric{name: "of the limit, %", more: true, of: func(r *bench.Report) (float64, bool) {
+			l := r.Limit
+			return value(l != nil, func() float64 { return 100 * r.OutputThroughput / l.OutputThroughput }), l != nil
 		}},
 	)
 }

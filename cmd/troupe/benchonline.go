@@ -122,8 +122,8 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 		if report, failure = run.Run(ctx, words); report == nil {
 			break
 		}
-		if len(source.Scale) > 1 {
-			report.Label = fmt.Sprintf("scale %g", scale)
+		if trace != nil {
+			report.Label = bench.Scale(scale)
 		}
 		runs = append(runs, report)
 		if !o.Report.quiet() {

@@ -3,17 +3,21 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/bench"
+	"github.com/troupe-llm/troupe/http/otlp"
 )
 
 // traceOptions are the flags of bench trace beside those of bench offline.
 type traceOptions struct {
-	Out   string `flag:"out" value:"FILE" writes:"true" help:"write the trace here, for ui.perfetto.dev; - is standard output, in place of the table, and empty writes none"`
-	Spans int    `flag:"spans" value:"N" min:"1000" help:"how much to remember: the last N things done, 64 bytes each"`
+	Out          string `flag:"out" value:"FILE" writes:"true" help:"write the trace here, for ui.perfetto.dev; - is standard output, in place of the table, and empty writes none"`
+	OTLPEndpoint string `flag:"otlp-endpoint" value:"URL" help:"also send it to this OpenTelemetry collector, such as http://127.0.0.1:4318: a span of each step and request, and of what was done for them"`
+	Spans        int    `flag:"spans" value:"N" min:"1000" help:"how much to remember: the last N things done, 64 bytes each"`
 }
 
 func newBenchTrace() *cobra.Command {
@@ -38,7 +42,13 @@ idled, and writes a trace to be opened at https://ui.perfetto.dev.`,
 	sections := append([]section{{"Trace", tr}, {"Work", o}, {"Report", &o.Report}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if cfg.check(found); found.err() != nil {
+		cfg.check(found)
+		if tr.OTLPEndpoint != "" {
+			if _, err := otlp.Endpoint(tr.OTLPEndpoint); err != nil {
+				found.add("--otlp-endpoint: %w", err)
+			}
+		}
+		if found.err() != nil {
 			return found.err()
 		}
 		return benchTrace(cmd, cfg, o, tr)
@@ -71,6 +81,16 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 	}
 	if err := writeTo(tr.Out, out, func(w io.Writer) error { return bench.WritePerfetto(w, spans) }); err != nil {
 		return err
+	}
+	if tr.OTLPEndpoint != "" {
+		exporter, err := newExporter(tr.OTLPEndpoint, log)
+		if err != nil {
+			return err
+		}
+		for batch := range slices.Chunk(otlpSpans(spans), 512) {
+			exporter.Send(batch)
+		}
+		flushSpans(exporter, time.Minute, log)
 	}
 	return o.Report.write(out, report)
 }

@@ -81,6 +81,10 @@ func TestBenchOnlinePlaysATrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := readReport(t, string(data))
+	if len(r.Runs) != 1 || r.Runs[0].Label != "scale 0.01" || r.Runs[0].Requests != r.Requests || r.Samples != nil {
+		t.Fatalf("%+v", r)
+	}
+	r = r.Runs[0]
 	if r.Requests != 20 || r.Failed != 0 || r.Runs != nil || r.Work.Scale != 0.01 || r.Steps.Total == 0 || r.Environment.Device != "cpu" {
 		t.Errorf("%+v", r)
 	}

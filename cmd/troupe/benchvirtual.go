@@ -106,8 +106,8 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *tr
 			return err
 		}
 		run := report.Report()
-		if len(source.Scale) > 1 {
-			run.Label = fmt.Sprintf("scale %g", scale)
+		if trace != nil {
+			run.Label = bench.Scale(scale)
 		}
 		runs = append(runs, run)
 		if o.Report.quiet() {

@@ -65,11 +65,11 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	defer listener.Close()
 	settings := cfg.http()
 	if cfg.Server.OTLPEndpoint != "" {
-		exporter, err := cfg.exporter(log)
+		exporter, err := newExporter(cfg.Server.OTLPEndpoint, log)
 		if err != nil {
 			return err
 		}
-		defer flushSpans(exporter, log)
+		defer flushSpans(exporter, 5*time.Second, log)
 		settings.Spans = exporter
 	}
 	log.Info().Str("model", cfg.Engine.Model).Str("device", cfg.Engine.Device).Msg("loading")
@@ -149,10 +149,10 @@ func succeed(listener net.Listener, restarts int, server *http.Server, system *a
 	return fmt.Errorf("the device is lost to this process, and no other could be started: %w", restart(left, restarts+1))
 }
 
-// exporter sends spans to the collector.
-func (c *Config) exporter(log zerolog.Logger) (*otlp.Exporter, error) {
+// newExporter sends spans to a collector.
+func newExporter(endpoint string, log zerolog.Logger) (*otlp.Exporter, error) {
 	e, err := otlp.New(otlp.Config{
-		Endpoint: c.Server.OTLPEndpoint, Log: log,
+		Endpoint: endpoint, Log: log,
 		Resource: []otlp.Attr{
 			{Key: "service.name", Value: "troupe"},
 			{Key: "service.version", Value: thisBuild().Version},
@@ -167,8 +167,8 @@ func (c *Config) exporter(log zerolog.Logger) (*otlp.Exporter, error) {
 }
 
 // flushSpans sends what spans are left. That it fails is not the end's failure.
-func flushSpans(e *otlp.Exporter, log zerolog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+func flushSpans(e *otlp.Exporter, within time.Duration, log zerolog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	if err := e.Close(ctx); err != nil {
 		log.Warn().Err(err).Msg("the last spans are lost")

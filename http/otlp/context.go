@@ -32,7 +32,7 @@ func Continue(traceparent, tracestate string) Context {
 	case len(parts) < 4, !decode(version[:], parts[0]), version[0] == 0xff, version[0] == 0 && len(parts) != 4,
 		!decode(c.Trace[:], parts[1]), !decode(c.Parent[:], parts[2]), !decode(flags[:], parts[3]),
 		c.Trace == (TraceID{}), c.Parent == (SpanID{}):
-		return Context{Trace: newTrace(), Sampled: true}
+		return Context{Trace: NewTraceID(), Sampled: true}
 	}
 	c.Sampled = flags[0]&1 == 1
 	return c
@@ -47,7 +47,8 @@ func decode(dst []byte, text string) bool {
 	return err == nil
 }
 
-func newTrace() (id TraceID) {
+// NewTraceID names a trace.
+func NewTraceID() (id TraceID) {
 	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
 	binary.BigEndian.PutUint64(id[8:], rand.Uint64()|1) // never zero
 	return id

@@ -171,7 +171,9 @@ func (e *Exporter) run() {
 			flush()
 		case <-e.closing:
 			for len(e.queue) > 0 {
-				batch = append(batch, <-e.queue...)
+				if batch = append(batch, <-e.queue...); len(batch) >= maxRequest {
+					flush()
+				}
 			}
 			flush()
 			return
