@@ -101,7 +101,7 @@ func (c *compiler) one(v *value, of []*value) verdict {
 // itself is whether a value is as keywords say, but for what they refer to.
 func (c *compiler) itself(v *value, k *keywords) verdict {
 	is := v.types()
-	if k.types&is == 0 || k.listed && !slices.ContainsFunc(k.values, v.same) || slices.ContainsFunc(k.except, v.same) {
+	if k.types&is == 0 || k.listed && !k.lists(v) || slices.ContainsFunc(k.except, v.same) {
 		return no
 	}
 	switch v.kind {
@@ -119,6 +119,14 @@ func (c *compiler) itself(v *value, k *keywords) verdict {
 		return min(c.objectHolds(v, k), c.brokenBy(v, k))
 	}
 	return yes
+}
+
+// lists reports whether v is one of k's values.
+func (k *keywords) lists(v *value) bool {
+	if k.inValues == nil {
+		k.inValues = standards(k.values)
+	}
+	return k.inValues[v.standard()]
 }
 
 // within reports whether n is from low to high (-1: not said).

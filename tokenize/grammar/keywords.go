@@ -32,8 +32,9 @@ type keywords struct {
 	types  types // typeAny when not said
 	about  types // those that other keywords are about
 
-	values []*value // enum or const; nil: not said
-	listed bool     // values is meant
+	values   []*value // enum or const; nil: not said
+	listed   bool     // values is meant
+	inValues map[string]bool
 
 	ref   *value   // the $ref keyword
 	allOf []*value // schemas

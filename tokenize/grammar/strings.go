@@ -121,7 +121,7 @@ func (s *strs) together(short bool) (*expr, error) {
 		if e, ok = common(e, p); !ok {
 			return nil, errorf(at, "together with the other patterns and formats of this string it is too large")
 		}
-		if err := s.c.spend(4 * len(e.states())); err != nil {
+		if err := s.c.spend(len(e.states())); err != nil {
 			return nil, err
 		}
 	}
@@ -173,7 +173,7 @@ func (s *strs) counted(e *expr, low, high int, at string) (*expr, error) {
 	if !ok {
 		return nil, errorf(at, "together with the length of this string it is too large")
 	}
-	return e, s.c.spend(4 * len(e.states()))
+	return e, s.c.spend(len(e.states()))
 }
 
 // pattern matches the texts that a pattern is found in.

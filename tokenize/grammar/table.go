@@ -66,12 +66,13 @@ func multiply(a, b *expr) (product, bool) {
 	pairs := []pair{{x.start, y.start}}
 	ids := map[pair]int32{pairs[0]: 0}
 	p := product{table: &table{}}
+	alike := alphabet(a, b)
 	for i := 0; i < len(pairs); i++ {
 		at := pairs[i]
 		second := y.states[at.y].accepts
 		s := tableState{accepts: x.states[at.x].accepts && second}
-		for c := range 256 {
-			to := pair{x.step(at.x, byte(c)), y.step(at.y, byte(c))}
+		for _, c := range alike {
+			to := pair{x.step(at.x, c.lo), y.step(at.y, c.lo)}
 			if to.x == dead || to.y == dead {
 				continue
 			}
@@ -81,7 +82,7 @@ func multiply(a, b *expr) (product, bool) {
 				ids[to] = id
 				pairs = append(pairs, to)
 			}
-			s.edges = appendEdge(s.edges, byte(c), id)
+			s.edges = appendEdge(s.edges, c.lo, c.hi, id)
 		}
 		p.table.states = append(p.table.states, s)
 		p.second = append(p.second, second)
@@ -164,19 +165,20 @@ func complement(e *expr) (*expr, bool) {
 	a := newAutomaton(e)
 	a.work = maskWork * 4
 	t := &table{}
+	alike := alphabet(e)
 	states := []int32{a.start}
 	ids := map[int32]int32{a.start: 0}
 	for i := 0; i < len(states); i++ {
 		s := tableState{accepts: !a.states[states[i]].accepts}
-		for c := range 256 {
-			to := a.step(states[i], byte(c))
+		for _, c := range alike {
+			to := a.step(states[i], c.lo)
 			id, ok := ids[to]
 			if !ok {
 				id = int32(len(states))
 				ids[to] = id
 				states = append(states, to)
 			}
-			s.edges = appendEdge(s.edges, byte(c), id)
+			s.edges = appendEdge(s.edges, c.lo, c.hi, id)
 		}
 		t.states = append(t.states, s)
 		if len(states) > maxTable || a.err != nil {
@@ -186,11 +188,54 @@ func complement(e *expr) (*expr, bool) {
 	return t.expr(), true
 }
 
-// appendEdge adds an edge for byte c, which is above all others.
-func appendEdge(edges []edge, c byte, to int32) []edge {
-	if n := len(edges); n > 0 && edges[n-1].to == to && edges[n-1].hi == c-1 {
-		edges[n-1].hi = c
+// appendEdge adds an edge for bytes that are above all others.
+func appendEdge(edges []edge, lo, hi byte, to int32) []edge {
+	if n := len(edges); n > 0 && edges[n-1].to == to && edges[n-1].hi == lo-1 {
+		edges[n-1].hi = hi
 		return edges
 	}
-	return append(edges, edge{c, c, to})
+	return append(edges, edge{lo, hi, to})
+}
+
+// alphabet parts all bytes into ranges of those that are alike to expressions.
+func alphabet(all ...*expr) []edge {
+	var begins [257]bool // a range does
+	seen := map[*expr]bool{}
+	var visit func(*expr)
+	visit = func(e *expr) {
+		if seen[e] {
+			return
+		}
+		seen[e] = true
+		switch e.op {
+		case opBytes:
+			for b := 1; b < 256; b++ {
+				begins[b] = begins[b] || e.set.has(byte(b)) != e.set.has(byte(b-1))
+			}
+		case opText:
+			for _, b := range []byte(e.text) {
+				begins[b], begins[int(b)+1] = true, true
+			}
+		case opTable, opCounted:
+			for _, s := range e.table.states {
+				for _, r := range s.edges {
+					begins[r.lo], begins[int(r.hi)+1] = true, true
+				}
+			}
+		}
+		for _, s := range e.subs {
+			visit(s)
+		}
+	}
+	for _, e := range all {
+		visit(e)
+	}
+	ranges := []edge{{hi: 255}}
+	for b := 1; b < 256; b++ {
+		if begins[b] {
+			ranges[len(ranges)-1].hi = byte(b - 1)
+			ranges = append(ranges, edge{lo: byte(b), hi: 255})
+		}
+	}
+	return ranges
 }

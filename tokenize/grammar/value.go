@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -37,6 +38,7 @@ type value struct {
 	isMade  bool
 	negates *value // the schema that this is the opposite of
 	quiet   bool   // see compiler.not
+	equal   string // see standard; empty: not known yet
 }
 
 func (v *value) get(key string) *value {
@@ -163,29 +165,34 @@ func spelled(s string) string {
 
 // same reports whether two values are equal: numbers by what they stand for,
 // objects whatever the order of their members.
-func (v *value) same(w *value) bool {
-	if v.kind != w.kind || len(v.items) != len(w.items) {
-		return false
+func (v *value) same(w *value) bool { return v.kind == w.kind && v.standard() == w.standard() }
+
+// standard is the same text for values that are equal.
+func (v *value) standard() string {
+	if v.equal != "" {
+		return v.equal
 	}
+	var parts []string
 	switch v.kind {
 	case isNumber:
-		x, err := parseDecimal(v.text)
-		y, err2 := parseDecimal(w.text)
-		return err == nil && err2 == nil && x.Cmp(y) == 0
-	case isObject:
-		for i, k := range v.keys {
-			if e := w.get(k); e == nil || !e.same(v.items[i]) {
-				return false
-			}
+		v.equal = v.text
+		if x, err := parseDecimal(v.text); err == nil {
+			v.equal = x.RatString()
 		}
-		return true
-	case isArray:
-		for i := range v.items {
-			if !v.items[i].same(w.items[i]) {
-				return false
+	case isArray, isObject:
+		for i, e := range v.items {
+			part := e.standard()
+			if v.kind == isObject {
+				part = quoted(v.keys[i]) + ":" + part
 			}
+			parts = append(parts, part)
 		}
-		return true
+		if v.kind == isObject {
+			slices.Sort(parts)
+		}
+		v.equal = string(v.kind) + strings.Join(parts, ",") + "."
+	default:
+		v.equal = v.literal()
 	}
-	return v.text == w.text
+	return v.equal
 }

@@ -2,6 +2,7 @@ package grammar
 
 import (
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -22,16 +23,16 @@ func (v *value) writable() error {
 
 // shared are the values in both lists.
 func shared(a, b []*value) []*value {
-	var both []*value
-	for _, v := range a {
-		for _, w := range b {
-			if v.same(w) {
-				both = append(both, v)
-				break
-			}
-		}
+	in := standards(b)
+	return slices.DeleteFunc(slices.Clone(a), func(v *value) bool { return !in[v.standard()] })
+}
+
+func standards(values []*value) map[string]bool {
+	in := make(map[string]bool, len(values))
+	for _, v := range values {
+		in[v.standard()] = true
 	}
-	return both
+	return in
 }
 
 func want(v *value, kind jsonKind) error {
