@@ -11,16 +11,17 @@ func (c *compiler) array(words []*keywords, _ types) (*expr, error) {
 		return nil, err
 	}
 	for i := range a.first + 1 {
-		kinds, err := c.kinds(a.at(i), a.tasksAt(i))
+		a.items = append(a.items, &slot{all: a.at(i), tasks: a.tasksAt(i)})
+	}
+	if a.counted == 0 {
+		item, err := c.schema(a.at(0))
 		if err != nil {
 			return nil, err
 		}
-		a.items = append(a.items, kinds)
+		return brackets(item, a.low, a.high), nil
 	}
-	if a.counted == 0 {
-		return brackets(either(a.items[0]), a.low, a.high), nil
-	}
-	return seq(text("["), a.from(0, string(make([]byte, len(a.tasks))))), nil
+	e := a.from(0, string(make([]byte, len(a.tasks))))
+	return seq(text("["), e), a.err
 }
 
 // arrays makes one array's expression.
@@ -29,11 +30,12 @@ type arrays struct {
 	words     []*keywords
 	tasks     []arrayTask
 	unique    *value
-	first     int      // items that have schemas of their own
-	items     [][]form // ways to write each of the first, and the others
-	low, high int      // items; high -1: no bound
-	counted   int      // items from there on are not told apart
+	first     int     // items that have schemas of their own
+	items     []*slot // of each of the first, and of the others
+	low, high int     // items; high -1: no bound
+	counted   int     // items from there on are not told apart
 	memo      map[arrayKey]*expr
+	err       error // of from
 }
 
 // arrayTask is that so many items (high -1: no bound) are valid by a schema, or
@@ -141,7 +143,11 @@ func (a *arrays) from(i int, done string) *expr {
 	stay := never // items after which nothing is different
 	last := i == a.counted
 	if a.high < 0 || i < a.high {
-		for _, k := range a.items[min(i, a.first)] {
+		kinds, err := a.c.kinds(a.items[min(i, a.first)], a.undone(done))
+		if a.err == nil {
+			a.err = err
+		}
+		for _, k := range kinds {
 			switch then, ok := a.after(done, k); {
 			case !ok:
 			case last && then == done:
@@ -178,6 +184,16 @@ func (a *arrays) after(done string, k form) (string, bool) {
 		}
 	}
 	return string(counts), true
+}
+
+// undone are the tasks for which it matters what items do.
+func (a *arrays) undone(done string) (undone uint64) {
+	for j, t := range a.tasks {
+		if int(done[j]) < t.low || t.high >= 0 {
+			undone |= 1 << j
+		}
+	}
+	return undone
 }
 
 func (a *arrays) isDone(done string) bool {

@@ -2,7 +2,7 @@ package grammar
 
 import "math/bits"
 
-// form is a way to write a member or an item, and the tasks that it does.
+// form is a way to fill a slot, and the tasks that it does.
 type form struct {
 	e    *expr
 	done uint64
@@ -24,46 +24,48 @@ const (
 	maxTold  = 3
 )
 
-// kinds are the ways to write a value that is valid by all of these, told apart
-// by the tasks that it does.
-func (c *compiler) kinds(all []*value, tasks []task) ([]form, error) {
-	if len(tasks) > maxTasks {
+// slot is where a member or an item is written: it has to be valid by all of
+// these, and may do tasks.
+type slot struct {
+	key   *expr // and what comes before it: a member's key; nil: nothing
+	all   []*value
+	tasks []task
+	memo  map[uint64][]form // see kinds
+}
+
+// kinds are the ways to fill a slot, told apart by which of the tasks that are
+// not done yet it does.
+func (c *compiler) kinds(s *slot, undone uint64) ([]form, error) {
+	if known, ok := s.memo[undone]; ok {
+		return known, nil
+	}
+	if len(s.tasks) > maxTasks {
 		return nil, errorf(c.root.path, "there are more than %d schemas to tell its oneOf, not and if apart from", maxTasks)
 	}
-	with := func(more ...*value) []*value { return append(all[:len(all):len(all)], more...) }
+	with := func(more ...*value) []*value { return append(s.all[:len(s.all):len(s.all)], more...) }
 	var sure uint64
 	var open []int // tasks that it may do
-	for j, t := range tasks {
+	for j, t := range s.tasks {
 		switch {
+		case undone>>j&1 == 0:
 		case t.sure || !c.possible(with(t.leave...), looks):
 			sure |= 1 << j
 		case c.possible(with(t.do...), looks):
 			open = append(open, j)
 		}
 	}
-	var sets []uint64
-	if n := len(open); n <= maxTold {
-		for s := range uint64(1) << n {
-			sets = append(sets, s)
-		}
-	} else {
-		sets = append(sets, 0, 1<<n-1)
-		for i := range open {
-			sets = append(sets, 1<<i)
-		}
-	}
 	var kinds []form
-	for _, set := range sets {
+	for _, set := range subsets(len(open)) {
 		if err := c.spend(1); err != nil {
 			return nil, err
 		}
-		some, done := all, sure
+		some, done := s.all, sure
 		for i, j := range open {
 			switch {
 			case set>>i&1 != 0:
-				some, done = append(some[:len(some):len(some)], tasks[j].do...), done|1<<j
-			case tasks[j].exact:
-				some = append(some[:len(some):len(some)], tasks[j].leave...)
+				some, done = append(some[:len(some):len(some)], s.tasks[j].do...), done|1<<j
+			case s.tasks[j].exact:
+				some = append(some[:len(some):len(some)], s.tasks[j].leave...)
 			}
 		}
 		if bits.OnesCount64(set) > 1 && !c.possible(some, looks) {
@@ -73,11 +75,33 @@ func (c *compiler) kinds(all []*value, tasks []task) ([]form, error) {
 		if err != nil {
 			return nil, err
 		}
+		if s.key != nil {
+			e = seq(s.key, colon, e)
+		}
 		if e.op != opNever {
 			kinds = append(kinds, form{e, done})
 		}
 	}
+	if s.memo == nil {
+		s.memo = map[uint64][]form{}
+	}
+	s.memo[undone] = kinds
 	return kinds, nil
+}
+
+// subsets are those of n tasks that are told apart.
+func subsets(n int) (sets []uint64) {
+	if n <= maxTold {
+		for s := range uint64(1) << n {
+			sets = append(sets, s)
+		}
+		return sets
+	}
+	sets = append(sets, 0, 1<<n-1)
+	for i := range n {
+		sets = append(sets, 1<<i)
+	}
+	return sets
 }
 
 // breaking is the task not to be as all of these say.

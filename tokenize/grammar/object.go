@@ -32,19 +32,18 @@ type objects struct {
 	tasks []*broken // each is done by a member that is not as it should be, or is missing
 	keys  *expr     // what propertyNames allows, with quotes; nil: anything
 
-	members   []declared // declared
-	others    []form     // ways to write those that are not
-	done      uint64     // tasks that are done whatever is written
-	low, high int        // members; high -1: no bound
+	members   []declared
+	others    []*slot // of those that are not declared
+	done      uint64  // tasks that are done whatever is written
+	low, high int     // members; high -1: no bound
 
 	memo map[objectKey]*expr
 	err  error // of from
 }
 
-// declared is a member: ways to write it, and what leaving it out does.
+// declared is a member that is, and what leaving it out does.
 type declared struct {
-	name     string
-	kinds    []form
+	*slot
 	required bool
 	absent   uint64 // tasks
 }
@@ -101,8 +100,8 @@ func (o *objects) read() (names []string, err error) {
 		if err := o.c.spend(16); err != nil {
 			return nil, err
 		}
-		m := declared{name: name, required: required[name]}
-		if m.kinds, err = o.value(name, speaks[name]); err != nil {
+		m := declared{required: required[name]}
+		if m.slot, err = o.slot(name, speaks[name]); err != nil {
 			return nil, err
 		}
 		for j, t := range o.tasks {
@@ -110,7 +109,7 @@ func (o *objects) read() (names []string, err error) {
 				m.absent |= 1 << j
 			}
 		}
-		if len(m.kinds) > 0 || m.required {
+		if m.slot != nil || m.required {
 			o.members = append(o.members, m)
 		} else {
 			o.done |= m.absent
@@ -143,24 +142,23 @@ func (c *compiler) said(k *keywords, name string) (all []*value, err error) {
 	return all, nil
 }
 
-// value is the ways to write the value of a declared member. One of which only
-// the quiet speak has to be allowed like any that is not declared.
-func (o *objects) value(name string, spoken bool) ([]form, error) {
+// slot is that of a declared member; nil when it cannot be there. One of which
+// only the quiet speak has to be allowed like any that is not declared.
+func (o *objects) slot(name string, spoken bool) (*slot, error) {
 	if o.keys != nil && !o.keys.matches(quoted(name)) {
 		return nil, nil
 	}
-	var all []*value
+	s := &slot{key: text(quoted(name))}
 	for _, k := range o.words {
 		some, err := o.c.said(k, name)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, some...)
+		s.all = append(s.all, some...)
 	}
-	if len(all) == 0 && o.isClosed(spoken) {
+	if len(s.all) == 0 && o.isClosed(spoken) {
 		return nil, nil
 	}
-	var tasks []task
 	for _, t := range o.tasks {
 		some, err := o.c.said(t.keywords, name)
 		if err != nil {
@@ -168,9 +166,12 @@ func (o *objects) value(name string, spoken bool) ([]form, error) {
 		}
 		b := o.c.breaking(t, some)
 		b.sure = t.propertyNames != nil && o.c.valid(&value{kind: isString, text: name}, t.propertyNames) == no
-		tasks = append(tasks, b)
+		s.tasks = append(s.tasks, b)
 	}
-	return o.c.kinds(all, tasks)
+	if kinds, err := o.c.kinds(s, 0); err != nil || len(kinds) == 0 {
+		return nil, err
+	}
+	return s, nil
 }
 
 // isClosed reports whether members are not allowed of which nothing is said:
@@ -215,9 +216,9 @@ func (o *objects) from(i, n int, done uint64) *expr {
 	switch {
 	case i < len(o.members):
 		m := o.members[i]
-		if !full {
-			for _, k := range m.kinds {
-				parts = append(parts, seq(before, text(quoted(m.name)), colon, k.e, o.from(i+1, n+1, done|k.done)))
+		if !full && m.slot != nil {
+			for _, k := range o.kinds(m.slot, done) {
+				parts = append(parts, seq(before, k.e, o.from(i+1, n+1, done|k.done)))
 			}
 		}
 		if !m.required {
@@ -240,19 +241,29 @@ func (o *objects) from(i, n int, done uint64) *expr {
 // do is done by one that is alone: with another, a key could be the same and
 // have the other's value. For that reason they count as one, too.
 func (o *objects) rest(before *expr, n int, done uint64) *expr {
-	if done == o.all() {
-		left := -1
-		if o.high >= 0 {
-			left = o.high - n - 1
-		}
-		other := either(o.others)
-		return seq(before, other, repeat(seq(comma, other), 0, left), gap, text("}"))
-	}
-	var one []form
-	for _, k := range o.others {
-		if done|k.done == o.all() {
-			one = append(one, k)
+	var one, any []form
+	for _, s := range o.others {
+		for _, k := range o.kinds(s, done) {
+			if any = append(any, k); done|k.done == o.all() {
+				one = append(one, k)
+			}
 		}
 	}
-	return seq(before, either(one), gap, text("}"))
+	if done != o.all() {
+		return seq(before, either(one), gap, text("}"))
+	}
+	left := -1
+	if o.high >= 0 {
+		left = o.high - n - 1
+	}
+	return seq(before, either(any), repeat(seq(comma, either(any)), 0, left), gap, text("}"))
+}
+
+// kinds are those of a slot once tasks are done.
+func (o *objects) kinds(s *slot, done uint64) []form {
+	kinds, err := o.c.kinds(s, o.all()&^done)
+	if o.err == nil {
+		o.err = err
+	}
+	return kinds
 }

@@ -119,26 +119,23 @@ func (r region) said(k *keywords) (all []*value) {
 	return all
 }
 
-// addOthers adds the ways to write a member whose key is in the region.
+// addOthers adds the slots of members whose keys are in the region.
 func (o *objects) addOthers(r region) error {
-	var all []*value
+	s := slot{key: r.key}
 	for _, k := range o.words {
-		all = append(all, r.said(k)...)
+		s.all = append(s.all, r.said(k)...)
 	}
-	if len(all) == 0 && o.isClosed(false) {
+	if len(s.all) == 0 && o.isClosed(false) {
 		return nil
 	}
-	var tasks []task
 	for _, t := range o.tasks {
-		tasks = append(tasks, o.c.breaking(t, r.said(t.keywords)))
+		s.tasks = append(s.tasks, o.c.breaking(t, r.said(t.keywords)))
 	}
-	kinds, err := o.c.kinds(all, tasks)
-	if err != nil {
+	kinds, err := o.c.kinds(&s, 0)
+	if err != nil || len(kinds) == 0 {
 		return err
 	}
-	for _, k := range kinds {
-		o.others = append(o.others, form{seq(r.key, colon, k.e), k.done})
-	}
+	o.others = append(o.others, &s)
 	for j, t := range o.tasks {
 		if t.propertyNames == nil {
 			continue
@@ -151,10 +148,10 @@ func (o *objects) addOthers(r region) error {
 		if !ok {
 			return errorf(t.propertyNames.path, "the names of its properties are too much to tell from others")
 		}
-		for _, k := range kinds {
-			if e := seq(key, colon, k.e); e.op != opNever {
-				o.others = append(o.others, form{e, k.done | 1<<j})
-			}
+		if key.op != opNever {
+			named := slot{key: key, all: s.all, tasks: slices.Clone(s.tasks)}
+			named.tasks[j].sure = true
+			o.others = append(o.others, &named)
 		}
 	}
 	return nil

@@ -65,7 +65,7 @@ func TestRefusals(t *testing.T) {
 		`{"uniqueItems":1}`, `{"uniqueItems":true}`, `{"uniqueItems":true,"items":{"type":"string"}}`, `{"uniqueItems":true,"prefixItems":[{"const":1}],"items":{"const":1}}`, `{"unevaluatedProperties":true}`, `{"anyOf":[{"unevaluatedProperties":false,"$ref":"#/$defs/a"}],"$defs":{"a":{}}}`,
 		`{"items":[1]}`, `{"items":1}`, `{"prefixItems":{}}`, `{"minItems":-1}`, `{"maxItems":1.5}`, `{"minLength":"1"}`, `{"maxLength":1e12}`,
 		`{"required":"a"}`, `{"required":[1]}`, `{"enum":1}`, `{"enum":[]}`, `{"enum":[1e999]}`, `{"type":"null","enum":[1]}`,
-		`{"pattern":1}`, `{"pattern":"("}`, `{"pattern":"(?=a)"}`, `{"pattern":"^a(?!b)"}`, `{"pattern":"^(?!a)b|c"}`, `{"pattern":"^(?!a)(b|a)|c"}`, `{"pattern":"^(?!a"}`, `{"pattern":"\\bword"}`, `{"pattern":"a^"}`, `{"pattern":"(a)\\1"}`,
+		`{"pattern":1}`, `{"items":{"pattern":"("}}`, `{"prefixItems":[{}],"items":{"pattern":"("}}`, `{"contains":{"pattern":"("}}`, `{"additionalProperties":{"pattern":"("}}`, `{"pattern":"("}`, `{"pattern":"(?=a)"}`, `{"pattern":"^a(?!b)"}`, `{"pattern":"^(?!a)b|c"}`, `{"pattern":"^(?!a)(b|a)|c"}`, `{"pattern":"^(?!a"}`, `{"pattern":"\\bword"}`, `{"pattern":"a^"}`, `{"pattern":"(a)\\1"}`,
 		`{"pattern":"^.*a.{500}$","maxLength":600}`, `{"pattern":"^a$","minLength":2}`,
 		`{"minimum":"0"}`, `{"exclusiveMinimum":true,"minimum":0}`, `{"minimum":1e99}`, `{"multipleOf":0}`, `{"multipleOf":0.3}`, `{"type":"integer","multipleOf":1001}`,
 		`{"minimum":2,"maximum":1}`, `{"type":"integer","exclusiveMinimum":1,"exclusiveMaximum":2}`,
