@@ -241,10 +241,10 @@ func (o *objects) from(i, n int, done uint64) *expr {
 // do is done by one that is alone: with another, a key could be the same and
 // have the other's value. For that reason they count as one, too.
 func (o *objects) rest(before *expr, n int, done uint64) *expr {
-	var one, any []form
+	var one, some []form
 	for _, s := range o.others {
 		for _, k := range o.kinds(s, done) {
-			if any = append(any, k); done|k.done == o.all() {
+			if some = append(some, k); done|k.done == o.all() {
 				one = append(one, k)
 			}
 		}
@@ -256,7 +256,8 @@ func (o *objects) rest(before *expr, n int, done uint64) *expr {
 	if o.high >= 0 {
 		left = o.high - n - 1
 	}
-	return seq(before, either(any), repeat(seq(comma, either(any)), 0, left), gap, text("}"))
+	other := either(some)
+	return seq(before, other, repeat(seq(comma, other), 0, left), gap, text("}"))
 }
 
 // kinds are those of a slot once tasks are done.
