@@ -190,7 +190,7 @@ func (r *reply) event(at time.Time, data []byte) error {
 		if e.Choices == nil { // some servers' errors have no "error"
 			e.Error = data
 		}
-		if what := complaint(e.Error); what != "" {
+		if what := Complaint(e.Error); what != "" {
 			return errors.New(what)
 		}
 		for _, choice := range e.Choices {
@@ -292,7 +292,7 @@ func (c *Client) do(ctx context.Context, method, url string, body []byte) (*http
 	if err != nil {
 		return nil, err
 	}
-	what := complaint(data)
+	what := Complaint(data)
 	switch {
 	case resp.StatusCode == http.StatusNotFound && url == c.Base+"/completions" && (what == "" || what == "Not Found"):
 		return nil, fmt.Errorf("%s has no /completions (status 404); --api chat sends texts in place of token ids", c.Base)
@@ -304,10 +304,10 @@ func (c *Client) do(ctx context.Context, method, url string, body []byte) (*http
 	return nil, fmt.Errorf("%s (status %d)", what, resp.StatusCode)
 }
 
-// complaint is what a server says went wrong, "" when it says nothing: OpenAI's
+// Complaint is what a server says went wrong, "" when it says nothing: OpenAI's
 // {"error": {"message": …}}, the message or detail that others put in its
 // place, or a short plain text.
-func complaint(data []byte) string {
+func Complaint(data []byte) string {
 	const most = 300
 	data = bytes.TrimSpace(data)
 	var text string
@@ -317,7 +317,7 @@ func complaint(data []byte) string {
 	var said struct{ Error, Message, Detail json.RawMessage }
 	if json.Unmarshal(data, &said) == nil {
 		for _, part := range []json.RawMessage{said.Error, said.Message, said.Detail} {
-			if what := complaint(part); what != "" {
+			if what := Complaint(part); what != "" {
 				return what
 			}
 		}

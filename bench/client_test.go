@@ -22,11 +22,11 @@ func TestComplaint(t *testing.T) {
 		"Internal Server Error\n":                                                  "Internal Server Error",
 		"<html>":                                                                   "", "\xff\xfe": "", "": "", "null": "", "{}": "", `{"error":null}`: "", `{"choices":[]}`: "",
 	} {
-		if got := complaint([]byte(data)); got != want {
+		if got := Complaint([]byte(data)); got != want {
 			t.Errorf("%s: %q, want %q", data, got, want)
 		}
 	}
-	if got := complaint([]byte(strings.Repeat("ä", 1000))); len(got) > 300 {
+	if got := Complaint([]byte(strings.Repeat("ä", 1000))); len(got) > 300 {
 		t.Errorf("a complaint of %d bytes is told whole", len(got))
 	}
 }

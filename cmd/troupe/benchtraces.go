@@ -79,7 +79,7 @@ func (t *traceSource) read(ctx context.Context, cmd *cobra.Command, log *Log) (*
 			fetch.URL = t.TraceURL
 		}
 		stderr := cmd.ErrOrStderr()
-		fetch.Progress = showProgress(stderr, log.newLogger(stderr), "fetching", true)
+		fetch.Progress, fetch.Retrying = showProgress(stderr, log.newLogger(stderr), "fetching", true), showRetries(log.newLogger(stderr))
 		if _, err := hub.Fetch(ctx, fetch); err != nil {
 			return nil, fmt.Errorf("%w\nGive a copy with --trace-file FILE: it is %s", err, fetch.URL)
 		}

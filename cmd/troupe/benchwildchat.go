@@ -134,7 +134,7 @@ func (o *wildchatOptions) download(ctx context.Context, cmd *cobra.Command, log 
 	stderr := cmd.ErrOrStderr()
 	_, err = hub.PullDataset(ctx, hub.Config{
 		Repo: wildchat.Repo, Dir: dir, Endpoint: o.Endpoint, Token: o.Token,
-		Progress: showProgress(stderr, log.newLogger(stderr), "fetching", true),
+		Progress: showProgress(stderr, log.newLogger(stderr), "fetching", true), Retrying: showRetries(log.newLogger(stderr)),
 	}, []string{shard})
 	if err != nil {
 		return "", fmt.Errorf("%w\nGive a copy with --shard FILE: it is %s of %s", err, shard, strings.TrimRight(o.Endpoint, "/")+"/datasets/"+wildchat.Repo)

@@ -5,7 +5,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-llm/troupe/gpu/model/hub"
@@ -52,7 +54,7 @@ checked; what was there already is kept, and what was interrupted goes on.`,
 		log := cfg.Log.newLogger(cmd.ErrOrStderr())
 		result, err := hub.Pull(ctx, hub.Config{
 			Repo: args[0], Revision: options.Revision, Dir: dir, Endpoint: options.Endpoint, Token: options.Token,
-			Progress: showProgress(cmd.ErrOrStderr(), log, "pulling", true),
+			Progress: showProgress(cmd.ErrOrStderr(), log, "pulling", true), Retrying: showRetries(log),
 		})
 		if err != nil {
 			return err
@@ -62,4 +64,11 @@ checked; what was there already is kept, and what was interrupted goes on.`,
 		return err
 	}
 	return cmd
+}
+
+// showRetries logs what a download tries again.
+func showRetries(log zerolog.Logger) func(error, time.Duration) {
+	return func(err error, after time.Duration) {
+		log.Warn().Err(err).Stringer("again_in", after).Msg("a download is interrupted")
+	}
 }

@@ -232,9 +232,8 @@ func (c *client) send(ctx context.Context, method, path string, body any) (io.Re
 	if err != nil {
 		return nil, err
 	}
-	var e event
-	if json.Unmarshal(data, &e) == nil && e.Error != nil {
-		return nil, fmt.Errorf("%s (status %d)", e.Error.Message, resp.StatusCode)
+	if what := bench.Complaint(data); what != "" {
+		return nil, fmt.Errorf("%s (status %d)", what, resp.StatusCode)
 	}
 	return nil, fmt.Errorf("%s answered %s", c.base+path, resp.Status)
 }

@@ -368,7 +368,13 @@ func (p *puller) retry(ctx context.Context, try func(progress *bool) error) erro
 		if errors.As(err, &later) {
 			pause = max(pause, later.after)
 		}
-		if err := p.wait(ctx, min(pause, maxPause)); err != nil {
+		pause = min(pause, maxPause)
+		if p.Retrying != nil {
+			p.mu.Lock()
+			p.Retrying(err, pause)
+			p.mu.Unlock()
+		}
+		if err := p.wait(ctx, pause); err != nil {
 			return err
 		}
 	}

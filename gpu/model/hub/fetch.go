@@ -68,9 +68,10 @@ type FetchConfig struct {
 	Path   string // of the file; its directory is made when missing
 	Size   int64
 	SHA256 string // of the content, in hexadecimal
-	// Client and Progress are as in Config.
+	// Client, Progress and Retrying are as in Config.
 	Client   *http.Client
 	Progress func(done, total int64)
+	Retrying func(err error, after time.Duration)
 }
 
 // Fetch downloads one file from a server that need not be a hub. It may be
@@ -112,7 +113,7 @@ func (c *FetchConfig) puller() (*puller, File, error) {
 		client = http.DefaultClient
 	}
 	p := &puller{
-		Config: Config{Dir: dir, Endpoint: u.Scheme + "://" + u.Host, Parallel: 1, Client: client, Progress: c.Progress},
+		Config: Config{Dir: dir, Endpoint: u.Scheme + "://" + u.Host, Parallel: 1, Client: client, Progress: c.Progress, Retrying: c.Retrying},
 		source: u.Host, stall: time.Minute, wait: sleep, total: c.Size,
 		place: func(File) string { return u.RequestURI() },
 	}

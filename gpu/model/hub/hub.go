@@ -41,6 +41,9 @@ type Config struct {
 	// Progress, when set, hears how many of total bytes are there and checked
 	// or on their way to it. One call at a time.
 	Progress func(done, total int64)
+	// Retrying, when set, hears what went wrong before it is tried again, and how
+	// soon. One call at a time.
+	Retrying func(err error, after time.Duration)
 }
 
 // Result is what a pull brought.
@@ -133,7 +136,7 @@ type puller struct {
 	stall  time.Duration                                    // silence that ends a connection
 	wait   func(ctx context.Context, d time.Duration) error // between attempts
 
-	mu      sync.Mutex // guards the rest, and calls of Progress
+	mu      sync.Mutex // guards the rest, and calls of Progress and Retrying
 	done    int64      // Invariant: 0 ≤ done ≤ total
 	total   int64
 	fetched int64

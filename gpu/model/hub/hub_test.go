@@ -352,8 +352,14 @@ func TestPullWithstands(t *testing.T) {
 				}
 			}
 			var last, total int64
+			var told []time.Duration
 			_, pauses, err := h.pull(t, dir, func(p *puller) {
 				p.Progress = func(d, n int64) { last, total = d, n }
+				p.Retrying = func(err error, after time.Duration) {
+					if told = append(told, after); err == nil {
+						t.Error("nothing went wrong, and it is tried again")
+					}
+				}
 				if tc.edit != nil {
 					tc.edit(p)
 				}
@@ -362,8 +368,8 @@ func TestPullWithstands(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.want(t, dir)
-			if !slices.Equal(pauses, tc.pauses) {
-				t.Errorf("pauses %v, want %v", pauses, tc.pauses)
+			if !slices.Equal(pauses, tc.pauses) || !slices.Equal(told, tc.pauses) {
+				t.Errorf("pauses %v, told %v, want %v", pauses, told, tc.pauses)
 			}
 			if last != total || total == 0 {
 				t.Errorf("progress ended at %d of %d", last, total)
