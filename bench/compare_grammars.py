@@ -2,13 +2,18 @@
 """Time other grammar engines on what BenchmarkMask times: all masks of one text.
 
     bench/compare_grammars.py TOKENIZER_DIR
+    bench/compare_grammars.py --schemas DIR
 
+With --schemas, count instead which schemas of MaskBench's directory DIR they
+take, and of the values there which they let through, over single bytes.
 Needs llguidance, and xgrammar and transformers for the second; those that are
 not installed are left out. One thread each. Processor time, of the best round:
 the first one on a newly compiled grammar (cold), and the best later one (kept).
 """
 
 import json
+import multiprocessing
+import pathlib
 import sys
 import time
 
@@ -107,8 +112,97 @@ def xgrammar_rounds(path):
         rounds("xgrammar", name, make, run, len(ids) + 1)
 
 
-for engine in (llguidance_rounds, xgrammar_rounds):
+def llguidance_takes():
+    import llguidance
+
+    tokenizer = llguidance.LLTokenizer("byte")
+
+    def compiled(schema):
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(schema)
+        first = llguidance.LLMatcher(tokenizer, grammar)
+        if first.is_error():
+            raise ValueError(first.get_error())
+
+        def takes(text):
+            matcher = llguidance.LLMatcher(tokenizer, grammar)
+            ids = tokenizer.tokenize_bytes(text)
+            return matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting()
+
+        return takes
+
+    return compiled
+
+
+def xgrammar_takes():
+    import xgrammar
+
+    end = 256
+    info = xgrammar.TokenizerInfo([bytes([i]) for i in range(end)] + [b"<eos>"], vocab_type=xgrammar.VocabType.RAW, stop_token_ids=[end])
+
+    def compiled(schema):
+        compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
+        grammar = compiler.compile_json_schema(schema, strict_mode=False)
+
+        def takes(text):
+            matcher = xgrammar.GrammarMatcher(grammar)
+            return matcher.accept_string(text) and matcher.accept_token(end)
+
+        return takes
+
+    return compiled
+
+
+def begin(engine):
+    global compiled
+    compiled = engine()
+
+
+def examine(path):
+    """How often a schema's values were let through, by whether they are valid."""
+    case = json.loads(path.read_text())
     try:
-        engine(sys.argv[1])
-    except ImportError as e:
-        print(f"{engine.__name__}: left out: {e}", file=sys.stderr)
+        takes = compiled(json.dumps(case["schema"], ensure_ascii=False))
+    except Exception:  # whatever it says, it does not take the schema
+        return None
+    counts = {True: [0, 0], False: [0, 0]}
+    for test in case["tests"]:
+        let = takes(json.dumps(test["data"], ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
+        counts[test["valid"]][bool(let)] += 1
+    return counts
+
+
+def count(engine, directory, limit=20):
+    """Prints what an engine takes; it has limit seconds a schema."""
+    files = sorted(pathlib.Path(directory).glob("*.json"))
+    new = lambda: multiprocessing.Pool(1, begin, (engine,))
+    pool, taken, total = new(), 0, {True: [0, 0], False: [0, 0]}
+    for path in files:
+        try:
+            counts = pool.apply_async(examine, (path,)).get(limit)
+        except multiprocessing.TimeoutError:
+            pool.terminate()
+            pool, counts = new(), None
+        if counts:
+            taken += 1
+            for valid, (out, let) in counts.items():
+                total[valid] = [total[valid][0] + out, total[valid][1] + let]
+    pool.terminate()
+    valid, other = total[True], total[False]
+    print(f"{engine.__name__[:-6]:12} {taken} of {len(files)} schemas; of their values {valid[1]} of {sum(valid)} valid ones and {other[1]} of {sum(other)} others")
+
+
+def main():
+    counting = len(sys.argv) > 2 and sys.argv[1] == "--schemas"
+    for engine in (llguidance_takes, xgrammar_takes) if counting else (llguidance_rounds, xgrammar_rounds):
+        try:
+            if counting:
+                engine()
+                count(engine, sys.argv[2])
+            else:
+                engine(sys.argv[1])
+        except ImportError as e:
+            print(f"{engine.__name__}: left out: {e}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

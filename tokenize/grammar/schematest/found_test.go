@@ -77,6 +77,10 @@ func readSchema(schema string) (*jsonschema.Schema, error) {
 	}
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
+	// It knows two formats that JSON Schema does not.
+	for _, name := range []string{"semver", "period"} {
+		c.RegisterFormat(&jsonschema.Format{Name: name, Validate: func(any) error { return nil }})
+	}
 	if err := c.AddResource("schema.json", doc); err != nil {
 		return nil, err
 	}
