@@ -121,8 +121,9 @@ func (e *engine) attendBlock(worker, layer int, b queryBlock, head int) {
 	m, context := b.n*group, before+b.n
 
 	// Contiguous, query by query of token by token: queries, outputs, scores.
-	grow(&w.scratch[worker], m*(2*d+context))
-	queries, out, scores := w.scratch[worker][:m*d], w.scratch[worker][m*d:2*m*d], w.scratch[worker][2*m*d:]
+	grow(&e.pool.scratch[worker], m*(2*d+context))
+	scratch := e.pool.scratch[worker]
+	queries, out, scores := scratch[:m*d], scratch[m*d:2*m*d], scratch[2*m*d:]
 	ldq := e.weights.layers[layer].qkv.stride()
 	for i := range b.n {
 		copy(queries[i*group*d:(i+1)*group*d], w.qkv[(b.first+i)*ldq+head*group*d:])

@@ -1,8 +1,10 @@
 package cpu
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -71,42 +73,50 @@ func counts() []int {
 	return []int{1}
 }
 
-// BenchmarkGEMV: one row by bfloat16 weights that come from memory.
+// narrow are the types of weights to measure with.
+var narrow = []model.DType{model.BFloat16, model.Int8}
+
+// BenchmarkGEMV: one row by weights that come from memory.
 func BenchmarkGEMV(b *testing.B) {
 	for _, n := range counts() {
-		for _, shape := range [][2]int{{151936, 1024}, {6144, 1024}, {1024, 3072}} {
-			b.Run(fmt.Sprintf("cores=%d/%dx%d", n, shape[0], shape[1]), func(b *testing.B) {
-				e := benchEngine(b, n)
-				memory := stream(b)
-				// As many copies as make the weights come from memory.
-				m := &matrix{out: shape[0], in: shape[1], dtype: model.BFloat16}
-				size := m.panels() * m.panelBytes()
-				copies := max(1, len(memory)/size)
-				x, y := make([]float32, m.in), make([]float32, m.stride())
-				ours, best := fastest(b, func() {
-					for i := range copies {
-						m.data = memory[i*size:]
-						e.linear(y, x, m.in, 1, m, nil)
-					}
-				}, func() { readAll(e.pool, memory) })
-				report(b, float64(size*copies)/ours/1e9, "GB/s", float64(len(memory))/best/1e9, "GB/s-read")
-			})
+		for _, dtype := range narrow {
+			for _, shape := range [][2]int{{151936, 1024}, {6144, 1024}, {1024, 3072}} {
+				b.Run(fmt.Sprintf("cores=%d/%s/%dx%d", n, dtype, shape[0], shape[1]), func(b *testing.B) {
+					e := benchEngine(b, n)
+					memory := stream(b)
+					// As many copies as make the weights come from memory.
+					m := &matrix{out: shape[0], in: shape[1], dtype: dtype}
+					size := m.panels() * m.panelBytes()
+					copies := max(1, len(memory)/size)
+					x, y := make([]float32, m.in), make([]float32, m.stride())
+					ours, best := fastest(b, func() {
+						for i := range copies {
+							m.data = memory[i*size:]
+							e.linear(y, x, m.in, 1, m, nil)
+						}
+					}, func() { readAll(e.pool, memory) })
+					report(b, float64(size*copies)/ours/1e9, "GB/s", float64(len(memory))/best/1e9, "GB/s-read")
+				})
+			}
 		}
 	}
 }
 
-// BenchmarkGEMM: a block of rows by bfloat16 weights.
+// BenchmarkGEMM: a block of rows by weights.
 func BenchmarkGEMM(b *testing.B) {
 	const out, in = 4096, 1024
 	for _, n := range counts() {
-		for _, rows := range []int{4, 8, 16, 64, 240} {
-			b.Run(fmt.Sprintf("cores=%d/rows=%d", n, rows), func(b *testing.B) {
-				e := benchEngine(b, n)
-				m := &matrix{out: out, in: in, dtype: model.BFloat16, data: make([]byte, out*in*2)}
-				x, y := make([]float32, rows*in), make([]float32, rows*out)
-				ours, best := fastest(b, func() { e.linear(y, x, in, rows, m, nil) }, func() { multiply(e.pool) })
-				report(b, 2*float64(rows)*out*in/ours/1e9/float64(n), "GFLOP/s/core", peakWork*peakLanes/best/1e9, "GFLOP/s/core-peak")
-			})
+		for _, dtype := range narrow {
+			for _, rows := range []int{4, 8, 16, 64, 240} {
+				b.Run(fmt.Sprintf("cores=%d/%s/rows=%d", n, dtype, rows), func(b *testing.B) {
+					e := benchEngine(b, n)
+					m := &matrix{out: out, in: in, dtype: dtype}
+					m.data = make([]byte, m.panels()*m.panelBytes())
+					x, y := make([]float32, rows*in), make([]float32, rows*out)
+					ours, best := fastest(b, func() { e.linear(y, x, in, rows, m, nil) }, func() { multiply(e.pool) })
+					report(b, 2*float64(rows)*out*in/ours/1e9/float64(n), "GFLOP/s/core", peakWork*peakLanes/best/1e9, "GFLOP/s/core-peak")
+				})
+			}
 		}
 	}
 }
@@ -135,67 +145,153 @@ func qwen3() *model.Model {
 	}}
 }
 
+// The context of benchmarks that decode: positions from it on, over and over.
+const (
+	context, until = 256, 272
+	pagesEach      = until / 16
+)
+
+// decoding opens a device that can decode so many rows.
+func decoding(b *testing.B, dtype model.DType, rows, cores int) *rig {
+	r := newRig(b, device.Spec{Model: qwen3(), DType: dtype, Slots: rows, NumPages: rows * pagesEach, MaxSeqLen: until}, choose(), cores)
+	r.d.engine.inspect = nil
+	clear(r.d.engine.cache.memory) // or its first use would be measured
+	return r
+}
+
+// decode returns a function that decodes a token of each of so many rows.
+func (r *rig) decode(rows int) func() {
+	at := int32(until)
+	return func() {
+		s := &batch.Step{}
+		for i := range int32(rows) {
+			if at < until {
+				r.row(s, i, at, nil, true)
+				continue
+			}
+			r.give(s, i, batch.Sampling{}, nil)
+			for j := range int32(pagesEach) {
+				r.enter(s, i, i*pagesEach+j)
+			}
+			r.row(s, i, context, []int32{5}, true)
+		}
+		if at++; at > until {
+			at = context + 1
+		}
+		r.run(s)
+	}
+}
+
 // BenchmarkDecode: steps of one token a row, at a context of 256. The weights
 // are read once a step, whatever the rows.
 func BenchmarkDecode(b *testing.B) {
-	// Positions from context on, over and over.
-	const context, until, pages, most = 256, 272, 17, 16
+	const most = 16
 	for _, n := range counts() {
-		r := newRig(b, device.Spec{Model: qwen3(), Slots: most, NumPages: most * pages, MaxSeqLen: until}, choose(), n)
-		e := r.d.engine
-		e.inspect = nil
-		clear(e.cache.memory) // or its first use would be measured
-		memory := stream(b)
-		for _, rows := range []int{1, 4, most} {
-			b.Run(fmt.Sprintf("cores=%d/rows=%d", n, rows), func(b *testing.B) {
-				at := int32(until)
-				ours, best := fastest(b, func() {
-					s := &batch.Step{}
-					for i := range int32(rows) {
-						if at < until {
-							r.row(s, i, at, nil, true)
-							continue
-						}
-						r.give(s, i, batch.Sampling{}, nil)
-						for j := range int32(pages) {
-							r.enter(s, i, i*pages+j)
-						}
-						r.row(s, i, context, []int32{5}, true)
-					}
-					if at++; at > until {
-						at = context + 1
-					}
-					r.run(s)
-				}, func() { readAll(e.pool, memory) })
-				weights := float64(r.info.WeightBytes)
-				b.ReportMetric(float64(rows)/ours, "tok/s")
-				report(b, weights/ours/1e9, "GB/s-weights", float64(len(memory))/best/1e9, "GB/s-read")
-			})
+		for _, dtype := range narrow {
+			r := decoding(b, dtype, most, n)
+			memory := stream(b)
+			for _, rows := range []int{1, 4, most} {
+				b.Run(fmt.Sprintf("cores=%d/%s/rows=%d", n, dtype, rows), func(b *testing.B) {
+					ours, best := fastest(b, r.decode(rows), func() { readAll(r.d.engine.pool, memory) })
+					b.ReportMetric(float64(rows)/ours, "tok/s")
+					report(b, float64(r.info.WeightBytes)/ours/1e9, "GB/s-weights", float64(len(memory))/best/1e9, "GB/s-read")
+				})
+			}
 		}
+	}
+}
+
+// prefilling opens a device for prompts in steps of 256.
+func prefilling(b *testing.B, dtype model.DType, cores int) *rig {
+	r := newRig(b, device.Spec{Model: qwen3(), DType: dtype, Slots: 2, NumPages: 128, MaxSeqLen: 2048, MaxStepTokens: 256}, choose(), cores)
+	r.d.engine.inspect = nil
+	clear(r.d.engine.cache.memory)
+	return r
+}
+
+// prefill returns a function that computes a step of a prompt from start on.
+func (r *rig) prefill(start int) func() {
+	tokens := prompt(r.info.MaxStepTokens, r.info.Vocab, 3)
+	return func() {
+		r.forget()
+		s := &batch.Step{}
+		r.give(s, 0, batch.Sampling{}, nil)
+		r.row(s, 0, int32(start), tokens, true)
+		r.run(s)
 	}
 }
 
 // BenchmarkPrefill: a prompt in steps of 256.
 func BenchmarkPrefill(b *testing.B) {
 	for _, cores := range counts() {
-		r := newRig(b, device.Spec{Model: qwen3(), Slots: 2, NumPages: 128, MaxSeqLen: 2048, MaxStepTokens: 256}, choose(), cores)
-		r.d.engine.inspect = nil
-		clear(r.d.engine.cache.memory)
-		for _, start := range []int{0, 1792} {
-			b.Run(fmt.Sprintf("cores=%d/start=%d", cores, start), func(b *testing.B) {
-				tokens := prompt(256, r.info.Vocab, 3)
-				ours, best := fastest(b, func() {
-					r.forget()
-					s := &batch.Step{}
-					r.give(s, 0, batch.Sampling{}, nil)
-					r.row(s, 0, int32(start), tokens, true)
-					r.run(s)
-				}, func() { multiply(r.d.engine.pool) })
-				n := float64(len(tokens))
-				c := qwen3().Config
-				flops := n*(float64(c.FLOPsPerToken())+float64(c.AttentionFLOPs(start+128))) + float64(c.HeadFLOPs())
-				b.ReportMetric(n/ours, "tok/s")
-				report(b, flops/ours/1e9/float64(cores), "GFLOP/s/core", peakWork*peakLanes/best/1e9, "GFLOP/s/core-peak")
+		for _, dtype := range narrow {
+			r := prefilling(b, dtype, cores)
+			for _, start := range []int{0, 1792} {
+				b.Run(fmt.Sprintf("cores=%d/%s/start=%d", cores, dtype, start), func(b *testing.B) {
+					ours, best := fastest(b, r.prefill(start), func() { multiply(r.d.engine.pool) })
+					n := float64(r.info.MaxStepTokens)
+					c := qwen3().Config
+					flops := n*(float64(c.FLOPsPerToken())+float64(c.AttentionFLOPs(start+128))) + float64(c.HeadFLOPs())
+					b.ReportMetric(n/ours, "tok/s")
+					report(b, flops/ours/1e9/float64(cores), "GFLOP/s/core", peakWork*peakLanes/best/1e9, "GFLOP/s/core-peak")
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkInt8 sets steps with int8 weights beside the same with bfloat16,
+// taken in turn.
+func BenchmarkInt8(b *testing.B) {
+	compare := func(b *testing.B, tokens int, narrow, bf16 func()) {
+		ours, theirs := fastest(b, narrow, bf16)
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(float64(tokens)/ours, "tok/s-int8")
+		b.ReportMetric(float64(tokens)/theirs, "tok/s-bfloat16")
+		b.ReportMetric(theirs/ours, "times-bfloat16")
+	}
+	const most = 16
+	for _, n := range counts() {
+		ours, theirs := decoding(b, model.Int8, most, n), decoding(b, model.BFloat16, most, n)
+		for _, rows := range []int{1, 2, 4, most} {
+			b.Run(fmt.Sprintf("cores=%d/decode=%d", n, rows), func(b *testing.B) { compare(b, rows, ours.decode(rows), theirs.decode(rows)) })
+		}
+	}
+	for _, n := range counts() {
+		ours, theirs := prefilling(b, model.Int8, n), prefilling(b, model.BFloat16, n)
+		b.Run(fmt.Sprintf("cores=%d/prefill=256", n), func(b *testing.B) { compare(b, 256, ours.prefill(0), theirs.prefill(0)) })
+	}
+}
+
+// BenchmarkLoad: a bfloat16 checkpoint of Qwen3-0.6B's shape, in memory, into
+// panels. All tensors are the same random bytes.
+func BenchmarkLoad(b *testing.B) {
+	m := qwen3()
+	c := &m.Config
+	m.Weights = c.Shapes()
+	data := make([]byte, 2*c.Vocab*c.Hidden)
+	for i, r := 0, rand.New(rand.NewPCG(1, 1)); i < len(data); i += 2 {
+		binary.LittleEndian.PutUint16(data[i:], model.ToBF16(float32(r.NormFloat64())))
+	}
+	for t := range c.Tensors(m.Weights) {
+		t.Data = data[:2*t.Len()]
+	}
+	m.Weights.Head = m.Weights.Embed
+	for _, n := range counts() {
+		p := newPool(n)
+		b.Cleanup(p.close)
+		for _, dtype := range narrow {
+			b.Run(fmt.Sprintf("cores=%d/%s", n, dtype), func(b *testing.B) {
+				for b.Loop() {
+					w, err := load(m, dtype, p, nil)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if err := release(w.memory); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(c.WeightBytes(""))*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s-of-checkpoint")
 			})
 		}
 	}

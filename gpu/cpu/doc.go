@@ -13,7 +13,9 @@
 // the number of cores and the instruction set:
 //
 //   - a product with a weight matrix adds its terms by fused multiply-add in
-//     the order of the inner index, one chain per output;
+//     the order of the inner index, one chain per output; with int8 weights
+//     the terms are activations times whole numbers, and the sum is multiplied
+//     by the output's scale, once;
 //   - a dot product, a sum of squares and the sum of a softmax run in 16
 //     chains, element i in chain i%16, folded 16→8→4→2→1;
 //   - attention adds values in the order of positions;

@@ -87,7 +87,7 @@ func newEngine(spec device.Spec, k *kernels, p *pool) (*engine, device.Info, err
 // float16, which has no kernels of its own, becomes float32.
 func weightType(asked, own model.DType) (model.DType, error) {
 	switch asked {
-	case model.Float32, model.BFloat16:
+	case model.Float32, model.BFloat16, model.Int8:
 		return asked, nil
 	case "", "auto":
 		if own == model.BFloat16 {
@@ -95,7 +95,7 @@ func weightType(asked, own model.DType) (model.DType, error) {
 		}
 		return model.Float32, nil
 	}
-	return "", fmt.Errorf("cpu: weights of type %q; the CPU device keeps float32 or bfloat16", asked)
+	return "", fmt.Errorf("cpu: weights of type %q; the CPU device keeps float32, bfloat16 or int8", asked)
 }
 
 // free gives all memory back.

@@ -26,8 +26,6 @@ type workspace struct {
 	rows    []int      // sampled rows
 	allow   [][]uint32 // what each may draw
 	routing routing
-	// scratch is each worker's own.
-	scratch [][]float32
 	drawers []drawer
 }
 
@@ -151,9 +149,6 @@ func (e *engine) grow(n int) {
 	grow(&w.delta, rows*mlp.down.stride())
 	grow(&w.gateUp, rows*mlp.gateUp.stride())
 	grow(&w.act, rows*mlp.gateUp.stride()/2)
-	if w.scratch == nil {
-		w.scratch = make([][]float32, e.pool.size)
-	}
 }
 
 // each runs f for every i below n, grain of them a task.

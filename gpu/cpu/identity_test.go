@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
@@ -120,49 +121,53 @@ func TestSameBitsWhateverTheBatch(t *testing.T) {
 		}
 	}
 	for name, m := range models {
-		t.Run(name, func(t *testing.T) {
-			spec := device.Spec{Model: m, Slots: 32, PageSize: 16, NumPages: 160, MaxSeqLen: 128, MaxStepTokens: 1024}
-			want := compute(newRig(t, spec, &portable, 1), promptLength, false, 0, nil, 0)
-			if len(want.tokens) != generated {
-				t.Fatalf("%d tokens, want %d", len(want.tokens), generated)
-			}
-			for _, k := range variants() {
-				if k == &portable && len(variants()) > 1 {
-					continue // slow, and what the others are compared with
+		for _, dtype := range []model.DType{"", model.Int8} {
+			t.Run(strings.TrimSuffix(name+"/"+string(dtype), "/"), func(t *testing.T) { sameBitsWhateverTheBatch(t, m, dtype) })
+		}
+	}
+}
+
+func sameBitsWhateverTheBatch(t *testing.T, m *model.Model, dtype model.DType) {
+	spec := device.Spec{Model: m, DType: dtype, Slots: 32, PageSize: 16, NumPages: 160, MaxSeqLen: 128, MaxStepTokens: 1024}
+	want := compute(newRig(t, spec, &portable, 1), promptLength, false, 0, nil, 0)
+	if len(want.tokens) != generated {
+		t.Fatalf("%d tokens, want %d", len(want.tokens), generated)
+	}
+	for _, k := range variants() {
+		if k == &portable && len(variants()) > 1 {
+			continue // slow, and what the others are compared with
+		}
+		for _, pageSize := range []int{16, 1, 5, 64} {
+			spec.PageSize, spec.NumPages = pageSize, 32*(128/pageSize+1)
+			r := newRig(t, spec, k, 2)
+			check := func(what string, got trace) {
+				t.Helper()
+				if !got.same(want) {
+					t.Fatalf("%s, pages of %d, %s: tokens %v, want %v", k.name, pageSize, what, got.tokens, want.tokens)
 				}
-				for _, pageSize := range []int{16, 1, 5, 64} {
-					spec.PageSize, spec.NumPages = pageSize, 32*(128/pageSize+1)
-					r := newRig(t, spec, k, 2)
-					check := func(what string, got trace) {
-						t.Helper()
-						if !got.same(want) {
-							t.Fatalf("%s, pages of %d, %s: tokens %v, want %v", k.name, pageSize, what, got.tokens, want.tokens)
-						}
-						r.forget()
-					}
-					for chunk := 1; chunk <= promptLength; chunk++ {
-						if (pageSize != 16 || raceDetector) && chunk%5 != 1 {
-							continue // a sample will do
-						}
-						check(fmt.Sprint("chunks of ", chunk), compute(r, chunk, chunk%2 == 0, chunk%4, nil, 0))
-					}
-					for _, others := range []int{1, 2, 12, 24} {
-						check(fmt.Sprint("others: ", others), compute(r, promptLength, true, others, nil, 0))
-					}
-					// A prefix computed for another request.
-					cached := promptLength / pageSize * pageSize
-					if cached == 0 || cached == promptLength {
-						cached = 2 * pageSize
-					}
-					if cached < promptLength {
-						s := &batch.Step{}
-						r.give(s, 9, batch.Sampling{}, nil)
-						r.row(s, 9, 0, prompt(promptLength, r.info.Vocab, 7)[:cached], false)
-						r.run(s)
-						check("cached prefix", compute(r, 8, true, 3, r.pages[9], cached))
-					}
-				}
+				r.forget()
 			}
-		})
+			for chunk := 1; chunk <= promptLength; chunk++ {
+				if (pageSize != 16 || raceDetector) && chunk%5 != 1 {
+					continue // a sample will do
+				}
+				check(fmt.Sprint("chunks of ", chunk), compute(r, chunk, chunk%2 == 0, chunk%4, nil, 0))
+			}
+			for _, others := range []int{1, 2, 12, 24} {
+				check(fmt.Sprint("others: ", others), compute(r, promptLength, true, others, nil, 0))
+			}
+			// A prefix computed for another request.
+			cached := promptLength / pageSize * pageSize
+			if cached == 0 || cached == promptLength {
+				cached = 2 * pageSize
+			}
+			if cached < promptLength {
+				s := &batch.Step{}
+				r.give(s, 9, batch.Sampling{}, nil)
+				r.row(s, 9, 0, prompt(promptLength, r.info.Vocab, 7)[:cached], false)
+				r.run(s)
+				check("cached prefix", compute(r, 8, true, 3, r.pages[9], cached))
+			}
+		}
 	}
 }

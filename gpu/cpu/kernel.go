@@ -14,21 +14,28 @@ const panelWidth = 32
 //
 //	c[i·ldc + j] = Σ_k a[i·lda + k] · w[k][j]    i < m, j < panelWidth
 //
-// in the order of k, by fused multiply-add from zero. k ≥ 1; strides count
+// in the order of k, by fused multiply-add from zero; of int8 weights the sum
+// is multiplied by the output's scale in the end. k ≥ 1; strides count
 // elements.
 type gemmFunc func(c *float32, ldc int, a *float32, lda int, w *byte, k int)
 
 // gemvFunc multiplies one row by four adjacent panels: c[0:4·panelWidth].
 type gemvFunc func(c *float32, a *float32, w *byte, k int)
 
+// products are those of one type of weights.
+type products struct {
+	gemm []gemmFunc // gemm[m-1] takes m rows at once
+	gemv gemvFunc
+}
+
 // kernels are the innermost loops for one instruction set. All sets give the
 // same bits; kernel_test.go holds them to it.
 type kernels struct {
 	name string // "AVX-512", "AVX2", "portable"
 
-	// gemm*[m-1] takes m rows at once.
-	gemmBF16, gemmF32 []gemmFunc
-	gemvBF16, gemvF32 gemvFunc
+	int8, bf16, f32 products
+	// widen writes an int8 panel's numbers as a bfloat16 panel, exactly.
+	widen func(to, w *byte, k int)
 
 	// scores writes s[i·lds+t] = Σ_d q[i·dim+d]·k[t·dim+d] for i < m, t < n.
 	scores func(s *float32, lds int, q *float32, m int, k *float32, n, dim int)
@@ -53,19 +60,11 @@ const lanes = 16
 // portable is the definition of every kernel, and what runs where there is no
 // assembly.
 var portable = kernels{
-	name:     "portable",
-	gemmBF16: portableGemm(gemmBF16),
-	gemmF32:  portableGemm(gemmF32),
-	gemvBF16: func(c, a *float32, w *byte, k int) {
-		for p := range 4 {
-			gemmBF16(1, at(c, p*panelWidth), 0, a, 0, (*byte)(unsafe.Add(unsafe.Pointer(w), p*k*panelWidth*2)), k)
-		}
-	},
-	gemvF32: func(c, a *float32, w *byte, k int) {
-		for p := range 4 {
-			gemmF32(1, at(c, p*panelWidth), 0, a, 0, (*byte)(unsafe.Add(unsafe.Pointer(w), p*k*panelWidth*4)), k)
-		}
-	},
+	name:       "portable",
+	int8:       portableProducts(model.Int8, gemmInt8),
+	bf16:       portableProducts(model.BFloat16, gemmBF16),
+	f32:        portableProducts(model.Float32, gemmF32),
+	widen:      widen,
 	scores:     scores,
 	values:     values,
 	expSum:     expSum,
@@ -75,12 +74,51 @@ var portable = kernels{
 	swiglu:     swiglu,
 }
 
-func portableGemm(f func(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int)) []gemmFunc {
+// of is the products with weights of a type.
+func (k *kernels) of(dtype model.DType) *products {
+	switch dtype {
+	case model.Int8:
+		return &k.int8
+	case model.BFloat16:
+		return &k.bf16
+	}
+	return &k.f32
+}
+
+func portableProducts(dtype model.DType, f func(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int)) products {
 	table := make([]gemmFunc, 4)
 	for i := range table {
 		table[i] = func(c *float32, ldc int, a *float32, lda int, w *byte, k int) { f(i+1, c, ldc, a, lda, w, k) }
 	}
-	return table
+	return products{table, func(c, a *float32, w *byte, k int) {
+		for p := range 4 {
+			f(1, at(c, p*panelWidth), 0, a, 0, (*byte)(unsafe.Add(unsafe.Pointer(w), p*panelBytes(dtype, k))), k)
+		}
+	}}
+}
+
+func gemmInt8(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
+	ws, scales := int8s(w, k)
+	for i := range m {
+		var sum [panelWidth]float32
+		for j, x := range unsafe.Slice(at(a, i*lda), k) {
+			row := ws[j*panelWidth:][:panelWidth]
+			for l := range sum {
+				sum[l] = fma(x, float32(row[l]), sum[l])
+			}
+		}
+		for l := range sum {
+			*at(c, i*ldc+l) = float32(sum[l] * scales[l])
+		}
+	}
+}
+
+func widen(to, w *byte, k int) {
+	ws, _ := int8s(w, k)
+	wide := unsafe.Slice((*uint16)(unsafe.Pointer(to)), len(ws))
+	for i, q := range ws {
+		wide[i/panelWidth*panelWidth+lane(i%panelWidth)] = model.ToBF16(float32(q))
+	}
 }
 
 func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {

@@ -56,16 +56,19 @@ func why() string {
 
 var kernelsAVX512 = kernels{
 	name: "AVX-512",
-	gemmBF16: []gemmFunc{
+	int8: products{[]gemmFunc{
+		gemmInt8x1AVX512, gemmInt8x2AVX512, gemmInt8x3AVX512, gemmInt8x4AVX512, gemmInt8x5AVX512, gemmInt8x6AVX512,
+		gemmInt8x7AVX512, gemmInt8x8AVX512, gemmInt8x9AVX512, gemmInt8x10AVX512, gemmInt8x11AVX512, gemmInt8x12AVX512,
+	}, gemvInt8AVX512},
+	bf16: products{[]gemmFunc{
 		gemmBF16x1AVX512, gemmBF16x2AVX512, gemmBF16x3AVX512, gemmBF16x4AVX512, gemmBF16x5AVX512, gemmBF16x6AVX512,
 		gemmBF16x7AVX512, gemmBF16x8AVX512, gemmBF16x9AVX512, gemmBF16x10AVX512, gemmBF16x11AVX512, gemmBF16x12AVX512,
-	},
-	gemmF32: []gemmFunc{
+	}, gemvBF16AVX512},
+	f32: products{[]gemmFunc{
 		gemmF32x1AVX512, gemmF32x2AVX512, gemmF32x3AVX512, gemmF32x4AVX512, gemmF32x5AVX512, gemmF32x6AVX512,
 		gemmF32x7AVX512, gemmF32x8AVX512, gemmF32x9AVX512, gemmF32x10AVX512, gemmF32x11AVX512, gemmF32x12AVX512,
-	},
-	gemvBF16:   gemvBF16AVX512,
-	gemvF32:    gemvF32AVX512,
+	}, gemvF32AVX512},
+	widen:      widenAVX512,
 	scores:     scores512,
 	values:     values512,
 	expSum:     expSum512,
@@ -77,10 +80,10 @@ var kernelsAVX512 = kernels{
 
 var kernelsAVX2 = kernels{
 	name:       "AVX2",
-	gemmBF16:   []gemmFunc{gemmBF16x1AVX2, gemmBF16x2AVX2, gemmBF16x3AVX2},
-	gemmF32:    []gemmFunc{gemmF32x1AVX2, gemmF32x2AVX2, gemmF32x3AVX2},
-	gemvBF16:   gemvBF16AVX2,
-	gemvF32:    gemvF32AVX2,
+	int8:       products{[]gemmFunc{gemmInt8x1AVX2, gemmInt8x2AVX2, gemmInt8x3AVX2}, gemvInt8AVX2},
+	bf16:       products{[]gemmFunc{gemmBF16x1AVX2, gemmBF16x2AVX2, gemmBF16x3AVX2}, gemvBF16AVX2},
+	f32:        products{[]gemmFunc{gemmF32x1AVX2, gemmF32x2AVX2, gemmF32x3AVX2}, gemvF32AVX2},
+	widen:      widenAVX2,
 	scores:     scores256,
 	values:     values256,
 	expSum:     expSum256,

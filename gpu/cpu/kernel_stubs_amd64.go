@@ -132,6 +132,76 @@ func gemmF32x12AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
 //go:noescape
 func gemvF32AVX512(c *float32, a *float32, w *byte, k int)
 
+// gemmInt8x1AVX512 multiplies 1 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x1AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x2AVX512 multiplies 2 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x2AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x3AVX512 multiplies 3 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x3AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x4AVX512 multiplies 4 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x4AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x5AVX512 multiplies 5 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x5AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x6AVX512 multiplies 6 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x6AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x7AVX512 multiplies 7 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x7AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x8AVX512 multiplies 8 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x8AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x9AVX512 multiplies 9 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x9AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x10AVX512 multiplies 10 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x10AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x11AVX512 multiplies 11 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x11AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x12AVX512 multiplies 12 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x12AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemvInt8AVX512 multiplies a row by four adjacent panels of weights.
+//
+//go:noescape
+func gemvInt8AVX512(c *float32, a *float32, w *byte, k int)
+
+// widenAVX512 writes an int8 panel's numbers as a bfloat16 panel.
+//
+//go:noescape
+func widenAVX512(to *byte, w *byte, k int)
+
 // scoresAVX512 writes the dot products of q with n rows of k.
 //
 //go:noescape
@@ -216,6 +286,31 @@ func gemmF32x3AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
 //
 //go:noescape
 func gemvF32AVX2(c *float32, a *float32, w *byte, k int)
+
+// gemmInt8x1AVX2 multiplies 1 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x1AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x2AVX2 multiplies 2 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x2AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmInt8x3AVX2 multiplies 3 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmInt8x3AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemvInt8AVX2 multiplies a row by four adjacent panels of weights.
+//
+//go:noescape
+func gemvInt8AVX2(c *float32, a *float32, w *byte, k int)
+
+// widenAVX2 writes an int8 panel's numbers as a bfloat16 panel.
+//
+//go:noescape
+func widenAVX2(to *byte, w *byte, k int)
 
 // scoresAVX2 writes the dot products of q with n rows of k.
 //

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/big"
@@ -31,6 +32,30 @@ func guarded(n int) []float32 {
 	return v
 }
 
+// randomPanels are n of them, one behind the other: of int8, every number there
+// is, −128 too.
+func randomPanels(r *rand.Rand, dtype model.DType, n, in int) []byte {
+	b := make([]byte, n*panelBytes(dtype, in))
+	for p := range n {
+		panel := b[p*panelBytes(dtype, in):][:panelBytes(dtype, in)]
+		switch dtype {
+		case model.Float32:
+			copy(unsafe.Slice((*float32)(unsafe.Pointer(&panel[0])), in*panelWidth), random(r, in*panelWidth))
+		case model.BFloat16:
+			for i, f := range random(r, in*panelWidth) {
+				binary.LittleEndian.PutUint16(panel[2*i:], model.ToBF16(f))
+			}
+		case model.Int8:
+			w, scales := int8s(&panel[0], in)
+			for i := range w {
+				w[i] = int8(r.Uint32())
+			}
+			copy(scales, random(r, panelWidth))
+		}
+	}
+	return b
+}
+
 // Every kernel of every instruction set, for awkward sizes, against its
 // portable twin: bit for bit.
 func TestKernelsGiveTheSameBits(t *testing.T) {
@@ -52,34 +77,28 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 			}
 			for _, inner := range []int{1, 3, 4, 7, 64, 129} {
 				a := random(r, 16*(inner+2))
-				wide := random(r, 4*inner*panelWidth)
-				narrow := make([]uint16, len(wide))
-				for i, f := range wide {
-					narrow[i] = model.ToBF16(f)
-				}
-				for _, w := range []struct {
-					name         string
-					p            *byte
-					gemm, direct []gemmFunc
-					gemv         func(k *kernels) gemvFunc
-				}{
-					{"BF16", (*byte)(unsafe.Pointer(&narrow[0])), k.gemmBF16, portable.gemmBF16, func(k *kernels) gemvFunc { return k.gemvBF16 }},
-					{"F32", (*byte)(unsafe.Pointer(&wide[0])), k.gemmF32, portable.gemmF32, func(k *kernels) gemvFunc { return k.gemvF32 }},
-				} {
-					for m := 1; m <= len(w.gemm); m++ {
+				for _, dtype := range []model.DType{model.BFloat16, model.Float32, model.Int8} {
+					w := &randomPanels(r, dtype, 4, inner)[0]
+					by, direct := k.of(dtype), portable.of(dtype)
+					for m := 1; m <= len(by.gemm); m++ {
 						ldc := panelWidth + 5
-						compare(fmt.Sprintf("gemm%sx%d, k=%d", w.name, m, inner), func(which *kernels, out []float32) {
+						compare(fmt.Sprintf("gemm of %s, %d rows, k=%d", dtype, m, inner), func(which *kernels, out []float32) {
 							if which == &portable {
-								tiles(w.direct, out, ldc, a, inner+2, 0, m, w.p, inner)
+								tiles(direct.gemm, out, ldc, a, inner+2, 0, m, w, inner)
 							} else {
-								w.gemm[m-1](&out[0], ldc, &a[0], inner+2, w.p, inner)
+								by.gemm[m-1](&out[0], ldc, &a[0], inner+2, w, inner)
 							}
 						}, (m-1)*ldc+panelWidth)
 					}
-					compare(fmt.Sprintf("gemv%s, k=%d", w.name, inner), func(which *kernels, out []float32) {
-						w.gemv(which)(&out[0], &a[0], w.p, inner)
+					compare(fmt.Sprintf("gemv of %s, k=%d", dtype, inner), func(which *kernels, out []float32) {
+						which.of(dtype).gemv(&out[0], &a[0], w, inner)
 					}, 4*panelWidth)
 				}
+			}
+			for _, inner := range []int{1, 3, 64} {
+				compare(fmt.Sprint("widen, k=", inner), func(k *kernels, out []float32) {
+					k.widen((*byte)(unsafe.Pointer(&out[0])), &randomPanels(rand.New(rand.NewPCG(9, 9)), model.Int8, 1, inner)[0], inner)
+				}, inner*panelWidth/2)
 			}
 			for _, dim := range []int{8, 16, 48, 64, 80, 96, 128, 256, 272} {
 				for _, n := range []int{1, 3, 4, 5, 16, 33} {

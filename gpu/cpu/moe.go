@@ -122,9 +122,9 @@ func (e *engine) grouped(y, x []float32, ldx, panels int, of func(expert int) *m
 		group = 2
 	}
 	groups := (panels + group - 1) / group
-	e.pool.run(groups*len(blocks), func(_, task int) {
+	e.pool.run(groups*len(blocks), func(worker, task int) {
 		first := task % groups * group
 		b := blocks[task/groups]
-		e.product(y, x, ldx, b.row, b.end, of(b.expert), first, min(first+group, panels), finish)
+		e.product(worker, y, x, ldx, b.row, b.end, of(b.expert), first, min(first+group, panels), finish)
 	})
 }

@@ -22,12 +22,15 @@ func tinyMoE() *model.Model {
 // computed here in float64 and token by token; of few tokens and of more than
 // a block to an expert.
 func TestMixture(t *testing.T) {
-	for _, normalize := range []bool{false, true} {
+	for _, c := range []struct {
+		dtype     model.DType
+		normalize bool
+	}{{model.Float32, false}, {model.Float32, true}, {model.Int8, true}} {
 		m := tinyMoE()
 		m.Config.Hidden = 176
-		m.Config.MoE.Normalize = normalize
+		m.Config.MoE.Normalize = c.normalize
 		p := newPool(2)
-		e, _, err := newEngine(device.Spec{Model: m, DType: model.Float32, NumPages: 8, PageSize: 4}, choose(), p)
+		e, _, err := newEngine(device.Spec{Model: m, DType: c.dtype, NumPages: 8, PageSize: 4}, choose(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +53,7 @@ func TestMixture(t *testing.T) {
 				y := naiveMixture(l, e.config.MoE, normed[i*h:][:h])
 				for j, v := range y {
 					if got := float64(w.x[i*h+j]); math.Abs(got-float64(want[i*h+j])-v) > 1e-5 {
-						t.Fatalf("normalize %v, %d tokens: token %d, element %d is %v, want %v", normalize, n, i, j, got, float64(want[i*h+j])+v)
+						t.Fatalf("%+v, %d tokens: token %d, element %d is %v, want %v", c, n, i, j, got, float64(want[i*h+j])+v)
 					}
 				}
 			}

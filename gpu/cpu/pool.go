@@ -23,7 +23,8 @@ const spins = 4000
 type pool struct {
 	op      atomic.Pointer[operation]
 	workers []*worker
-	size    int // workers and the caller
+	size    int         // workers and the caller
+	scratch [][]float32 // each worker's own, for whatever a task needs it
 }
 
 // operation is allocated anew each time, so that a worker that comes late
@@ -46,6 +47,7 @@ type worker struct {
 
 func newPool(size int) *pool {
 	p := &pool{size: max(size, 1)}
+	p.scratch = make([][]float32, p.size)
 	for i := 1; i < p.size; i++ {
 		w := &worker{wake: make(chan struct{}, 1)}
 		p.workers = append(p.workers, w)

@@ -275,15 +275,11 @@ func (m *matrix) randomPanel(p int, seed uint64) {
 		state ^= state >> 27
 		return float32(int32((state*0x2545F4914F6CDD1D)>>32)) * scale
 	}
-	if m.dtype == model.Float32 {
-		w := m.float32s(p)
-		for i := range w {
-			w[i] = next()
+	values := make([]float32, m.in)
+	for j := range min(m.out-p*panelWidth, panelWidth) {
+		for k := range values {
+			values[k] = next()
 		}
-		return
-	}
-	w := m.bfloat16s(p)
-	for i := range w {
-		w[i] = model.ToBF16(next())
+		m.pack(p, j, values)
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
 
-// tensor makes one of values that float16 and bfloat16 hold exactly.
+// tensor makes one of values that float16 and bfloat16 hold exactly, and int8,
+// too: of every row the first is the largest.
 func tensor(r *rand.Rand, dtype model.DType, shape ...int) (*model.Tensor, []float32) {
 	n := 1
 	for _, d := range shape {
@@ -23,6 +24,9 @@ func tensor(r *rand.Rand, dtype model.DType, shape ...int) (*model.Tensor, []flo
 	values := make([]float32, n)
 	for i := range values {
 		v := float32(r.IntN(255)-127) / 64
+		if i%shape[len(shape)-1] == 0 {
+			v = 127.0 / 64
+		}
 		values[i] = v
 		switch dtype {
 		case model.Float32:
@@ -52,7 +56,7 @@ func TestPackedRows(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 9))
 	const out, in = 75, 19
 	for _, from := range []model.DType{model.Float32, model.Float16, model.BFloat16} {
-		for _, to := range []model.DType{model.Float32, model.BFloat16} {
+		for _, to := range []model.DType{model.Float32, model.BFloat16, model.Int8} {
 			source, want := tensor(r, from, out, in)
 			m := &matrix{out: out, in: in, dtype: to}
 			m.data = make([]byte, m.panels()*m.panelBytes())
@@ -131,7 +135,7 @@ func TestOpenSaysWhatIsWrongWithWeights(t *testing.T) {
 	if _, err := Open(device.Spec{}); err == nil || !strings.Contains(err.Error(), "no model") {
 		t.Errorf("without a model: %v", err)
 	}
-	if _, err := Open(device.Spec{Model: tiny(), DType: model.Float16}); err == nil || !strings.Contains(err.Error(), `"float16"`) {
+	if _, err := Open(device.Spec{Model: tiny(), DType: model.Float16}); err == nil || !strings.Contains(err.Error(), `"float16"; the CPU device keeps float32, bfloat16 or int8`) {
 		t.Errorf("float16 asked: %v", err)
 	}
 }
@@ -144,6 +148,7 @@ func TestWeightTypes(t *testing.T) {
 		{"", model.Float16, model.Float32}, // nothing is lost unasked
 		{model.BFloat16, model.Float32, model.BFloat16},
 		{model.Float32, model.BFloat16, model.Float32},
+		{model.Int8, model.BFloat16, model.Int8},
 	} {
 		if got, err := weightType(c.asked, c.own); err != nil || got != c.want {
 			t.Errorf("%q of a %s checkpoint: %s, %v; want %s", c.asked, c.own, got, err, c.want)
@@ -154,6 +159,7 @@ func TestWeightTypes(t *testing.T) {
 func TestProgressReachesTheEnd(t *testing.T) {
 	var last, total int64
 	spec := tinySpec()
+	spec.DType = model.Int8
 	spec.Progress = func(done, of int64) {
 		if done <= last || (total != 0 && of != total) {
 			t.Errorf("progress %d of %d after %d of %d", done, of, last, total)

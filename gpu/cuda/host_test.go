@@ -80,8 +80,9 @@ func TestSizes(t *testing.T) {
 	}
 	for want, change := range map[string]func(*device.Spec, *model.Config){
 		"kernels take bfloat16": func(s *device.Spec, _ *model.Config) { s.DType = model.Float32 },
-		"slots is -1":           func(s *device.Spec, _ *model.Config) { s.Slots = -1 },
-		"hidden size 60":        func(_ *device.Spec, c *model.Config) { c.Hidden = 60 },
+		`weights of type "int8"; the kernels take bfloat16, the processor ("cpu") float32 and int8`: func(s *device.Spec, _ *model.Config) { s.DType = model.Int8 },
+		"slots is -1":    func(s *device.Spec, _ *model.Config) { s.Slots = -1 },
+		"hidden size 60": func(_ *device.Spec, c *model.Config) { c.Hidden = 60 },
 		"experts of intermediate size 12": func(_ *device.Spec, c *model.Config) {
 			c.MoE = &model.MoE{Experts: 8, PerToken: 2, Intermediate: 12}
 		},

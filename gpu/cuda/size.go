@@ -17,7 +17,7 @@ func settle(spec *device.Spec) (device.Info, error) {
 	switch {
 	case err != nil:
 	case spec.DType != "" && spec.DType != "auto" && spec.DType != model.BFloat16:
-		err = fmt.Errorf("weights of type %q; the kernels take bfloat16", spec.DType)
+		err = fmt.Errorf("weights of type %q; the kernels take bfloat16, the processor (\"cpu\") float32 and int8 as well", spec.DType)
 	case c.Hidden <= 0 || c.Hidden%8 != 0 || c.Hidden > kernel.MaxHidden:
 		err = fmt.Errorf("hidden size %d; it must be a multiple of 8, at most %d", c.Hidden, kernel.MaxHidden)
 	case c.MoE == nil && (c.Intermediate <= 0 || c.Intermediate%8 != 0):

@@ -69,7 +69,8 @@ func (i *Info) pages(tokens int) int { return (tokens + i.PageSize - 1) / i.Page
 type Spec struct {
 	Device string // "auto", "cpu", "cuda", "cuda:N", "sim:h200", …
 	Model  *model.Model
-	// DType of the weights in memory; "" takes the checkpoint's.
+	// DType of the weights in memory; "" takes the checkpoint's. Only the
+	// processor takes model.Int8.
 	DType model.DType
 
 	Slots         int

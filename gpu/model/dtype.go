@@ -9,12 +9,18 @@ const (
 	Float32  DType = "float32"
 	Float16  DType = "float16"
 	BFloat16 DType = "bfloat16"
+	// Int8 is how a device may hold matrices, not a checkpoint: whole numbers
+	// up to 127 either way, times one float32 for each output.
+	Int8 DType = "int8"
 )
 
 // Size is the bytes of one element.
 func (d DType) Size() int {
-	if d == Float32 {
+	switch d {
+	case Float32:
 		return 4
+	case Int8:
+		return 1
 	}
 	return 2
 }

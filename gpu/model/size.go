@@ -44,9 +44,21 @@ func (m *MoE) Touched(tokens float64) float64 {
 }
 
 // WeightBytes is the memory the weights take as dtype, all experts; "" means
-// the checkpoint's.
+// the checkpoint's. Of Int8 are matrices alone, each output with its scale;
+// norms and biases are float32 then.
 func (c *Config) WeightBytes(dtype DType) int64 {
-	return c.Params() * int64(c.orOwn(dtype).Size())
+	dtype = c.orOwn(dtype)
+	if dtype != Int8 {
+		return c.Params() * int64(dtype.Size())
+	}
+	var n int64
+	for _, p := range c.places(c.blank()) {
+		if len(p.shape) == 2 {
+			n += elements(p.shape)
+		}
+		n += 4 * int64(p.shape[0])
+	}
+	return n
 }
 
 // KVBytesPerToken is the memory of one position's keys and values over all

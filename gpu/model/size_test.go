@@ -56,6 +56,13 @@ func TestSizes(t *testing.T) {
 	if got := c.WeightBytes(Float32); got != 4*596_049_920 {
 		t.Errorf("weights in float32 take %d bytes", got)
 	}
+	// A byte a weight; 4 for each output of a matrix (the embedding's and, in
+	// each layer, those of queries, keys and values, o, gate, up and down) and
+	// for each number of a norm.
+	outputs, norms := int64(151_936+28*(2048+2*1024+1024+2*3072+1024)), int64(1024+28*(2*1024+2*128))
+	if got, want := c.WeightBytes(Int8), 596_049_920-norms+4*(outputs+norms); got != want {
+		t.Errorf("weights in int8 take %d bytes, want %d", got, want)
+	}
 	if got := c.KVBytesPerToken(""); got != 114_688 { // 28 layers × 8 heads × 128 × key and value × 2 bytes
 		t.Errorf("a position takes %d bytes", got)
 	}

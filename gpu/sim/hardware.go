@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // Hardware is a GPU as its maker describes it, dense bfloat16 with 32-bit
@@ -138,6 +139,9 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	info, err := device.GPU.Settle(spec)
 	if err != nil {
 		return info, err
+	}
+	if spec.DType == model.Int8 {
+		return info, fmt.Errorf("weights of type %q; GPUs are simulated with bfloat16 or float32, the processor (\"cpu\") takes int8", spec.DType)
 	}
 	info.Name, info.Hardware, info.DType = spec.Device, "simulated "+o.hw.Full, spec.DType
 	info.Scores = true

@@ -22,12 +22,13 @@ import (
 
 func main() {
 	for _, s := range []*set{avx512, avx2} {
-		for _, w := range []weights{bf16, f32} {
+		for _, w := range []weights{bf16, f32, i8} {
 			for m := 1; m <= s.rows; m++ {
 				s.gemm(w, m)
 			}
 			s.gemv(w)
 		}
+		s.widen()
 		s.scores()
 		s.values()
 		s.expSum()

@@ -6,14 +6,21 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/tokenize"
 )
 
 // The model must tell a story about what it is asked for and end it by
 // itself: through the tokenizer, the template and the processor's kernels,
-// not through the Python that trained it.
+// not through the Python that trained it; and with weights of 8 bits, too.
 func TestStory(t *testing.T) {
-	sys, err := actors.Open(actors.Config{Model: "builtin", Device: "cpu"})
+	for _, dtype := range []model.DType{model.BFloat16, model.Int8} {
+		t.Run(string(dtype), func(t *testing.T) { tellStories(t, dtype) })
+	}
+}
+
+func tellStories(t *testing.T, dtype model.DType) {
+	sys, err := actors.Open(actors.Config{Model: "builtin", Device: "cpu", DType: dtype})
 	if err != nil {
 		t.Fatal(err)
 	}
