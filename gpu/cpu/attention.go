@@ -159,7 +159,7 @@ func (e *engine) attendBlock(worker, layer int, b queryBlock, head int) {
 		k.values(&out[i*d], &scores[i*context+t], context, n, e.cache.values(layer, page, head), end-t, d)
 	})
 	for i := range m {
-		to := w.mixed[(b.first+i/group)*c.Heads*d+(head*group+i%group)*d:][:d]
+		to := w.mixed[(b.first+i/group)*apart(c.Heads*d)+(head*group+i%group)*d:][:d]
 		share := 1 / queries[i]
 		for j, v := range out[i*d:][:d] {
 			to[j] = v * share

@@ -14,13 +14,13 @@ type workspace struct {
 	tokens []token
 	angles []float32 // [tokens, HeadDim]: cosines, then sines
 	x      []float32 // [tokens, Hidden]: the residual stream
-	normed []float32 // [tokens, Hidden]
+	normed []float32 // [tokens, Hidden apart]
 	qkv    []float32 // [tokens, qkv.stride()]
-	mixed  []float32 // [tokens, Heads·HeadDim]: attention's output
+	mixed  []float32 // [tokens, Heads·HeadDim apart]: attention's output
 	// A row per token, or with experts per token and expert:
 	delta   []float32 // [rows, Hidden padded]: what a block adds to x
 	gateUp  []float32 // [rows, gateUp.stride()]
-	act     []float32 // [rows, Intermediate padded]
+	act     []float32 // [rows, Intermediate apart]
 	logits  []float32 // [sampled rows, Vocab padded]
 	blocks  []queryBlock
 	rows    []int      // sampled rows
@@ -47,16 +47,16 @@ func (e *engine) forward(s *batch.Step) {
 	for i := range e.weights.layers {
 		l := &e.weights.layers[i]
 		e.normalize(w.normed, w.x, l.attnNorm)
-		e.linear(w.qkv, w.normed, e.config.Hidden, len(w.tokens), l.qkv, addBias(w.qkv, l.qkv.stride(), l.qkvBias))
+		e.linear(w.qkv, w.normed, apart(e.config.Hidden), len(w.tokens), l.qkv, addBias(w.qkv, l.qkv.stride(), l.qkvBias))
 		e.attend(i, l)
-		e.linear(w.delta, w.mixed, e.config.Heads*e.config.HeadDim, len(w.tokens), l.o, e.addResidual(l.o))
+		e.linear(w.delta, w.mixed, apart(l.o.in), len(w.tokens), l.o, e.addResidual(l.o))
 		e.normalize(w.normed, w.x, l.mlpNorm)
 		if l.experts != nil {
 			e.mixture(l)
 			continue
 		}
-		e.linear(w.gateUp, w.normed, e.config.Hidden, len(w.tokens), l.gateUp, e.activate(l.gateUp))
-		e.linear(w.delta, w.act, l.gateUp.stride()/2, len(w.tokens), l.down, e.addResidual(l.down))
+		e.linear(w.gateUp, w.normed, apart(e.config.Hidden), len(w.tokens), l.gateUp, e.activate(l.gateUp))
+		e.linear(w.delta, w.act, apart(l.down.in), len(w.tokens), l.down, e.addResidual(l.down))
 	}
 	e.head(s)
 }
@@ -138,9 +138,9 @@ func (e *engine) grow(n int) {
 	c, w, l := e.config, &e.work, &e.weights.layers[0]
 	grow(&w.angles, n*c.HeadDim)
 	grow(&w.x, n*c.Hidden)
-	grow(&w.normed, n*c.Hidden)
+	grow(&w.normed, n*apart(c.Hidden))
 	grow(&w.qkv, n*l.qkv.stride())
-	grow(&w.mixed, n*c.Heads*c.HeadDim)
+	grow(&w.mixed, n*apart(c.Heads*c.HeadDim))
 	rows, mlp := n, &l.mlp
 	if l.experts != nil {
 		rows, mlp = n*c.MoE.PerToken, &l.experts[0]
@@ -148,7 +148,7 @@ func (e *engine) grow(n int) {
 	}
 	grow(&w.delta, rows*mlp.down.stride())
 	grow(&w.gateUp, rows*mlp.gateUp.stride())
-	grow(&w.act, rows*mlp.gateUp.stride()/2)
+	grow(&w.act, rows*apart(mlp.down.in))
 }
 
 // each runs f for every i below n, grain of them a task.
@@ -163,7 +163,7 @@ func (e *engine) each(n, grain int, f func(i int)) {
 // normalize is RMSNorm of every token: y = x / √(mean(x²) + ε) · w.
 func (e *engine) normalize(y, x, w []float32) {
 	h := len(w)
-	e.each(len(e.work.tokens), 4, func(i int) { e.rmsNorm(y[i*h:][:h], x[i*h:][:h], w) })
+	e.each(len(e.work.tokens), 4, func(i int) { e.rmsNorm(y[i*apart(h):][:h], x[i*h:][:h], w) })
 }
 
 func (e *engine) rmsNorm(y, x, w []float32) {
@@ -185,11 +185,11 @@ func (e *engine) head(s *batch.Step) {
 	for i := range s.Rows {
 		last += s.Rows[i].Len()
 		if s.Rows[i].Sample {
-			e.rmsNorm(w.normed[next*h:][:h], w.x[last*h:][:h], e.weights.norm)
+			e.rmsNorm(w.normed[next*apart(h):][:h], w.x[last*h:][:h], e.weights.norm)
 			next++
 		}
 	}
-	e.linear(w.logits, w.normed, h, len(w.rows), e.weights.head, nil)
+	e.linear(w.logits, w.normed, apart(h), len(w.rows), e.weights.head, nil)
 }
 
 // grow makes a buffer hold n values; what they are is of no interest.

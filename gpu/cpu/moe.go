@@ -12,7 +12,7 @@ type routing struct {
 	share  []float32 // [tokens, k]: what the expert's output counts
 	entry  []int32   // [tokens, k]: which entry it is
 	token  []int32   // [entries]
-	rows   []float32 // [entries, Hidden]: the tokens, copied
+	rows   []float32 // [entries, Hidden apart]: the tokens, copied
 	ends   []int32   // [experts]: where the expert's entries end
 	blocks []expertBlock
 }
@@ -24,7 +24,7 @@ type expertBlock struct{ expert, row, end int }
 func (r *routing) grow(n int, l *layer, m *model.MoE) {
 	grow(&r.scores, n*l.router.stride())
 	grow(&r.share, n*m.PerToken)
-	grow(&r.rows, n*m.PerToken*l.router.in)
+	grow(&r.rows, n*m.PerToken*apart(l.router.in))
 	for _, b := range []*[]int32{&r.choice, &r.entry, &r.token} {
 		grow(b, n*m.PerToken)
 	}
@@ -36,20 +36,21 @@ func (r *routing) grow(n int, l *layer, m *model.MoE) {
 func (e *engine) mixture(l *layer) {
 	w, r := &e.work, &e.work.routing
 	n, h, k := len(w.tokens), e.config.Hidden, e.config.MoE.PerToken
-	e.linear(r.scores, w.normed, h, n, l.router, nil)
+	ld := apart(h)
+	e.linear(r.scores, w.normed, ld, n, l.router, nil)
 	e.each(n, 16, func(i int) {
 		e.choose(r.choice[i*k:][:k], r.share[i*k:][:k], r.scores[i*l.router.stride():][:e.config.MoE.Experts])
 	})
 	r.group(k)
-	e.each(n*k, 16, func(i int) { copy(r.rows[i*h:][:h], w.normed[int(r.token[i])*h:]) })
+	e.each(n*k, 16, func(i int) { copy(r.rows[i*ld:][:h], w.normed[int(r.token[i])*ld:]) })
 	gateUp, down := l.experts[0].gateUp, l.experts[0].down // all are of a size
-	e.grouped(w.gateUp, r.rows, h, gateUp.panels(), func(x int) *matrix { return l.experts[x].gateUp }, e.activate(gateUp))
-	e.grouped(w.delta, w.act, gateUp.stride()/2, down.panels(), func(x int) *matrix { return l.experts[x].down }, nil)
+	e.grouped(w.gateUp, r.rows, ld, gateUp.panels(), func(x int) *matrix { return l.experts[x].gateUp }, e.activate(gateUp))
+	e.grouped(w.delta, w.act, apart(down.in), down.panels(), func(x int) *matrix { return l.experts[x].down }, nil)
 	e.each(n, 4, func(i int) {
-		sum, ld := w.normed[i*h:][:h], down.stride() // the normed token has been used
+		sum, delta := w.normed[i*ld:][:h], down.stride() // the normed token has been used
 		clear(sum)
 		for j := i * k; j < (i+1)*k; j++ {
-			e.kernels.values(&sum[0], &r.share[j], 1, 1, &w.delta[int(r.entry[j])*ld], 1, h)
+			e.kernels.values(&sum[0], &r.share[j], 1, 1, &w.delta[int(r.entry[j])*delta], 1, h)
 		}
 		x := w.x[i*h:][:h]
 		for j, v := range sum {

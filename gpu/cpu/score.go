@@ -30,9 +30,9 @@ func (e *engine) score(s *batch.Step, r *batch.Result) {
 		block := all[done:min(done+scoreBlock, len(all))]
 		grow(&w.logits, len(block)*stride)
 		for i, t := range block {
-			e.rmsNorm(w.normed[i*h:][:h], w.x[int(t.at)*h:][:h], e.weights.norm)
+			e.rmsNorm(w.normed[i*apart(h):][:h], w.x[int(t.at)*h:][:h], e.weights.norm)
 		}
-		e.linear(w.logits, w.normed, h, len(block), e.weights.head, nil)
+		e.linear(w.logits, w.normed, apart(h), len(block), e.weights.head, nil)
 		e.pool.run(len(block), func(worker, i int) {
 			t, lp := block[i], &r.Scores[done+i]
 			logits := w.logits[i*stride:][:e.config.Vocab]
