@@ -131,9 +131,8 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 	// all it reads, and many split their sums and add them up at the end.
 	kernels, starts := 1.0, 1.0 // RoPE
 	run := func(n, begun float64) { kernels, starts = kernels+n, starts+begun }
-	t := tokens * (r.ropeBytes + r.otherBytes) / r.read
+	t := tokens * r.ropeBytes / r.read
 	if s.NumTokens <= r.skinny {
-		t -= tokens * r.otherBytes / r.read // taken along
 		for _, p := range r.products {
 			t += p.bytes / r.read
 			run(1, 1)
@@ -143,7 +142,8 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 			t += r.multiply(p, rounded(s.NumTokens), 1, r.flops)
 			run(1, 2)
 		}
-		run(1, 1) // the norm before attention
+		t += tokens * r.otherBytes / r.read // which few rows' products take along
+		run(1, 1)                           // the norm before attention
 		if r.moe == nil {
 			run(2, 2) // that behind it, activation
 		}

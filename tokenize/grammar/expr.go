@@ -191,10 +191,9 @@ func reference() *expr { return &expr{op: opRef} }
 
 func (e *expr) to(body *expr) { e.subs = []*expr{body} }
 
-// measure sets the heights of everything in e and returns how many pieces
-// there are. Heights are the least solution, so they fall until they stay.
-func measure(e *expr) int {
-	var all []*expr
+// pieces are the expressions and all that they are made of, each once and behind
+// what it is made of.
+func pieces(of ...*expr) (all []*expr) {
 	seen := map[*expr]bool{}
 	var visit func(*expr)
 	visit = func(e *expr) {
@@ -207,7 +206,16 @@ func measure(e *expr) int {
 		}
 		all = append(all, e)
 	}
-	visit(e)
+	for _, e := range of {
+		visit(e)
+	}
+	return all
+}
+
+// measure sets the heights of everything in e and returns how many pieces
+// there are. Heights are the least solution, so they fall until they stay.
+func measure(e *expr) int {
+	all := pieces(e)
 	height := make(map[*expr]int32, len(all))
 	for _, e := range all {
 		height[e] = unbounded

@@ -200,13 +200,7 @@ func appendEdge(edges []edge, lo, hi byte, to int32) []edge {
 // alphabet parts all bytes into ranges of those that are alike to expressions.
 func alphabet(all ...*expr) []edge {
 	var begins [257]bool // a range does
-	seen := map[*expr]bool{}
-	var visit func(*expr)
-	visit = func(e *expr) {
-		if seen[e] {
-			return
-		}
-		seen[e] = true
+	for _, e := range pieces(all...) {
 		switch e.op {
 		case opBytes:
 			for b := 1; b < 256; b++ {
@@ -223,12 +217,6 @@ func alphabet(all ...*expr) []edge {
 				}
 			}
 		}
-		for _, s := range e.subs {
-			visit(s)
-		}
-	}
-	for _, e := range all {
-		visit(e)
 	}
 	ranges := []edge{{hi: 255}}
 	for b := 1; b < 256; b++ {
