@@ -4,16 +4,18 @@
 //
 // Read it in this order: device.go (steps in, results out), engine.go (what
 // lies in the device's memory), encode.go (a step as one block of bytes),
-// forward.go (a pass of the model), moe.go (its mixture of experts), score.go
-// (what it says of a prompt), then what those stand on: context.go, modules.go,
-// weights.go, blas.go, nvrtc.go, driver.go. Kernels are package kernel's.
+// forward.go (a pass of the model) with product.go, moe.go (its mixture of
+// experts), score.go (what it says of a prompt), then what those stand on:
+// context.go, modules.go, weights.go, blas.go, nvrtc.go, driver.go. Kernels are
+// package kernel's.
 //
 //	Launch ─ encode ─▶ pinned ─ copy stream ─▶ block ─ begin ─▶ state ─ graph or forward ─▶ pinned ─▶ Wait
 //
 // Threads: Open, Launch, Mask and Close belong to one locked thread; Wait to another,
 // which makes the context current for itself. Kernels, products and graphs run
 // on one stream in launch order; a step's upload runs on a second one beside
-// the step before.
+// the step before. While Open captures graphs, a thread with a stream of its own
+// loads the kernels of products.
 //
 // What a step changes travels in its upload: tokens, positions and slots,
 // pages, sampling parameters. Everything else stays on the device: the page
