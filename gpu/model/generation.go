@@ -1,36 +1,41 @@
 package model
 
-import "math"
+import (
+	"math"
+
+	"github.com/troupe-llm/troupe/gpu/model/arch"
+	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
+)
 
 // generationJSON is generation_config.json.
 type generationJSON struct {
-	EOS         tokenIDs `json:"eos_token_id"`
-	DoSample    *bool    `json:"do_sample"`
-	Temperature *float64 `json:"temperature"`
-	TopK        *int     `json:"top_k"`
-	TopP        *float64 `json:"top_p"`
-	MinP        *float64 `json:"min_p"`
-	Repetition  *float64 `json:"repetition_penalty"`
+	EOS         jsonfile.IDs `json:"eos_token_id"`
+	DoSample    *bool        `json:"do_sample"`
+	Temperature *float64     `json:"temperature"`
+	TopK        *int         `json:"top_k"`
+	TopP        *float64     `json:"top_p"`
+	MinP        *float64     `json:"min_p"`
+	Repetition  *float64     `json:"repetition_penalty"`
 }
 
 // parseGeneration reads generation_config.json. Its end-of-sequence tokens,
 // when it has any, are those of c too. Where it says do_sample: false, its
 // sampling parameters say nothing (as in transformers).
 func parseGeneration(data []byte, where string, c *Config) (Generation, error) {
-	f := &faults{where: where}
+	f := &jsonfile.Faults{Where: where}
 	var j generationJSON
-	if err := decodeJSON(data, &j); err != nil {
-		f.addf("%v", err)
-		return Generation{}, f.err()
+	if err := jsonfile.Decode(data, &j); err != nil {
+		f.Addf("%v", err)
+		return Generation{}, f.Err()
 	}
-	g := Generation{EOS: inVocab(c, "eos_token_id", j.EOS)}
+	g := Generation{EOS: arch.InVocab("eos_token_id", j.EOS, c.Vocab, &c.Notes)}
 	if len(g.EOS) > 0 {
 		c.EOS = g.EOS
 	}
 	if j.DoSample == nil || *j.DoSample {
 		within := func(name string, v *float64, low, high float64) *float64 {
 			if v != nil && !(*v >= low && *v <= high) {
-				f.addf("%s: %v, want %v to %v", name, *v, low, high)
+				f.Addf("%s: %v, want %v to %v", name, *v, low, high)
 			}
 			return v
 		}
@@ -40,10 +45,10 @@ func parseGeneration(data []byte, where string, c *Config) (Generation, error) {
 		g.Repetition = within("repetition_penalty", j.Repetition, 0, math.MaxFloat32)
 		g.TopK = j.TopK
 		if j.TopK != nil && *j.TopK < 0 {
-			f.addf("top_k: %d, want 0 (all) or more", *j.TopK)
+			f.Addf("top_k: %d, want 0 (all) or more", *j.TopK)
 		}
 	}
-	if err := f.err(); err != nil {
+	if err := f.Err(); err != nil {
 		return Generation{}, err
 	}
 	return g, nil

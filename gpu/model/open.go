@@ -7,7 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/troupe-llm/troupe/gpu/model/arch"
 )
+
+// ErrUnsupported is wrapped by errors about checkpoints that are sound but that
+// no device here runs: an architecture, RoPE type or format not (yet) known.
+var ErrUnsupported = arch.ErrUnsupported
 
 // Builtin is the spec of the model that is embedded in the program.
 const Builtin = "builtin"
@@ -64,7 +70,7 @@ func open(src *source, name string, dummy bool) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", src.path("config.json"), bare(err))
 	}
-	if m.Config, err = parseConfig(data, src.path("config.json")); err != nil {
+	if m.Config, err = ParseConfig(data, src.path("config.json")); err != nil {
 		return nil, err
 	}
 	data, err = fs.ReadFile(src.fsys, "generation_config.json")
@@ -78,13 +84,25 @@ func open(src *source, name string, dummy bool) (*Model, error) {
 		m.Files = src.fsys
 	}
 	if !dummy {
-		if m.Weights, m.release, err = loadWeights(src, &m.Config); err != nil {
+		if m.Weights, m.release, err = loadWeights(src, m.Config.Program); err != nil {
 			return nil, err
 		}
-		m.Config.DType = m.Weights.Embed.DType // what is there, whatever config.json says
+		m.Config.DType = m.Weights.dtype(m.Config.Program) // what is there, whatever config.json says
 	}
 	if m.Config.DType == "" {
 		m.Config.DType = BFloat16
 	}
 	return m, nil
+}
+
+// ParseConfig reads config.json; where is what errors call it.
+func ParseConfig(data []byte, where string) (Config, error) {
+	c, err := arch.Read(data, where)
+	if err != nil {
+		return Config{}, err
+	}
+	return Config{
+		Architecture: c.Architecture, Program: c.Program, Vocab: c.Vocab, MaxPositions: c.MaxPositions,
+		DType: DType(c.DType), BOS: c.BOS, EOS: c.EOS, Notes: c.Notes,
+	}, nil
 }

@@ -10,12 +10,18 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/troupe-llm/troupe/gpu/program"
 )
+
+// base is a Qwen3 configuration that tests bend.
+const base = `{"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": 1000, "hidden_size": 256, "intermediate_size": 512,
+  "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "max_position_embeddings": 8192,
+  "rms_norm_eps": 1e-6, "hidden_act": "silu", "rope_theta": 1000000, "eos_token_id": 7}`
 
 func testdata(name string) string { return filepath.Join("testdata", name) }
 
@@ -35,39 +41,30 @@ func mustOpen(t *testing.T, spec string) *Model {
 
 func TestOpenReadsEveryArchitecture(t *testing.T) {
 	for _, tc := range []struct {
-		name string
-		want Config
+		name, architecture string
+		vocab              int
+		bos                int32
+		eos                []int32
+		weights            int  // slots
+		own                bool // a head that is not the embedding
 	}{
-		{"qwen3", Config{
-			Architecture: "Qwen3ForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
-			NormEps: 1e-6, TieEmbedding: true, QKNorm: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2, 0},
-		}},
-		{"qwen3-sharded", Config{
-			Architecture: "Qwen3ForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 3, KVHeads: 1, HeadDim: 128, Vocab: 320, MaxPositions: 2048,
-			NormEps: 1e-6, QKNorm: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2},
-		}},
-		{"qwen3moe", Config{
-			Architecture: "Qwen3MoeForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
-			MoE:     &MoE{Experts: 8, PerToken: 3, Intermediate: 40, Normalize: true},
-			NormEps: 1e-6, TieEmbedding: true, QKNorm: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2},
-		}},
-		{"qwen2", Config{
-			Architecture: "Qwen2ForCausalLM", Layers: 2, Hidden: 128, Intermediate: 128, Heads: 2, KVHeads: 1, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
-			NormEps: 1e-6, TieEmbedding: true, QKVBias: true, Rope: Rope{Theta: 1e6}, DType: BFloat16, BOS: -1, EOS: []int32{2},
-		}},
-		{"llama3", Config{
-			Architecture: "LlamaForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 320, MaxPositions: 2048,
-			NormEps: 1e-6, Rope: Rope{Theta: 5e5, Llama3: &Llama3Rope{8, 1, 4, 64}}, DType: BFloat16, BOS: 1, EOS: []int32{3},
-		}},
-		{"mistral", Config{
-			Architecture: "MistralForCausalLM", Layers: 2, Hidden: 64, Intermediate: 128, Heads: 4, KVHeads: 1, HeadDim: 64, Vocab: 384, MaxPositions: 2048,
-			NormEps: 1e-6, Rope: Rope{Theta: 1e4}, DType: BFloat16, BOS: 1, EOS: []int32{2},
-		}},
+		{"qwen3", "Qwen3ForCausalLM", 320, -1, []int32{2, 0}, 2*8 + 3, false},
+		{"qwen3-sharded", "Qwen3ForCausalLM", 320, -1, []int32{2}, 2*8 + 3, true},
+		{"qwen3moe", "Qwen3MoeForCausalLM", 320, -1, []int32{2}, 2*9 + 3, false},
+		{"qwen2", "Qwen2ForCausalLM", 320, -1, []int32{2}, 2*7 + 3, false},
+		{"llama3", "LlamaForCausalLM", 320, 1, []int32{3}, 2*6 + 3, true},
+		{"mistral", "MistralForCausalLM", 384, 1, []int32{2}, 2*6 + 3, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := mustOpen(t, testdata(tc.name))
-			if m.Name != tc.name || !reflect.DeepEqual(m.Config, tc.want) {
-				t.Errorf("%s:\n got %+v\nwant %+v", m.Name, m.Config, tc.want)
+			c := &m.Config
+			if m.Name != tc.name || c.Architecture != tc.architecture || c.Vocab != tc.vocab || c.MaxPositions != 2048 || c.DType != BFloat16 ||
+				c.BOS != tc.bos || !slices.Equal(c.EOS, tc.eos) || len(c.Notes) > 0 || len(c.Program.Weights) != tc.weights {
+				t.Errorf("%s: got %+v with %d weights", m.Name, c, len(c.Program.Weights))
+			}
+			head := c.Program.Weights[tc.weights-1]
+			if head.Role != "head" || (m.Shared(head) == head) != tc.own {
+				t.Errorf("%s is filled as %s", head.Name, m.Shared(head).Name)
 			}
 			if _, err := fs.Stat(m.Files, "tokenizer.json"); err != nil {
 				t.Error(err)
@@ -77,39 +74,49 @@ func TestOpenReadsEveryArchitecture(t *testing.T) {
 	}
 }
 
-// checkWeights holds the weights against Shapes and against what random
-// weights look like.
+// checkWeights holds what fills slots against what random weights look like.
 func checkWeights(t *testing.T, m *Model) {
-	c := &m.Config
-	shapes := slices.Collect(c.Tensors(c.Shapes()))
-	var total int64
-	for i, got := range slices.Collect(c.Tensors(m.Weights)) {
-		want := shapes[i]
-		if got.Name != want.Name || !slices.Equal(got.Shape, want.Shape) || int64(len(got.Data)) != got.Len()*2 || !got.Present() {
-			t.Errorf("%s %v in %d bytes, want %s %v", got.Name, got.Shape, len(got.Data), want.Name, want.Shape)
+	for _, w := range m.Config.Program.Weights {
+		slot := m.Weights.Of(w)
+		row, sum, n := make([]float32, w.In()), 0.0, 0
+		for out := range w.Out() * w.Experts() {
+			src, i := slot.Row(out)
+			src.Read(i, row)
+			raw := src.Bytes(i, 1)
+			for j, v := range row {
+				if bits := binary.LittleEndian.Uint16(raw[2*j:]); FromBF16(bits) != v {
+					t.Fatalf("%s: element %d of row %d is %v and, as it lies in the file, %v", w.Name, j, out, v, FromBF16(bits))
+				}
+				sum += float64(v) * float64(v)
+			}
+			n += len(row)
 		}
-		total += got.Len()
-		var sum float64 // of squares
-		for b := range slices.Chunk(got.Data, 2) {
-			v := float64(math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16))
-			sum += v * v
-		}
-		if rms := math.Sqrt(sum / float64(got.Len())); !(rms > 0.05 && rms < 2) {
-			t.Errorf("%s: root mean square %v: not the weights", got.Name, rms)
+		if rms := math.Sqrt(sum / float64(n)); !(rms > 0.05 && rms < 2) || int64(n) != w.Elements() {
+			t.Errorf("%s: root mean square %v of %d: not the weights", w.Name, rms, n)
 		}
 	}
-	if total != c.Params() {
-		t.Errorf("%d parameters, Params says %d", total, c.Params())
-	}
-	l := &m.Weights.Layers[1]
-	if l.QBias.Present() != c.QKVBias || l.VBias.Present() != c.QKVBias || l.QNorm.Present() != c.QKNorm || l.Down.Present() != (c.MoE == nil) || l.Router.Present() != (c.MoE != nil) {
-		t.Errorf("biases, norms and experts do not follow the configuration: %+v", l)
-	}
-	if tied := &m.Weights.Head.Data[0] == &m.Weights.Embed.Data[0]; tied != c.TieEmbedding {
-		t.Errorf("head and embedding share memory: %v, want %v", tied, c.TieEmbedding)
-	}
-	if name := l.Q.Name; name != "model.layers.1.self_attn.q_proj.weight" {
-		t.Errorf("the second layer's Q is %s", name)
+}
+
+// Of slots that are made of several tensors each row is that tensor's.
+func TestSlotsOfSeveralTensors(t *testing.T) {
+	m := mustOpen(t, testdata("qwen3moe"))
+	for _, tc := range []struct {
+		slot   string
+		out    int
+		tensor string
+		row    int
+	}{
+		{"layers.1.qkv", 255, "model.layers.1.self_attn.q_proj.weight", 255},
+		{"layers.1.qkv", 256, "model.layers.1.self_attn.k_proj.weight", 0},
+		{"layers.0.qkv", 511, "model.layers.0.self_attn.v_proj.weight", 127},
+		{"layers.1.experts_gate_up", 3*80 + 45, "model.layers.1.mlp.experts.3.up_proj.weight", 5},
+		{"layers.1.experts_down", 7*64 + 9, "model.layers.1.mlp.experts.7.down_proj.weight", 9},
+	} {
+		at := slices.IndexFunc(m.Config.Program.Weights, func(w *program.Weight) bool { return w.Name == tc.slot })
+		src, i := m.Weights.Of(m.Config.Program.Weights[at]).Row(tc.out)
+		if src.Tensor.Name != tc.tensor || src.Row(i) != tc.row {
+			t.Errorf("output %d of %s is row %d of %s, want %d of %s", tc.out, tc.slot, src.Row(i), src.Tensor.Name, tc.row, tc.tensor)
+		}
 	}
 }
 
@@ -157,10 +164,12 @@ func TestOpenFromFileSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := mustOpen(t, testdata("qwen3-sharded"))
-	all := slices.Collect(want.Config.Tensors(want.Weights))
-	for i, got := range slices.Collect(m.Config.Tensors(m.Weights)) {
-		if !bytes.Equal(got.Data, all[i].Data) {
-			t.Errorf("%s differs from the mapped one", got.Name)
+	for i, w := range m.Config.Program.Weights {
+		mapped := want.Weights.Of(want.Config.Program.Weights[i])
+		for j, src := range m.Weights.Of(w).Sources {
+			if !bytes.Equal(src.Tensor.Data, mapped.Sources[j].Tensor.Data) {
+				t.Errorf("%s differs from the mapped one", src.Tensor.Name)
+			}
 		}
 	}
 }
@@ -352,16 +361,54 @@ func TestOpenBrokenCheckpoints(t *testing.T) {
 	}
 }
 
-// Tensors that no architecture asks for are let be; a head beside a tied
-// embedding is one of them.
-func TestOpenIgnoresExtraTensors(t *testing.T) {
+// A head beside a tied embedding is used, as transformers does, unless it is the
+// same. Tensors that no architecture asks for are let be.
+func TestOpenTied(t *testing.T) {
 	dir := checkpoint(t, "llama3")
 	config := read(t, dir, "config.json")
-	write(t, dir, "config.json", bytes.Replace(config, []byte(`"tie_word_embeddings": false`), []byte(`"tie_word_embeddings": true`), 1))
-	m := mustOpen(t, dir)
-	if m.Weights.Head.Name != "model.embed_tokens.weight" {
-		t.Errorf("the head of a tied model is %s", m.Weights.Head.Name)
+	tie := func(dir string) *Model {
+		write(t, dir, "config.json", bytes.Replace(config, []byte(`"tie_word_embeddings": false`), []byte(`"tie_word_embeddings": true`), 1))
+		return mustOpen(t, dir)
 	}
+	tensorOf := func(m *Model) string {
+		return m.Weights.Of(m.Config.Program.Weights[len(m.Config.Program.Weights)-1]).Sources[0].Tensor.Name
+	}
+	if got := tensorOf(tie(dir)); got != "lm_head.weight" {
+		t.Errorf("with a head of its own: the head is %s", got)
+	}
+	editHeader(t, dir, "model.safetensors", func(h map[string]headerEntry) {
+		h["lm_head.weight.old"] = h["lm_head.weight"]
+		delete(h, "lm_head.weight")
+	})
+	m := tie(dir)
+	if got := tensorOf(m); got != "model.embed_tokens.weight" {
+		t.Errorf("without one: the head is %s", got)
+	}
+	all := m.WeightBytes(HeldAs(BFloat16))
+	if got := mustOpen(t, testdata("llama3")).WeightBytes(HeldAs(BFloat16)) - all; got != 2*320*64 {
+		t.Errorf("a head of its own takes %d bytes more", got)
+	}
+
+	// The very same numbers are shared.
+	dir = checkpoint(t, "llama3")
+	data := read(t, dir, "model.safetensors")
+	m = mustOpen(t, dir)
+	embed, head := m.Weights.slots[m.Config.Program.Weights[0]].Sources[0].Tensor.Data, tensorData(m, "lm_head.weight")
+	write(t, dir, "model.safetensors", bytes.Replace(data, head, embed, 1))
+	if got := tensorOf(tie(dir)); got != "model.embed_tokens.weight" {
+		t.Errorf("with the embedding as its head: the head is %s", got)
+	}
+}
+
+func tensorData(m *Model, name string) []byte {
+	for _, s := range m.Weights.slots {
+		for _, src := range s.Sources {
+			if src.Tensor.Name == name {
+				return bytes.Clone(src.Tensor.Data)
+			}
+		}
+	}
+	return nil
 }
 
 func TestOpenFloat16AndFloat32(t *testing.T) {
@@ -373,17 +420,20 @@ func TestOpenFloat16AndFloat32(t *testing.T) {
 				h[k] = e
 			}
 		})
-		if m := mustOpen(t, dir); m.Config.DType != want || m.Weights.Norm.DType != want {
-			t.Errorf("%s: opened as %s, norm as %s", name, m.Config.DType, m.Weights.Norm.DType)
+		if m := mustOpen(t, dir); m.Config.DType != want || m.Weights.Of(m.Config.Program.Weights[1]).Sources[0].Tensor.Encoding != Plain(want) {
+			t.Errorf("%s: opened as %s", name, m.Config.DType)
 		}
 	}
 
 	dir := t.TempDir()
 	c := mustOpen(t, testdata("qwen3")).Config
 	header, end := map[string]any{}, int64(0)
-	for tensor := range c.Tensors(c.Shapes()) {
-		header[tensor.Name] = map[string]any{"dtype": "F32", "shape": tensor.Shape, "data_offsets": []int64{end, end + 4*tensor.Len()}}
-		end += 4 * tensor.Len()
+	for _, w := range c.Program.Weights[:len(c.Program.Weights)-1] { // the head is tied
+		for _, p := range w.Parts {
+			size := Plain(Float32).Bytes(p.Shape)
+			header[p.Tensor] = map[string]any{"dtype": "F32", "shape": p.Shape, "data_offsets": []int64{end, end + size}}
+			end += size
+		}
 	}
 	text, err := json.Marshal(header)
 	if err != nil {
@@ -391,14 +441,14 @@ func TestOpenFloat16AndFloat32(t *testing.T) {
 	}
 	write(t, dir, "model.safetensors", file(string(text), int(end)))
 	write(t, dir, "config.json", read(t, testdata("qwen3"), "config.json"))
-	if m := mustOpen(t, dir); m.Config.DType != Float32 || len(m.Weights.Embed.Data) != 320*64*4 {
-		t.Errorf("float32: opened as %s, embedding of %d bytes", m.Config.DType, len(m.Weights.Embed.Data))
+	if m := mustOpen(t, dir); m.Config.DType != Float32 {
+		t.Errorf("float32: opened as %s", m.Config.DType)
 	}
 }
 
 func TestOpenUnsupported(t *testing.T) {
 	dir := checkpoint(t, "qwen3")
-	write(t, dir, "config.json", []byte(with(`"architectures": ["MambaForCausalLM"]`)))
+	write(t, dir, "config.json", []byte(strings.Replace(base, "Qwen3ForCausalLM", "MambaForCausalLM", 1)))
 	if _, err := Open(dir, true); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "MambaForCausalLM") {
 		t.Errorf("got %v", err)
 	}

@@ -23,7 +23,7 @@ func TestPublishedParameters(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if got := m.Config.Params(); got != known[name] {
+		if got := m.Config.Program.Params(); got != known[name] {
 			t.Errorf("%s: %d parameters, want %d", name, got, known[name])
 		}
 		if m.Weights != nil || m.Files != nil || m.Name != name {

@@ -9,6 +9,8 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+
+	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
 )
 
 // A safetensors file is: the header's length (8 bytes, little endian), the
@@ -25,8 +27,16 @@ type rawTensor struct {
 	data  []byte
 }
 
-// dtypes are the element types that devices read.
-var dtypes = map[string]DType{"F32": Float32, "F16": Float16, "BF16": BFloat16}
+// dtypes are the element types that devices read, by their names in files.
+var dtypes = func() map[string]DType {
+	byName := map[string]DType{}
+	for d, t := range types {
+		if t.file != "" {
+			byName[t.file] = d
+		}
+	}
+	return byName
+}()
 
 // elementBytes of every type whose elements are whole bytes; entries of other
 // types pass unchecked, since no weight of ours may have one.
@@ -38,31 +48,31 @@ var elementBytes = map[string]uint64{
 // parseSafetensors checks a file's header and returns views of its tensors by
 // name. It reads no data.
 func parseSafetensors(file []byte, where string) (map[string]rawTensor, error) {
-	f := &faults{where: where}
+	f := &jsonfile.Faults{Where: where}
 	tensors := scanSafetensors(file, f)
-	if err := f.err(); err != nil {
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	return tensors, nil
 }
 
-func scanSafetensors(file []byte, f *faults) map[string]rawTensor {
+func scanSafetensors(file []byte, f *jsonfile.Faults) map[string]rawTensor {
 	if len(file) < 8 {
-		f.addf("truncated: %d bytes, want at least the 8 of the header's length", len(file))
+		f.Addf("truncated: %d bytes, want at least the 8 of the header's length", len(file))
 		return nil
 	}
 	size := binary.LittleEndian.Uint64(file)
 	switch {
 	case size > maxHeader:
-		f.addf("no safetensors file: its header would be %d bytes, at most %d are allowed", size, maxHeader)
+		f.Addf("no safetensors file: its header would be %d bytes, at most %d are allowed", size, maxHeader)
 		return nil
 	case size > uint64(len(file)-8):
-		f.addf("truncated: the header is %d bytes, %d are there", size, len(file)-8)
+		f.Addf("truncated: the header is %d bytes, %d are there", size, len(file)-8)
 		return nil
 	}
 	var raw map[string]json.RawMessage
-	if err := decodeJSON(file[8:8+size], &raw); err != nil {
-		f.addf("header: %v", err)
+	if err := jsonfile.Decode(file[8:8+size], &raw); err != nil {
+		f.Addf("header: %v", err)
 		return nil
 	}
 	delete(raw, "__metadata__") // strings for people
@@ -72,12 +82,12 @@ func scanSafetensors(file []byte, f *faults) map[string]rawTensor {
 	var end uint64
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		var e headerEntry
-		if err := decodeJSON(raw[name], &e); err != nil {
-			f.addf("tensor %q: %v", name, err)
+		if err := jsonfile.Decode(raw[name], &e); err != nil {
+			f.Addf("tensor %q: %v", name, err)
 			continue
 		}
 		if fault := e.check(); fault != "" {
-			f.addf("tensor %q: %s", name, fault)
+			f.Addf("tensor %q: %s", name, fault)
 			continue
 		}
 		header[name] = e
@@ -87,7 +97,7 @@ func scanSafetensors(file []byte, f *faults) map[string]rawTensor {
 		}
 	}
 	if end > uint64(len(data)) {
-		f.addf("truncated: tensors take %d bytes after the header, %d are there", end, len(data))
+		f.Addf("truncated: tensors take %d bytes after the header, %d are there", end, len(data))
 	}
 	checkOverlaps(header, f)
 	return tensors
@@ -125,7 +135,7 @@ func (e *headerEntry) check() string {
 }
 
 // checkOverlaps reports tensors that share bytes; each entry is sound by itself.
-func checkOverlaps(header map[string]headerEntry, f *faults) {
+func checkOverlaps(header map[string]headerEntry, f *jsonfile.Faults) {
 	names := make([]string, 0, len(header))
 	for name, e := range header {
 		if e.Offsets[0] < e.Offsets[1] {
@@ -138,7 +148,7 @@ func checkOverlaps(header map[string]headerEntry, f *faults) {
 	for i := 1; i < len(names); i++ {
 		a, b := names[i-1], names[i]
 		if header[a].Offsets[1] > header[b].Offsets[0] {
-			f.addf("tensors %q and %q overlap: data_offsets %v and %v", a, b, header[a].Offsets, header[b].Offsets)
+			f.Addf("tensors %q and %q overlap: data_offsets %v and %v", a, b, header[a].Offsets, header[b].Offsets)
 		}
 	}
 }

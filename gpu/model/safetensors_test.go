@@ -92,7 +92,7 @@ func FuzzSafetensors(f *testing.F) {
 		}
 		clear(data)
 		for name, raw := range tensors {
-			if size, ok := elementBytes[raw.dtype]; ok && elements(raw.shape)*int64(size) != int64(len(raw.data)) {
+			if size, ok := elementBytes[raw.dtype]; ok && int64(size)*Plain(Int8).Bytes(raw.shape) != int64(len(raw.data)) {
 				t.Errorf("%s: %s %v in %d bytes", name, raw.dtype, raw.shape, len(raw.data))
 			}
 			for i := range raw.data {

@@ -1,12 +1,16 @@
 package model
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
+
+	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 const (
@@ -52,32 +56,80 @@ func (s *store) close() error {
 	return errors.Join(errs...)
 }
 
+// Weights are the tensors that fill a program's slots.
+type Weights struct {
+	slots map[*program.Weight]*Slot // none of slots that are tied to another
+}
+
+// NewWeights are those of the slots, for tests that make their own.
+func NewWeights(slots ...*Slot) *Weights {
+	w := &Weights{slots: map[*program.Weight]*Slot{}}
+	for _, s := range slots {
+		w.slots[s.Weight] = s
+	}
+	return w
+}
+
+// Of is what fills a slot, or the slot that it is tied to.
+func (w *Weights) Of(slot *program.Weight) *Slot {
+	if s := w.slots[slot]; s != nil || slot.Tied == nil {
+		return s
+	}
+	return w.slots[slot.Tied]
+}
+
+// dtype is that of the first slot's elements, the embedding's.
+func (w *Weights) dtype(p *program.Program) DType {
+	return w.Of(p.Weights[0]).Sources[0].Tensor.Encoding.Element
+}
+
 // loadWeights opens the checkpoint's files and finds every tensor of the
-// configuration in them. release ends the views.
-func loadWeights(src *source, c *Config) (w *Weights, release func() error, err error) {
+// program in them. release ends the views.
+func loadWeights(src *source, p *program.Program) (w *Weights, release func() error, err error) {
 	s := &store{src: src, files: map[string]map[string]rawTensor{}}
-	if w, err = s.load(c); err != nil {
+	if w, err = s.load(p); err != nil {
 		return nil, nil, errors.Join(err, s.close())
 	}
 	return w, s.close, nil
 }
 
-func (s *store) load(c *Config) (*Weights, error) {
+func (s *store) load(p *program.Program) (*Weights, error) {
 	if err := s.open(); err != nil {
 		return nil, err
 	}
-	w := c.blank()
-	f := &faults{where: s.src.name}
-	for _, p := range c.places(w) {
-		*p.tensor = s.bind(p, f)
+	w := NewWeights()
+	f := &jsonfile.Faults{Where: s.src.name}
+	tensors := map[string]*Tensor{}
+	for _, slot := range p.Weights {
+		if slot.Tied != nil && !s.has(slot.Parts[0].Tensor) {
+			continue
+		}
+		bound := &Slot{Weight: slot}
+		for _, part := range slot.Parts {
+			t := tensors[part.Tensor]
+			if t == nil {
+				t = s.bind(&part, f)
+				tensors[part.Tensor] = t
+			}
+			bound.Sources = append(bound.Sources, Source{Part: part, Tensor: t, plus: slot.Plus})
+		}
+		w.slots[slot] = bound
 	}
-	if err := f.err(); err != nil {
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	if c.TieEmbedding {
-		w.Head = w.Embed
-	}
+	w.share(p)
 	return w, nil
+}
+
+// share forgets slots that have the very bytes of those they are tied to.
+func (w *Weights) share(p *program.Program) {
+	for _, slot := range p.Weights {
+		if own, other := w.slots[slot], w.slots[slot.Tied]; slot.Tied != nil && own != nil &&
+			bytes.Equal(own.Sources[0].Tensor.Data, other.Sources[0].Tensor.Data) {
+			delete(w.slots, slot)
+		}
+	}
 }
 
 // open opens model.safetensors, or else every file that the index names.
@@ -105,14 +157,14 @@ func (s *store) open() error {
 
 // readIndex fills in index and the keys of files.
 func (s *store) readIndex(data []byte) error {
-	f := &faults{where: s.src.path(indexFile)}
+	f := &jsonfile.Faults{Where: s.src.path(indexFile)}
 	var index struct {
 		WeightMap map[string]string `json:"weight_map"`
 	}
-	if err := decodeJSON(data, &index); err != nil {
-		f.addf("%v", err)
+	if err := jsonfile.Decode(data, &index); err != nil {
+		f.Addf("%v", err)
 	} else if len(index.WeightMap) == 0 {
-		f.addf("weight_map is missing or empty")
+		f.Addf("weight_map is missing or empty")
 	}
 	s.index = index.WeightMap
 	for _, name := range slices.Sorted(maps.Keys(s.index)) {
@@ -121,11 +173,11 @@ func (s *store) readIndex(data []byte) error {
 			continue
 		}
 		if !fs.ValidPath(file) || filepath.Base(file) != file || file == "." {
-			f.addf("tensor %q: %q is no file name", name, file)
+			f.Addf("tensor %q: %q is no file name", name, file)
 		}
 		s.files[file] = nil
 	}
-	return f.err()
+	return f.Err()
 }
 
 func (s *store) openFile(file string) error {
@@ -138,29 +190,40 @@ func (s *store) openFile(file string) error {
 	return err
 }
 
+// has says whether there is such a tensor.
+func (s *store) has(name string) bool {
+	if s.index != nil {
+		return s.index[name] != ""
+	}
+	_, ok := s.files[singleFile][name]
+	return ok
+}
+
 // bind finds one tensor and checks it.
-func (s *store) bind(p place, f *faults) Tensor {
+func (s *store) bind(p *program.Part, f *jsonfile.Faults) *Tensor {
+	t := &Tensor{Name: p.Tensor, Shape: p.Shape}
 	file := singleFile
 	if s.index != nil {
 		var ok bool
-		if file, ok = s.index[p.name]; !ok {
-			f.addf("%s: tensor %q is missing, want shape %v", indexFile, p.name, p.shape)
-			return Tensor{}
+		if file, ok = s.index[p.Tensor]; !ok {
+			f.Addf("%s: tensor %q is missing, want shape %v", indexFile, p.Tensor, p.Shape)
+			return t
 		}
 	}
-	raw, ok := s.files[file][p.name]
+	raw, ok := s.files[file][p.Tensor]
 	if !ok {
-		f.addf("%s: tensor %q is missing, want shape %v", file, p.name, p.shape)
-		return Tensor{}
+		f.Addf("%s: tensor %q is missing, want shape %v", file, p.Tensor, p.Shape)
+		return t
 	}
-	if !slices.Equal(raw.shape, p.shape) {
-		f.addf("%s: tensor %q has shape %v, want %v", file, p.name, raw.shape, p.shape)
+	if !slices.Equal(raw.shape, p.Shape) {
+		f.Addf("%s: tensor %q has shape %v, want %v", file, p.Tensor, raw.shape, p.Shape)
 	}
 	dtype, ok := dtypes[raw.dtype]
 	if !ok {
-		f.unsupportedf("%s: tensor %q is %s, want BF16, F16 or F32", file, p.name, raw.dtype)
+		f.Unsupportedf("%s: tensor %q is %s, want BF16, F16 or F32", file, p.Tensor, raw.dtype)
 	}
-	return Tensor{Name: p.name, File: s.src.path(file), DType: dtype, Shape: p.shape, Data: raw.data}
+	t.File, t.Encoding, t.Data = s.src.path(file), Plain(dtype), raw.data
+	return t
 }
 
 // noWeights says what is there instead of safetensors.

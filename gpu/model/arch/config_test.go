@@ -1,11 +1,14 @@
-package model
+package arch
 
 import (
 	"errors"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // old and new are the same model in the layouts of transformers 4 and 5.
@@ -25,18 +28,21 @@ const (
 )
 
 func TestConfigLayoutsAgree(t *testing.T) {
-	want := Config{
-		Architecture: "LlamaForCausalLM", Layers: 3, Hidden: 256, Intermediate: 512, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 1000,
-		MaxPositions: 131072, NormEps: 1e-5, TieEmbedding: true, DType: BFloat16, BOS: 1, EOS: []int32{2, 3},
-		Rope: Rope{Theta: 500000, Llama3: &Llama3Rope{Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 8192}},
-	}
+	var both []*Config
 	for name, text := range map[string]string{"transformers 4": oldLayout, "transformers 5": newLayout} {
-		got, err := parseConfig([]byte(text), "config.json")
+		c, err := Read([]byte(text), "config.json")
 		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		} else if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s:\n got %+v\nwant %+v", name, got, want)
+			t.Fatalf("%s: %v", name, err)
 		}
+		if c.Architecture != "LlamaForCausalLM" || c.Layers != 3 || c.Hidden != 256 || c.Intermediate != 512 || c.Heads != 4 || c.KVHeads != 2 ||
+			c.HeadDim != 64 || c.Vocab != 1000 || c.MaxPositions != 131072 || c.NormEps != 1e-5 || !c.TieEmbedding || c.DType != "bfloat16" ||
+			c.BOS != 1 || !slices.Equal(c.EOS, []int32{2, 3}) || len(c.Notes) > 0 {
+			t.Errorf("%s: got %+v", name, c)
+		}
+		both = append(both, c)
+	}
+	if !reflect.DeepEqual(both[0].Program, both[1].Program) {
+		t.Error("the programs differ")
 	}
 }
 
@@ -62,27 +68,33 @@ func TestConfigDefaults(t *testing.T) {
 		name, fields string
 		check        func(*Config) bool
 	}{
-		{"features follow the architecture", ``, func(c *Config) bool { return c.QKNorm && !c.QKVBias && !c.TieEmbedding && c.BOS == -1 }},
-		{"model_type stands in for architectures", `"architectures": null, "model_type": "qwen2"`, func(c *Config) bool { return c.QKVBias && !c.QKNorm && c.Architecture == "Qwen2ForCausalLM" }},
+		{"features follow the architecture", ``, func(c *Config) bool { return has(c, "q_norm") && !has(c, "qkv_bias") && !c.TieEmbedding && c.BOS == -1 }},
+		{"model_type stands in for architectures", `"architectures": null, "model_type": "qwen2"`, func(c *Config) bool {
+			return has(c, "qkv_bias") && !has(c, "q_norm") && c.Architecture == "Qwen2ForCausalLM"
+		}},
 		{"head_dim by size", `"architectures": ["LlamaForCausalLM"], "head_dim": null`, func(c *Config) bool { return c.HeadDim == 64 }},
 		{"head_dim of Qwen3", `"head_dim": null`, func(c *Config) bool { return c.HeadDim == 128 }},
 		{"no experts", `"num_experts": 8`, func(c *Config) bool { return c.MoE == nil }},
 		{
 			"experts", experts + `"norm_topk_prob": true, "decoder_sparse_step": 1`,
-			func(c *Config) bool { return *c.MoE == MoE{16, 4, 96, true} && c.QKNorm && c.Intermediate == 512 },
+			func(c *Config) bool {
+				return *c.MoE == mixture{16, 4, 96, true} && has(c, "q_norm") && !has(c, "gate_up")
+			},
 		},
-		{"experts as transformers 5 counts them", experts + `"num_experts": null, "num_local_experts": 32`, func(c *Config) bool { return *c.MoE == MoE{32, 4, 96, false} }},
+		{"experts as transformers 5 counts them", experts + `"num_experts": null, "num_local_experts": 32`, func(c *Config) bool { return *c.MoE == mixture{32, 4, 96, false} }},
 		{"heads of Qwen3 MoE", experts + `"head_dim": null, "num_key_value_heads": null`, func(c *Config) bool { return c.HeadDim == 64 && c.KVHeads == 4 }},
 		{"key heads of Llama", `"architectures": ["LlamaForCausalLM"], "num_key_value_heads": null`, func(c *Config) bool { return c.KVHeads == 4 }},
-		{"theta and epsilon", `"rope_theta": null, "rms_norm_eps": null`, func(c *Config) bool { return c.Rope.Theta == 10000 && c.NormEps == 1e-6 }},
-		{"theta beside rope_parameters", `"rope_parameters": {"rope_type": "default"}`, func(c *Config) bool { return c.Rope.Theta == 1e6 && c.Rope.Llama3 == nil }},
-		{"null scaling", `"rope_scaling": null`, func(c *Config) bool { return c.Rope.Llama3 == nil }},
+		{"theta and epsilon", `"rope_theta": null, "rms_norm_eps": null`, func(c *Config) bool { return theta(c) == 10000 && c.NormEps == 1e-6 }},
+		{"theta beside rope_parameters", `"rope_parameters": {"rope_type": "default"}`, func(c *Config) bool { return theta(c) == 1e6 }},
+		{"null scaling", `"rope_scaling": null`, func(c *Config) bool { return theta(c) == 1e6 }},
 		{
 			"original positions default to all", `"rope_scaling": {"rope_type": "llama3", "factor": 2, "low_freq_factor": 1, "high_freq_factor": 4}`,
-			func(c *Config) bool { return c.Rope.Llama3.OriginalMaxPositions == 8192 },
+			func(c *Config) bool {
+				return reflect.DeepEqual(c.Rotary, stretched(rotary(64, 1e6), llama3{2, 1, 4, 8192}))
+			},
 		},
 		{"dtype auto", `"dtype": "auto"`, func(c *Config) bool { return c.DType == "" }},
-		{"dtype of torch", `"torch_dtype": "torch.float16"`, func(c *Config) bool { return c.DType == Float16 }},
+		{"dtype of torch", `"torch_dtype": "torch.float16"`, func(c *Config) bool { return c.DType == "float16" }},
 		{"one end", ``, func(c *Config) bool { return slices.Equal(c.EOS, []int32{7}) }},
 		{"no end", `"eos_token_id": null`, func(c *Config) bool { return c.EOS == nil }},
 		{
@@ -90,41 +102,66 @@ func TestConfigDefaults(t *testing.T) {
 			func(c *Config) bool { return slices.Equal(c.EOS, []int32{7}) && c.BOS == -1 && len(c.Notes) == 3 },
 		},
 	} {
-		c, err := parseConfig([]byte(with(tc.fields)), "config.json")
+		c, err := Read([]byte(with(tc.fields)), "config.json")
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
-		} else if !tc.check(&c) {
+		} else if !tc.check(c) {
 			t.Errorf("%s: got %+v", tc.name, c)
 		}
 	}
 }
 
-func TestSlidingWindowClampsTheContext(t *testing.T) {
+func has(c *Config, role string) bool {
+	return slices.ContainsFunc(c.Program.Weights, func(w *program.Weight) bool { return w.Role == role })
+}
+
+// theta is the base that an unscaled rotation's frequencies have.
+func theta(c *Config) float64 {
+	return math.Round(math.Pow(c.Rotary.InvFreq[1], -float64(c.HeadDim)/2))
+}
+
+func stretched(r *program.Rotary, l llama3) *program.Rotary {
+	l.stretch(r)
+	return r
+}
+
+func TestSlidingWindows(t *testing.T) {
 	const mistral = `"architectures": ["MistralForCausalLM"], "sliding_window": `
+	all := func(n int) []int { return []int{n, n, n, n} }
 	for _, tc := range []struct {
 		name, fields string
-		want         int
+		want         []int
 	}{
-		{"Qwen, not used", `"sliding_window": 512, "use_sliding_window": false, "max_window_layers": 0`, 8192},
-		{"Qwen, unsaid", `"sliding_window": 512, "max_window_layers": 0`, 8192},
-		{"Qwen, used", `"sliding_window": 512, "use_sliding_window": true, "max_window_layers": 2`, 512},
-		{"Qwen, used from a layer it lacks", `"sliding_window": 512, "use_sliding_window": true, "max_window_layers": 4`, 8192},
-		{"Qwen, used but in no layer's type", `"sliding_window": 512, "use_sliding_window": true, "layer_types": ["full_attention", "full_attention"], "max_window_layers": 0`, 8192},
-		{"Qwen, used in one layer's type", `"sliding_window": 512, "use_sliding_window": true, "layer_types": ["full_attention", "sliding_attention"]`, 512},
-		{"Qwen, used, null", `"sliding_window": null, "use_sliding_window": true, "max_window_layers": 0`, 8192},
-		{"Mistral", mistral + `1024`, 1024},
-		{"Mistral, null", mistral + `null`, 8192},
-		{"Mistral, unsaid: 4096", `"architectures": ["MistralForCausalLM"]`, 4096},
-		{"Mistral, as large as the context", mistral + `8192`, 8192},
-		{"Llama has none", `"architectures": ["LlamaForCausalLM"], "sliding_window": 16`, 8192},
+		{"Qwen, not used", `"sliding_window": 512, "use_sliding_window": false, "max_window_layers": 0`, all(0)},
+		{"Qwen, unsaid", `"sliding_window": 512, "max_window_layers": 0`, all(0)},
+		{"Qwen, used", `"sliding_window": 512, "use_sliding_window": true, "max_window_layers": 2`, []int{0, 0, 512, 512}},
+		{"Qwen, used from a layer it lacks", `"sliding_window": 512, "use_sliding_window": true, "max_window_layers": 4`, all(0)},
+		{
+			"Qwen, used but in no layer's type",
+			`"sliding_window": 512, "use_sliding_window": true, "layer_types": ["full_attention", "full_attention", "full_attention", "full_attention"], "max_window_layers": 0`, all(0),
+		},
+		{
+			"Qwen, used in some layers' type",
+			`"sliding_window": 512, "use_sliding_window": true, "layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention"]`, []int{0, 512, 0, 512},
+		},
+		{"Qwen, used, null", `"sliding_window": null, "use_sliding_window": true, "max_window_layers": 0`, all(0)},
+		{"Mistral", mistral + `1024`, all(1024)},
+		{"Mistral, null", mistral + `null`, all(0)},
+		{"Mistral, unsaid: 4096", `"architectures": ["MistralForCausalLM"]`, all(4096)},
+		{"Mistral, as large as the context", mistral + `8192`, all(0)},
+		{"Llama has none", `"architectures": ["LlamaForCausalLM"], "sliding_window": 16`, all(0)},
 	} {
-		c, err := parseConfig([]byte(with(tc.fields)), "config.json")
+		c, err := Read([]byte(with(tc.fields)), "config.json")
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
 		}
-		if c.MaxPositions != tc.want || (len(c.Notes) > 0) != (tc.want < 8192) {
-			t.Errorf("%s: %d positions, want %d; notes %q", tc.name, c.MaxPositions, tc.want, c.Notes)
+		var windows []int
+		for _, cache := range c.Program.Caches {
+			windows = append(windows, cache.Window)
+		}
+		if c.MaxPositions != 8192 || !slices.Equal(windows, tc.want) {
+			t.Errorf("%s: windows %v of %d positions, want %v of 8192", tc.name, windows, c.MaxPositions, tc.want)
 		}
 	}
 }
@@ -161,6 +198,7 @@ func TestConfigFaults(t *testing.T) {
 		{`"quantization_config": {"quant_method": "awq", "bits": 4}`, `quantization_config: "awq" weights are not supported`, true},
 		{`"quantization_config": {}`, `quantization_config: "unnamed" weights`, true},
 		{`"dtype": "float8_e4m3fn"`, `dtype: "float8_e4m3fn" is not supported`, true},
+		{`"use_sliding_window": true, "layer_types": ["full_attention"]`, `layer_types: 1 of 4 layers`, false},
 		{`"layer_types": ["linear_attention"]`, `layer_types: "linear_attention" layers are not supported`, true},
 		{`"num_key_value_heads": 3`, `num_attention_heads: 4 is no multiple of num_key_value_heads, 3`, false},
 		{`"head_dim": 63`, `head_dim: 63 is odd`, false},
@@ -176,7 +214,7 @@ func TestConfigFaults(t *testing.T) {
 		{`"rope_scaling": 3`, `rope_scaling is a number, want an object`, false},
 		{`"eos_token_id": "</s>"`, `eos_token_id`, false},
 	} {
-		_, err := parseConfig([]byte(with(tc.fields)), "some/config.json")
+		_, err := Read([]byte(with(tc.fields)), "some/config.json")
 		if err == nil {
 			t.Errorf("%s: accepted", tc.fields)
 			continue
@@ -191,7 +229,7 @@ func TestConfigFaults(t *testing.T) {
 }
 
 func TestConfigReportsAllFaultsAtOnce(t *testing.T) {
-	_, err := parseConfig([]byte(with(`"hidden_size": 0, "hidden_act": "relu", "rope_scaling": {"type": "yarn"}, "mlp_bias": true`)), "config.json")
+	_, err := Read([]byte(with(`"hidden_size": 0, "hidden_act": "relu", "rope_scaling": {"type": "yarn"}, "mlp_bias": true`)), "config.json")
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -200,32 +238,7 @@ func TestConfigReportsAllFaultsAtOnce(t *testing.T) {
 			t.Errorf("error lacks %q:\n%v", want, err)
 		}
 	}
-	if _, err := parseConfig([]byte("{\n\"a\": 1,\n}"), "config.json"); err == nil || !strings.Contains(err.Error(), "not JSON: line 3") {
+	if _, err := Read([]byte("{\n\"a\": 1,\n}"), "config.json"); err == nil || !strings.Contains(err.Error(), "not JSON: line 3") {
 		t.Errorf("syntax error: %v", err)
-	}
-}
-
-func TestGeneration(t *testing.T) {
-	c := Config{Vocab: 10, EOS: []int32{1}}
-	g, err := parseGeneration([]byte(`{"eos_token_id": [2, 3, 11], "temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.1, "repetition_penalty": 1.05}`), "g", &c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(g.EOS, []int32{2, 3}) || !slices.Equal(c.EOS, g.EOS) || len(c.Notes) != 1 {
-		t.Errorf("ends %v in the generation, %v in the configuration, notes %q; want [2 3] in both and a note on 11", g.EOS, c.EOS, c.Notes)
-	}
-	if *g.Temperature != 0.6 || *g.TopK != 20 || *g.TopP != 0.95 || *g.MinP != 0.1 || *g.Repetition != 1.05 {
-		t.Errorf("got %+v", g)
-	}
-
-	c = Config{Vocab: 10, EOS: []int32{1}}
-	g, err = parseGeneration([]byte(`{"do_sample": false, "temperature": 0.6}`), "g", &c)
-	if err != nil || g.Temperature != nil || !slices.Equal(c.EOS, []int32{1}) {
-		t.Errorf("without sampling: %+v, ends %v, %v; want no temperature and ends kept", g, c.EOS, err)
-	}
-
-	_, err = parseGeneration([]byte(`{"temperature": -1, "top_p": 2, "top_k": -3}`), "g.json", &c)
-	if err == nil || !strings.Contains(err.Error(), "g.json: 3 faults") {
-		t.Errorf("faults: %v", err)
 	}
 }

@@ -1,0 +1,162 @@
+// Package lower says of which kernels a pass on a GPU consists: which ops of a
+// program one kernel does, and from how many rows on another one. Package cuda
+// launches what it says, package sim prices it.
+package lower
+
+import (
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/program"
+)
+
+// What kernels there are for several ops. Each rule is named after its kernel.
+var (
+	// SkinnyNorm is a norm with a product of few rows, and with the choice of
+	// them.
+	SkinnyNorm = &program.Rule{
+		Name: "skinny_norm",
+		Ops:  []program.Pattern{program.Maybe(gather), norm, product},
+	}
+	// SkinnyGate is a norm, a product of few rows and a gate.
+	SkinnyGate = &program.Rule{
+		Name: "skinny_gate",
+		Ops:  []program.Pattern{norm, product, gate},
+	}
+	// ProductAdd is a product that is added to the residual stream. Of few rows
+	// it is skinny_add, of many cuBLASLt's.
+	ProductAdd = &program.Rule{
+		Name: "product_add",
+		Ops:  []program.Pattern{product, add},
+	}
+	// GatherNorm is the norm of the rows whose logits are looked at.
+	GatherNorm = &program.Rule{
+		Name: "gather_norm",
+		Ops:  []program.Pattern{gather, norm},
+	}
+	// RopeWrite is what comes between projections and attention.
+	RopeWrite = &program.Rule{
+		Name:  "rope_write",
+		Ops:   []program.Pattern{program.Maybe(bias), program.Maybe(headNorm), program.Maybe(headNorm), program.A[*program.Rope](), program.A[*program.Store]()},
+		Keeps: true, // queries
+	}
+	// Route is the norm, the router's product and the grouping by experts of few
+	// tokens; it leaves the normed tokens, too.
+	Route = &program.Rule{
+		Name:  "moe_route",
+		Ops:   []program.Pattern{norm, product, program.A[*program.Route]()},
+		Keeps: true,
+	}
+	// ExpertsUp is the experts' first product and their gate.
+	ExpertsUp = &program.Rule{
+		Name: "moe_up",
+		Ops:  []program.Pattern{program.A[*program.ExpertProduct](), gate},
+	}
+	// Combine adds what experts made of tokens to the residual stream.
+	Combine = &program.Rule{
+		Name: "moe_combine",
+		Ops:  []program.Pattern{program.A[*program.Combine](), add},
+	}
+)
+
+var (
+	gather   = program.A[*program.Gather]()
+	product  = program.A[*program.Product]()
+	bias     = program.A[*program.AddBias]()
+	norm     = program.A(func(n *program.Norm) bool { return n.Group == n.In.Width && n.In != n.Out })
+	headNorm = program.A(func(n *program.Norm) bool { return n.Group < n.In.Width && n.In == n.Out })
+	gate     = program.A(func(g *program.Gate) bool { return g.Activation == program.SiLU })
+	add      = program.A(func(a *program.Add) bool { return a.Scale == 1 })
+)
+
+var (
+	always = []*program.Rule{RopeWrite, ExpertsUp, Combine}
+	few    = []*program.Rule{SkinnyGate, SkinnyNorm, ProductAdd}
+	many   = []*program.Rule{ProductAdd, GatherNorm}
+)
+
+// RoutedAtOnce is up to how many tokens one kernel does all of routing: 12 µs for
+// 32 on an H200 and 18 for 64. Otherwise grouping takes 8, and norm and product
+// an estimated 5 more.
+const RoutedAtOnce = 32
+
+// Lowering is a program as kernels, for any number of rows.
+type Lowering struct {
+	program *program.Program
+	// Skinny is the most rows of passes that take skinny products.
+	Skinny int
+}
+
+// New finds what suits a program.
+func New(p *program.Program) *Lowering {
+	l := &Lowering{program: p}
+	hidden := 0
+	for _, op := range p.Ops {
+		switch o := op.(type) {
+		case *program.Embed:
+			hidden = o.Out.Width
+		case *program.Product:
+			if !kernel.SkinnyFits(o.In.Width) {
+				return l
+			}
+		}
+	}
+	// With more rows, and weights that take longer than a launch, cuBLASLt is
+	// faster: 7.0 ms for 7.8 in the products of Qwen3-14B, 16 rows, on an H200.
+	l.Skinny = 8
+	if hidden <= 2048 {
+		l.Skinny = kernel.MaxSkinny
+	}
+	return l
+}
+
+// Buckets are the numbers of tokens, each the most of its kind, for which bodies
+// differ; more tokens than the last are of a kind, too.
+func (l *Lowering) Buckets() []int {
+	if l.Skinny == 0 {
+		return []int{RoutedAtOnce}
+	}
+	return []int{l.Skinny, RoutedAtOnce}
+}
+
+// Body is the kernels of a pass of so many tokens, up to the rows that are
+// looked at.
+func (l *Lowering) Body(tokens int) []program.Op {
+	rules := always
+	if tokens <= RoutedAtOnce && l.Skinny > 0 {
+		rules = append(rules[:len(rules):len(rules)], Route)
+	}
+	if tokens <= l.Skinny {
+		rules = append(rules[:len(rules):len(rules)], few...)
+	} else {
+		rules = append(rules[:len(rules):len(rules)], many...)
+	}
+	return program.Fuse(l.program.Body(), rules)
+}
+
+// Head is the kernels that make logits of so many rows.
+func (l *Lowering) Head(rows int) []program.Op {
+	if rows <= l.Skinny {
+		return program.Fuse(l.program.Head(), few)
+	}
+	return program.Fuse(l.program.Head(), many)
+}
+
+// ProductRows rounds the rows of products up, to what cuBLASLt's tiles take in
+// any case. What is in the rows beyond, and what comes out, is nobody's.
+func ProductRows(n int) int {
+	if n > 256 {
+		return roundUp(n, 64)
+	}
+	return roundUp(n, 16)
+}
+
+// AlikeRows rounds further, by an eighth at most: to those for whose number
+// cuBLASLt is asked how to multiply.
+func AlikeRows(n int) int {
+	n = ProductRows(n)
+	for to := 64; to <= n/8; to *= 2 {
+		n = roundUp(n, to)
+	}
+	return n
+}
+
+func roundUp(n, to int) int { return (n + to - 1) / to * to }

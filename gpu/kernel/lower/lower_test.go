@@ -1,0 +1,98 @@
+package lower
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
+)
+
+// layer lists the kernels of a pass without what its last layer repeats.
+func kernels(ops []program.Op) string {
+	var names []string
+	for _, o := range ops {
+		name := fmt.Sprint(o.Name())
+		if f, fused := o.(*program.Fused); fused {
+			name = f.String()
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+func TestKernels(t *testing.T) {
+	const (
+		rope     = "rope_write(norm, norm, rope, store) attention product_add(o, add) "
+		fewHead  = " | skinny_norm(gather, norm, head)"
+		manyHead = " | gather_norm(gather, norm) head"
+	)
+	for _, tc := range []struct {
+		model        string
+		tokens, rows int
+		want         string
+	}{
+		{"qwen3-0.6b", 1, 1, "embed skinny_norm(norm, qkv) " + rope + "skinny_gate(norm, gate_up, gate) product_add(down, add)" + fewHead},
+		{"qwen3-0.6b", 16, 17, "embed skinny_norm(norm, qkv) " + rope + "skinny_gate(norm, gate_up, gate) product_add(down, add)" + manyHead},
+		{"qwen3-0.6b", 17, 16, "embed norm qkv " + rope + "gate_up gate product_add(down, add)" + fewHead},
+		{"qwen3-14b", 8, 8, "embed skinny_norm(norm, qkv) " + rope + "skinny_gate(norm, gate_up, gate) product_add(down, add)" + fewHead},
+		{"qwen3-14b", 9, 9, "embed norm qkv " + rope + "gate_up gate product_add(down, add)" + manyHead},
+		{"qwen2.5-7b", 9, 9, "embed norm qkv rope_write(qkv_bias, rope, store) attention product_add(o, add) gate_up gate product_add(down, add)" + manyHead},
+		{"llama-3.1-8b", 99, 9, "embed norm qkv rope_write(rope, store) attention product_add(o, add) gate_up gate product_add(down, add)" + manyHead},
+		{
+			"qwen3-30b-a3b", 16, 1,
+			"embed skinny_norm(norm, qkv) " + rope + "moe_route(norm, router, route) moe_up(experts_gate_up, gate) experts_down moe_combine(combine, add)" + fewHead,
+		},
+		{
+			"qwen3-30b-a3b", 32, 1,
+			"embed norm qkv " + rope + "moe_route(norm, router, route) moe_up(experts_gate_up, gate) experts_down moe_combine(combine, add)" + fewHead,
+		},
+		{
+			"qwen3-30b-a3b", 33, 1,
+			"embed norm qkv " + rope + "router route moe_up(experts_gate_up, gate) experts_down moe_combine(combine, add)" + fewHead,
+		},
+	} {
+		m, err := model.Open(tc.model, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := New(m.Config.Program)
+		if got := kernels(l.Body(tc.tokens)) + " | " + kernels(l.Head(tc.rows)); got != tc.want {
+			t.Errorf("%s, %d tokens:\n got %s\nwant %s", tc.model, tc.tokens, got, tc.want)
+		}
+	}
+}
+
+// Passes of a bucket have the same kernels, those of the next have others or as
+// many tokens as nobody asks for.
+func TestBuckets(t *testing.T) {
+	for _, name := range model.Published() {
+		m, err := model.Open(name, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, from := New(m.Config.Program), 1
+		for _, most := range append(l.Buckets(), 4096) {
+			if a, b := kernels(l.Body(from)), kernels(l.Body(most)); a != b {
+				t.Errorf("%s: %d and %d tokens differ: %s, %s", name, from, most, a, b)
+			}
+			from = most + 1
+		}
+		if l.Skinny > kernel.MaxSkinny {
+			t.Errorf("%s: skinny products of %d rows", name, l.Skinny)
+		}
+	}
+}
+
+func TestRoundedRows(t *testing.T) {
+	for n, want := range map[int][2]int{1: {16, 16}, 16: {16, 16}, 250: {256, 256}, 257: {320, 320}, 1100: {1152, 1152}, 5000: {5056, 5120}} {
+		if got := [2]int{ProductRows(n), AlikeRows(n)}; got != want {
+			t.Errorf("%d rows become %v, want %v", n, got, want)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package jsonfile
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Decode is json.Unmarshal with errors that name the field and the place.
+func Decode(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		article := "a"
+		if e.Value == "array" || e.Value == "object" {
+			article = "an"
+		}
+		return fmt.Errorf("%s is %s %s, want %s", cmp.Or(e.Field, "it"), article, e.Value, kind(e.Type.Kind().String()))
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		at := min(int(e.Offset), len(data))
+		return fmt.Errorf("not JSON: line %d: %w", 1+bytes.Count(data[:at], []byte{'\n'}), err)
+	}
+	return err
+}
+
+func kind(of string) string {
+	switch {
+	case strings.HasPrefix(of, "int"), strings.HasPrefix(of, "uint"):
+		return "an integer"
+	case strings.HasPrefix(of, "float"):
+		return "a number"
+	case of == "struct", of == "map":
+		return "an object"
+	case of == "slice":
+		return "a list"
+	default:
+		return "a " + of
+	}
+}
+
+// IDs is null, one token id or a list of them.
+type IDs []int64
+
+func (t *IDs) UnmarshalJSON(data []byte) error {
+	if data[0] == '[' {
+		return json.Unmarshal(data, (*[]int64)(t))
+	}
+	var id *int64
+	if err := json.Unmarshal(data, &id); err != nil {
+		return err
+	}
+	*t = nil
+	if id != nil {
+		*t = IDs{*id}
+	}
+	return nil
+}

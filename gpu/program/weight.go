@@ -1,0 +1,97 @@
+package program
+
+// Weight is a slot that a checkpoint's tensors fill. Which encoding its numbers
+// have is not the program's affair.
+type Weight struct {
+	Name string // "layers.3.qkv"; unique in a program
+	// Role is what weights of all layers with this part are called: "qkv".
+	Role string
+	// Shape is [out, in] of a matrix, [n] of a vector, [experts, out, in] of a
+	// matrix for each expert.
+	Shape []int
+	// Parts fill the outputs, one under the other; those of experts one expert
+	// after the other.
+	Parts []Part
+	Init  Init
+	// Plus is added to every element while loading: some families store norms'
+	// weights less one.
+	Plus float32
+	// Tied is taken in its stead where a checkpoint has none of its tensors.
+	Tied  *Weight
+	Shard Shard
+}
+
+// Init is what stands for a weight that is made up.
+type Init int
+
+const (
+	Random Init = iota // of standard deviation 1/√in, so that signals keep their size
+	Ones
+	Zeros
+)
+
+// Shard is how a weight is cut when GPUs share a layer.
+type Shard int
+
+const (
+	Replicated Shard = iota // every GPU has all of it
+	ByOutput                // each computes some outputs
+	ByInput                 // each sums over some inputs; sums are added up behind it
+)
+
+// Part is some rows of one tensor of a checkpoint. Rows are those of a matrix
+// [rows, in]; of a vector each element is one.
+type Part struct {
+	Tensor string // its name in checkpoints
+	Shape  []int  // its shape there
+	// Slab is which matrix of a tensor of three dimensions; Transposed says that
+	// the matrix is [in, rows] there.
+	Slab       int
+	Transposed bool
+	// Rows are taken Block at a time, Stride apart, from row First on.
+	Rows, First, Block, Stride int
+}
+
+// Whole is the part that is all rows of a tensor, in order.
+func Whole(tensor string, shape ...int) Part {
+	return Part{Tensor: tensor, Shape: shape, Rows: shape[0], Block: shape[0], Stride: shape[0]}
+}
+
+// Row is which row of the tensor's matrix row i of the part is.
+func (p *Part) Row(i int) int { return p.First + i/p.Block*p.Stride + i%p.Block }
+
+// Experts is how many matrices the slot has.
+func (w *Weight) Experts() int {
+	if len(w.Shape) == 3 {
+		return w.Shape[0]
+	}
+	return 1
+}
+
+// Out and In are a matrix's, of each expert; a vector's In is 1.
+func (w *Weight) Out() int {
+	if len(w.Shape) == 1 {
+		return w.Shape[0]
+	}
+	return w.Shape[len(w.Shape)-2]
+}
+
+// In: see Out.
+func (w *Weight) In() int {
+	if len(w.Shape) == 1 {
+		return 1
+	}
+	return w.Shape[len(w.Shape)-1]
+}
+
+// Matrix tells matrices from vectors.
+func (w *Weight) Matrix() bool { return len(w.Shape) > 1 }
+
+// Elements is how many numbers it has.
+func (w *Weight) Elements() int64 {
+	n := int64(1)
+	for _, d := range w.Shape {
+		n *= int64(d)
+	}
+	return n
+}
