@@ -2,102 +2,173 @@ package cpu
 
 import (
 	"fmt"
-	"math"
 	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/device"
-	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// cache is the keys and values of all pages:
+// cache is the keys and values of all pages: for each of the program's caches
 //
-//	float32 [Layers, NumPages, 2, KVHeads, PageSize, HeadDim]
+//	float32 [NumPages]{keys [Heads, PageSize, KeyDim], values [Heads, PageSize, ValueDim]}
 //
 // so that what one head reads of a page is contiguous. Not bfloat16, which
 // would halve what attention reads: rounding keys and values to it moves the
 // test checkpoints' logits by 0.015 to 0.1, where 0.002 is allowed.
 type cache struct {
-	memory   []byte
-	pages    int
-	pageSize int
-	page     int // elements of one layer's page, keys and values
-	head     int // elements of one head's keys in a page
-	kvHeads  int
-	dim      int
+	memory []byte
+	layers map[*program.Cache]*layerCache
 }
 
-func newCache(c *model.Config, info *device.Info) (cache, error) {
+// layerCache is one of the program's caches.
+type layerCache struct {
+	*program.Cache
+	memory   []byte
+	pageSize int
+	page     int // elements of a page, keys and values
+}
+
+func newCache(p *program.Program, info *device.Info) (cache, error) {
 	b, err := allocate(int(info.KVBytes))
 	if err != nil {
 		return cache{}, fmt.Errorf("cpu: memory for %d pages of keys and values (%d MiB): %w", info.NumPages, info.KVBytes>>20, err)
 	}
-	head := info.PageSize * c.HeadDim
-	return cache{memory: b, pages: info.NumPages, pageSize: info.PageSize, page: 2 * c.KVHeads * head, head: head, kvHeads: c.KVHeads, dim: c.HeadDim}, nil
+	c := cache{b, map[*program.Cache]*layerCache{}}
+	for _, l := range p.Caches {
+		page := info.PageSize * l.Elements()
+		n := 4 * page * info.NumPages
+		c.layers[l] = &layerCache{l, b[:n:n], info.PageSize, page}
+		b = b[n:]
+	}
+	return c, nil
 }
 
-// keys and values return what a head has in a page: [PageSize, HeadDim].
-func (c *cache) keys(layer int, page int32, head int) *float32 {
-	i := (layer*c.pages+int(page))*c.page + head*c.head
-	return (*float32)(unsafe.Pointer(&c.memory[4*i]))
+func (c *cache) of(l *program.Cache) *layerCache { return c.layers[l] }
+
+// keys and values return what a head has in a page: [PageSize, dim].
+func (c *layerCache) keys(page int32, head int) *float32 {
+	return c.element(int(page)*c.page + head*c.pageSize*c.KeyDim)
 }
 
-func (c *cache) values(layer int, page int32, head int) *float32 {
-	return at(c.keys(layer, page, head), c.kvHeads*c.head)
+func (c *layerCache) values(page int32, head int) *float32 {
+	return c.element(int(page)*c.page + c.pageSize*(c.Heads*c.KeyDim+head*c.ValueDim))
+}
+
+func (c *layerCache) element(i int) *float32 { return (*float32)(unsafe.Pointer(&c.memory[4*i])) }
+
+// enter writes a token's key and value of a head.
+func (c *layerCache) enter(page int32, offset, head int, k, v []float32) {
+	copy(unsafe.Slice(at(c.keys(page, head), offset*c.KeyDim), c.KeyDim), k)
+	copy(unsafe.Slice(at(c.values(page, head), offset*c.ValueDim), c.ValueDim), v)
+}
+
+// place is where a token's keys and values go.
+func (e *engine) place(t token) (page int32, offset int) {
+	size := e.info.PageSize
+	return e.table[int(t.slot)*e.perSlot+int(t.position)/size], int(t.position) % size
 }
 
 // queryBlock is some consecutive tokens of a row, which look at about the same
 // keys: indices into workspace.tokens.
 type queryBlock struct{ first, n int }
 
-// attend turns queries and keys, enters keys and values into their pages and
-// computes attention into mixed.
-func (e *engine) attend(layer int, l *layer) {
-	w, heads := &e.work, e.config.KVHeads
-	if len(w.blocks) == len(w.tokens) {
-		// One token a row: it alone needs the keys it brings.
+// attention is one layer's: of queries that are ready, or with all that comes
+// before it.
+type attention struct {
+	*program.Attend
+	query, out view
+	cache      *layerCache
+	// before is set when queries, keys and values are prepared, too.
+	before *preparation
+}
+
+// preparation is what heads go through before attention.
+type preparation struct {
+	key, value   view
+	qNorm, kNorm *norm // nil: none
+	rotary       int
+}
+
+// whole is attention with all that a fused op has before it.
+func (e *engine) whole(f *program.Fused, a *program.Attend) *attention {
+	p := e.plan
+	rope, _ := program.One[*program.Rope](f)
+	store, _ := program.One[*program.Store](f)
+	before := &preparation{key: p.view(store.Key), value: p.view(store.Value), rotary: e.rotary(rope.Rotary)}
+	for _, op := range f.Ops {
+		if n, is := op.(*program.Norm); is && n.In == a.Query {
+			before.qNorm = e.normOf(n)
+		} else if is {
+			before.kNorm = e.normOf(n)
+		}
+	}
+	return &attention{a, p.view(a.Query), p.view(a.Out), e.cache.of(a.Cache), before}
+}
+
+// attend enters keys and values into their pages, where it is told to, and
+// computes attention.
+func (e *engine) attend(a *attention) func() {
+	w, heads := &e.work, a.Cache.Heads
+	return func() {
+		if len(w.blocks) == len(w.tokens) {
+			// One token a row: it alone needs the keys it brings.
+			e.pool.run(len(w.blocks)*heads, func(worker, task int) {
+				b, head := w.blocks[task/heads], task%heads
+				for i := range b.n {
+					e.prepare(a, b.first+i, head)
+				}
+				e.attendBlock(worker, a, b, head)
+			})
+			return
+		}
+		if a.before != nil {
+			e.each(len(w.tokens)*heads, 4, func(i int) { e.prepare(a, i/heads, i%heads) })
+		}
+		// Head by head, so that its keys and values stay in the cache for all
+		// blocks: block by block, prefill at 2000 positions took a Zen 4 core from
+		// 87 down to 65 GFLOP/s.
 		e.pool.run(len(w.blocks)*heads, func(worker, task int) {
-			b, head := w.blocks[task/heads], task%heads
-			for i := range b.n {
-				e.enter(layer, l, b.first+i, head)
-			}
-			e.attendBlock(worker, layer, b, head)
+			e.attendBlock(worker, a, w.blocks[task%len(w.blocks)], task/len(w.blocks))
 		})
+	}
+}
+
+// prepare makes one token's queries of one group and its key and value ready.
+func (e *engine) prepare(a *attention, i, head int) {
+	p := a.before
+	if p == nil {
 		return
 	}
-	e.each(len(w.tokens)*heads, 4, func(i int) { e.enter(layer, l, i/heads, i%heads) })
-	// Head by head, so that its keys and values stay in the cache for all
-	// blocks: block by block, prefill at 2000 positions took a Zen 4 core from
-	// 87 down to 65 GFLOP/s.
-	e.pool.run(len(w.blocks)*heads, func(worker, task int) {
-		e.attendBlock(worker, layer, w.blocks[task%len(w.blocks)], task/len(w.blocks))
-	})
+	d, group := a.Cache.KeyDim, a.Heads/a.Cache.Heads
+	turn := e.turn(p.rotary, i)
+	queries := a.query.row(i)[head*group*d:][:group*d]
+	k, v := p.key.row(i)[head*d:][:d], p.value.row(i)[head*a.Cache.ValueDim:][:a.Cache.ValueDim]
+	if p.qNorm != nil {
+		p.qNorm.rows(e.kernels, queries, queries)
+	}
+	if p.kNorm != nil {
+		p.kNorm.rows(e.kernels, k, k)
+	}
+	for at := 0; at < len(queries); at += d {
+		turn.head(queries[at:][:d])
+	}
+	turn.head(k)
+	page, offset := e.place(e.work.tokens[i])
+	a.cache.enter(page, offset, head, k, v)
 }
 
-// enter prepares one token's queries of one group and its key and value.
-func (e *engine) enter(layer int, l *layer, i, head int) {
-	c, w := e.config, &e.work
-	d, group := c.HeadDim, c.Heads/c.KVHeads
-	qkv := w.qkv[i*l.qkv.stride():]
-	angles := w.angles[i*d:][:d]
-	for g := range group {
-		e.turn(qkv[(head*group+g)*d:][:d], l.qNorm, angles)
-	}
-	k, v := qkv[keysAt(c)+head*d:][:d], qkv[valuesAt(c)+head*d:][:d]
-	e.turn(k, l.kNorm, angles)
-	t := w.tokens[i]
-	page := e.table[int(t.slot)*e.perSlot+int(t.position)/e.cache.pageSize]
-	offset := int(t.position) % e.cache.pageSize * d
-	copy(unsafe.Slice(at(e.cache.keys(layer, page, head), offset), d), k)
-	copy(unsafe.Slice(at(e.cache.values(layer, page, head), offset), d), v)
+// turn is the rotation of one position: pair (i, i+Dims/2) by its angle.
+type turn struct{ cos, sin []float32 }
+
+func (e *engine) turn(rotary, i int) turn {
+	dims := e.program.Rotary[rotary].Dims
+	angles := e.work.angles[rotary][i*dims:][:dims]
+	return turn{angles[:dims/2], angles[dims/2:]}
 }
 
-// turn is the head's norm, if any, and RoPE: pair (i, i+D/2) by its angle.
-func (e *engine) turn(x, norm, angles []float32) {
-	if norm != nil {
-		e.rmsNorm(x, x, norm)
-	}
-	half := len(x) / 2
-	lo, hi, cos, sin := x[:half], x[half:][:half], angles[:half], angles[half:][:half]
+func (t turn) head(x []float32) {
+	half := len(t.cos)
+	lo, hi, cos, sin := x[:half], x[half:][:half], t.cos[:half], t.sin[:half]
 	for i := range lo {
 		a, b := lo[i], hi[i]
 		// The conversions keep compilers from fusing: same bits everywhere.
@@ -106,63 +177,120 @@ func (e *engine) turn(x, norm, angles []float32) {
 	}
 }
 
+// rotary is the number of one of the program's rotations.
+func (e *engine) rotary(r *program.Rotary) int {
+	for i, have := range e.program.Rotary {
+		if have == r {
+			return i
+		}
+	}
+	return -1
+}
+
+// rope turns heads by itself.
+func (e *engine) rope(o *program.Rope) func() {
+	r := e.rotary(o.Rotary)
+	var views []view
+	for _, x := range o.X {
+		views = append(views, e.plan.view(x))
+	}
+	return func() {
+		e.each(len(e.work.tokens), 4, func(i int) {
+			turn := e.turn(r, i)
+			for _, v := range views {
+				for row := v.row(i); len(row) > 0; row = row[o.HeadDim:] {
+					turn.head(row[:o.HeadDim])
+				}
+			}
+		})
+	}
+}
+
+// store enters keys and values by itself.
+func (e *engine) store(o *program.Store) func() {
+	key, value, c := e.plan.view(o.Key), e.plan.view(o.Value), e.cache.of(o.Cache)
+	return func() {
+		e.each(len(e.work.tokens), 4, func(i int) {
+			page, offset := e.place(e.work.tokens[i])
+			for h := range c.Heads {
+				c.enter(page, offset, h, key.row(i)[h*c.KeyDim:][:c.KeyDim], value.row(i)[h*c.ValueDim:][:c.ValueDim])
+			}
+		})
+	}
+}
+
 // attendBlock computes, for the queries q of a block in the group of a head,
 //
-//	mixed = Σ_t softmax_t(q·K_t/√D) V_t    t ≤ the query's position
+//	out = Σ_t softmax_t(Scale · q·K_t) V_t    t ≤ the query's position, and in its window
 //
 // page by page for all queries, so that a page is fetched once. Scores of the
 // whole context are kept: online softmax would need no memory, but its bits
 // would depend on where pages begin.
-func (e *engine) attendBlock(worker, layer int, b queryBlock, head int) {
-	c, w, k := e.config, &e.work, e.kernels
-	d, group := c.HeadDim, c.Heads/c.KVHeads
-	first := w.tokens[b.first]
-	before := int(first.position) // positions that all queries see, but their own
-	m, context := b.n*group, before+b.n
+func (e *engine) attendBlock(worker int, a *attention, b queryBlock, head int) {
+	k, c := e.kernels, a.cache
+	group := a.Heads / c.Heads
+	first := e.work.tokens[b.first]
+	s := seen{before: int(first.position), n: b.n, window: c.Window, size: c.pageSize}
+	m, from := b.n*group, s.low(0)
+	context := s.before + b.n - from
 
 	// Contiguous, query by query of token by token: queries, outputs, scores.
-	grow(&e.pool.scratch[worker], m*(2*d+context))
+	grow(&e.pool.scratch[worker], m*(c.KeyDim+c.ValueDim+context))
 	scratch := e.pool.scratch[worker]
-	queries, out, scores := scratch[:m*d], scratch[m*d:2*m*d], scratch[2*m*d:]
-	ldq := e.weights.layers[layer].qkv.stride()
+	queries, out, scores := scratch[:m*c.KeyDim], scratch[m*c.KeyDim:][:m*c.ValueDim], scratch[m*(c.KeyDim+c.ValueDim):]
 	for i := range b.n {
-		copy(queries[i*group*d:(i+1)*group*d], w.qkv[(b.first+i)*ldq+head*group*d:])
+		copy(queries[i*group*c.KeyDim:][:group*c.KeyDim], a.query.row(b.first + i)[head*group*c.KeyDim:])
 	}
 	clear(out)
 
-	// visit calls f for every page: queries [i, i+n) and positions [t, end).
-	size := e.cache.pageSize
-	pages := e.table[int(first.slot)*e.perSlot:][:(context+size-1)/size]
-	visit := func(f func(page int32, i, n, t, end int)) {
-		for j, page := range pages {
-			t, end := j*size, (j+1)*size
-			if end <= before+1 {
-				f(page, 0, m, t, end)
-				continue
-			}
-			for i := range b.n { // every token sees one more
-				if end := min(end, before+i+1); t < end {
-					f(page, i*group, group, t, end)
-				}
-			}
+	pages := e.table[int(first.slot)*e.perSlot:]
+	s.visit(func(page, i, n, t, end int) {
+		keys := at(c.keys(pages[page], head), (t-page*s.size)*c.KeyDim)
+		k.scores(&scores[i*group*context+t-from], context, &queries[i*group*c.KeyDim], n*group, keys, end-t, c.KeyDim)
+	})
+	for i := range m {
+		low, high := s.low(i/group), s.before+i/group+1
+		z := &scores[i*context+low-from]
+		queries[i] = k.expSum(z, high-low, k.maxOf(z, high-low), a.Scale) // queries have been used
+	}
+	s.visit(func(page, i, n, t, end int) {
+		values := at(c.values(pages[page], head), (t-page*s.size)*c.ValueDim)
+		k.values(&out[i*group*c.ValueDim], &scores[i*group*context+t-from], context, n*group, values, end-t, c.ValueDim)
+	})
+	for i := range m {
+		to := a.out.row(b.first + i/group)[(head*group+i%group)*c.ValueDim:][:c.ValueDim]
+		share := 1 / queries[i]
+		for j, v := range out[i*c.ValueDim:][:c.ValueDim] {
+			to[j] = v * share
 		}
 	}
-	visit(func(page int32, i, n, t, end int) {
-		k.scores(&scores[i*context+t], context, &queries[i*d], n, e.cache.keys(layer, page, head), end-t, d)
-	})
-	scale := float32(1 / math.Sqrt(float64(d)))
-	for i := range m {
-		s, n := &scores[i*context], before+i/group+1
-		queries[i] = k.expSum(s, n, k.maxOf(s, n), scale) // queries have been used
+}
+
+// seen is which positions n consecutive tokens look at: token i, at position
+// before+i, at those from low(i) up to itself.
+type seen struct{ before, n, window, size int }
+
+func (s *seen) low(i int) int {
+	if s.window == 0 {
+		return 0
 	}
-	visit(func(page int32, i, n, t, end int) {
-		k.values(&out[i*d], &scores[i*context+t], context, n, e.cache.values(layer, page, head), end-t, d)
-	})
-	for i := range m {
-		to := w.mixed[(b.first+i/group)*apart(c.Heads*d)+(head*group+i%group)*d:][:d]
-		share := 1 / queries[i]
-		for j, v := range out[i*d:][:d] {
-			to[j] = v * share
+	return max(0, s.before+i+1-s.window)
+}
+
+// visit calls f for pages in order: for positions [t, end) of a page and the
+// tokens [i, i+n) that see them; at once where all tokens see the same of it.
+func (s *seen) visit(f func(page, i, n, t, end int)) {
+	last := s.before + s.n - 1
+	for page := s.low(0) / s.size; page <= last/s.size; page++ {
+		t, end := page*s.size, (page+1)*s.size
+		if end <= s.before+1 && s.low(s.n-1) <= t {
+			f(page, 0, s.n, t, end)
+			continue
+		}
+		for i := range s.n {
+			if t, end := max(t, s.low(i)), min(end, s.before+i+1); t < end {
+				f(page, i, 1, t, end)
+			}
 		}
 	}
 }

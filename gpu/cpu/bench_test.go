@@ -11,6 +11,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // Benchmarks set what they measure beside what the machine can do, measured in
@@ -92,7 +93,7 @@ func BenchmarkGEMV(b *testing.B) {
 					ours, best := fastest(b, func() {
 						for i := range copies {
 							m.data = memory[i*size:]
-							e.linear(y, x, m.in, 1, m, nil)
+							e.linear(y, m.stride(), x, m.in, 1, m, nil)
 						}
 					}, func() { readAll(e.pool, memory) })
 					report(b, float64(size*copies)/ours/1e9, "GB/s", float64(len(memory))/best/1e9, "GB/s-read")
@@ -113,7 +114,7 @@ func BenchmarkGEMM(b *testing.B) {
 					m := &matrix{out: out, in: in, dtype: dtype}
 					m.data = make([]byte, m.panels()*m.panelBytes())
 					x, y := make([]float32, rows*apart(in)), make([]float32, rows*out)
-					ours, best := fastest(b, func() { e.linear(y, x, apart(in), rows, m, nil) }, func() { multiply(e.pool) })
+					ours, best := fastest(b, func() { e.linear(y, out, x, apart(in), rows, m, nil) }, func() { multiply(e.pool) })
 					report(b, 2*float64(rows)*out*in/ours/1e9/float64(n), "GFLOP/s/core", peakWork*peakLanes/best/1e9, "GFLOP/s/core-peak")
 				})
 			}
@@ -137,12 +138,12 @@ func report(b *testing.B, ours float64, unit string, best float64, bestUnit stri
 }
 
 // qwen3 is Qwen3-0.6B's shape.
-func qwen3() *model.Model {
-	return &model.Model{Name: "Qwen3-0.6B", Config: model.Config{
-		Architecture: "Qwen3ForCausalLM", Layers: 28, Hidden: 1024, Intermediate: 3072, Heads: 16, KVHeads: 8, HeadDim: 128,
-		Vocab: 151936, MaxPositions: 40960, NormEps: 1e-6, TieEmbedding: true, QKNorm: true,
-		Rope: model.Rope{Theta: 1e6}, DType: model.BFloat16, BOS: -1,
-	}}
+func qwen3(b *testing.B) *model.Model {
+	m, err := model.Open("qwen3-0.6b", true)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return m
 }
 
 // The context of benchmarks that decode: positions from it on, over and over.
@@ -153,7 +154,7 @@ const (
 
 // decoding opens a device that can decode so many rows.
 func decoding(b *testing.B, dtype model.DType, rows, cores int) *rig {
-	r := newRig(b, device.Spec{Model: qwen3(), DType: dtype, Slots: rows, NumPages: rows * pagesEach, MaxSeqLen: until}, choose(), cores)
+	r := newRig(b, device.Spec{Model: qwen3(b), DType: dtype, Slots: rows, NumPages: rows * pagesEach, MaxSeqLen: until}, choose(), cores)
 	r.d.engine.inspect = nil
 	clear(r.d.engine.cache.memory) // or its first use would be measured
 	return r
@@ -203,7 +204,7 @@ func BenchmarkDecode(b *testing.B) {
 
 // prefilling opens a device for prompts in steps of 256.
 func prefilling(b *testing.B, dtype model.DType, cores int) *rig {
-	r := newRig(b, device.Spec{Model: qwen3(), DType: dtype, Slots: 2, NumPages: 128, MaxSeqLen: 2048, MaxStepTokens: 256}, choose(), cores)
+	r := newRig(b, device.Spec{Model: qwen3(b), DType: dtype, Slots: 2, NumPages: 128, MaxSeqLen: 2048, MaxStepTokens: 256}, choose(), cores)
 	r.d.engine.inspect = nil
 	clear(r.d.engine.cache.memory)
 	return r
@@ -230,8 +231,10 @@ func BenchmarkPrefill(b *testing.B) {
 				b.Run(fmt.Sprintf("cores=%d/%s/start=%d", cores, dtype, start), func(b *testing.B) {
 					ours, best := fastest(b, r.prefill(start), func() { multiply(r.d.engine.pool) })
 					n := float64(r.info.MaxStepTokens)
-					c := qwen3().Config
-					flops := n*(float64(c.FLOPsPerToken())+float64(c.AttentionFLOPs(start+128))) + float64(c.HeadFLOPs())
+					pass, flops := program.NewPass([]program.Span{{Start: start, Tokens: r.info.MaxStepTokens}}, 1), 0.0
+					for _, op := range r.d.engine.program.Ops {
+						flops += op.Cost(pass).FLOPs
+					}
 					b.ReportMetric(n/ours, "tok/s")
 					report(b, flops/ours/1e9/float64(cores), "GFLOP/s/core", peakWork*peakLanes/best/1e9, "GFLOP/s/core-peak")
 				})
@@ -266,24 +269,32 @@ func BenchmarkInt8(b *testing.B) {
 // BenchmarkLoad: a bfloat16 checkpoint of Qwen3-0.6B's shape, in memory, into
 // panels. All tensors are the same random bytes.
 func BenchmarkLoad(b *testing.B) {
-	m := qwen3()
-	c := &m.Config
-	m.Weights = c.Shapes()
-	data := make([]byte, 2*c.Vocab*c.Hidden)
+	m := qwen3(b)
+	data := make([]byte, 2*m.Config.Vocab*1024)
 	for i, r := 0, rand.New(rand.NewPCG(1, 1)); i < len(data); i += 2 {
 		binary.LittleEndian.PutUint16(data[i:], model.ToBF16(float32(r.NormFloat64())))
 	}
-	for t := range c.Tensors(m.Weights) {
-		t.Data = data[:2*t.Len()]
+	var slots []*model.Slot
+	for _, w := range m.Config.Program.Weights {
+		if w.Tied != nil {
+			continue
+		}
+		s := &model.Slot{Weight: w}
+		for _, p := range w.Parts {
+			e := model.Plain(model.BFloat16)
+			s.Sources = append(s.Sources, model.Source{Part: p, Tensor: &model.Tensor{Name: p.Tensor, Encoding: e, Shape: p.Shape, Data: data[:e.Bytes(p.Shape)]}})
+		}
+		slots = append(slots, s)
 	}
-	m.Weights.Head = m.Weights.Embed
+	m.Weights = model.NewWeights(slots...)
+	gated := newPlan(m.Config.Program, rules).gated
 	for _, n := range counts() {
 		p := newPool(n)
 		b.Cleanup(p.close)
 		for _, dtype := range narrow {
 			b.Run(fmt.Sprintf("cores=%d/%s", n, dtype), func(b *testing.B) {
 				for b.Loop() {
-					w, err := load(m, dtype, p, nil)
+					w, err := load(m, dtype, gated, p, nil)
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -291,7 +302,7 @@ func BenchmarkLoad(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				b.ReportMetric(float64(c.WeightBytes(""))*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s-of-checkpoint")
+				b.ReportMetric(float64(m.WeightBytes(model.HeldAs(model.BFloat16)))*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s-of-checkpoint")
 			})
 		}
 	}

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
 
 // rig drives a device the way a scheduler does, one slot a sequence, with
@@ -112,13 +114,18 @@ func (r *rig) run(s *batch.Step) *batch.Result {
 }
 
 // tiny is a model of odd sizes with random weights of the device's own: more
-// than one panel everywhere, none of them full.
-func tiny() *model.Model {
-	return &model.Model{Name: "tiny", Config: model.Config{
-		Architecture: "Qwen3ForCausalLM", Layers: 2, Hidden: 48, Intermediate: 72,
-		Heads: 6, KVHeads: 2, HeadDim: 24, Vocab: 101, MaxPositions: 512, NormEps: 1e-6,
-		TieEmbedding: true, QKNorm: true, Rope: model.Rope{Theta: 1e4}, DType: model.BFloat16, BOS: -1,
-	}}
+// than one panel everywhere, none of them full. Fields bend its configuration.
+func tiny(t testing.TB, fields ...map[string]any) *model.Model {
+	t.Helper()
+	all := map[string]any{
+		"architectures": []string{"Qwen3ForCausalLM"}, "num_hidden_layers": 2, "hidden_size": 48, "intermediate_size": 72,
+		"num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 24, "vocab_size": 101, "max_position_embeddings": 512,
+		"tie_word_embeddings": true, "rope_theta": 10000, "dtype": "bfloat16",
+	}
+	for _, f := range fields {
+		maps.Copy(all, f)
+	}
+	return &model.Model{Name: "tiny", Config: modeltest.Config(t, all)}
 }
 
 func sameBits(a, b []float32) bool {

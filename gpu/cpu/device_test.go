@@ -9,14 +9,14 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-func tinySpec() device.Spec {
-	return device.Spec{Model: tiny(), Slots: 4, PageSize: 4, NumPages: 40, MaxSeqLen: 32, MaxStepTokens: 16}
+func tinySpec(t testing.TB) device.Spec {
+	return device.Spec{Model: tiny(t), Slots: 4, PageSize: 4, NumPages: 40, MaxSeqLen: 32, MaxStepTokens: 16}
 }
 
 // A faulty step is refused whole, by its number and what is wrong with it; what
 // can be, device.Checker's tests say.
 func TestLaunchRefusesFaultySteps(t *testing.T) {
-	r := newRig(t, tinySpec(), choose(), 1)
+	r := newRig(t, tinySpec(t), choose(), 1)
 	s := &batch.Step{}
 	r.give(s, 0, batch.Sampling{}, nil)
 	r.row(s, 0, 0, []int32{1, 2, 3, 4}, true)
@@ -30,7 +30,7 @@ func TestLaunchRefusesFaultySteps(t *testing.T) {
 }
 
 func TestOutstandingSteps(t *testing.T) {
-	r := newRig(t, tinySpec(), choose(), 1)
+	r := newRig(t, tinySpec(t), choose(), 1)
 	if err := r.d.Wait(&batch.Result{}); err == nil || !strings.Contains(err.Error(), "no step is outstanding") {
 		t.Errorf("Wait for nothing: %v", err)
 	}
@@ -55,7 +55,7 @@ func TestOutstandingSteps(t *testing.T) {
 
 // Steps may be outstanding at Close; afterwards nothing is launched.
 func TestClose(t *testing.T) {
-	d, err := open(tinySpec(), choose(), 2)
+	d, err := open(tinySpec(t), choose(), 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestClose(t *testing.T) {
 
 // A step without rows only hands slots over.
 func TestStepWithoutRows(t *testing.T) {
-	r := newRig(t, tinySpec(), choose(), 1)
+	r := newRig(t, tinySpec(t), choose(), 1)
 	s := &batch.Step{}
 	r.give(s, 0, batch.Sampling{}, nil)
 	if res := r.run(s); len(res.Tokens) != 0 || len(res.Logprobs) != 0 {
@@ -87,7 +87,7 @@ func TestStepWithoutRows(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	spec := device.Spec{Model: tiny(), NumPages: 1 << 10}
+	spec := device.Spec{Model: tiny(t), NumPages: 1 << 10}
 	spec.Model.Config.MaxPositions = 1 << 20
 	want := device.Info{Slots: 64, PageSize: 16, NumPages: 1 << 10, MaxSeqLen: 1 << 14, MaxStepTokens: 256, Vocab: 101, Scores: true, DType: model.BFloat16}
 	got := newRig(t, spec, choose(), 1).info
@@ -102,7 +102,7 @@ func TestSizes(t *testing.T) {
 		"cpu: sequences of 600":     {MaxSeqLen: 600},
 		"cpu: no memory for pages:": {MemoryRatio: 1e-9},
 	} {
-		spec.Model = tiny()
+		spec.Model = tiny(t)
 		if _, err := Open(spec); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want an error with %q", err, want)
 		}
@@ -114,7 +114,7 @@ func TestProbe(t *testing.T) {
 	if f.Cores < 1 || f.Kernels != choose().name || f.Why == "" || f.MemoryTotal < f.MemoryAvailable || f.MemoryAvailable <= 0 {
 		t.Errorf("%+v", f)
 	}
-	r := newRig(t, tinySpec(), choose(), 2)
+	r := newRig(t, tinySpec(t), choose(), 2)
 	if h := r.info.Hardware; !strings.Contains(h, "2 cores") || !strings.Contains(h, f.Kernels) {
 		t.Errorf("hardware %q", h)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 var defaults = device.Defaults{
@@ -20,12 +21,13 @@ var defaults = device.Defaults{
 // engine is the model with its memory: everything a step reads and writes.
 // One goroutine owns it.
 type engine struct {
-	config  *model.Config
+	info    device.Info
+	program *program.Program
+	plan    *plan
 	weights *weights
 	kernels *kernels
 	pool    *pool
 
-	invFreq []float32 // [HeadDim/2]
 	cache   cache
 	slots   []slot
 	table   []int32 // [Slots, perSlot]
@@ -47,9 +49,13 @@ type slot struct {
 }
 
 func newEngine(spec device.Spec, k *kernels, p *pool) (*engine, device.Info, error) {
+	return newEngineBy(spec, k, p, rules)
+}
+
+// newEngineBy is of a program that is fused by rules.
+func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (*engine, device.Info, error) {
 	m := spec.Model
-	c := m.Config // a copy: the model may be closed
-	dtype, err := weightType(spec.DType, c.DType)
+	dtype, err := weightType(spec.DType, m.Config.DType)
 	if err != nil {
 		return nil, device.Info{}, err
 	}
@@ -59,27 +65,28 @@ func newEngine(spec device.Spec, k *kernels, p *pool) (*engine, device.Info, err
 	}
 	info.Name, info.Hardware, info.DType, info.Scores = "cpu", Probe().hardware(k, p.size), dtype, true
 	_, available := memory()
-	room := device.Memory{All: available, Taken: c.WeightBytes(dtype), Token: c.KVBytesPerToken(model.Float32)}
+	room := device.Memory{All: available, Taken: m.WeightBytes(model.HeldAs(dtype)), Token: m.Config.CacheBytes(model.Float32)}
 	if err := defaults.FitPages(&info, &spec, room); err != nil {
 		return nil, info, fmt.Errorf("cpu: %w", err)
 	}
-	w, err := load(m, dtype, p, spec.Progress)
-	if err != nil {
+	e := &engine{info: info, program: m.Config.Program, plan: newPlan(m.Config.Program, rules), kernels: k, pool: p, perSlot: info.PagesPerSlot()}
+	e.work.angles = make([][]float32, len(e.program.Rotary))
+	if e.weights, err = load(m, dtype, e.plan.gated, p, spec.Progress); err != nil {
 		return nil, info, err
-	}
-	e := &engine{config: &c, weights: w, kernels: k, pool: p, perSlot: info.PagesPerSlot()}
-	for _, f := range c.Rope.InvFreq(c.HeadDim) {
-		e.invFreq = append(e.invFreq, float32(f))
 	}
 	e.slots = make([]slot, info.Slots)
 	e.table = make([]int32, info.Slots*e.perSlot)
-	if e.cache, err = newCache(&c, &info); err != nil {
-		_ = release(w.memory)
+	if e.cache, err = newCache(e.program, &info); err == nil {
+		err = e.compile()
+	}
+	if err != nil {
+		_, _ = release(e.weights.memory), release(e.cache.memory)
 		return nil, info, err
 	}
-	info.WeightBytes = int64(len(w.memory))
+	info.WeightBytes = int64(len(e.weights.memory))
 	_, free := memory()
 	info.FreeBytes = max(free-info.KVBytes, 0)
+	e.info = info
 	return e, info, nil
 }
 

@@ -5,26 +5,18 @@ import (
 	"slices"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// workspace is a step's intermediate values, all float32 and row-major, a row
-// per token unless said otherwise. It grows to the largest step seen.
+// workspace is what a step works with beside the plan's values. It grows to the
+// largest step seen.
 type workspace struct {
-	tokens []token
-	angles []float32 // [tokens, HeadDim]: cosines, then sines
-	x      []float32 // [tokens, Hidden]: the residual stream
-	normed []float32 // [tokens, Hidden apart]
-	qkv    []float32 // [tokens, qkv.stride()]
-	mixed  []float32 // [tokens, Heads·HeadDim apart]: attention's output
-	// A row per token, or with experts per token and expert:
-	delta   []float32 // [rows, Hidden padded]: what a block adds to x
-	gateUp  []float32 // [rows, gateUp.stride()]
-	act     []float32 // [rows, Intermediate apart]
-	logits  []float32 // [sampled rows, Vocab padded]
+	tokens  []token
+	angles  [][]float32 // for each of the program's rotations [tokens, Dims]: cosines, then sines
 	blocks  []queryBlock
-	rows    []int      // sampled rows
-	allow   [][]uint32 // what each may draw
+	rows    []int      // of the step, those that are sampled
+	looked  []int32    // tokens whose logits are looked at
+	allow   [][]uint32 // what each sampled row may draw
 	routing routing
 	drawers []drawer
 }
@@ -43,22 +35,20 @@ func (e *engine) forward(s *batch.Step) {
 		return
 	}
 	e.spread(s)
-	w := &e.work
-	for i := range e.weights.layers {
-		l := &e.weights.layers[i]
-		e.normalize(w.normed, w.x, l.attnNorm)
-		e.linear(w.qkv, w.normed, apart(e.config.Hidden), len(w.tokens), l.qkv, addBias(w.qkv, l.qkv.stride(), l.qkvBias))
-		e.attend(i, l)
-		e.linear(w.delta, w.mixed, apart(l.o.in), len(w.tokens), l.o, e.addResidual(l.o))
-		e.normalize(w.normed, w.x, l.mlpNorm)
-		if l.experts != nil {
-			e.mixture(l)
-			continue
-		}
-		e.linear(w.gateUp, w.normed, apart(e.config.Hidden), len(w.tokens), l.gateUp, e.activate(l.gateUp))
-		e.linear(w.delta, w.act, apart(l.down.in), len(w.tokens), l.down, e.addResidual(l.down))
+	for _, f := range e.plan.body {
+		f()
 	}
-	e.head(s)
+	if len(e.work.looked) > 0 {
+		e.head()
+	}
+}
+
+// head makes logits of the tokens that are looked at.
+func (e *engine) head() {
+	e.grow(program.Sampled)
+	for _, f := range e.plan.head {
+		f()
+	}
 }
 
 func (e *engine) finish(s *batch.Step, late [][]uint32, r *batch.Result) {
@@ -93,13 +83,13 @@ func (e *engine) assign(s *batch.Step) {
 	}
 }
 
-// spread lays the rows out token by token and looks their embeddings up.
+// spread lays the rows out token by token.
 func (e *engine) spread(s *batch.Step) {
-	c, w := e.config, &e.work
-	w.tokens, w.blocks, w.rows = w.tokens[:0], w.blocks[:0], w.rows[:0]
+	w := &e.work
+	w.tokens, w.blocks, w.rows, w.looked = w.tokens[:0], w.blocks[:0], w.rows[:0], w.looked[:0]
 	// As many queries as share keys well without outgrowing the caches: 32 and
 	// 64 were no faster.
-	most := max(1, 16/(c.Heads/c.KVHeads))
+	most := max(1, 16/e.plan.group)
 	for i := range s.Rows {
 		r := &s.Rows[i]
 		first := len(w.tokens)
@@ -114,41 +104,49 @@ func (e *engine) spread(s *batch.Step) {
 		}
 		if r.Sample {
 			w.rows = append(w.rows, i)
+			w.looked = append(w.looked, int32(len(w.tokens)-1))
 		}
 	}
 	// Later blocks of a row look at more keys: the longest first.
 	slices.SortStableFunc(w.blocks, func(a, b queryBlock) int {
 		return int(w.tokens[b.first].position) - int(w.tokens[a.first].position)
 	})
-	n := len(w.tokens)
-	e.grow(n)
-	e.each(n, 4, func(i int) {
-		e.weights.embed.row(w.x[i*c.Hidden:][:c.Hidden], int(w.tokens[i].id))
-		// Angles are rounded to float32 as in training.
-		cos, sin := w.angles[i*c.HeadDim:], w.angles[i*c.HeadDim+c.HeadDim/2:]
-		for j, f := range e.invFreq {
-			s, c := math.Sincos(float64(float32(w.tokens[i].position) * f))
-			cos[j], sin[j] = float32(c), float32(s)
-		}
-	})
+	e.grow(program.Tokens, program.Entries)
+	e.turns()
 }
 
-// grow makes the workspace hold n tokens.
-func (e *engine) grow(n int) {
-	c, w, l := e.config, &e.work, &e.weights.layers[0]
-	grow(&w.angles, n*c.HeadDim)
-	grow(&w.x, n*c.Hidden)
-	grow(&w.normed, n*apart(c.Hidden))
-	grow(&w.qkv, n*l.qkv.stride())
-	grow(&w.mixed, n*apart(c.Heads*c.HeadDim))
-	rows, mlp := n, &l.mlp
-	if l.experts != nil {
-		rows, mlp = n*c.MoE.PerToken, &l.experts[0]
-		w.routing.grow(n, l, c.MoE)
+// turns works out by which angles the step's positions turn heads.
+func (e *engine) turns() {
+	w := &e.work
+	for i, r := range e.program.Rotary {
+		angles, half := &w.angles[i], r.Dims/2
+		grow(angles, len(w.tokens)*r.Dims)
+		e.each(len(w.tokens), 16, func(t int) {
+			cos, sin := (*angles)[t*r.Dims:][:half], (*angles)[t*r.Dims+half:][:half]
+			// Angles are rounded to float32 as in training.
+			position := float32(w.tokens[t].position)
+			for j, f := range r.InvFreq {
+				s, c := math.Sincos(float64(position * float32(f)))
+				cos[j], sin[j] = float32(c*r.Scale), float32(s*r.Scale)
+			}
+		})
 	}
-	grow(&w.delta, rows*mlp.down.stride())
-	grow(&w.gateUp, rows*mlp.gateUp.stride())
-	grow(&w.act, rows*apart(mlp.down.in))
+}
+
+// embed looks the tokens up.
+func (e *engine) embed(o *program.Embed) func() {
+	table, x := e.weights.matrix(o.Table), e.plan.view(o.Out)
+	return func() {
+		e.each(len(e.work.tokens), 4, func(i int) {
+			row := x.row(i)
+			table.row(row, int(e.work.tokens[i].id))
+			if o.Scale != 1 {
+				for j := range row {
+					row[j] *= o.Scale
+				}
+			}
+		})
+	}
 }
 
 // each runs f for every i below n, grain of them a task.
@@ -160,36 +158,49 @@ func (e *engine) each(n, grain int, f func(i int)) {
 	})
 }
 
-// normalize is RMSNorm of every token: y = x / √(mean(x²) + ε) · w.
-func (e *engine) normalize(y, x, w []float32) {
-	h := len(w)
-	e.each(len(e.work.tokens), 4, func(i int) { e.rmsNorm(y[i*apart(h):][:h], x[i*h:][:h], w) })
-}
-
-func (e *engine) rmsNorm(y, x, w []float32) {
-	n := len(w)
-	mean := e.kernels.sumSquares(&x[0], n) / float32(n)
-	scale := float32(1 / math.Sqrt(float64(mean+e.config.NormEps)))
-	e.kernels.mulScale(&y[0], &x[0], &w[0], scale, n)
-}
-
-// head computes the logits of the rows that draw a token: nobody looks at
-// the others'.
-func (e *engine) head(s *batch.Step) {
-	w, h := &e.work, e.config.Hidden
-	if len(w.rows) == 0 {
-		return
+func (e *engine) norm(o *program.Norm) func() {
+	in, out, n := e.plan.view(o.In), e.plan.view(o.Out), e.normOf(o)
+	return func() {
+		e.each(e.count(in.rows, in.perToken), 4, func(i int) { n.rows(e.kernels, out.row(i), in.row(i)) })
 	}
-	grow(&w.logits, len(w.rows)*e.weights.head.stride())
-	next, last := 0, -1
-	for i := range s.Rows {
-		last += s.Rows[i].Len()
-		if s.Rows[i].Sample {
-			e.rmsNorm(w.normed[next*apart(h):][:h], w.x[last*h:][:h], e.weights.norm)
-			next++
+}
+
+// norm is RMSNorm of groups of a row: y = x / √(mean(x²) + ε) · w.
+type norm struct {
+	w     []float32 // of a group, or of the row
+	group int
+	eps   float32
+}
+
+func (e *engine) normOf(o *program.Norm) *norm {
+	return &norm{e.weights.vectors[o.Weight], o.Group, o.Eps}
+}
+
+// rows normalises a row.
+func (n *norm) rows(k *kernels, y, x []float32) {
+	for at := 0; at < len(x); at += n.group {
+		w := n.w
+		if len(w) > n.group {
+			w = w[at:][:n.group]
+		}
+		rmsNorm(k, y[at:][:n.group], x[at:][:n.group], w, n.eps)
+	}
+}
+
+func rmsNorm(k *kernels, y, x, w []float32, eps float32) {
+	n := len(w)
+	mean := k.sumSquares(&x[0], n) / float32(n)
+	k.mulScale(&y[0], &x[0], &w[0], float32(1/math.Sqrt(float64(mean+eps))), n)
+}
+
+// gather takes the tokens that are looked at.
+func (e *engine) gather(o *program.Gather) func() {
+	in, out := e.plan.view(o.In), e.plan.view(o.Out)
+	return func() {
+		for i, t := range e.work.looked {
+			copy(out.row(i), in.row(int(t)))
 		}
 	}
-	e.linear(w.logits, w.normed, apart(h), len(w.rows), e.weights.head, nil)
 }
 
 // grow makes a buffer hold n values; what they are is of no interest.
@@ -199,7 +210,3 @@ func grow[T any](b *[]T, n int) {
 	}
 	*b = (*b)[:n]
 }
-
-// dimensions of the projections of one token, in elements.
-func keysAt(c *model.Config) int   { return c.Heads * c.HeadDim }
-func valuesAt(c *model.Config) int { return (c.Heads + c.KVHeads) * c.HeadDim }

@@ -114,7 +114,7 @@ func compute(r *rig, chunk int, overlap bool, others int, shared []int32, cached
 // chunking, the page size, the other rows, overlap, a cached prefix, the
 // number of cores or the instruction set.
 func TestSameBitsWhateverTheBatch(t *testing.T) {
-	models := map[string]*model.Model{"odd sizes": tiny(), "odd experts": tinyMoE()}
+	models := map[string]*model.Model{"odd sizes": tiny(t), "odd experts": tinyMoE(t)}
 	for _, c := range modeltest.Own(t) {
 		if !raceDetector {
 			models[c.Name] = c.Open(t)

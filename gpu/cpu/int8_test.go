@@ -84,7 +84,7 @@ func TestInt8ProductsAreExact(t *testing.T) {
 				for i := range x {
 					x[i] = float32(r.IntN(201) - 100)
 				}
-				e.linear(y, x, m.in, rows, m, nil)
+				e.linear(y, m.stride(), x, m.in, rows, m, nil)
 				for i := range rows {
 					for j := range m.stride() {
 						w, scales := int8s(m.panel(j/panelWidth), m.in)
@@ -105,27 +105,31 @@ func TestInt8ProductsAreExact(t *testing.T) {
 // rounded gives every matrix of a model the values that int8 has for it, as
 // float32.
 func rounded(m *model.Model) {
-	for t := range m.Config.Tensors(m.Weights) {
-		if len(t.Shape) != 2 {
-			continue
-		}
-		var data []byte
-		for i := range t.Shape[0] {
-			values, most := make([]float32, t.Shape[1]), float32(0)
-			tensorRow(t, i, t.Shape[1]).read(values)
-			for _, v := range values {
-				most = max(most, float32(math.Abs(float64(v))))
-			}
-			for _, v := range values {
-				v = float32(math.RoundToEven(float64(v*(127/most)))) * (most / 127)
-				data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	done := map[*model.Tensor]bool{}
+	for _, w := range m.Config.Program.Weights {
+		for i := range m.Weights.Of(w).Sources {
+			s := &m.Weights.Of(w).Sources[i]
+			if t := s.Tensor; w.Matrix() && !done[t] {
+				done[t] = true
+				t.Data, t.Encoding = roundedRows(s, w.In()), model.Plain(model.Float32)
 			}
 		}
-		t.DType, t.Data = model.Float32, data
 	}
-	if m.Config.TieEmbedding {
-		m.Weights.Head = m.Weights.Embed
+}
+
+func roundedRows(s *model.Source, width int) (data []byte) {
+	for i := range s.Rows {
+		values, most := make([]float32, width), float32(0)
+		s.Read(i, values)
+		for _, v := range values {
+			most = max(most, float32(math.Abs(float64(v))))
+		}
+		for _, v := range values {
+			v = float32(math.RoundToEven(float64(v*(127/most)))) * (most / 127)
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		}
 	}
+	return data
 }
 
 // How far int8 may be from transformers in float32, of log-probabilities: at
@@ -178,7 +182,7 @@ func TestInt8References(t *testing.T) {
 					tokens++
 				}
 			}
-			rms, bound := math.Sqrt(squares/float64(n)), int8Bounds[m.Config.MoE != nil]
+			rms, bound := math.Sqrt(squares/float64(n)), int8Bounds[slotNamed(m, "layers.0.router") != nil]
 			t.Logf("log-probabilities differ by %.3f at most, %.4f rms; %d of %d tokens are the likeliest still; the twin is within %.1e", most, rms, agreed, tokens, apart)
 			if !(apart <= tolerance) {
 				t.Errorf("the same weights as float32 make a difference of %v", apart)

@@ -1,10 +1,12 @@
 package cpu
 
 import (
+	"fmt"
 	"math"
 	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // panelWidth is the number of outputs whose weights lie together; see pack.go.
@@ -72,6 +74,15 @@ var portable = kernels{
 	sumSquares: sumSquares,
 	mulScale:   mulScale,
 	swiglu:     swiglu,
+}
+
+// activation is the gate that has it: y[i] = act(g[i])·u[i].
+func (k *kernels) activation(a program.Activation) func(y, g, u *float32, n int) {
+	switch a {
+	case program.SiLU:
+		return k.swiglu
+	}
+	panic(fmt.Sprintf("cpu: no activation %d", a))
 }
 
 // of is the products with weights of a type.

@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // rowBlock is how many rows of activations pass by a panel before the next
@@ -21,9 +22,18 @@ type epilogue func(row, rowEnd, col, colEnd int)
 // so at 115.
 func apart(n int) int { return padded(n) + lanes }
 
-// linear computes y = x·Wᵀ for rows of x [rows, ldx] into y [rows, m.stride()]
-// on all cores. Which core takes which outputs is chance; the bits are not.
-func (e *engine) linear(y, x []float32, ldx, rows int, m *matrix, finish epilogue) {
+// multiply is a product, and what finishes it.
+func (e *engine) multiply(o *program.Product, finish epilogue) func() {
+	in, out, m := e.plan.view(o.In), e.plan.view(o.Out), e.weights.matrix(o.Weight)
+	return func() {
+		e.linear(out.all(), out.stride, in.all(), in.stride, e.count(in.rows, in.perToken), m, finish)
+	}
+}
+
+// linear computes y = x·Wᵀ for rows of x [rows, ldx] into y [rows, ldy], padding
+// included, on all cores. Which core takes which outputs is chance; the bits are
+// not.
+func (e *engine) linear(y []float32, ldy int, x []float32, ldx, rows int, m *matrix, finish epilogue) {
 	panels := m.panels()
 	// Four panels are one call of gemv; fewer when cores would go idle. An
 	// even number keeps gate and up together.
@@ -35,14 +45,13 @@ func (e *engine) linear(y, x []float32, ldx, rows int, m *matrix, finish epilogu
 	blocks := (rows + rowBlock - 1) / rowBlock
 	e.pool.run(groups*blocks, func(worker, task int) {
 		first, row := task%groups*group, task/groups*rowBlock
-		e.product(worker, y, x, ldx, row, min(row+rowBlock, rows), m, first, min(first+group, panels), finish)
+		e.product(worker, y, ldy, x, ldx, row, min(row+rowBlock, rows), m, first, min(first+group, panels), finish)
 	})
 }
 
 // product is a task of linear: rows [row, rowEnd) by panels [first, last).
-func (e *engine) product(worker int, y, x []float32, ldx, row, rowEnd int, m *matrix, first, last int, finish epilogue) {
+func (e *engine) product(worker int, y []float32, ldy int, x []float32, ldx, row, rowEnd int, m *matrix, first, last int, finish epilogue) {
 	by := e.kernels.of(m.dtype)
-	ldy := m.stride()
 	if rowEnd-row == 1 && last-first == 4 {
 		by.gemv(&y[row*ldy+first*panelWidth], &x[row*ldx], m.panel(first), m.in)
 	} else {
@@ -89,15 +98,12 @@ func tiles(gemm []gemmFunc, y []float32, ldy int, x []float32, ldx, row, end int
 	}
 }
 
-// addBias adds a bias to y; nil means none.
-func addBias(y []float32, ld int, bias []float32) epilogue {
-	if bias == nil {
-		return nil
-	}
+// addBias adds a bias to x.
+func addBias(x view, bias []float32) epilogue {
 	return func(row, rowEnd, col, colEnd int) {
-		colEnd = min(colEnd, len(bias))
+		colEnd = min(colEnd, x.width)
 		for ; row < rowEnd; row++ {
-			out := y[row*ld:][:colEnd]
+			out := x.row(row)
 			for j := col; j < colEnd; j++ {
 				out[j] += bias[j]
 			}
@@ -105,30 +111,45 @@ func addBias(y []float32, ld int, bias []float32) epilogue {
 	}
 }
 
-// addResidual adds what was computed into delta to the residual stream.
-func (e *engine) addResidual(m *matrix) epilogue {
-	w, h, ld := &e.work, e.config.Hidden, m.stride()
+// addTo adds what was computed, y, to x.
+func addTo(x, y view, scale float32) epilogue {
 	return func(row, rowEnd, col, colEnd int) {
-		colEnd = min(colEnd, h)
+		colEnd = min(colEnd, x.width)
 		for ; row < rowEnd; row++ {
-			x, d := w.x[row*h:][:colEnd], w.delta[row*ld:][:colEnd]
+			to, from := x.row(row)[:colEnd], y.row(row)[:colEnd]
+			if scale != 1 {
+				for j := col; j < colEnd; j++ {
+					to[j] += float32(scale * from[j]) // not fused: the same bits everywhere
+				}
+				continue
+			}
 			for j := col; j < colEnd; j++ {
-				x[j] += d[j]
+				to[j] += from[j]
 			}
 		}
 	}
 }
 
-// activate is SwiGLU on pairs of panels, gate and up.
-func (e *engine) activate(m *matrix) epilogue {
-	w, ld := &e.work, m.stride()
-	act := apart(ld / 2)
+// gatePanels is the gate on pairs of panels, gate and up.
+func (e *engine) gatePanels(in, out view, o *program.Gate) epilogue {
+	act := e.kernels.activation(o.Activation)
 	return func(row, rowEnd, col, colEnd int) {
 		for ; row < rowEnd; row++ {
+			from, to := in.all()[row*in.stride:], out.all()[row*out.stride:]
 			for j := col; j < colEnd; j += 2 * panelWidth {
-				g := &w.gateUp[row*ld+j]
-				e.kernels.swiglu(&w.act[row*act+j/2], g, at(g, panelWidth), panelWidth)
+				act(&to[j/2], &from[j], &from[j+panelWidth], panelWidth)
 			}
+		}
+	}
+}
+
+// gate is the gate on rows [gates | ups].
+func (e *engine) gate(in, out view, o *program.Gate) epilogue {
+	act, n := e.kernels.activation(o.Activation), out.width
+	return func(row, rowEnd, _, _ int) {
+		for ; row < rowEnd; row++ {
+			from, to := in.row(row), out.row(row)
+			act(&to[0], &from[0], &from[n], n)
 		}
 	}
 }

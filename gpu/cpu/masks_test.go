@@ -22,7 +22,7 @@ func only(tokens ...int) []uint32 {
 func TestLateMasks(t *testing.T) {
 	allow := [][]uint32{only(3, 50, 99), nil, only(7)}
 	run := func(late bool) (all []*batch.Result) {
-		r := newRig(t, tinySpec(), choose(), 2)
+		r := newRig(t, tinySpec(t), choose(), 2)
 		s := &batch.Step{Seq: 1}
 		for slot, sampling := range []batch.Sampling{{Logprobs: 3}, {Temperature: 1, Seed: 4}, {Temperature: 1, Seed: 5, Repetition: 1.5}} {
 			r.give(s, int32(slot), sampling, nil)
@@ -80,7 +80,7 @@ func TestLateMasks(t *testing.T) {
 // lateStep is a step that waits for the masks of two of its three rows, on a device
 // of its own.
 func lateStep(t *testing.T) *rig {
-	r := newRig(t, tinySpec(), choose(), 1)
+	r := newRig(t, tinySpec(t), choose(), 1)
 	s := &batch.Step{}
 	for slot := range int32(3) {
 		r.give(s, slot, batch.Sampling{}, nil)

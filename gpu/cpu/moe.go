@@ -1,18 +1,18 @@
 package cpu
 
-import "github.com/troupe-llm/troupe/gpu/model"
+import "github.com/troupe-llm/troupe/gpu/program"
 
 // routing says which experts compute which tokens of a layer. An entry is one
-// token at one of its experts; k is model.MoE.PerToken. Entries lie expert by
+// token at one of its experts; k of them are a token's. Entries lie expert by
 // expert, those of an expert in the order of tokens, so that an expert's rows
 // are one product.
 type routing struct {
-	scores []float32 // [tokens, router.stride()]
+	k      int
 	choice []int32   // [tokens, k]: the token's experts, ascending
 	share  []float32 // [tokens, k]: what the expert's output counts
 	entry  []int32   // [tokens, k]: which entry it is
 	token  []int32   // [entries]
-	rows   []float32 // [entries, Hidden apart]: the tokens, copied
+	rows   []float32 // [entries, width apart]: the tokens, copied
 	ends   []int32   // [experts]: where the expert's entries end
 	blocks []expertBlock
 }
@@ -20,51 +20,28 @@ type routing struct {
 // expertBlock is some entries of an expert.
 type expertBlock struct{ expert, row, end int }
 
-// grow makes room for n tokens.
-func (r *routing) grow(n int, l *layer, m *model.MoE) {
-	grow(&r.scores, n*l.router.stride())
-	grow(&r.share, n*m.PerToken)
-	grow(&r.rows, n*m.PerToken*apart(l.router.in))
-	for _, b := range []*[]int32{&r.choice, &r.entry, &r.token} {
-		grow(b, n*m.PerToken)
+// route chooses experts and groups entries by them.
+func (e *engine) route(o *program.Route) func() {
+	logits, r, k := e.plan.view(o.Logits), &e.work.routing, o.Routes.Width
+	return func() {
+		n := len(e.work.tokens)
+		r.k = k
+		grow(&r.share, n*k)
+		for _, b := range []*[]int32{&r.choice, &r.entry, &r.token} {
+			grow(b, n*k)
+		}
+		grow(&r.ends, logits.width)
+		e.each(n, 16, func(i int) { e.choose(r.choice[i*k:][:k], r.share[i*k:][:k], logits.row(i), o.Normalize) })
+		r.group()
 	}
-	grow(&r.ends, m.Experts)
-}
-
-// mixture adds to the residual stream what the layer's experts make of the
-// normed tokens; see model.MoE.
-func (e *engine) mixture(l *layer) {
-	w, r := &e.work, &e.work.routing
-	n, h, k := len(w.tokens), e.config.Hidden, e.config.MoE.PerToken
-	ld := apart(h)
-	e.linear(r.scores, w.normed, ld, n, l.router, nil)
-	e.each(n, 16, func(i int) {
-		e.choose(r.choice[i*k:][:k], r.share[i*k:][:k], r.scores[i*l.router.stride():][:e.config.MoE.Experts])
-	})
-	r.group(k)
-	e.each(n*k, 16, func(i int) { copy(r.rows[i*ld:][:h], w.normed[int(r.token[i])*ld:]) })
-	gateUp, down := l.experts[0].gateUp, l.experts[0].down // all are of a size
-	e.grouped(w.gateUp, r.rows, ld, gateUp.panels(), func(x int) *matrix { return l.experts[x].gateUp }, e.activate(gateUp))
-	e.grouped(w.delta, w.act, apart(down.in), down.panels(), func(x int) *matrix { return l.experts[x].down }, nil)
-	e.each(n, 4, func(i int) {
-		sum, delta := w.normed[i*ld:][:h], down.stride() // the normed token has been used
-		clear(sum)
-		for j := i * k; j < (i+1)*k; j++ {
-			e.kernels.values(&sum[0], &r.share[j], 1, 1, &w.delta[int(r.entry[j])*delta], 1, h)
-		}
-		x := w.x[i*h:][:h]
-		for j, v := range sum {
-			x[j] += v
-		}
-	})
 }
 
 // choose picks a token's experts, among equals the first, and their shares,
 // given the router's logits, which it overwrites.
-func (e *engine) choose(choice []int32, share, logits []float32) {
+func (e *engine) choose(choice []int32, share, logits []float32, normalize bool) {
 	k, n := e.kernels, len(logits)
 	total := k.expSum(&logits[0], n, k.maxOf(&logits[0], n), 1)
-	if e.config.MoE.Normalize {
+	if normalize {
 		total = 0
 	}
 	for i := range choice {
@@ -76,7 +53,7 @@ func (e *engine) choose(choice []int32, share, logits []float32) {
 		}
 		p := logits[best]
 		logits[best] = -1 // below any other: taken
-		if e.config.MoE.Normalize {
+		if normalize {
 			total += p
 		}
 		at := i // experts are kept in the order of their ids
@@ -92,7 +69,7 @@ func (e *engine) choose(choice []int32, share, logits []float32) {
 
 // group gives every token's experts their entries, and cuts the entries into
 // blocks.
-func (r *routing) group(k int) {
+func (r *routing) group() {
 	clear(r.ends)
 	for _, x := range r.choice {
 		r.ends[x]++
@@ -110,14 +87,28 @@ func (r *routing) group(k int) {
 	for i, x := range r.choice {
 		at := r.ends[x]
 		r.ends[x]++
-		r.entry[i], r.token[at] = at, int32(i/k)
+		r.entry[i], r.token[at] = at, int32(i/r.k)
 	}
 }
 
-// grouped is linear with a matrix for each block of entries, all matrices of
-// that many panels.
-func (e *engine) grouped(y, x []float32, ldx, panels int, of func(expert int) *matrix, finish epilogue) {
-	blocks := e.work.routing.blocks
+// multiplyExperts is a product of entries, and what finishes it.
+func (e *engine) multiplyExperts(o *program.ExpertProduct, finish epilogue) func() {
+	in, out, experts, r := e.plan.view(o.In), e.plan.view(o.Out), e.weights.matrices[o.Weight], &e.work.routing
+	return func() {
+		x, ldx := in.all(), in.stride
+		if in.rows == program.Tokens {
+			n := len(r.token)
+			grow(&r.rows, n*ldx)
+			e.each(n, 16, func(i int) { copy(r.rows[i*ldx:][:in.width], in.row(int(r.token[i]))) })
+			x = r.rows
+		}
+		e.grouped(out.all(), out.stride, x, ldx, experts, finish)
+	}
+}
+
+// grouped is linear with a matrix for each block of entries, all of a size.
+func (e *engine) grouped(y []float32, ldy int, x []float32, ldx int, experts []*matrix, finish epilogue) {
+	blocks, panels := e.work.routing.blocks, experts[0].panels()
 	group := 4
 	if panels*len(blocks) < 8*e.pool.size {
 		group = 2
@@ -126,6 +117,28 @@ func (e *engine) grouped(y, x []float32, ldx, panels int, of func(expert int) *m
 	e.pool.run(groups*len(blocks), func(worker, task int) {
 		first := task % groups * group
 		b := blocks[task/groups]
-		e.product(worker, y, x, ldx, b.row, b.end, of(b.expert), first, min(first+group, panels), finish)
+		e.product(worker, y, ldy, x, ldx, b.row, b.end, experts[b.expert], first, min(first+group, panels), finish)
 	})
+}
+
+// combine adds up what a token's experts made of it, and adds that to the
+// residual stream when it is told to.
+func (e *engine) combine(o *program.Combine, then *program.Add) func() {
+	in, out, r := e.plan.view(o.In), e.plan.view(o.Out), &e.work.routing
+	var finish epilogue
+	if then != nil {
+		finish = addTo(e.plan.view(then.X), out, then.Scale)
+	}
+	return func() {
+		e.each(len(e.work.tokens), 4, func(i int) {
+			sum := out.row(i)
+			clear(sum)
+			for j := i * r.k; j < (i+1)*r.k; j++ {
+				e.kernels.values(&sum[0], &r.share[j], 1, 1, &in.row(int(r.entry[j]))[0], 1, out.width)
+			}
+			if finish != nil {
+				finish(i, i+1, 0, out.width)
+			}
+		})
+	}
 }

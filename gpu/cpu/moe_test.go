@@ -8,17 +8,19 @@ import (
 
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // tinyMoE is tiny with experts that fill no panel.
-func tinyMoE() *model.Model {
-	m := tiny()
-	m.Config.Architecture = "Qwen3MoeForCausalLM"
-	m.Config.MoE = &model.MoE{Experts: 5, PerToken: 3, Intermediate: 40}
-	return m
+func tinyMoE(t testing.TB, fields ...map[string]any) *model.Model {
+	t.Helper()
+	experts := map[string]any{
+		"architectures": []string{"Qwen3MoeForCausalLM"}, "num_experts": 5, "num_experts_per_tok": 3, "moe_intermediate_size": 40,
+	}
+	return tiny(t, append([]map[string]any{experts}, fields...)...)
 }
 
-// A mixture is the sum over a token's experts that package model states,
+// A mixture is the sum over a token's experts that package program states,
 // computed here in float64 and token by token; of few tokens and of more than
 // a block to an expert.
 func TestMixture(t *testing.T) {
@@ -26,9 +28,7 @@ func TestMixture(t *testing.T) {
 		dtype     model.DType
 		normalize bool
 	}{{model.Float32, false}, {model.Float32, true}, {model.Int8, true}} {
-		m := tinyMoE()
-		m.Config.Hidden = 176
-		m.Config.MoE.Normalize = c.normalize
+		m := tinyMoE(t, map[string]any{"hidden_size": 176, "norm_topk_prob": c.normalize})
 		p := newPool(2)
 		e, _, err := newEngine(device.Spec{Model: m, DType: c.dtype, NumPages: 8, PageSize: 4}, choose(), p)
 		if err != nil {
@@ -39,23 +39,27 @@ func TestMixture(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		l, w, h := &e.weights.layers[1], &e.work, e.config.Hidden
+		l := e.lastMixture()
 		for _, n := range []int{1, 2, 7, 500} {
-			w.tokens = make([]token, n)
-			e.grow(n)
+			e.work.tokens = make([]token, n)
+			e.grow(program.Tokens, program.Entries)
 			r := rand.New(rand.NewPCG(uint64(n), 3))
-			for _, v := range [][]float32{w.normed, w.x} {
-				for i := range v {
-					v[i] = float32(r.NormFloat64())
+			for i := range n {
+				for _, row := range [][]float32{l.normed.row(i), l.x.row(i)} {
+					for j := range row {
+						row[j] = float32(r.NormFloat64())
+					}
 				}
 			}
-			normed, want := slices.Clone(w.normed), slices.Clone(w.x)
-			e.mixture(l)
+			normed, want := slices.Clone(l.normed.all()), slices.Clone(l.x.all())
+			for _, f := range l.run {
+				f()
+			}
 			for i := 0; i < n; i += 1 + n/50 {
-				y := naiveMixture(l, e.config.MoE, normed[i*apart(h):][:h])
+				y := naiveMixture(l, c.normalize, normed[i*l.normed.stride:][:176])
 				for j, v := range y {
-					if got := float64(w.x[i*h+j]); math.Abs(got-float64(want[i*h+j])-v) > 1e-5 {
-						t.Fatalf("%+v, %d tokens: token %d, element %d is %v, want %v", c, n, i, j, got, float64(want[i*h+j])+v)
+					if got, was := float64(l.x.row(i)[j]), float64(want[i*l.x.stride+j]); math.Abs(got-was-v) > 1e-5 {
+						t.Fatalf("%+v, %d tokens: token %d, element %d is %v, want %v", c, n, i, j, got, was+v)
 					}
 				}
 			}
@@ -63,7 +67,34 @@ func TestMixture(t *testing.T) {
 	}
 }
 
-func naiveMixture(l *layer, m *model.MoE, x []float32) []float64 {
+// mixture is a layer's, from the normed tokens to the residual stream.
+type mixture struct {
+	normed, x    view
+	router       *matrix
+	gateUp, down []*matrix
+	perToken     int
+	run          []func()
+}
+
+func (e *engine) lastMixture() *mixture {
+	l := &mixture{}
+	for i, op := range e.plan.ops {
+		x, is := program.One[*program.ExpertProduct](op)
+		if !is || x.In.Rows != program.Tokens {
+			continue
+		}
+		router := e.plan.ops[i-2].(*program.Product)
+		add, _ := program.One[*program.Add](e.plan.ops[i+2])
+		down := e.plan.ops[i+1].(*program.ExpertProduct)
+		l = &mixture{
+			e.plan.view(x.In), e.plan.view(add.X), e.weights.matrix(router.Weight), e.weights.matrices[x.Weight], e.weights.matrices[down.Weight],
+			x.Routes.Width, e.plan.body[i-2 : i+3],
+		}
+	}
+	return l
+}
+
+func naiveMixture(l *mixture, normalize bool, x []float32) []float64 {
 	times := func(w *matrix, x []float64) []float64 {
 		row, y := make([]float32, w.in), make([]float64, w.out)
 		for i := range y {
@@ -78,14 +109,14 @@ func naiveMixture(l *layer, m *model.MoE, x []float32) []float64 {
 	for i, v := range x {
 		in[i] = float64(v)
 	}
-	p, ids, total := times(l.router, in), make([]int, m.Experts), 0.0
+	p, ids, total := times(l.router, in), make([]int, len(l.gateUp)), 0.0
 	for i := range p {
 		ids[i], p[i] = i, math.Exp(p[i])
 		total += p[i]
 	}
 	slices.SortFunc(ids, func(a, b int) int { return int(math.Copysign(1, p[b]-p[a])) })
-	ids = ids[:m.PerToken]
-	if m.Normalize {
+	ids = ids[:l.perToken]
+	if normalize {
 		total = 0
 		for _, id := range ids {
 			total += p[id]
@@ -93,12 +124,12 @@ func naiveMixture(l *layer, m *model.MoE, x []float32) []float64 {
 	}
 	sum := make([]float64, len(x))
 	for _, id := range ids {
-		gu, act := times(l.experts[id].gateUp, in), make([]float64, m.Intermediate)
+		gu, act := times(l.gateUp[id], in), make([]float64, l.down[id].in)
 		for i := range act {
 			at := i/panelWidth*2*panelWidth + i%panelWidth
 			act[i] = gu[at] / (1 + math.Exp(-gu[at])) * gu[at+panelWidth]
 		}
-		for i, v := range times(l.experts[id].down, act) {
+		for i, v := range times(l.down[id], act) {
 			sum[i] += p[id] / total * v
 		}
 	}
@@ -122,9 +153,9 @@ func TestChoose(t *testing.T) {
 		{"no numbers", []float32{nan, nan, nan, nan}, true, nil, nil}, // bounds are kept
 	} {
 		for _, k := range variants() {
-			e := &engine{kernels: k, config: &model.Config{MoE: &model.MoE{Experts: 4, PerToken: 2, Normalize: c.normalize}}}
+			e := &engine{kernels: k}
 			choice, share := make([]int32, 2), make([]float32, 2)
-			e.choose(choice, share, slices.Clone(c.logits))
+			e.choose(choice, share, slices.Clone(c.logits), c.normalize)
 			if c.choice == nil {
 				continue
 			}

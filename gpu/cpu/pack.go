@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"unsafe"
 
@@ -99,16 +98,20 @@ func lane(j int) int { return 2*(j%(panelWidth/2)) + j/(panelWidth/2) }
 func (m *matrix) packPanel(p int, source func(out int) row) {
 	var rows [panelWidth]row
 	n := min(m.out-p*panelWidth, panelWidth)
+	raw := m.dtype == model.BFloat16
+	var lines [panelWidth][]byte
 	for j := range n {
 		rows[j] = source(p*panelWidth + j)
+		lines[j] = rows[j].bfloat16s(m.in)
+		raw = raw && lines[j] != nil
 	}
-	if m.dtype == model.BFloat16 && rows[0].dtype == model.BFloat16 {
+	if raw {
 		// The common case: whole cache lines, two outputs a word.
 		w := m.bfloat16s(p)
 		for k := range m.in {
 			line := w[k*panelWidth:][:panelWidth]
-			for j, r := range rows[:n] {
-				line[lane(j)] = binary.LittleEndian.Uint16(r.data[2*k:])
+			for j, r := range lines[:n] {
+				line[lane(j)] = binary.LittleEndian.Uint16(r[2*k:])
 			}
 		}
 		return
@@ -159,56 +162,30 @@ func quantize(w []int8, values []float32) (scale float32) {
 	return most / 127
 }
 
-// row is one row of a tensor, as the file has it.
+// row is one row of a slot, as its tensor has it; without a source it is zeros.
 type row struct {
-	dtype model.DType
-	data  []byte
+	source *model.Source
+	i      int
+}
+
+var zeros [1 << 20]byte
+
+// bfloat16s are the row's n elements where they lie so in the file; else nil.
+func (r row) bfloat16s(n int) []byte {
+	switch {
+	case r.source == nil && 2*n <= len(zeros):
+		return zeros[:2*n]
+	case r.source == nil || r.source.Tensor.Encoding != model.Plain(model.BFloat16):
+		return nil
+	}
+	return r.source.Bytes(r.i, 1)
 }
 
 // read converts the row to dst.
 func (r row) read(dst []float32) {
-	switch r.dtype {
-	case model.Float32:
-		for k := range dst {
-			dst[k] = math.Float32frombits(binary.LittleEndian.Uint32(r.data[4*k:]))
-		}
-	case model.Float16:
-		for k := range dst {
-			dst[k] = model.FromF16(binary.LittleEndian.Uint16(r.data[2*k:]))
-		}
-	case model.BFloat16:
-		for k := range dst {
-			dst[k] = model.FromBF16(binary.LittleEndian.Uint16(r.data[2*k:]))
-		}
+	if r.source == nil {
+		clear(dst)
+		return
 	}
-}
-
-// tensorRow is row i of a tensor with rows of n elements.
-func tensorRow(t *model.Tensor, i, n int) row {
-	b := n * t.DType.Size()
-	return row{t.DType, t.Data[i*b : (i+1)*b]}
-}
-
-// checkTensor reports a tensor that is not what the configuration says.
-func checkTensor(t *model.Tensor, shape ...int) error {
-	elements := 1
-	for _, d := range shape {
-		elements *= d
-	}
-	switch t.DType {
-	case model.Float32, model.Float16, model.BFloat16:
-	default:
-		return fmt.Errorf("cpu: tensor %q in %s has type %q; the CPU device takes float32, float16 and bfloat16", t.Name, t.File, t.DType)
-	}
-	if want := elements * t.DType.Size(); len(t.Data) != want {
-		return fmt.Errorf("cpu: tensor %q in %s has %d bytes; %v of %s are %d", t.Name, t.File, len(t.Data), shape, t.DType, want)
-	}
-	return nil
-}
-
-// vector reads a one-dimensional tensor as float32.
-func vector(t *model.Tensor) []float32 {
-	v := make([]float32, len(t.Data)/t.DType.Size())
-	row{t.DType, t.Data}.read(v)
-	return v
+	r.source.Read(r.i, dst)
 }

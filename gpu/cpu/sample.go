@@ -30,7 +30,7 @@ func (e *engine) draw(s *batch.Step, late [][]uint32, r *batch.Result) {
 	}
 	if e.inspect != nil {
 		for j, i := range w.rows {
-			e.inspect(s, i, w.logits[j*e.weights.head.stride():][:e.config.Vocab])
+			e.inspect(s, i, e.plan.logits.row(j))
 		}
 	}
 	for len(w.drawers) < e.pool.size {
@@ -41,7 +41,7 @@ func (e *engine) draw(s *batch.Step, late [][]uint32, r *batch.Result) {
 		row := &s.Rows[i]
 		sl := &e.slots[row.Slot]
 		d := &w.drawers[worker]
-		logits := w.logits[j*e.weights.head.stride():][:e.config.Vocab]
+		logits := e.plan.logits.row(j)
 		var lp *batch.Logprob
 		if sl.sampling.Logprobs > 0 {
 			lp = &r.Logprobs[i]

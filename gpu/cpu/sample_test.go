@@ -253,7 +253,7 @@ func TestPenaltiesCountWhatWasDrawn(t *testing.T) {
 	sampling := batch.Sampling{Temperature: 0.8, Seed: 3, Presence: 0.7, Frequency: 0.4, Repetition: 1.3}
 	ids := prompt(9, 101, 2)
 	run := func(breakAt int) []int32 {
-		r := newRig(t, tinySpec(), choose(), 1)
+		r := newRig(t, tinySpec(t), choose(), 1)
 		all := slices.Clone(ids)
 		s := &batch.Step{Slots: []batch.SlotInit{{Slot: 0, Sampling: sampling, Prompt: ids}}}
 		r.row(s, 0, 0, ids, true)
@@ -281,7 +281,7 @@ func TestPenaltiesCountWhatWasDrawn(t *testing.T) {
 // Result.Logprobs has an entry per row if anyone asked, else none; Allow and
 // rows that draw nothing go through the device.
 func TestResultOfMixedRows(t *testing.T) {
-	r := newRig(t, tinySpec(), choose(), 2)
+	r := newRig(t, tinySpec(t), choose(), 2)
 	for _, asked := range []int32{0, 3} {
 		s := &batch.Step{}
 		r.forget()

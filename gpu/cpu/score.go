@@ -25,19 +25,18 @@ func (e *engine) score(s *batch.Step, r *batch.Result) {
 		first += row.Len()
 	}
 	r.Scores = append(r.Scores, make([]batch.Logprob, len(all))...)
-	w, h, stride := &e.work, e.config.Hidden, e.weights.head.stride()
+	w, logits := &e.work, &e.plan.logits
 	for done := 0; done < len(all); done += scoreBlock {
 		block := all[done:min(done+scoreBlock, len(all))]
-		grow(&w.logits, len(block)*stride)
-		for i, t := range block {
-			e.rmsNorm(w.normed[i*apart(h):][:h], w.x[int(t.at)*h:][:h], e.weights.norm)
+		w.looked = w.looked[:0]
+		for _, t := range block {
+			w.looked = append(w.looked, t.at)
 		}
-		e.linear(w.logits, w.normed, apart(h), len(block), e.weights.head, nil)
+		e.head()
 		e.pool.run(len(block), func(worker, i int) {
 			t, lp := block[i], &r.Scores[done+i]
-			logits := w.logits[i*stride:][:e.config.Vocab]
-			total := w.drawers[worker].likely(logits, e.slots[t.slot].sampling.Logprobs, lp)
-			lp.Token = float32(float64(logits[t.token]) - total)
+			total := w.drawers[worker].likely(logits.row(i), e.slots[t.slot].sampling.Logprobs, lp)
+			lp.Token = float32(float64(logits.row(i)[t.token]) - total)
 		})
 	}
 }

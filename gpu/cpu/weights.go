@@ -6,62 +6,75 @@ import (
 	"sync/atomic"
 
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // weights are a model's, ready for the kernels. Norms and biases are float32.
 type weights struct {
-	embed  *matrix // [Vocab, Hidden]
-	head   *matrix // embed again when tied
-	norm   []float32
-	layers []layer
-	memory []byte // all matrices lie in it
+	matrices map[*program.Weight][]*matrix // one, or one for each expert
+	vectors  map[*program.Weight][]float32
+	memory   []byte // all matrices lie in it
 }
 
-type layer struct {
-	attnNorm, mlpNorm []float32
-	qkv               *matrix   // queries, keys, values, one under the other
-	qkvBias           []float32 // nil: none
-	qNorm, kNorm      []float32 // nil: none
-	o                 *matrix
-	mlp
-	// With a mixture of experts, instead of mlp:
-	router  *matrix // [Experts, Hidden]
-	experts []mlp   // nil: none
-}
+// matrix is that of a slot without experts.
+func (w *weights) matrix(slot *program.Weight) *matrix { return w.matrices[slot][0] }
 
-type mlp struct {
-	gateUp *matrix // a panel of gate, a panel of up, in turn
-	down   *matrix
-}
-
-// load copies the model's weights into panels, using all cores of the pool.
-func load(m *model.Model, dtype model.DType, p *pool, progress func(done, total int64)) (*weights, error) {
-	c := &m.Config
-	if c.Layers <= 0 || c.Hidden <= 0 || c.Intermediate <= 0 || c.HeadDim <= 0 || c.Vocab <= 0 || c.KVHeads <= 0 || c.Heads%c.KVHeads != 0 {
-		return nil, fmt.Errorf("cpu: the model's configuration cannot be run: %d layers, hidden %d, intermediate %d, %d heads of %d, %d key-value heads, vocabulary %d",
-			c.Layers, c.Hidden, c.Intermediate, c.Heads, c.HeadDim, c.KVHeads, c.Vocab)
+// load copies the model's weights into panels, using all cores of the pool. Of
+// gated slots gates and ups take turns.
+func load(m *model.Model, dtype model.DType, gated map[*program.Weight]bool, p *pool, progress func(done, total int64)) (*weights, error) {
+	b := &builder{dtype: dtype, pool: p, progress: progress}
+	b.weights.matrices, b.weights.vectors = map[*program.Weight][]*matrix{}, map[*program.Weight][]float32{}
+	for _, w := range m.Config.Program.Weights {
+		if m.Shared(w) != w {
+			continue
+		}
+		var slot *model.Slot
+		if m.Weights != nil {
+			slot = m.Weights.Of(w)
+			if err := check(w, slot); err != nil {
+				return nil, err
+			}
+		}
+		if w.Matrix() {
+			b.matrix(w, slot, gated[w])
+		} else {
+			b.vector(w, slot)
+		}
 	}
-	if x := c.MoE; x != nil && (x.Intermediate <= 0 || x.PerToken <= 0 || x.PerToken > x.Experts) {
-		return nil, fmt.Errorf("cpu: the model's configuration cannot be run: %d of %d experts a token, of size %d", x.PerToken, x.Experts, x.Intermediate)
-	}
-	b := &builder{config: c, dtype: dtype, pool: p, progress: progress}
-	if m.Weights == nil {
-		b.describeRandom()
-	} else if err := b.describe(m.Weights); err != nil {
-		return nil, err
+	for _, w := range m.Config.Program.Weights {
+		if shared := m.Shared(w); shared != w {
+			b.weights.matrices[w] = b.weights.matrices[shared]
+		}
 	}
 	return b.build()
 }
 
+// check reports tensors that are not what their slot says.
+func check(w *program.Weight, slot *model.Slot) error {
+	if slot == nil || len(slot.Sources) != len(w.Parts) {
+		return fmt.Errorf("cpu: the model has no weights for %s", w.Name)
+	}
+	for i := range slot.Sources {
+		t := slot.Sources[i].Tensor
+		switch t.Encoding {
+		case model.Plain(model.Float32), model.Plain(model.Float16), model.Plain(model.BFloat16):
+		default:
+			return fmt.Errorf("cpu: tensor %q in %s has type %q; the CPU device takes float32, float16 and bfloat16", t.Name, t.File, t.Encoding)
+		}
+		if want := t.Encoding.Bytes(t.Shape); int64(len(t.Data)) != want {
+			return fmt.Errorf("cpu: tensor %q in %s has %d bytes; %v of %s are %d", t.Name, t.File, len(t.Data), t.Shape, t.Encoding, want)
+		}
+	}
+	return nil
+}
+
 // builder lays out all matrices first, then fills them panel by panel.
 type builder struct {
-	config   *model.Config
 	dtype    model.DType
 	pool     *pool
 	progress func(done, total int64)
 	weights  weights
 	pending  []pending
-	err      error
 }
 
 // pending is a matrix without its memory.
@@ -71,164 +84,64 @@ type pending struct {
 	source func(out int) row
 }
 
-func (b *builder) matrix(out, in int, source func(out int) row) *matrix {
-	m := &matrix{out: out, in: in, dtype: b.dtype}
-	b.pending = append(b.pending, pending{m, source})
-	return m
-}
-
-// tensor makes a matrix of one tensor.
-func (b *builder) tensor(t *model.Tensor, out, in int) *matrix {
-	b.check(t, out, in)
-	return b.matrix(out, in, func(i int) row { return tensorRow(t, i, in) })
-}
-
-func (b *builder) check(t *model.Tensor, shape ...int) {
-	if err := checkTensor(t, shape...); err != nil && b.err == nil {
-		b.err = err
-	}
-}
-
-func (b *builder) vector(t *model.Tensor, n int) []float32 {
-	if b.check(t, n); b.err != nil {
-		return nil
-	}
-	return vector(t)
-}
-
-func (b *builder) describe(w *model.Weights) error {
-	c := b.config
-	q, kv, h := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim, c.Hidden
-	out := &b.weights
-	out.embed = b.tensor(&w.Embed, c.Vocab, h)
-	out.head = out.embed
-	if !c.TieEmbedding {
-		out.head = b.tensor(&w.Head, c.Vocab, h)
-	}
-	out.norm = b.vector(&w.Norm, h)
-	if len(w.Layers) != c.Layers {
-		return fmt.Errorf("cpu: the model has weights of %d layers, its configuration says %d", len(w.Layers), c.Layers)
-	}
-	for i := range w.Layers {
-		l := &w.Layers[i]
-		for _, t := range []*model.Tensor{&l.Q, &l.O} {
-			b.check(t, q, h)
+// matrix makes one for a slot, or one for each of its experts.
+func (b *builder) matrix(w *program.Weight, slot *model.Slot, gated bool) {
+	for x := range w.Experts() {
+		m := &matrix{out: w.Out(), in: w.In(), dtype: b.dtype}
+		var source func(int) row
+		if slot != nil {
+			source = func(i int) row { return rowOf(slot, x*w.Out()+i) }
 		}
-		for _, t := range []*model.Tensor{&l.K, &l.V} {
-			b.check(t, kv, h)
-		}
-		x := layer{
-			attnNorm: b.vector(&l.AttnNorm, h),
-			mlpNorm:  b.vector(&l.MLPNorm, h),
-			qkv: b.matrix(q+2*kv, h, func(i int) row {
-				switch {
-				case i < q:
-					return tensorRow(&l.Q, i, h)
-				case i < q+kv:
-					return tensorRow(&l.K, i-q, h)
-				}
-				return tensorRow(&l.V, i-q-kv, h)
-			}),
-			o: b.tensor(&l.O, h, q),
-		}
-		if c.MoE == nil {
-			x.mlp = b.mlp(c.Intermediate, &l.Gate, &l.Up, &l.Down)
-		} else {
-			if len(l.Experts) != c.MoE.Experts {
-				return fmt.Errorf("cpu: layer %d of the model has weights of %d experts, its configuration says %d", i, len(l.Experts), c.MoE.Experts)
-			}
-			x.router = b.tensor(&l.Router, c.MoE.Experts, h)
-			for j := range l.Experts {
-				t := &l.Experts[j]
-				x.experts = append(x.experts, b.mlp(c.MoE.Intermediate, &t.Gate, &t.Up, &t.Down))
+		if gated {
+			half := w.Out() / 2
+			m.out = 2 * padded(half)
+			if slot != nil {
+				source = takeTurns(half, source)
 			}
 		}
-		if c.QKVBias {
-			x.qkvBias = append(append(b.vector(&l.QBias, q), b.vector(&l.KBias, kv)...), b.vector(&l.VBias, kv)...)
-		}
-		if c.QKNorm {
-			x.qNorm, x.kNorm = b.vector(&l.QNorm, c.HeadDim), b.vector(&l.KNorm, c.HeadDim)
-		}
-		out.layers = append(out.layers, x)
-	}
-	return b.err
-}
-
-// mlp is a gated MLP with n inner values.
-func (b *builder) mlp(n int, gate, up, down *model.Tensor) mlp {
-	h := b.config.Hidden
-	b.check(gate, n, h)
-	b.check(up, n, h)
-	return mlp{
-		gateUp: b.gateUp(n, func(i int) row { return tensorRow(gate, i, h) }, func(i int) row { return tensorRow(up, i, h) }),
-		down:   b.tensor(down, h, n),
+		b.weights.matrices[w] = append(b.weights.matrices[w], m)
+		b.pending = append(b.pending, pending{m, source})
 	}
 }
 
-// gateUp interleaves two matrices [n, Hidden] panel by panel, so that whoever
+func rowOf(slot *model.Slot, out int) row {
+	source, i := slot.Row(out)
+	return row{source, i}
+}
+
+// takeTurns interleaves a matrix's two halves panel by panel, so that whoever
 // computes 32 gates has their 32 factors at hand.
-func (b *builder) gateUp(n int, gate, up func(out int) row) *matrix {
-	half := padded(n)
-	zero := row{model.BFloat16, make([]byte, 2*b.config.Hidden)}
-	return b.matrix(2*half, b.config.Hidden, func(out int) row {
+func takeTurns(half int, source func(out int) row) func(out int) row {
+	return func(out int) row {
 		p, j := out/panelWidth, out%panelWidth
 		switch i := p/2*panelWidth + j; {
-		case i >= n:
-			return zero
+		case i >= half:
+			return row{}
 		case p%2 == 0:
-			return gate(i)
+			return source(i)
 		default:
-			return up(i)
+			return source(half + i)
 		}
-	})
+	}
 }
 
-// describeRandom is describe for a configuration without weights: norms are
-// one, everything else is random.
-func (b *builder) describeRandom() {
-	c := b.config
-	q, kv, h := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim, c.Hidden
-	random := func(n int) mlp { return mlp{b.matrix(2*padded(n), h, nil), b.matrix(h, n, nil)} }
-	out := &b.weights
-	out.embed = b.matrix(c.Vocab, h, nil)
-	out.head = out.embed
-	if !c.TieEmbedding {
-		out.head = b.matrix(c.Vocab, h, nil)
+// vector reads norms and biases.
+func (b *builder) vector(w *program.Weight, slot *model.Slot) {
+	if slot != nil {
+		b.weights.vectors[w] = slot.Vector()
+		return
 	}
-	out.norm = ones(h)
-	for range c.Layers {
-		x := layer{
-			attnNorm: ones(h), mlpNorm: ones(h),
-			qkv: b.matrix(q+2*kv, h, nil), o: b.matrix(h, q, nil),
+	v := make([]float32, w.Out())
+	if w.Init == program.Ones {
+		for i := range v {
+			v[i] = 1
 		}
-		if c.MoE == nil {
-			x.mlp = random(c.Intermediate)
-		} else {
-			x.router = b.matrix(c.MoE.Experts, h, nil)
-			for range c.MoE.Experts {
-				x.experts = append(x.experts, random(c.MoE.Intermediate))
-			}
-		}
-		if c.QKVBias {
-			x.qkvBias = make([]float32, q+2*kv)
-		}
-		if c.QKNorm {
-			x.qNorm, x.kNorm = ones(c.HeadDim), ones(c.HeadDim)
-		}
-		out.layers = append(out.layers, x)
 	}
+	b.weights.vectors[w] = v
 }
 
 // padded is n outputs in whole panels.
 func padded(n int) int { return (n + panelWidth - 1) / panelWidth * panelWidth }
-
-func ones(n int) []float32 {
-	v := make([]float32, n)
-	for i := range v {
-		v[i] = 1
-	}
-	return v
-}
 
 func (b *builder) build() (*weights, error) {
 	total, tasks := 0, 0

@@ -11,6 +11,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // tensor makes one of values that float16 and bfloat16 hold exactly, and int8,
@@ -20,7 +21,7 @@ func tensor(r *rand.Rand, dtype model.DType, shape ...int) (*model.Tensor, []flo
 	for _, d := range shape {
 		n *= d
 	}
-	t := &model.Tensor{Name: "w", File: "f", DType: dtype, Shape: shape, Data: []byte{}}
+	t := &model.Tensor{Name: "w", File: "f", Encoding: model.Plain(dtype), Shape: shape, Data: []byte{}}
 	values := make([]float32, n)
 	for i := range values {
 		v := float32(r.IntN(255)-127) / 64
@@ -57,11 +58,12 @@ func TestPackedRows(t *testing.T) {
 	const out, in = 75, 19
 	for _, from := range []model.DType{model.Float32, model.Float16, model.BFloat16} {
 		for _, to := range []model.DType{model.Float32, model.BFloat16, model.Int8} {
-			source, want := tensor(r, from, out, in)
+			t1, want := tensor(r, from, out, in)
+			source := slotOf(t1)
 			m := &matrix{out: out, in: in, dtype: to}
 			m.data = make([]byte, m.panels()*m.panelBytes())
 			for p := range m.panels() {
-				m.packPanel(p, func(i int) row { return tensorRow(source, i, in) })
+				m.packPanel(p, func(i int) row { return rowOf(source, i) })
 			}
 			got := make([]float32, in)
 			for i := range m.stride() {
@@ -78,17 +80,32 @@ func TestPackedRows(t *testing.T) {
 	}
 }
 
+// slotOf is a slot that tensors of a width fill.
+func slotOf(tensors ...*model.Tensor) *model.Slot {
+	w := &program.Weight{Name: "w", Shape: []int{0, tensors[0].Shape[1]}}
+	s := &model.Slot{Weight: w}
+	for _, t := range tensors {
+		w.Shape[0] += t.Shape[0]
+		w.Parts = append(w.Parts, program.Whole(t.Name, t.Shape...))
+		s.Sources = append(s.Sources, model.Source{Part: program.Whole(t.Name, t.Shape...), Tensor: t})
+	}
+	model.NewWeights(s)
+	return s
+}
+
 // Gate and up take turns panel by panel, both padded.
 func TestGateAndUpTakeTurns(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 9))
-	c := &model.Config{Hidden: 8}
 	gate, g := tensor(r, model.BFloat16, 40, 8)
 	up, u := tensor(r, model.BFloat16, 40, 8)
-	b := &builder{config: c, dtype: model.Float32, pool: newPool(1)}
-	m := b.gateUp(40, func(i int) row { return tensorRow(gate, i, 8) }, func(i int) row { return tensorRow(up, i, 8) })
+	slot := slotOf(gate, up)
+	b := &builder{dtype: model.Float32, pool: newPool(1)}
+	b.weights.matrices = map[*program.Weight][]*matrix{}
+	b.matrix(slot.Weight, slot, true)
 	if _, err := b.build(); err != nil {
 		t.Fatal(err)
 	}
+	m := b.weights.matrix(slot.Weight)
 	if m.stride() != 4*panelWidth {
 		t.Fatalf("%d outputs, want 128", m.stride())
 	}
@@ -111,17 +128,32 @@ func TestGateAndUpTakeTurns(t *testing.T) {
 	}
 }
 
+// slotNamed is the slot of that name.
+func slotNamed(m *model.Model, name string) *model.Slot {
+	for _, w := range m.Config.Program.Weights {
+		if w.Name == name {
+			return m.Weights.Of(w)
+		}
+	}
+	return nil
+}
+
 func TestOpenSaysWhatIsWrongWithWeights(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault func(m *model.Model)
 		want  string
 	}{
-		"short tensor":   {func(m *model.Model) { m.Weights.Layers[1].O.Data = m.Weights.Layers[1].O.Data[:10] }, "has 10 bytes"},
-		"foreign type":   {func(m *model.Model) { m.Weights.Layers[0].Up.DType = "int8" }, `type "int8"`},
-		"missing norm":   {func(m *model.Model) { m.Weights.Norm = model.Tensor{Name: "model.norm.weight", DType: model.BFloat16} }, `"model.norm.weight"`},
-		"missing layer":  {func(m *model.Model) { m.Weights.Layers = m.Weights.Layers[:1] }, "weights of 1 layers, its configuration says 2"},
-		"no experts":     {func(m *model.Model) { m.Config.MoE = &model.MoE{Experts: 8, PerToken: 2, Intermediate: 64} }, "weights of 0 experts, its configuration says 8"},
-		"heads per head": {func(m *model.Model) { m.Config.KVHeads = 3 }, "3 key-value heads"},
+		"short tensor": {func(m *model.Model) {
+			o := slotNamed(m, "layers.1.o").Sources[0].Tensor
+			o.Data = o.Data[:10]
+		}, "has 10 bytes"},
+		"foreign type": {func(m *model.Model) {
+			slotNamed(m, "layers.0.gate_up").Sources[1].Tensor.Encoding = model.Plain(model.Int8)
+		}, `type "int8"`},
+		"no scales": {func(m *model.Model) {
+			slotNamed(m, "layers.0.gate_up").Sources[1].Tensor.Encoding = model.ByOutput(model.Int8)
+		}, `type "int8 by output"`},
+		"missing norm": {func(m *model.Model) { slotNamed(m, "norm").Sources = nil }, `no weights for norm`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := modeltest.Get(t, "qwen3").Open(t)
@@ -135,7 +167,7 @@ func TestOpenSaysWhatIsWrongWithWeights(t *testing.T) {
 	if _, err := Open(device.Spec{}); err == nil || !strings.Contains(err.Error(), "no model") {
 		t.Errorf("without a model: %v", err)
 	}
-	if _, err := Open(device.Spec{Model: tiny(), DType: model.Float16}); err == nil || !strings.Contains(err.Error(), `"float16"; the CPU device keeps float32, bfloat16 or int8`) {
+	if _, err := Open(device.Spec{Model: tiny(t), DType: model.Float16}); err == nil || !strings.Contains(err.Error(), `"float16"; the CPU device keeps float32, bfloat16 or int8`) {
 		t.Errorf("float16 asked: %v", err)
 	}
 }
@@ -158,7 +190,7 @@ func TestWeightTypes(t *testing.T) {
 
 func TestProgressReachesTheEnd(t *testing.T) {
 	var last, total int64
-	spec := tinySpec()
+	spec := tinySpec(t)
 	spec.DType = model.Int8
 	spec.Progress = func(done, of int64) {
 		if done <= last || (total != 0 && of != total) {

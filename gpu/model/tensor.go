@@ -1,6 +1,10 @@
 package model
 
-import "github.com/troupe-llm/troupe/gpu/program"
+import (
+	"slices"
+
+	"github.com/troupe-llm/troupe/gpu/program"
+)
 
 // Tensor is a read-only view of weights, usually of a memory-mapped file.
 type Tensor struct {
@@ -83,19 +87,28 @@ func (s *Source) readColumn(i int, dst []float32) {
 type Slot struct {
 	Weight  *program.Weight
 	Sources []Source
+
+	begins []int // each source's first output; set when the slot joins Weights
 }
 
 // Row finds an output's row: the source that has it and which of its rows it is.
 // Outputs of experts are counted one expert after the other.
 func (s *Slot) Row(out int) (*Source, int) {
-	for i := range s.Sources {
-		src := &s.Sources[i]
-		if out < src.Rows {
-			return src, out
-		}
-		out -= src.Rows
+	i, found := slices.BinarySearch(s.begins, out)
+	if !found {
+		i--
 	}
-	return nil, 0
+	return &s.Sources[i], out - s.begins[i]
+}
+
+// index notes where sources begin.
+func (s *Slot) index() {
+	s.begins = s.begins[:0]
+	out := 0
+	for i := range s.Sources {
+		s.begins = append(s.begins, out)
+		out += s.Sources[i].Rows
+	}
 }
 
 // Vector widens a slot of one dimension.

@@ -65,9 +65,14 @@ type Weights struct {
 func NewWeights(slots ...*Slot) *Weights {
 	w := &Weights{slots: map[*program.Weight]*Slot{}}
 	for _, s := range slots {
-		w.slots[s.Weight] = s
+		w.add(s)
 	}
 	return w
+}
+
+func (w *Weights) add(s *Slot) {
+	s.index()
+	w.slots[s.Weight] = s
 }
 
 // Of is what fills a slot, or the slot that it is tied to.
@@ -113,7 +118,7 @@ func (s *store) load(p *program.Program) (*Weights, error) {
 			}
 			bound.Sources = append(bound.Sources, Source{Part: part, Tensor: t, plus: slot.Plus})
 		}
-		w.slots[slot] = bound
+		w.add(bound)
 	}
 	if err := f.Err(); err != nil {
 		return nil, err
