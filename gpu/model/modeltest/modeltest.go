@@ -34,12 +34,30 @@ type Case struct {
 	GreedyIDs      []int32   `json:"greedy_ids"`  // stop tokens do not stop it
 	GreedyText     string    `json:"greedy_text"` // without special tokens
 	GreedyLogprobs []float32 `json:"greedy_logprobs"`
-	// GreedyMargins is, per greedy token, best minus second best logit. Only
-	// the repository's own checkpoints have it.
+	// GreedyMargins is, per greedy token, best minus second best logit; Margins
+	// is the same in references of families. Some have neither.
 	GreedyMargins []float32 `json:"greedy_margins"`
+	Margins       []float32 `json:"margins"`
 	// MinMargin is the smallest margin: at least 0.01 in the repository's own.
 	// Below about 0.002 a greedy difference proves nothing.
 	MinMargin float32 `json:"min_margin"`
+}
+
+// Certain is how many leading greedy tokens are the best by more than a tie:
+// behind the first that is not, others may follow.
+func (c *Case) Certain(tie float32) int {
+	for i := range c.GreedyIDs {
+		margin := c.MinMargin
+		for _, margins := range [][]float32{c.GreedyMargins, c.Margins} {
+			if len(margins) > i {
+				margin = margins[i]
+			}
+		}
+		if margin <= tie {
+			return i
+		}
+	}
+	return len(c.GreedyIDs)
 }
 
 // Vector is a tokenizer case.
@@ -66,6 +84,19 @@ func All(t testing.TB) []Checkpoint {
 	}
 	t.Log("only the repository's checkpoints: ../shared/fixtures is not there")
 	return list
+}
+
+// Families returns small checkpoints of families that stand beside the
+// repository (../shared/fixtures/families), those that can be opened; none where
+// they are absent.
+func Families(t testing.TB) []Checkpoint {
+	t.Helper()
+	dir, ok := Fixtures()
+	if !ok {
+		t.Log("no families: ../shared/fixtures is not there")
+		return nil
+	}
+	return scan(t, filepath.Join(dir, "families"), "families/")
 }
 
 // Own returns the repository's own checkpoints.
