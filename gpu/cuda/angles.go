@@ -4,14 +4,11 @@ import (
 	"math"
 	"runtime"
 	"sync"
-
-	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // ropeAngles are cosine and sine by position and pair, the angle rounded to
 // float32 as in training.
-func ropeAngles(c *model.Config, positions int) []float32 {
-	freqs := c.Rope.InvFreq(c.HeadDim)
+func ropeAngles(freqs []float64, positions int) []float32 {
 	angles := make([]float32, 2*positions*len(freqs))
 	var group sync.WaitGroup
 	each := positions/runtime.GOMAXPROCS(0) + 1

@@ -20,6 +20,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+	"github.com/troupe-llm/troupe/gpu/program"
 	"golang.org/x/sys/unix"
 )
 
@@ -195,7 +196,7 @@ func TestReferences(t *testing.T) {
 	for _, c := range modeltest.All(t) {
 		m, ref := c.Open(t), c.Reference(t)
 		margins := map[string][]float64{}
-		if m.Config.MoE != nil {
+		if mixed(&m.Config) {
 			for _, c := range ref.Cases {
 				margins[fmt.Sprint(c.PromptIDs)], _ = slow(m, slices.Concat(c.PromptIDs, c.GreedyIDs))
 			}
@@ -226,7 +227,7 @@ func TestReferences(t *testing.T) {
 					}
 				}
 				d := distances{within: tolerance, margins: margins}
-				if m.Config.MoE != nil || c.Name == "qwen2" {
+				if mixed(&m.Config) || c.Name == "qwen2" {
 					d.within = widest
 				}
 				for _, cases := range groups {
@@ -411,7 +412,7 @@ func BenchmarkDecode(b *testing.B) {
 					r.launch(s)
 					res := r.wait()
 					busy += res.Ended - res.Began
-					bytes += read(&m.Config, r.info.WeightBytes, rows) + int64(rows*(context+k))*m.Config.KVBytesPerToken("")
+					bytes += read(m, rows) + int64(rows*(context+k))*m.Config.CacheBytes(m.Config.DType)
 					k++
 				}
 				b.ReportMetric(float64(busy)/float64(b.N), "ns-gpu/op")
@@ -423,11 +424,15 @@ func BenchmarkDecode(b *testing.B) {
 
 // read is how many bytes of weights a step of so many tokens reads: of a mixture,
 // those of experts with a token.
-func read(c *model.Config, all int64, tokens int) int64 {
-	if c.MoE == nil {
-		return all
+func read(m *model.Model, tokens int) int64 {
+	n := float64(m.WeightBytes(held))
+	for _, op := range m.Config.Program.Ops {
+		if o, is := op.(*program.ExpertProduct); is {
+			all := o.Weight.Experts()
+			n -= float64(held.Of(o.Weight).Bytes(o.Weight.Shape)) * (1 - program.Touched(all, o.Routes.Width, tokens)/float64(all))
+		}
 	}
-	return all - int64((float64(c.MoE.Experts)-c.MoE.Touched(float64(tokens)))*2*float64(c.ExpertParams()))
+	return int64(n)
 }
 
 // BenchmarkOps is where a decode step's time goes: each kind of work alone, in
@@ -457,30 +462,30 @@ func BenchmarkOps(b *testing.B) {
 				e := r.d.(*Device).engine
 				for _, o := range []struct {
 					name    string
-					ops     []op
+					ops     []string
 					overlap bool
 				}{
 					{"all", nil, true},
 					{"all-in-turn", nil, false},
-					{"embed", []op{opEmbed}, true},
-					{"plan", []op{opPlan}, true},
-					{"norm", []op{opNorm}, true},
-					{"qkv", []op{opQKV}, true},
-					{"rope", []op{opRope}, true},
-					{"attention", []op{opPlan, opAttention}, true},
-					{"o", []op{opO}, true},
-					{"gate_up", []op{opGateUp}, true},
-					{"silu", []op{opSilu}, true},
-					{"down", []op{opDown}, true},
-					{"mlp", []op{opNorm, opGateUp, opSilu, opDown}, true},
-					{"router", []op{opRouter}, true},
-					{"route", []op{opRoute}, true},
-					{"combine", []op{opCombine}, true},
-					{"experts", []op{opRouter, opRoute, opGateUp, opDown, opCombine}, true},
-					{"products", []op{opNorm, opQKV, opO, opGateUp, opSilu, opDown}, true},
-					{"products-in-turn", []op{opNorm, opQKV, opO, opGateUp, opSilu, opDown}, false},
-					{"head", []op{opHead}, true},
-					{"sample", []op{opSample}, true},
+					{"embed", []string{"embed"}, true},
+					{"plan", []string{"plan"}, true},
+					{"norm", []string{"norm"}, true},
+					{"qkv", []string{"qkv"}, true},
+					{"rope", []string{"rope"}, true},
+					{"attention", []string{"plan", "attention"}, true},
+					{"o", []string{"o"}, true},
+					{"gate_up", []string{"gate_up", "experts_gate_up"}, true},
+					{"gate", []string{"gate"}, true},
+					{"down", []string{"down", "experts_down"}, true},
+					{"mlp", []string{"norm", "gate_up", "gate", "down"}, true},
+					{"router", []string{"router"}, true},
+					{"route", []string{"route"}, true},
+					{"combine", []string{"combine"}, true},
+					{"experts", []string{"router", "route", "experts_gate_up", "experts_down", "combine"}, true},
+					{"products", []string{"norm", "qkv", "o", "gate_up", "gate", "down"}, true},
+					{"products-in-turn", []string{"norm", "qkv", "o", "gate_up", "gate", "down"}, false},
+					{"head", []string{"head"}, true},
+					{"sample", []string{"sample"}, true},
 				} {
 					b.Run(o.name, func(b *testing.B) {
 						runtime.LockOSThread() // a benchmark has a goroutine of its own
@@ -490,7 +495,7 @@ func BenchmarkOps(b *testing.B) {
 						}
 						overlap := e.queue.overlap
 						e.only, e.queue.overlap = o.ops, o.overlap && overlap
-						g, err := capture(e.compute, func() error { return e.forward(work{tokens: rows, decodes: rows, draws: rows}) })
+						g, err := capture(e.compute, func() error { return e.forward(decoding(rows)) })
 						e.only, e.queue.overlap = nil, overlap
 						if err != nil {
 							b.Fatal(err)
@@ -538,11 +543,11 @@ func BenchmarkLoad(b *testing.B) {
 					b.Fatal(err)
 				}
 				began := time.Now()
-				w, err := loadWeights(ctx, nil, m, nil)
+				_, n, err := loadWeights(ctx, nil, m, nil)
 				if err != nil {
 					b.Fatal(err)
 				}
-				ns, bytes = ns+time.Since(began).Nanoseconds(), bytes+w.bytes
+				ns, bytes = ns+time.Since(began).Nanoseconds(), bytes+n
 				if err := errors.Join(ctx.close(), m.Close()); err != nil {
 					b.Fatal(err)
 				}

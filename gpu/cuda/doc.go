@@ -4,10 +4,16 @@
 //
 // Read it in this order: device.go (steps in, results out), engine.go (what
 // lies in the device's memory), encode.go (a step as one block of bytes),
-// forward.go (a pass of the model) with product.go, moe.go (its mixture of
-// experts), score.go (what it says of a prompt), then what those stand on:
-// context.go, modules.go, weights.go, blas.go, nvrtc.go, driver.go. Kernels are
-// package kernel's.
+// plan.go (a model's program as a list of stages, made once) with ops.go and
+// moe.go (which kernels do which ops), memory.go (which values share memory) and
+// product.go, forward.go (a pass), score.go (what it says of a prompt), then what
+// those stand on: context.go, modules.go, weights.go, chunk.go, blas.go, nvrtc.go,
+// driver.go. Kernels are package kernel's; how ops become kernels, and from how
+// many rows on other ones, is package lower's.
+//
+// A new op, or ops that one kernel does, is a case of compiler.op or a row of
+// fused, and a function that fills in the kernel's arguments. What it needs and
+// a program does not have is refused before anything is loaded.
 //
 //	Launch ─ encode ─▶ pinned ─ copy stream ─▶ block ─ begin ─▶ state ─ graph or forward ─▶ pinned ─▶ Wait
 //

@@ -9,40 +9,31 @@ import (
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 	"gorgonia.org/cu"
 )
 
 // engine is the model with its memory on the device, and how a step runs.
 type engine struct {
 	*context
-	config  *model.Config
-	info    device.Info
-	shape   kernel.Shape
-	queue   *queue
-	blas    *blas
-	weights *weights
+	machine
+	config   *model.Config
+	info     device.Info
+	queue    *queue
+	blas     *blas
+	plans    *plans
+	sampling []stage
 
-	kv     kernel.Ptr // bf16 [Layers, NumPages, 2, KVHeads, PageSize, HeadDim]
-	angles kernel.Ptr // f32 [MaxSeqLen, HeadDim/2, 2]
-
-	// What begin distributes and kernels read.
-	slots, last, table                   kernel.Ptr
-	tokens, positions, tokenSlots        kernel.Ptr // i32 [MaxStepTokens]
-	rowSlots, rowLens, draws, drawTokens kernel.Ptr // [Slots]
-	result                               kernel.Ptr // u64: where the step's result goes
-	x, qkv                               kernel.Ptr // f32 [MaxStepTokens, ·]; x is the residual stream
-	normed, q, mixed, gateUp, activated  kernel.Ptr // bf16 [MaxStepTokens, ·]
-	logits, shaped                       kernel.Ptr // f32 [Slots, ld]
-	counts, parts                        kernel.Ptr
-	mixture                              mixture
-	ld                                   int
-
-	decodeBlocks                         int
-	first, runs, partial, stats, arrived kernel.Ptr
-	lists                                map[int32]slotList
-	graphs, undrawn                      map[int]graph // by rows; undrawn ones without the drawing
-	skinny                               int           // most tokens of a pass that takes skinny products
-	only                                 []op          // what passes are limited to, for timing; empty: everything
+	slots, last       kernel.Ptr     // sampling parameters and last tokens, by slot
+	draws, drawTokens kernel.Ptr     // [Slots], of the step
+	result            kernel.Ptr     // u64: where the step's result goes
+	kv                kernel.Ptr     // of all caches, one behind the other
+	logits            *program.Value // f32 [Slots, columns]
+	shaped            kernel.Ptr     // like logits
+	counts, parts     kernel.Ptr
+	lists             map[int32]slotList
+	graphs, undrawn   map[int]graph // by rows; undrawn ones without the drawing
+	only              []string      // kinds of work that passes are limited to, for timing; empty: everything
 }
 
 // slotList is the memory of a slot's lists.
@@ -57,23 +48,11 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
-	e := &engine{context: ctx, config: &config, info: info, lists: map[int32]slotList{}, graphs: map[int]graph{}, undrawn: map[int]graph{}}
-	e.shape = kernel.Shape{
-		Heads: config.Heads, KVHeads: config.KVHeads, HeadDim: config.HeadDim, PageSize: info.PageSize,
-		Stages: stages(config.HeadDim, ctx.shared), Hopper: ctx.gpu.hopper(), Experts: config.MoE != nil,
+	e := &engine{
+		context: ctx, config: &config, info: info, logits: config.Program.Logits,
+		lists: map[int32]slotList{}, graphs: map[int]graph{}, undrawn: map[int]graph{},
 	}
-	switch spec.Attention {
-	case "", "auto":
-	case "portable":
-		e.shape.Hopper = 0
-	case "hopper":
-		if e.shape.Hopper == 0 {
-			return nil, fmt.Errorf("cuda: attention by hopper kernels on %s, which has compute capability %d.%d; they need 9.0", ctx.gpu.Name, ctx.gpu.Capability/10, ctx.gpu.Capability%10)
-		}
-	default:
-		return nil, fmt.Errorf("cuda: attention by %q; there are auto, hopper and portable", spec.Attention)
-	}
-	if err := e.shape.Check(); err != nil {
+	if err := e.settleShape(spec.Attention); err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
 	before, _, err := freeBytes()
@@ -88,15 +67,9 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if e.decodeBlocks, err = m.decodeBlocks(ctx.gpu); err != nil {
 		return nil, err
 	}
-	if kernel.SkinnyFits(config.Hidden, config.Heads*config.HeadDim) && (config.MoE != nil || kernel.SkinnyFits(config.Intermediate)) {
-		// With more rows, and weights that take longer than a launch, cuBLASLt is
-		// faster: 7.0 ms for 7.8 in the products of Qwen3-14B, 16 rows, on an H200.
-		e.skinny = 8
-		if config.Hidden <= 2048 {
-			e.skinny = kernel.MaxSkinny
-		}
-	}
-	if e.weights, err = loadWeights(ctx, e.queue, spec.Model, spec.Progress); err != nil {
+	e.kernels, e.multiply, e.blocks = e.queue, e.multiplyRounded, 2*ctx.gpu.SMs
+	e.most = map[program.Rows]int{program.Tokens: info.MaxStepTokens, program.Sampled: info.Slots, program.Entries: info.MaxStepTokens}
+	if e.weights, e.info.WeightBytes, err = loadWeights(ctx, e.queue, spec.Model, spec.Progress); err != nil {
 		return nil, err
 	}
 	if err := e.allocateSteps(); err != nil {
@@ -106,23 +79,47 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory := device.Memory{All: before, Taken: before - now, Token: config.KVBytesPerToken(info.DType)}
+	memory := device.Memory{All: before, Taken: before - now, Token: config.CacheBytes(info.DType)}
 	if err := device.GPU.FitPages(&e.info, spec, memory); err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
 	if err := e.allocatePages(); err != nil {
 		return nil, err
 	}
-	e.info.WeightBytes = e.weights.bytes
+	if e.plans, err = compile(config.Program, &e.machine); err != nil {
+		return nil, fmt.Errorf("cuda: %w", err)
+	}
+	e.sampling = []stage{{"sample", "tokens", func(w *work) error { return e.draw(e.draws, w.sampled) }}}
 	return e, nil
+}
+
+// settleShape decides what kernels are compiled for.
+func (e *engine) settleShape(attention string) error {
+	s, gpu := shapeOf(e.config.Program), &e.gpu
+	s.PageSize, s.Stages, s.Hopper = e.info.PageSize, stages(s.HeadDim, e.shared), gpu.hopper()
+	switch attention {
+	case "", "auto":
+	case "portable":
+		s.Hopper = 0
+	case "hopper":
+		if s.Hopper == 0 {
+			return fmt.Errorf("attention by hopper kernels on %s, which has compute capability %d.%d; they need 9.0", gpu.Name, gpu.Capability/10, gpu.Capability%10)
+		}
+	default:
+		return fmt.Errorf("attention by %q; there are auto, hopper and portable", attention)
+	}
+	e.shape = s
+	return s.Check()
 }
 
 // allocateSteps allocates what steps compute in.
 func (e *engine) allocateSteps() error {
-	c, t, s := e.config, int64(e.info.MaxStepTokens), int64(e.info.Slots)
-	e.ld = (c.Vocab + 7) &^ 7
+	p, t, s := e.config.Program, int64(e.info.MaxStepTokens), int64(e.info.Slots)
+	layout, err := layOut(p)
+	if err != nil {
+		return fmt.Errorf("cuda: %w", err)
+	}
 	scratch := kernel.ScratchFor(e.shape, e.info.Slots, e.decodeBlocks)
-	width := int64((c.Heads + 2*c.KVHeads) * c.HeadDim)
 	var workspace kernel.Ptr
 	list := []sized{
 		{&e.slots, s * int64(unsafe.Sizeof(kernel.Slot{})), "sampling parameters"},
@@ -135,14 +132,9 @@ func (e *engine) allocateSteps() error {
 		{&e.draws, s * int64(unsafe.Sizeof(kernel.Draw{})), "draws"},
 		{&e.drawTokens, 4 * s, "draws"},
 		{&e.result, 8, "results"},
-		{&e.x, 4 * t * int64(c.Hidden), "hidden states"},
-		{&e.normed, 2 * t * int64(c.Hidden), "normed states"},
-		{&e.qkv, 4 * t * width, "queries, keys, values"},
-		{&e.q, 2 * t * int64(c.Heads*c.HeadDim), "queries"},
-		{&e.mixed, 2 * t * int64(c.Heads*c.HeadDim), "attention"},
-		{&e.logits, 4 * s * int64(e.ld), "logits"},
-		{&e.shaped, 4 * s * int64(e.ld), "shaped logits"},
-		{&e.counts, 4 * s * int64(c.Vocab), "token counts"},
+		{&e.queries, bf16 * t * int64(e.shape.Heads*e.shape.HeadDim), "queries"},
+		{&e.shaped, f32 * s * int64(columns(e.logits)), "shaped logits"},
+		{&e.counts, 4 * s * int64(e.info.Vocab), "token counts"},
 		{&e.parts, s * kernel.PartBytes, "sampling"},
 		{&e.first, scratch.First, "decode attention"},
 		{&e.runs, scratch.Runs, "decode attention"},
@@ -151,48 +143,61 @@ func (e *engine) allocateSteps() error {
 		{&e.arrived, scratch.Arrived, "decode attention"},
 		{&workspace, workspaceBytes, "cuBLASLt"},
 	}
-	if m := c.MoE; m != nil {
-		list = append(list, e.mixture.sizes(c, e.info.MaxStepTokens)...)
-		list = append(list, sized{&e.activated, 2 * t * int64(m.PerToken*m.Intermediate), "activations"})
-	} else {
-		list = append(list, sized{&e.gateUp, 4 * t * int64(c.Intermediate), "gates"}, sized{&e.activated, 2 * t * int64(c.Intermediate), "activations"})
+	list = append(list, e.routes.sizes(p, e.info.MaxStepTokens)...)
+	buffers := make([]kernel.Ptr, len(layout.Buffers))
+	for i, b := range layout.Buffers {
+		list = append(list, sized{&buffers[i], int64(e.rows(b.Rows, b.PerToken)) * int64(b.Row), "what layers compute"})
 	}
 	for _, a := range list {
-		p, err := e.allocate(a.bytes, a.what)
-		if err != nil {
+		if *a.at, err = e.allocate(a.bytes, a.what); err != nil {
 			return err
 		}
-		*a.at = p
 	}
-	var err error
+	e.values = map[*program.Value]kernel.Ptr{}
+	for v, buffer := range layout.At {
+		e.values[v] = buffers[buffer]
+	}
 	e.blas, err = newBlas(workspace, e.compute)
 	return err
 }
 
 // allocatePages allocates what grows with pages and sequences.
 func (e *engine) allocatePages() (err error) {
-	c := e.config
+	p := e.config.Program
 	if e.kv, err = e.allocate(e.info.KVBytes, "pages of keys and values"); err != nil {
 		return err
 	}
-	if e.table, err = e.allocate(4*int64(e.info.Slots)*int64(e.stride()), "the page table"); err != nil {
+	e.caches = map[*program.Cache]kernel.Ptr{}
+	at, positions := e.kv, int64(e.info.NumPages*e.info.PageSize)
+	for _, c := range p.Caches {
+		e.caches[c] = at
+		at = at.Plus(positions * int64(c.Elements()*e.info.DType.Size()))
+	}
+	e.stride = e.info.PagesPerSlot()
+	if e.table, err = e.allocate(4*int64(e.info.Slots*e.stride), "the page table"); err != nil {
 		return err
 	}
-	angles := ropeAngles(c, e.info.MaxSeqLen)
-	if e.angles, err = e.allocate(4*int64(len(angles)), "angles"); err != nil {
-		return err
-	}
-	if err := e.compute.Synchronize(); err != nil {
-		return fmt.Errorf("cuda: clearing memory: %w", err)
-	}
-	if err := cu.MemcpyHtoD(cu.DevicePtr(e.angles), unsafe.Pointer(&angles[0]), 4*int64(len(angles))); err != nil {
-		return fmt.Errorf("cuda: copying angles: %w", err)
+	return e.fillAngles(p.Rotary)
+}
+
+// fillAngles makes the tables of cosines and sines: f32 [MaxSeqLen, HeadDim/2, 2].
+func (e *engine) fillAngles(all []*program.Rotary) (err error) {
+	e.angles = map[*program.Rotary]kernel.Ptr{}
+	for _, r := range all {
+		angles := ropeAngles(r.InvFreq, e.info.MaxSeqLen)
+		bytes := int64(f32 * len(angles))
+		if e.angles[r], err = e.allocate(bytes, "angles"); err != nil {
+			return err
+		}
+		if err := e.compute.Synchronize(); err != nil {
+			return fmt.Errorf("cuda: clearing memory: %w", err)
+		}
+		if err := cu.MemcpyHtoD(cu.DevicePtr(e.angles[r]), unsafe.Pointer(&angles[0]), bytes); err != nil {
+			return fmt.Errorf("cuda: copying angles: %w", err)
+		}
 	}
 	return settled()
 }
-
-// stride is the page table's row length.
-func (e *engine) stride() int { return e.info.PagesPerSlot() }
 
 // reserve returns memory for a slot's lists. Growing waits for the device,
 // which a longer list than any before in this slot may cost.

@@ -2,7 +2,9 @@ package cuda
 
 import (
 	"encoding/binary"
+	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -12,24 +14,8 @@ import (
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
-
-func TestAlikeRows(t *testing.T) {
-	kinds := map[int]bool{}
-	for n := 1; n <= 8192; n++ {
-		rows, alike := productRows(n), alikeRows(n)
-		if rows < n || alike < rows || alike > max(rows, rows+rows/8) {
-			t.Fatalf("%d rows are multiplied as %d, as %d are", n, rows, alike)
-		}
-		if alikeRows(rows) != alike || alikeRows(alike) != alike || alike != productRows(alike) {
-			t.Fatalf("%d rows are like %d, which are like %d", n, alike, alikeRows(alike))
-		}
-		kinds[alike] = true
-	}
-	if len(kinds) > 64 {
-		t.Errorf("%d numbers of rows to ask about", len(kinds))
-	}
-}
 
 func TestGraphSizes(t *testing.T) {
 	if got := graphSizes(0); got != nil {
@@ -73,25 +59,44 @@ func TestClock(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	c := model.Config{Layers: 2, Hidden: 64, Intermediate: 128, KVHeads: 2, HeadDim: 64, Vocab: 100, MaxPositions: 4096}
-	info, err := settle(&device.Spec{Model: &model.Model{Config: c}})
-	if want := (device.Info{DType: model.BFloat16, Slots: 256, PageSize: 16, MaxSeqLen: 4096, MaxStepTokens: 8192, Vocab: 100, Scores: true}); err != nil || info != want {
-		t.Errorf("%+v, %v\nwant %+v", info, err, want)
+	dense := map[string]any{
+		"architectures": []string{"Qwen3ForCausalLM"}, "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4,
+		"num_key_value_heads": 2, "head_dim": 64, "vocab_size": 100, "max_position_embeddings": 4096,
 	}
-	for want, change := range map[string]func(*device.Spec, *model.Config){
-		"kernels take bfloat16": func(s *device.Spec, _ *model.Config) { s.DType = model.Float32 },
-		`weights of type "int8"; the kernels take bfloat16, the processor ("cpu") float32 and int8`: func(s *device.Spec, _ *model.Config) { s.DType = model.Int8 },
-		"slots is -1":    func(s *device.Spec, _ *model.Config) { s.Slots = -1 },
-		"hidden size 60": func(_ *device.Spec, c *model.Config) { c.Hidden = 60 },
-		"experts of intermediate size 12": func(_ *device.Spec, c *model.Config) {
-			c.MoE = &model.MoE{Experts: 8, PerToken: 2, Intermediate: 12}
-		},
-		"17 of 64 experts": func(_ *device.Spec, c *model.Config) {
-			c.MoE = &model.MoE{Experts: 64, PerToken: 17, Intermediate: 16}
-		},
+	mixed := maps.Clone(dense)
+	maps.Copy(mixed, map[string]any{"architectures": []string{"Qwen3MoeForCausalLM"}, "num_experts": 64, "num_experts_per_tok": 2, "moe_intermediate_size": 16})
+	windows := maps.Clone(dense)
+	maps.Copy(windows, map[string]any{"architectures": []string{"MistralForCausalLM"}, "sliding_window": 1000})
+	with := func(fields map[string]any, name string, value any) map[string]any {
+		fields = maps.Clone(fields)
+		fields[name] = value
+		return fields
+	}
+	open := func(fields map[string]any) *model.Model { return &model.Model{Config: modeltest.Config(t, fields)} }
+	for length, fields := range map[int]map[string]any{4096: dense, 1000: windows} {
+		info, err := settle(&device.Spec{Model: open(fields)})
+		if noted := strings.Contains(info.Note, "sliding windows"); noted != (length == 1000) {
+			t.Errorf("noted %q", info.Note)
+		}
+		info.Note = ""
+		if want := (device.Info{DType: model.BFloat16, Slots: 256, PageSize: 16, MaxSeqLen: length, MaxStepTokens: 8192, Vocab: 100, Scores: true}); err != nil || info != want {
+			t.Errorf("%+v, %v\nwant %+v", info, err, want)
+		}
+	}
+	halves := modeltest.Random(rand.New(rand.NewPCG(1, 2)), modeltest.Config(t, dense))
+	slot := halves.Weights.Of(halves.Config.Program.Weights[0])
+	slot.Sources[0].Tensor.Encoding = model.ByOutput(model.Int8)
+	for want, s := range map[string]device.Spec{
+		"kernels take bfloat16": {Model: open(dense), DType: model.Float32},
+		`weights of type "int8"; the kernels take bfloat16, the processor ("cpu") float32 and int8`: {Model: open(dense), DType: model.Int8},
+		"slots is -1": {Model: open(dense), Slots: -1},
+		"the device takes bfloat16, float16 as bfloat16, float32 as bfloat16": {Model: halves},
+		"x (embed): rows of 60": {Model: open(with(dense, "hidden_size", 60))},
+		"input_layernorm (norm): rows of 20000; the kernel takes 16384 at most": {Model: open(with(dense, "hidden_size", 20000))},
+		"gate (gate): gates of 12":                      {Model: open(with(dense, "intermediate_size", 12))},
+		"moe_up(experts_gate_up, gate)): outputs of 12": {Model: open(with(mixed, "moe_intermediate_size", 12))},
+		"17 of 64 experts":                              {Model: open(with(mixed, "num_experts_per_tok", 17))},
 	} {
-		s := device.Spec{Model: &model.Model{Config: c}}
-		change(&s, &s.Model.Config)
 		if _, err := settle(&s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want an error with %q", err, want)
 		}

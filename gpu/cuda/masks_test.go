@@ -82,7 +82,7 @@ func TestLateMasks(t *testing.T) {
 	require(t)
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 11))
-		spec := randomSpec(r, seed%4 != 3)
+		spec := randomSpec(t, r, seed%4 != 3)
 		c := &spec.Model.Config
 		t.Run(fmt.Sprintf("%d/vocab%d-slots%d-graphs%d", seed, c.Vocab, spec.Slots, spec.GraphRows), func(t *testing.T) {
 			steps := newScript(r, &spec).steps(60)

@@ -1,91 +1,147 @@
-//go:build cuda
-
 package cuda
 
 import (
 	"github.com/troupe-llm/troupe/gpu/kernel"
-	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// mixture is what a step's tokens are sent to experts with. Which experts have
+// routes is what a layer's tokens are sent to experts with. Which experts have
 // work is decided on the device and read by nobody else, so passes with a
 // mixture of experts are captured like others.
-type mixture struct {
-	logits, scales, choice, share, entries, place, counts, tiles, count, arrived kernel.Ptr
-
-	y kernel.Ptr // bf16 [tokens·PerToken, Hidden]: of each entry
+type routes struct {
+	scales, choice, share, entries, place, counts, tiles, count, arrived kernel.Ptr
 }
 
-// sized is memory to allocate.
-type sized struct {
-	at    *kernel.Ptr
-	bytes int64
-	what  string
-}
-
-// sizes lists the memory for the most tokens of a step.
-func (x *mixture) sizes(c *model.Config, tokens int) []sized {
-	m := c.MoE
-	s := kernel.RouteScratchFor(tokens, m.Experts, m.PerToken)
-	const routes = "routes to experts"
+// sizes lists the memory of the largest routes of a program.
+func (r *routes) sizes(p *program.Program, tokens int) []sized {
+	experts, chosen := 0, 0
+	for _, op := range p.Ops {
+		if o, is := op.(*program.Route); is {
+			experts, chosen = max(experts, o.Logits.Width), max(chosen, o.Routes.Width)
+		}
+	}
+	if experts == 0 {
+		return nil
+	}
+	s := kernel.RouteScratchFor(tokens, experts, chosen)
+	const what = "routes to experts"
 	return []sized{
-		{&x.logits, s.Logits, routes},
-		{&x.scales, s.Scales, routes},
-		{&x.choice, s.Choice, routes},
-		{&x.share, s.Share, routes},
-		{&x.entries, s.Entries, routes},
-		{&x.place, s.Place, routes},
-		{&x.counts, s.Counts, routes},
-		{&x.tiles, s.Tiles, routes},
-		{&x.count, s.Count, routes},
-		{&x.arrived, s.Arrived, routes},
-		{&x.y, 2 * int64(tokens*m.PerToken) * int64(c.Hidden), "experts' results"},
+		{&r.scales, s.Scales, what},
+		{&r.choice, s.Choice, what},
+		{&r.share, s.Share, what},
+		{&r.entries, s.Entries, what},
+		{&r.place, s.Place, what},
+		{&r.counts, s.Counts, what},
+		{&r.tiles, s.Tiles, what},
+		{&r.count, s.Count, what},
+		{&r.arrived, s.Arrived, what},
 	}
 }
 
-// routedAtOnce is up to how many tokens one kernel does all of routing: 12 µs for
-// 32 on an H200 and 18 for 64. Otherwise grouping takes 8, and norm and product
-// an estimated 5 more.
-const routedAtOnce = 32
+// mixture says how a mixture's entries are cut into tiles.
+type mixture struct {
+	experts, chosen int
+	hopper          int // multiprocessors with kernels of their own; 0: none
+}
 
-// experts are the stages of a layer behind attention, of a mixture of experts.
-func (e *engine) experts(w work, l *layer) []stage {
-	c, m, q, x := e.config, e.config.MoE, e.queue, &e.mixture
-	rows, blocks := kernel.ExpertRows(w.tokens*m.PerToken, m.Experts), 2*e.gpu.SMs
-	hopper := e.shape.Hopper > 0 && w.tokens*m.PerToken >= kernel.HopperFrom*m.Experts
-	if hopper {
-		rows = kernel.HopperRows
+// tiles is the rows of tiles, and whether kernels of Hopper take them.
+func (m mixture) tiles(tokens int) (rows int, hopper bool) {
+	if m.hopper > 0 && tokens*m.chosen >= kernel.HopperFrom*m.experts {
+		return kernel.HopperRows, true
 	}
-	route := kernel.RouteArgs{
-		X: e.x, Norm: l.mlpNorm, W: l.router, Slots: e.tokenSlots, Logits: x.logits, Normed: e.normed, Scales: x.scales, Choice: x.choice,
-		Share: x.share, Entries: x.entries, Place: x.place, Counts: x.counts, Tiles: x.tiles, Count: x.count, Arrived: x.arrived,
-		Tokens: int32(w.tokens), Hidden: int32(c.Hidden), Experts: int32(m.Experts), Chosen: int32(m.PerToken), Rows: int32(rows), Eps: c.NormEps,
+	return kernel.ExpertRows(tokens*m.chosen, m.experts), false
+}
+
+// routing is a choice of experts: its arguments but for the number of tokens.
+func (c *compiler) routing(o *program.Route) (kernel.RouteArgs, mixture) {
+	m := mixture{o.Logits.Width, o.Routes.Width, c.shape.Hopper}
+	c.need(m.experts%4 == 0 && m.experts <= kernel.MaxExperts && m.chosen <= kernel.MaxChosen,
+		"%d of %d experts per token; there may be %d of %d, a multiple of 4", m.chosen, m.experts, kernel.MaxChosen, kernel.MaxExperts)
+	r := &c.routes
+	a := kernel.RouteArgs{
+		Slots: c.tokenSlots, Logits: c.value(o.Logits, f32), Scales: r.scales, Choice: r.choice, Share: r.share, Entries: r.entries,
+		Place: r.place, Counts: r.counts, Tiles: r.tiles, Count: r.count, Arrived: r.arrived,
+		Experts: int32(m.experts), Chosen: int32(m.chosen),
 	}
-	if m.Normalize {
-		route.Normalize = 1
+	if o.Normalize {
+		a.Normalize = 1
 	}
-	args := func(from, weights, y kernel.Ptr, in, out int) kernel.ExpertArgs {
-		return kernel.ExpertArgs{X: from, W: weights, Entries: x.entries, Tiles: x.tiles, Count: x.count, Y: y, In: int32(in), Out: int32(out)}
+	c.routed = o.Routes
+	return a, m
+}
+
+// group chooses experts by logits and groups tokens by them.
+func (c *compiler) group(o *program.Route) run {
+	q := c.kernels
+	a, m := c.routing(o)
+	return func(w *work) error {
+		a := a
+		rows, _ := m.tiles(w.tokens)
+		a.Tokens, a.Rows = int32(w.tokens), int32(rows)
+		return kernel.MoEGroup(q, a)
 	}
-	up, down := args(e.normed, l.gateUp, e.activated, c.Hidden, m.Intermediate), args(e.activated, l.down, x.y, m.Intermediate, c.Hidden)
-	var list []stage
-	if w.tokens <= routedAtOnce && kernel.SkinnyFits(c.Hidden) {
-		list = append(list, stage{opRoute, func() error { return kernel.MoERoute(q, route) }})
-	} else {
-		list = append(list, e.norm(w, l.mlpNorm), e.product(w, opRouter, l), stage{opRoute, func() error { return kernel.MoEGroup(q, route) }})
+}
+
+// routeAtOnce is norm, router and grouping of few tokens.
+func (c *compiler) routeAtOnce(f *program.Fused) run {
+	norm, router := part[*program.Norm](f), part[*program.Product](f)
+	c.wholeRows(norm)
+	q := c.kernels
+	a, m := c.routing(part[*program.Route](f))
+	a.X, a.Norm, a.W, a.Normed = c.value(norm.In, f32), c.weights[norm.Weight], c.weights[router.Weight], c.value(norm.Out, bf16)
+	a.Hidden, a.Eps = int32(norm.In.Width), norm.Eps
+	return func(w *work) error {
+		a := a
+		rows, _ := m.tiles(w.tokens)
+		a.Tokens, a.Rows = int32(w.tokens), int32(rows)
+		return kernel.MoERoute(q, a)
 	}
-	list = append(list, stage{opGateUp, func() error {
-		if hopper {
-			return kernel.MoEUpHopper(q, up, e.shape.Hopper)
+}
+
+// expertArgs are a product of experts, to out.
+func (c *compiler) expertArgs(o *program.ExpertProduct, out *program.Value) (kernel.ExpertArgs, mixture) {
+	c.need(o.Routes == c.routed, "entries by other than the last routes")
+	c.vectors("inputs", o.In.Width)
+	c.vectors("outputs", out.Width)
+	r := &c.routes
+	return kernel.ExpertArgs{
+		X: c.value(o.In, bf16), W: c.weights[o.Weight], Entries: r.entries, Tiles: r.tiles, Count: r.count, Y: c.value(out, bf16),
+		In: int32(o.In.Width), Out: int32(out.Width),
+	}, mixture{o.Weight.Experts(), o.Routes.Width, c.shape.Hopper}
+}
+
+// expertsUp is the experts' first product, of tokens, and their gate.
+func (c *compiler) expertsUp(f *program.Fused) run {
+	o := part[*program.ExpertProduct](f)
+	c.need(o.In.Rows == program.Tokens, "a gated product of entries; the kernel gates one of tokens")
+	q, s, blocks := c.kernels, c.shape, c.blocks
+	a, m := c.expertArgs(o, part[*program.Gate](f).Out)
+	return func(w *work) error {
+		if rows, hopper := m.tiles(w.tokens); !hopper {
+			return kernel.MoEUp(q, a, rows, blocks)
 		}
-		return kernel.MoEUp(q, up, rows, blocks)
-	}})
-	return append(list, stage{opDown, func() error {
-		if hopper {
-			return kernel.MoEDownHopper(q, down, e.shape.Hopper)
+		return kernel.MoEUpHopper(q, a, s.Hopper)
+	}
+}
+
+// experts is their second product, of entries.
+func (c *compiler) experts(o *program.ExpertProduct, out *program.Value) run {
+	c.need(o.In.Rows == program.Entries, "a product of tokens that is not gated; the kernel gates it")
+	q, s, blocks := c.kernels, c.shape, c.blocks
+	a, m := c.expertArgs(o, out)
+	return func(w *work) error {
+		if rows, hopper := m.tiles(w.tokens); !hopper {
+			return kernel.MoEDown(q, a, rows, blocks)
 		}
-		return kernel.MoEDown(q, down, rows, blocks)
-	}}, stage{opCombine, func() error {
-		return kernel.MoECombine(q, kernel.CombineArgs{X: e.x, Y: x.y, Place: x.place, Hidden: int32(c.Hidden), Chosen: int32(m.PerToken)}, w.tokens)
-	}})
+		return kernel.MoEDownHopper(q, a, s.Hopper)
+	}
+}
+
+// combine adds what a token's experts made of it to the residual stream.
+func (c *compiler) combine(f *program.Fused) run {
+	o, x := part[*program.Combine](f), part[*program.Add](f).X
+	c.need(o.Routes == c.routed, "entries by other than the last routes")
+	q := c.kernels
+	a := kernel.CombineArgs{X: c.value(x, f32), Y: c.value(o.In, bf16), Place: c.routes.place, Hidden: int32(x.Width), Chosen: int32(o.Routes.Width)}
+	return func(w *work) error { return kernel.MoECombine(q, a, w.tokens) }
 }

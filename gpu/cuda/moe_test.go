@@ -3,7 +3,6 @@
 package cuda
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -14,40 +13,16 @@ import (
 	"github.com/troupe-llm/troupe/gpu/cpu"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
 
 // randomMixture is a model of two layers with random weights.
-func randomMixture(r *rand.Rand, hidden int, x model.MoE) *model.Model {
-	c := model.Config{
-		Architecture: "Qwen3MoeForCausalLM", Layers: 2, Hidden: hidden, Intermediate: 64, MoE: &x, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 256, MaxPositions: 1024,
-		NormEps: 1e-6, QKNorm: true, Rope: model.Rope{Theta: 1e6}, DType: model.BFloat16,
-	}
-	tensor := func(mean float64, shape ...int) model.Tensor {
-		t := model.Tensor{DType: model.BFloat16, Shape: shape}
-		deviation := 0.1
-		if len(shape) > 1 {
-			deviation = 1.2 / math.Sqrt(float64(shape[1]))
-		}
-		for range t.Len() {
-			t.Data = binary.LittleEndian.AppendUint16(t.Data, model.ToBF16(float32(mean+deviation*r.NormFloat64())))
-		}
-		return t
-	}
-	w := &model.Weights{Embed: tensor(0, c.Vocab, hidden), Norm: tensor(1, hidden), Head: tensor(0, c.Vocab, hidden)}
-	for range c.Layers {
-		l := model.Layer{
-			AttnNorm: tensor(1, hidden), MLPNorm: tensor(1, hidden), QNorm: tensor(1, c.HeadDim), KNorm: tensor(1, c.HeadDim),
-			Q: tensor(0, c.Heads*c.HeadDim, hidden), K: tensor(0, c.KVHeads*c.HeadDim, hidden), V: tensor(0, c.KVHeads*c.HeadDim, hidden),
-			O: tensor(0, hidden, c.Heads*c.HeadDim), Router: tensor(0, x.Experts, hidden),
-		}
-		for range x.Experts {
-			l.Experts = append(l.Experts, model.Expert{
-				Gate: tensor(0, x.Intermediate, hidden), Up: tensor(0, x.Intermediate, hidden), Down: tensor(0, hidden, x.Intermediate),
-			})
-		}
-		w.Layers = append(w.Layers, l)
-	}
-	return &model.Model{Config: c, Weights: w}
+func randomMixture(t *testing.T, r *rand.Rand, hidden, experts, perToken, intermediate int, normalize bool) *model.Model {
+	return modeltest.Random(r, modeltest.Config(t, map[string]any{
+		"architectures": []string{"Qwen3MoeForCausalLM"}, "num_hidden_layers": 2, "hidden_size": hidden, "intermediate_size": 64, "num_experts": experts,
+		"num_experts_per_tok": perToken, "moe_intermediate_size": intermediate, "norm_topk_prob": normalize, "num_attention_heads": 4,
+		"num_key_value_heads": 2, "head_dim": 64, "vocab_size": 256, "max_position_embeddings": 1024, "rope_theta": 1e6,
+	}))
 }
 
 // Mixtures of other shapes than checkpoints have do what they do on the
@@ -57,16 +32,16 @@ func TestMixturesAgainstCPU(t *testing.T) {
 	require(t)
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, c := range []struct {
-		hidden int
-		x      model.MoE
+		hidden, experts, perToken, intermediate int
+		normalize                               bool
 	}{
-		{128, model.MoE{Experts: 16, PerToken: 4, Intermediate: 64, Normalize: true}},
-		{192, model.MoE{Experts: 4, PerToken: 3, Intermediate: 128}}, // tiles of 128
-		{136, model.MoE{Experts: 8, PerToken: 2, Intermediate: 72, Normalize: true}},
-		{64, model.MoE{Experts: 20, PerToken: 5, Intermediate: 64}},
+		{128, 16, 4, 64, true},
+		{192, 4, 3, 128, false}, // tiles of 128
+		{136, 8, 2, 72, true},
+		{64, 20, 5, 64, false},
 	} {
-		t.Run(fmt.Sprintf("%d×%+v", c.hidden, c.x), func(t *testing.T) {
-			m := randomMixture(random, c.hidden, c.x)
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			m := randomMixture(t, random, c.hidden, c.experts, c.perToken, c.intermediate, c.normalize)
 			var prompts [][]int32
 			for _, n := range []int{1, 30, 500} {
 				var p []int32

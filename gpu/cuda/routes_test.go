@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"encoding/binary"
 	"math"
 	"slices"
 	"testing"
@@ -9,6 +8,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/kernel/ref"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // A token whose router's logits nearly tie at the last expert it goes to goes
@@ -18,94 +18,176 @@ import (
 // have such a layer.
 const nearTie = 0.03
 
-// slow is the model in double precision. For a text it returns the least
-// distance, over the layers, between the logit of the last expert that a token
-// goes to and that of the next; and the log-probabilities of what follows.
+// slow is the model in double precision, op by op. For a text it returns the
+// least distance, over the layers, between the logit of the last expert that a
+// token goes to and that of the next; and the log-probabilities of what follows.
 func slow(m *model.Model, ids []int32) (margins, logprobs []float64) {
-	c, w := &m.Config, m.Weights
-	values := func(t *model.Tensor) []float32 {
-		f := make([]float32, t.Len())
-		for i := range f {
-			f[i] = model.FromBF16(binary.LittleEndian.Uint16(t.Data[2*i:]))
-		}
-		return f
+	s := slowly{m, ids, map[*program.Value][]float32{}, map[*program.Value][]int32{}, map[*program.Cache]*program.Store{}, slices.Repeat([]float64{math.Inf(1)}, len(ids))}
+	for _, op := range m.Config.Program.Ops {
+		s.op(op)
 	}
-	h, d, n := c.Hidden, c.HeadDim, len(ids)
-	var x []float32
-	embed := values(&w.Embed)
-	for _, id := range ids {
-		x = append(x, embed[int(id)*h:][:h]...)
-	}
-	angles := ropeAngles(c, n)
-	add := func(y []float32) {
-		for i, v := range y {
-			x[i] += v
-		}
-	}
-	margins = slices.Repeat([]float64{math.Inf(1)}, n)
-	for i := range w.Layers {
-		l := &w.Layers[i]
-		normed := ref.RMSNorm(x, values(&l.AttnNorm), c.NormEps)
-		heads := func(t, norm *model.Tensor, heads int) []float32 {
-			var out []float32
-			y := ref.Product(normed, values(t), h)
-			for at := 0; at < len(y); at += d {
-				if norm == nil {
-					out = append(out, y[at:][:d]...)
-				} else {
-					out = append(out, ref.Rope(y[at:][:d], nil, values(norm), angles[at/d/heads*d:][:d], c.NormEps)...)
-				}
-			}
-			return out
-		}
-		q, k, v := heads(&l.Q, &l.QNorm, c.Heads), heads(&l.K, &l.KNorm, c.KVHeads), heads(&l.V, nil, c.KVHeads)
-		var mixed []float32
-		for t := range n {
-			for head := range c.Heads {
-				of := func(kv []float32) func(int) []float32 {
-					return func(p int) []float32 { return kv[(p*c.KVHeads+head*c.KVHeads/c.Heads)*d:][:d] }
-				}
-				mixed = append(mixed, ref.Attention(q[(t*c.Heads+head)*d:][:d], t+1, of(k), of(v))...)
-			}
-		}
-		add(ref.Product(mixed, values(&l.O), c.Heads*d))
-
-		normed = ref.RMSNorm(x, values(&l.MLPNorm), c.NormEps)
-		logits := ref.Product(normed, values(&l.Router), h)
-		choice, share := ref.Route(logits, c.MoE.Experts, c.MoE.PerToken, c.MoE.Normalize)
-		y := make([]float32, len(x))
-		for j, e := range choice {
-			t := j / c.MoE.PerToken
-			expert := &l.Experts[e]
-			made := ref.Expert(normed[t*h:][:h], slices.Concat(values(&expert.Gate), values(&expert.Up)), share[j])
-			for i, v := range ref.Product(made, values(&expert.Down), len(made)) {
-				y[t*h+i] += v
-			}
-		}
-		add(y)
-		for t := range n {
-			row := slices.Clone(logits[t*c.MoE.Experts:][:c.MoE.Experts])
-			slices.Sort(row)
-			last := len(row) - c.MoE.PerToken
-			margins[t] = min(margins[t], float64(row[last]-row[last-1]))
-		}
-	}
-	for t, row := 0, ref.Product(ref.RMSNorm(x, values(&w.Norm), c.NormEps), values(&w.Head), h); t+1 < n; t++ {
-		row := row[t*c.Vocab:][:c.Vocab]
+	vocab := m.Config.Program.Logits.Width
+	for t, row := 0, s.values[m.Config.Program.Logits]; t+1 < len(ids); t++ {
+		row := row[t*vocab:][:vocab]
 		sum := 0.0
 		for _, v := range row {
 			sum += math.Exp(float64(v))
 		}
 		logprobs = append(logprobs, float64(row[ids[t+1]])-math.Log(sum))
 	}
-	return margins, logprobs
+	return s.margins, logprobs
+}
+
+// slowly is such a pass. Entries lie token by token.
+type slowly struct {
+	m       *model.Model
+	ids     []int32
+	values  map[*program.Value][]float32
+	chosen  map[*program.Value][]int32 // by routes, whose values are shares
+	stored  map[*program.Cache]*program.Store
+	margins []float64
+}
+
+// read is a value's rows, one behind the other.
+func (s *slowly) read(v *program.Value) (x []float32) {
+	all := s.values[v.Whole()]
+	for at := v.At; at < len(all); at += v.Whole().Width {
+		x = append(x, all[at:at+v.Width]...)
+	}
+	return x
+}
+
+func (s *slowly) write(v *program.Value, x []float32) {
+	if v.Base == nil {
+		s.values[v] = x
+		return
+	}
+	all := s.values[v.Base]
+	for i := range len(x) / v.Width {
+		copy(all[i*v.Base.Width+v.At:], x[i*v.Width:][:v.Width])
+	}
+}
+
+// weight is all of a slot, widened.
+func (s *slowly) weight(w *program.Weight) (all []float32) {
+	slot := s.m.Weights.Of(w)
+	row := make([]float32, w.In())
+	for i := range slot.Sources {
+		for j := range slot.Sources[i].Rows {
+			slot.Sources[i].Read(j, row)
+			all = append(all, row...)
+		}
+	}
+	return all
+}
+
+func (s *slowly) op(op program.Op) {
+	switch o := op.(type) {
+	case *program.Embed:
+		table, n := s.weight(o.Table), o.Out.Width
+		for _, id := range s.ids {
+			s.values[o.Out] = append(s.values[o.Out], table[int(id)*n:][:n]...)
+		}
+	case *program.Norm:
+		s.write(o.Out, ref.RMSNorm(s.read(o.In), s.weight(o.Weight), o.Eps))
+	case *program.Product:
+		s.write(o.Out, ref.Product(s.read(o.In), s.weight(o.Weight), o.In.Width))
+	case *program.Rope:
+		for _, x := range o.X {
+			s.rope(o, x)
+		}
+	case *program.Store:
+		s.stored[o.Cache] = o
+	case *program.Attend:
+		s.attend(o)
+	case *program.Gate:
+		s.write(o.Out, ref.SiluMul(s.read(o.In), o.Out.Width))
+	case *program.Gather: // all rows are looked at
+		s.write(o.Out, s.read(o.In))
+	case *program.Add:
+		x := s.read(o.X)
+		for i, y := range s.read(o.Y) {
+			x[i] += o.Scale * y
+		}
+		s.write(o.X, x)
+	case *program.Route:
+		s.route(o)
+	case *program.ExpertProduct:
+		s.experts(o)
+	case *program.Combine:
+		s.combine(o)
+	}
+}
+
+func (s *slowly) rope(o *program.Rope, v *program.Value) {
+	angles, x, heads := ropeAngles(o.Rotary.InvFreq, len(s.ids)), s.read(v), v.Width/o.HeadDim
+	for at := 0; at < len(x); at += o.HeadDim {
+		copy(x[at:], ref.Rope(x[at:][:o.HeadDim], nil, nil, angles[at/o.HeadDim/heads*o.HeadDim:][:o.HeadDim], 0))
+	}
+	s.write(v, x)
+}
+
+func (s *slowly) attend(o *program.Attend) {
+	q, c := s.read(o.Query), o.Cache
+	k, v, d := s.read(s.stored[c].Key), s.read(s.stored[c].Value), c.KeyDim
+	var out []float32
+	for t := range s.ids {
+		for head := range o.Heads {
+			of := func(kv []float32) func(int) []float32 {
+				return func(p int) []float32 { return kv[(p*c.Heads+head*c.Heads/o.Heads)*d:][:d] }
+			}
+			out = append(out, ref.Attention(q[(t*o.Heads+head)*d:][:d], t+1, of(k), of(v))...)
+		}
+	}
+	s.write(o.Out, out)
+}
+
+func (s *slowly) route(o *program.Route) {
+	logits, n := s.read(o.Logits), o.Logits.Width
+	s.chosen[o.Routes], s.values[o.Routes] = ref.Route(logits, n, o.Routes.Width, o.Normalize)
+	for t := range s.margins {
+		row := slices.Clone(logits[t*n:][:n])
+		slices.Sort(row)
+		last := n - o.Routes.Width
+		s.margins[t] = min(s.margins[t], float64(row[last]-row[last-1]))
+	}
+}
+
+func (s *slowly) experts(o *program.ExpertProduct) {
+	w, x, in, each := s.weight(o.Weight), s.read(o.In), o.In.Width, o.Weight.In()*o.Weight.Out()
+	var out []float32
+	for i, e := range s.chosen[o.Routes] {
+		row := i
+		if o.In.Rows == program.Tokens {
+			row = i / o.Routes.Width
+		}
+		out = append(out, ref.Product(x[row*in:][:in], w[int(e)*each:][:each], in)...)
+	}
+	s.write(o.Out, out)
+}
+
+func (s *slowly) combine(o *program.Combine) {
+	x, n := s.read(o.In), o.Out.Width
+	out := make([]float32, len(s.ids)*n)
+	for i, share := range s.values[o.Routes] {
+		to := out[i/o.Routes.Width*n:][:n]
+		for j, v := range x[i*n:][:n] {
+			to[j] += share * v
+		}
+	}
+	s.write(o.Out, out)
+}
+
+// mixed says whether a model has a mixture of experts.
+func mixed(c *model.Config) bool {
+	return slices.ContainsFunc(c.Program.Ops, func(op program.Op) bool { _, is := op.(*program.Route); return is })
 }
 
 // What tells near ties says what transformers does, and finds few of them.
 func TestNearTies(t *testing.T) {
 	for _, c := range modeltest.All(t) {
 		m := c.Open(t)
-		if m.Config.MoE == nil {
+		if !mixed(&m.Config) {
 			continue
 		}
 		near, all := 0, 0

@@ -14,8 +14,8 @@ func (e *engine) score(u *upload, scores kernel.Ptr) error {
 			return err
 		}
 		if err := kernel.ScoreTokens(e.queue, kernel.ScoreArgs{
-			Logits: e.logits, Targets: u.targets.Plus(int64(8 * done)), Slots: e.slots, Scores: scores.Plus(int64(kernel.ScoreBytes(done))),
-			Vocab: int32(e.config.Vocab), Ld: int32(e.ld),
+			Logits: e.values[e.logits], Targets: u.targets.Plus(int64(8 * done)), Slots: e.slots, Scores: scores.Plus(int64(kernel.ScoreBytes(done))),
+			Vocab: int32(e.info.Vocab), Ld: int32(columns(e.logits)),
 		}, n); err != nil {
 			return err
 		}

@@ -6,30 +6,56 @@ import (
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// settle fills in the sizes that do not depend on free memory and checks what
-// is asked for.
+// formats are the encodings of checkpoints that are taken: kernels multiply
+// bfloat16, float32 loses digits.
+var formats = device.Formats{
+	{Encoding: model.Plain(model.BFloat16), Held: held.Matrix},
+	{Encoding: model.Plain(model.Float16), Held: held.Matrix},
+	{Encoding: model.Plain(model.Float32), Held: held.Matrix},
+}
+
+// held is how weights lie on the device.
+var held = model.HeldAs(model.BFloat16)
+
+// settle fills in the sizes that do not depend on free memory, and refuses what
+// cannot be computed.
 func settle(spec *device.Spec) (device.Info, error) {
-	info, err := device.GPU.Settle(spec)
+	sizes := device.GPU
+	sizes.NoWindows = true
+	info, err := sizes.Settle(spec)
 	info.DType, info.Scores = model.BFloat16, true
-	c := &spec.Model.Config
-	switch {
-	case err != nil:
-	case spec.DType != "" && spec.DType != "auto" && spec.DType != model.BFloat16:
-		err = fmt.Errorf("weights of type %q; the kernels take bfloat16, the processor (\"cpu\") float32 and int8 as well", spec.DType)
-	case c.Hidden <= 0 || c.Hidden%8 != 0 || c.Hidden > kernel.MaxHidden:
-		err = fmt.Errorf("hidden size %d; it must be a multiple of 8, at most %d", c.Hidden, kernel.MaxHidden)
-	case c.MoE == nil && (c.Intermediate <= 0 || c.Intermediate%8 != 0):
-		err = fmt.Errorf("intermediate size %d; it must be a multiple of 8", c.Intermediate)
-	case c.MoE != nil && (c.MoE.Intermediate <= 0 || c.MoE.Intermediate%8 != 0):
-		err = fmt.Errorf("experts of intermediate size %d; it must be a multiple of 8", c.MoE.Intermediate)
-	case c.MoE != nil && (c.MoE.Experts%4 != 0 || c.MoE.Experts > kernel.MaxExperts || c.MoE.PerToken > kernel.MaxChosen):
-		err = fmt.Errorf("%d of %d experts per token; there may be %d of %d, a multiple of 4", c.MoE.PerToken, c.MoE.Experts, kernel.MaxChosen, kernel.MaxExperts)
-	case c.Vocab <= 0 || c.Vocab > kernel.MaxVocab:
-		err = fmt.Errorf("a vocabulary of %d; at most %d", c.Vocab, kernel.MaxVocab)
+	if err != nil {
+		return info, err
 	}
+	if spec.DType != "" && spec.DType != "auto" && spec.DType != model.BFloat16 {
+		return info, fmt.Errorf("weights of type %q; the kernels take bfloat16, the processor (\"cpu\") float32 and int8 as well", spec.DType)
+	}
+	if info.Vocab <= 0 || info.Vocab > kernel.MaxVocab {
+		return info, fmt.Errorf("a vocabulary of %d; at most %d", info.Vocab, kernel.MaxVocab)
+	}
+	if err := formats.Check(spec.Model); err != nil {
+		return info, err
+	}
+	p := spec.Model.Config.Program
+	_, err = compile(p, &machine{shape: shapeOf(p)})
 	return info, err
+}
+
+// shapeOf is what a program says of the shape of kernels. Where its attention
+// differs, compiling refuses it.
+func shapeOf(p *program.Program) (s kernel.Shape) {
+	for _, op := range p.Ops {
+		switch o := op.(type) {
+		case *program.Attend:
+			s.Heads, s.KVHeads, s.HeadDim = o.Heads, o.Cache.Heads, o.Cache.KeyDim
+		case *program.ExpertProduct:
+			s.Experts = true
+		}
+	}
+	return s
 }
 
 // stages is how many copies attention keeps under way in the shared memory
@@ -38,24 +64,3 @@ func stages(headDim, shared int) int {
 	tile := 2 * 64 * (2*headDim + 16)
 	return max(2, min(3, shared/tile))
 }
-
-// productRows rounds the rows of products up, to what cuBLASLt's tiles take in
-// any case. What is in the rows beyond, and what comes out, is nobody's.
-func productRows(n int) int {
-	if n > 256 {
-		return roundUp(n, 64)
-	}
-	return roundUp(n, 16)
-}
-
-// alikeRows rounds further, by an eighth at most: to those for whose number
-// cuBLASLt is asked how to multiply.
-func alikeRows(n int) int {
-	n = productRows(n)
-	for to := 64; to <= n/8; to *= 2 {
-		n = roundUp(n, to)
-	}
-	return n
-}
-
-func roundUp(n, to int) int { return (n + to - 1) / to * to }

@@ -25,9 +25,10 @@ func TestAgainstCPU(t *testing.T) {
 	require(t)
 	for seed := range uint64(24) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		spec := randomSpec(r, seed%4 != 3)
-		c := &spec.Model.Config
-		name := fmt.Sprintf("%d/%d:%d×%d-hidden%d-pages%d-slots%d", seed, c.Heads, c.KVHeads, c.HeadDim, c.Hidden, spec.PageSize, spec.Slots)
+		spec := randomSpec(t, r, seed%4 != 3)
+		p := spec.Model.Config.Program
+		shape := shapeOf(p)
+		name := fmt.Sprintf("%d/%d:%d×%d-hidden%d-pages%d-slots%d", seed, shape.Heads, shape.KVHeads, shape.HeadDim, p.Weights[0].In(), spec.PageSize, spec.Slots)
 		t.Run(name, func(t *testing.T) {
 			steps := newScript(r, &spec).steps(60)
 			host, err := cpu.Open(spec)
@@ -71,8 +72,8 @@ func TestAgainstCPU(t *testing.T) {
 func pick(r *rand.Rand, from ...int) int { return from[r.IntN(len(from))] }
 
 // randomSpec is a device of random sizes for a random model.
-func randomSpec(r *rand.Rand, graphs bool) device.Spec {
-	c := randomConfig(r)
+func randomSpec(t testing.TB, r *rand.Rand, graphs bool) device.Spec {
+	c := randomConfig(t, r)
 	spec := device.Spec{
 		Model: modeltest.Random(r, c), DType: model.BFloat16, Slots: 1 + r.IntN(20), PageSize: pick(r, 1, 5, 16, 64),
 		MaxSeqLen: c.MaxPositions, MaxStepTokens: 400, NumPages: 20000,
@@ -85,28 +86,32 @@ func randomSpec(r *rand.Rand, graphs bool) device.Spec {
 }
 
 // randomConfig is a small model of a form and sizes that some architecture has.
-func randomConfig(r *rand.Rand) model.Config {
+func randomConfig(t testing.TB, r *rand.Rand) model.Config {
 	heads := [][2]int{{4, 2}, {6, 1}, {8, 8}, {14, 2}, {5, 1}, {3, 3}, {16, 4}}[r.IntN(7)]
-	c := model.Config{
-		Layers: 1 + r.IntN(3), Hidden: pick(r, 72, 128, 192, 264, 512), Intermediate: pick(r, 40, 128, 352), Heads: heads[0], KVHeads: heads[1],
-		HeadDim: pick(r, 64, 128), Vocab: pick(r, 35, 501, 4100), MaxPositions: 700, NormEps: 1e-6, TieEmbedding: r.IntN(2) == 0,
-		Rope: model.Rope{Theta: 1e4}, DType: model.BFloat16, BOS: -1,
+	fields := map[string]any{
+		"num_hidden_layers": 1 + r.IntN(3), "hidden_size": pick(r, 72, 128, 192, 264, 512), "intermediate_size": pick(r, 40, 128, 352),
+		"num_attention_heads": heads[0], "num_key_value_heads": heads[1], "head_dim": pick(r, 64, 128), "vocab_size": pick(r, 35, 501, 4100),
+		"max_position_embeddings": 700, "tie_word_embeddings": r.IntN(2) == 0, "rope_theta": 1e4,
 	}
+	is := func(name string) { fields["architectures"] = []string{name} }
 	switch r.IntN(4) {
 	case 0:
-		c.Architecture = "LlamaForCausalLM"
-		c.Rope.Llama3 = &model.Llama3Rope{Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 64}
+		is("LlamaForCausalLM")
+		fields["rope_scaling"] = map[string]any{
+			"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 64,
+		}
 	case 1:
-		c.Architecture, c.QKVBias = "Qwen2ForCausalLM", true
+		is("Qwen2ForCausalLM")
 	case 2:
 		// All experts for everybody: no token goes elsewhere by a rounding.
 		n := pick(r, 4, 8)
-		c.Architecture, c.QKNorm = "Qwen3MoeForCausalLM", true
-		c.MoE = &model.MoE{Experts: n, PerToken: n, Intermediate: pick(r, 40, 64, 192), Normalize: r.IntN(2) == 0}
+		is("Qwen3MoeForCausalLM")
+		fields["num_experts"], fields["num_experts_per_tok"], fields["moe_intermediate_size"] = n, n, pick(r, 40, 64, 192)
+		fields["norm_topk_prob"] = r.IntN(2) == 0
 	default:
-		c.Architecture, c.QKNorm = "Qwen3ForCausalLM", true
+		is("Qwen3ForCausalLM")
 	}
-	return c
+	return modeltest.Config(t, fields)
 }
 
 // script makes steps up as a scheduler might, of texts that are known to the end.

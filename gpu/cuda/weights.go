@@ -3,107 +3,15 @@
 package cuda
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
-	"runtime"
-	"sync"
 	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 	"gorgonia.org/cu"
 )
-
-// weights are a model's on the device, bf16, row-major as published; queries,
-// keys and values one under the other, and so gates and ups; experts one after
-// the other.
-type weights struct {
-	embed, head, norm kernel.Ptr
-	layers            []layer
-	bytes             int64
-}
-
-type layer struct {
-	attnNorm, qkv, qkvBias, qNorm, kNorm, o, mlpNorm, router, gateUp, down kernel.Ptr
-}
-
-// part is a tensor and where it goes.
-type part struct {
-	to     *kernel.Ptr // set where the tensor begins an allocation of its own
-	tensor *model.Tensor
-	n      int64 // elements
-	inputs int   // of a matrix, which may be filled at random; 0: a norm; < 0: a bias
-}
-
-// place is where the part begins, given where the one before ends: what is an
-// allocation of its own is aligned as cuBLASLt supposes, what follows within
-// one comes right behind.
-func (p *part) place(end int64) int64 {
-	if p.to != nil {
-		return (end + 255) &^ 255
-	}
-	return end
-}
-
-// parts lists all weights in the order they lie in memory.
-func (w *weights) parts(m *model.Model) []part {
-	c := &m.Config
-	source := m.Weights
-	if source == nil {
-		source = &model.Weights{Layers: make([]model.Layer, c.Layers)}
-	}
-	h, q, kv, i, d := c.Hidden, c.Heads*c.HeadDim, c.KVHeads*c.HeadDim, c.Intermediate, c.HeadDim
-	matrix := func(to *kernel.Ptr, t *model.Tensor, out, in int) part {
-		return part{to, t, int64(out) * int64(in), in}
-	}
-	vector := func(to *kernel.Ptr, t *model.Tensor, n int) part { return part{to, t, int64(n), 0} }
-	bias := func(to *kernel.Ptr, t *model.Tensor, n int) part { return part{to, t, int64(n), -1} }
-	list := []part{matrix(&w.embed, &source.Embed, c.Vocab, h)}
-	if !c.TieEmbedding {
-		list = append(list, matrix(&w.head, &source.Head, c.Vocab, h))
-	}
-	list = append(list, vector(&w.norm, &source.Norm, h))
-	w.layers = make([]layer, c.Layers)
-	for j := range w.layers {
-		l, s := &w.layers[j], &source.Layers[j]
-		list = append(list, vector(&l.attnNorm, &s.AttnNorm, h),
-			matrix(&l.qkv, &s.Q, q, h), matrix(nil, &s.K, kv, h), matrix(nil, &s.V, kv, h))
-		if c.QKVBias {
-			list = append(list, bias(&l.qkvBias, &s.QBias, q), bias(nil, &s.KBias, kv), bias(nil, &s.VBias, kv))
-		}
-		if c.QKNorm {
-			list = append(list, vector(&l.qNorm, &s.QNorm, d), vector(&l.kNorm, &s.KNorm, d))
-		}
-		list = append(list, matrix(&l.o, &s.O, h, q), vector(&l.mlpNorm, &s.MLPNorm, h))
-		if c.MoE == nil {
-			list = append(list, matrix(&l.gateUp, &s.Gate, i, h), matrix(nil, &s.Up, i, h), matrix(&l.down, &s.Down, h, i))
-			continue
-		}
-		list = append(list, matrix(&l.router, &s.Router, c.MoE.Experts, h))
-		experts, i := s.Experts, c.MoE.Intermediate
-		if experts == nil {
-			experts = make([]model.Expert, c.MoE.Experts)
-		}
-		for n := range experts {
-			x := &experts[n]
-			list = append(list, matrix(first(n, &l.gateUp), &x.Gate, i, h), matrix(nil, &x.Up, i, h))
-		}
-		for n := range experts {
-			list = append(list, matrix(first(n, &l.down), &experts[n].Down, h, i))
-		}
-	}
-	return list
-}
-
-// first is where the first of several tensors goes that lie behind one another.
-func first(n int, to *kernel.Ptr) *kernel.Ptr {
-	if n > 0 {
-		return nil
-	}
-	return to
-}
 
 // one is 1 as bf16.
 const one = 0x3f80
@@ -111,78 +19,68 @@ const one = 0x3f80
 // Weights pass through pinned buffers, a chunk at a time: some are copied to the
 // device while another is filled.
 const (
-	chunkBytes    = 32 << 20
-	chunkBuffers  = 4
-	chunksAhead   = 32 // that the system reads from disk in the background
-	bytesPerCore  = 256 << 10
-	chunkElements = chunkBytes / 2
+	chunkBuffers = 4
+	chunksAhead  = 32 // that the system reads from disk in the background
 )
 
-// loadWeights allocates and fills the weights.
-func loadWeights(c *context, q *queue, m *model.Model, progress func(done, total int64)) (*weights, error) {
-	w := &weights{}
-	parts := w.parts(m)
-	for _, p := range parts {
-		if m.Weights != nil && (!p.tensor.Present() || p.tensor.Len() != p.n) {
-			return nil, fmt.Errorf("cuda: tensor %q has shape %v; %d elements were expected", p.tensor.Name, p.tensor.Shape, p.n)
+// placed is where weights lie on the device, by slot.
+type placed map[*program.Weight]kernel.Ptr
+
+// loadWeights allocates and fills the weights: in the order of the program, a
+// slot's parts one under the other, row-major. What is tied to another slot has
+// its place.
+func loadWeights(c *context, q *queue, m *model.Model, progress func(done, total int64)) (at placed, bytes int64, err error) {
+	at, weights := placed{}, m.Config.Program.Weights
+	size := func(w *program.Weight) int64 { return held.Of(w).Bytes(w.Shape) }
+	for _, w := range weights {
+		if m.Shared(w) == w {
+			bytes = (bytes+255)&^255 + size(w) // aligned as cuBLASLt supposes
 		}
-		w.bytes = p.place(w.bytes) + 2*p.n
 	}
-	memory, err := c.allocate(w.bytes, "weights")
+	memory, err := c.allocate(bytes, "weights")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := c.compute.Synchronize(); err != nil { // cleared before anything is copied
-		return nil, fmt.Errorf("cuda: clearing the weights: %w", err)
+		return nil, 0, fmt.Errorf("cuda: clearing the weights: %w", err)
 	}
-	l := &loader{context: c, progress: progress}
-	offset := int64(0)
-	for i, p := range parts {
-		offset = p.place(offset)
-		at := memory.Plus(offset)
-		if p.to != nil {
-			*p.to = at
+	l, end := &loader{context: c, progress: progress}, int64(0)
+	for i, w := range weights {
+		if m.Shared(w) != w {
+			continue
 		}
-		offset += 2 * p.n
-		l.total += 2 * p.n
-		switch {
-		case m.Weights != nil:
-			for first := int64(0); first < p.n; first += chunkElements {
-				l.chunks = append(l.chunks, chunk{at.Plus(2 * first), p.tensor, first, min(p.n-first, chunkElements)})
-			}
-		case p.inputs > 0:
-			err = kernel.FillRandom(q, at, p.n, p.inputs, uint64(i)<<40)
-		case p.inputs == 0:
-			err = cu.MemsetD16Async(cu.DevicePtr(at), one, p.n, c.compute)
-		default: // a bias stays zero
-		}
-		if err != nil {
-			return nil, err
+		end = (end + 255) &^ 255
+		at[w] = memory.Plus(end)
+		end += size(w)
+		l.total += size(w)
+		if m.Weights != nil {
+			l.chunks = append(l.chunks, chunksOf(m.Weights.Of(w), at[w])...)
+		} else if err := makeUp(c, q, w, at[w], uint64(i)); err != nil {
+			return nil, 0, err
 		}
 	}
-	if w.head == 0 {
-		w.head = w.embed
+	for _, w := range weights {
+		at[w] = at[m.Shared(w)]
 	}
-	if m.Weights == nil {
-		if err := c.compute.Synchronize(); err != nil {
-			return nil, fmt.Errorf("cuda: filling weights: %w", err)
-		}
-		l.advance(l.total)
-		return w, nil
+	if m.Weights != nil {
+		return at, bytes, l.load()
 	}
-	return w, l.load()
+	if err := c.compute.Synchronize(); err != nil {
+		return nil, 0, fmt.Errorf("cuda: filling weights: %w", err)
+	}
+	l.advance(l.total)
+	return at, bytes, nil
 }
 
-// chunk is n elements of a tensor, from first on, and where they go.
-type chunk struct {
-	to       kernel.Ptr
-	tensor   *model.Tensor
-	first, n int64
-}
-
-func (c *chunk) source() []byte {
-	size := int64(c.tensor.DType.Size())
-	return c.tensor.Data[c.first*size:][:c.n*size]
+// makeUp fills a weight of a model without weights, whose memory is zero.
+func makeUp(c *context, q *queue, w *program.Weight, at kernel.Ptr, seed uint64) error {
+	switch w.Init {
+	case program.Random:
+		return kernel.FillRandom(q, at, w.Elements(), w.In(), seed<<40)
+	case program.Ones:
+		return cu.MemsetD16Async(cu.DevicePtr(at), one, w.Elements(), c.compute)
+	}
+	return nil
 }
 
 // loader copies chunks to the device.
@@ -215,7 +113,7 @@ func (l *loader) load() (err error) {
 	defer close(stop)
 	go func() { // the channel's room is how far ahead the disk is
 		for _, c := range l.chunks {
-			model.Prefetch(c.source())
+			model.Prefetch(c.source.Bytes(c.first, c.n))
 			select {
 			case asked <- c:
 			case <-stop:
@@ -236,15 +134,15 @@ func (l *loader) copy(c chunk, buffer int) error {
 	if err := l.copied[buffer].Synchronize(); err != nil { // not yet recorded: no wait
 		return fmt.Errorf("cuda: copying weights: %w", err)
 	}
-	b := l.buffers[buffer][:2*c.n]
-	convert(b, c.source(), c.tensor.DType)
-	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(c.to), unsafe.Pointer(&b[0]), 2*c.n, l.copies); err != nil {
-		return fmt.Errorf("cuda: copying %s: %w", c.tensor.Name, err)
+	b := l.buffers[buffer][:c.bytes()]
+	c.read(b)
+	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(c.to), unsafe.Pointer(&b[0]), int64(len(b)), l.copies); err != nil {
+		return fmt.Errorf("cuda: copying %s: %w", c.source.Tensor.Name, err)
 	}
 	if err := l.copied[buffer].Record(l.copies); err != nil {
 		return fmt.Errorf("cuda: copying weights: %w", err)
 	}
-	l.advance(2 * c.n)
+	l.advance(int64(len(b)))
 	return nil
 }
 
@@ -259,31 +157,4 @@ func (l *loader) finish() error {
 		}
 	}
 	return nil
-}
-
-// convert writes elements as bf16, on all cores: one alone does not keep up
-// with the bus.
-func convert(to, from []byte, dtype model.DType) {
-	size, n := dtype.Size(), len(to)/2
-	each := max(n/runtime.GOMAXPROCS(0)+1, bytesPerCore/2)
-	var group sync.WaitGroup
-	for begin := 0; begin < n; begin += each {
-		group.Go(func() {
-			end := min(n, begin+each)
-			source, out := from[begin*size:end*size], to[2*begin:2*end]
-			switch dtype {
-			case model.BFloat16:
-				copy(out, source)
-			case model.Float16:
-				for i := range end - begin {
-					binary.LittleEndian.PutUint16(out[2*i:], model.ToBF16(model.FromF16(binary.LittleEndian.Uint16(source[2*i:]))))
-				}
-			case model.Float32:
-				for i := range end - begin {
-					binary.LittleEndian.PutUint16(out[2*i:], model.ToBF16(math.Float32frombits(binary.LittleEndian.Uint32(source[4*i:]))))
-				}
-			}
-		})
-	}
-	group.Wait()
 }

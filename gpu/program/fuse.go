@@ -8,7 +8,10 @@ import (
 // Rule is a sequence of ops that a device does in one kernel.
 type Rule struct {
 	Name string
-	Ops  []Pattern
+	// As is what timings call it; "": as its op that reads the most weights, else
+	// its last.
+	As  string
+	Ops []Pattern
 	// Where says what else has to hold of the ops that match; nil: nothing.
 	Where func([]Op) bool
 	// Keeps says that the kernel leaves in memory what later ops read of the
@@ -44,8 +47,12 @@ type Fused struct {
 	uses Uses
 }
 
-// Name is the op's that reads the most weights, else the last one's.
+// Name is the rule's As, else that of the op that reads the most weights, else
+// that of the last.
 func (f *Fused) Name() string {
+	if f.Rule.As != "" {
+		return f.Rule.As
+	}
 	name, most := f.Ops[len(f.Ops)-1].Name(), int64(0)
 	for _, o := range f.Ops {
 		for _, w := range o.Uses().Weights {

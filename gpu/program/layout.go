@@ -1,5 +1,10 @@
 package program
 
+import (
+	"fmt"
+	"slices"
+)
+
 // Layout says which values share memory: values with memory of their own whose
 // lives do not overlap.
 type Layout struct {
@@ -33,7 +38,9 @@ func Lay(ops []Op, size func(v *Value, inside bool) int, keep ...*Value) *Layout
 	for i, o := range ops {
 		u := o.Uses()
 		for _, v := range u.Inside {
-			l.last[v], inside[v] = i, true
+			if !slices.Contains(keep, v) {
+				l.last[v], inside[v] = i, true
+			}
 		}
 		for _, list := range [][]*Value{u.Writes, u.Reads, u.Inside} {
 			for _, v := range list {
@@ -51,6 +58,42 @@ func Lay(ops []Op, size func(v *Value, inside bool) int, keep ...*Value) *Layout
 		}
 	}
 	return out
+}
+
+// Holds says why other ops of the same program cannot use the layout: a value has
+// no memory there, or lies where another does that is still used.
+func (l *Layout) Holds(ops []Op, size func(v *Value, inside bool) int, keep ...*Value) error {
+	lives, held := livesOf(ops), map[int]*Value{}
+	for _, v := range keep {
+		lives.last[v.Whole()] = len(ops)
+	}
+	for i, o := range ops {
+		u := o.Uses()
+		inside := map[*Value]bool{}
+		for _, v := range u.Inside {
+			if !slices.Contains(keep, v) {
+				lives.last[v], inside[v] = i, true
+			}
+		}
+		for _, list := range [][]*Value{u.Writes, u.Reads, u.Inside} {
+			for _, v := range list {
+				whole := v.Whole()
+				bytes := size(whole, inside[whole])
+				if bytes == 0 {
+					continue
+				}
+				at, placed := l.At[whole]
+				if !placed || l.Buffers[at].Row < bytes {
+					return fmt.Errorf("%s has no memory", whole)
+				}
+				if other := held[at]; other != nil && other != whole && lives.last[other] >= i {
+					return fmt.Errorf("%s would lie where %s does", whole, other)
+				}
+				held[at] = whole
+			}
+		}
+	}
+	return nil
 }
 
 // place finds a free buffer for a value, or makes one: of those with as many rows

@@ -4,6 +4,8 @@
 package lower
 
 import (
+	"slices"
+
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
@@ -24,8 +26,9 @@ var (
 	// ProductAdd is a product that is added to the residual stream. Of few rows
 	// it is skinny_add, of many cuBLASLt's.
 	ProductAdd = &program.Rule{
-		Name: "product_add",
-		Ops:  []program.Pattern{product, add},
+		Name:  "product_add",
+		Ops:   []program.Pattern{product, add},
+		Where: addsResult,
 	}
 	// GatherNorm is the norm of the rows whose logits are looked at.
 	GatherNorm = &program.Rule{
@@ -35,6 +38,7 @@ var (
 	// RopeWrite is what comes between projections and attention.
 	RopeWrite = &program.Rule{
 		Name:  "rope_write",
+		As:    "rope",
 		Ops:   []program.Pattern{program.Maybe(bias), program.Maybe(headNorm), program.Maybe(headNorm), program.A[*program.Rope](), program.A[*program.Store]()},
 		Keeps: true, // queries
 	}
@@ -42,6 +46,7 @@ var (
 	// tokens; it leaves the normed tokens, too.
 	Route = &program.Rule{
 		Name:  "moe_route",
+		As:    "route",
 		Ops:   []program.Pattern{norm, product, program.A[*program.Route]()},
 		Keeps: true,
 	}
@@ -52,8 +57,10 @@ var (
 	}
 	// Combine adds what experts made of tokens to the residual stream.
 	Combine = &program.Rule{
-		Name: "moe_combine",
-		Ops:  []program.Pattern{program.A[*program.Combine](), add},
+		Name:  "moe_combine",
+		As:    "combine",
+		Ops:   []program.Pattern{program.A[*program.Combine](), add},
+		Where: addsResult,
 	}
 )
 
@@ -66,6 +73,12 @@ var (
 	gate     = program.A(func(g *program.Gate) bool { return g.Activation == program.SiLU })
 	add      = program.A(func(a *program.Add) bool { return a.Scale == 1 })
 )
+
+// addsResult says whether the last op adds what the one before it wrote.
+func addsResult(ops []program.Op) bool {
+	last := len(ops) - 1
+	return slices.Contains(ops[last-1].Uses().Writes, ops[last].(*program.Add).Y)
+}
 
 var (
 	always = []*program.Rule{RopeWrite, ExpertsUp, Combine}

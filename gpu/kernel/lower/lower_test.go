@@ -96,3 +96,20 @@ func TestRoundedRows(t *testing.T) {
 		}
 	}
 }
+
+func TestAlikeRows(t *testing.T) {
+	kinds := map[int]bool{}
+	for n := 1; n <= 8192; n++ {
+		rows, alike := ProductRows(n), AlikeRows(n)
+		if rows < n || alike < rows || alike > max(rows, rows+rows/8) {
+			t.Fatalf("%d rows are multiplied as %d, as %d are", n, rows, alike)
+		}
+		if AlikeRows(rows) != alike || AlikeRows(alike) != alike || alike != ProductRows(alike) {
+			t.Fatalf("%d rows are like %d, which are like %d", n, alike, AlikeRows(alike))
+		}
+		kinds[alike] = true
+	}
+	if len(kinds) > 64 {
+		t.Errorf("%d numbers of rows to ask about", len(kinds))
+	}
+}

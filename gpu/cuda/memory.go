@@ -1,0 +1,106 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/kernel/lower"
+	"github.com/troupe-llm/troupe/gpu/program"
+)
+
+// Bytes of an element of values.
+const (
+	bf16 = 2
+	f32  = 4
+)
+
+// sized is memory to allocate.
+type sized struct {
+	at    *kernel.Ptr
+	bytes int64
+	what  string
+}
+
+// elementsOf is the bytes of an element of each value with memory of its own,
+// which its readers decide: what products and gates read, and what is summed of
+// experts, is bf16; what norms, RoPE, routing and sampling read, and what is
+// added to, is float32. Routes lie in memory of the machine's own.
+func elementsOf(p *program.Program) map[*program.Value]int {
+	elements := map[*program.Value]int{}
+	for _, op := range p.Ops {
+		for _, v := range op.Uses().Writes {
+			elements[v.Whole()] = f32
+		}
+	}
+	for _, op := range p.Ops {
+		switch o := op.(type) {
+		case *program.Product:
+			elements[o.In.Whole()] = bf16
+		case *program.Gate:
+			elements[o.In.Whole()] = bf16
+		case *program.ExpertProduct:
+			elements[o.In.Whole()] = bf16
+		case *program.Combine:
+			elements[o.In.Whole()] = bf16
+		case *program.Route:
+			elements[o.Routes] = 0
+		}
+	}
+	for _, op := range p.Ops {
+		if o, is := op.(*program.Add); is {
+			elements[o.X.Whole()] = f32
+		}
+	}
+	return elements
+}
+
+// layOut says which values share memory, in passes of any size: those of kernels
+// for many rows, which leave the most in memory. The others use some of it.
+func layOut(p *program.Program) (*program.Layout, error) {
+	l, elements := lower.New(p), elementsOf(p)
+	logits := map[*program.Value]bool{} // of routers, which are in memory even inside of one kernel
+	for _, op := range p.Ops {
+		if o, is := op.(*program.Route); is {
+			logits[o.Logits] = true
+		}
+	}
+	size := func(v *program.Value, inside bool) int {
+		if inside && !logits[v] {
+			return 0
+		}
+		return elements[v] * columns(v)
+	}
+	pass := func(tokens, rows int) []program.Op { return append(l.Body(tokens), l.Head(rows)...) }
+	layout := program.Lay(pass(math.MaxInt, math.MaxInt), size, p.Logits)
+	for _, n := range l.Buckets() {
+		if err := layout.Holds(pass(n, l.Skinny), size, p.Logits); err != nil {
+			return nil, fmt.Errorf("passes of %d tokens: %w", n, err)
+		}
+	}
+	return layout, nil
+}
+
+// columns is how far apart rows are: whole vectors of logits, whose number is
+// anything.
+func columns(v *program.Value) int {
+	if v.Rows == program.Sampled {
+		return (v.Width + 7) &^ 7
+	}
+	return v.Width
+}
+
+// value is where a value lies whose elements a kernel takes to be of so many
+// bytes.
+func (c *compiler) value(v *program.Value, element int) kernel.Ptr {
+	types := map[int]string{bf16: "bfloat16", f32: "float32"}
+	c.need(v.Base == nil, "%s is columns of %v; the kernel takes whole rows", v.Name, v.Base)
+	has := c.elements[v.Whole()]
+	c.need(has == element, "%s is in %s, as what reads it wants; the kernel takes %s", v.Name, types[has], types[element])
+	return c.values[v.Whole()]
+}
+
+// vectors checks that rows are whole vectors of 16 bytes of bf16.
+func (c *compiler) vectors(what string, width int) {
+	c.need(width > 0 && width%8 == 0, "%s of %d; the kernel takes multiples of 8", what, width)
+}

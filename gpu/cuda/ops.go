@@ -1,0 +1,241 @@
+package cuda
+
+import (
+	"math"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/program"
+)
+
+// part is an op of a type within a fused one, of which its rule says that it is
+// there.
+func part[T program.Op](f *program.Fused) T {
+	op, _ := program.One[T](f)
+	return op
+}
+
+func (c *compiler) embed(o *program.Embed) run {
+	c.need(o.Scale == 1, "a scale of %v; the kernel has none", o.Scale)
+	c.vectors("rows", o.Out.Width)
+	q, a := c.kernels, kernel.EmbedArgs{Tokens: c.tokens, Table: c.weights[o.Table], Out: c.value(o.Out, f32), Hidden: int32(o.Out.Width)}
+	return func(w *work) error { return kernel.Embed(q, a, w.tokens) }
+}
+
+// plan divides the work of decode attention, for all layers.
+func (c *compiler) plan() run {
+	q, blocks := c.kernels, c.decodeBlocks
+	a := kernel.PlanArgs{Lens: c.rowLens, Slots: c.rowSlots, First: c.first, Runs: c.runs}
+	return func(w *work) error {
+		if w.decodes == 0 {
+			return nil
+		}
+		a := a
+		a.Rows = int32(w.decodes)
+		return kernel.DecodePlan(q, a, blocks)
+	}
+}
+
+// norm is of all rows of what it reads, or of those that are looked at.
+func (c *compiler) norm(o *program.Norm, of *program.Gather) run {
+	width, x := o.In.Width, o.In
+	if of != nil {
+		x = of.In
+	}
+	c.wholeRows(o)
+	c.need(width <= kernel.MaxHidden, "rows of %d; the kernel takes %d at most", width, kernel.MaxHidden)
+	q, a := c.kernels, kernel.NormArgs{X: c.value(x, f32), W: c.weights[o.Weight], Y: c.value(o.Out, bf16), Hidden: int32(width), Eps: o.Eps}
+	return func(w *work) error {
+		a := a
+		if of != nil {
+			a.Rows = w.rows
+		}
+		return kernel.RMSNorm(q, a, w.n(o.Out))
+	}
+}
+
+func (c *compiler) gatherNorm(f *program.Fused) run {
+	return c.norm(part[*program.Norm](f), part[*program.Gather](f))
+}
+
+// wholeRows checks that a norm is of whole rows, each element with a weight.
+func (c *compiler) wholeRows(o *program.Norm) {
+	c.vectors("rows", o.In.Width)
+	c.need(o.In != o.Out && o.Group == o.In.Width, "a norm of every %d of %d, in place: %v; the kernel takes rows, to others", o.Group, o.In.Width, o.In == o.Out)
+}
+
+// product multiplies by cuBLASLt, to out or in addition to it.
+func (c *compiler) product(o *program.Product, out *program.Value, add bool) run {
+	element := f32
+	if c.elements[out] == bf16 {
+		element = bf16
+	}
+	f := factors{
+		product: product{in: o.In.Width, out: out.Width, ld: columns(out), float: element == f32},
+		w:       c.weights[o.Weight], x: c.value(o.In, bf16), y: c.value(out, element), add: add, most: c.rows(out.Rows, out.PerToken),
+	}
+	c.vectors("inputs", f.in)
+	c.need(f.ld%4 == 0, "%d outputs; the product takes multiples of 4", f.out)
+	c.load(o.Name(), f)
+	multiply := c.multiply
+	return func(w *work) error {
+		f := f
+		f.n = w.n(out)
+		return multiply(f)
+	}
+}
+
+// productAdd adds a product to the residual stream.
+func (c *compiler) productAdd(f *program.Fused) run {
+	o, x := part[*program.Product](f), part[*program.Add](f).X
+	if !c.skinny {
+		return c.product(o, x, true)
+	}
+	q, blocks := c.kernels, c.blocks
+	a := c.skinnyArgs(o, x, f32)
+	a.X = c.value(o.In, bf16)
+	return func(w *work) error {
+		a := a
+		a.N = int32(w.n(x))
+		return kernel.SkinnyAdd(q, a, blocks)
+	}
+}
+
+// skinnyArgs are a product of few rows, to out.
+func (c *compiler) skinnyArgs(o *program.Product, out *program.Value, element int) kernel.SkinnyArgs {
+	return kernel.SkinnyArgs{
+		W: c.weights[o.Weight], Y: c.value(out, element), In: int32(o.In.Width), Out: int32(o.Out.Width), Ld: int32(columns(o.Out)),
+	}
+}
+
+// normed completes them where the rows are normed first.
+func (c *compiler) normed(a kernel.SkinnyArgs, o *program.Norm, x *program.Value) kernel.SkinnyArgs {
+	c.wholeRows(o)
+	a.X, a.Norm, a.Eps = c.value(x, f32), c.weights[o.Weight], o.Eps
+	return a
+}
+
+func (c *compiler) skinnyNorm(f *program.Fused) run {
+	o, norm := part[*program.Product](f), part[*program.Norm](f)
+	x, of := norm.In, part[*program.Gather](f)
+	if of != nil {
+		x = of.In
+	}
+	q, blocks, a := c.kernels, c.blocks, c.normed(c.skinnyArgs(o, o.Out, f32), norm, x)
+	return func(w *work) error {
+		a := a
+		a.N = int32(w.n(o.Out))
+		if of != nil {
+			a.Rows = w.rows
+		}
+		return kernel.SkinnyNorm(q, a, blocks)
+	}
+}
+
+func (c *compiler) skinnyGate(f *program.Fused) run {
+	o, norm, out := part[*program.Product](f), part[*program.Norm](f), part[*program.Gate](f).Out
+	c.need(o.Weight.Out()%32 == 0, "%d outputs; the kernel takes multiples of 32", o.Weight.Out())
+	q, blocks, a := c.kernels, c.blocks, c.normed(c.skinnyArgs(o, out, bf16), norm, norm.In)
+	return func(w *work) error {
+		a := a
+		a.N = int32(w.n(out))
+		return kernel.SkinnyGate(q, a, blocks)
+	}
+}
+
+func (c *compiler) gate(o *program.Gate) run {
+	c.need(o.Activation == program.SiLU, "an activation that the kernel has not: it has SiLU")
+	c.vectors("gates", o.Out.Width)
+	q, a := c.kernels, kernel.SiluArgs{GateUp: c.value(o.In, bf16), Out: c.value(o.Out, bf16), Intermediate: int32(o.Out.Width)}
+	return func(w *work) error { return kernel.SiluMul(q, a, w.n(o.Out)) }
+}
+
+// ropeWrite turns queries and keys that lie side by side with the values, and
+// enters keys and values into pages. Queries go to memory of their own.
+func (c *compiler) ropeWrite(f *program.Fused) run {
+	rope, store := part[*program.Rope](f), part[*program.Store](f)
+	if len(rope.X) != 2 || rope.X[1] != store.Key {
+		c.need(false, "RoPE of other than queries and the keys that are stored")
+		return nil
+	}
+	query, key, value, r := rope.X[0], store.Key, store.Value, rope.Rotary
+	all := query.Whole()
+	c.need(key.Base == all && value.Base == all && query.At == 0 && key.At == query.Width && value.At == key.At+key.Width && all.Width == value.At+value.Width,
+		"queries, keys and values that do not lie side by side in one value")
+	c.need(rope.HeadDim == c.shape.HeadDim && query.Width == c.shape.Heads*c.shape.HeadDim, "heads of %d; the kernels are for %d of %d", rope.HeadDim, c.shape.Heads, c.shape.HeadDim)
+	c.need(r.Dims == rope.HeadDim, "RoPE of %d elements of heads of %d; the kernel turns all", r.Dims, rope.HeadDim)
+	c.need(r.Scale == 1, "RoPE that scales by %v; the kernel does not", r.Scale)
+	c.cacheFits(store.Cache)
+	a := kernel.RopeArgs{
+		QKV: c.value(all, f32), Q: c.queries, Angles: c.angles[r], Positions: c.positions, Slots: c.tokenSlots, Table: c.table,
+		KV: c.caches[store.Cache], TableStride: int32(c.stride),
+	}
+	for _, op := range f.Ops {
+		switch o := op.(type) {
+		case *program.AddBias:
+			c.need(o.X == all, "a bias on %s alone; the kernel adds one to all of %s", o.X.Name, all.Name)
+			a.Bias = c.weights[o.Bias]
+		case *program.Norm:
+			c.headNorm(&a, o, query, key)
+		}
+	}
+	c.turned = query
+	q, s := c.kernels, c.shape
+	return func(w *work) error {
+		a := a
+		a.Tokens = int32(w.tokens)
+		return kernel.RopeWrite(q, s, a)
+	}
+}
+
+// headNorm is the norm of every head of queries or of keys, before RoPE.
+func (c *compiler) headNorm(a *kernel.RopeArgs, o *program.Norm, query, key *program.Value) {
+	c.need(o.Group == c.shape.HeadDim && o.Weight.Out() == o.Group, "a norm of every %d with %d weights; the kernel norms heads of %d", o.Group, o.Weight.Out(), c.shape.HeadDim)
+	c.need(a.Eps == 0 || a.Eps == o.Eps, "norms of queries and keys that differ, %v and %v", a.Eps, o.Eps)
+	a.Eps = o.Eps
+	switch o.In {
+	case query:
+		a.QNorm = c.weights[o.Weight]
+	case key:
+		a.KNorm = c.weights[o.Weight]
+	default:
+		c.need(false, "a norm of heads of %s; the kernel norms queries and keys", o.In.Name)
+	}
+}
+
+// cacheFits checks that a cache is like those that the kernels are compiled for.
+func (c *compiler) cacheFits(k *program.Cache) {
+	s := c.shape
+	c.need(k.Heads == s.KVHeads && k.KeyDim == s.HeadDim && k.ValueDim == s.HeadDim, "%d heads of keys of %d and values of %d, others in the model %d of %d; the kernels are for one shape",
+		k.Heads, k.KeyDim, k.ValueDim, s.KVHeads, s.HeadDim)
+}
+
+// attend is attention of the decode rows, which come first, and of the others.
+// Windows do not matter: sequences are no longer than these.
+func (c *compiler) attend(o *program.Attend) run {
+	c.need(o.Heads == c.shape.Heads, "%d heads, others in the model %d; the kernels are for one shape", o.Heads, c.shape.Heads)
+	c.need(o.Query == c.turned, "queries that RoPE did not turn just before")
+	c.cacheFits(o.Cache)
+	kv, out := c.caches[o.Cache], c.value(o.Out, bf16)
+	scale, stride := float32(math.Log2E*float64(o.Scale)), int32(c.stride)
+	decode := kernel.DecodeArgs{
+		Q: c.queries, KV: kv, Table: c.table, Slots: c.rowSlots, Lens: c.rowLens, First: c.first, Runs: c.runs, Out: out,
+		Partial: c.partial, Stats: c.stats, Arrived: c.arrived, TableStride: stride, Scale: scale,
+	}
+	prefill := kernel.PrefillArgs{Q: c.queries, KV: kv, Table: c.table, Out: out, TableStride: stride, Scale: scale}
+	q, s, blocks := c.kernels, c.shape, c.decodeBlocks
+	return func(w *work) error {
+		if w.decodes > 0 {
+			decode := decode
+			decode.Rows = int32(w.decodes)
+			if err := kernel.PagedDecode(q, decode, blocks); err != nil {
+				return err
+			}
+		}
+		if w.ntiles == 0 {
+			return nil
+		}
+		prefill := prefill
+		prefill.Tiles = w.tiles
+		return kernel.PagedPrefill(q, s, prefill, w.ntiles)
+	}
+}

@@ -1,0 +1,206 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/kernel/lower"
+	"github.com/troupe-llm/troupe/gpu/program"
+)
+
+// plans are a program compiled: for every kind of pass its kernels in order, with
+// everything that does not change from step to step.
+type plans struct {
+	skinny    int // most rows of the head for few
+	bodies    []body
+	few, many []stage    // heads
+	products  []loadable // by cuBLASLt
+}
+
+// body is a pass up to the rows that are looked at, for up to so many tokens.
+type body struct {
+	most   int
+	stages []stage
+}
+
+// stage is what one kernel does, or two that belong together.
+type stage struct {
+	name string // of the kind of work, which timings go by: "qkv"
+	at   string // what it writes: "layers.3.qkv"
+	run  run
+}
+
+type run func(*work) error
+
+// work is how much a pass of the model computes. The numbers are fixed in a
+// graph; what they stand for is read from the device's memory.
+type work struct {
+	tokens, decodes int
+	tiles           kernel.Ptr // of prefill rows
+	ntiles          int
+	// Of the head: the numbers of the tokens whose logits it makes, and how many.
+	rows    kernel.Ptr
+	sampled int
+}
+
+// n is how many rows a value has.
+func (w *work) n(v *program.Value) int {
+	switch v.Rows {
+	case program.Sampled:
+		return w.sampled
+	case program.Entries:
+		return w.tokens * v.PerToken
+	default:
+		return w.tokens
+	}
+}
+
+func (p *plans) body(tokens int) []stage {
+	i := slices.IndexFunc(p.bodies, func(b body) bool { return tokens <= b.most })
+	return p.bodies[i].stages
+}
+
+func (p *plans) head(rows int) []stage {
+	if rows <= p.skinny {
+		return p.few
+	}
+	return p.many
+}
+
+// machine is what stages run kernels on, and the memory that these find things
+// in, of which begin fills the first lines.
+type machine struct {
+	kernels      kernel.Queue
+	multiply     func(factors) error // by cuBLASLt
+	shape        kernel.Shape
+	blocks       int // of kernels that fill the device, of which two fit on a multiprocessor
+	decodeBlocks int
+	most         map[program.Rows]int // that there is memory for; of Entries if a token had one
+	stride       int                  // of the page table's rows
+
+	tokens, positions, tokenSlots        kernel.Ptr // i32 [MaxStepTokens]
+	rowSlots, rowLens                    kernel.Ptr // [Slots]
+	table                                kernel.Ptr // i32 [Slots, stride]
+	queries                              kernel.Ptr // bf16 [MaxStepTokens, Heads, HeadDim], as RoPE leaves them
+	first, runs, partial, stats, arrived kernel.Ptr // of decode attention
+	routes                               routes
+
+	weights map[*program.Weight]kernel.Ptr
+	values  map[*program.Value]kernel.Ptr // those with memory of their own
+	caches  map[*program.Cache]kernel.Ptr // bf16 [NumPages, 2, KVHeads, PageSize, HeadDim]
+	angles  map[*program.Rotary]kernel.Ptr
+}
+
+// rows is the most that a value with so many entries per token has.
+func (m *machine) rows(r program.Rows, perToken int) int { return m.most[r] * max(1, perToken) }
+
+// compiler turns ops into stages. Functions for ops note what no kernel does and
+// go on.
+type compiler struct {
+	*machine
+	elements map[*program.Value]int
+	products []loadable
+	from     int  // the fewest rows of what is being compiled
+	skinny   bool // products are of few rows
+	// What lies in the machine's own memory: the last queries and routes.
+	turned, routed *program.Value
+	err            error // the first
+}
+
+// compile makes a program's plans, or says which of its ops has no kernel. A
+// machine without memory will do for the answer.
+func compile(p *program.Program, m *machine) (*plans, error) {
+	l := lower.New(p)
+	c := compiler{machine: m, elements: elementsOf(p), from: 1}
+	out := &plans{skinny: l.Skinny}
+	for _, most := range append(l.Buckets(), math.MaxInt) {
+		c.skinny = most <= l.Skinny
+		stages := c.stages(l.Body(most))
+		out.bodies = append(out.bodies, body{most, slices.Insert(stages, 1, stage{"plan", "of decode attention", c.plan()})})
+		c.from = most + 1
+	}
+	if l.Skinny > 0 {
+		c.from, c.skinny = 1, true
+		out.few = c.stages(l.Head(l.Skinny))
+	}
+	c.from, c.skinny = l.Skinny+1, false
+	out.many = c.stages(l.Head(math.MaxInt))
+	out.products = c.products
+	return out, c.err
+}
+
+func (c *compiler) stages(ops []program.Op) []stage {
+	var list []stage
+	for _, op := range ops {
+		sound := c.err == nil
+		s := stage{op.Name(), made(op), c.op(op)}
+		if sound && c.err != nil {
+			c.err = fmt.Errorf("%s (%s): %w", s.at, kernelName(op), c.err)
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// made is the name of what an op makes, the first of several, or else of what it
+// reads.
+func made(op program.Op) string {
+	if f, is := op.(*program.Fused); is {
+		op = f.Ops[0]
+	}
+	u := op.Uses()
+	return slices.Concat(u.Writes, u.Reads)[0].Name
+}
+
+func kernelName(op program.Op) string {
+	if f, is := op.(*program.Fused); is {
+		return f.String()
+	}
+	return op.Name()
+}
+
+// need refuses an op for which something does not hold that its kernel needs.
+func (c *compiler) need(holds bool, format string, args ...any) {
+	if !holds && c.err == nil {
+		c.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (c *compiler) op(op program.Op) run {
+	switch o := op.(type) {
+	case *program.Embed:
+		return c.embed(o)
+	case *program.Norm:
+		return c.norm(o, nil)
+	case *program.Product:
+		return c.product(o, o.Out, false)
+	case *program.Gate:
+		return c.gate(o)
+	case *program.Attend:
+		return c.attend(o)
+	case *program.Route:
+		return c.group(o)
+	case *program.ExpertProduct:
+		return c.experts(o, o.Out)
+	case *program.Fused:
+		if f := fused[o.Rule]; f != nil {
+			return f(c, o)
+		}
+	}
+	c.need(false, "there is no kernel for it")
+	return nil
+}
+
+// fused is what compiles which kernel of several ops.
+var fused = map[*program.Rule]func(*compiler, *program.Fused) run{
+	lower.SkinnyNorm: (*compiler).skinnyNorm,
+	lower.SkinnyGate: (*compiler).skinnyGate,
+	lower.ProductAdd: (*compiler).productAdd,
+	lower.GatherNorm: (*compiler).gatherNorm,
+	lower.RopeWrite:  (*compiler).ropeWrite,
+	lower.Route:      (*compiler).routeAtOnce,
+	lower.ExpertsUp:  (*compiler).expertsUp,
+	lower.Combine:    (*compiler).combine,
+}

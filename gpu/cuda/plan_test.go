@@ -1,0 +1,229 @@
+package cuda
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/kernel/lower"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+	"github.com/troupe-llm/troupe/gpu/program"
+)
+
+// recorder is a queue that takes down what is launched.
+type recorder struct{ names []string }
+
+func (r *recorder) Launch(l kernel.Launch) error {
+	r.names = append(r.names, l.Kernel.Name)
+	return nil
+}
+
+// oneLayer is a small model of an architecture.
+func oneLayer(t *testing.T, architecture string, more map[string]any) *program.Program {
+	fields := map[string]any{
+		"architectures": []string{architecture}, "num_hidden_layers": 1, "hidden_size": 128, "intermediate_size": 192, "num_attention_heads": 4,
+		"num_key_value_heads": 2, "head_dim": 64, "vocab_size": 101, "max_position_embeddings": 4096,
+	}
+	maps.Copy(fields, more)
+	return modeltest.Config(t, fields).Program
+}
+
+func TestPlans(t *testing.T) {
+	mixture := map[string]any{"num_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 64}
+	const start, rows = "embed decode_plan ", "rope_write paged_decode "
+	for _, tc := range []struct {
+		architecture   string
+		more           map[string]any
+		tokens, hopper int
+		want           string
+	}{
+		{"Qwen3ForCausalLM", nil, 8, 0, start + "skinny_norm_8 " + rows + "skinny_add_8 skinny_gate_8 skinny_add_8 | skinny_norm_8"},
+		{"Qwen2ForCausalLM", nil, 16, 0, start + "skinny_norm_16 " + rows + "skinny_add_16 skinny_gate_16 skinny_add_16 | skinny_norm_16"},
+		{"LlamaForCausalLM", nil, 17, 0, start + "rms_norm 32×512·128 " + rows + "+32×128·256 rms_norm 32×384·128 silu_mul +32×128·192 | rms_norm 32×101·128/104"},
+		{"LlamaForCausalLM", map[string]any{"intermediate_size": 200}, 1, 0, start + "rms_norm 16×512·128 " + rows + "+16×128·256 rms_norm 16×400·128 silu_mul +16×128·200 | rms_norm 16×101·128/104"},
+		{"Qwen3MoeForCausalLM", mixture, 8, 0, start + "skinny_norm_8 " + rows + "skinny_add_8 moe_route moe_up_16 moe_down_16 moe_combine | skinny_norm_8"},
+		{"Qwen3MoeForCausalLM", mixture, 32, 0, start + "rms_norm 32×512·128 " + rows + "+32×128·256 moe_route moe_up_32 moe_down_32 moe_combine | rms_norm 32×101·128/104"},
+		{
+			"Qwen3MoeForCausalLM", mixture, 300, 132,
+			start + "rms_norm 320×512·128 " + rows + "+320×128·256 rms_norm 320×16·128 moe_choose moe_group moe_up_hopper moe_down_hopper moe_combine | rms_norm 320×101·128/104",
+		},
+	} {
+		p, r := oneLayer(t, tc.architecture, tc.more), &recorder{}
+		m := &machine{kernels: r, shape: shapeOf(p), blocks: 8, decodeBlocks: 4, most: map[program.Rows]int{program.Tokens: 1024, program.Sampled: 512}}
+		m.shape.Hopper = tc.hopper
+		m.multiply = func(f factors) error {
+			name := fmt.Sprintf("%d×%d·%d", lower.ProductRows(f.n), f.out, f.in)
+			if f.add {
+				name = "+" + name
+			}
+			if f.ld != f.out {
+				name += fmt.Sprint("/", f.ld)
+			}
+			r.names = append(r.names, name)
+			return nil
+		}
+		plans, err := compile(p, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &work{tokens: tc.tokens, decodes: tc.tokens, sampled: tc.tokens}
+		for i, stages := range [][]stage{plans.body(tc.tokens), plans.head(tc.tokens)} {
+			if i > 0 {
+				r.names = append(r.names, "|")
+			}
+			for _, s := range stages {
+				if err := s.run(w); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if got := strings.Join(r.names, " "); got != tc.want {
+			t.Errorf("%s, %d tokens:\n got %s\nwant %s", tc.architecture, tc.tokens, got, tc.want)
+		}
+	}
+}
+
+// What cuBLASLt is asked about while opening: each product once, from the number
+// of rows that none but it multiplies.
+func TestLoadedProducts(t *testing.T) {
+	names := func(p *program.Program) (list []string) {
+		plans, err := compile(p, &machine{shape: shapeOf(p)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range plans.products {
+			list = append(list, fmt.Sprint(l.name, " ", l.from))
+		}
+		return list
+	}
+	for want, p := range map[string]*program.Program{
+		"[qkv 17 o 17 gate_up 17 down 17 head 17]": oneLayer(t, "LlamaForCausalLM", map[string]any{"num_hidden_layers": 3}),
+		"[qkv 17 o 17 router 33 head 17]":          oneLayer(t, "Qwen3MoeForCausalLM", map[string]any{"num_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 64}),
+		"[qkv 1 o 1 gate_up 1 down 1 head 1]":      oneLayer(t, "LlamaForCausalLM", map[string]any{"intermediate_size": 200}),
+	} {
+		if got := fmt.Sprint(names(p)); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// All that is published can be compiled, with one layout for passes of any size,
+// in which what products read is half as large as what norms do.
+func TestPublishedCompile(t *testing.T) {
+	for _, name := range model.Published() {
+		m, err := model.Open(name, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := m.Config.Program
+		if _, err := compile(p, &machine{shape: shapeOf(p)}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := layOut(p); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	p := oneLayer(t, "Qwen3ForCausalLM", nil)
+	l, err := layOut(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// x; what is normed, then attention, which are as wide as queries, then what is
+	// gated; queries, keys and values, then gates and ups; the head's two.
+	if got, want := fmt.Sprint(l.Buffers), fmt.Sprintf("[{tokens 0 %d} {tokens 0 %d} {tokens 0 %d} {sampled 0 %d} {sampled 0 %d}]",
+		f32*128, bf16*256, f32*512, bf16*128, f32*104); got != want {
+		t.Errorf("buffers %s, want %s", got, want)
+	}
+}
+
+// Routes take what the largest mixture of a program needs.
+func TestRoutesMemory(t *testing.T) {
+	var r routes
+	if list := r.sizes(oneLayer(t, "LlamaForCausalLM", nil), 100); len(list) > 0 {
+		t.Errorf("%d pieces of memory for routes that are not there", len(list))
+	}
+	p := oneLayer(t, "Qwen3MoeForCausalLM", map[string]any{"num_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 64})
+	at := map[*kernel.Ptr]int64{}
+	for _, s := range r.sizes(p, 100) {
+		at[s.at] = s.bytes
+	}
+	for _, want := range []struct {
+		at    *kernel.Ptr
+		bytes int64
+	}{{&r.choice, 4 * 400}, {&r.entries, 16 * 400}, {&r.counts, 4 * 16}, {&r.scales, 4 * 100}} {
+		if at[want.at] != want.bytes {
+			t.Errorf("%d bytes, want %d", at[want.at], want.bytes)
+		}
+	}
+}
+
+// What no kernel does is refused by name.
+func TestRefusals(t *testing.T) {
+	type fault struct {
+		want   string
+		change func(p *program.Program)
+	}
+	first := func(p *program.Program, is func(program.Op) bool) int {
+		for i, op := range p.Ops {
+			if is(op) {
+				return i
+			}
+		}
+		t.Fatal("no such op")
+		return 0
+	}
+	rope := func(p *program.Program) *program.Rope {
+		return p.Ops[first(p, func(o program.Op) bool { _, is := o.(*program.Rope); return is })].(*program.Rope)
+	}
+	attend := func(p *program.Program) *program.Attend {
+		return p.Ops[first(p, func(o program.Op) bool { _, is := o.(*program.Attend); return is })].(*program.Attend)
+	}
+	insert := func(p *program.Program, at int, op program.Op) {
+		p.Ops = append(p.Ops[:at:at], append([]program.Op{op}, p.Ops[at:]...)...)
+	}
+	for _, f := range []fault{
+		{"x (embed): a scale of 2", func(p *program.Program) { p.Ops[0].(*program.Embed).Scale = 2 }},
+		{"RoPE of 32 elements of heads of 64", func(p *program.Program) { rope(p).Rotary = &program.Rotary{Dims: 32, Scale: 1} }},
+		{"RoPE that scales by 1.5", func(p *program.Program) { rope(p).Rotary = &program.Rotary{Dims: 64, Scale: 1.5} }},
+		{"(attention): 2 heads, others in the model 4", func(p *program.Program) {
+			o := *attend(p)
+			o.Heads = 2
+			insert(p, first(p, func(op program.Op) bool { return op == program.Op(attend(p)) }), &o)
+		}},
+		{"(add): there is no kernel for it", func(p *program.Program) {
+			p.Ops[first(p, func(o program.Op) bool { _, is := o.(*program.Add); return is })].(*program.Add).Scale = 0.5
+		}},
+		{"(bias): there is no kernel for it", func(p *program.Program) {
+			insert(p, 1, &program.AddBias{X: p.Ops[0].(*program.Embed).Out, Bias: &program.Weight{Role: "bias", Shape: []int{128}}})
+		}},
+		{"a norm of every 64 of 128, in place: true", func(p *program.Program) {
+			x := p.Ops[0].(*program.Embed).Out
+			insert(p, 1, &program.Norm{In: x, Out: x, Weight: &program.Weight{Role: "n", Shape: []int{64}}, Group: 64})
+		}},
+		{"is in float32, as what reads it wants; the kernel takes bfloat16", func(p *program.Program) {
+			n := p.Ops[1].(*program.Norm)
+			insert(p, 2, &program.Norm{In: n.Out, Out: &program.Value{Name: "twice", Width: 128}, Weight: n.Weight, Group: 128})
+			p.Ops[3].(*program.Product).In = p.Ops[2].(*program.Norm).Out
+		}},
+	} {
+		p := oneLayer(t, "LlamaForCausalLM", nil)
+		f.change(p)
+		if _, err := compile(p, &machine{shape: shapeOf(p)}); err == nil || !strings.Contains(err.Error(), f.want) {
+			t.Errorf("%v, want an error with %q", err, f.want)
+		}
+	}
+}
+
+// A pass of any size finds its plan.
+func TestBuckets(t *testing.T) {
+	p := plans{skinny: 8, bodies: []body{{8, make([]stage, 1)}, {32, make([]stage, 2)}, {math.MaxInt, make([]stage, 3)}}, few: make([]stage, 4), many: make([]stage, 5)}
+	for n, want := range map[int][2]int{1: {1, 4}, 8: {1, 4}, 9: {2, 5}, 32: {2, 5}, 33: {3, 5}, 1 << 20: {3, 5}} {
+		if got := [2]int{len(p.body(n)), len(p.head(n))}; got != want {
+			t.Errorf("%d rows: plans %v, want %v", n, got, want)
+		}
+	}
+}
