@@ -64,8 +64,8 @@ func (m *measurement) step() *batch.Step {
 // sample is a measurement and what a Roofline of the same model says.
 type sample struct {
 	measurement
-	at    *batch.Step
-	build func(by rates) *Roofline
+	at   *batch.Step
+	roof *Roofline
 }
 
 func samples(t testing.TB) []sample {
@@ -74,19 +74,25 @@ func samples(t testing.TB) []sample {
 		t.Fatal(err)
 	}
 	var all []sample
+	roofs := map[string]*Roofline{}
 	for _, m := range measurements(t) {
 		c := &published(t, m.Model).Config
-		if c.MoE != nil && m.Prefill > 0 && m.Prefill < 2048 {
+		if c.Program.ActiveParams() < c.Program.Params() && m.Prefill > 0 && m.Prefill < 2048 {
 			continue // its tokens chose as few experts do not in trained models: they are alike behind random weights
 		}
-		all = append(all, sample{m, m.step(), func(by rates) *Roofline { return newRoofline(&o, c, c.DType, by) }})
+		if roofs[m.Model] == nil {
+			roofs[m.Model] = newRoofline(&o, c.Program, c.DType, measured)
+		}
+		all = append(all, sample{m, m.step(), roofs[m.Model]})
 	}
 	return all
 }
 
 // ratio is the time by the model to the time measured.
 func (s *sample) ratio(by rates) float64 {
-	return s.build(by).Step(s.at).Seconds() * 1e6 / s.US
+	roof := *s.roof
+	roof.rates = by
+	return roof.Step(s.at).Seconds() * 1e6 / s.US
 }
 
 // misses are the relative ones, the least first.

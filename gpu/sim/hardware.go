@@ -43,8 +43,8 @@ type rates struct {
 // measured are the rates of package cuda on an H200, fitted to
 // testdata/h200.jsonl (see TestFit). Other GPUs are assumed to be alike.
 var measured = rates{
-	weights: 0.835, kv: 0.882, products: 0.655, attention: 0.668, experts: 0.517,
-	kernel: 2.43e-6, decode: 6.4e-6, launch: 5.69e-6,
+	weights: 0.836, kv: 0.880, products: 0.658, attention: 0.671, experts: 0.48,
+	kernel: 2.41e-6, decode: 6.6e-6, launch: 5.69e-6,
 }
 
 // Not fitted: an H200 says the first, of the others nothing was measured.
@@ -133,8 +133,10 @@ func parse(name string) (options, error) {
 // would have.
 func (o *options) size(spec *device.Spec) (device.Info, error) {
 	c := &spec.Model.Config
-	if c.KVHeads%o.tp != 0 {
-		return device.Info{}, fmt.Errorf("%d key-value heads cannot be shared by %d GPUs", c.KVHeads, o.tp)
+	for _, cache := range c.Program.Caches {
+		if cache.Heads%o.tp != 0 {
+			return device.Info{}, fmt.Errorf("%d key-value heads cannot be shared by %d GPUs", cache.Heads, o.tp)
+		}
 	}
 	info, err := device.GPU.Settle(spec)
 	if err != nil {
@@ -151,8 +153,8 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	if info.DType == "" || info.DType == "auto" {
 		info.DType = c.DType
 	}
-	info.WeightBytes = c.WeightBytes(info.DType)
-	memory := device.Memory{All: o.hw.Memory * int64(o.tp), Taken: info.WeightBytes, Token: c.KVBytesPerToken(info.DType)}
+	info.WeightBytes = spec.Model.WeightBytes(model.HeldAs(info.DType))
+	memory := device.Memory{All: o.hw.Memory * int64(o.tp), Taken: info.WeightBytes, Token: c.CacheBytes(info.DType)}
 	err = device.GPU.FitPages(&info, spec, memory)
 	info.FreeBytes = memory.All - info.WeightBytes - info.KVBytes
 	return info, err
