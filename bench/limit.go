@@ -6,14 +6,19 @@ import (
 
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// Limit is what the hardware allows requests that come at once: every prompt
-// computed, all keys and values read for each token, all weights read for each
-// step, one after the other and nothing else.
+// Limit is how long requests that come at once must take: in steps that are
+// computed one after the other, each op as long as moving weights, keys and
+// values takes or computing, whichever is longer, and nothing else
+// (program.Program.Limit). Prompts come first, packed into steps of the most
+// tokens; then steps of one token for each request that is left.
 type Limit struct {
-	Read             float64 `json:"read_bytes_per_s"`
-	FLOPs            float64 `json:"flops"` // a second, of matrix products
+	Read  float64 `json:"read_bytes_per_s"`
+	FLOPs float64 `json:"flops"` // a second, of matrix products
+	// PromptsS is what the steps of prompts take, KVS attention in the others,
+	// with the storing of keys and values, WeightsS all else in these.
 	PromptsS         float64 `json:"prompts_s"`
 	KVS              float64 `json:"kv_s"`
 	WeightsS         float64 `json:"weights_s"`
@@ -30,51 +35,67 @@ var peaks = []peak{{"H200", 4.43e12, 790e12}}
 
 // limitOf is the limit of requests by their tokens in and out; nil where the
 // hardware's rates are not known.
-//
-// A step holds as many requests as are left, the longest first; there are as
-// many as the longest has tokens, and those that prompts fill. Of experts a step
-// reads what as many tokens are expected to meet.
 func limitOf(c *model.Config, dev device.Info, in, out []int) *Limit {
 	at := slices.IndexFunc(peaks, func(p peak) bool { return strings.Contains(dev.Hardware, p.name) })
-	if at < 0 || len(in) == 0 || len(in) > dev.Slots || strings.Contains(dev.Name, "speed=") {
+	changed := strings.Contains(dev.Name, "speed=") || strings.Contains(dev.Name, "tp=")
+	if at < 0 || len(in) == 0 || len(in) > dev.Slots || changed {
 		return nil
 	}
 	l := &Limit{Read: peaks[at].read, FLOPs: peaks[at].flops}
-	size := float64(dev.DType.Size())
-	var prompts, all, positions float64
-	for i, n := range in {
-		prompts += float64(n)
-		all += float64(out[i])
-		// A token of a prompt attends over those before it and itself.
-		l.PromptsS += (float64(c.FLOPsPerToken())*float64(n) + float64(c.AttentionFLOPs(n*(n+1)/2)) + float64(c.HeadFLOPs())) / l.FLOPs
-		decodes := out[i] - 1 // the first came from the prompt
-		positions += float64(decodes)*float64(n) + float64(decodes)*float64(decodes+1)/2
+	sizes := model.HeldAs(dev.DType).Sizes(dev.DType)
+	pass := func(p *program.Pass) (cached, others float64) { return c.Program.Limit(p, &sizes, l.Read, l.FLOPs) }
+	for _, p := range promptPasses(in, dev.MaxStepTokens) {
+		cached, others := pass(p)
+		l.PromptsS += cached + others
 	}
-	l.KVS = positions * float64(c.KVBytesPerToken(dev.DType)) / l.Read
-	// Of experts' weights those of one token are in FLOPsPerToken.
-	dense := float64(c.FLOPsPerToken()+c.HeadFLOPs()) / 2
-	var experts float64
-	if m := c.MoE; m != nil {
-		experts = float64(c.ExpertParams())
-		dense -= experts * float64(m.PerToken)
+	tokens := 0
+	for _, n := range out {
+		tokens += n
 	}
-	pass := func(tokens int) float64 {
-		weights := dense
-		if c.MoE != nil {
-			weights += experts * c.MoE.Touched(float64(tokens))
-		}
-		return weights * size / l.Read
+	for j := range slices.Max(out) - 1 { // the first came from the prompt
+		cached, others := pass(decodePass(in, out, j))
+		l.KVS += cached
+		l.WeightsS += others
 	}
-	for left := int(prompts); left > 0; left -= dev.MaxStepTokens {
-		l.WeightsS += pass(min(left, dev.MaxStepTokens))
-	}
-	longest := slices.Sorted(slices.Values(out))
-	for j, done := 1, 0; j < longest[len(longest)-1]; j++ {
-		for done < len(longest) && longest[done] <= j {
-			done++
-		}
-		l.WeightsS += pass(len(longest) - done)
-	}
-	l.OutputThroughput = all / (l.PromptsS + l.KVS + l.WeightsS)
+	l.OutputThroughput = float64(tokens) / (l.PromptsS + l.KVS + l.WeightsS)
 	return l
+}
+
+// promptPasses are prompts of so many tokens one after the other, in steps of
+// most tokens. The last token of each is looked at.
+func promptPasses(in []int, most int) (all []*program.Pass) {
+	var spans []program.Span
+	room, ended := most, 0
+	end := func() {
+		all = append(all, program.NewPass(spans, ended))
+		spans, room, ended = nil, most, 0
+	}
+	for _, n := range in {
+		for start := 0; start < n; {
+			now := min(n-start, room)
+			spans = append(spans, program.Span{Start: start, Tokens: now})
+			if start, room = start+now, room-now; start == n {
+				ended++
+			}
+			if room == 0 {
+				end()
+			}
+		}
+	}
+	if len(spans) > 0 {
+		end()
+	}
+	return all
+}
+
+// decodePass is the step behind j others of a token for each request that is
+// left.
+func decodePass(in, out []int, j int) *program.Pass {
+	var spans []program.Span
+	for i, n := range in {
+		if out[i] > j+1 {
+			spans = append(spans, program.Span{Start: n + j, Tokens: 1})
+		}
+	}
+	return program.NewPass(spans, len(spans))
 }

@@ -159,8 +159,8 @@ func (r *Report) WriteText(w io.Writer) error {
 			line("idle", "%.2f%% of the time the device had work", 100*share)
 		}
 		if l := r.Limit; l != nil {
-			line("limit", "%.1f output tokens/s, of which %.1f%% were reached: prompts %.2f s at %.0f TFLOP/s; keys and values %.2f s, weights %.2f s at %.2f TB/s",
-				l.OutputThroughput, 100*r.OutputThroughput/l.OutputThroughput, l.PromptsS, l.FLOPs/1e12, l.KVS, l.WeightsS, l.Read/1e12)
+			line("limit", "%.1f output tokens/s, of which %.1f%% were reached: at %.2f TB/s and %.0f TFLOP/s prompts take %.2f s, then attention %.2f s and all else %.2f s",
+				l.OutputThroughput, 100*r.OutputThroughput/l.OutputThroughput, l.Read/1e12, l.FLOPs/1e12, l.PromptsS, l.KVS, l.WeightsS)
 		}
 	}
 	if c := r.Chosen; c != nil {

@@ -97,26 +97,19 @@ func (s *Sizes) Bytes(c Cost) float64 {
 }
 
 // Limit is how long a pass must take, op by op the longer of moving its bytes
-// and of computing, at so many a second.
-func (p *Program) Limit(pass *Pass, s *Sizes, bytes, flops float64) (seconds float64) {
+// and of computing, at so many a second: the ops that read or write keys and
+// values, and all others.
+func (p *Program) Limit(pass *Pass, s *Sizes, bytes, flops float64) (cached, others float64) {
 	for _, op := range p.Ops {
-		for _, c := range costs(op, pass) {
-			seconds += max(s.Bytes(c)/bytes, c.FLOPs/flops)
+		c := op.Cost(pass)
+		t := max(s.Bytes(c)/bytes, c.FLOPs/flops)
+		if c.Cache > 0 {
+			cached += t
+		} else {
+			others += t
 		}
 	}
-	return seconds
-}
-
-// costs are an op's, one for each that is fused in it.
-func costs(op Op, pass *Pass) []Cost {
-	if f, fused := op.(*Fused); fused {
-		var all []Cost
-		for _, o := range f.Ops {
-			all = append(all, costs(o, pass)...)
-		}
-		return all
-	}
-	return []Cost{op.Cost(pass)}
+	return cached, others
 }
 
 // Params is the number of weights, those of all experts counted, a tied head
