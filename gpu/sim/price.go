@@ -89,7 +89,7 @@ func (pr *pricer) cuts(op program.Op) bool {
 func (pr *pricer) all(ops []program.Op, few bool) (list []several) {
 	at := map[priced]int{}
 	for _, op := range ops {
-		k := pr.one(op, few)
+		k := pr.kernel(op, few)
 		i, known := at[k]
 		if !known {
 			i = len(list)
@@ -100,7 +100,7 @@ func (pr *pricer) all(ops []program.Op, few bool) (list []several) {
 	return list
 }
 
-func (pr *pricer) one(op program.Op, few bool) priced {
+func (pr *pricer) kernel(op program.Op, few bool) priced {
 	k := priced{starts: 1}
 	ops := []program.Op{op}
 	f, fused := op.(*program.Fused)
@@ -141,10 +141,10 @@ func (pr *pricer) add(k *priced, op program.Op) {
 		k.weights, k.row = 0, pr.width*float64(o.Out.Width)
 	case *program.Product:
 		k.bound = byProducts
-		k.multiply(pr, o.Weight, 1)
+		k.multiply(pr, o.Weight, o.Cost(one).FLOPs)
 	case *program.ExpertProduct:
 		k.bound, k.experts, k.perToken = byExperts, o.Weight.Experts(), o.Routes.Width
-		k.multiply(pr, o.Weight, o.Routes.Width)
+		k.multiply(pr, o.Weight, o.Cost(one).FLOPs)
 	case *program.Store:
 		k.row += pr.width * float64(o.Cache.Elements()) / pr.tp
 	case *program.Attend:
@@ -154,9 +154,12 @@ func (pr *pricer) add(k *priced, op program.Op) {
 	}
 }
 
-// multiply counts a product of so many rows a token.
-func (k *priced) multiply(pr *pricer, w *program.Weight, perToken int) {
-	k.flops += 2 * float64(perToken) * float64(w.In()) * float64(w.Out()) / pr.sharers(w)
+// one is a pass of one row: costs of products are by rows.
+var one = program.NewPass([]program.Span{{Tokens: 1}}, 1)
+
+// multiply counts a product that takes so many operations a row.
+func (k *priced) multiply(pr *pricer, w *program.Weight, flops float64) {
+	k.flops += flops / pr.sharers(w)
 	if w.Shard == program.ByInput && pr.tp > 1 {
 		// A ring moves 2(n−1)/n of the data over each link.
 		k.reduce = 2 * (pr.tp - 1) / pr.tp * pr.width * float64(w.Out())
