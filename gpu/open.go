@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/troupe-llm/troupe/gpu/cpu"
+	"github.com/troupe-llm/troupe/gpu/cuda"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/sim"
 )
@@ -49,4 +50,13 @@ func Open(spec device.Spec) (device.Device, error) {
 		return openCUDA(spec)
 	}
 	return nil, fmt.Errorf(`gpu: unknown device %q; there are "auto", "cpu", "cuda" and "sim:h200"`, spec.Device)
+}
+
+// Formats are the encodings of checkpoints that a kind of device takes, "cpu" or
+// "cuda", whether or not there is one.
+func Formats(kind string) device.Formats {
+	if kind == "cuda" {
+		return cuda.Formats
+	}
+	return cpu.Formats
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/troupe-llm/troupe/gpu"
 	"github.com/troupe-llm/troupe/gpu/cpu"
 )
 
@@ -56,6 +57,8 @@ type DeviceChoice struct {
 	Usable bool   `json:"usable"`
 	Auto   bool   `json:"auto"` // what --device auto takes
 	Why    string `json:"why"`
+	// Formats are the types of weights that it takes, and as what it holds them.
+	Formats string `json:"formats"`
 }
 
 func newDoctor() *cobra.Command {
@@ -92,6 +95,9 @@ func examine(root fs.FS, build Build, processor cpu.Facts) *Findings {
 	}
 	if cuda := &f.Devices[0]; cuda.Usable {
 		cuda.Why = fmt.Sprintf("driver %s, %d device files", f.CUDA.Driver, len(f.CUDA.Devices))
+	}
+	for i := range f.Devices {
+		f.Devices[i].Formats = gpu.Formats(f.Devices[i].Name).String()
 	}
 	for i := range f.Devices {
 		if f.Devices[i].Usable {
@@ -245,7 +251,7 @@ func (f *Findings) print(w io.Writer) error {
 		if d.Auto {
 			mark, verb = "*", "is what --device auto takes"
 		}
-		fmt.Fprintf(&b, "%s --device %-5s %s: %s\n", mark, d.Name, verb, d.Why)
+		fmt.Fprintf(&b, "%s --device %-5s %s: %s\n                   weights in %s\n", mark, d.Name, verb, d.Why, d.Formats)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

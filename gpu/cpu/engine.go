@@ -97,10 +97,8 @@ func weightType(asked, own model.DType) (model.DType, error) {
 	case model.Float32, model.BFloat16, model.Int8:
 		return asked, nil
 	case "", "auto":
-		if own == model.BFloat16 {
-			return own, nil
-		}
-		return model.Float32, nil
+		held, err := Formats.Held(model.Plain(own))
+		return held.Element, err
 	}
 	return "", fmt.Errorf("cpu: weights of type %q; the CPU device keeps float32, bfloat16 or int8", asked)
 }

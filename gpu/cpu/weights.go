@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync/atomic"
 
+	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
@@ -22,6 +23,9 @@ func (w *weights) matrix(slot *program.Weight) *matrix { return w.matrices[slot]
 // load copies the model's weights into panels, using all cores of the pool. Of
 // gated slots gates and ups take turns.
 func load(m *model.Model, dtype model.DType, gated map[*program.Weight]bool, p *pool, progress func(done, total int64)) (*weights, error) {
+	if err := Formats.Check(m); err != nil {
+		return nil, fmt.Errorf("cpu: %w", err)
+	}
 	b := &builder{dtype: dtype, pool: p, progress: progress}
 	b.weights.matrices, b.weights.vectors = map[*program.Weight][]*matrix{}, map[*program.Weight][]float32{}
 	for _, w := range m.Config.Program.Weights {
@@ -31,9 +35,6 @@ func load(m *model.Model, dtype model.DType, gated map[*program.Weight]bool, p *
 		var slot *model.Slot
 		if m.Weights != nil {
 			slot = m.Weights.Of(w)
-			if err := check(w, slot); err != nil {
-				return nil, err
-			}
 		}
 		if w.Matrix() {
 			b.matrix(w, slot, gated[w])
@@ -49,23 +50,12 @@ func load(m *model.Model, dtype model.DType, gated map[*program.Weight]bool, p *
 	return b.build()
 }
 
-// check reports tensors that are not what their slot says.
-func check(w *program.Weight, slot *model.Slot) error {
-	if slot == nil || len(slot.Sources) != len(w.Parts) {
-		return fmt.Errorf("cpu: the model has no weights for %s", w.Name)
-	}
-	for i := range slot.Sources {
-		t := slot.Sources[i].Tensor
-		switch t.Encoding {
-		case model.Plain(model.Float32), model.Plain(model.Float16), model.Plain(model.BFloat16):
-		default:
-			return fmt.Errorf("cpu: tensor %q in %s has type %q; the CPU device takes float32, float16 and bfloat16", t.Name, t.File, t.Encoding)
-		}
-		if want := t.Encoding.Bytes(t.Shape); int64(len(t.Data)) != want {
-			return fmt.Errorf("cpu: tensor %q in %s has %d bytes; %v of %s are %d", t.Name, t.File, len(t.Data), t.Shape, t.Encoding, want)
-		}
-	}
-	return nil
+// Formats are the encodings of checkpoints that are taken, and how they are held
+// unless Spec.DType asks for another type: nothing is lost unasked.
+var Formats = device.Formats{
+	{Encoding: model.Plain(model.BFloat16), Held: model.Plain(model.BFloat16)},
+	{Encoding: model.Plain(model.Float16), Held: model.Plain(model.Float32)},
+	{Encoding: model.Plain(model.Float32), Held: model.Plain(model.Float32)},
 }
 
 // builder lays out all matrices first, then fills them panel by panel.

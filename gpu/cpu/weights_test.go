@@ -149,11 +149,11 @@ func TestOpenSaysWhatIsWrongWithWeights(t *testing.T) {
 		}, "has 10 bytes"},
 		"foreign type": {func(m *model.Model) {
 			slotNamed(m, "layers.0.gate_up").Sources[1].Tensor.Encoding = model.Plain(model.Int8)
-		}, `type "int8"`},
+		}, `weights in int8;`},
 		"no scales": {func(m *model.Model) {
 			slotNamed(m, "layers.0.gate_up").Sources[1].Tensor.Encoding = model.ByOutput(model.Int8)
-		}, `type "int8 by output"`},
-		"missing norm": {func(m *model.Model) { slotNamed(m, "norm").Sources = nil }, `no weights for norm`},
+		}, `weights in int8 by output;`},
+		"missing norm": {func(m *model.Model) { slotNamed(m, "norm").Sources = nil }, `no tensors for norm`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := modeltest.Get(t, "qwen3").Open(t)

@@ -43,6 +43,7 @@ func TestChunks(t *testing.T) {
 		{Part: turned, Tensor: tensor(model.BFloat16, in, 30)},
 	}
 	for _, s := range []*model.Slot{{Weight: &program.Weight{Shape: []int{187, in}}, Sources: matrix}, {Weight: &program.Weight{Shape: []int{49}}, Sources: vector}} {
+		model.NewWeights(s)
 		width := s.Weight.In()
 		var want, got []byte
 		row := make([]float32, width)

@@ -9,9 +9,9 @@ import (
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// formats are the encodings of checkpoints that are taken: kernels multiply
+// Formats are the encodings of checkpoints that are taken: kernels multiply
 // bfloat16, float32 loses digits.
-var formats = device.Formats{
+var Formats = device.Formats{
 	{Encoding: model.Plain(model.BFloat16), Held: held.Matrix},
 	{Encoding: model.Plain(model.Float16), Held: held.Matrix},
 	{Encoding: model.Plain(model.Float32), Held: held.Matrix},
@@ -36,7 +36,7 @@ func settle(spec *device.Spec) (device.Info, error) {
 	if info.Vocab <= 0 || info.Vocab > kernel.MaxVocab {
 		return info, fmt.Errorf("a vocabulary of %d; at most %d", info.Vocab, kernel.MaxVocab)
 	}
-	if err := formats.Check(spec.Model); err != nil {
+	if err := Formats.Check(spec.Model); err != nil {
 		return info, err
 	}
 	p := spec.Model.Config.Program

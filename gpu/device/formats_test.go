@@ -16,16 +16,23 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s is held as %s, %v", e, held, err)
 		}
 	}
-	w := &program.Weight{Name: "w"}
+	w := &program.Weight{Name: "w", Shape: []int{2, 2}, Parts: []program.Part{program.Whole("w", 2, 2)}}
 	c := model.Config{Program: &program.Program{Weights: []*program.Weight{w}}}
-	odd := &model.Slot{Weight: w, Sources: []model.Source{{Tensor: &model.Tensor{Name: "odd", Encoding: model.ByOutput(model.Int8)}}}}
+	one := func(e model.Encoding, bytes int) *model.Weights {
+		t := &model.Tensor{Name: "odd", File: "f", Encoding: e, Shape: []int{2, 2}, Data: make([]byte, bytes)}
+		return model.NewWeights(&model.Slot{Weight: w, Sources: []model.Source{{Part: w.Parts[0], Tensor: t}}})
+	}
 	for want, weights := range map[string]*model.Weights{
-		`tensor "odd": weights in int8 by output; the device takes bfloat16, float16 as bfloat16`: model.NewWeights(odd),
+		`tensor "odd" in f: weights in int8 by output; the device takes bfloat16, float16 as bfloat16`: one(model.ByOutput(model.Int8), 12),
+		`tensor "odd" in f has 7 bytes; [2 2] of float16 are 8`:                                         one(f16, 7),
 		"no tensors for w": model.NewWeights(),
 	} {
 		if err := f.Check(&model.Model{Config: c, Weights: weights}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
+	}
+	if err := f.Check(&model.Model{Config: c, Weights: one(f16, 8)}); err != nil {
+		t.Error(err)
 	}
 	if err := f.Check(&model.Model{Config: c}); err != nil {
 		t.Error(err)

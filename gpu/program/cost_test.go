@@ -42,7 +42,7 @@ func TestLook(t *testing.T) {
 // A pass of a prompt of 3 tokens, of 2 behind 10 others and of one behind 7, two
 // of them sampled: 6 tokens, which see 3, 12 and 8 positions in 6, 11+12 and 8
 // pairs; through a window of 4: 3, 5 and 4 in 6, 4+4 and 4.
-func small() *Pass { return NewPass([]Span{{0, 3}, {10, 2}, {7, 1}}, 2) }
+func shortPass() *Pass { return NewPass([]Span{{0, 3}, {10, 2}, {7, 1}}, 2) }
 
 func TestCosts(t *testing.T) {
 	value := func(rows Rows, width int) *Value { return &Value{Rows: rows, Width: width, PerToken: 2} }
@@ -76,7 +76,7 @@ func TestCosts(t *testing.T) {
 		},
 		"combine": {&Combine{entries, value(Tokens, 2), x}, Cost{Rows: 96 + 48, FLOPs: 2 * 96}},
 	} {
-		got := c.op.Cost(small())
+		got := c.op.Cost(shortPass())
 		if math.Abs(got.Share-c.want.Share) > 1e-12 {
 			t.Errorf("%s reads %v of its weight, want %v", name, got.Share, c.want.Share)
 		}
@@ -96,7 +96,7 @@ func TestCostOfFused(t *testing.T) {
 		t.Fatalf("%v", ops)
 	}
 	want := Cost{Weight: w, Share: 1, Rows: 6*8 + 6*5 + 6*5, FLOPs: 2*6*40 + 6*5}
-	if got := ops[0].Cost(small()); got != want {
+	if got := ops[0].Cost(shortPass()); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
@@ -114,7 +114,7 @@ func TestLimit(t *testing.T) {
 		// Computing does: 6·64 and 48; nothing to compute in storing; 37 pairs.
 		{1e9, 1, 192/1e9 + 2*16*37, 2*6*64 + 48},
 	} {
-		cached, others := p.Limit(small(), sizes, tc.bytes, tc.flops)
+		cached, others := p.Limit(shortPass(), sizes, tc.bytes, tc.flops)
 		if math.Abs(cached-tc.cached) > 1e-6 || math.Abs(others-tc.others) > 1e-6 {
 			t.Errorf("at %v bytes and %v operations a second: %v and %v, want %v and %v", tc.bytes, tc.flops, cached, others, tc.cached, tc.others)
 		}
