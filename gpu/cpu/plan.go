@@ -17,15 +17,15 @@ var rules = []*program.Rule{
 	{Name: "experts_gate", Ops: []program.Pattern{program.A[*program.ExpertProduct](), gate}},
 	{Name: "combine_add", Ops: []program.Pattern{program.A[*program.Combine](), add}},
 	{Name: "attend", Ops: []program.Pattern{
-		program.Maybe(headNorm), program.Maybe(headNorm), program.A[*program.Rope](), program.A[*program.Store](), program.A[*program.Attend](),
-	}},
+		program.Maybe(inPlace), program.Maybe(inPlace), program.A[*program.Rope](), program.A[*program.Store](), program.A[*program.Attend](),
+	}, Where: program.NormsHeads},
 }
 
 var (
 	product  = program.A[*program.Product]()
 	gate     = program.A[*program.Gate]()
 	add      = program.A[*program.Add]()
-	headNorm = program.A(func(n *program.Norm) bool { return n.In == n.Out && n.Weight.Out() == n.Group && n.Group < n.In.Width })
+	inPlace  = program.A(func(n *program.Norm) bool { return n.In == n.Out })
 )
 
 // plan is a program compiled: functions in order, and the memory of the values

@@ -2,6 +2,7 @@ package program
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -39,6 +40,22 @@ func A[T Op](where ...func(T) bool) Pattern {
 
 // Maybe matches as its pattern does, or nothing.
 func Maybe(p Pattern) Pattern { return Pattern{p.matches, true} }
+
+// NormsHeads holds of a sequence with a Rope whose norms are in place, of each of
+// the heads that it turns.
+func NormsHeads(ops []Op) bool {
+	for _, op := range ops {
+		r, is := op.(*Rope)
+		if !is {
+			continue
+		}
+		return !slices.ContainsFunc(ops, func(op Op) bool {
+			n, is := op.(*Norm)
+			return is && (n.In != n.Out || n.Group != r.HeadDim || n.Weight.Out() != n.Group)
+		})
+	}
+	return false
+}
 
 // Fused is ops that one kernel does.
 type Fused struct {

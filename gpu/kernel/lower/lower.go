@@ -39,7 +39,8 @@ var (
 	RopeWrite = &program.Rule{
 		Name:  "rope_write",
 		As:    "rope",
-		Ops:   []program.Pattern{program.Maybe(bias), program.Maybe(headNorm), program.Maybe(headNorm), program.A[*program.Rope](), program.A[*program.Store]()},
+		Ops:   []program.Pattern{program.Maybe(bias), program.Maybe(inPlace), program.Maybe(inPlace), program.A[*program.Rope](), program.A[*program.Store]()},
+		Where: program.NormsHeads,
 		Keeps: true, // queries
 	}
 	// Route is the norm, the router's product and the grouping by experts of few
@@ -69,7 +70,7 @@ var (
 	product  = program.A[*program.Product]()
 	bias     = program.A[*program.AddBias]()
 	norm     = program.A(func(n *program.Norm) bool { return n.Group == n.In.Width && n.In != n.Out })
-	headNorm = program.A(func(n *program.Norm) bool { return n.Group < n.In.Width && n.In == n.Out })
+	inPlace  = program.A(func(n *program.Norm) bool { return n.In == n.Out })
 	gate     = program.A(func(g *program.Gate) bool { return g.Activation == program.SiLU })
 	add      = program.A(func(a *program.Add) bool { return a.Scale == 1 })
 )

@@ -68,6 +68,24 @@ func TestKernels(t *testing.T) {
 	}
 }
 
+// A single key head is as wide as its norm; norms of all heads together are no
+// heads'.
+func TestNormsOfHeads(t *testing.T) {
+	for fields, want := range map[string]string{
+		`"architectures": ["Qwen3ForCausalLM"], "num_key_value_heads": 1`: "rope_write(norm, norm, rope, store)",
+	} {
+		text := `{"vocab_size": 100, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 3, "head_dim": 128,
+			"max_position_embeddings": 100, ` + fields + `}`
+		c, err := model.ParseConfig([]byte(text), "config.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := kernels(New(c.Program).Body(1)); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", fields, got, want)
+		}
+	}
+}
+
 // Passes of a bucket have the same kernels, those of the next have others or as
 // many tokens as nobody asks for.
 func TestBuckets(t *testing.T) {
