@@ -22,10 +22,10 @@ var rules = []*program.Rule{
 }
 
 var (
-	product  = program.A[*program.Product]()
-	gate     = program.A[*program.Gate]()
-	add      = program.A[*program.Add]()
-	inPlace  = program.A(func(n *program.Norm) bool { return n.In == n.Out })
+	product = program.A[*program.Product]()
+	gate    = program.A[*program.Gate]()
+	add     = program.A[*program.Add]()
+	inPlace = program.A(func(n *program.Norm) bool { return n.In == n.Out })
 )
 
 // plan is a program compiled: functions in order, and the memory of the values

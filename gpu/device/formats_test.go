@@ -24,7 +24,7 @@ func TestFormats(t *testing.T) {
 	}
 	for want, weights := range map[string]*model.Weights{
 		`tensor "odd" in f: weights in int8 by output; the device takes bfloat16, float16 as bfloat16`: one(model.ByOutput(model.Int8), 12),
-		`tensor "odd" in f has 7 bytes; [2 2] of float16 are 8`:                                         one(f16, 7),
+		`tensor "odd" in f has 7 bytes; [2 2] of float16 are 8`:                                        one(f16, 7),
 		"no tensors for w": model.NewWeights(),
 	} {
 		if err := f.Check(&model.Model{Config: c, Weights: weights}); err == nil || !strings.Contains(err.Error(), want) {

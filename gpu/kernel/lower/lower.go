@@ -66,13 +66,13 @@ var (
 )
 
 var (
-	gather   = program.A[*program.Gather]()
-	product  = program.A[*program.Product]()
-	bias     = program.A[*program.AddBias]()
-	norm     = program.A(func(n *program.Norm) bool { return n.Group == n.In.Width && n.In != n.Out })
-	inPlace  = program.A(func(n *program.Norm) bool { return n.In == n.Out })
-	gate     = program.A(func(g *program.Gate) bool { return g.Activation == program.SiLU })
-	add      = program.A(func(a *program.Add) bool { return a.Scale == 1 })
+	gather  = program.A[*program.Gather]()
+	product = program.A[*program.Product]()
+	bias    = program.A[*program.AddBias]()
+	norm    = program.A(func(n *program.Norm) bool { return n.Group == n.In.Width && n.In != n.Out })
+	inPlace = program.A(func(n *program.Norm) bool { return n.In == n.Out })
+	gate    = program.A(func(g *program.Gate) bool { return g.Activation == program.SiLU })
+	add     = program.A(func(a *program.Add) bool { return a.Scale == 1 })
 )
 
 // addsResult says whether the last op adds what the one before it wrote.
