@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -45,12 +46,16 @@ func newCache(p *program.Program, info *device.Info) (cache, error) {
 
 func (c *cache) of(l *program.Cache) *layerCache { return c.layers[l] }
 
-// keys and values return what a head has in a page: [PageSize, dim].
+// keys and values return what a head has in a page: [PageSize, dim]; shared values
+// are the leading elements of keys.
 func (c *layerCache) keys(page int32, head int) *float32 {
 	return c.element(int(page)*c.page + head*c.pageSize*c.KeyDim)
 }
 
 func (c *layerCache) values(page int32, head int) *float32 {
+	if c.Shared {
+		return c.keys(page, head)
+	}
 	return c.element(int(page)*c.page + c.pageSize*(c.Heads*c.KeyDim+head*c.ValueDim))
 }
 
@@ -59,7 +64,29 @@ func (c *layerCache) element(i int) *float32 { return (*float32)(unsafe.Pointer(
 // enter writes a token's key and value of a head.
 func (c *layerCache) enter(page int32, offset, head int, k, v []float32) {
 	copy(unsafe.Slice(at(c.keys(page, head), offset*c.KeyDim), c.KeyDim), k)
-	copy(unsafe.Slice(at(c.values(page, head), offset*c.ValueDim), c.ValueDim), v)
+	if !c.Shared {
+		copy(unsafe.Slice(at(c.values(page, head), offset*c.ValueDim), c.ValueDim), v)
+	}
+}
+
+// valueStride is how far apart the values of a head lie.
+func (c *layerCache) valueStride() int {
+	if c.Shared {
+		return c.KeyDim
+	}
+	return c.ValueDim
+}
+
+// add is kernels.values for this cache's values: out += p·v of m queries and n
+// positions. Shared ones are not contiguous: position by position, the same sums.
+func (c *layerCache) add(k *kernels, out, p *float32, ldp, m int, v *float32, n int) {
+	if !c.Shared {
+		k.values(out, p, ldp, m, v, n, c.ValueDim)
+		return
+	}
+	for t := range n {
+		k.values(out, at(p, t), ldp, m, at(v, t*c.KeyDim), 1, c.ValueDim)
+	}
 }
 
 // place is where a token's keys and values go.
@@ -78,6 +105,7 @@ type attention struct {
 	*program.Attend
 	query, out view
 	cache      *layerCache
+	sinks      []float32 // of each head; nil: none
 	// before is set when queries, keys and values are prepared, too.
 	before *preparation
 }
@@ -87,6 +115,14 @@ type preparation struct {
 	key, value   view
 	qNorm, kNorm *norm // nil: none
 	rotary       int
+}
+
+func (e *engine) attentionOf(a *program.Attend) *attention {
+	x := &attention{Attend: a, query: e.plan.view(a.Query), out: e.plan.view(a.Out), cache: e.cache.of(a.Cache)}
+	if a.Sinks != nil {
+		x.sinks = e.weights.vectors[a.Sinks]
+	}
+	return x
 }
 
 // whole is attention with all that a fused op has before it.
@@ -102,7 +138,9 @@ func (e *engine) whole(f *program.Fused, a *program.Attend) *attention {
 			before.kNorm = e.normOf(n)
 		}
 	}
-	return &attention{a, p.view(a.Query), p.view(a.Out), e.cache.of(a.Cache), before}
+	x := e.attentionOf(a)
+	x.before = before
+	return x
 }
 
 // attend enters keys and values into their pages, where it is told to, and
@@ -213,7 +251,8 @@ func (e *engine) store(o *program.Store) func() {
 		e.each(len(e.work.tokens), 4, func(i int) {
 			page, offset := e.place(e.work.tokens[i])
 			for h := range c.Heads {
-				c.enter(page, offset, h, key.row(i)[h*c.KeyDim:][:c.KeyDim], value.row(i)[h*c.ValueDim:][:c.ValueDim])
+				v := value.row(i)[h*c.ValueDim:][:c.ValueDim] // shared ones are not looked at
+				c.enter(page, offset, h, key.row(i)[h*c.KeyDim:][:c.KeyDim], v)
 			}
 		})
 	}
@@ -251,11 +290,18 @@ func (e *engine) attendBlock(worker int, a *attention, b queryBlock, head int) {
 	for i := range m {
 		low, high := s.low(i/group), s.before+i/group+1
 		z := &scores[i*context+low-from]
-		queries[i] = k.expSum(z, high-low, k.maxOf(z, high-low), a.Scale) // queries have been used
+		top := k.maxOf(z, high-low)
+		if a.sinks == nil {
+			queries[i] = k.expSum(z, high-low, top, a.Scale) // queries have been used
+			continue
+		}
+		sink := a.sinks[head*group+i%group]
+		top = max(top, sink/a.Scale)
+		queries[i] = k.expSum(z, high-low, top, a.Scale) + float32(math.Exp(float64(sink-top*a.Scale)))
 	}
 	s.visit(func(page, i, n, t, end int) {
-		values := at(c.values(pages[page], head), (t-page*s.size)*c.ValueDim)
-		k.values(&out[i*group*c.ValueDim], &scores[i*group*context+t-from], context, n*group, values, end-t, c.ValueDim)
+		values := at(c.values(pages[page], head), (t-page*s.size)*c.valueStride())
+		c.add(k, &out[i*group*c.ValueDim], &scores[i*group*context+t-from], context, n*group, values, end-t)
 	})
 	for i := range m {
 		to := a.out.row(b.first + i/group)[(head*group+i%group)*c.ValueDim:][:c.ValueDim]
@@ -292,5 +338,44 @@ func (s *seen) visit(f func(page, i, n, t, end int)) {
 				f(page, i, 1, t, end)
 			}
 		}
+	}
+}
+
+// multiplyHeads multiplies each head by its matrix.
+func (e *engine) multiplyHeads(o *program.HeadProduct) func() {
+	in, out, heads := e.plan.view(o.In.Value), e.plan.view(o.Out.Value), e.weights.matrices[o.Weight]
+	return func() {
+		n := len(e.work.tokens)
+		e.pool.run(len(heads), func(worker, h int) {
+			// Outputs come in whole panels, which would run over the next head's.
+			m := heads[h]
+			width := m.stride()
+			grow(&e.pool.scratch[worker], n*(width+apart(m.in)))
+			scratch := e.pool.scratch[worker]
+			x, y := scratch[:n*apart(m.in)], scratch[n*apart(m.in):][:n*width]
+			for i := range n {
+				copy(x[i*apart(m.in):][:m.in], in.row(i)[h*o.In.Stride+o.In.At:])
+			}
+			by := e.kernels.of(m.dtype)
+			for p := range m.panels() {
+				tiles(by.gemm, y[p*panelWidth:], width, x, apart(m.in), 0, n, m.panel(p), m.in)
+			}
+			for i := range n {
+				copy(out.row(i)[h*o.Out.Stride+o.Out.At:][:o.Out.Width], y[i*width:])
+			}
+		})
+	}
+}
+
+// copyHeads copies columns of each head.
+func (e *engine) copyHeads(o *program.CopyHeads) func() {
+	in, out := e.plan.view(o.In.Value), e.plan.view(o.Out.Value)
+	return func() {
+		e.each(len(e.work.tokens), 4, func(i int) {
+			from, to := in.row(i), out.row(i)
+			for h := range len(from) / o.In.Stride {
+				copy(to[h*o.Out.Stride+o.Out.At:][:o.Out.Width], from[h*o.In.Stride+o.In.At:])
+			}
+		})
 	}
 }

@@ -29,6 +29,7 @@ type engine struct {
 	pool    *pool
 
 	cache   cache
+	states  states
 	slots   []slot
 	table   []int32 // [Slots, perSlot]
 	perSlot int
@@ -76,6 +77,7 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 	}
 	e.slots = make([]slot, info.Slots)
 	e.table = make([]int32, info.Slots*e.perSlot)
+	e.states = newStates(e.program, info.Slots)
 	if e.cache, err = newCache(e.program, &info); err == nil {
 		err = e.compile()
 	}

@@ -19,6 +19,7 @@ type workspace struct {
 	allow   [][]uint32 // what each sampled row may draw
 	routing routing
 	drawers []drawer
+	spans   []span
 }
 
 // token is one new token of the step.
@@ -35,6 +36,7 @@ func (e *engine) forward(s *batch.Step) {
 		return
 	}
 	e.spread(s)
+	e.begin(s)
 	for _, f := range e.plan.body {
 		f()
 	}
@@ -119,13 +121,13 @@ func (e *engine) spread(s *batch.Step) {
 func (e *engine) turns() {
 	w := &e.work
 	for i, r := range e.program.Rotary {
-		angles, half := &w.angles[i], r.Dims/2
+		angles, half, freqs := &w.angles[i], r.Dims/2, r.Frequencies(e.info.MaxSeqLen)
 		grow(angles, len(w.tokens)*r.Dims)
 		e.each(len(w.tokens), 16, func(t int) {
 			cos, sin := (*angles)[t*r.Dims:][:half], (*angles)[t*r.Dims+half:][:half]
 			// Angles are rounded to float32 as in training.
 			position := float32(w.tokens[t].position)
-			for j, f := range r.InvFreq {
+			for j, f := range freqs {
 				s, c := math.Sincos(float64(position * float32(f)))
 				cos[j], sin[j] = float32(c*r.Scale), float32(s*r.Scale)
 			}

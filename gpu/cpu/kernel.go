@@ -81,8 +81,12 @@ func (k *kernels) activation(a program.Activation) func(y, g, u *float32, n int)
 	switch a {
 	case program.SiLU:
 		return k.swiglu
+	case program.GELU:
+		return geglu
+	case program.Clamped:
+		return clampedGate
 	}
-	panic(fmt.Sprintf("cpu: no activation %d", a))
+	panic(fmt.Sprintf("cpu: no gate with activation %d", a))
 }
 
 // of is the products with weights of a type.

@@ -1,6 +1,10 @@
 package cpu
 
-import "github.com/troupe-llm/troupe/gpu/program"
+import (
+	"math"
+
+	"github.com/troupe-llm/troupe/gpu/program"
+)
 
 // routing says which experts compute which tokens of a layer. An entry is one
 // token at one of its experts; k of them are a token's. Entries lie expert by
@@ -23,6 +27,10 @@ type expertBlock struct{ expert, row, end int }
 // route chooses experts and groups entries by them.
 func (e *engine) route(o *program.Route) func() {
 	logits, r, k := e.plan.view(o.Logits), &e.work.routing, o.Routes.Width
+	c := chooser{Route: o, kernels: e.kernels}
+	if o.Correction != nil {
+		c.correction = e.weights.vectors[o.Correction]
+	}
 	return func() {
 		n := len(e.work.tokens)
 		r.k = k
@@ -31,29 +39,45 @@ func (e *engine) route(o *program.Route) func() {
 			grow(b, n*k)
 		}
 		grow(&r.ends, logits.width)
-		e.each(n, 16, func(i int) { e.choose(r.choice[i*k:][:k], r.share[i*k:][:k], logits.row(i), o.Normalize) })
+		e.each(n, 16, func(i int) { c.choose(r.choice[i*k:][:k], r.share[i*k:][:k], logits.row(i)) })
 		r.group()
 	}
 }
 
+// chooser chooses experts as a Route says.
+type chooser struct {
+	*program.Route
+	kernels    *kernels
+	correction []float32 // nil: none
+}
+
 // choose picks a token's experts, among equals the first, and their shares,
 // given the router's logits, which it overwrites.
-func (e *engine) choose(choice []int32, share, logits []float32, normalize bool) {
-	k, n := e.kernels, len(logits)
-	total := k.expSum(&logits[0], n, k.maxOf(&logits[0], n), 1)
-	if normalize {
+func (c *chooser) choose(choice []int32, share, logits []float32) {
+	total := c.score(logits)
+	if c.Normalize {
 		total = 0
+	}
+	rank := logits
+	if c.correction != nil {
+		rank = make([]float32, len(logits))
+		for i, s := range logits {
+			rank[i] = s + c.correction[i]
+		}
+	}
+	if c.Groups > 1 {
+		rank = c.bestGroups(rank)
 	}
 	for i := range choice {
 		best := 0
-		for j, v := range logits {
-			if v > logits[best] {
+		for j, v := range rank {
+			if v > rank[best] {
 				best = j
 			}
 		}
 		p := logits[best]
-		logits[best] = -1 // below any other: taken
-		if normalize {
+		rank[best] = taken
+		if c.Normalize {
 			total += p
 		}
 		at := i // experts are kept in the order of their ids
@@ -64,7 +88,57 @@ func (e *engine) choose(choice []int32, share, logits []float32, normalize bool)
 	}
 	for i := range share {
 		share[i] /= total
+		if c.Scale != 1 {
+			share[i] *= c.Scale
+		}
 	}
+}
+
+// taken is below what any expert may rank.
+const taken = -math.MaxFloat32
+
+// score turns logits into scores, and returns what a share of one counts.
+func (c *chooser) score(logits []float32) float32 {
+	if !c.Sigmoid {
+		k, n := c.kernels, len(logits)
+		return k.expSum(&logits[0], n, k.maxOf(&logits[0], n), 1)
+	}
+	for i, z := range logits {
+		logits[i] = float32(sigmoid(float64(z)))
+	}
+	return 1
+}
+
+// bestGroups takes experts out of the running whose group's two best do not add up
+// to enough.
+func (c *chooser) bestGroups(rank []float32) []float32 {
+	size := len(rank) / c.Groups
+	sums, left := make([]float32, c.Groups), make([]float32, len(rank))
+	for g := range sums {
+		first, second := float32(taken), float32(taken)
+		for _, v := range rank[g*size:][:size] {
+			if v > first {
+				first, second = v, first
+			} else {
+				second = max(second, v)
+			}
+		}
+		sums[g] = first + second
+	}
+	for i := range left {
+		left[i] = taken
+	}
+	for range c.GroupsTaken {
+		best := 0
+		for g, v := range sums {
+			if v > sums[best] {
+				best = g
+			}
+		}
+		sums[best] = taken
+		copy(left[best*size:][:size], rank[best*size:])
+	}
+	return left
 }
 
 // group gives every token's experts their entries, and cuts the entries into
@@ -119,6 +193,23 @@ func (e *engine) grouped(y []float32, ldy int, x []float32, ldx int, experts []*
 		b := blocks[task/groups]
 		e.product(worker, y, ldy, x, ldx, b.row, b.end, experts[b.expert], first, min(first+group, panels), finish)
 	})
+}
+
+// biasExperts adds to each entry its expert's bias.
+func (e *engine) biasExperts(o *program.ExpertBias) func() {
+	x, bias, r := e.plan.view(o.X), e.weights.vectors[o.Bias], &e.work.routing
+	return func() {
+		e.pool.run(len(r.blocks), func(_, task int) {
+			b := r.blocks[task]
+			add := bias[b.expert*x.width:][:x.width]
+			for i := b.row; i < b.end; i++ {
+				to := x.row(i)
+				for j, v := range add {
+					to[j] += v
+				}
+			}
+		})
+	}
 }
 
 // combine adds up what a token's experts made of it, and adds that to the

@@ -153,9 +153,9 @@ func TestChoose(t *testing.T) {
 		{"no numbers", []float32{nan, nan, nan, nan}, true, nil, nil}, // bounds are kept
 	} {
 		for _, k := range variants() {
-			e := &engine{kernels: k}
+			e := &chooser{Route: &program.Route{Normalize: c.normalize, Scale: 1}, kernels: k}
 			choice, share := make([]int32, 2), make([]float32, 2)
-			e.choose(choice, share, slices.Clone(c.logits), c.normalize)
+			e.choose(choice, share, slices.Clone(c.logits))
 			if c.choice == nil {
 				continue
 			}

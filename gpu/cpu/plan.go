@@ -13,11 +13,11 @@ import (
 var rules = []*program.Rule{
 	{Name: "product_bias", Ops: []program.Pattern{product, program.A[*program.AddBias]()}},
 	{Name: "product_gate", Ops: []program.Pattern{product, gate}},
-	{Name: "product_add", Ops: []program.Pattern{product, add}},
+	{Name: "product_add", Ops: []program.Pattern{product, add}, Where: program.AddsResult},
 	{Name: "experts_gate", Ops: []program.Pattern{program.A[*program.ExpertProduct](), gate}},
-	{Name: "combine_add", Ops: []program.Pattern{program.A[*program.Combine](), add}},
+	{Name: "combine_add", Ops: []program.Pattern{program.A[*program.Combine](), add}, Where: program.AddsResult},
 	{Name: "attend", Ops: []program.Pattern{
-		program.Maybe(inPlace), program.Maybe(inPlace), program.A[*program.Rope](), program.A[*program.Store](), program.A[*program.Attend](),
+		program.Maybe(inPlace), program.Maybe(inPlace), program.A[*program.Rope](), program.A[*program.Store](), turned,
 	}, Where: program.NormsHeads},
 }
 
@@ -25,6 +25,7 @@ var (
 	product = program.A[*program.Product]()
 	gate    = program.A[*program.Gate]()
 	add     = program.A[*program.Add]()
+	turned  = program.A(func(a *program.Attend) bool { return !a.Cache.Shared })
 	inPlace = program.A(func(n *program.Norm) bool { return n.In == n.Out })
 )
 
@@ -133,12 +134,28 @@ func (e *engine) function(op program.Op) (func(), error) {
 		return e.rowwise(o.Out, e.gate(p.view(o.In), p.view(o.Out), o)), nil
 	case *program.Add:
 		return e.rowwise(o.X, addTo(p.view(o.X), p.view(o.Y), o.Scale)), nil
+	case *program.Multiply:
+		return e.rowwise(o.X, e.multiplyBy(o)), nil
+	case *program.Scale:
+		return e.rowwise(o.X, scale(p.view(o.X), o.By)), nil
+	case *program.PositionScale:
+		return e.rowwise(o.X, e.positionScale(o)), nil
+	case *program.HeadProduct:
+		return e.multiplyHeads(o), nil
+	case *program.CopyHeads:
+		return e.copyHeads(o), nil
+	case *program.ExpertBias:
+		return e.biasExperts(o), nil
+	case *program.Conv:
+		return e.convolve(o), nil
+	case *program.Delta:
+		return e.delta(o), nil
 	case *program.Rope:
 		return e.rope(o), nil
 	case *program.Store:
 		return e.store(o), nil
 	case *program.Attend:
-		return e.attend(&attention{Attend: o, query: p.view(o.Query), out: p.view(o.Out), cache: e.cache.of(o.Cache)}), nil
+		return e.attend(e.attentionOf(o)), nil
 	case *program.Route:
 		return e.route(o), nil
 	case *program.ExpertProduct:

@@ -19,18 +19,24 @@ type Tensor struct {
 type Source struct {
 	program.Part
 	Tensor *Tensor
-	plus   float32
+	// Of the slot, set when it joins Weights.
+	in   int     // elements of a row
+	plus float32 // added to each
 }
 
-// columns is how many elements a row of the part has.
-func (s *Source) columns() int {
-	switch shape := s.Tensor.Shape; {
-	case len(shape) == 1:
-		return 1
-	case s.Transposed:
-		return shape[len(shape)-2]
+// matrix is how many rows and columns each matrix of the tensor has; a vector's
+// rows have one element.
+func (s *Source) matrix() (rows, columns int) {
+	shape := s.Tensor.Shape
+	switch n := len(shape); n {
+	case 1:
+		return shape[0], 1
 	default:
-		return shape[len(shape)-1]
+		columns = 1
+		for _, d := range shape[n-1:] {
+			columns *= d
+		}
+		return shape[n-2], columns
 	}
 }
 
@@ -38,32 +44,35 @@ func (s *Source) columns() int {
 // file, one behind the other; nil where they do not, or are not as the slot wants
 // them.
 func (s *Source) Bytes(row, n int) []byte {
+	rows, columns := s.matrix()
 	at := s.Row(row)
-	if s.Transposed || s.plus != 0 || s.Tensor.Encoding.Scale != "" || s.Row(row+n-1) != at+n-1 {
+	if s.Transposed || s.Step > 1 || s.plus != 0 || s.Tensor.Encoding.Scale != "" || columns != s.in || s.Row(row+n-1) != at+n-1 {
 		return nil
 	}
-	size := s.columns() * s.Tensor.Encoding.Element.Size()
-	slab := s.Slab * s.slabRows() * size
-	return s.Tensor.Data[slab+at*size : slab+(at+n)*size]
-}
-
-// slabRows is how many rows a matrix of the tensor has.
-func (s *Source) slabRows() int {
-	if shape := s.Tensor.Shape; len(shape) == 3 {
-		return shape[1]
-	}
-	return 0
+	size := columns * s.Tensor.Encoding.Element.Size()
+	at = (s.Slab*rows + at) * size
+	return s.Tensor.Data[at : at+n*size]
 }
 
 // Read widens row i of the part into dst, which has its length.
 func (s *Source) Read(i int, dst []float32) {
+	rows, columns := s.matrix()
+	at := s.Slab*rows*columns + s.Row(i)*columns + s.Column
+	step := 1
+	if s.Transposed {
+		at, step = s.Slab*rows*columns+s.Column*columns+s.Row(i), columns
+	}
 	t := s.Tensor
 	read, size := types[t.Encoding.Element].read, t.Encoding.Element.Size()
-	if s.Transposed {
-		s.readColumn(i, dst)
-	} else {
-		at := (s.Slab*s.slabRows() + s.Row(i)) * len(dst) * size
-		read(dst, t.Data[at:at+len(dst)*size])
+	switch {
+	case s.Step > 1:
+		s.readTurns(dst, at)
+	case step == 1:
+		read(dst, t.Data[at*size:(at+len(dst))*size])
+	default:
+		for j := range dst {
+			read(dst[j:j+1], t.Data[(at+j*step)*size:])
+		}
 	}
 	if s.plus != 0 {
 		for j := range dst {
@@ -72,14 +81,13 @@ func (s *Source) Read(i int, dst []float32) {
 	}
 }
 
-// readColumn widens a row that is a column of the tensor's matrix.
-func (s *Source) readColumn(i int, dst []float32) {
+// readTurns widens every Step-th element from at on, then those behind them.
+func (s *Source) readTurns(dst []float32, at int) {
 	t := s.Tensor
 	read, size := types[t.Encoding.Element].read, t.Encoding.Element.Size()
-	width := t.Shape[len(t.Shape)-1]
-	at := (s.Slab*s.slabRows()*width + s.Row(i)) * size
+	each := len(dst) / s.Step
 	for j := range dst {
-		read(dst[j:j+1], t.Data[at+j*width*size:])
+		read(dst[j:j+1], t.Data[(at+j%each*s.Step+j/each)*size:])
 	}
 }
 
@@ -107,18 +115,18 @@ func (s *Slot) index() {
 	out := 0
 	for i := range s.Sources {
 		s.begins = append(s.begins, out)
+		s.Sources[i].in, s.Sources[i].plus = s.Weight.In(), s.Weight.Plus
 		out += s.Sources[i].Rows
 	}
 }
 
-// Vector widens a slot of one dimension.
+// Vector widens a slot whose numbers are used one by one.
 func (s *Slot) Vector() []float32 {
-	v := make([]float32, s.Weight.Out())
-	at := 0
+	v := make([]float32, 0, s.Weight.Elements())
 	for i := range s.Sources {
 		for j := range s.Sources[i].Rows {
-			s.Sources[i].Read(j, v[at:at+1])
-			at++
+			v = v[:len(v)+s.Weight.In()]
+			s.Sources[i].Read(j, v[len(v)-s.Weight.In():])
 		}
 	}
 	return v

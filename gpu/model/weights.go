@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
 	"github.com/troupe-llm/troupe/gpu/program"
@@ -41,10 +42,12 @@ func (s *source) view(file string) (data []byte, unmap func() error, err error) 
 
 // store is a checkpoint's opened safetensors files.
 type store struct {
-	src   *source
-	files map[string]map[string]rawTensor // file → tensor name → view
-	index map[string]string               // tensor name → file; nil: everything is in singleFile
-	unmap []func() error
+	src *source
+	// rename is what a tensor of the program is called in these files.
+	rename func(string) string
+	files  map[string]map[string]rawTensor // file → tensor name → view
+	index  map[string]string               // tensor name → file; nil: everything is in singleFile
+	unmap  []func() error
 }
 
 func (s *store) close() error {
@@ -102,6 +105,7 @@ func (s *store) load(p *program.Program) (*Weights, error) {
 	if err := s.open(); err != nil {
 		return nil, err
 	}
+	s.rename = s.names()
 	w := NewWeights()
 	f := &jsonfile.Faults{Where: s.src.name}
 	tensors := map[string]*Tensor{}
@@ -116,7 +120,7 @@ func (s *store) load(p *program.Program) (*Weights, error) {
 				t = s.bind(&part, f)
 				tensors[part.Tensor] = t
 			}
-			bound.Sources = append(bound.Sources, Source{Part: part, Tensor: t, plus: slot.Plus})
+			bound.Sources = append(bound.Sources, Source{Part: part, Tensor: t})
 		}
 		w.add(bound)
 	}
@@ -125,6 +129,25 @@ func (s *store) load(p *program.Program) (*Weights, error) {
 	}
 	w.share(p)
 	return w, nil
+}
+
+// names is how tensors are called here: of a model of text and images, whose text
+// model is served, by longer names than the text model alone has.
+func (s *store) names() func(string) string {
+	const embed, inner, outer = "model.embed_tokens.weight", "model.language_model.", "language_model."
+	switch {
+	case s.present(embed):
+	case s.present(inner + strings.TrimPrefix(embed, "model.")):
+		return func(name string) string {
+			if rest, found := strings.CutPrefix(name, "model."); found {
+				return inner + rest
+			}
+			return name
+		}
+	case s.present(outer + embed):
+		return func(name string) string { return outer + name }
+	}
+	return func(name string) string { return name }
 }
 
 // share forgets slots that have the very bytes of those they are tied to.
@@ -195,8 +218,10 @@ func (s *store) openFile(file string) error {
 	return err
 }
 
-// has says whether there is such a tensor.
-func (s *store) has(name string) bool {
+// has says whether there is a tensor of the program.
+func (s *store) has(name string) bool { return s.present(s.rename(name)) }
+
+func (s *store) present(name string) bool {
 	if s.index != nil {
 		return s.index[name] != ""
 	}
@@ -206,26 +231,27 @@ func (s *store) has(name string) bool {
 
 // bind finds one tensor and checks it.
 func (s *store) bind(p *program.Part, f *jsonfile.Faults) *Tensor {
-	t := &Tensor{Name: p.Tensor, Shape: p.Shape}
+	name := s.rename(p.Tensor)
+	t := &Tensor{Name: name, Shape: p.Shape}
 	file := singleFile
 	if s.index != nil {
 		var ok bool
-		if file, ok = s.index[p.Tensor]; !ok {
-			f.Addf("%s: tensor %q is missing, want shape %v", indexFile, p.Tensor, p.Shape)
+		if file, ok = s.index[name]; !ok {
+			f.Addf("%s: tensor %q is missing, want shape %v", indexFile, name, p.Shape)
 			return t
 		}
 	}
-	raw, ok := s.files[file][p.Tensor]
+	raw, ok := s.files[file][name]
 	if !ok {
-		f.Addf("%s: tensor %q is missing, want shape %v", file, p.Tensor, p.Shape)
+		f.Addf("%s: tensor %q is missing, want shape %v", file, name, p.Shape)
 		return t
 	}
 	if !slices.Equal(raw.shape, p.Shape) {
-		f.Addf("%s: tensor %q has shape %v, want %v", file, p.Tensor, raw.shape, p.Shape)
+		f.Addf("%s: tensor %q has shape %v, want %v", file, name, raw.shape, p.Shape)
 	}
 	dtype, ok := dtypes[raw.dtype]
 	if !ok {
-		f.Unsupportedf("%s: tensor %q is %s, want BF16, F16 or F32", file, p.Tensor, raw.dtype)
+		f.Unsupportedf("%s: tensor %q is %s, want BF16, F16 or F32", file, name, raw.dtype)
 	}
 	t.File, t.Encoding, t.Data = s.src.path(file), Plain(dtype), raw.data
 	return t

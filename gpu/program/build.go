@@ -10,6 +10,7 @@ type Program struct {
 	Ops     []Op
 	Weights []*Weight // in the order in which a pass first uses them
 	Caches  []*Cache
+	States  []*State
 	Rotary  []*Rotary
 	Logits  *Value // [sampled, vocabulary]
 }
@@ -138,11 +139,27 @@ func (b *Builder) Store(k, v *Value, heads, window int) *Cache {
 	return c
 }
 
-// Attend appends attention.
-func (b *Builder) Attend(q *Value, c *Cache, heads int, scale float32) *Value {
+// StoreShared appends the entering of keys of one head, whose leading elements are
+// values, into a cache, which it makes.
+func (b *Builder) StoreShared(k *Value, valueDim int) *Cache {
+	c := &Cache{Name: b.prefix + "cache", Heads: 1, KeyDim: k.Width, ValueDim: valueDim, Shared: true}
+	b.program.Caches = append(b.program.Caches, c)
+	b.Do(&Store{k, k, c})
+	return c
+}
+
+// Attend appends attention; sinks may be nil.
+func (b *Builder) Attend(q *Value, c *Cache, heads int, scale float32, sinks *Weight) *Value {
 	out := b.Value("attention", Tokens, heads*c.ValueDim)
-	b.Do(&Attend{q, out, c, heads, scale})
+	b.Do(&Attend{q, out, c, heads, scale, sinks})
 	return out
+}
+
+// State is a new state of a layer.
+func (b *Builder) State(name string, elements int) *State {
+	s := &State{b.prefix + name, elements}
+	b.program.States = append(b.program.States, s)
+	return s
 }
 
 // Gate appends a gate of a value's two halves.
@@ -156,11 +173,11 @@ func (b *Builder) Gate(in *Value, a Activation) *Value {
 // Add appends an addition in place.
 func (b *Builder) Add(x, y *Value, scale float32) { b.Do(&Add{x, y, scale}) }
 
-// Route appends the choice of experts by logits.
-func (b *Builder) Route(logits *Value, perToken int, normalize bool) *Value {
-	out := b.Value("routes", Tokens, perToken)
-	b.Do(&Route{logits, out, normalize})
-	return out
+// Route appends the choice of experts, as r says, by logits.
+func (b *Builder) Route(logits *Value, perToken int, r Route) *Value {
+	r.Logits, r.Routes = logits, b.Value("routes", Tokens, perToken)
+	b.Do(&r)
+	return r.Routes
 }
 
 // ExpertProduct appends a product of entries.
@@ -177,6 +194,9 @@ func (b *Builder) Combine(in, routes *Value) *Value {
 	b.Do(&Combine{in, routes, out})
 	return out
 }
+
+// Logits are what Head made.
+func (b *Builder) Logits() *Value { return b.program.Logits }
 
 // Head appends what makes logits of the rows that are looked at: the last norm
 // and the product with the head.

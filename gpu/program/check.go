@@ -127,6 +127,9 @@ func (o *Rope) shapes() string {
 
 func (o *Store) shapes() string {
 	c := o.Cache
+	if c.Shared {
+		return wrong(o.Key != o.Value || o.Key.Width != c.Heads*c.KeyDim || c.ValueDim > c.KeyDim, "%s for %d shared heads of %d, values of %d", o.Key, c.Heads, c.KeyDim, c.ValueDim)
+	}
 	return wrong(o.Key.Width != c.Heads*c.KeyDim || o.Value.Width != c.Heads*c.ValueDim, "%s and %s for %d heads of %d and %d",
 		o.Key, o.Value, c.Heads, c.KeyDim, c.ValueDim)
 }
@@ -148,6 +151,48 @@ func (o *ExpertProduct) shapes() string {
 
 func (o *Combine) shapes() string {
 	return wrong(o.In.Rows != Entries || o.Out.Rows != Tokens || o.In.Width != o.Out.Width, "%s to %s", o.In, o.Out)
+}
+
+func (o *Multiply) shapes() string {
+	return wrong(o.X.Rows != o.By.Rows || o.By.Width != o.X.Width && o.By.Width != 1, "%s by %s", o.X, o.By)
+}
+
+func (o *Scale) shapes() string { return "" }
+func (o *PositionScale) shapes() string {
+	return wrong(o.X.Rows != Tokens || o.Original < 1, "%s by positions over %d", o.X, o.Original)
+}
+
+func (h *Heads) wrong(n int) bool {
+	return h.Stride <= 0 || h.Value.Width != n*h.Stride || h.At < 0 || h.At+h.Width > h.Stride
+}
+
+func (o *HeadProduct) shapes() string {
+	n := o.Weight.Experts()
+	return wrong(len(o.Weight.Shape) != 3 || o.In.wrong(n) || o.Out.wrong(n) || o.In.Width != o.Weight.In() || o.Out.Width != o.Weight.Out(),
+		"%d of each head of %s by %v to %d of %s", o.In.Width, o.In.Value, o.Weight.Shape, o.Out.Width, o.Out.Value)
+}
+
+func (o *CopyHeads) shapes() string {
+	n := o.In.Value.Width / max(o.In.Stride, 1)
+	return wrong(o.In.wrong(n) || o.Out.wrong(n) || o.In.Width != o.Out.Width, "%d of each head of %s to %d of %s", o.In.Width, o.In.Value, o.Out.Width, o.Out.Value)
+}
+
+func (o *ExpertBias) shapes() string {
+	return wrong(len(o.Bias.Shape) != 2 || o.X.Rows != Entries || o.X.Width != o.Bias.Shape[1], "%s and biases %v", o.X, o.Bias.Shape)
+}
+
+func (o *Conv) shapes() string {
+	return wrong(o.In.Width != o.Out.Width || o.In.Width != o.Weight.Out() || o.State.Elements != o.Weight.Out()*(o.Weight.In()-1),
+		"%s by %v to %s, of which %d are kept", o.In, o.Weight.Shape, o.Out, o.State.Elements)
+}
+
+func (o *Delta) shapes() string {
+	if o.Heads <= 0 || o.KeyHeads <= 0 || o.Heads%o.KeyHeads != 0 || o.Key.Width%o.KeyHeads != 0 || o.Value.Width%o.Heads != 0 {
+		return fmt.Sprintf("%d heads of %s, %d of %s", o.Heads, o.Value, o.KeyHeads, o.Key)
+	}
+	return wrong(o.Query.Width != o.Key.Width || o.Out.Width != o.Value.Width || o.A.Width != o.Heads || o.B.Width != o.Heads ||
+		o.Decay.Out() != o.Heads || o.StepBias.Out() != o.Heads || o.State.Elements != o.Key.Width/o.KeyHeads*o.Value.Width,
+		"%s, %s, %s to %s by %s and %s, of which %d are kept", o.Query, o.Key, o.Value, o.Out, o.A, o.B, o.State.Elements)
 }
 
 func (f *Fused) shapes() string { return "" }

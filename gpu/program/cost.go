@@ -77,6 +77,7 @@ type Cost struct {
 	Weight *Weight // that it reads; nil: none
 	Share  float64 // of it
 	Cache  float64 // elements of keys and values, read and written
+	State  float64 // elements of states, read and written; float32
 	Rows   float64 // elements of values, read and written
 	FLOPs  float64
 }
@@ -89,7 +90,7 @@ type Sizes struct {
 
 // Bytes is what must be moved whatever is fused: weights, keys and values.
 func (s *Sizes) Bytes(c Cost) float64 {
-	n := s.Cache * c.Cache
+	n := s.Cache*c.Cache + 4*c.State
 	if c.Weight != nil {
 		n += c.Share * s.Weight(c.Weight)
 	}
@@ -139,6 +140,14 @@ func (p *Program) ActiveParams() int64 {
 func (p *Program) CacheElements() (n int64) {
 	for _, c := range p.Caches {
 		n += int64(c.Elements())
+	}
+	return n
+}
+
+// StateElements is how many numbers all layers keep of a request besides.
+func (p *Program) StateElements() (n int64) {
+	for _, s := range p.States {
+		n += int64(s.Elements)
 	}
 	return n
 }

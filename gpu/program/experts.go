@@ -2,22 +2,37 @@ package program
 
 import "math"
 
-// Route chooses each token's experts: of the softmax of its logits the PerToken
-// largest, among equals the first. With p the softmax over all experts and S the
-// chosen ones, expert e of S counts p_e, or p_e / Σ_{i∈S} p_i with Normalize.
+// Route chooses each token's experts by its logits, the PerToken of largest
+// score, among equals the first. A score is the softmax over all experts, or with
+// Sigmoid σ of the logit alone. Expert e of the chosen S counts
+//
+//	w_e = Scale · score_e, with Normalize divided by Σ_{i∈S} score_i
+//
+// With a Correction that is added to scores for choosing alone (arXiv:2408.15664).
+// With Groups only experts of the GroupsTaken groups are chosen whose two largest
+// scores add up to the most (arXiv:2412.19437).
 type Route struct {
-	Logits    *Value // [tokens, experts]
-	Routes    *Value // [tokens, PerToken]: which experts, and what each counts
-	Normalize bool
+	Logits              *Value  // [tokens, experts]
+	Routes              *Value  // [tokens, PerToken]: which experts, and what each counts
+	Correction          *Weight // [experts]; nil: none
+	Groups, GroupsTaken int     // 0: all experts are one group
+	Sigmoid, Normalize  bool
+	Scale               float32
 }
 
 func (o *Route) Name() string { return "route" }
 
-func (o *Route) Uses() Uses { return Uses{Reads: values(o.Logits), Writes: values(o.Routes)} }
+func (o *Route) Uses() Uses {
+	u := Uses{Reads: values(o.Logits), Writes: values(o.Routes)}
+	if o.Correction != nil {
+		u.Weights = weights(o.Correction)
+	}
+	return u
+}
 
 func (o *Route) Cost(p *Pass) Cost {
 	n := p.Rows(o.Logits)
-	return Cost{Rows: n + 2*p.Rows(o.Routes), FLOPs: 4 * n}
+	return Cost{Weight: o.Correction, Share: 1, Rows: n + 2*p.Rows(o.Routes), FLOPs: 4 * n}
 }
 
 // ExpertProduct multiplies each entry by its expert's matrix. Rows of In are
@@ -41,6 +56,23 @@ func (o *ExpertProduct) Cost(p *Pass) Cost {
 		Rows:  entries*float64(o.Weight.In()) + p.Rows(o.Out),
 		FLOPs: 2 * entries * float64(o.Weight.In()) * float64(o.Weight.Out()),
 	}
+}
+
+// ExpertBias adds to each entry its expert's bias, in place.
+type ExpertBias struct {
+	X, Routes *Value
+	Bias      *Weight // [experts, n]
+}
+
+func (o *ExpertBias) Name() string { return o.Bias.Role }
+
+func (o *ExpertBias) Uses() Uses {
+	return Uses{Reads: values(o.X, o.Routes), Writes: values(o.X), Weights: weights(o.Bias)}
+}
+
+func (o *ExpertBias) Cost(p *Pass) Cost {
+	n := p.Rows(o.X)
+	return Cost{Weight: o.Bias, Share: Touched(o.Bias.Shape[0], o.Routes.Width, p.Tokens) / float64(o.Bias.Shape[0]), Rows: 2 * n, FLOPs: n}
 }
 
 // Combine is out = Σ share·in over a token's entries.

@@ -57,6 +57,12 @@ func NormsHeads(ops []Op) bool {
 	return false
 }
 
+// AddsResult holds of a sequence whose last op adds what the first one makes.
+func AddsResult(ops []Op) bool {
+	add, is := ops[len(ops)-1].(*Add)
+	return is && slices.Contains(ops[0].Uses().Writes, add.Y)
+}
+
 // Fused is ops that one kernel does.
 type Fused struct {
 	Rule *Rule
@@ -91,6 +97,7 @@ func (f *Fused) Cost(p *Pass) (c Cost) {
 		one := o.Cost(p)
 		c.FLOPs += one.FLOPs
 		c.Cache += one.Cache
+		c.State += one.State
 		if one.Weight != nil && (c.Weight == nil || one.Weight.Elements() > c.Weight.Elements()) {
 			c.Weight, c.Share = one.Weight, one.Share
 		}

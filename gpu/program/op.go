@@ -96,14 +96,19 @@ func (o *AddBias) Cost(p *Pass) Cost {
 	return Cost{Weight: o.Bias, Share: 1, Rows: 2 * n, FLOPs: n}
 }
 
-// Activation is what a gate does with its first half.
+// Activation is the nonlinearity of a gate.
 type Activation int
 
 const (
-	SiLU Activation = iota // x·σ(x)
+	SiLU    Activation = iota // x·σ(x)
+	GELU                      // x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2, arXiv:1606.08415
+	Clamped                   // see Gate
+	Sigmoid                   // σ(x)
 )
 
-// Gate is out = act(in[:n])·in[n:], row by row, of rows of 2n.
+// Gate is out = act(in[:n])·in[n:], row by row, of rows of 2n. Clamped is
+//
+//	g·σ(1.702·g)·(u + 1)    g = min(in[:n], 7), u = in[n:] between −7 and 7
 type Gate struct {
 	In, Out    *Value
 	Activation Activation
@@ -116,6 +121,36 @@ func (o *Gate) Uses() Uses { return Uses{Reads: values(o.In), Writes: values(o.O
 func (o *Gate) Cost(p *Pass) Cost {
 	n := p.Rows(o.Out)
 	return Cost{Rows: 3 * n, FLOPs: 4 * n}
+}
+
+// Multiply is x *= act(by), in place. By is as wide as X, or one number a row.
+type Multiply struct {
+	X, By      *Value
+	Activation Activation // SiLU or Sigmoid
+}
+
+func (o *Multiply) Name() string { return "multiply" }
+
+func (o *Multiply) Uses() Uses { return Uses{Reads: values(o.X, o.By), Writes: values(o.X)} }
+
+func (o *Multiply) Cost(p *Pass) Cost {
+	n := p.Rows(o.X)
+	return Cost{Rows: 2*n + p.Rows(o.By), FLOPs: 4 * n}
+}
+
+// Scale is x *= By, in place.
+type Scale struct {
+	X  *Value
+	By float32
+}
+
+func (o *Scale) Name() string { return "scale" }
+
+func (o *Scale) Uses() Uses { return Uses{Reads: values(o.X), Writes: values(o.X)} }
+
+func (o *Scale) Cost(p *Pass) Cost {
+	n := p.Rows(o.X)
+	return Cost{Rows: 2 * n, FLOPs: n}
 }
 
 // Add is x += Scale·y, in place.

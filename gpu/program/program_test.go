@@ -39,7 +39,7 @@ func build() (*Program, error) {
 	b.NormHeads(parts[1], vector("k_norm", dim), dim, 1e-6)
 	b.Rope(&Rotary{Dims: dim, InvFreq: []float64{1, 0.1}, Scale: 1}, dim, parts[0], parts[1])
 	cache := b.Store(parts[1], parts[2], kvHeads, 0)
-	b.Add(x, b.Product(b.Attend(parts[0], cache, heads, 0.5), matrix("o", hidden, heads*dim)), 1)
+	b.Add(x, b.Product(b.Attend(parts[0], cache, heads, 0.5, nil), matrix("o", hidden, heads*dim)), 1)
 	up := b.Product(b.Norm(x, vector("mlp_norm", hidden), 1e-6), matrix("gate_up", 2*inner, hidden))
 	b.Add(x, b.Product(b.Gate(up, SiLU), matrix("down", hidden, inner)), 1)
 	b.At("")

@@ -1,6 +1,9 @@
 package program
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Rows says how many rows a value has in a step.
 type Rows int
@@ -46,10 +49,24 @@ type Cache struct {
 	// Window is how many positions a token sees, itself included; 0: all. What
 	// no later token sees may be forgotten.
 	Window int
+	// Shared says that values are the leading elements of keys, and kept once.
+	Shared bool
 }
 
 // Elements is how many numbers it keeps of a position.
-func (c *Cache) Elements() int { return c.Heads * (c.KeyDim + c.ValueDim) }
+func (c *Cache) Elements() int {
+	if c.Shared {
+		return c.Heads * c.KeyDim
+	}
+	return c.Heads * (c.KeyDim + c.ValueDim)
+}
+
+// State is what a layer keeps of a request whatever its length: a recurrent
+// layer's. It is zero before the first token.
+type State struct {
+	Name     string
+	Elements int // float32
+}
 
 // Rotary turns the leading Dims elements of a head by angles that grow with the
 // position (Su et al., arXiv:2104.09864): pair (i, i+Dims/2) of the token at
@@ -60,17 +77,22 @@ type Rotary struct {
 	InvFreq []float64 // [Dims/2], radians a position
 	// Scale multiplies cosines and sines: YaRN's attention factor; else 1.
 	Scale float64
+	// Long takes the place of InvFreq where sequences may have more than LongFrom
+	// tokens; nil: nothing does (LongRoPE, arXiv:2402.13753). One choice for all
+	// requests lets them share pages.
+	Long     []float64
+	LongFrom int
+}
+
+// Frequencies are those for sequences of at most so many tokens.
+func (r *Rotary) Frequencies(maxSeqLen int) []float64 {
+	if r.Long != nil && maxSeqLen > r.LongFrom {
+		return r.Long
+	}
+	return r.InvFreq
 }
 
 // Equal reports whether both turn alike.
 func (r *Rotary) Equal(o *Rotary) bool {
-	if r.Dims != o.Dims || r.Scale != o.Scale || len(r.InvFreq) != len(o.InvFreq) {
-		return false
-	}
-	for i, f := range r.InvFreq {
-		if f != o.InvFreq[i] {
-			return false
-		}
-	}
-	return true
+	return r.Dims == o.Dims && r.Scale == o.Scale && slices.Equal(r.InvFreq, o.InvFreq) && slices.Equal(r.Long, o.Long) && r.LongFrom == o.LongFrom
 }

@@ -13,6 +13,9 @@ type Weight struct {
 	// after the other.
 	Parts []Part
 	Init  Init
+	// Elementwise says that numbers are used one by one, not multiplied as a
+	// matrix, whatever the shape: norms and biases are, too.
+	Elementwise bool
 	// Plus is added to every element while loading: some families store norms'
 	// weights less one.
 	Plus float32
@@ -50,11 +53,21 @@ type Part struct {
 	Transposed bool
 	// Rows are taken Block at a time, Stride apart, from row First on.
 	Rows, First, Block, Stride int
+	// Column is the first of a row's elements that are taken: as many as the slot
+	// has inputs. With Step of them every Step-th comes first, then those behind
+	// them: 2 puts the even ones before the odd ones.
+	Column, Step int
 }
 
 // Whole is the part that is all rows of a tensor, in order.
 func Whole(tensor string, shape ...int) Part {
 	return Part{Tensor: tensor, Shape: shape, Rows: shape[0], Block: shape[0], Stride: shape[0]}
+}
+
+// Some is n of a tensor's rows, block at a time, stride apart, from
+// first on.
+func Some(tensor string, shape []int, n, first, block, stride int) Part {
+	return Part{Tensor: tensor, Shape: shape, Rows: n, First: first, Block: block, Stride: stride}
 }
 
 // Row is which row of the tensor's matrix row i of the part is.
@@ -85,7 +98,7 @@ func (w *Weight) In() int {
 }
 
 // Matrix tells matrices from vectors.
-func (w *Weight) Matrix() bool { return len(w.Shape) > 1 }
+func (w *Weight) Matrix() bool { return len(w.Shape) > 1 && !w.Elementwise }
 
 // Elements is how many numbers it has.
 func (w *Weight) Elements() int64 {

@@ -4,8 +4,6 @@
 package lower
 
 import (
-	"slices"
-
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
@@ -28,7 +26,7 @@ var (
 	ProductAdd = &program.Rule{
 		Name:  "product_add",
 		Ops:   []program.Pattern{product, add},
-		Where: addsResult,
+		Where: program.AddsResult,
 	}
 	// GatherNorm is the norm of the rows whose logits are looked at.
 	GatherNorm = &program.Rule{
@@ -61,7 +59,7 @@ var (
 		Name:  "moe_combine",
 		As:    "combine",
 		Ops:   []program.Pattern{program.A[*program.Combine](), add},
-		Where: addsResult,
+		Where: program.AddsResult,
 	}
 )
 
@@ -74,12 +72,6 @@ var (
 	gate    = program.A(func(g *program.Gate) bool { return g.Activation == program.SiLU })
 	add     = program.A(func(a *program.Add) bool { return a.Scale == 1 })
 )
-
-// addsResult says whether the last op adds what the one before it wrote.
-func addsResult(ops []program.Op) bool {
-	last := len(ops) - 1
-	return slices.Contains(ops[last-1].Uses().Writes, ops[last].(*program.Add).Y)
-}
 
 var (
 	always = []*program.Rule{RopeWrite, ExpertsUp, Combine}

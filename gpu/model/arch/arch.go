@@ -8,6 +8,8 @@
 package arch
 
 import (
+	"cmp"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -27,19 +29,32 @@ type family struct {
 	headDim int // 0: hidden size / heads
 	kvHeads int // 0: as many as query heads
 	window  windowRule
+	unsaid  string // JSON that config.json overrides
+	// What it may have: biases, and layers beside those of attention.
+	bias   bool
+	layers []string
+	// wrapper is what a model of text and images is called whose text model this
+	// is; images are left alone.
+	wrapper string
 	// read takes what the family has beyond the common fields; nil: nothing.
 	read func(*Config)
 	// build writes the pass of a sound configuration.
 	build func(*Config, *decoder)
 }
 
-var families = []*family{&llama, &mistral, &qwen2, &qwen3, &qwen3MoE}
+var families = []*family{
+	&llama, &mistral, &ministral3, &qwen2, &qwen3, &qwen3MoE, &qwen35, &qwen35MoE, &gemma3, &gptOSS, &glm4MoE, &deepseekV3, &miniMaxM2, &phi3, &granite,
+	&olmo3, &smolLM3,
+}
 
 // Supported lists the architectures.
 func Supported() []string {
 	var names []string
 	for _, f := range families {
 		names = append(names, f.name)
+		if f.wrapper != "" {
+			names = append(names, f.wrapper)
+		}
 	}
 	slices.Sort(names)
 	return names
@@ -49,13 +64,11 @@ func Supported() []string {
 // all faults at once; where names the file.
 func Read(data []byte, where string) (*Config, error) {
 	c := &Config{BOS: -1, faults: &jsonfile.Faults{Where: where}}
-	c.json.defaults()
-	if err := jsonfile.Decode(data, &c.json); err != nil {
+	f, err := c.decode(data)
+	if err != nil {
 		c.faults.Addf("%v", err)
-		return nil, c.faults.Err()
 	}
-	f := c.json.family(c.faults)
-	if f == nil {
+	if f == nil || err != nil {
 		return nil, c.faults.Err()
 	}
 	c.Architecture = f.name
@@ -68,21 +81,48 @@ func Read(data []byte, where string) (*Config, error) {
 	}
 	d := &decoder{Builder: program.NewBuilder(), c: c}
 	f.build(c, d)
-	var err error
 	if c.Program, err = d.Done(); err != nil {
 		c.faults.Addf("%v", err)
 	}
 	return c, c.faults.Err()
 }
 
-// family finds the row of the table, by "architectures" or else by "model_type".
-func (j *configJSON) family(f *jsonfile.Faults) *family {
-	name := j.ModelType
-	if len(j.Architectures) > 0 {
-		name = j.Architectures[0]
+// decode reads the file over what its family leaves unsaid. What a model of text
+// and images says of its text model comes first.
+func (c *Config) decode(data []byte) (*family, error) {
+	var outer struct {
+		Architectures []string         `json:"architectures"`
+		ModelType     string           `json:"model_type"`
+		Text          *json.RawMessage `json:"text_config"`
+	}
+	if err := jsonfile.Decode(data, &outer); err != nil {
+		return nil, err
+	}
+	f := find(outer.Architectures, outer.ModelType, c.faults)
+	if f == nil {
+		return nil, nil
+	}
+	c.json.defaults()
+	layers := [][]byte{[]byte(cmp.Or(f.unsaid, "{}")), data}
+	if outer.Text != nil {
+		layers = [][]byte{layers[0], *outer.Text, data}
+	}
+	for _, layer := range layers {
+		if err := jsonfile.Decode(layer, &c.json); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// find finds the row of the table, by "architectures" or else by "model_type".
+func find(architectures []string, modelType string, f *jsonfile.Faults) *family {
+	name := modelType
+	if len(architectures) > 0 {
+		name = architectures[0]
 	}
 	for _, fam := range families {
-		if fam.name == name || len(j.Architectures) == 0 && fam.modelType == name && name != "" {
+		if fam.name == name || fam.wrapper == name && name != "" || len(architectures) == 0 && fam.modelType == name && name != "" {
 			return fam
 		}
 	}

@@ -3,6 +3,7 @@ package arch
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -28,8 +29,12 @@ type Config struct {
 	Heads, KVHeads, HeadDim      int // query heads; key and value heads; of each
 	NormEps                      float32
 	TieEmbedding                 bool // the output head is the embedding
-	Rotary                       *program.Rotary
-	Windows                      []int // by layer: how many positions it sees; 0: all
+	Activation                   program.Activation
+	AttentionBias, MLPBias       bool              // on all of their projections
+	Rotary                       []*program.Rotary // by layer; nil: positions turn nothing
+	LayerTypes                   []string          // by layer; "full_attention" where the file says nothing
+	Windows                      []int             // by layer: how many positions it sees; 0: all
+	AttentionScale               float32
 	MoE                          *mixture
 
 	json   configJSON
@@ -42,6 +47,11 @@ type mixture struct {
 	PerToken     int // at most Experts
 	Intermediate int // of each expert
 	Normalize    bool
+	// Of families that have them:
+	Dense               int // leading layers without experts
+	Shared              int // of the expert that all tokens go through: its intermediate size; 0: none
+	Groups, GroupsTaken int
+	Scale               float32
 }
 
 // configJSON is config.json as transformers 4 and 5 write it. Pointers tell
@@ -61,8 +71,46 @@ type configJSON struct {
 	NormEps       *float64 `json:"rms_norm_eps"`
 	TieEmbedding  bool     `json:"tie_word_embeddings"`
 	HiddenAct     *string  `json:"hidden_act"`
+	HiddenAct2    *string  `json:"hidden_activation"` // Gemma's
 	AttentionBias bool     `json:"attention_bias"`
 	MLPBias       bool     `json:"mlp_bias"`
+
+	QueryScalar   *float64 `json:"query_pre_attn_scalar"`   // Gemma
+	Softcap       *float64 `json:"attn_logit_softcapping"`  // Gemma 2
+	FinalSoftcap  *float64 `json:"final_logit_softcapping"` // Gemma 2
+	Bidirectional bool     `json:"use_bidirectional_attention"`
+
+	EmbeddingMultiplier *float64 `json:"embedding_multiplier"` // Granite
+	AttentionMultiplier *float64 `json:"attention_multiplier"`
+	ResidualMultiplier  *float64 `json:"residual_multiplier"`
+	LogitsScaling       *float64 `json:"logits_scaling"`
+
+	NoRopeLayers   []int `json:"no_rope_layers"` // SmolLM3: 0 where positions turn nothing
+	NoRopeInterval *int  `json:"no_rope_layer_interval"`
+
+	RoutedExperts *int     `json:"n_routed_experts"` // DeepSeek, GLM
+	SharedExperts *int     `json:"n_shared_experts"`
+	DenseFirst    *int     `json:"first_k_dense_replace"`
+	Groups        *int     `json:"n_group"`
+	GroupsTaken   *int     `json:"topk_group"`
+	RoutedScale   *float64 `json:"routed_scaling_factor"`
+	SharedSize    *int     `json:"shared_expert_intermediate_size"` // Qwen3.5
+	QKNorm        *bool    `json:"use_qk_norm"`
+
+	QueryRank      *int  `json:"q_lora_rank"` // latent attention
+	KVRank         *int  `json:"kv_lora_rank"`
+	NopeDim        *int  `json:"qk_nope_head_dim"`
+	RopeDim        *int  `json:"qk_rope_head_dim"`
+	ValueDim       *int  `json:"v_head_dim"`
+	RopeInterleave *bool `json:"rope_interleave"`
+
+	LinearKeyHeads   *int  `json:"linear_num_key_heads"` // Qwen3.5
+	LinearValueHeads *int  `json:"linear_num_value_heads"`
+	LinearKeyDim     *int  `json:"linear_key_head_dim"`
+	LinearValueDim   *int  `json:"linear_value_head_dim"`
+	ConvKernel       *int  `json:"linear_conv_kernel_dim"`
+	OutputGate       *bool `json:"attn_output_gate"`
+	FullInterval     *int  `json:"full_attention_interval"`
 
 	Experts         *int  `json:"num_local_experts"` // transformers 5
 	NumExperts      *int  `json:"num_experts"`       // transformers 4
@@ -79,11 +127,15 @@ type configJSON struct {
 	RopeTheta       *float64  `json:"rope_theta"`      // transformers 4, with rope_scaling
 	RopeScaling     *ropeJSON `json:"rope_scaling"`
 	PartialRotary   *float64  `json:"partial_rotary_factor"`
+	RotaryDim       *int      `json:"rotary_dim"`           // MiniMax
+	LocalTheta      *float64  `json:"rope_local_base_freq"` // Gemma 3, of layers with a window
 	OriginalMaxPos  *int      `json:"original_max_position_embeddings"`
 	LayerTypes      []string  `json:"layer_types"`
 	SlidingWindow   *int      `json:"sliding_window"`
 	UseSliding      bool      `json:"use_sliding_window"`
 	MaxWindowLayers int       `json:"max_window_layers"`
+	WindowPattern   *int      `json:"sliding_window_pattern"` // one full layer in so many
+	WindowPattern5  *int      `json:"_sliding_window_pattern"`
 
 	BOS jsonfile.IDs `json:"bos_token_id"`
 	EOS jsonfile.IDs `json:"eos_token_id"`
@@ -113,10 +165,12 @@ func (c *Config) read(f *family) {
 	j := &c.json
 	c.TieEmbedding = j.TieEmbedding
 	c.sizes(f)
-	c.features()
+	c.features(f)
 	c.DType = j.dtype(c.faults)
-	c.Rotary = c.rope()
+	c.layerTypes(f)
+	c.rotaries()
 	c.Windows = c.windows(f.window)
+	c.AttentionScale = float32(1 / math.Sqrt(float64(c.HeadDim)))
 	if bos := InVocab("bos_token_id", j.BOS, c.Vocab, &c.Notes); len(bos) > 0 {
 		c.BOS = bos[0]
 	}
@@ -158,14 +212,15 @@ func (c *Config) sizes(f *family) {
 }
 
 // mixture reads the experts. Some layers with an MLP, others with experts, is
-// refused.
+// refused, but for leading ones.
 func (c *Config) mixture() {
 	j, f := &c.json, c.faults
 	c.MoE = &mixture{
-		Experts:      f.Size("num_experts", firstOf(j.Experts, j.NumExperts), maxExperts),
+		Experts:      f.Size("num_experts", firstOf(j.Experts, j.NumExperts, j.RoutedExperts), maxExperts),
 		PerToken:     f.Size("num_experts_per_tok", j.ExpertsPerToken, maxExperts),
 		Intermediate: f.Size("moe_intermediate_size", j.ExpertSize, maxExpertSize),
 		Normalize:    j.NormTopK,
+		Scale:        1,
 	}
 	if c.MoE.Experts > 0 && c.MoE.PerToken > c.MoE.Experts {
 		f.Addf("num_experts_per_tok: %d, of %d experts", c.MoE.PerToken, c.MoE.Experts)
@@ -178,17 +233,33 @@ func (c *Config) mixture() {
 	}
 }
 
+// activations by their names.
+var activations = map[string]program.Activation{"silu": program.SiLU, "swish": program.SiLU, "gelu_pytorch_tanh": program.GELU}
+
 // features refuses what no device computes.
-func (c *Config) features() {
+func (c *Config) features(fam *family) {
 	j, f := &c.json, c.faults
-	if j.HiddenAct != nil && *j.HiddenAct != "silu" {
-		f.Unsupportedf("hidden_act: %q is not supported, only \"silu\"", *j.HiddenAct)
+	if name := firstOf(j.HiddenAct2, j.HiddenAct); name != nil {
+		act, known := activations[*name]
+		if !known {
+			f.Unsupportedf("hidden_act: %q is not supported, only \"silu\" and \"gelu_pytorch_tanh\"", *name)
+		}
+		c.Activation = act
 	}
-	if j.AttentionBias {
-		f.Unsupportedf("attention_bias: biases on the attention's output projection are not supported")
+	c.AttentionBias, c.MLPBias = j.AttentionBias, j.MLPBias
+	if c.AttentionBias && !fam.bias {
+		f.Unsupportedf("attention_bias: biases of attention are not supported for %s", fam.name)
 	}
-	if j.MLPBias {
-		f.Unsupportedf("mlp_bias: biases in the MLP are not supported")
+	if c.MLPBias && !fam.bias {
+		f.Unsupportedf("mlp_bias: biases of the MLP are not supported for %s", fam.name)
+	}
+	for name, v := range map[string]*float64{"attn_logit_softcapping": j.Softcap, "final_logit_softcapping": j.FinalSoftcap} {
+		if v != nil && *v != 0 {
+			f.Unsupportedf("%s: %v is not supported", name, *v)
+		}
+	}
+	if j.Bidirectional {
+		f.Unsupportedf("use_bidirectional_attention: true is not supported")
 	}
 	if q := j.Quantization; q != nil {
 		f.Unsupportedf("quantization_config: %q weights are not supported, only bfloat16, float16 and float32", cmp.Or(q.Method, "unnamed"))
@@ -216,6 +287,45 @@ const (
 	windowNever    windowRule = iota
 	windowIfUsed              // only with use_sliding_window, from max_window_layers on
 	windowIfNumber            // whenever it is a number
+	windowByType              // in the layers whose type says so
+)
+
+// layerTypes is what each layer is, by layer_types or else one full layer in
+// every so many.
+func (c *Config) layerTypes(f *family) {
+	j := &c.json
+	pattern := firstOf(j.WindowPattern, j.WindowPattern5)
+	switch n := len(j.LayerTypes); {
+	case n > 0 && n != c.Layers && c.Layers > 0:
+		c.faults.Addf("layer_types: %d of %d layers", n, c.Layers)
+	case n > 0:
+		c.LayerTypes = j.LayerTypes
+	}
+	for _, t := range c.LayerTypes {
+		if t != full && t != sliding && !slices.Contains(f.layers, t) {
+			c.faults.Unsupportedf("layer_types: %q layers are not supported", t)
+			break
+		}
+	}
+	if c.LayerTypes != nil {
+		return
+	}
+	for i := range c.Layers {
+		t := full
+		switch {
+		case pattern != nil && *pattern > 0 && f.window == windowByType && (i+1)%*pattern != 0,
+			f.window == windowIfNumber,
+			f.window == windowIfUsed && i >= j.MaxWindowLayers:
+			t = sliding
+		}
+		c.LayerTypes = append(c.LayerTypes, t)
+	}
+}
+
+// The layers that have windows, and those that see everything.
+const (
+	full    = "full_attention"
+	sliding = "sliding_attention"
 )
 
 // windows is each layer's sliding window. A window of W lets a token see the W
@@ -223,27 +333,12 @@ const (
 func (c *Config) windows(rule windowRule) []int {
 	j := &c.json
 	windows := make([]int, c.Layers)
-	for _, t := range j.LayerTypes {
-		if t != "full_attention" && t != "sliding_attention" {
-			c.faults.Unsupportedf("layer_types: %q layers are not supported", t)
-			return windows
-		}
-	}
 	w := j.SlidingWindow
 	if w == nil || rule == windowNever || rule == windowIfUsed && !j.UseSliding {
 		return windows
 	}
-	if n := len(j.LayerTypes); n > 0 && n != c.Layers && c.Layers > 0 {
-		c.faults.Addf("layer_types: %d of %d layers", n, c.Layers)
-		return windows
-	}
-	for i := range windows {
-		switch {
-		case len(j.LayerTypes) > 0:
-			if j.LayerTypes[i] != "sliding_attention" {
-				continue
-			}
-		case rule == windowIfUsed && i < j.MaxWindowLayers:
+	for i := range min(len(windows), len(c.LayerTypes)) {
+		if c.LayerTypes[i] != sliding {
 			continue
 		}
 		if *w < 1 {

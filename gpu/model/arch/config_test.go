@@ -78,10 +78,10 @@ func TestConfigDefaults(t *testing.T) {
 		{
 			"experts", experts + `"norm_topk_prob": true, "decoder_sparse_step": 1`,
 			func(c *Config) bool {
-				return *c.MoE == mixture{16, 4, 96, true} && has(c, "q_norm") && !has(c, "gate_up")
+				return *c.MoE == mixture{Experts: 16, PerToken: 4, Intermediate: 96, Normalize: true, Scale: 1} && has(c, "q_norm") && !has(c, "gate_up")
 			},
 		},
-		{"experts as transformers 5 counts them", experts + `"num_experts": null, "num_local_experts": 32`, func(c *Config) bool { return *c.MoE == mixture{32, 4, 96, false} }},
+		{"experts as transformers 5 counts them", experts + `"num_experts": null, "num_local_experts": 32`, func(c *Config) bool { return *c.MoE == mixture{Experts: 32, PerToken: 4, Intermediate: 96, Scale: 1} }},
 		{"heads of Qwen3 MoE", experts + `"head_dim": null, "num_key_value_heads": null`, func(c *Config) bool { return c.HeadDim == 64 && c.KVHeads == 4 }},
 		{"key heads of Llama", `"architectures": ["LlamaForCausalLM"], "num_key_value_heads": null`, func(c *Config) bool { return c.KVHeads == 4 }},
 		{"theta and epsilon", `"rope_theta": null, "rms_norm_eps": null`, func(c *Config) bool { return theta(c) == 10000 && c.NormEps == 1e-6 }},
@@ -90,7 +90,7 @@ func TestConfigDefaults(t *testing.T) {
 		{
 			"original positions default to all", `"rope_scaling": {"rope_type": "llama3", "factor": 2, "low_freq_factor": 1, "high_freq_factor": 4}`,
 			func(c *Config) bool {
-				return reflect.DeepEqual(c.Rotary, stretched(rotary(64, 1e6), llama3{2, 1, 4, 8192}))
+				return reflect.DeepEqual(c.Rotary[0], stretched(rotary(64, 1e6), llama3{2, 1, 4, 8192}))
 			},
 		},
 		{"dtype auto", `"dtype": "auto"`, func(c *Config) bool { return c.DType == "" }},
@@ -117,7 +117,7 @@ func has(c *Config, role string) bool {
 
 // theta is the base that an unscaled rotation's frequencies have.
 func theta(c *Config) float64 {
-	return math.Round(math.Pow(c.Rotary.InvFreq[1], -float64(c.HeadDim)/2))
+	return math.Round(math.Pow(c.Rotary[0].InvFreq[1], -float64(c.HeadDim)/2))
 }
 
 func stretched(r *program.Rotary, l llama3) *program.Rotary {
@@ -172,7 +172,7 @@ func TestConfigFaults(t *testing.T) {
 		want        string
 		unsupported bool
 	}{
-		{`"architectures": ["GPT2LMHeadModel"]`, `architecture "GPT2LMHeadModel" is not supported; supported: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM`, true},
+		{`"architectures": ["GPT2LMHeadModel"]`, `architecture "GPT2LMHeadModel" is not supported; supported: DeepseekV3ForCausalLM, Gemma3ForCausalLM, `, true},
 		{experts + `"num_experts": null`, `num_experts: missing`, false},
 		{experts + `"num_experts": 0`, `num_experts: 0, want 1 to`, false},
 		{experts + `"num_experts_per_tok": null`, `num_experts_per_tok: missing`, false},
@@ -181,25 +181,28 @@ func TestConfigFaults(t *testing.T) {
 		{experts + `"decoder_sparse_step": 2`, `decoder_sparse_step: 2 is not supported, only 1`, true},
 		{experts + `"mlp_only_layers": [0, 3]`, `mlp_only_layers: [0 3] is not supported`, true},
 		{`"architectures": [], "model_type": ""`, `architectures: missing`, false},
-		{`"rope_scaling": {"rope_type": "yarn", "factor": 4}`, `rope_scaling: RoPE type "yarn" is not supported, only "default" and "llama3"`, true},
-		{`"rope_scaling": {"type": "linear", "factor": 4}`, `RoPE type "linear"`, true},
-		{`"rope_parameters": {"rope_type": "dynamic"}`, `rope_parameters: RoPE type "dynamic"`, true},
-		{`"rope_parameters": {"rope_type": "longrope"}`, `RoPE type "longrope"`, true},
-		{`"rope_parameters": {"full_attention": {"rope_type": "default"}}`, `rope_parameters: RoPE that differs by layer type`, true},
-		{`"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}`, `partial_rotary_factor: 0.5`, true},
+		{`"rope_scaling": {"rope_type": "spiral", "factor": 4}`, `rope_scaling: RoPE type "spiral" is not supported, only "default", "linear",`, true},
+		{`"rope_scaling": {"type": "linear"}`, `rope_scaling: factor is missing`, false},
+		{`"rope_scaling": {"type": "yarn", "factor": 0.5}`, `rope_scaling: factor is 0.5, want at least 1`, false},
+		{`"rope_scaling": {"type": "yarn", "factor": 2, "original_max_position_embeddings": -1}`, `original_max_position_embeddings is -1, want at least 1`, false},
+		{`"rope_scaling": {"type": "yarn", "factor": 2, "twist": 1}`, `rope_scaling: twist is not understood`, true},
+		{`"rope_parameters": {"rope_type": "dynamic"}`, `rope_parameters: factor is missing`, false},
+		{`"rope_parameters": {"rope_type": "longrope"}`, `rope_parameters: short_factor has 0 factors, want 32`, false},
+		{`"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 1.5}`, `partial_rotary_factor: 96 of heads of 64 would be turned`, false},
 		{`"rope_scaling": {"rope_type": "llama3", "low_freq_factor": 1, "high_freq_factor": 4}`, `rope_scaling: factor is missing`, false},
 		{`"rope_scaling": {"rope_type": "llama3", "factor": 0.5, "low_freq_factor": 1, "high_freq_factor": 4}`, `factor is 0.5, want at least 1`, false},
 		{`"rope_scaling": {"rope_type": "llama3", "factor": 2, "low_freq_factor": 4, "high_freq_factor": 4}`, `high_freq_factor 4 is not above low_freq_factor 4`, false},
 		{`"rope_scaling": {"rope_type": "llama3", "factor": 2, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 0}`, `original_max_position_embeddings is 0`, false},
 		{`"rope_theta": 0`, `rope_theta: 0, want above 1`, false},
-		{`"hidden_act": "gelu"`, `hidden_act: "gelu" is not supported, only "silu"`, true},
+		{`"hidden_act": "gelu"`, `hidden_act: "gelu" is not supported, only "silu" and "gelu_pytorch_tanh"`, true},
 		{`"attention_bias": true`, `attention_bias: `, true},
 		{`"mlp_bias": true`, `mlp_bias: `, true},
 		{`"quantization_config": {"quant_method": "awq", "bits": 4}`, `quantization_config: "awq" weights are not supported`, true},
 		{`"quantization_config": {}`, `quantization_config: "unnamed" weights`, true},
 		{`"dtype": "float8_e4m3fn"`, `dtype: "float8_e4m3fn" is not supported`, true},
 		{`"use_sliding_window": true, "layer_types": ["full_attention"]`, `layer_types: 1 of 4 layers`, false},
-		{`"layer_types": ["linear_attention"]`, `layer_types: "linear_attention" layers are not supported`, true},
+		{`"layer_types": ["linear_attention"]`, `layer_types: 1 of 4 layers`, false},
+		{`"layer_types": ["linear_attention", "full_attention", "full_attention", "full_attention"]`, `layer_types: "linear_attention" layers are not supported`, true},
 		{`"num_key_value_heads": 3`, `num_attention_heads: 4 is no multiple of num_key_value_heads, 3`, false},
 		{`"head_dim": 63`, `head_dim: 63 is odd`, false},
 		{`"head_dim": 0`, `head_dim: 0, want 1 to`, false},
@@ -229,11 +232,11 @@ func TestConfigFaults(t *testing.T) {
 }
 
 func TestConfigReportsAllFaultsAtOnce(t *testing.T) {
-	_, err := Read([]byte(with(`"hidden_size": 0, "hidden_act": "relu", "rope_scaling": {"type": "yarn"}, "mlp_bias": true`)), "config.json")
+	_, err := Read([]byte(with(`"hidden_size": 0, "hidden_act": "relu", "rope_scaling": {"type": "spiral"}, "mlp_bias": true`)), "config.json")
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"4 faults", "hidden_size", "hidden_act", "yarn", "mlp_bias"} {
+	for _, want := range []string{"4 faults", "hidden_size", "hidden_act", "spiral", "mlp_bias"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error lacks %q:\n%v", want, err)
 		}

@@ -1,7 +1,6 @@
 package arch
 
 import (
-	"math"
 	"strconv"
 
 	"github.com/troupe-llm/troupe/gpu/program"
@@ -12,18 +11,19 @@ import (
 type decoder struct {
 	*program.Builder
 	c *Config
-	// Of the layer at hand: what names begin with in checkpoints,
+	// The layer at hand, what its names begin with in checkpoints,
 	// "model.layers.3.", and in the program, "layers.3.".
+	layer         int
 	tensors, name string
-	window        int
+	// plus is added to norms' weights, which some families store less one.
+	plus float32
 }
 
 // layers calls f for every layer in turn.
 func (d *decoder) layers(f func()) {
-	for i := range d.c.Layers {
-		d.name = "layers." + strconv.Itoa(i) + "."
+	for d.layer = range d.c.Layers {
+		d.name = "layers." + strconv.Itoa(d.layer) + "."
 		d.tensors = "model." + d.name
-		d.window = d.c.Windows[i]
 		d.At(d.name)
 		f()
 	}
@@ -41,40 +41,46 @@ func (d *decoder) whole(tensor string, shape ...int) program.Part {
 	return program.Whole(d.tensors+tensor, shape...)
 }
 
+// some is n of its rows, block at a time, stride apart, from first on.
+func (d *decoder) some(tensor string, shape []int, n, first, block, stride int) program.Part {
+	return program.Some(d.tensors+tensor, shape, n, first, block, stride)
+}
+
+// vector is a norm's weights.
+func (d *decoder) vector(role, tensor string, n int) *program.Weight {
+	w := d.weight(role, []int{n}, program.Ones, program.Replicated, d.whole(tensor, n))
+	w.Plus = d.plus
+	return w
+}
+
 // norm is RMSNorm by the tensor of that name.
 func (d *decoder) norm(x *program.Value, tensor string) *program.Value {
-	return d.Norm(x, d.weight(tensor, []int{x.Width}, program.Ones, program.Replicated, d.whole(tensor+".weight", x.Width)), d.c.NormEps)
+	return d.Norm(x, d.vector(tensor, tensor+".weight", x.Width), d.c.NormEps)
 }
 
-// normHeads is RMSNorm of every head, in place.
-func (d *decoder) normHeads(x *program.Value, role, tensor string) {
-	n := d.c.HeadDim
-	d.NormHeads(x, d.weight(role, []int{n}, program.Ones, program.Replicated, d.whole(tensor, n)), n, d.c.NormEps)
-}
-
-// linear is a product with one tensor [out, in], whose inputs are summed where
-// GPUs share it by those.
+// linear is a product with one tensor [out, in].
 func (d *decoder) linear(x *program.Value, role, tensor string, out int, shard program.Shard) *program.Value {
 	return d.Product(x, d.weight(role, []int{out, x.Width}, program.Random, shard, d.whole(tensor, out, x.Width)))
 }
 
+// bias adds the tensors of that length, one behind the other.
+func (d *decoder) bias(x *program.Value, role string, shard program.Shard, parts ...program.Part) {
+	d.AddBias(x, d.weight(role, []int{x.Width}, program.Zeros, shard, parts...))
+}
+
 // embed looks tokens up.
-func (d *decoder) embed() (x *program.Value, table *program.Weight) {
+func (d *decoder) embed(scale float32) (x *program.Value, table *program.Weight) {
 	table = &program.Weight{
 		Name: "embed", Role: "embed", Shape: []int{d.c.Vocab, d.c.Hidden}, Shard: program.ByOutput,
 		Parts: []program.Part{program.Whole("model.embed_tokens.weight", d.c.Vocab, d.c.Hidden)},
 	}
-	return d.Embed(table, 1), table
+	return d.Embed(table, scale), table
 }
 
 // head is the last norm and the logits. A checkpoint that has a head of its own
 // uses it even where its configuration ties it to the embedding, as transformers
 // does.
 func (d *decoder) head(x *program.Value, embed *program.Weight) {
-	norm := &program.Weight{
-		Name: "norm", Role: "norm", Shape: []int{d.c.Hidden}, Init: program.Ones,
-		Parts: []program.Part{program.Whole("model.norm.weight", d.c.Hidden)},
-	}
 	head := &program.Weight{
 		Name: "head", Role: "head", Shape: []int{d.c.Vocab, d.c.Hidden}, Shard: program.ByOutput,
 		Parts: []program.Part{program.Whole("lm_head.weight", d.c.Vocab, d.c.Hidden)},
@@ -82,59 +88,174 @@ func (d *decoder) head(x *program.Value, embed *program.Weight) {
 	if d.c.TieEmbedding {
 		head.Tied = embed
 	}
-	d.Head(x, norm, head, d.c.NormEps)
+	d.Head(x, d.vector("norm", "norm.weight", d.c.Hidden), head, d.c.NormEps)
+}
+
+// plain is the decoder that most families are: in every layer norm, attention,
+// norm, and what stands behind it, both added to the residual stream.
+func (d *decoder) plain(has attention, behind func(*program.Value) *program.Value) {
+	x, table := d.embed(1)
+	d.layers(func() {
+		d.Add(x, d.attend(d.norm(x, "input_layernorm"), has), 1)
+		d.Add(x, behind(d.norm(x, "post_attention_layernorm")), 1)
+	})
+	d.head(x, table)
 }
 
 // attention is what attention may have.
 type attention struct {
-	bias  bool // on queries, keys and values
-	norms bool // of every head's query and key, before RoPE
+	bias    bool // on queries, keys and values
+	outBias bool // on its output
+	norms   norms
+	fused   bool // queries, keys and values are one tensor
+	gated   bool // queries' tensor has a gate of the output, head by head
+	noRope  bool // positions turn nothing
+	sinks   bool // of each head, see program.Attend
+	// query is done to queries that are turned; nil: nothing.
+	query func(*program.Value)
 }
+
+// norms says which norms of queries and keys there are before RoPE.
+type norms int
+
+const (
+	noNorms    norms = iota
+	headNorms        // of every head, with the same weights
+	widthNorms       // of all heads together
+)
 
 // attend is grouped-query attention of x (arXiv:2305.13245), its output
 // projection included.
 func (d *decoder) attend(x *program.Value, has attention) *program.Value {
 	c := d.c
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	qkv := d.Product(x, d.weight("qkv", []int{q + 2*kv, x.Width}, program.Random, program.ByOutput,
-		d.whole("self_attn.q_proj.weight", q, x.Width), d.whole("self_attn.k_proj.weight", kv, x.Width), d.whole("self_attn.v_proj.weight", kv, x.Width)))
+	widths := []int{q, kv, kv}
+	if has.gated {
+		widths = []int{q, kv, kv, q}
+	}
+	qkv := d.Product(x, d.qkv(x.Width, has, widths))
 	if has.bias {
-		d.AddBias(qkv, d.weight("qkv_bias", []int{q + 2*kv}, program.Zeros, program.ByOutput,
-			d.whole("self_attn.q_proj.bias", q), d.whole("self_attn.k_proj.bias", kv), d.whole("self_attn.v_proj.bias", kv)))
+		d.bias(qkv, "qkv_bias", program.ByOutput,
+			d.whole("self_attn.q_proj.bias", q), d.whole("self_attn.k_proj.bias", kv), d.whole("self_attn.v_proj.bias", kv))
 	}
-	parts := d.Split(qkv, q, kv, kv)
-	if has.norms {
-		d.normHeads(parts[0], "q_norm", "self_attn.q_norm.weight")
-		d.normHeads(parts[1], "k_norm", "self_attn.k_norm.weight")
+	parts := d.Split(qkv, widths...)
+	for i, name := range []string{"q_norm", "k_norm"} {
+		group := c.HeadDim
+		if has.norms == widthNorms {
+			group = parts[i].Width
+		}
+		if has.norms != noNorms {
+			d.NormHeads(parts[i], d.vector(name, "self_attn."+name+".weight", group), group, c.NormEps)
+		}
 	}
-	d.Rope(c.Rotary, c.HeadDim, parts[0], parts[1])
-	cache := d.Store(parts[1], parts[2], c.KVHeads, d.window)
-	out := d.Attend(parts[0], cache, c.Heads, float32(1/math.Sqrt(float64(c.HeadDim))))
-	return d.linear(out, "o", "self_attn.o_proj.weight", c.Hidden, program.ByInput)
+	if !has.noRope {
+		d.Rope(c.Rotary[d.layer], c.HeadDim, parts[0], parts[1])
+	}
+	if has.query != nil {
+		has.query(parts[0])
+	}
+	var sinks *program.Weight
+	if has.sinks {
+		sinks = d.weight("sinks", []int{c.Heads}, program.Zeros, program.ByOutput, d.whole("self_attn.sinks", c.Heads))
+	}
+	cache := d.Store(parts[1], parts[2], c.KVHeads, c.Windows[d.layer])
+	out := d.Attend(parts[0], cache, c.Heads, c.AttentionScale, sinks)
+	if has.gated {
+		d.Do(&program.Multiply{X: out, By: parts[3], Activation: program.Sigmoid})
+	}
+	y := d.linear(out, "o", "self_attn.o_proj.weight", c.Hidden, program.ByInput)
+	if has.outBias {
+		d.bias(y, "o_bias", program.Replicated, d.whole("self_attn.o_proj.bias", c.Hidden))
+	}
+	return y
 }
 
-// mlp is a gated MLP of x: down(silu(gate(x))·up(x)) (arXiv:2002.05202).
+// qkv is the projections to queries, keys, values and gates, one under the other.
+func (d *decoder) qkv(in int, has attention, widths []int) *program.Weight {
+	q, kv := widths[0], widths[1]
+	out := 0
+	for _, n := range widths {
+		out += n
+	}
+	var parts []program.Part
+	switch n := d.c.HeadDim; {
+	case has.fused:
+		parts = []program.Part{d.whole("self_attn.qkv_proj.weight", out, in)}
+	case has.gated: // a head's query, then its gate
+		shape := []int{2 * q, in}
+		parts = []program.Part{
+			d.some("self_attn.q_proj.weight", shape, q, 0, n, 2*n),
+			d.whole("self_attn.k_proj.weight", kv, in), d.whole("self_attn.v_proj.weight", kv, in),
+			d.some("self_attn.q_proj.weight", shape, q, n, n, 2*n),
+		}
+	default:
+		parts = []program.Part{
+			d.whole("self_attn.q_proj.weight", q, in), d.whole("self_attn.k_proj.weight", kv, in), d.whole("self_attn.v_proj.weight", kv, in),
+		}
+	}
+	return d.weight("qkv", []int{out, in}, program.Random, program.ByOutput, parts...)
+}
+
+// mlp is the layer's gated MLP of x: down(act(gate(x))·up(x)) (arXiv:2002.05202).
 func (d *decoder) mlp(x *program.Value) *program.Value {
-	n := d.c.Intermediate
-	up := d.Product(x, d.weight("gate_up", []int{2 * n, x.Width}, program.Random, program.ByOutput,
-		d.whole("mlp.gate_proj.weight", n, x.Width), d.whole("mlp.up_proj.weight", n, x.Width)))
-	return d.linear(d.Gate(up, program.SiLU), "down", "mlp.down_proj.weight", d.c.Hidden, program.ByInput)
+	return d.gated(x, "gate_up", "down", "mlp.", d.c.Intermediate)
 }
 
-// experts is a mixture of many small gated MLPs, of which each token goes
-// through a few. Transformers 5 holds all of a layer's in two tensors but still
-// writes files this way.
+// gated is a gated MLP whose tensors' names begin with a prefix.
+func (d *decoder) gated(x *program.Value, gateUp, down, prefix string, n int) *program.Value {
+	up := d.Product(x, d.weight(gateUp, []int{2 * n, x.Width}, program.Random, program.ByOutput,
+		d.whole(prefix+"gate_proj.weight", n, x.Width), d.whole(prefix+"up_proj.weight", n, x.Width)))
+	if d.c.MLPBias {
+		d.bias(up, gateUp+"_bias", program.ByOutput, d.whole(prefix+"gate_proj.bias", n), d.whole(prefix+"up_proj.bias", n))
+	}
+	y := d.linear(d.Gate(up, d.c.Activation), down, prefix+"down_proj.weight", d.c.Hidden, program.ByInput)
+	if d.c.MLPBias {
+		d.bias(y, down+"_bias", program.Replicated, d.whole(prefix+"down_proj.bias", d.c.Hidden))
+	}
+	return y
+}
+
+// experts is the layer's mixture of many small gated MLPs, of which each token
+// goes through a few.
 func (d *decoder) experts(x *program.Value) *program.Value {
 	m := d.c.MoE
-	logits := d.linear(x, "router", "mlp.gate.weight", m.Experts, program.Replicated)
-	routes := d.Route(logits, m.PerToken, m.Normalize)
+	return d.mix(x, d.router(x, "mlp.gate.weight"), program.Route{Normalize: m.Normalize, Scale: 1}, mixtral("mlp.experts.", "gate_proj", "up_proj", "down_proj"))
+}
+
+// router is the logits by which experts are chosen.
+func (d *decoder) router(x *program.Value, tensor string) *program.Value {
+	return d.linear(x, "router", tensor, d.c.MoE.Experts, program.Replicated)
+}
+
+// correction is what is added to scores for choosing.
+func (d *decoder) correction(tensor string) *program.Weight {
+	n := d.c.MoE.Experts
+	return d.weight("router_correction", []int{n}, program.Zeros, program.Replicated, d.whole(tensor, n))
+}
+
+// expertNames are what the three tensors of an expert are called.
+type expertNames func(expert int) (gate, up, down string)
+
+// mixtral is how most families call them. Transformers 5 holds all of a layer's
+// experts in two tensors but still writes files this way.
+func mixtral(prefix, gate, up, down string) expertNames {
+	return func(expert int) (string, string, string) {
+		p := prefix + strconv.Itoa(expert) + "."
+		return p + gate + ".weight", p + up + ".weight", p + down + ".weight"
+	}
+}
+
+// mix sends tokens to experts as r says and adds up what comes back.
+func (d *decoder) mix(x, logits *program.Value, r program.Route, names expertNames) *program.Value {
+	m := d.c.MoE
+	routes := d.Route(logits, m.PerToken, r)
 	var gateUp, down []program.Part
 	for i := range m.Experts {
-		name := "mlp.experts." + strconv.Itoa(i) + "."
-		gateUp = append(gateUp, d.whole(name+"gate_proj.weight", m.Intermediate, x.Width), d.whole(name+"up_proj.weight", m.Intermediate, x.Width))
-		down = append(down, d.whole(name+"down_proj.weight", x.Width, m.Intermediate))
+		g, u, o := names(i)
+		gateUp = append(gateUp, d.whole(g, m.Intermediate, x.Width), d.whole(u, m.Intermediate, x.Width))
+		down = append(down, d.whole(o, x.Width, m.Intermediate))
 	}
 	up := d.ExpertProduct(x, routes, d.weight("experts_gate_up", []int{m.Experts, 2 * m.Intermediate, x.Width}, program.Random, program.ByOutput, gateUp...))
-	out := d.ExpertProduct(d.Gate(up, program.SiLU), routes, d.weight("experts_down", []int{m.Experts, x.Width, m.Intermediate}, program.Random, program.ByInput, down...))
+	out := d.ExpertProduct(d.Gate(up, d.c.Activation), routes, d.weight("experts_down", []int{m.Experts, x.Width, m.Intermediate}, program.Random, program.ByInput, down...))
 	return d.Combine(out, routes)
 }
