@@ -86,7 +86,7 @@ func (o *Store) Name() string { return "store" }
 func (o *Store) Uses() Uses { return Uses{Reads: values(o.Key, o.Value), Stores: o.Cache} }
 
 func (o *Store) Cost(p *Pass) Cost {
-	n := p.Rows(o.Key) + p.Rows(o.Value)
+	n := float64(p.Tokens * o.Cache.Elements())
 	return Cost{Rows: n, Cache: n}
 }
 
@@ -118,11 +118,14 @@ func (o *Attend) Uses() Uses {
 
 func (o *Attend) Cost(p *Pass) Cost {
 	look := p.Look(o.Cache.Window)
-	return Cost{
-		Weight: o.Sinks, Share: 1,
+	c := Cost{
 		Rows: p.Rows(o.Query) + p.Rows(o.Out), Cache: look.Positions * float64(o.Cache.Elements()),
 		FLOPs: o.FLOPs(look.Pairs),
 	}
+	if o.Sinks != nil {
+		c.Weight, c.Share = o.Sinks, 1
+	}
+	return c
 }
 
 // FLOPs is what so many pairs of a query and a position cost: a product with the

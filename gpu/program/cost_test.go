@@ -51,6 +51,7 @@ func TestCosts(t *testing.T) {
 	table, norm, matrix, bias, experts := weight(100, 8), weight(8), weight(5, 8), weight(8), weight(4, 5, 8)
 	all, windowed := &Cache{Heads: 2, KeyDim: 3, ValueDim: 4}, &Cache{Heads: 2, KeyDim: 3, ValueDim: 4, Window: 4}
 	query, mixed := value(Tokens, 4*3), value(Tokens, 4*4)
+	biases, kernel := weight(4, 8), weight(8, 4)
 	touched := 1 - math.Pow(0.5, 6) // each token passes half of the experts by
 	for name, c := range map[string]struct {
 		op   Op
@@ -67,12 +68,27 @@ func TestCosts(t *testing.T) {
 		"gather":                {&Gather{x, value(Sampled, 8)}, Cost{Rows: 2 * 2 * 8}},
 		"rope":                  {&Rope{[]*Value{x, x}, 4, &Rotary{Dims: 2}}, Cost{Rows: 4 * 48, FLOPs: 2 * 3 * 24}},
 		"store":                 {&Store{value(Tokens, 6), x, all}, Cost{Rows: 6 * 14, Cache: 6 * 14}},
-		"attention":             {&Attend{query, mixed, all, 4, 1}, Cost{Rows: 6 * 28, Cache: 23 * 14, FLOPs: 2 * 4 * 7 * (6 + 23 + 8)}},
-		"attention in a window": {&Attend{query, mixed, windowed, 4, 1}, Cost{Rows: 6 * 28, Cache: 12 * 14, FLOPs: 2 * 4 * 7 * (6 + 8 + 4)}},
-		"route":                 {&Route{value(Tokens, 4), value(Tokens, 2), true}, Cost{Rows: 24 + 2*12, FLOPs: 4 * 24}},
+		"attention":             {&Attend{Query: query, Out: mixed, Cache: all, Heads: 4, Scale: 1}, Cost{Rows: 6 * 28, Cache: 23 * 14, FLOPs: 2 * 4 * 7 * (6 + 23 + 8)}},
+		"attention in a window": {&Attend{Query: query, Out: mixed, Cache: windowed, Heads: 4, Scale: 1}, Cost{Rows: 6 * 28, Cache: 12 * 14, FLOPs: 2 * 4 * 7 * (6 + 8 + 4)}},
+		"route":                 {&Route{Logits: value(Tokens, 4), Routes: value(Tokens, 2)}, Cost{Rows: 24 + 2*12, FLOPs: 4 * 24}},
 		"experts": {
 			&ExpertProduct{x, value(Tokens, 2), value(Entries, 5), experts},
 			Cost{Weight: experts, Share: touched, Rows: 12 * 13, FLOPs: 2 * 12 * 40},
+		},
+		"scale":          {&Scale{x, 2}, Cost{Rows: 96, FLOPs: 48}},
+		"position scale": {&PositionScale{x, 0.1, 64}, Cost{Rows: 96, FLOPs: 48}},
+		"multiply":       {&Multiply{x, value(Tokens, 1), Sigmoid}, Cost{Rows: 2*48 + 6, FLOPs: 4 * 48}},
+		"head product": {
+			&HeadProduct{Heads{value(Tokens, 4*8), 0, 8, 8}, Heads{value(Tokens, 4*5), 0, 5, 5}, experts},
+			Cost{Weight: experts, Share: 1, Rows: 6 * 4 * 13, FLOPs: 2 * 6 * 4 * 40},
+		},
+		"copy heads":  {&CopyHeads{Heads{value(Tokens, 12), 1, 2, 3}, Heads{value(Tokens, 8), 0, 2, 2}}, Cost{Rows: 2 * 6 * 4 * 2}},
+		"expert bias": {&ExpertBias{entries, value(Tokens, 2), biases}, Cost{Weight: biases, Share: touched, Rows: 192, FLOPs: 96}},
+		"shared keys": {&Store{x, x, &Cache{Heads: 1, KeyDim: 8, ValueDim: 6, Shared: true}}, Cost{Rows: 48, Cache: 48}},
+		"conv":        {&Conv{x, value(Tokens, 8), kernel, &State{"", 24}}, Cost{Weight: kernel, Share: 1, State: 2 * 3 * 24, Rows: 96, FLOPs: 2 * 48 * 4}},
+		"delta": {
+			&Delta{Query: value(Tokens, 4), Key: value(Tokens, 4), Value: x, A: value(Tokens, 2), B: value(Tokens, 2), Out: value(Tokens, 8), Heads: 2, KeyHeads: 1, State: &State{"", 32}},
+			Cost{State: 2 * 3 * 32, Rows: 2*24 + 2*48 + 2*12, FLOPs: 7 * 6 * 32},
 		},
 		"combine": {&Combine{entries, value(Tokens, 2), x}, Cost{Rows: 96 + 48, FLOPs: 2 * 96}},
 	} {
@@ -106,7 +122,7 @@ func TestLimit(t *testing.T) {
 	x, y := &Value{Width: 8}, &Value{Width: 8}
 	c := &Cache{Heads: 1, KeyDim: 8, ValueDim: 8}
 	square := &Weight{Shape: []int{8, 8}, Name: "w"}
-	p := &Program{Ops: []Op{&Product{x, y, square}, &Add{x, y, 1}, &Store{x, y, c}, &Attend{x, y, c, 1, 1}}}
+	p := &Program{Ops: []Op{&Product{x, y, square}, &Add{x, y, 1}, &Store{x, y, c}, &Attend{Query: x, Out: y, Cache: c, Heads: 1, Scale: 1}}}
 	sizes := &Sizes{Weight: func(w *Weight) float64 { return 2 * float64(w.Elements()) }, Cache: 2}
 	for _, tc := range []struct{ bytes, flops, cached, others float64 }{
 		// Moving takes long: 128 bytes of weights; 96 elements stored, 368 read.

@@ -32,7 +32,11 @@ func (o *Route) Uses() Uses {
 
 func (o *Route) Cost(p *Pass) Cost {
 	n := p.Rows(o.Logits)
-	return Cost{Weight: o.Correction, Share: 1, Rows: n + 2*p.Rows(o.Routes), FLOPs: 4 * n}
+	c := Cost{Rows: n + 2*p.Rows(o.Routes), FLOPs: 4 * n}
+	if o.Correction != nil {
+		c.Weight, c.Share = o.Correction, 1
+	}
+	return c
 }
 
 // ExpertProduct multiplies each entry by its expert's matrix. Rows of In are

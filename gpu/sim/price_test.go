@@ -25,7 +25,7 @@ func layers(t *testing.T, windows ...int) *program.Program {
 		qkv := b.Product(b.Norm(x, weight(name+"norm", hidden), 1e-6), weight(name+"qkv", 3*hidden, hidden))
 		p := b.Split(qkv, hidden, hidden, hidden)
 		b.Rope(&program.Rotary{Dims: 2, InvFreq: []float64{1}, Scale: 1}, hidden/heads, p[0], p[1])
-		a := b.Attend(p[0], b.Store(p[1], p[2], heads, window), heads, 1)
+		a := b.Attend(p[0], b.Store(p[1], p[2], heads, window), heads, 1, nil)
 		b.Add(x, b.Product(a, weight(name+"o", hidden, hidden)), 1)
 	}
 	b.At("")
