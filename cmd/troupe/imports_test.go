@@ -79,6 +79,18 @@ var importRules = []importRule{
 		why: "a step is plain data which everything may share",
 	},
 	{
+		under: "gpu/program", allowed: []string{module + "/gpu/program"},
+		why: "a pass is data that devices compile, simulators price and families write: it knows none of them",
+	},
+	{
+		under: "gpu/model/arch", allowed: []string{module + "/gpu/program", module + "/gpu/model/internal/jsonfile"},
+		why: "a family is its configuration and its pass: it knows no files, no tensors' bytes, no device",
+	},
+	{
+		under: "gpu/kernel", banned: []string{module + "/gpu/cuda", module + "/gpu/sim", "gorgonia.org/cu"},
+		why: "which kernels a pass consists of is known without a GPU, for those who price it",
+	},
+	{
 		under: "gpu/model", banned: []string{module + "/gpu/cpu", module + "/gpu/cuda", module + "/gpu/sim"},
 		why: "one description, and every device runs it",
 	},

@@ -122,19 +122,29 @@ func TestSameBitsWhateverTheBatch(t *testing.T) {
 	}
 	for name, m := range models {
 		for _, dtype := range []model.DType{"", model.Int8} {
-			t.Run(strings.TrimSuffix(name+"/"+string(dtype), "/"), func(t *testing.T) { sameBitsWhateverTheBatch(t, m, dtype) })
+			t.Run(strings.TrimSuffix(name+"/"+string(dtype), "/"), func(t *testing.T) { sameBitsWhateverTheBatch(t, m, dtype, variants()) })
 		}
 	}
 }
 
-func sameBitsWhateverTheBatch(t *testing.T, m *model.Model, dtype model.DType) {
+// So do those of other families, by the instruction set that is used.
+func TestSameBitsOfFamilies(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector finds what it finds in the models above")
+	}
+	for _, c := range modeltest.Families(t) {
+		t.Run(c.Name, func(t *testing.T) { sameBitsWhateverTheBatch(t, c.Open(t), "", []*kernels{choose()}) })
+	}
+}
+
+func sameBitsWhateverTheBatch(t *testing.T, m *model.Model, dtype model.DType, variants []*kernels) {
 	spec := device.Spec{Model: m, DType: dtype, Slots: 32, PageSize: 16, NumPages: 160, MaxSeqLen: 128, MaxStepTokens: 1024}
 	want := compute(newRig(t, spec, &portable, 1), promptLength, false, 0, nil, 0)
 	if len(want.tokens) != generated {
 		t.Fatalf("%d tokens, want %d", len(want.tokens), generated)
 	}
-	for _, k := range variants() {
-		if k == &portable && len(variants()) > 1 {
+	for _, k := range variants {
+		if k == &portable && len(variants) > 1 {
 			continue // slow, and what the others are compared with
 		}
 		for _, pageSize := range []int{16, 1, 5, 64} {
@@ -161,7 +171,7 @@ func sameBitsWhateverTheBatch(t *testing.T, m *model.Model, dtype model.DType) {
 			if cached == 0 || cached == promptLength {
 				cached = 2 * pageSize
 			}
-			if cached < promptLength {
+			if cached < promptLength && len(m.Config.Program.States) == 0 { // states are not in pages
 				s := &batch.Step{}
 				r.give(s, 9, batch.Sampling{}, nil)
 				r.row(s, 9, 0, prompt(promptLength, r.info.Vocab, 7)[:cached], false)
