@@ -194,9 +194,15 @@ func environment(cmd *cobra.Command, cfg *Config) bench.Environment {
 	return e
 }
 
-// flagsGiven are the flags that differ from their defaults, to repeat a run.
+// flagsGiven are the flags that differ from their defaults, wherever they were
+// given, to repeat a run. Secrets are not among them.
 func flagsGiven(cmd *cobra.Command) []string {
 	given := []string{}
-	cmd.Flags().Visit(func(f *pflag.Flag) { given = append(given, "--"+f.Name+"="+f.Value.String()) })
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		v, ours := f.Value.(*flagValue)
+		if (f.Changed || f.Value.String() != f.DefValue) && !(ours && v.tags.Get("secret") != "") && f.Name != "config" {
+			given = append(given, "--"+f.Name+"="+f.Value.String())
+		}
+	})
 	return given
 }

@@ -23,8 +23,8 @@ import (
 
 // Config is everything that can be set on the command line; flags.go makes the
 // flags of it. Each command offers the sections it uses. It is filled by
-// defaults, parsed once, checked once, and does not change after that. Nothing
-// is read from the environment.
+// defaults, parsed once, checked once, and does not change after that. What the
+// command line does not say, the environment and a file may: settings.go.
 type Config struct {
 	Engine   Engine
 	Schedule Schedule
@@ -63,7 +63,7 @@ type Server struct {
 	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine"`
 	Port            int           `flag:"port,p" value:"N" min:"0" max:"65535" help:"port to listen on; 0 picks a free one"`
 	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
-	APIKey          []string      `flag:"api-key" value:"KEY|@FILE" help:"turn away who does not send this bearer token; @FILE reads it from a file; may be repeated"`
+	APIKey          []string      `flag:"api-key" value:"KEY|@FILE" secret:"true" help:"turn away who does not send this bearer token; @FILE reads it from a file; may be repeated"`
 	AllowOrigin     []string      `flag:"allow-origin" value:"ORIGIN" help:"let web pages of this origin call the server; * is any; may be repeated"`
 	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" choices:"auto,hermes,llama3,mistral,none" help:"how the model writes tool calls: auto (as its chat template shows), hermes, llama3, mistral or none"`
 	ReasoningParser string        `flag:"reasoning-parser" value:"MARK" choices:"auto,think,none" help:"what sets reasoning apart from answers: auto (as the chat template shows), think or none"`
@@ -86,7 +86,7 @@ type Server struct {
 // Remote names a server to talk to instead of loading a model.
 type Remote struct {
 	URL    string `flag:"url" value:"URL" help:"talk to this OpenAI-compatible server, such as http://127.0.0.1:1919, rather than load a model"`
-	APIKey string `flag:"api-key" value:"KEY|@FILE" help:"bearer token for that server; @FILE reads it from a file"`
+	APIKey string `flag:"api-key" value:"KEY|@FILE" secret:"true" help:"bearer token for that server; @FILE reads it from a file"`
 	Name   string `flag:"remote-model" value:"NAME" help:"model to ask that server for (default: the first it offers)"`
 }
 

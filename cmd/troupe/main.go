@@ -1,8 +1,9 @@
 // Command troupe serves large language models.
 //
 // main.go lists the commands, each in a file of its own name. config.go is
-// everything that can be set, flags.go makes flags of it, and suggest.go says
-// what was meant when a flag is wrong.
+// everything that can be set, flags.go makes flags of it, settings.go fills in
+// those that the environment or a file gives, and suggest.go says what was meant
+// when a flag is wrong.
 package main
 
 import (
@@ -25,16 +26,18 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], standard())) }
 type stdio struct {
 	in       io.Reader
 	out, err io.Writer
+	env      environ
 }
 
-func standard() stdio { return stdio{os.Stdin, os.Stdout, os.Stderr} }
+func standard() stdio { return stdio{os.Stdin, os.Stdout, os.Stderr, readEnviron()} }
 
 // run is the program without the process: it returns the exit status, 0 when
 // all went well, 2 when the command line is wrong, 130 when interrupted, else 1.
 func run(ctx context.Context, args []string, io stdio) int {
 	root := newRoot(io)
 	root.SetArgs(args)
-	cmd, err := root.ExecuteContextC(ctx)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return explainFlag(cmd, args, err) })
+	cmd, err := root.ExecuteContextC(context.WithValue(ctx, environKey{}, io.env))
 	if err == nil {
 		return 0
 	}
@@ -68,13 +71,13 @@ small model inside this program, and speaks the OpenAI API over HTTP.`,
 		Args:                  cobra.ArbitraryArgs,
 		DisableFlagsInUseLine: true,
 		RunE:                  needCommand,
+		PersistentPreRunE:     applySettings,
 		SilenceErrors:         true,
 		SilenceUsage:          true,
 	}
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
-	root.SetFlagErrorFunc(explainFlag)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, nil) })
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -18,8 +18,14 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // invoke runs the program in this process.
 func invoke(t *testing.T, stdin string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	return invokeIn(t, nil, stdin, args...)
+}
+
+// invokeIn runs it in an environment.
+func invokeIn(t *testing.T, env environ, stdin string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
 	var out, errs bytes.Buffer
-	status = run(context.Background(), args, stdio{strings.NewReader(stdin), &out, &errs})
+	status = run(context.Background(), args, stdio{in: strings.NewReader(stdin), out: &out, err: &errs, env: env})
 	return status, out.String(), errs.String()
 }
 
@@ -33,6 +39,11 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"serve --model-path x", []string{"no flag --model-path", "did you mean --model?"}},
 		{"serve --gpu-memory-utilization 0.9", []string{"did you mean --memory-ratio?"}},
 		{"serve --max-model-len 9", []string{"did you mean --max-seq-len?"}},
+		{"serve --max_model_len 9 --tensor-parallel-size 2 --frobnicate --prot=80", []string{
+			"no flag --max_model_len: did you mean --max-seq-len?", "no flag --tensor-parallel-size: a model runs on one device", "no flag --frobnicate\n",
+			"no flag --prot: did you mean --port?",
+		}},
+		{"serve --enforce-eager", []string{"did you mean --cuda-graph-max-bs=-1?"}},
 		{"serve --frobnicate", []string{"no flag --frobnicate\n"}},
 		{"serve -x", []string{"no flag -x\n"}},
 		{"serve --port", []string{"--port lacks its value", "--port N"}},

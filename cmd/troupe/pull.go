@@ -19,7 +19,7 @@ func newPull() *cobra.Command {
 		Dir      string `flag:"dir" value:"DIR" help:"where the files go (default: models/NAME under the user's cache directory)"`
 		Revision string `flag:"revision" value:"REF" help:"branch, tag or commit"`
 		Endpoint string `flag:"endpoint" value:"URL" help:"the hub to ask"`
-		Token    string `flag:"token" value:"TOKEN|@FILE" help:"access token, for gated and private models; @FILE reads it from a file"`
+		Token    string `flag:"token" value:"TOKEN|@FILE" secret:"true" help:"access token, for gated and private models; @FILE reads it from a file"`
 	}
 	options.Revision, options.Endpoint = "main", hub.DefaultEndpoint
 	cmd := &cobra.Command{
