@@ -77,7 +77,7 @@ var shard = regexp.MustCompile(`^model(-\d+-of-\d+)?\.safetensors$`)
 
 // smallFiles are what a checkpoint may have beside its weights.
 var smallFiles = []string{
-	"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors.index.json",
+	"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", indexFile,
 }
 
 // list asks what the repository holds at the revision. It sets commit.
@@ -135,7 +135,7 @@ func (l *listing) checkpoint() (small, weights []File, err error) {
 			small = append(small, f)
 			continue
 		}
-		if s.Name == "model.safetensors" {
+		if s.Name == singleFile {
 			single = len(weights)
 		}
 		weights = append(weights, f)
@@ -144,13 +144,32 @@ func (l *listing) checkpoint() (small, weights []File, err error) {
 		return nil, nil, errors.New("the repository has no config.json")
 	}
 	if len(weights) == 0 {
-		return nil, nil, fmt.Errorf("the repository has no safetensors weights; it has %s", some(others))
+		return nil, nil, noWeights(others)
 	}
 	if single >= 0 {
-		small = slices.DeleteFunc(small, func(f File) bool { return f.Name == "model.safetensors.index.json" })
+		small = slices.DeleteFunc(small, func(f File) bool { return f.Name == indexFile })
 		weights = weights[single : single+1]
 	}
 	return small, weights, nil
+}
+
+// noWeights says what a repository has that is not read.
+func noWeights(others []string) error {
+	isGGUF := func(name string) bool { return strings.HasSuffix(strings.ToLower(name), ".gguf") }
+	if slices.ContainsFunc(others, isGGUF) {
+		return fmt.Errorf("the repository has its weights as GGUF, which is not read: look for the one with safetensors, which it was made of; it has %s", some(others))
+	}
+	return fmt.Errorf("the repository has no safetensors weights; it has %s", some(others))
+}
+
+// lacks are the small files that the repository does not have.
+func (l *listing) lacks() (names []string) {
+	for _, name := range smallFiles {
+		if !slices.ContainsFunc(l.Siblings, func(s sibling) bool { return s.Name == name }) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // some shortens a list for an error.
