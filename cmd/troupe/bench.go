@@ -94,8 +94,12 @@ func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions, again *aga
 	for i := range again.Repeat * len(kinds) {
 		one, overlap := *cfg, kinds[i%len(kinds)]
 		one.Schedule.Overlap = overlap
+		engine, err := one.engine(cmd, log)
+		if err != nil {
+			return err
+		}
 		var report *bench.Report
-		report, failure = runOffline(ctx, cmd, &one, o, one.actors(log, stderr))
+		report, failure = runOffline(ctx, cmd, &one, o, engine)
 		if failure != nil {
 			break
 		}

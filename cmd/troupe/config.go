@@ -2,13 +2,10 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -36,7 +33,7 @@ type Config struct {
 
 // Engine says which model runs on what.
 type Engine struct {
-	Model        string `flag:"model,m" value:"DIR|builtin" help:"directory of a Hugging Face checkpoint, or the model inside this program"`
+	Model        string `flag:"model,m" value:"NAME|DIR|builtin" help:"a model on Hugging Face, OWNER/NAME or OWNER/NAME:REVISION, pulled when it is not there yet; a checkpoint's directory; or the one inside this program"`
 	Device       string `flag:"device" value:"auto|cpu|cuda[:N]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor)"`
 	DType        string `flag:"dtype" choices:"auto,float32,bfloat16,int8" help:"type of the weights in memory; auto takes the checkpoint's; int8, on a processor alone, halves bfloat16's memory and decodes one request 1.4 to 1.9 times as fast"`
 	DummyWeights bool   `flag:"dummy-weights" help:"random weights: to measure speed with no more than a config.json, or a published model's name"`
@@ -149,12 +146,10 @@ func (c *Config) check(found *faults) {
 		found.add("--page-size is %d; it must be a power of two", n)
 	}
 	if c.Engine.Model == "" {
-		found.add("--model is empty; it must be a directory or %s", model.Builtin)
+		found.add("--model is empty; it must be OWNER/NAME, a directory or %s", model.Builtin)
 	}
-	if name := c.Engine.Model; !c.Engine.DummyWeights && c.Remote.URL == "" && onHub.MatchString(name) {
-		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-			found.add("--model is %q, and there is no such directory: did you mean --model \"$(troupe pull %s)\"?", name, name)
-		}
+	if name, is := onHub(c.Engine.Model, c.Engine.part()); is && c.Remote.URL == "" && name.check() != "" {
+		found.add("--model: %s", name.check())
 	}
 	if c.Server.OTLPEndpoint != "" {
 		if _, err := otlp.Endpoint(c.Server.OTLPEndpoint); err != nil {
@@ -174,9 +169,6 @@ func (c *Config) check(found *faults) {
 		}
 	}
 }
-
-// onHub are names of models on a hub: OWNER/NAME.
-var onHub = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$`)
 
 // readSecret replaces @FILE by what the file holds.
 func readSecret(flag, text string, found *faults) string {

@@ -63,7 +63,7 @@ func newRoot(io stdio) *cobra.Command {
 		Long: `Troupe serves large language models: it loads a Hugging Face checkpoint, or the
 small model inside this program, and speaks the OpenAI API over HTTP.`,
 		Example: `  troupe serve                            the built-in model at http://127.0.0.1:1919
-  troupe serve --model ~/models/Qwen3-0.6B --host 0.0.0.0
+  troupe serve --model Qwen/Qwen3-0.6B --host 0.0.0.0
   troupe chat                             talk to it in the terminal
   troupe complete "Tell me a story about a fox"
   troupe doctor                           what would run here, and why`,
@@ -82,7 +82,8 @@ small model inside this program, and speaks the OpenAI API over HTTP.`,
 	root.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, nil) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newServe(), newChat(), newComplete(), newBench(), newTokenize(), newPull(), newDoctor(), newVersion(),
+		newServe(), newChat(), newComplete(), newBench(), newTokenize(),
+		newPull(), newList(), newShow(), newRemove(), newDoctor(), newVersion(),
 	)
 	root.InitDefaultHelpCmd() // "troupe help serve" works, like "troupe serve --help"
 	for _, c := range root.Commands() {

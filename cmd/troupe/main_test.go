@@ -83,7 +83,13 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"bench virtual --trace-file x --num-seqs 5", []string{"--num-seqs is given, and a trace"}},
 		{"bench virtual --input-len 99999999999", []string{"LOW ≤ HIGH ≤ 10,000,000"}},
 		{"bench offline --json testdata", []string{`--json is "testdata", but that is a directory`}},
-		{"chat --model Qwen/Qwen3-0.6B", []string{`did you mean --model "$(troupe pull Qwen/Qwen3-0.6B)"?`}},
+		{"chat --model Qwen/Qwen3-0.6B-GGUF:Q4_K_M", []string{"Qwen/Qwen3-0.6B-GGUF:Q4_K_M names a quantisation of GGUF files, which are not read"}},
+		{"pull Qwen/Qwen3-0.6B:UD-Q4_K_XL", []string{"quantisation of GGUF"}},
+		{"pull Qwen3-0.6B", []string{`"Qwen3-0.6B" is no model's name, want OWNER/NAME`}},
+		{"pull --revision v1 a/b:v2", []string{`--revision is "v1", and the name has one, too: a/b:v2`}},
+		{"rm a/b", []string{"nobody is there to ask whether to remove a/b: --yes"}},
+		{"rm", []string{"rm takes one model"}},
+		{"show a b", []string{"show takes one model, such as Qwen/Qwen3-0.6B, but there are 2 arguments"}},
 		{"serve --api-key @/nonexistent/key", []string{"--api-key: ", "/nonexistent/key"}},
 		{"serve --otlp-endpoint localhost:4318", []string{"--otlp-endpoint: ", "http://127.0.0.1:4318"}},
 		{"serve --log-level loud", []string{"debug, info, warn, error or off"}},
@@ -99,7 +105,7 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"complete --url localhost:1919 hello", []string{"http://127.0.0.1:1919"}},
 		{"complete", []string{"the prompt is empty"}},
 		{"tokenize --decode --count 5", []string{"leave out --decode"}},
-		{"pull", []string{"OWNER/NAME"}},
+		{"pull", []string{"pull takes one model, such as Qwen/Qwen3-0.6B"}},
 		{"version now", []string{"takes no arguments"}},
 	} {
 		status, stdout, stderr := invoke(t, "", strings.Fields(c.args)...)

@@ -73,7 +73,10 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		settings.Spans = exporter
 	}
 	log.Info().Str("model", cfg.Engine.Model).Str("device", cfg.Engine.Device).Msg("loading")
-	engine := cfg.actors(log, cmd.ErrOrStderr())
+	engine, err := cfg.engine(cmd, log)
+	if err != nil {
+		return err
+	}
 	if cfg.Server.Trace != "" {
 		engine.Trace = actors.NewTrace(1 << 20)
 	}
@@ -86,6 +89,9 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		Int64("weight_bytes", dev.WeightBytes).Int64("kv_bytes", dev.KVBytes).Int("kv_tokens", dev.NumPages*dev.PageSize).
 		Int("max_running_requests", dev.Slots).Int("max_prefill_length", dev.MaxStepTokens).Int("max_seq_len", dev.MaxSeqLen).
 		Msg("loaded")
+	if what := lacking(system); what != "" {
+		log.Warn().Str("model", system.Model().Name).Msg(what)
+	}
 	server, err := http.New(settings, system, log)
 	if err != nil {
 		return errors.Join(err, system.Close())

@@ -66,7 +66,11 @@ func connect(cmd *cobra.Command, cfg *Config) (*client, error) {
 		return reach(cmd.Context(), &cfg.Remote)
 	}
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
-	system, err := actors.Open(cfg.actors(log, cmd.ErrOrStderr()))
+	engine, err := cfg.engine(cmd, log)
+	if err != nil {
+		return nil, err
+	}
+	system, err := actors.Open(engine)
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,7 @@ func (v *flagValue) completion() cobra.CompletionFunc {
 // completeModel lists models by name: the built-in one, those in the cache, and
 // published ones for dummy weights. Directories are models, too.
 func completeModel(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	names := append([]string{model.Builtin}, model.Published()...)
+	names := append([]string{model.Builtin}, cachedNames(environOf(cmd.Context()))...)
+	names = append(names, model.Published()...)
 	return names, cobra.ShellCompDirectiveDefault
 }

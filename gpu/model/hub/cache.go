@@ -50,13 +50,13 @@ type Snapshot struct {
 	Dir    string
 	Bytes  int64     // of its files; snapshots may share them
 	Time   time.Time // of the newest
-	// Missing says what a model needs and is not here; "" when it is whole.
-	// Other programs fetch files one by one.
-	Missing string
+	// Missing are files that a model needs and that are not here: config.json,
+	// one of the weights, and tokenizer.json unless the commit is known to have
+	// none. Other programs fetch files one by one.
+	Missing []string
 }
 
-// Find looks for a revision in a cache. Missing is also set where it is not
-// known whether the repository has a tokenizer; Runs tells these apart.
+// Find looks for a revision in a cache; that it is not there is fs.ErrNotExist.
 func Find(cache, repo, revision string) (Snapshot, error) {
 	s := Snapshot{Repo: repo, Commit: revision}
 	if !isHex(revision, sha1.Size) {
@@ -76,11 +76,16 @@ func Find(cache, repo, revision string) (Snapshot, error) {
 	return s, nil
 }
 
-// Runs reports whether there are a configuration and weights, whatever else is
-// missing.
-func (s *Snapshot) Runs() bool { return s.Missing == "" || s.Missing == tokenizerFile }
+// Runs reports whether there are a configuration and weights, though perhaps no
+// tokenizer.
+func (s *Snapshot) Runs() bool {
+	return !slices.ContainsFunc(s.Missing, func(name string) bool { return name != tokenizerFile })
+}
 
-const tokenizerFile = "tokenizer.json"
+const (
+	configFile    = "config.json"
+	tokenizerFile = "tokenizer.json"
+)
 
 // look finds out what is missing. absent is where what the commit lacks is
 // marked.
@@ -89,34 +94,32 @@ func (s *Snapshot) look(absent string) {
 		info, err := os.Stat(filepath.Join(s.Dir, name)) // of what a link is to
 		return err == nil && info.Mode().IsRegular()
 	}
-	switch {
-	case !has("config.json"):
-		s.Missing = "config.json"
-	case !has(singleFile):
-		s.Missing = s.missingShard(has)
+	if !has(configFile) {
+		s.Missing = append(s.Missing, configFile)
 	}
-	if s.Missing == "" && !has(tokenizerFile) {
-		if _, err := os.Stat(filepath.Join(absent, tokenizerFile)); err != nil {
-			s.Missing = tokenizerFile
-		}
+	if !has(singleFile) {
+		s.Missing = append(s.Missing, s.missingShard(has)...)
+	}
+	if _, err := os.Stat(filepath.Join(absent, tokenizerFile)); err != nil && !has(tokenizerFile) {
+		s.Missing = append(s.Missing, tokenizerFile)
 	}
 }
 
-// missingShard is the first part of the weights that is not here.
-func (s *Snapshot) missingShard(has func(string) bool) string {
+// missingShard is the first part of the weights that is not here, or nothing.
+func (s *Snapshot) missingShard(has func(string) bool) []string {
 	data, err := os.ReadFile(filepath.Join(s.Dir, indexFile))
 	var index struct {
 		Files map[string]string `json:"weight_map"`
 	}
 	if err != nil || json.Unmarshal(data, &index) != nil || len(index.Files) == 0 {
-		return singleFile
+		return []string{singleFile}
 	}
 	for _, name := range slices.Sorted(maps.Values(index.Files)) {
 		if !filepath.IsLocal(name) || !has(name) {
-			return name
+			return []string{name}
 		}
 	}
-	return ""
+	return nil
 }
 
 // List returns the snapshots of models in a cache, by name. A cache that does

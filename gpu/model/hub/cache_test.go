@@ -50,7 +50,7 @@ func TestCacheLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	repo := filepath.Join(cache, "models--acme--tiny")
-	if want := filepath.Join(repo, "snapshots", commit); got.Dir != want || got.Pulled == nil || got.Pulled.Dir != want || got.Missing != "" {
+	if want := filepath.Join(repo, "snapshots", commit); got.Dir != want || got.Pulled == nil || got.Pulled.Dir != want || got.Missing != nil {
 		t.Errorf("%+v, want %s", got, want)
 	}
 	if ref, err := os.ReadFile(filepath.Join(repo, "refs", "main")); string(ref) != commit {
@@ -132,7 +132,7 @@ func TestGetFillsUp(t *testing.T) {
 			if _, err := h.get(t, cache, "", offline); (err == nil) != c.runs || err != nil && !strings.Contains(err.Error(), c.lacks[0]+" is missing") {
 				t.Errorf("offline: %v", err)
 			}
-			if got, err := h.get(t, cache, "", nil); err != nil || (got.Pulled != nil) != c.fetched || got.Missing != "" {
+			if got, err := h.get(t, cache, "", nil); err != nil || (got.Pulled != nil) != c.fetched || got.Missing != nil {
 				t.Errorf("with a hub: %+v, %v", got, err)
 			}
 		})
@@ -172,8 +172,12 @@ func TestGetFails(t *testing.T) {
 			if c.setup != nil {
 				c.setup(h)
 			}
-			if _, err := h.get(t, cache, c.revision, c.edit); err == nil || !strings.Contains(err.Error(), c.want) {
+			_, err := h.get(t, cache, c.revision, c.edit)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
+			}
+			if want := strings.HasPrefix(c.name, "no revision") || strings.HasPrefix(c.name, "gated"); errors.Is(err, ErrNotFound) != want {
+				t.Errorf("%v is not found: %v", err, !want)
 			}
 			if _, err := os.Stat(filepath.Join(repoDir(cache, "acme/tiny"), "refs")); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("a revision is named after a failure: %v", err)
@@ -185,7 +189,7 @@ func TestGetFails(t *testing.T) {
 // A pull that ended half is gone on with, and a model without weights takes none.
 func TestGetResumes(t *testing.T) {
 	h, cache := newHub(t, "qwen3"), t.TempDir()
-	if got, err := h.get(t, cache, "", func(c *GetConfig) { c.NoWeights = true }); err != nil || got.Missing != weights || h.asked[weights] != 0 {
+	if got, err := h.get(t, cache, "", func(c *GetConfig) { c.NoWeights = true }); err != nil || !slices.Equal(got.Missing, []string{weights}) || h.asked[weights] != 0 {
 		t.Fatalf("without weights: %+v, %v", got, err)
 	}
 	if got, err := h.get(t, cache, "", func(c *GetConfig) { c.NoWeights = true; h.down(c) }); err != nil || got.Pulled != nil {
@@ -253,7 +257,7 @@ func TestListAndRemove(t *testing.T) {
 	refs := map[string][]string{}
 	for _, s := range all {
 		refs[s.Commit] = s.Refs
-		if s.Repo != "acme/tiny" || s.Bytes < int64(len(h.files[weights])) || s.Missing != "" || s.Time.IsZero() {
+		if s.Repo != "acme/tiny" || s.Bytes < int64(len(h.files[weights])) || s.Missing != nil || s.Time.IsZero() {
 			t.Errorf("%+v", s)
 		}
 	}

@@ -298,11 +298,11 @@ func (p *puller) status(response *http.Response) error {
 		if p.Token != "" {
 			hint = "accept its terms on the hub, or use a token with access"
 		}
-		return permanent{fmt.Errorf("%s answers %s: the repository does not exist, or is gated or private: %s", p.source, response.Status, hint)}
+		return permanent{notFound{fmt.Errorf("%s answers %s: the repository does not exist, or is gated or private: %s", p.source, response.Status, hint)}}
 	case code == http.StatusNotFound && p.Repo == "":
 		return permanent{fmt.Errorf("%s answers %s: no such file", p.source, response.Status)}
 	case code == http.StatusNotFound:
-		return permanent{fmt.Errorf("%s answers %s: no such repository, revision (%s) or file", p.source, response.Status, p.Revision)}
+		return permanent{notFound{fmt.Errorf("%s answers %s: no such repository, revision (%s) or file", p.source, response.Status, p.Revision)}}
 	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests || code >= 500:
 		seconds, _ := strconv.Atoi(response.Header.Get("Retry-After"))
 		return &busy{fmt.Errorf("%s answers %s", p.source, response.Status), time.Duration(seconds) * time.Second}
@@ -310,6 +310,14 @@ func (p *puller) status(response *http.Response) error {
 		return permanent{fmt.Errorf("%s answers %s", p.source, response.Status)}
 	}
 }
+
+// ErrNotFound is wrapped by errors of a hub that shows no such repository or
+// revision to who asks.
+var ErrNotFound = errors.New("not on the hub")
+
+type notFound struct{ error }
+
+func (e notFound) Is(target error) bool { return target == ErrNotFound }
 
 // permanent marks errors that another attempt would meet again.
 type permanent struct{ error }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 )
 
 // GetConfig says which model is wanted, and from where it may come.
@@ -33,11 +34,15 @@ func get(ctx context.Context, c GetConfig, edit func(*puller)) (*Got, error) {
 		return nil, err
 	}
 	there, err := Find(c.Cache, c.Repo, c.Revision)
-	whole := there.Missing == "" || c.NoWeights && there.Missing != "config.json"
+	runs := err == nil && there.Runs()
+	whole := err == nil && len(there.Missing) == 0
+	if c.NoWeights {
+		whole = err == nil && !slices.Contains(there.Missing, configFile) && !slices.Contains(there.Missing, tokenizerFile)
+	}
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
-	case err == nil && (whole || c.Offline && there.Runs()):
+	case whole || c.Offline && runs:
 		return &Got{Snapshot: there}, nil
 	case c.Offline:
 		return nil, fmt.Errorf("%s at %s is not in %s%s, and HF_HUB_OFFLINE keeps from asking for it", c.Repo, c.Revision, c.Cache, there.lacking())
@@ -46,7 +51,6 @@ func get(ctx context.Context, c GetConfig, edit func(*puller)) (*Got, error) {
 	if edit != nil {
 		edit(p)
 	}
-	runs := err == nil && there.Runs()
 	if runs {
 		p.tries = 1
 	}
@@ -63,8 +67,8 @@ func get(ctx context.Context, c GetConfig, edit func(*puller)) (*Got, error) {
 
 // lacking says what a snapshot that is there lacks.
 func (s *Snapshot) lacking() string {
-	if s.Dir == "" || s.Missing == "" {
+	if s.Dir == "" || len(s.Missing) == 0 {
 		return ""
 	}
-	return " whole (" + s.Missing + " is missing)"
+	return " whole (" + s.Missing[0] + " is missing)"
 }

@@ -140,11 +140,14 @@ func (l *listing) checkpoint() (small, weights []File, err error) {
 		}
 		weights = append(weights, f)
 	}
-	if !slices.ContainsFunc(small, func(f File) bool { return f.Name == "config.json" }) {
+	if len(weights) == 0 && slices.ContainsFunc(others, isGGUF) {
+		return nil, nil, fmt.Errorf("the repository has its weights as GGUF, which is not read: look for the one with safetensors that it was made of; it has %s", some(others))
+	}
+	if !slices.ContainsFunc(small, func(f File) bool { return f.Name == configFile }) {
 		return nil, nil, errors.New("the repository has no config.json")
 	}
 	if len(weights) == 0 {
-		return nil, nil, noWeights(others)
+		return nil, nil, fmt.Errorf("the repository has no safetensors weights; it has %s", some(others))
 	}
 	if single >= 0 {
 		small = slices.DeleteFunc(small, func(f File) bool { return f.Name == indexFile })
@@ -153,14 +156,7 @@ func (l *listing) checkpoint() (small, weights []File, err error) {
 	return small, weights, nil
 }
 
-// noWeights says what a repository has that is not read.
-func noWeights(others []string) error {
-	isGGUF := func(name string) bool { return strings.HasSuffix(strings.ToLower(name), ".gguf") }
-	if slices.ContainsFunc(others, isGGUF) {
-		return fmt.Errorf("the repository has its weights as GGUF, which is not read: look for the one with safetensors, which it was made of; it has %s", some(others))
-	}
-	return fmt.Errorf("the repository has no safetensors weights; it has %s", some(others))
-}
+func isGGUF(name string) bool { return strings.HasSuffix(strings.ToLower(name), ".gguf") }
 
 // lacks are the small files that the repository does not have.
 func (l *listing) lacks() (names []string) {
