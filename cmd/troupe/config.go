@@ -82,7 +82,7 @@ type Server struct {
 
 // Remote names a server to talk to instead of loading a model.
 type Remote struct {
-	URL    string `flag:"url" value:"URL" help:"talk to this OpenAI-compatible server, such as http://127.0.0.1:1919, rather than load a model"`
+	URL    string `flag:"url" value:"URL" help:"talk to this OpenAI-compatible server, such as localhost:1919, rather than load a model"`
 	APIKey string `flag:"api-key" value:"KEY|@FILE" secret:"true" help:"bearer token for that server; @FILE reads it from a file"`
 	Name   string `flag:"remote-model" value:"NAME" help:"model to ask that server for (default: the first it offers)"`
 }
@@ -158,6 +158,9 @@ func (c *Config) check(found *faults) {
 	}
 	for i, key := range c.Server.APIKey {
 		c.Server.APIKey[i] = readSecret("api-key", key, found)
+	}
+	if c.Remote.URL != "" && !strings.Contains(c.Remote.URL, "://") { // localhost:1919
+		c.Remote.URL = "http://" + c.Remote.URL
 	}
 	if u, err := url.Parse(c.Remote.URL); c.Remote.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		found.add("--url is %q; it must be such as http://127.0.0.1:1919", c.Remote.URL)

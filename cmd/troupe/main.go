@@ -82,7 +82,7 @@ small model inside this program, and speaks the OpenAI API over HTTP.`,
 	root.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, nil) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newServe(), newChat(), newComplete(), newBench(), newTokenize(),
+		newServe(), newChat(), newRun(), newComplete(), newBench(), newTokenize(),
 		newPull(), newList(), newShow(), newRemove(), newDoctor(), newVersion(),
 	)
 	root.InitDefaultHelpCmd() // "troupe help serve" works, like "troupe serve --help"
@@ -98,16 +98,19 @@ func isTerminal(f any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// columns is how wide a terminal is; 0 for what is none.
-func columns(f any) int {
+// columns is how wide a terminal is, rows how high; 0 for what is none.
+func columns(f any) int { width, _ := terminalSize(f); return width }
+func rows(f any) int    { _, height := terminalSize(f); return height }
+
+func terminalSize(f any) (width, height int) {
 	if !isTerminal(f) {
-		return 0
+		return 0, 0
 	}
-	width, _, err := term.GetSize(int(f.(*os.File).Fd()))
+	width, height, err := term.GetSize(int(f.(*os.File).Fd()))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return width
+	return width, height
 }
 
 // interruptible is the context of a command that Ctrl-C ends; a second one ends
