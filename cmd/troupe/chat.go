@@ -100,7 +100,7 @@ func converse(cmd *cobra.Command, cfg *Config, options *chatOptions) (err error)
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	if c.lacking != "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "troupe: %s\n", c.lacking)
+		return fmt.Errorf("%s can hold no conversation: %s", c.model, c.lacking)
 	}
 	env := environOf(cmd.Context())
 	s := &session{client: c, sampling: &cfg.Sampling, out: cmd.OutOrStdout(), env: env}

@@ -133,7 +133,7 @@ func TestRun(t *testing.T) {
 	if status != 0 || !strings.Contains(stdout, "model     acme/tiny in this process") || stderr != "" {
 		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
-	if _, _, stderr := invokeIn(t, env, "hello\n", "run", "--device", "cpu", "acme/bare"); !strings.Contains(stderr, "the checkpoint has no tokenizer.json") {
-		t.Errorf("it says %q of a model without a tokenizer", stderr)
+	if status, _, stderr := invokeIn(t, env, "hello\n", "run", "--device", "cpu", "acme/bare"); status != 1 || !strings.Contains(stderr, "the checkpoint has no tokenizer.json") {
+		t.Errorf("status %d, %q of a model without a tokenizer", status, stderr)
 	}
 }

@@ -192,9 +192,9 @@ func (c *Config) engine(cmd *cobra.Command, log zerolog.Logger) (actors.Config, 
 func lacking(system *actors.System) string {
 	switch t := system.Tokenizer(); {
 	case t == nil:
-		return "the checkpoint has no tokenizer.json: only prompts of token ids are answered (/v1/completions, /v1/chat/completions not at all), with token ids"
+		return "the checkpoint has no tokenizer.json, so prompts must be token ids, for POST /v1/completions, and replies are token ids, which return_token_ids shows"
 	case !t.HasChatTemplate():
-		return "the checkpoint has no chat template: /v1/chat/completions and conversations fail; /v1/completions and troupe complete --raw work"
+		return "the checkpoint has no chat template, so /v1/chat/completions fails; /v1/completions and troupe complete --raw go on with texts"
 	}
 	return ""
 }
