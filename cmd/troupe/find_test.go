@@ -83,6 +83,29 @@ func TestModelByName(t *testing.T) {
 	}
 }
 
+// What is taken for a name on a hub.
+func TestOnHub(t *testing.T) {
+	for _, c := range []struct {
+		spec string
+		want part
+		name hubModel
+		is   bool
+	}{
+		{spec: "acme/tiny", name: hubModel{"acme/tiny", ""}, is: true},
+		{spec: "acme/tiny:v1.0", name: hubModel{"acme/tiny", "v1.0"}, is: true},
+		{spec: "acme/tiny:refs/pr/3", name: hubModel{"acme/tiny", "refs/pr/3"}, is: true},
+		{spec: "Qwen/Qwen3-0.6B", name: hubModel{"Qwen/Qwen3-0.6B", ""}, is: true},
+		{spec: "Qwen/Qwen3-0.6B", want: tokenizing, name: hubModel{"Qwen/Qwen3-0.6B", ""}, is: true},
+		{spec: "Qwen/Qwen3-0.6B", want: noWeights}, // a published configuration
+		{spec: "Qwen/Qwen3-0.6B:v1", want: noWeights, name: hubModel{"Qwen/Qwen3-0.6B", "v1"}, is: true},
+		{spec: "qwen3-0.6b"}, {spec: "builtin"}, {spec: "./acme/tiny"}, {spec: "/acme/tiny"}, {spec: "~/acme/tiny"}, {spec: "a/b/c"}, {spec: "../gpu"}, {spec: "testdata/help"},
+	} {
+		if name, is := onHub(c.spec, c.want); name != c.name || is != c.is {
+			t.Errorf("%s for %d: %v, %v, want %v, %v", c.spec, c.want, name, is, c.name, c.is)
+		}
+	}
+}
+
 func TestModelByNameFails(t *testing.T) {
 	for _, c := range []struct {
 		name string

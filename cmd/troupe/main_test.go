@@ -85,6 +85,7 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"bench offline --json testdata", []string{`--json is "testdata", but that is a directory`}},
 		{"chat --model Qwen/Qwen3-0.6B-GGUF:Q4_K_M", []string{"Qwen/Qwen3-0.6B-GGUF:Q4_K_M names a quantisation of GGUF files, which are not read"}},
 		{"pull Qwen/Qwen3-0.6B:UD-Q4_K_XL", []string{"quantisation of GGUF"}},
+		{"pull --hub modelscope a/b", []string{"give the files a directory with --dir"}},
 		{"pull Qwen3-0.6B", []string{`"Qwen3-0.6B" is no model's name, want OWNER/NAME`}},
 		{"pull --revision v1 a/b:v2", []string{`--revision is "v1", and the name has one, too: a/b:v2`}},
 		{"rm a/b", []string{"nobody is there to ask whether to remove a/b: --yes"}},

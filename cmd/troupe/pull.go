@@ -16,9 +16,11 @@ func newPull() *cobra.Command {
 	var options struct {
 		Dir      string `flag:"dir" value:"DIR" help:"a directory for the files, instead of the cache that --model looks in"`
 		Revision string `flag:"revision" value:"REF" help:"branch, tag or commit (default: the name's, or main)"`
-		Endpoint string `flag:"endpoint" value:"URL" help:"the hub to ask (default: HF_ENDPOINT's, or https://huggingface.co)"`
+		Hub      string `flag:"hub" choices:"huggingface,modelscope" help:"whose API the hub speaks; what comes from ModelScope needs --dir"`
+		Endpoint string `flag:"endpoint" value:"URL" help:"the hub to ask (default: HF_ENDPOINT's, or https://huggingface.co; https://modelscope.cn)"`
 		Token    string `flag:"token" value:"TOKEN|@FILE" secret:"true" help:"access token, for gated and private models; @FILE reads it from a file (default: HF_TOKEN's, or the one of huggingface_hub's login)"`
 	}
+	options.Hub = "huggingface"
 	cmd := &cobra.Command{
 		Use:   "pull [flags] OWNER/NAME[:REVISION]",
 		Short: "Download a model from Hugging Face, or bring it up to date",
@@ -26,13 +28,17 @@ func newPull() *cobra.Command {
 prints its directory there. Every file is checked; what was there already is kept, and
 what was interrupted goes on. HF_HOME and HF_HUB_CACHE place the cache.`,
 		Example: `  troupe pull Qwen/Qwen3-0.6B
-  troupe pull Qwen/Qwen3-0.6B --dir ~/models/Qwen3-0.6B`,
+  troupe pull Qwen/Qwen3-0.6B --hub modelscope --dir ~/models/Qwen3-0.6B`,
 		Args: modelArg,
 	}
 	found := bind(cmd, section{"Source and destination", &options}, section{"Logs", &cfg.Log})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		options.Token = readSecret("token", options.Token, found)
 		name := checkName(args[0], found)
+		modelScope := options.Hub == "modelscope"
+		if modelScope && options.Dir == "" {
+			found.add("--hub is modelscope, which names no commits, as the cache goes by: give the files a directory with --dir")
+		}
 		if options.Revision != "" && name.revision != "" {
 			found.add("--revision is %q, and the name has one, too: %s", options.Revision, name)
 		}
@@ -53,6 +59,9 @@ what was interrupted goes on. HF_HOME and HF_HUB_CACHE place the cache.`,
 		}
 		if c.Dir == "" {
 			c.Cache = env.Cache
+		}
+		if c.ModelScope = modelScope; modelScope { // Hugging Face's variables are not for it
+			c.Endpoint, c.Token = options.Endpoint, options.Token
 		}
 		result, err := hub.Pull(ctx, c)
 		if err != nil {

@@ -10,6 +10,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,18 +24,24 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-// DefaultEndpoint is the public hub.
-const DefaultEndpoint = "https://huggingface.co"
+// DefaultEndpoint is the public hub, ModelScopeEndpoint the other one.
+const (
+	DefaultEndpoint    = "https://huggingface.co"
+	ModelScopeEndpoint = "https://modelscope.cn"
+)
 
 // Config says what to pull and where to.
 type Config struct {
 	Repo     string // "owner/name"
-	Revision string // branch, tag or commit; "": "main"
+	Revision string // branch, tag or commit; "": "main", of ModelScope "master"
 	Dir      string // where files go; made when missing
 	Cache    string // or, without Dir, a cache that programs share: see cache.go
-	Endpoint string // "": DefaultEndpoint
-	Token    string // for gated and private repositories; sent to Endpoint's host only
-	Parallel int    // files at once; 0: 4
+	Endpoint string // "": DefaultEndpoint or ModelScopeEndpoint
+	// ModelScope says that the endpoint speaks ModelScope's API. It names no
+	// commits, so what comes from there goes into a Dir.
+	ModelScope bool
+	Token      string // for gated and private repositories; sent to Endpoint's host only
+	Parallel   int    // files at once; 0: 4
 	// NoWeights leaves out what a model with random weights does without.
 	NoWeights bool
 	// Client is the HTTP client; nil: http.DefaultClient. Give it no overall
@@ -51,7 +58,7 @@ type Config struct {
 // Result is what a pull brought.
 type Result struct {
 	Dir     string // that model.Open opens
-	Commit  string // the commit that all files are of
+	Commit  string // the commit that all files are of, "" of ModelScope
 	Files   []File
 	Fetched int64 // bytes that came over the network
 }
@@ -73,19 +80,17 @@ func (c *Config) check() error {
 	if !repoName.MatchString(c.Repo) || strings.Contains(c.Repo, "..") {
 		faults = append(faults, fmt.Errorf("repository %q, want owner/name", c.Repo))
 	}
-	if c.Revision == "" {
-		c.Revision = "main"
-	}
+	c.Revision = cmp.Or(c.Revision, map[bool]string{false: "main", true: "master"}[c.ModelScope])
 	if !revisionName.MatchString(c.Revision) || strings.Contains(c.Revision, "..") {
 		faults = append(faults, fmt.Errorf("revision %q, want a branch, tag or commit", c.Revision))
 	}
 	if (c.Dir == "") == (c.Cache == "") {
 		faults = append(faults, errors.New("no directory to pull into, or two"))
 	}
-	if c.Endpoint == "" {
-		c.Endpoint = DefaultEndpoint
+	if c.ModelScope && c.Cache != "" {
+		faults = append(faults, errors.New("ModelScope names no commits, which a cache goes by: want a directory"))
 	}
-	c.Endpoint = strings.TrimRight(c.Endpoint, "/")
+	c.Endpoint = strings.TrimRight(cmp.Or(c.Endpoint, map[bool]string{false: DefaultEndpoint, true: ModelScopeEndpoint}[c.ModelScope]), "/")
 	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		faults = append(faults, fmt.Errorf("endpoint %q, want http(s)://host", c.Endpoint))
 	}
@@ -159,8 +164,8 @@ func newPuller(c Config, kind string) *puller {
 	c.Client = guarded(c.Client)
 	p := &puller{Config: c, kind: kind, source: "the hub", stall: time.Minute, tries: attempts, wait: sleep, store: directory(c.Dir)}
 	p.place = func(f File) string {
-		path := "/" + p.Repo + "/resolve/" + p.commit
-		if p.kind != "models" {
+		path := "/" + p.Repo + "/resolve/" + cmp.Or(p.commit, p.Revision)
+		if p.kind != "models" || p.ModelScope {
 			path = "/" + p.kind + path
 		}
 		for part := range strings.SplitSeq(f.Name, "/") {
