@@ -98,7 +98,14 @@ func TestOnHub(t *testing.T) {
 		{spec: "Qwen/Qwen3-0.6B", want: tokenizing, name: hubModel{"Qwen/Qwen3-0.6B", ""}, is: true},
 		{spec: "Qwen/Qwen3-0.6B", want: noWeights}, // a published configuration
 		{spec: "Qwen/Qwen3-0.6B:v1", want: noWeights, name: hubModel{"Qwen/Qwen3-0.6B", "v1"}, is: true},
-		{spec: "qwen3-0.6b"}, {spec: "builtin"}, {spec: "./acme/tiny"}, {spec: "/acme/tiny"}, {spec: "~/acme/tiny"}, {spec: "a/b/c"}, {spec: "../gpu"}, {spec: "testdata/help"},
+		{spec: "qwen3-0.6b"},
+		{spec: "builtin"},
+		{spec: "./acme/tiny"},
+		{spec: "/acme/tiny"},
+		{spec: "~/acme/tiny"},
+		{spec: "a/b/c"},
+		{spec: "../gpu"},
+		{spec: "testdata/help"}, // a directory
 	} {
 		if name, is := onHub(c.spec, c.want); name != c.name || is != c.is {
 			t.Errorf("%s for %d: %v, %v, want %v, %v", c.spec, c.want, name, is, c.name, c.is)

@@ -65,6 +65,7 @@ small model inside this program, and speaks the OpenAI API over HTTP.`,
 		Example: `  troupe serve                            the built-in model at http://127.0.0.1:1919
   troupe serve --model Qwen/Qwen3-0.6B --host 0.0.0.0
   troupe chat                             talk to it in the terminal
+  troupe run Qwen/Qwen3-0.6B              talk to a model from Hugging Face
   troupe complete "Tell me a story about a fox"
   troupe doctor                           what would run here, and why`,
 		Version:               thisBuild().String(),

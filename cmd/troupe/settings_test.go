@@ -113,13 +113,13 @@ func TestSettingsFaults(t *testing.T) {
 		env        environ
 		want       []string
 	}{
-		{name: "all at once", file: "prot: 80\ncache: radx\npage-size: 24\nserve: {max-model-len: 5}\n", env: environ{"TROUPE_PORT": "x", "TROUPE_MODLE": "y"}, want: []string{
+		{name: "all at once", file: "prot: 80\ncache: radx\npage-size: 24\nserve: {max-model-len: 5}\n", env: environ{"TROUPE_PORT": "x", "TROUPE_MODELL": "y"}, want: []string{
 			`troupe.yaml:1: no command has a flag "prot": did you mean port?`,
 			`troupe.yaml:2: --cache is "radx"; it must be radix or naive: did you mean radix?`,
 			`troupe.yaml:3: --page-size is 24; it must be a power of two`,
 			`troupe.yaml:4: troupe serve has no flag or command "max-model-len": did you mean max-seq-len?`,
 			`TROUPE_PORT: --port is "x"; it must be a whole number`,
-			`TROUPE_MODLE in the environment is no flag: did you mean TROUPE_MODEL?`,
+			`TROUPE_MODELL in the environment is no flag: did you mean TROUPE_MODEL?`,
 		}},
 		{name: "others' names", file: "tensor-parallel-size: 2\nchat: {enforce_eager: true}\n", want: []string{
 			`"tensor-parallel-size": a model runs on one device`, `"enforce_eager": did you mean cuda-graph-max-bs=-1?`,

@@ -171,13 +171,12 @@ func snapshots(cache, repo string) (all []Snapshot, err error) {
 func readRefs(dir string) map[string][]string {
 	root, refs := filepath.Join(dir, "refs"), map[string][]string{}
 	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error { // what cannot be read names nothing
-		if err != nil || e.IsDir() {
-			return nil
-		}
-		data, err := os.ReadFile(path)
-		if name, relErr := filepath.Rel(root, path); err == nil && relErr == nil {
-			commit := strings.TrimSpace(string(data))
-			refs[commit] = append(refs[commit], filepath.ToSlash(name))
+		if err == nil && !e.IsDir() {
+			data, readErr := os.ReadFile(path)
+			if name, relErr := filepath.Rel(root, path); readErr == nil && relErr == nil {
+				commit := strings.TrimSpace(string(data))
+				refs[commit] = append(refs[commit], filepath.ToSlash(name))
+			}
 		}
 		return nil
 	})
@@ -274,11 +273,10 @@ func (s *Snapshot) remove(dir string, kept map[string]bool) (freed int64, err er
 // stand in snapshots themselves.
 func blobBytes(dir string, of map[string]bool) (n int64) {
 	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error { // what cannot be read frees nothing
-		if err != nil || !e.Type().IsRegular() || of != nil && !of[e.Name()] {
-			return nil
-		}
-		if info, err := e.Info(); err == nil {
-			n += info.Size()
+		if err == nil && e.Type().IsRegular() && (of == nil || of[e.Name()]) {
+			if info, err := e.Info(); err == nil {
+				n += info.Size()
+			}
 		}
 		return nil
 	})
