@@ -342,26 +342,34 @@ func (c *cached) placed(f File) error {
 func (c *cached) done(revision string, lacks []string) error {
 	absent := filepath.Join(c.dir(), noExist, c.commit)
 	for _, name := range lacks {
-		if err := writeNew(filepath.Join(absent, name), nil); err != nil {
+		if err := c.write(filepath.Join(absent, name), nil); err != nil {
 			return err
 		}
 	}
 	if revision == c.commit {
 		return nil
 	}
-	return writeNew(filepath.Join(c.dir(), "refs", filepath.FromSlash(revision)), []byte(c.commit))
+	return c.write(filepath.Join(c.dir(), "refs", filepath.FromSlash(revision)), []byte(c.commit))
 }
 
-// writeNew writes a file at once: who reads it sees all or nothing of it.
-func writeNew(name string, data []byte) error {
+// write writes a file at once: who reads it sees all or nothing of it, and
+// others may write the same.
+func (c *cached) write(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	part := name + ".troupe"
-	if err := os.WriteFile(part, data, 0o644); err != nil {
+	part, err := os.CreateTemp(c.dir(), "*"+unfinished)
+	if err != nil {
 		return err
 	}
-	return os.Rename(part, name)
+	_, err = part.Write(data)
+	if err = errors.Join(err, part.Chmod(0o644), part.Close()); err == nil {
+		err = os.Rename(part.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(part.Name()))
+	}
+	return nil
 }
 
 func lockDir(cache, repo string) string {

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,6 +95,32 @@ func TestGetAsksNobodyForWhatIsThere(t *testing.T) {
 	}
 	if got, err := h.get(t, cache, "v1", nil); err != nil || got.Pulled == nil || got.Pulled.Fetched != 0 {
 		t.Errorf("v1, the same commit: %+v, %v; want nothing fetched again", got, err)
+	}
+}
+
+// Several programs may pull the same at once: each file comes once.
+func TestGetsAtOnce(t *testing.T) {
+	h, cache := newHub(t, "qwen3-sharded"), t.TempDir()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if got, err := h.get(t, cache, "", nil); err != nil || got.Missing != nil {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
+	if runtime.GOOS == "windows" { // there are no locks
+		return
+	}
+	for name, n := range h.asked {
+		if name != "" && n != 1 {
+			t.Errorf("%s was fetched %d times", name, n)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(repoDir(cache, "acme/tiny"), "*"+unfinished))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left over: %v, %v", left, err)
 	}
 }
 
