@@ -94,8 +94,12 @@ func benchOffline(cmd *cobra.Command, cfg *Config, o *offlineOptions, again *aga
 	for i := range again.Repeat * len(kinds) {
 		one, overlap := *cfg, kinds[i%len(kinds)]
 		one.Schedule.Overlap = overlap
+		engine, err := one.engine(cmd, log)
+		if err != nil {
+			return err
+		}
 		var report *bench.Report
-		report, failure = runOffline(ctx, cmd, &one, o, one.actors(log, stderr))
+		report, failure = runOffline(ctx, cmd, &one, o, engine)
 		if failure != nil {
 			break
 		}
@@ -194,9 +198,15 @@ func environment(cmd *cobra.Command, cfg *Config) bench.Environment {
 	return e
 }
 
-// flagsGiven are the flags that differ from their defaults, to repeat a run.
+// flagsGiven are the flags that differ from their defaults, wherever they were
+// given, to repeat a run. Secrets are not among them.
 func flagsGiven(cmd *cobra.Command) []string {
 	given := []string{}
-	cmd.Flags().Visit(func(f *pflag.Flag) { given = append(given, "--"+f.Name+"="+f.Value.String()) })
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		v, ours := f.Value.(*flagValue)
+		if (f.Changed || f.Value.String() != f.DefValue) && !(ours && v.tags.Get("secret") != "") && f.Name != "config" {
+			given = append(given, "--"+f.Name+"="+f.Value.String())
+		}
+	})
 	return given
 }

@@ -94,7 +94,7 @@ func benchOnline(cmd *cobra.Command, cfg *Config, o *onlineOptions, source *trac
 		return err
 	}
 	defer client.Close()
-	if err := w.open(client, &served); err != nil {
+	if err := w.open(cmd, client, &served); err != nil {
 		return err
 	}
 	o.Vocab = idsOf(o.Vocab, served)
@@ -213,7 +213,10 @@ func openTarget(cmd *cobra.Command, cfg *Config) (*target, error) {
 		return &target{url: cfg.Remote.URL, close: func() error { return nil }}, nil
 	}
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
-	engine := cfg.actors(log, cmd.ErrOrStderr())
+	engine, err := cfg.engine(cmd, log)
+	if err != nil {
+		return nil, err
+	}
 	engine.Trace = bench.NewGlimpse()
 	engine.MaxOpenRequests = max(engine.MaxOpenRequests, 65536)
 	system, err := actors.Open(engine)

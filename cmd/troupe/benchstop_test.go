@@ -42,7 +42,7 @@ func TestBenchInterrupted(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		out, errs := &cancelAfter{text: "whole request", cancel: cancel}, new(bytes.Buffer)
 		file := filepath.Join(dir, "report.json")
-		status := run(ctx, append(append([]string{"bench"}, args...), "--device=sim:h200", "--json", file), stdio{strings.NewReader(""), out, errs})
+		status := run(ctx, append(append([]string{"bench"}, args...), "--device=sim:h200", "--json", file), stdio{in: strings.NewReader(""), out: out, err: errs})
 		if status != 130 || !strings.Contains(errs.String(), "requests were done") {
 			t.Errorf("%v: status %d: %s", args, status, errs)
 		}

@@ -60,7 +60,10 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
-	engine := cfg.actors(log, cmd.ErrOrStderr())
+	engine, err := cfg.engine(cmd, log)
+	if err != nil {
+		return err
+	}
 	engine.Trace = actors.NewTrace(tr.Spans)
 	report, err := runOffline(ctx, cmd, cfg, o, engine)
 	if err != nil {

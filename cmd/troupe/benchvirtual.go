@@ -68,7 +68,11 @@ measured on an H200 (bench/results/virtual.md says how well).`,
 func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *traceSource) error {
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
-	m, err := model.Open(cfg.Engine.Model, cfg.Engine.DummyWeights)
+	found, err := findModel(cmd, cfg.Engine.Model, cfg.Engine.part(), cfg.Log.newLogger(cmd.ErrOrStderr()))
+	if err != nil {
+		return err
+	}
+	m, err := model.Open(found, cfg.Engine.DummyWeights)
 	if err != nil {
 		return err
 	}

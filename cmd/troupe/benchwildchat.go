@@ -184,7 +184,10 @@ func (o *wildchatOptions) offline(ctx context.Context, cmd *cobra.Command, cfg *
 		return err
 	}
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
-	engine := cfg.actors(log, cmd.ErrOrStderr())
+	engine, err := cfg.engine(cmd, log)
+	if err != nil {
+		return err
+	}
 	engine.MaxOpenRequests = max(engine.MaxOpenRequests, len(texts))
 	engine.Trace = bench.NewGlimpse()
 	system, err := actors.Open(engine)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -10,14 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/troupe-llm/troupe/bench"
-	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/tokenize"
 )
 
 // wire are the flags of how requests are put to a server.
 type wire struct {
 	API       string        `flag:"api" choices:"completions,chat" help:"completions sends prompts as token ids; chat as texts of as many tokens, for servers that take no ids: it needs --tokenizer"`
-	Tokenizer string        `flag:"tokenizer" value:"DIR|builtin" help:"directory of the served model, for its tokenizer"`
+	Tokenizer string        `flag:"tokenizer" value:"NAME|DIR|builtin" help:"the served model's name or directory, for its tokenizer"`
 	Plain     bool          `flag:"plain" help:"send no fields but OpenAI's own, for servers that refuse others; stop tokens then end replies"`
 	SLOTTFT   time.Duration `flag:"slo-ttft" value:"DURATION" min:"0" help:"a request counts as goodput when its first token came within this (0: always)"`
 	SLOITL    time.Duration `flag:"slo-itl" value:"DURATION" min:"0" help:"and its tokens followed each other within this, on average (0: always)"`
@@ -36,12 +34,12 @@ func (w *wire) slo() bench.SLO { return bench.SLO{TTFT: w.SLOTTFT, ITL: w.SLOITL
 
 // open readies the client, and reads the tokenizer if requests are to be texts.
 // A chat's template then takes a part of what the model takes.
-func (w *wire) open(c *bench.Client, served *bench.Served) (err error) {
+func (w *wire) open(cmd *cobra.Command, c *bench.Client, served *bench.Served) (err error) {
 	c.Plain = w.Plain
 	if w.API != "chat" {
 		return nil
 	}
-	if w.codec, err = openTokenizer(w.Tokenizer); err != nil || served.MaxLen == 0 || !w.codec.HasChatTemplate() {
+	if w.codec, _, err = openTokenizer(cmd, w.Tokenizer); err != nil || served.MaxLen == 0 || !w.codec.HasChatTemplate() {
 		return err
 	}
 	rendered, err := w.codec.Render(chat("a"))
@@ -77,17 +75,6 @@ func idsOf(n int, served bench.Served) int {
 		return min(served.Vocab, bench.PromptIDs)
 	}
 	return bench.PromptIDs
-}
-
-func openTokenizer(name string) (*tokenize.Tokenizer, error) {
-	m, err := model.Open(name, true)
-	if err != nil {
-		return nil, err
-	}
-	if m.Files == nil {
-		return nil, fmt.Errorf("%s has no tokenizer.json", name)
-	}
-	return tokenize.Load(m.Files)
 }
 
 // simpleOptions are the flags of bench simple.
@@ -150,7 +137,7 @@ func benchSimple(cmd *cobra.Command, cfg *Config, o *simpleOptions, w *wire) (er
 		return err
 	}
 	defer client.Close()
-	if err := w.open(client, &served); err != nil {
+	if err := w.open(cmd, client, &served); err != nil {
 		return err
 	}
 	o.Vocab = idsOf(o.Vocab, served)

@@ -7,48 +7,128 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
+// chatOptions are the flags of chat and run alone.
+type chatOptions struct {
+	System   string `flag:"system" value:"TEXT" help:"system message at the conversation's beginning"`
+	Markdown bool   `flag:"markdown" help:"show Markdown as it is meant, on a terminal; --markdown=false shows its marks"`
+	History  string `flag:"history" value:"FILE|none" help:"keeps what was typed for later conversations (default: troupe/history under XDG_STATE_HOME, or under ~/.local/state)"`
+}
+
 func newChat() *cobra.Command {
-	cfg := defaultConfig()
+	cfg, options := defaultConfig(), &chatOptions{Markdown: true}
 	cfg.Log.Level = "warn"
-	var options struct {
-		System   string `flag:"system" value:"TEXT" help:"system message at the conversation's beginning"`
-		Markdown bool   `flag:"markdown" help:"show Markdown as it is meant, on a terminal; --markdown=false shows its marks"`
-	}
-	options.Markdown = true
 	cmd := &cobra.Command{
 		Use:   "chat [flags]",
 		Short: "Talk to a model in the terminal",
-		Long: `Chat talks to a server, or to a model that it loads itself. A line ending in a backslash
-goes on in the next; three quotes (""") begin and end a text of many lines. Ctrl-C stops
-a reply, Ctrl-D leaves. /help lists what else can be done.`,
+		Long: `Chat talks to a server, or to a model that it loads itself. What is pasted is one message,
+however many lines it has. A line ending in a backslash goes on in the next; three quotes
+(""") begin and end a text of many lines. Ctrl-R searches what was typed before, Tab
+completes commands, Ctrl-C stops a reply, Ctrl-D leaves. /help lists what else can be done.`,
 		Example: `  troupe chat
-  troupe chat --url http://127.0.0.1:1919 --system "Answer in one sentence."`,
+  troupe chat --model Qwen/Qwen3-0.6B
+  troupe chat --url localhost:1919 --system "Answer in one sentence."`,
 		Args: noArgs,
 	}
-	sections := append([]section{{"Conversation", &options}, {"Sampling", &cfg.Sampling}, {"Server", &cfg.Remote}}, cfg.engineSections()...)
+	sections := append([]section{{"Conversation", options}, {"Sampling", &cfg.Sampling}, {"Server", &cfg.Remote}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cfg.check(found); found.err() != nil {
 			return found.err()
 		}
-		c, err := connect(cmd, cfg)
+		return converse(cmd, cfg, options)
+	}
+	return cmd
+}
+
+func newRun() *cobra.Command {
+	cfg, options := defaultConfig(), &chatOptions{Markdown: true}
+	cfg.Log.Level = "warn"
+	cmd := &cobra.Command{
+		Use:   "run [flags] MODEL [PROMPT…]",
+		Short: "Talk to a model by its name",
+		Long: `Run loads a model, which it pulls when it is not there yet, and talks to it as chat does.
+With a prompt it prints one reply, as complete does.`,
+		Example: `  troupe run Qwen/Qwen3-0.6B
+  troupe run Qwen/Qwen3-0.6B "Tell me a story about a fox"`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &usageError{errors.New("run takes a model, such as Qwen/Qwen3-0.6B")}
+			}
+			return nil
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return completeModel(cmd, args, text)
+		},
+	}
+	sections := append([]section{{"Conversation", options}, {"Sampling", &cfg.Sampling}}, cfg.engineSections()...)
+	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if cmd.Flags().Changed("model") {
+			found.add("--model is %q, and run is told %q: leave out the flag", cfg.Engine.Model, args[0])
+		}
+		cfg.Engine.Model = args[0]
+		if cfg.check(found); found.err() != nil {
+			return found.err()
+		}
+		if len(args) == 1 {
+			return converse(cmd, cfg, options)
+		}
+		one := completeOptions{System: options.System}
+		prompt, err := one.prompt(args[1:], cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, c.close()) }()
-		lines := newLineReader(cmd.InOrStdin(), cmd.OutOrStdout())
-		s := &session{client: c, sampling: &cfg.Sampling, in: lines, out: cmd.OutOrStdout(), terminal: lines.terminal()}
-		s.styled = s.terminal && options.Markdown
-		s.reset(options.System)
-		return s.run(cmd.Context())
+		return complete(cmd, cfg, &one, prompt)
 	}
 	return cmd
+}
+
+// converse holds a conversation in the terminal.
+func converse(cmd *cobra.Command, cfg *Config, options *chatOptions) (err error) {
+	c, err := connect(cmd, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if c.lacking != "" {
+		return fmt.Errorf("%s can hold no conversation: %s", c.model, c.lacking)
+	}
+	env := environOf(cmd.Context())
+	s := &session{client: c, sampling: &cfg.Sampling, out: cmd.OutOrStdout(), env: env}
+	s.in = newLineReader(cmd.InOrStdin(), cmd.OutOrStdout(), s.completions)
+	s.terminal = s.in.terminal()
+	s.styled = s.terminal && options.Markdown
+	if file := env.history(options.History); s.terminal && file != "" {
+		if err := s.in.remember(file); err != nil {
+			s.note("what is typed is not kept: %v", err)
+		}
+	}
+	s.reset(options.System)
+	return s.run(cmd.Context())
+}
+
+// history is the file of what was typed, "" for none.
+func (e environ) history(flag string) string {
+	switch {
+	case flag == "none":
+		return ""
+	case flag != "":
+		return flag
+	case e["XDG_STATE_HOME"] != "":
+		return filepath.Join(e["XDG_STATE_HOME"], "troupe", "history")
+	case e.home() != "":
+		return filepath.Join(e.home(), ".local", "state", "troupe", "history")
+	}
+	return ""
 }
 
 // session is a conversation in the terminal.
@@ -57,17 +137,14 @@ type session struct {
 	sampling *Sampling
 	in       *lineReader
 	out      io.Writer
+	env      environ
 	terminal bool // prompts, colours, reasoning and figures are for people
 	styled   bool // and so is what Markdown means
 
 	system   string
 	messages []Message
+	last     Usage // of the newest reply
 }
-
-const (
-	dim   = "\x1b[2m"
-	plain = "\x1b[0m"
-)
 
 // run reads and answers until the input ends or the user leaves.
 func (s *session) run(ctx context.Context) error {
@@ -80,14 +157,17 @@ func (s *session) run(ctx context.Context) error {
 		case err != nil:
 			return err
 		case strings.TrimSpace(text) == "":
-		case strings.HasPrefix(text, "/"):
-			if leave := s.command(text); leave {
-				return nil
-			}
-		default:
-			if err := s.say(ctx, text); err != nil {
-				return err
-			}
+			continue
+		}
+		isCommand := strings.HasPrefix(text, "/") && !strings.Contains(text, "\n")
+		leave := false
+		if isCommand {
+			leave, err = s.command(ctx, text)
+		} else {
+			err = s.say(ctx, text)
+		}
+		if leave || err != nil {
+			return err
 		}
 	}
 }
@@ -95,10 +175,15 @@ func (s *session) run(ctx context.Context) error {
 // say sends what the user said and shows the reply. It fails only when the
 // program was asked to end, or, without a user to read it, with any error.
 func (s *session) say(ctx context.Context, text string) error {
+	return s.answer(ctx, append(s.messages[:len(s.messages):len(s.messages)], Message{"user", text}))
+}
+
+// answer shows the reply to a conversation and remembers both. When nothing
+// comes, all is as it was.
+func (s *session) answer(ctx context.Context, asked []Message) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
-	asked := append(s.messages[:len(s.messages):len(s.messages)], Message{"user", text})
-	v := &voice{out: s.out, styled: s.styled}
+	v := newVoice(s.out, s.styled, s.width())
 	thought := v.think
 	if !s.terminal {
 		thought = nil
@@ -119,45 +204,8 @@ func (s *session) say(ctx context.Context, text string) error {
 	default:
 		s.figures(&reply)
 	}
-	s.messages = append(asked, Message{"assistant", reply.Text})
+	s.messages, s.last = append(asked[:len(asked):len(asked)], Message{"assistant", reply.Text}), reply.Usage
 	return nil
-}
-
-// voice writes a reply: reasoning, dimmed, then the text.
-type voice struct {
-	out      io.Writer
-	styled   bool
-	markdown markdown
-	thinking bool
-}
-
-func (v *voice) think(text string) {
-	if !v.thinking {
-		v.thinking = true
-		fmt.Fprint(v.out, dim)
-	}
-	fmt.Fprint(v.out, text)
-}
-
-func (v *voice) say(text string) {
-	v.stopThinking("\n\n")
-	if v.styled {
-		text = v.markdown.add(text)
-	}
-	fmt.Fprint(v.out, text)
-}
-
-func (v *voice) stopThinking(gap string) {
-	if v.thinking {
-		v.thinking = false
-		fmt.Fprint(v.out, plain+gap)
-	}
-}
-
-// end leaves the terminal plain and in a new line.
-func (v *voice) end() {
-	v.stopThinking("")
-	fmt.Fprintln(v.out, v.markdown.end())
 }
 
 func (s *session) figures(r *Reply) {
@@ -179,89 +227,27 @@ func (s *session) note(format string, args ...any) {
 	}
 }
 
-// tell answers a command.
-func (s *session) tell(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+// tell answers a command, with words whole.
+func (s *session) tell(format string, args ...any) { s.tellRow("", format, args...) }
+
+// tellRow answers with a row of a table, whose text hangs behind its name.
+func (s *session) tellRow(name, format string, args ...any) {
+	var out strings.Builder
+	w := wrapper{width: s.width(), hang: strings.Repeat(" ", len(name))}
+	w.verbatim(&out, name)
+	w.text(&out, fmt.Sprintf(format, args...))
+	w.newline(&out)
+	fmt.Fprint(s.out, out.String())
+}
+
+// width is the terminal's, nil where there is none.
+func (s *session) width() func() int {
+	if !s.terminal {
+		return nil
+	}
+	return func() int { return columns(s.out) }
+}
 
 func (s *session) reset(system string) {
-	s.system, s.messages = system, systemMessage(system)
-}
-
-var chatCommands = []struct{ name, args, help string }{
-	{"/help", "", "list these"},
-	{"/reset", "", "forget the conversation, keep the system message"},
-	{"/system", "[TEXT]", "show the system message, or set it and begin anew; - removes it"},
-	{"/set", "[NAME VALUE]", "show or change sampling: temperature, top-p, top-k, min-p, seed, max-tokens, stop"},
-	{"/history", "", "show the conversation"},
-	{"/exit", "", "leave; so does Ctrl-D"},
-}
-
-// command carries out a line that begins with a slash.
-func (s *session) command(line string) (leave bool) {
-	name, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-	rest = strings.TrimSpace(rest)
-	switch name {
-	case "/help":
-		for _, c := range chatCommands {
-			s.tell("  %-22s %s", strings.TrimSpace(c.name+" "+c.args), c.help)
-		}
-	case "/reset":
-		s.reset(s.system)
-		s.note("the conversation begins anew")
-	case "/system":
-		s.setSystem(rest)
-	case "/set":
-		s.set(rest)
-	case "/history":
-		for _, m := range s.messages {
-			s.tell("%s: %s", m.Role, m.Content)
-		}
-	case "/exit", "/quit", "/bye":
-		return true
-	default:
-		var names []string
-		for _, c := range chatCommands {
-			names = append(names, c.name)
-		}
-		s.tell("there is no command %s%s", name, didYouMean(closest(name, names)))
-	}
-	return false
-}
-
-func (s *session) setSystem(text string) {
-	switch text {
-	case "":
-		s.tell("system message: %q", s.system)
-		return
-	case "-":
-		text = ""
-	}
-	s.reset(text)
-	s.note("the conversation begins anew")
-}
-
-// set changes one of the sampling flags, by the flags' own rules.
-func (s *session) set(text string) {
-	flags, found := pflag.NewFlagSet("", pflag.ContinueOnError), &faults{}
-	flags.SortFlags = false
-	addSection(flags, s.sampling, found)
-	if text == "" {
-		flags.VisitAll(func(f *pflag.Flag) {
-			value := f.Value.String()
-			if value == "" {
-				value = "(default)"
-			}
-			s.tell("  %-12s %s", f.Name, value)
-		})
-		return
-	}
-	name, value, _ := strings.Cut(text, " ")
-	if flags.Lookup(name) == nil {
-		var names []string
-		flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		s.tell("there is no setting %s%s", name, didYouMean(closest(name, names)))
-		return
-	}
-	if err := errors.Join(flags.Set(name, strings.TrimSpace(value)), found.err()); err != nil {
-		s.tell("%s", strings.TrimPrefix(err.Error(), "--"))
-	}
+	s.system, s.messages, s.last = system, systemMessage(system), Usage{}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,12 +25,12 @@ func newComplete() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "complete [flags] [PROMPT…]",
 		Short: "Print one reply to a prompt",
-		Long: `Complete prints the reply to a prompt, which is the arguments, or standard input when
-there are none. The reply goes to standard output as it comes, everything else to
-standard error.`,
+		Long: `Complete prints the reply to a prompt: the arguments, what is piped into standard input,
+or both, with an empty line between. The reply goes to standard output as it comes,
+everything else to standard error.`,
 		Example: `  troupe complete "Tell me a story about a fox"
   troupe complete --raw "Once upon a time" --max-tokens 50
-  git diff | troupe complete --url http://127.0.0.1:1919 --system "Summarise this change."`,
+  git diff | troupe complete --url localhost:1919 "Summarise this change:"`,
 	}
 	sections := append([]section{{"Prompt and output", &options}, {"Sampling", &cfg.Sampling}, {"Server", &cfg.Remote}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
@@ -50,20 +51,25 @@ standard error.`,
 	return cmd
 }
 
-// prompt makes a prompt of the arguments or of what is read.
+// prompt makes a prompt of the arguments and of what is piped in.
 func (o *completeOptions) prompt(args []string, in io.Reader) (Prompt, error) {
 	text := strings.Join(args, " ")
-	if len(args) == 0 {
-		if isTerminal(in) {
-			return Prompt{}, &usageError{errors.New("there is no prompt: give it as an argument or on standard input")}
-		}
+	switch {
+	case piped(in) || len(args) == 0 && !isTerminal(in):
 		data, err := io.ReadAll(in)
 		if err != nil {
 			return Prompt{}, err
 		}
-		if text = string(data); !o.Raw {
-			text = strings.TrimSpace(text)
+		read := string(data)
+		if !o.Raw {
+			read = strings.TrimSpace(read)
 		}
+		if text != "" && read != "" {
+			text += "\n\n"
+		}
+		text += read
+	case len(args) == 0:
+		return Prompt{}, &usageError{errors.New("there is no prompt: give it as an argument or on standard input")}
 	}
 	if text == "" {
 		return Prompt{}, &usageError{errors.New("the prompt is empty")}
@@ -72,6 +78,17 @@ func (o *completeOptions) prompt(args []string, in io.Reader) (Prompt, error) {
 		return Prompt{Text: text}, nil
 	}
 	return Prompt{Messages: append(systemMessage(o.System), Message{"user", text})}, nil
+}
+
+// piped reports whether something is meant to be read: a pipe or a file, not
+// what a program started by another merely inherits, such as /dev/null.
+func piped(in io.Reader) bool {
+	file, is := in.(*os.File)
+	if !is {
+		return true
+	}
+	info, err := file.Stat()
+	return err == nil && (info.Mode().IsRegular() || info.Mode()&os.ModeNamedPipe != 0)
 }
 
 // systemMessage begins a conversation.

@@ -2,13 +2,10 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -23,8 +20,8 @@ import (
 
 // Config is everything that can be set on the command line; flags.go makes the
 // flags of it. Each command offers the sections it uses. It is filled by
-// defaults, parsed once, checked once, and does not change after that. Nothing
-// is read from the environment.
+// defaults, parsed once, checked once, and does not change after that. What the
+// command line does not say, the environment and a file may: settings.go.
 type Config struct {
 	Engine   Engine
 	Schedule Schedule
@@ -36,7 +33,7 @@ type Config struct {
 
 // Engine says which model runs on what.
 type Engine struct {
-	Model        string `flag:"model,m" value:"DIR|builtin" help:"directory of a Hugging Face checkpoint, or the model inside this program"`
+	Model        string `flag:"model,m" value:"NAME|DIR|builtin" help:"a model on Hugging Face, OWNER/NAME or OWNER/NAME:REVISION, pulled when it is not there yet; a checkpoint's directory; or the one inside this program"`
 	Device       string `flag:"device" value:"auto|cpu|cuda[:N]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor)"`
 	DType        string `flag:"dtype" choices:"auto,float32,bfloat16,int8" help:"type of the weights in memory; auto takes the checkpoint's; int8, on a processor alone, halves bfloat16's memory and decodes one request 1.4 to 1.9 times as fast"`
 	DummyWeights bool   `flag:"dummy-weights" help:"random weights: to measure speed with no more than a config.json, or a published model's name"`
@@ -63,7 +60,7 @@ type Server struct {
 	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine"`
 	Port            int           `flag:"port,p" value:"N" min:"0" max:"65535" help:"port to listen on; 0 picks a free one"`
 	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
-	APIKey          []string      `flag:"api-key" value:"KEY|@FILE" help:"turn away who does not send this bearer token; @FILE reads it from a file; may be repeated"`
+	APIKey          []string      `flag:"api-key" value:"KEY|@FILE" secret:"true" help:"turn away who does not send this bearer token; @FILE reads it from a file; may be repeated"`
 	AllowOrigin     []string      `flag:"allow-origin" value:"ORIGIN" help:"let web pages of this origin call the server; * is any; may be repeated"`
 	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" choices:"auto,hermes,llama3,mistral,none" help:"how the model writes tool calls: auto (as its chat template shows), hermes, llama3, mistral or none"`
 	ReasoningParser string        `flag:"reasoning-parser" value:"MARK" choices:"auto,think,none" help:"what sets reasoning apart from answers: auto (as the chat template shows), think or none"`
@@ -85,8 +82,8 @@ type Server struct {
 
 // Remote names a server to talk to instead of loading a model.
 type Remote struct {
-	URL    string `flag:"url" value:"URL" help:"talk to this OpenAI-compatible server, such as http://127.0.0.1:1919, rather than load a model"`
-	APIKey string `flag:"api-key" value:"KEY|@FILE" help:"bearer token for that server; @FILE reads it from a file"`
+	URL    string `flag:"url" value:"URL" help:"talk to this OpenAI-compatible server, such as localhost:1919, rather than load a model"`
+	APIKey string `flag:"api-key" value:"KEY|@FILE" secret:"true" help:"bearer token for that server; @FILE reads it from a file"`
 	Name   string `flag:"remote-model" value:"NAME" help:"model to ask that server for (default: the first it offers)"`
 }
 
@@ -149,12 +146,10 @@ func (c *Config) check(found *faults) {
 		found.add("--page-size is %d; it must be a power of two", n)
 	}
 	if c.Engine.Model == "" {
-		found.add("--model is empty; it must be a directory or %s", model.Builtin)
+		found.add("--model is empty; it must be OWNER/NAME, a directory or %s", model.Builtin)
 	}
-	if name := c.Engine.Model; !c.Engine.DummyWeights && c.Remote.URL == "" && onHub.MatchString(name) {
-		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-			found.add("--model is %q, and there is no such directory: did you mean --model \"$(troupe pull %s)\"?", name, name)
-		}
+	if name, is := onHub(c.Engine.Model, c.Engine.part()); is && c.Remote.URL == "" && name.check() != "" {
+		found.add("--model: %s", name.check())
 	}
 	if c.Server.OTLPEndpoint != "" {
 		if _, err := otlp.Endpoint(c.Server.OTLPEndpoint); err != nil {
@@ -163,6 +158,9 @@ func (c *Config) check(found *faults) {
 	}
 	for i, key := range c.Server.APIKey {
 		c.Server.APIKey[i] = readSecret("api-key", key, found)
+	}
+	if c.Remote.URL != "" && !strings.Contains(c.Remote.URL, "://") { // localhost:1919
+		c.Remote.URL = "http://" + c.Remote.URL
 	}
 	if u, err := url.Parse(c.Remote.URL); c.Remote.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		found.add("--url is %q; it must be such as http://127.0.0.1:1919", c.Remote.URL)
@@ -174,9 +172,6 @@ func (c *Config) check(found *faults) {
 		}
 	}
 }
-
-// onHub are names of models on a hub: OWNER/NAME.
-var onHub = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$`)
 
 // readSecret replaces @FILE by what the file holds.
 func readSecret(flag, text string, found *faults) string {

@@ -24,6 +24,7 @@ import (
 //	min:"…" max:"…"   bounds of a number, both allowed
 //	choices:"a,b"     the only texts allowed
 //	writes:"true"     the value is a file that is written in the end
+//	secret:"true"     the value is told to nobody
 //
 // The field's value is the default. A nil pointer means not given.
 type section struct {
@@ -36,6 +37,7 @@ type section struct {
 // fault: see faults.
 func bind(cmd *cobra.Command, sections ...section) *faults {
 	found := &faults{}
+	sections = append(sections, section{"Settings", &settingsFile{}})
 	groups := make([]*pflag.FlagSet, len(sections))
 	for i, s := range sections {
 		groups[i] = pflag.NewFlagSet(s.title, pflag.ContinueOnError)
@@ -43,6 +45,7 @@ func bind(cmd *cobra.Command, sections ...section) *faults {
 		addSection(groups[i], s.fields, found)
 		cmd.Flags().AddFlagSet(groups[i])
 	}
+	completeValues(cmd)
 	cmd.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, groups) })
 	return found
 }
@@ -73,7 +76,26 @@ func addFlag(set *pflag.FlagSet, field reflect.Value, tags reflect.StructTag, fo
 // faults are what is wrong with the values of flags.
 type faults struct {
 	all    []error
-	output string // the flag whose file is standard output, "" without one
+	output string            // the flag whose file is standard output, "" without one
+	origin map[string]string // where flags' values came from that the command line does not give
+}
+
+// came notes where a flag's value came from.
+func (f *faults) came(flag, origin string) {
+	if f.origin == nil {
+		f.origin = map[string]string{}
+	}
+	f.origin[flag] = origin
+}
+
+// place begins a fault with where the value came from that it is about.
+func (f *faults) place(fault error) error {
+	rest, is := strings.CutPrefix(fault.Error(), "--")
+	end := strings.IndexFunc(rest, func(r rune) bool { return r != '-' && (r < 'a' || r > 'z') })
+	if !is || end < 0 || f.origin[rest[:end]] == "" {
+		return fault
+	}
+	return fmt.Errorf("%s: %w", f.origin[rest[:end]], fault)
 }
 
 // takeOutput notes that a flag's file is standard output, which one can be.
@@ -93,7 +115,11 @@ func (f *faults) err() error {
 	if len(f.all) == 0 {
 		return nil
 	}
-	return &usageError{errors.Join(f.all...)}
+	placed := make([]error, len(f.all))
+	for i, fault := range f.all {
+		placed[i] = f.place(fault)
+	}
+	return &usageError{errors.Join(placed...)}
 }
 
 // gatherer gathers the faults of a field that is a flag value by itself.
@@ -117,6 +143,9 @@ type flagValue struct {
 	tags  reflect.StructTag
 	found *faults
 }
+
+// list reports whether the flag may be repeated.
+func (v *flagValue) list() bool { return v.field.Kind() == reflect.Slice }
 
 // Type names the value in help texts.
 func (v *flagValue) Type() string {

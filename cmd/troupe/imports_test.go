@@ -119,8 +119,8 @@ var importRules = []importRule{
 		why: "spans are sent with the standard library alone: that is why this package was written",
 	},
 	{
-		under: "", except: []string{"cmd"}, tests: true, banned: []string{"github.com/spf13", "github.com/schollz", "golang.org/x/term"},
-		why: "flags and terminals are the program's",
+		under: "", except: []string{"cmd"}, tests: true, banned: []string{"github.com/spf13", "github.com/schollz", "github.com/reeflective", "golang.org/x/term", "go.yaml.in"},
+		why: "flags, files of settings and terminals are the program's",
 	},
 	{
 		under: "", banned: []string{module + "/gpu/model/modeltest", "testing"}, except: []string{"gpu/model/modeltest"},

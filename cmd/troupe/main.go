@@ -1,8 +1,9 @@
 // Command troupe serves large language models.
 //
 // main.go lists the commands, each in a file of its own name. config.go is
-// everything that can be set, flags.go makes flags of it, and suggest.go says
-// what was meant when a flag is wrong.
+// everything that can be set, flags.go makes flags of it, settings.go fills in
+// those that the environment or a file gives, and suggest.go says what was meant
+// when a flag is wrong.
 package main
 
 import (
@@ -25,16 +26,18 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], standard())) }
 type stdio struct {
 	in       io.Reader
 	out, err io.Writer
+	env      environ
 }
 
-func standard() stdio { return stdio{os.Stdin, os.Stdout, os.Stderr} }
+func standard() stdio { return stdio{os.Stdin, os.Stdout, os.Stderr, readEnviron()} }
 
 // run is the program without the process: it returns the exit status, 0 when
 // all went well, 2 when the command line is wrong, 130 when interrupted, else 1.
 func run(ctx context.Context, args []string, io stdio) int {
 	root := newRoot(io)
 	root.SetArgs(args)
-	cmd, err := root.ExecuteContextC(ctx)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return explainFlag(cmd, args, err) })
+	cmd, err := root.ExecuteContextC(context.WithValue(ctx, environKey{}, io.env))
 	if err == nil {
 		return 0
 	}
@@ -60,26 +63,28 @@ func newRoot(io stdio) *cobra.Command {
 		Long: `Troupe serves large language models: it loads a Hugging Face checkpoint, or the
 small model inside this program, and speaks the OpenAI API over HTTP.`,
 		Example: `  troupe serve                            the built-in model at http://127.0.0.1:1919
-  troupe serve --model ~/models/Qwen3-0.6B --host 0.0.0.0
+  troupe serve --model Qwen/Qwen3-0.6B --host 0.0.0.0
   troupe chat                             talk to it in the terminal
+  troupe run Qwen/Qwen3-0.6B              talk to a model from Hugging Face
   troupe complete "Tell me a story about a fox"
   troupe doctor                           what would run here, and why`,
 		Version:               thisBuild().String(),
 		Args:                  cobra.ArbitraryArgs,
 		DisableFlagsInUseLine: true,
 		RunE:                  needCommand,
+		PersistentPreRunE:     applySettings,
 		SilenceErrors:         true,
 		SilenceUsage:          true,
 	}
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
-	root.SetFlagErrorFunc(explainFlag)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetUsageFunc(func(cmd *cobra.Command) error { return usage(cmd, nil) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newServe(), newChat(), newComplete(), newBench(), newTokenize(), newPull(), newDoctor(), newVersion(),
+		newServe(), newChat(), newRun(), newComplete(), newBench(), newTokenize(),
+		newPull(), newList(), newShow(), newRemove(), newDoctor(), newVersion(),
 	)
 	root.InitDefaultHelpCmd() // "troupe help serve" works, like "troupe serve --help"
 	for _, c := range root.Commands() {
@@ -94,16 +99,19 @@ func isTerminal(f any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// columns is how wide a terminal is; 0 for what is none.
-func columns(f any) int {
+// columns is how wide a terminal is, rows how high; 0 for what is none.
+func columns(f any) int { width, _ := terminalSize(f); return width }
+func rows(f any) int    { _, height := terminalSize(f); return height }
+
+func terminalSize(f any) (width, height int) {
 	if !isTerminal(f) {
-		return 0
+		return 0, 0
 	}
-	width, _, err := term.GetSize(int(f.(*os.File).Fd()))
+	width, height, err := term.GetSize(int(f.(*os.File).Fd()))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return width
+	return width, height
 }
 
 // interruptible is the context of a command that Ctrl-C ends; a second one ends

@@ -18,8 +18,14 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // invoke runs the program in this process.
 func invoke(t *testing.T, stdin string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	return invokeIn(t, nil, stdin, args...)
+}
+
+// invokeIn runs it in an environment.
+func invokeIn(t *testing.T, env environ, stdin string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
 	var out, errs bytes.Buffer
-	status = run(context.Background(), args, stdio{strings.NewReader(stdin), &out, &errs})
+	status = run(context.Background(), args, stdio{in: strings.NewReader(stdin), out: &out, err: &errs, env: env})
 	return status, out.String(), errs.String()
 }
 
@@ -33,6 +39,11 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"serve --model-path x", []string{"no flag --model-path", "did you mean --model?"}},
 		{"serve --gpu-memory-utilization 0.9", []string{"did you mean --memory-ratio?"}},
 		{"serve --max-model-len 9", []string{"did you mean --max-seq-len?"}},
+		{"serve --max_model_len 9 --tensor-parallel-size 2 --frobnicate --prot=80", []string{
+			"no flag --max_model_len: did you mean --max-seq-len?", "no flag --tensor-parallel-size: a model runs on one device", "no flag --frobnicate\n",
+			"no flag --prot: did you mean --port?",
+		}},
+		{"serve --enforce-eager", []string{"did you mean --cuda-graph-max-bs=-1?"}},
 		{"serve --frobnicate", []string{"no flag --frobnicate\n"}},
 		{"serve -x", []string{"no flag -x\n"}},
 		{"serve --port", []string{"--port lacks its value", "--port N"}},
@@ -72,7 +83,14 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"bench virtual --trace-file x --num-seqs 5", []string{"--num-seqs is given, and a trace"}},
 		{"bench virtual --input-len 99999999999", []string{"LOW ≤ HIGH ≤ 10,000,000"}},
 		{"bench offline --json testdata", []string{`--json is "testdata", but that is a directory`}},
-		{"chat --model Qwen/Qwen3-0.6B", []string{`did you mean --model "$(troupe pull Qwen/Qwen3-0.6B)"?`}},
+		{"chat --model Qwen/Qwen3-0.6B-GGUF:Q4_K_M", []string{"Qwen/Qwen3-0.6B-GGUF:Q4_K_M names a quantisation of GGUF files, which are not read"}},
+		{"pull Qwen/Qwen3-0.6B:UD-Q4_K_XL", []string{"quantisation of GGUF"}},
+		{"pull --hub modelscope a/b", []string{"give the files a directory with --dir"}},
+		{"pull Qwen3-0.6B", []string{`"Qwen3-0.6B" is no model's name, want OWNER/NAME`}},
+		{"pull --revision v1 a/b:v2", []string{`--revision is "v1", and the name has one, too: a/b:v2`}},
+		{"rm a/b", []string{"nobody is there to ask whether to remove a/b: --yes"}},
+		{"rm", []string{"rm takes one model"}},
+		{"show a b", []string{"show takes one model, such as Qwen/Qwen3-0.6B, but there are 2 arguments"}},
 		{"serve --api-key @/nonexistent/key", []string{"--api-key: ", "/nonexistent/key"}},
 		{"serve --otlp-endpoint localhost:4318", []string{"--otlp-endpoint: ", "http://127.0.0.1:4318"}},
 		{"serve --log-level loud", []string{"debug, info, warn, error or off"}},
@@ -85,10 +103,12 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"bench report", []string{"no file is named"}},
 		{"bench oflin", []string{`troupe bench has no command "oflin": did you mean offline?`}},
 		{"complete --raw --system x y", []string{"--system needs the chat template"}},
-		{"complete --url localhost:1919 hello", []string{"http://127.0.0.1:1919"}},
+		{"complete --url ftp://localhost hello", []string{"http://127.0.0.1:1919"}},
+		{"run", []string{"run takes a model, such as Qwen/Qwen3-0.6B"}},
+		{"run -m a b", []string{`--model is "a", and run is told "b": leave out the flag`}},
 		{"complete", []string{"the prompt is empty"}},
 		{"tokenize --decode --count 5", []string{"leave out --decode"}},
-		{"pull", []string{"OWNER/NAME"}},
+		{"pull", []string{"pull takes one model, such as Qwen/Qwen3-0.6B"}},
 		{"version now", []string{"takes no arguments"}},
 	} {
 		status, stdout, stderr := invoke(t, "", strings.Fields(c.args)...)

@@ -8,8 +8,10 @@ import (
 
 // markdown styles text for a terminal as it comes: headings, lists, quotes,
 // rules, fenced and inline code, bold and italics. Everything else stays as it
-// is. It holds back only what the next characters may give another meaning.
+// is. It holds back only what the next characters may give another meaning, and
+// what its wrapper does.
 type markdown struct {
+	wrap  wrapper
 	held  string // the end of the text so far that is not decided
 	style style  // in force on the terminal
 
@@ -47,12 +49,14 @@ func (m *markdown) add(text string) string { return m.write(text, false) }
 
 // end returns what was held back, and leaves the terminal plain.
 func (m *markdown) end() string {
-	out := m.write("", true)
+	var out strings.Builder
+	out.WriteString(m.write("", true))
+	m.wrap.flush(&out)
 	if m.style != 0 {
-		out += plain
+		out.WriteString(plain)
 	}
-	*m = markdown{}
-	return out
+	*m = markdown{wrap: wrapper{width: m.wrap.width}}
+	return out.String()
 }
 
 func (m *markdown) write(text string, final bool) string {
@@ -79,10 +83,14 @@ const wait = -1
 // put writes in a style.
 func (m *markdown) put(out *strings.Builder, s style, text string) {
 	if s != m.style && text != "" {
-		out.WriteString(s.codes())
+		m.wrap.code(out, s.codes())
 		m.style = s
 	}
-	out.WriteString(text)
+	if m.fence != "" {
+		m.wrap.verbatim(out, text)
+		return
+	}
+	m.wrap.text(out, text)
 }
 
 // open begins a line's text.
@@ -93,6 +101,7 @@ const lineMarks = "#-*_+>`~"
 
 // begin takes what a line begins with and returns how much that is.
 func (m *markdown) begin(out *strings.Builder, s string, final bool) int {
+	m.wrap.hang = ""
 	line, _, whole := strings.Cut(s, "\n")
 	size := len(line)
 	if whole {
@@ -146,14 +155,17 @@ func (m *markdown) begin(out *strings.Builder, s string, final bool) int {
 	case run == 1 && strings.IndexByte("-*+", rest[0]) >= 0 && strings.HasPrefix(after, " "):
 		m.open(0)
 		m.put(out, 0, line[:indent]+"• ")
+		m.wrap.hang = strings.Repeat(" ", indent+2)
 		return indent + 2
 	case run == 1 && rest[0] == '>':
 		m.open(faint)
 		m.put(out, faint, "│ ")
+		m.wrap.hang = "│ "
 		return len(line) - len(strings.TrimPrefix(after, " "))
 	}
 	m.open(0)
 	m.put(out, 0, line[:indent])
+	m.wrap.hang = line[:indent]
 	return indent
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -52,6 +53,10 @@ func TestMarkdownStreams(t *testing.T) {
 			text.WriteString(bits[rng.IntN(len(bits))])
 		}
 		var at, by markdown
+		if columns := rng.IntN(40); columns > 10 {
+			at.wrap.width = func() int { return columns }
+			by.wrap.width = at.wrap.width
+		}
 		want := at.add(text.String()) + at.end()
 		got, rest := "", []rune(text.String())
 		for len(rest) > 0 {
@@ -69,7 +74,8 @@ func TestMarkdownStreams(t *testing.T) {
 		if letters(codes.ReplaceAllString(got, "")) != letters(text.String()) {
 			t.Fatalf("%q is shown as %q", text.String(), got)
 		}
-		if by != (markdown{}) {
+		by.wrap.width = nil
+		if !reflect.DeepEqual(by, markdown{}) {
 			t.Fatalf("%q leaves %+v", text.String(), by)
 		}
 	}

@@ -1,10 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"os"
-	"path"
-	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,54 +14,86 @@ import (
 func newPull() *cobra.Command {
 	cfg := defaultConfig()
 	var options struct {
-		Dir      string `flag:"dir" value:"DIR" help:"where the files go (default: models/NAME under the user's cache directory)"`
-		Revision string `flag:"revision" value:"REF" help:"branch, tag or commit"`
-		Endpoint string `flag:"endpoint" value:"URL" help:"the hub to ask"`
-		Token    string `flag:"token" value:"TOKEN|@FILE" help:"access token, for gated and private models; @FILE reads it from a file"`
+		Dir      string `flag:"dir" value:"DIR" help:"a directory for the files, instead of the cache that --model looks in"`
+		Revision string `flag:"revision" value:"REF" help:"branch, tag or commit (default: the name's, or main)"`
+		Hub      string `flag:"hub" choices:"huggingface,modelscope" help:"whose API the hub speaks; what comes from ModelScope needs --dir"`
+		Endpoint string `flag:"endpoint" value:"URL" help:"the hub to ask (default: HF_ENDPOINT's, or https://huggingface.co; https://modelscope.cn)"`
+		Token    string `flag:"token" value:"TOKEN|@FILE" secret:"true" help:"access token, for gated and private models; @FILE reads it from a file (default: HF_TOKEN's, or the one of huggingface_hub's login)"`
 	}
-	options.Revision, options.Endpoint = "main", hub.DefaultEndpoint
+	options.Hub = "huggingface"
 	cmd := &cobra.Command{
-		Use:   "pull [flags] OWNER/NAME",
-		Short: "Download a model from a Hugging Face hub",
-		Long: `Pull downloads a checkpoint and prints the directory to give to --model. Every file is
-checked; what was there already is kept, and what was interrupted goes on.`,
-		Example: `  troupe serve --model "$(troupe pull Qwen/Qwen3-0.6B)"`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return &usageError{fmt.Errorf("pull takes one model, OWNER/NAME, but there are %d arguments", len(args))}
-			}
-			return nil
-		},
+		Use:   "pull [flags] OWNER/NAME[:REVISION]",
+		Short: "Download a model from Hugging Face, or bring it up to date",
+		Long: `Pull downloads a checkpoint into Hugging Face's cache, which other programs share, and
+prints its directory there. Every file is checked; what was there already is kept, and
+what was interrupted goes on. HF_HOME and HF_HUB_CACHE place the cache.`,
+		Example: `  troupe pull Qwen/Qwen3-0.6B
+  troupe pull Qwen/Qwen3-0.6B --hub modelscope --dir ~/models/Qwen3-0.6B`,
+		Args: modelArg,
 	}
 	found := bind(cmd, section{"Source and destination", &options}, section{"Logs", &cfg.Log})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		options.Token = readSecret("token", options.Token, found)
+		name := checkName(args[0], found)
+		modelScope := options.Hub == "modelscope"
+		if modelScope && options.Dir == "" {
+			found.add("--hub is modelscope, which names no commits, as the cache goes by: give the files a directory with --dir")
+		}
+		if options.Revision != "" && name.revision != "" {
+			found.add("--revision is %q, and the name has one, too: %s", options.Revision, name)
+		}
 		if err := found.err(); err != nil {
 			return err
 		}
-		dir := options.Dir
-		if dir == "" {
-			cache, err := os.UserCacheDir()
-			if err != nil {
-				return fmt.Errorf("there is no cache directory, so --dir is needed: %w", err)
-			}
-			dir = filepath.Join(cache, "troupe", "models", path.Base(args[0]))
+		env, err := environOf(cmd.Context()).hub()
+		if err != nil && options.Dir == "" {
+			return err
 		}
 		ctx, cancel := interruptible(cmd.Context())
 		defer cancel()
 		log := cfg.Log.newLogger(cmd.ErrOrStderr())
-		result, err := hub.Pull(ctx, hub.Config{
-			Repo: args[0], Revision: options.Revision, Dir: dir, Endpoint: options.Endpoint, Token: options.Token,
-			Progress: showProgress(cmd.ErrOrStderr(), log, "pulling", true), Retrying: showRetries(log),
-		})
+		c := hub.Config{
+			Repo: name.repo, Revision: cmp.Or(options.Revision, name.revision), Dir: options.Dir,
+			Endpoint: cmp.Or(options.Endpoint, env.Endpoint), Token: cmp.Or(options.Token, env.Token),
+			Progress: showProgress(cmd.ErrOrStderr(), log, "pulling "+name.repo, true), Retrying: showRetries(log),
+		}
+		if c.Dir == "" {
+			c.Cache = env.Cache
+		}
+		if c.ModelScope = modelScope; modelScope { // Hugging Face's variables are not for it
+			c.Endpoint, c.Token = options.Endpoint, options.Token
+		}
+		result, err := hub.Pull(ctx, c)
 		if err != nil {
 			return err
 		}
 		log.Info().Str("commit", result.Commit).Int("files", len(result.Files)).Int64("fetched_bytes", result.Fetched).Msg("pulled")
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), dir)
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), result.Dir)
 		return err
 	}
 	return cmd
+}
+
+// modelArg wants one model as the argument.
+func modelArg(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return &usageError{fmt.Errorf("%s takes one model, such as Qwen/Qwen3-0.6B, but there are %d arguments", cmd.Name(), len(args))}
+	}
+	return nil
+}
+
+// checkName takes an argument for a name on a hub.
+func checkName(arg string, found *faults) hubModel {
+	parts := hubName.FindStringSubmatch(arg)
+	if parts == nil {
+		found.add("%q is no model's name, want OWNER/NAME or OWNER/NAME:REVISION", arg)
+		return hubModel{}
+	}
+	name := hubModel{parts[1], parts[2]}
+	if fault := name.check(); fault != "" {
+		found.add("%s", fault)
+	}
+	return name
 }
 
 // showRetries logs what a download tries again.

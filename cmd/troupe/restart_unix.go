@@ -13,10 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heirs are told by this variable which descriptor listens, and how many
-// processes before them ended soon: "3 1".
-const inheritance = "TROUPE_LISTENER"
-
 // inherited is the listener that the process before this one left, if any, and
 // how many before it were short-lived.
 func inherited() (net.Listener, int, error) {

@@ -73,7 +73,10 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		settings.Spans = exporter
 	}
 	log.Info().Str("model", cfg.Engine.Model).Str("device", cfg.Engine.Device).Msg("loading")
-	engine := cfg.actors(log, cmd.ErrOrStderr())
+	engine, err := cfg.engine(cmd, log)
+	if err != nil {
+		return err
+	}
 	if cfg.Server.Trace != "" {
 		engine.Trace = actors.NewTrace(1 << 20)
 	}
@@ -88,6 +91,9 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		Msg("loaded")
 	if dev.Note != "" {
 		log.Warn().Msg(dev.Note)
+	}
+	if what := lacking(system); what != "" {
+		log.Warn().Str("model", system.Model().Name).Msg(what)
 	}
 	server, err := http.New(settings, system, log)
 	if err != nil {

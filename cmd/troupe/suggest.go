@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,58 +15,71 @@ type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
-// elsewhere maps what other servers call a flag to what it is called here.
-var elsewhere = map[string]string{
-	"model-path":             "model",
-	"max-model-len":          "max-seq-len",
-	"context-length":         "max-seq-len",
-	"max-num-seqs":           "max-running-requests",
-	"max-num-batched-tokens": "max-prefill-length",
-	"chunked-prefill-size":   "max-prefill-length",
-	"max-prefill-tokens":     "max-prefill-length",
-	"max-extend-tokens":      "max-prefill-length",
-	"gpu-memory-utilization": "memory-ratio",
-	"mem-fraction-static":    "memory-ratio",
-	"block-size":             "page-size",
-	"num-gpu-blocks":         "num-pages",
-	"cache-type":             "cache",
-	"load-format":            "dummy-weights",
-	"dummy-weight":           "dummy-weights",
-	"num-prompts":            "num-seqs",
-	"random-input-len":       "input-len",
-	"random-output-len":      "output-len",
-	"max-new-tokens":         "max-tokens",
-	"base-url":               "url",
-	"log":                    "log-level",
-}
-
-// explainFlag says what was meant when a flag is unknown or lacks its value.
-func explainFlag(cmd *cobra.Command, err error) error {
+// explainFlag says what was meant when flags are unknown, all that are, or when
+// one lacks its value.
+func explainFlag(cmd *cobra.Command, args []string, err error) error {
 	var unknown *pflag.NotExistError
 	var lacking *pflag.ValueRequiredError
 	switch {
 	case errors.As(err, &unknown):
-		name := unknown.GetSpecifiedName()
-		var names []string
-		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		meant := closest(name, names)
-		if other := elsewhere[name]; other != "" && cmd.Flags().Lookup(other) != nil {
-			meant = other
-		}
-		if meant != "" {
-			meant = "--" + meant
-		}
-		dashes := "--"
-		if unknown.GetSpecifiedShortnames() != "" {
-			dashes = "-"
-		}
-		return &usageError{fmt.Errorf("%s has no flag %s%s%s", cmd.CommandPath(), dashes, name, didYouMean(meant))}
+		return &usageError{unknownFlags(cmd, args, unknown)}
 	case errors.As(err, &lacking):
 		f := lacking.GetFlag()
 		return &usageError{fmt.Errorf("--%s lacks its value: --%s %s", f.Name, f.Name, f.Value.Type())}
 	}
 	return &usageError{err}
 }
+
+// unknownFlags tells of the flag at which parsing stopped, and of the others
+// that would stop it.
+func unknownFlags(cmd *cobra.Command, args []string, first *pflag.NotExistError) error {
+	if first.GetSpecifiedShortnames() != "" {
+		return fmt.Errorf("%s has no flag -%s", cmd.CommandPath(), first.GetSpecifiedName())
+	}
+	var told []string
+	var all []error
+	for _, arg := range append([]string{"--" + first.GetSpecifiedName()}, args...) {
+		name, is := strings.CutPrefix(arg, "--")
+		if is && name == "" { // what follows are no flags
+			break
+		}
+		name, _, _ = strings.Cut(name, "=")
+		if is && cmd.Flags().Lookup(name) == nil && !slices.Contains(told, name) {
+			told = append(told, name)
+			all = append(all, unknownFlag(cmd, name))
+		}
+	}
+	return errors.Join(all...)
+}
+
+func unknownFlag(cmd *cobra.Command, name string) error {
+	if text := absent[dashed(name)]; text != "" {
+		return fmt.Errorf("%s has no flag --%s: %s", cmd.CommandPath(), name, text)
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	meant := meantFlag(name, names)
+	if meant != "" {
+		meant = "--" + meant
+	}
+	return fmt.Errorf("%s has no flag --%s%s", cmd.CommandPath(), name, didYouMean(meant))
+}
+
+// meantFlag is the one of the names that was meant: by what others call it, or
+// by its letters.
+func meantFlag(name string, names []string) string {
+	other, value, _ := strings.Cut(elsewhere[dashed(name)], "=")
+	switch {
+	case !slices.Contains(names, other):
+		return closest(dashed(name), names)
+	case value != "":
+		return other + "=" + value
+	}
+	return other
+}
+
+// dashed is a name as flags are written here.
+func dashed(name string) string { return strings.ToLower(strings.ReplaceAll(name, "_", "-")) }
 
 // needCommand runs a command that only has commands: it lists them, or says
 // which one was meant.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	nethttp "net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -57,6 +56,9 @@ type client struct {
 	model string
 	http  nethttp.Client
 	stop  func() error
+
+	remote  bool   // it is on the network
+	lacking string // what a model in this process does not allow, for people
 }
 
 // connect reaches the server that the configuration names, or makes one in
@@ -66,7 +68,11 @@ func connect(cmd *cobra.Command, cfg *Config) (*client, error) {
 		return reach(cmd.Context(), &cfg.Remote)
 	}
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
-	system, err := actors.Open(cfg.actors(log, cmd.ErrOrStderr()))
+	engine, err := cfg.engine(cmd, log)
+	if err != nil {
+		return nil, err
+	}
+	system, err := actors.Open(engine)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +85,7 @@ func connect(cmd *cobra.Command, cfg *Config) (*client, error) {
 	go func() { served <- server.Serve(listener) }()
 	dial := func(context.Context, string, string) (net.Conn, error) { return listener.Dial() }
 	return &client{
-		base: "http://in-process/v1", model: system.Model().Name,
+		base: "http://in-process/v1", model: system.Model().Name, lacking: lacking(system),
 		http: nethttp.Client{Transport: &nethttp.Transport{DialContext: dial}},
 		stop: func() error {
 			now, cancel := context.WithCancel(context.Background())
@@ -95,11 +101,7 @@ func connect(cmd *cobra.Command, cfg *Config) (*client, error) {
 // reach makes a client of a server on the network, asking for its models when
 // none is named.
 func reach(ctx context.Context, r *Remote) (*client, error) {
-	u, err := url.Parse(r.URL)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, &usageError{fmt.Errorf("--url is %q; it must be like http://127.0.0.1:1919", r.URL)}
-	}
-	c := &client{base: strings.TrimSuffix(strings.TrimRight(r.URL, "/"), "/v1") + "/v1", key: r.APIKey, model: r.Name}
+	c := &client{remote: true, base: strings.TrimSuffix(strings.TrimRight(r.URL, "/"), "/v1") + "/v1", key: r.APIKey, model: r.Name}
 	c.stop = func() error { c.http.CloseIdleConnections(); return nil }
 	if c.model != "" {
 		return c, nil

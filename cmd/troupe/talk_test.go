@@ -119,6 +119,45 @@ func TestCompleteFromStandardInput(t *testing.T) {
 	}
 }
 
+// Arguments and what is piped in are one prompt.
+func TestCompleteJoinsArgumentsAndInput(t *testing.T) {
+	p := newParrot(t)
+	for _, c := range []struct{ args, in, want string }{
+		{"sum up:", "a diff\n", "sum up:\n\na diff"},
+		{"sum up:", "", "sum up:"},
+		{"", " a diff \n", "a diff"},
+	} {
+		args := []string{"complete", "--url", p.URL}
+		if c.args != "" {
+			args = append(args, c.args)
+		}
+		if status, _, stderr := invoke(t, c.in, args...); status != 0 {
+			t.Fatal(stderr)
+		}
+		if all := said(p.asked[len(p.asked)-1]); all[0] != "user: "+c.want {
+			t.Errorf("%q and %q: %q, want %q", c.args, c.in, all[0], c.want)
+		}
+	}
+}
+
+// Only what is meant to be read is waited for.
+func TestPiped(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if !piped(r) || piped(null) {
+		t.Errorf("a pipe: %v, nothing: %v", piped(r), piped(null))
+	}
+}
+
 func TestCompleteReportsFailures(t *testing.T) {
 	p := newParrot(t)
 	for prompt, want := range map[string]string{
@@ -145,7 +184,7 @@ lines"""
 /set top-p 7
 /system new rules
 third
-/reset
+/clear
 fourth
 /system -
 fifth
@@ -198,12 +237,12 @@ func TestChatShowsReasoningAndMarkdown(t *testing.T) {
 		terminal, styled bool
 		want             string
 	}{
-		{true, true, "[f]hm hm []\n\n[b]yes[] it is\n"},
-		{true, false, "[f]hm hm []\n\n**yes** it is\n"},
+		{true, true, "[f]hm hm[]\n\n[b]yes[] it is\n"},
+		{true, false, "[f]hm hm[]\n\n**yes** it is\n"},
 		{false, false, "**yes** it is\n"},
 	} {
 		var out strings.Builder
-		s := &session{client: c, sampling: &Sampling{}, out: &out, terminal: tc.terminal, styled: tc.styled}
+		s := &session{client: c, sampling: &Sampling{}, out: &out, terminal: tc.terminal, styled: tc.styled} // of no known width
 		if err := s.say(t.Context(), "hm hm **yes** it is"); err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 
 // tokenizeOptions are the flags of tokenize.
 type tokenizeOptions struct {
-	Model   string `flag:"model,m" value:"DIR|builtin" help:"whose tokenizer: a checkpoint's directory, or the model inside this program"`
+	Model   string `flag:"model,m" value:"NAME|DIR|builtin" help:"whose tokenizer: a model on Hugging Face, OWNER/NAME, a checkpoint's directory, or the model inside this program"`
 	Decode  bool   `flag:"decode,d" help:"the other way: from token ids to text"`
 	Special bool   `flag:"special" help:"add the model's own special tokens around the text; keep special tokens in decoded text"`
 	Chat    bool   `flag:"chat" help:"the text is JSON: messages, or an object with messages, tools, chat_template_kwargs and so on, as POST /tokenize takes"`
@@ -56,21 +56,14 @@ template makes a prompt of first. With --decode it prints the text of token ids.
 			}
 			text = string(data)
 		}
-		m, err := model.Open(options.Model, true)
-		if err != nil {
-			return err
-		}
-		if m.Files == nil {
-			return fmt.Errorf("%s has no tokenizer.json", options.Model)
-		}
-		t, err := tokenize.Load(m.Files)
+		t, maxPositions, err := openTokenizer(cmd, options.Model)
 		if err != nil {
 			return err
 		}
 		if options.Decode {
 			return options.decode(cmd.OutOrStdout(), t, text)
 		}
-		return options.encode(cmd.OutOrStdout(), t, text, m.Config.MaxPositions)
+		return options.encode(cmd.OutOrStdout(), t, text, maxPositions)
 	}
 	return cmd
 }
@@ -190,4 +183,23 @@ func (o *tokenizeOptions) decode(out io.Writer, t *tokenize.Tokenizer, text stri
 	}
 	_, err := fmt.Fprintln(out, decoded)
 	return err
+}
+
+// openTokenizer loads the tokenizer of a model and says how many positions the
+// model has. Of one on a hub no weights are pulled.
+func openTokenizer(cmd *cobra.Command, spec string) (*tokenize.Tokenizer, int, error) {
+	log := Log{Level: "warn", Format: "auto"}
+	dir, err := findModel(cmd, spec, tokenizing, log.newLogger(cmd.ErrOrStderr()))
+	if err != nil {
+		return nil, 0, err
+	}
+	m, err := model.Open(dir, true)
+	if err != nil {
+		return nil, 0, err
+	}
+	if m.Files == nil {
+		return nil, 0, fmt.Errorf("%s has no tokenizer.json", spec)
+	}
+	t, err := tokenize.Load(m.Files)
+	return t, m.Config.MaxPositions, err
 }

@@ -58,9 +58,20 @@ func looksLikePath(spec string) bool {
 func openDir(dir string, dummy bool) (*Model, error) {
 	name := filepath.Base(dir)
 	if abs, err := filepath.Abs(dir); err == nil { // "." has a name too
-		name = filepath.Base(abs)
+		name = nameOf(abs)
 	}
 	return open(&source{name: dir, fsys: os.DirFS(dir), dir: dir}, name, dummy)
+}
+
+// nameOf is a directory's last element; of a snapshot in Hugging Face's cache,
+// models--OWNER--NAME/snapshots/COMMIT, it is OWNER/NAME.
+func nameOf(dir string) string {
+	snapshots, commit := filepath.Split(dir)
+	repo, is := strings.CutPrefix(filepath.Base(filepath.Dir(filepath.Clean(snapshots))), "models--")
+	if is && filepath.Base(snapshots) == "snapshots" {
+		return strings.Replace(repo, "--", "/", 1)
+	}
+	return commit
 }
 
 // open reads a checkpoint's files.

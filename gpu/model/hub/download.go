@@ -11,23 +11,25 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// fetch brings one file into place, unless it is there already.
-//
-// Bytes arrive in NAME.HASH.partial, so that what is resumed is of the same
-// content, and take the name only when they are complete and right.
+// fetch brings one file into place, unless it is there already. Bytes arrive
+// under another name, and take the file's only when they are complete and right.
 func (p *puller) fetch(ctx context.Context, f File) error {
-	name := filepath.Join(p.Dir, f.Name)
-	if ok, err := p.present(ctx, f, name); ok || err != nil {
+	release, err := p.store.hold(ctx, f)
+	if err != nil {
 		return err
 	}
-	_, sum := f.hasher()
-	part := name + "." + sum[:12] + ".partial"
+	defer release()
+	name, part := p.store.paths(f)
+	if ok, err := p.present(ctx, f, name); err != nil {
+		return err
+	} else if ok {
+		return p.store.placed(f)
+	}
 	resumed, err := p.download(ctx, f, part)
 	if errors.Is(err, errMismatch) && resumed { // what an earlier run left may have been damaged: once more, from nothing
 		_, err = p.download(ctx, f, part)
@@ -38,19 +40,7 @@ func (p *puller) fetch(ctx context.Context, f File) error {
 	if err := os.Rename(part, name); err != nil {
 		return err
 	}
-	return p.dropParts(f)
-}
-
-// dropParts removes what pulls of other revisions left of the file.
-func (p *puller) dropParts(f File) error {
-	dir, base := filepath.Split(filepath.Join(p.Dir, f.Name))
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), base+".") && strings.HasSuffix(e.Name(), ".partial") {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
-		}
-	}
-	return err
+	return p.store.placed(f)
 }
 
 // present reports whether the file is in place and right.
@@ -304,15 +294,15 @@ func (p *puller) status(response *http.Response) error {
 	case code < 400:
 		return nil
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		hint := "give a token"
+		hint := "give a token (HF_TOKEN)"
 		if p.Token != "" {
 			hint = "accept its terms on the hub, or use a token with access"
 		}
-		return permanent{fmt.Errorf("%s answers %s: the repository does not exist, or is gated or private: %s", p.source, response.Status, hint)}
+		return permanent{notFound{fmt.Errorf("%s answers %s: the repository does not exist, or is gated or private: %s", p.source, response.Status, hint)}}
 	case code == http.StatusNotFound && p.Repo == "":
 		return permanent{fmt.Errorf("%s answers %s: no such file", p.source, response.Status)}
 	case code == http.StatusNotFound:
-		return permanent{fmt.Errorf("%s answers %s: no such repository, revision (%s) or file", p.source, response.Status, p.Revision)}
+		return permanent{notFound{fmt.Errorf("%s answers %s: no such repository, revision (%s) or file", p.source, response.Status, p.Revision)}}
 	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests || code >= 500:
 		seconds, _ := strconv.Atoi(response.Header.Get("Retry-After"))
 		return &busy{fmt.Errorf("%s answers %s", p.source, response.Status), time.Duration(seconds) * time.Second}
@@ -320,6 +310,14 @@ func (p *puller) status(response *http.Response) error {
 		return permanent{fmt.Errorf("%s answers %s", p.source, response.Status)}
 	}
 }
+
+// ErrNotFound is wrapped by errors of a hub that shows no such repository or
+// revision to who asks.
+var ErrNotFound = errors.New("not on the hub")
+
+type notFound struct{ error }
+
+func (e notFound) Is(target error) bool { return target == ErrNotFound }
 
 // permanent marks errors that another attempt would meet again.
 type permanent struct{ error }
@@ -360,8 +358,11 @@ func (p *puller) retry(ctx context.Context, try func(progress *bool) error) erro
 		if progress {
 			failed = 0
 		}
-		if failed++; failed == attempts {
-			return fmt.Errorf("%w (after %d attempts)", err, attempts)
+		if failed++; failed >= p.tries {
+			if failed == 1 {
+				return err
+			}
+			return fmt.Errorf("%w (after %d attempts)", err, failed)
 		}
 		pause := time.Second << (failed - 1)
 		var later *busy

@@ -114,7 +114,7 @@ func (c *FetchConfig) puller() (*puller, File, error) {
 	}
 	p := &puller{
 		Config: Config{Dir: dir, Endpoint: u.Scheme + "://" + u.Host, Parallel: 1, Client: client, Progress: c.Progress, Retrying: c.Retrying},
-		source: u.Host, stall: time.Minute, wait: sleep, total: c.Size,
+		source: u.Host, stall: time.Minute, tries: attempts, wait: sleep, total: c.Size, store: directory(dir),
 		place: func(File) string { return u.RequestURI() },
 	}
 	return p, File{Name: name, Size: c.Size, SHA256: c.SHA256}, nil

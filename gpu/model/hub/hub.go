@@ -5,17 +5,17 @@
 // weights. Every file is checked against the size and the hash that the hub
 // lists; what a broken connection or a stopped program leaves behind is
 // resumed where it ended. Read hub.go (the pull), list.go (what there is),
-// download.go (one file).
+// download.go (one file), dir.go and cache.go (where files go), get.go (what
+// is there already).
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -24,17 +24,26 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-// DefaultEndpoint is the public hub.
-const DefaultEndpoint = "https://huggingface.co"
+// DefaultEndpoint is the public hub, ModelScopeEndpoint the other one.
+const (
+	DefaultEndpoint    = "https://huggingface.co"
+	ModelScopeEndpoint = "https://modelscope.cn"
+)
 
 // Config says what to pull and where to.
 type Config struct {
 	Repo     string // "owner/name"
-	Revision string // branch, tag or commit; "": "main"
+	Revision string // branch, tag or commit; "": "main", of ModelScope "master"
 	Dir      string // where files go; made when missing
-	Endpoint string // "": DefaultEndpoint
-	Token    string // for gated and private repositories; sent to Endpoint's host only
-	Parallel int    // files at once; 0: 4
+	Cache    string // or, without Dir, a cache that programs share: see cache.go
+	Endpoint string // "": DefaultEndpoint or ModelScopeEndpoint
+	// ModelScope says that the endpoint speaks ModelScope's API. It names no
+	// commits, so what comes from there goes into a Dir.
+	ModelScope bool
+	Token      string // for gated and private repositories; sent to Endpoint's host only
+	Parallel   int    // files at once; 0: 4
+	// NoWeights leaves out what a model with random weights does without.
+	NoWeights bool
 	// Client is the HTTP client; nil: http.DefaultClient. Give it no overall
 	// timeout: a file may take hours. Connections that fall silent are noticed.
 	Client *http.Client
@@ -48,10 +57,17 @@ type Config struct {
 
 // Result is what a pull brought.
 type Result struct {
-	Commit  string // the commit that all files are of
+	Dir     string // that model.Open opens
+	Commit  string // the commit that all files are of, "" of ModelScope
 	Files   []File
 	Fetched int64 // bytes that came over the network
 }
+
+// What weights are called, in one file or in parts.
+const (
+	singleFile = "model.safetensors"
+	indexFile  = "model.safetensors.index.json"
+)
 
 var (
 	repoName     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$`)
@@ -64,19 +80,17 @@ func (c *Config) check() error {
 	if !repoName.MatchString(c.Repo) || strings.Contains(c.Repo, "..") {
 		faults = append(faults, fmt.Errorf("repository %q, want owner/name", c.Repo))
 	}
-	if c.Revision == "" {
-		c.Revision = "main"
-	}
+	c.Revision = cmp.Or(c.Revision, map[bool]string{false: "main", true: "master"}[c.ModelScope])
 	if !revisionName.MatchString(c.Revision) || strings.Contains(c.Revision, "..") {
 		faults = append(faults, fmt.Errorf("revision %q, want a branch, tag or commit", c.Revision))
 	}
-	if c.Dir == "" {
-		faults = append(faults, errors.New("no directory to pull into"))
+	if (c.Dir == "") == (c.Cache == "") {
+		faults = append(faults, errors.New("no directory to pull into, or two"))
 	}
-	if c.Endpoint == "" {
-		c.Endpoint = DefaultEndpoint
+	if c.ModelScope && c.Cache != "" {
+		faults = append(faults, errors.New("ModelScope names no commits, which a cache goes by: want a directory"))
 	}
-	c.Endpoint = strings.TrimRight(c.Endpoint, "/")
+	c.Endpoint = strings.TrimRight(cmp.Or(c.Endpoint, map[bool]string{false: DefaultEndpoint, true: ModelScopeEndpoint}[c.ModelScope]), "/")
 	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		faults = append(faults, fmt.Errorf("endpoint %q, want http(s)://host", c.Endpoint))
 	}
@@ -113,7 +127,8 @@ func guarded(c *http.Client) *http.Client {
 
 // Pull downloads a checkpoint into a directory that model.Open then opens. It
 // may be called again after an error, or for a newer revision: files that are
-// there and right are kept. Two pulls into one directory must not run at once.
+// there and right are kept. Two pulls into one Dir must not run at once; into a
+// cache they may, of whatever programs.
 func Pull(ctx context.Context, c Config) (*Result, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -133,6 +148,8 @@ type puller struct {
 	source string // what errors call the server
 	commit string
 	place  func(File) string                                // its path on the server
+	store  store                                            // once the commit is known
+	tries  int                                              // without a byte of progress
 	stall  time.Duration                                    // silence that ends a connection
 	wait   func(ctx context.Context, d time.Duration) error // between attempts
 
@@ -145,10 +162,10 @@ type puller struct {
 // newPuller pulls from a repository of the kind; c has been checked.
 func newPuller(c Config, kind string) *puller {
 	c.Client = guarded(c.Client)
-	p := &puller{Config: c, kind: kind, source: "the hub", stall: time.Minute, wait: sleep}
+	p := &puller{Config: c, kind: kind, source: "the hub", stall: time.Minute, tries: attempts, wait: sleep, store: directory(c.Dir)}
 	p.place = func(f File) string {
-		path := "/" + p.Repo + "/resolve/" + p.commit
-		if p.kind != "models" {
+		path := "/" + p.Repo + "/resolve/" + cmp.Or(p.commit, p.Revision)
+		if p.kind != "models" || p.ModelScope {
 			path = "/" + p.kind + path
 		}
 		for part := range strings.SplitSeq(f.Name, "/") {
@@ -168,39 +185,52 @@ func (p *puller) pull(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.NoWeights {
+		weights = nil
+	}
+	cache, dir := p.into()
 	for _, f := range append(small, weights...) {
 		p.total += f.Size
 	}
-	if err := p.prepare(weights); err != nil {
+	if err := p.store.prepare(weights); err != nil {
 		return nil, err
 	}
 	if err := p.fetchAll(ctx, small); err != nil {
 		return nil, err
 	}
-	if _, err := model.Open(p.Dir, true); err != nil { // before gigabytes come for nothing
+	if err := opens(dir, true); err != nil { // before gigabytes come for nothing
 		return nil, err
 	}
 	if err := p.fetchAll(ctx, weights); err != nil {
 		return nil, err
 	}
-	m, err := model.Open(p.Dir, false) // complete?
-	if err != nil {
+	if err := opens(dir, p.NoWeights); err != nil { // complete?
 		return nil, err
 	}
-	return &Result{Commit: p.commit, Files: append(small, weights...), Fetched: p.fetched}, m.Close()
+	if cache != nil {
+		err = cache.done(p.Revision, l.lacks())
+	}
+	return &Result{Dir: dir, Commit: p.commit, Files: append(small, weights...), Fetched: p.fetched}, err
 }
 
-// prepare makes the directory, and refuses one whose old weights would win over
-// those that come.
-func (p *puller) prepare(weights []File) error {
-	if err := os.MkdirAll(p.Dir, 0o755); err != nil {
+// into is where the commit goes: the cache, nil when it is none, and the
+// directory to open.
+func (p *puller) into() (*cached, string) {
+	if p.Cache == "" {
+		return nil, p.Dir
+	}
+	c := &cached{cache: p.Cache, repo: p.Repo, commit: p.commit, wait: p.wait}
+	p.store = c
+	return c, c.snapshot()
+}
+
+// opens says why a directory is no model.
+func opens(dir string, dummy bool) error {
+	m, err := model.Open(dir, dummy)
+	if err != nil {
 		return err
 	}
-	const single = "model.safetensors"
-	if _, err := os.Stat(filepath.Join(p.Dir, single)); err == nil && weights[0].Name != single {
-		return fmt.Errorf("%s holds %s, this revision has shards: pull into another directory, or remove it", p.Dir, single)
-	}
-	return nil
+	return m.Close()
 }
 
 // fetchAll fetches files, some at once, and stops at the first error.

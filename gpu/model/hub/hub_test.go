@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func (h *fakeHub) serve(w http.ResponseWriter, r *http.Request) {
 	switch name, isFile := strings.CutPrefix(r.URL.Path, "/acme/tiny/resolve/"+commit+"/"); {
 	case isFile && h.files[name] != nil:
 		http.Redirect(w, r, h.store.URL+"/"+name, http.StatusFound)
-	case r.URL.Path == "/api/models/acme/tiny/revision/main" && r.URL.Query().Get("blobs") == "true":
+	case strings.HasPrefix(r.URL.Path, "/api/models/acme/tiny/revision/") && slices.Contains([]string{"main", "v1", commit}, path.Base(r.URL.Path)) && r.URL.Query().Get("blobs") == "true":
 		h.mu.Lock()
 		h.asked[""]++
 		asked := h.asked[""]

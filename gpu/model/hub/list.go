@@ -51,6 +51,7 @@ type sibling struct {
 	Name   string `json:"rfilename"`
 	Size   *int64 `json:"size"`
 	BlobID string `json:"blobId"`
+	SHA256 string `json:"-"` // as ModelScope has it, of every file
 	LFS    *struct {
 		SHA256 string `json:"sha256"`
 		Size   int64  `json:"size"`
@@ -59,7 +60,7 @@ type sibling struct {
 
 // file is the sibling as a file that can be checked.
 func (s *sibling) file() (File, error) {
-	f := File{Name: s.Name, GitSHA1: s.BlobID}
+	f := File{Name: s.Name, SHA256: s.SHA256, GitSHA1: s.BlobID}
 	if s.Size != nil {
 		f.Size = *s.Size
 	}
@@ -77,16 +78,20 @@ var shard = regexp.MustCompile(`^model(-\d+-of-\d+)?\.safetensors$`)
 
 // smallFiles are what a checkpoint may have beside its weights.
 var smallFiles = []string{
-	"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors.index.json",
+	"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", indexFile,
 }
 
 // list asks what the repository holds at the revision. It sets commit.
 func (p *puller) list(ctx context.Context) (l listing, err error) {
+	get := p.getListing
+	if p.ModelScope {
+		get = p.getModelScope
+	}
 	err = p.retry(ctx, func(*bool) error {
-		l, err = p.getListing(ctx)
+		l, err = get(ctx)
 		return err
 	})
-	if err != nil {
+	if err != nil || p.ModelScope {
 		return l, err
 	}
 	if !isHex(l.Commit, sha1.Size) {
@@ -97,22 +102,28 @@ func (p *puller) list(ctx context.Context) (l listing, err error) {
 }
 
 func (p *puller) getListing(ctx context.Context) (l listing, err error) {
-	a, err := p.get(ctx, "/api/"+p.kind+"/"+p.Repo+"/revision/"+url.PathEscape(p.Revision)+"?blobs=true", 0)
+	err = p.getJSON(ctx, "/api/"+p.kind+"/"+p.Repo+"/revision/"+url.PathEscape(p.Revision)+"?blobs=true", &l)
+	return l, err
+}
+
+// getJSON asks for a listing.
+func (p *puller) getJSON(ctx context.Context, path string, v any) error {
+	a, err := p.get(ctx, path, 0)
 	if err != nil {
-		return l, err
+		return err
 	}
 	defer a.Close()
 	data, err := io.ReadAll(io.LimitReader(a, maxListing+1))
 	if err != nil {
-		return l, err
+		return err
 	}
 	if a.response.StatusCode != http.StatusOK || len(data) > maxListing {
-		return l, permanent{fmt.Errorf("the hub answers %s with %d bytes to a listing", a.response.Status, len(data))}
+		return permanent{fmt.Errorf("the hub answers %s with %d bytes to a listing", a.response.Status, len(data))}
 	}
-	if err := json.Unmarshal(data, &l); err != nil {
-		return l, permanent{fmt.Errorf("the hub's listing: %w", err)}
+	if err := json.Unmarshal(data, v); err != nil {
+		return permanent{fmt.Errorf("the hub's listing: %w", err)}
 	}
-	return l, nil
+	return nil
 }
 
 // checkpoint picks the files of a checkpoint: weights, and the small ones
@@ -135,22 +146,37 @@ func (l *listing) checkpoint() (small, weights []File, err error) {
 			small = append(small, f)
 			continue
 		}
-		if s.Name == "model.safetensors" {
+		if s.Name == singleFile {
 			single = len(weights)
 		}
 		weights = append(weights, f)
 	}
-	if !slices.ContainsFunc(small, func(f File) bool { return f.Name == "config.json" }) {
+	if len(weights) == 0 && slices.ContainsFunc(others, isGGUF) {
+		return nil, nil, fmt.Errorf("the repository has its weights as GGUF, which is not read: look for the one with safetensors that it was made of; it has %s", some(others))
+	}
+	if !slices.ContainsFunc(small, func(f File) bool { return f.Name == configFile }) {
 		return nil, nil, errors.New("the repository has no config.json")
 	}
 	if len(weights) == 0 {
 		return nil, nil, fmt.Errorf("the repository has no safetensors weights; it has %s", some(others))
 	}
 	if single >= 0 {
-		small = slices.DeleteFunc(small, func(f File) bool { return f.Name == "model.safetensors.index.json" })
+		small = slices.DeleteFunc(small, func(f File) bool { return f.Name == indexFile })
 		weights = weights[single : single+1]
 	}
 	return small, weights, nil
+}
+
+func isGGUF(name string) bool { return strings.HasSuffix(strings.ToLower(name), ".gguf") }
+
+// lacks are the small files that the repository does not have.
+func (l *listing) lacks() (names []string) {
+	for _, name := range smallFiles {
+		if !slices.ContainsFunc(l.Siblings, func(s sibling) bool { return s.Name == name }) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // some shortens a list for an error.

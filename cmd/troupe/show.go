@@ -1,0 +1,235 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/troupe-llm/troupe/gpu/cpu"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
+	"github.com/troupe-llm/troupe/tokenize"
+)
+
+// Shown is what show tells of a model.
+type Shown struct {
+	Name         string `json:"name"`
+	Dir          string `json:"directory,omitempty"`
+	Family       string `json:"family"`
+	Layers       int    `json:"layers"`
+	Hidden       int    `json:"hidden"`
+	Heads        int    `json:"heads"`
+	KVHeads      int    `json:"kv_heads"`
+	Vocab        int    `json:"vocab"`
+	Params       int64  `json:"parameters"`
+	ActiveParams int64  `json:"active_parameters"` // that a token meets
+	DType        string `json:"dtype"`             // as published
+	Context      int    `json:"context"`           // tokens
+	Tokenizer    bool   `json:"tokenizer"`
+	ChatTemplate bool   `json:"chat_template"`
+
+	Places []Room `json:"memory"`
+}
+
+// Room is a device's memory and what of the model it holds.
+type Room struct {
+	Device  string `json:"device"`
+	Bytes   int64  `json:"usable_bytes"` // that would be used; 0: not known
+	DType   string `json:"dtype"`
+	Weights int64  `json:"weight_bytes"`
+	Token   int64  `json:"kv_bytes_per_token"`
+	Tokens  int    `json:"context_tokens"` // of one request, that fit beside the weights; 0: none
+	Fits    bool   `json:"fits"`
+	Advice  string `json:"advice,omitempty"`
+}
+
+func newShow() *cobra.Command {
+	var options struct {
+		JSON bool `flag:"json" help:"print JSON"`
+	}
+	cmd := &cobra.Command{
+		Use:   "show [flags] MODEL",
+		Short: "Say what a model is, and whether it fits on this machine",
+		Long: `Show tells a model's family, parameters and formats, the memory it needs here and, where
+that is not there, what to change. Of a model that is not here yet the small files alone
+are pulled.`,
+		Example: `  troupe show Qwen/Qwen3-0.6B
+  troupe show ~/models/Qwen3-0.6B
+  troupe show qwen3-14b`,
+		Args: modelArg,
+		ValidArgsFunction: func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return completeModel(cmd, nil, "")
+		},
+	}
+	found := bind(cmd, section{"Output", &options})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := found.err(); err != nil {
+			return err
+		}
+		s, err := showModel(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		if options.JSON {
+			return printJSON(cmd.OutOrStdout(), s)
+		}
+		return s.print(cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+func showModel(cmd *cobra.Command, spec string) (*Shown, error) {
+	log := Log{Level: "warn", Format: "auto"}
+	dir, err := findModel(cmd, spec, noWeights, log.newLogger(cmd.ErrOrStderr()))
+	if err != nil {
+		return nil, err
+	}
+	m, err := model.Open(dir, true)
+	if err != nil {
+		return nil, err
+	}
+	c := &m.Config
+	s := &Shown{
+		Name: m.Name, Family: c.Architecture, Vocab: c.Vocab,
+		Params: c.Program.Params(), ActiveParams: c.Program.ActiveParams(), DType: string(c.DType), Context: c.MaxPositions,
+	}
+	s.measure(c.Program)
+	if dir != m.Name {
+		s.Dir = dir
+	}
+	if m.Files != nil {
+		t, err := tokenize.Load(m.Files)
+		if err != nil {
+			return nil, err
+		}
+		s.Tokenizer, s.ChatTemplate = true, t.HasChatTemplate()
+	}
+	for i, bytes := range gpuMemory() {
+		s.Places = append(s.Places, roomOf(m, fmt.Sprintf("cuda:%d", i), min(int64(device.GPU.MemoryRatio*float64(bytes)), bytes-device.GPU.Reserve), false))
+	}
+	s.Places = append(s.Places, roomOf(m, "cpu", cpu.Probe().MemoryAvailable/2, true)) // its --memory-ratio when none is given
+	return s, nil
+}
+
+// measure takes sizes from a program: layers are counted by their attention or
+// their states, heads are those of the first attention.
+func (s *Shown) measure(p *program.Program) {
+	for _, op := range p.Ops {
+		switch o := op.(type) {
+		case *program.Embed:
+			s.Hidden = o.Out.Width
+		case *program.Delta:
+			s.Layers++
+		case *program.Attend:
+			if s.Layers++; s.Heads == 0 {
+				s.Heads, s.KVHeads = o.Heads, o.Cache.Heads
+			}
+		}
+	}
+}
+
+// usefulContext is how many tokens must fit for a model to be of use.
+const usefulContext = 1024
+
+// roomOf says what of a model a device of so much usable memory holds, and what
+// to change when that is little. A processor can round weights.
+func roomOf(m *model.Model, name string, usable int64, processor bool) Room {
+	c := &m.Config
+	weights := func(dtype model.DType) int64 { return m.WeightBytes(model.HeldAs(dtype)) }
+	r := Room{Device: name, Bytes: usable, DType: string(c.DType), Weights: weights(c.DType), Token: c.CacheBytes(c.DType)}
+	if processor { // a processor computes in float32
+		r.Token = c.CacheBytes(model.Float32)
+	}
+	if usable <= 0 {
+		r.Advice = "how much memory there is is not known"
+		return r
+	}
+	fit := func(dtype model.DType) int {
+		return int(max(0, min(int64(c.MaxPositions), (usable-weights(dtype))/max(r.Token, 1))))
+	}
+	enough := min(usefulContext, c.MaxPositions)
+	r.Tokens = fit(c.DType)
+	r.Fits = r.Tokens >= enough
+	rounded := processor && fit(model.Int8) >= enough
+	switch {
+	case r.Fits && r.Tokens == c.MaxPositions:
+	case r.Fits && rounded && fit(model.Int8) > r.Tokens:
+		r.Advice = fmt.Sprintf("longer requests fit with --dtype int8 (%d tokens) or a larger --memory-ratio", fit(model.Int8))
+	case r.Fits:
+		r.Advice = "longer requests fit with a larger --memory-ratio"
+	case rounded:
+		r.Advice = fmt.Sprintf("--dtype int8 needs %s for its weights, which leaves room for %d tokens", bytesText(weights(model.Int8)), fit(model.Int8))
+	default:
+		least := weights(c.DType)
+		if processor {
+			least = weights(model.Int8)
+		}
+		r.Advice = fmt.Sprintf("it takes %s at least: free memory, raise --memory-ratio, or take a smaller model", bytesText(least+int64(enough)*r.Token))
+	}
+	return r
+}
+
+func (s *Shown) print(w io.Writer) error {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-12s%s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("Model", "%s", s.Name)
+	if s.Dir != "" {
+		line("Directory", "%s", s.Dir)
+	}
+	line("Family", "%s: %d layers of %d, %d heads (%d of keys and values), %d tokens", s.Family, s.Layers, s.Hidden, s.Heads, s.KVHeads, s.Vocab)
+	active := ""
+	if s.ActiveParams != s.Params {
+		active = ", of which a token meets " + count(s.ActiveParams)
+	}
+	line("Parameters", "%s%s", count(s.Params), active)
+	line("Format", "safetensors, %s", s.DType)
+	line("Context", "%d tokens", s.Context)
+	switch {
+	case !s.Tokenizer:
+		line("Chat", "no: there is no tokenizer.json, so only prompts of token ids are answered")
+	case !s.ChatTemplate:
+		line("Chat", "no: there is no chat template, so texts are completed alone")
+	default:
+		line("Chat", "yes")
+	}
+	for _, r := range s.Places {
+		line("On "+r.Device, "%s", r.text())
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *Room) text() string {
+	verdict := "does not fit"
+	if r.Fits {
+		verdict = fmt.Sprintf("fits, with %d tokens of context", r.Tokens)
+	}
+	of := fmt.Sprintf("weights %s as %s and %s a token, of %s that may be used", bytesText(r.Weights), r.DType, bytesText(r.Token), bytesText(r.Bytes))
+	if r.Bytes <= 0 {
+		verdict, of = "unknown", fmt.Sprintf("weights %s as %s and %s a token", bytesText(r.Weights), r.DType, bytesText(r.Token))
+	}
+	return verdict + ": " + of + prefixed("; ", r.Advice)
+}
+
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
+}
+
+// count is a large number as people say it.
+func count(n int64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.2f billion", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f million", float64(n)/1e6)
+	}
+	return fmt.Sprint(n)
+}
