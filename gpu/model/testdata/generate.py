@@ -1,6 +1,6 @@
 """Makes the small random checkpoints beside it, one per architecture, with what is needed to test against them.
 
-usage: generate.py [NAME ...]        (needs torch, transformers 5 and tokenizers; a minute on two cores)
+usage: generate.py [NAME ...]        (needs torch, transformers 5.17 and tokenizers; a few minutes on two cores)
 
 Each folder is a Hugging Face checkpoint of a few hundred KB: random weights that bfloat16 represents exactly, a tiny
 BPE tokenizer trained on sentences this script makes up, a chat template, and
@@ -11,6 +11,8 @@ BPE tokenizer trained on sentences this script makes up, a chat template, and
   vectors.jsonl   tokenizer cases by the tokenizers library: text, ids without special tokens, decoded with them,
                   special_ids with special tokens added.
   chat.jsonl      chat template cases by transformers: messages, rendered with add_generation_prompt.
+
+families/NAME are checkpoints of further families, with config.json, weights and reference.json alone.
 """
 import json, os, random, shutil, sys
 
@@ -138,6 +140,81 @@ SPECS = {
 }
 
 
+# --- families ----------------------------------------------------------------------------------------------------------
+
+small = dict(vocab_size=160, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=32, intermediate_size=96,
+             max_position_embeddings=2048, initializer_range=0.14, rms_norm_eps=1e-6, bos_token_id=None, eos_token_id=2, pad_token_id=None, tie_word_embeddings=False)
+rope = lambda theta=1e4, kind="default", **k: dict(rope_theta=theta, rope_type=kind, **k)
+yarn = lambda theta, **k: rope(theta, "yarn", factor=4.0, original_max_position_embeddings=64, beta_fast=32.0, beta_slow=1.0, **k)
+three = ["sliding_attention", "sliding_attention", "full_attention"]
+delta = dict(num_hidden_layers=3, layer_types=["linear_attention", "linear_attention", "full_attention"], linear_num_key_heads=1, linear_num_value_heads=2,
+             linear_key_head_dim=16, linear_value_head_dim=24, linear_conv_kernel_dim=4)
+FAMILIES = {
+    "gemma3": ("gemma3_text", dict(num_hidden_layers=3, query_pre_attn_scalar=24, sliding_window=16, tie_word_embeddings=True, layer_types=three, initializer_range=0.05)),
+    "gpt-oss": ("gpt_oss", dict(num_local_experts=4, num_experts_per_tok=2, sliding_window=16, intermediate_size=32,
+                layer_types=["sliding_attention", "full_attention"], rope_parameters=yarn(150000.0, truncate=False))),
+    "qwen3.5": ("qwen3_5_text", delta),
+    "qwen3.5-moe": ("qwen3_5_moe_text", dict(delta, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24, shared_expert_intermediate_size=40)),
+    "glm4-moe": ("glm4_moe", dict(n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=1, moe_intermediate_size=24, first_k_dense_replace=1, n_group=2,
+                 topk_group=1, routed_scaling_factor=1.5, norm_topk_prob=True, use_qk_norm=True, attention_bias=True)),
+    "deepseek-v3": ("deepseek_v3", dict(num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=40, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=20, head_dim=8,
+                    n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=1, moe_intermediate_size=24, first_k_dense_replace=1, n_group=4, topk_group=2,
+                    routed_scaling_factor=2.5, norm_topk_prob=True, rope_parameters=yarn(1e4, mscale=1.0, mscale_all_dim=0.8))),
+    "minimax-m2": ("minimax_m2", dict(num_local_experts=4, num_experts_per_tok=2, intermediate_size=32, rope_parameters=rope(5e6, partial_rotary_factor=0.5))),
+    "phi3": ("phi3", dict(original_max_position_embeddings=64, max_position_embeddings=256, rope_parameters=rope(1e4, "longrope", original_max_position_embeddings=64,
+             short_factor=[1 + 0.05 * i for i in range(16)], long_factor=[1.5 + 0.2 * i for i in range(16)]))),
+    "granite": ("granite", dict(embedding_multiplier=6.0, attention_multiplier=0.02, residual_multiplier=0.3, logits_scaling=4.0)),
+    "olmo3": ("olmo3", dict(num_hidden_layers=3, sliding_window=16, layer_types=three)),
+    "smollm3": ("smollm3", dict(num_hidden_layers=3, no_rope_layers=[1, 0, 1])),
+    "ministral3": ("ministral3", dict(rope_parameters=yarn(1e6, llama_4_scaling_beta=0.1, mscale=1.0, mscale_all_dim=1.0))),
+    "qwen3-window": ("qwen3", dict(use_sliding_window=True, sliding_window=16, max_window_layers=1, rope_parameters=rope(1e6, "linear", factor=4.0))),
+}
+
+
+def make_family(name, kind, fields, number):
+    """Prompts pass windows of 16 and original lengths of 64."""
+    r = random.Random(1000 + number)
+    torch.manual_seed(1000 + number)
+    d = os.path.join(HERE, "families", name)
+    shutil.rmtree(d, ignore_errors=True)
+    config = AutoConfig.for_model(kind, **dict(small, **fields))
+    m = make_model(config)
+    with torch.no_grad():
+        for k, b in m.named_buffers():  # what experts are chosen by is no parameter, but in the file
+            if k.endswith("e_score_correction_bias"):
+                b.copy_((torch.randn_like(b) * 0.2).to(torch.bfloat16).float())
+    stored = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    stored.load_state_dict(m.state_dict())
+    stored.save_pretrained(d)
+    for extra in ("generation_config.json",):
+        if os.path.exists(os.path.join(d, extra)):
+            os.remove(os.path.join(d, extra))
+    cases = []
+    for n in (1, 9, 40, 90):
+        case = family_case(m, [r.randrange(3, config.vocab_size) for _ in range(n)])
+        while case["min_margin"] < MARGIN:
+            case = family_case(m, [r.randrange(3, config.vocab_size) for _ in range(n)])
+        cases.append(case)
+    json.dump(dict(note="weights are bfloat16; computed from them by transformers in float32", transformers=transformers.__version__, cases=cases),
+              open(os.path.join(d, "reference.json"), "w"))
+    print(name, sum(p.numel() for p in m.parameters()), [c["min_margin"] for c in cases])
+
+
+def family_case(m, ids):
+    """As reference_case, but each token from the whole sequence anew: nothing depends on a cache."""
+    x = torch.tensor([ids])
+    with torch.no_grad():
+        for _ in range(12):
+            x = torch.cat([x, m(x).logits[:, -1:].argmax(-1)], 1)
+        logits = m(x).logits[0, len(ids) - 1:-1]
+    gen = x[0, len(ids):]
+    top = logits.topk(2, -1).values
+    margins = (top[:, 0] - top[:, 1]).tolist()
+    logprobs = torch.log_softmax(logits, -1).gather(1, gen[:, None])[:, 0]
+    return dict(prompt_ids=ids, last_logits=[round(float(v), 5) for v in logits[0]], greedy_ids=gen.tolist(),
+                greedy_logprobs=[round(float(v), 5) for v in logprobs], greedy_margins=[round(v, 4) for v in margins], min_margin=round(min(margins), 5))
+
+
 def make_model(config):
     m = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32).eval()
     with torch.no_grad():
@@ -225,3 +302,6 @@ if __name__ == "__main__":
     for number, (name, spec) in enumerate(SPECS.items(), 1):
         if len(sys.argv) == 1 or name in sys.argv[1:]:
             make(name, spec, number)
+    for number, (name, (kind, fields)) in enumerate(FAMILIES.items(), 1):
+        if len(sys.argv) == 1 or "families/" + name in sys.argv[1:]:
+            make_family(name, kind, fields, number)
