@@ -313,7 +313,7 @@ type response struct {
 // do sends a request whose id is "t" and whose header lines are "Name: value".
 func (h *served) do(method, path, body string, header ...string) *response {
 	h.t.Helper()
-	req, err := nethttp.NewRequest(method, "http://troupe"+path, strings.NewReader(body))
+	req, err := nethttp.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
 	if err != nil {
 		h.t.Fatal(err)
 	}
