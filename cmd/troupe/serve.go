@@ -34,7 +34,7 @@ On SIGTERM or Ctrl-C it takes no new requests, lets running ones finish and ends
 second signal ends it at once.`,
 		Example: `  troupe serve
   troupe serve --model ~/models/Qwen3-0.6B --port 8000
-  curl -N http://127.0.0.1:1919/v1/chat/completions -H 'Content-Type: application/json' \
+  curl -N http://127.0.0.1:1919/v1/chat/completions \
     -d '{"stream": true, "messages": [{"role": "user", "content": "Tell me a story about a fox"}]}'`,
 		Args: noArgs,
 	}
