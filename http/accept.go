@@ -20,6 +20,7 @@ type patient struct {
 	log    zerolog.Logger
 	closed chan struct{}
 	once   atomic.Bool // closed is
+	told   time.Time   // when a failure was logged last; Accept's caller's
 	// pause waits, and ends when closed does; tests have their own.
 	pause func(time.Duration, <-chan struct{})
 }
@@ -56,7 +57,8 @@ func (l *patient) Accept() (net.Conn, error) {
 		case !errors.As(err, &system):
 			return nil, err
 		}
-		if wait == firstPause { // once for a row of failures
+		if time.Since(l.told) > time.Minute {
+			l.told = time.Now()
 			l.log.Error().Err(err).Msg("no connection can be accepted; trying again until one can")
 		}
 		l.pause(wait, l.closed)
