@@ -46,6 +46,7 @@ func (x *exchange) json() ([]byte, *Error) {
 
 // readBody makes body what the client sends, within the budget.
 func (x *exchange) readBody() *Error {
+	x.read = true
 	from := x.ctx.RequestBodyStream()
 	if from == nil {
 		return nil

@@ -23,6 +23,7 @@ type exchange struct {
 	route  string // as registered; "" matched none
 	holder string // of the key it came with; "" without one
 	from   string // its address, once it was let in; see network
+	read   bool   // its body was, or as much as was wanted
 	body   []byte // see body.go
 	held   int    // of the budget, for body
 	status int    // as logged
@@ -47,6 +48,10 @@ const (
 	preflightAge = "600" // seconds
 )
 
+// leftover is the most bytes of a body nobody wanted that fasthttp reads to get
+// to the next request.
+const leftover = 256 << 10
+
 // handle surrounds every request.
 func (f *front) handle(ctx *fasthttp.RequestCtx) {
 	s := f.s
@@ -59,11 +64,12 @@ func (f *front) handle(ctx *fasthttp.RequestCtx) {
 	if s.draining.Load() {
 		ctx.SetConnectionClose()
 	}
-	if len(ctx.Request.Header.Peek(unreadBody)) > 0 {
-		x.hangUp()
-	}
+	length := ctx.Request.Header.ContentLength()
 	x.run(f.router.Handler)
 	x.dropBody()
+	if !x.read && (length == -1 || length > leftover || len(ctx.Request.Header.Peek(unreadBody)) > 0) {
+		x.hangUp()
+	}
 	if x.stream == nil {
 		if x.status == 0 {
 			x.status = ctx.Response.StatusCode()

@@ -72,12 +72,13 @@ func TestHeadersAreJudgedBeforeBodies(t *testing.T) {
 // Whoever still sends reads why it was refused, rather than that the connection
 // was reset.
 func TestRefusalsReachWhoStillSends(t *testing.T) {
-	h := startTCP(t, script(), Config{APIKeys: []string{"k"}, MaxBody: 1 << 20})
+	h := startTCP(t, script(), Config{APIKeys: []string{"k", "l"}, MaxBody: 1 << 20, KeyLimits: Limits{Requests: 1}})
+	h.read(h.do("GET", "/v1/models", "", "X-Api-Key: l"))
 	for _, tc := range []struct {
 		key    string
 		size   int
 		status int
-	}{{"x", 1 << 20, 401}, {"k", 8 << 20, 413}} {
+	}{{"x", 1 << 20, 401}, {"k", 8 << 20, 413}, {"l", 1 << 20, 429}} {
 		resp := h.post("/v1/completions", strings.Repeat("a", tc.size), "X-Api-Key: "+tc.key)
 		if status, body := h.read(resp); status != tc.status {
 			t.Errorf("got %d %s, want %d", status, body, tc.status)

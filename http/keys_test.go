@@ -2,14 +2,18 @@ package http
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp/fasthttputil"
 )
 
 func write(t *testing.T, name, text string) {
@@ -105,9 +109,15 @@ func TestFresh(t *testing.T) {
 func TestKeysFromFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys")
 	write(t, file, "ann: sesame\n")
-	h := start(t, answers(), Config{APIKeyFile: file, APIKeys: []string{"first"}})
-	var log bytes.Buffer
-	h.log = zerolog.New(&log)
+	var log bytes.Buffer // written before an answer is, and read after
+	s, err := newServer(Config{APIKeyFile: file, APIKeys: []string{"first"}}, answers(), zerolog.New(&log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var later atomic.Int64 // than now
+	s.keys.file.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	ln := fasthttputil.NewInmemoryListener()
+	h := serving(t, ln, func(context.Context, string, string) (net.Conn, error) { return ln.Dial() }, s)
 	for header, want := range map[string]int{
 		"Authorization: Bearer sesame": 200, "authorization: bearer sesame": 200, "X-Api-Key: sesame": 200, "X-Api-Key: first": 200,
 		"X-Api-Key: other": 401, "Authorization: sesame": 401, "Cookie: sesame": 401,
@@ -117,8 +127,7 @@ func TestKeysFromFile(t *testing.T) {
 		}
 	}
 	write(t, file, "bob: another\n")
-	later := time.Now().Add(freshFor)
-	h.keys.file.now = func() time.Time { return later }
+	later.Store(int64(freshFor))
 	for key, want := range map[string]int{"sesame": 401, "another": 200} {
 		if status, body := h.read(h.post("/v1/completions", `{"prompt":"a"}`, "X-Api-Key: "+key)); status != want {
 			t.Errorf("then %s: %d %s, want %d", key, status, body, want)
