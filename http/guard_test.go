@@ -157,7 +157,7 @@ func TestBodiesOfAllSizes(t *testing.T) {
 			answer, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
 			if size > 3*nextPart {
-				if resp.StatusCode != 413 {
+				if resp.StatusCode != nethttp.StatusRequestEntityTooLarge {
 					t.Errorf("%d bytes are answered with %s %s", size, resp.Status, answer)
 				}
 				continue
@@ -165,7 +165,7 @@ func TestBodiesOfAllSizes(t *testing.T) {
 			eng.mu.Lock()
 			got := eng.requests[len(eng.requests)-1].Text
 			eng.mu.Unlock()
-			if resp.StatusCode != 200 || got != text {
+			if resp.StatusCode != nethttp.StatusOK || got != text {
 				t.Errorf("%d: %d bytes, announced: %v, become %d, %s %s", i, size, announced, len(got), resp.Status, answer)
 			}
 		}
@@ -210,7 +210,7 @@ func TestHosts(t *testing.T) {
 		}
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if resp.StatusCode != 421 || !strings.Contains(string(body), "--allowed-hosts") || strings.Contains(string(body), "evil") {
+		if resp.StatusCode != nethttp.StatusMisdirectedRequest || !strings.Contains(string(body), "--allowed-hosts") || strings.Contains(string(body), "evil") {
 			t.Errorf("%s: %s %s", path, resp.Status, body)
 		}
 	}

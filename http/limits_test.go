@@ -36,9 +36,12 @@ func TestClientLimits(t *testing.T) {
 		{0, -1, "b", 0, ""}, // b has its own
 		{0, 0, "a", 0, ""},
 		{0, 0, "a", 0, ""},
-		{0, -1, "a", 0, ""}, {0, 0, "a", 0, ""},
-		{0, -1, "a", 0, ""}, {0, 0, "a", 0, ""},
-		{0, -1, "a", 0, ""}, {0, 0, "a", 0, ""},
+		{0, -1, "a", 0, ""},
+		{0, 0, "a", 0, ""},
+		{0, -1, "a", 0, ""},
+		{0, 0, "a", 0, ""},
+		{0, -1, "a", 0, ""},
+		{0, 0, "a", 0, ""},
 		{0, -1, "a", 0, ""},
 		{0, -1, "a", 10, "six a minute"},
 		{4 * time.Second, -1, "a", 6, "six a minute"},
@@ -60,8 +63,8 @@ func TestClientLimits(t *testing.T) {
 	c.leave("a", 0)
 	c.leave("b", 0)
 	now = now.Add(3 * time.Minute)
-	if c.enter("c"); len(c.all) != 1 {
-		t.Errorf("%d clients are kept, of which two have used nothing for minutes", len(c.all))
+	if e := c.enter("c"); e != nil || len(c.all) != 1 {
+		t.Errorf("%v, %d clients are kept, of which two have used nothing for minutes", e, len(c.all))
 	}
 	if want := [3]int64{2, 1, 1}; c.refused != want {
 		t.Errorf("%v were refused, want %v", c.refused, want)
