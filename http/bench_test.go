@@ -119,7 +119,7 @@ func benchmarkStreams(b *testing.B, streams int) {
 		t.step() // the event that lets the header out
 		read.Add(1)
 		over.Add(1)
-		fmt.Fprintf(c, "POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n%s", len(streamed), streamed)
+		fmt.Fprintf(c, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(streamed), streamed)
 		go func() {
 			defer over.Done()
 			r := bufio.NewReader(c)

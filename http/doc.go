@@ -2,9 +2,12 @@
 //
 // Read it in the order a request does:
 //
-//	server.go    the listener, its limits, starting and stopping
-//	exchange.go  what surrounds every request: ids, keys, CORS, the log line
-//	routes.go    which path goes where
+//	server.go    starting and stopping
+//	front.go     connections, for clients and apart for who runs the server (accept.go, tls.go)
+//	guard.go     what is refused for its header: hosts, foreign pages, length
+//	exchange.go  what surrounds every request: ids, limits (limits.go), CORS, the log line
+//	routes.go    which path goes where, and which need a key (keys.go)
+//	body.go      reading the body, within a budget for all (budget.go)
 //	json.go      strict walking of a request body
 //	fields.go    the fields of a request, each with its type and bounds
 //	messages.go  a chat's messages as templates want them

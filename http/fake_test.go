@@ -283,6 +283,12 @@ func startOn(t *testing.T, ln net.Listener, dial func(context.Context, string, s
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serving(t, ln, dial, s)
+}
+
+// serving has s serve until the test ends.
+func serving(t *testing.T, ln net.Listener, dial func(context.Context, string, string) (net.Conn, error), s *Server) *served {
+	t.Helper()
 	h := &served{
 		t: t, Server: s, ln: ln, ended: make(chan error, 1),
 		client: &nethttp.Client{Transport: &nethttp.Transport{DialContext: dial, DisableCompression: true}},
@@ -313,7 +319,7 @@ type response struct {
 // do sends a request whose id is "t" and whose header lines are "Name: value".
 func (h *served) do(method, path, body string, header ...string) *response {
 	h.t.Helper()
-	req, err := nethttp.NewRequest(method, "http://troupe"+path, strings.NewReader(body))
+	req, err := nethttp.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
 	if err != nil {
 		h.t.Fatal(err)
 	}

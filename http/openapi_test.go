@@ -97,7 +97,7 @@ func TestDescriptionHasEveryRoute(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := map[string]bool{}
-	for method, paths := range s.router.List() {
+	for method, paths := range s.main.router.List() {
 		for _, p := range paths {
 			served[strings.ToLower(method)+" "+strings.ReplaceAll(p, ":*}", "}")] = true
 		}
