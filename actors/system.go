@@ -160,7 +160,7 @@ func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
 	exec.waiterMail = s.api.on(TrackWaiter)
 	exec.adopt(dev, exec.waiterMail)
 	if s.codec != nil {
-		for _, mark := range reply.AllMarks() {
+		for _, mark := range reply.AllTokens() {
 			if id, ok := s.codec.TokenID(mark); ok && s.codec.IsSpecial(id) {
 				s.marks = append(s.marks, id)
 			}

@@ -46,7 +46,7 @@ type choice struct {
 	tokens int             // taken so far
 	final  *actors.Final
 	latest time.Time // when its latest token came; zero: none yet
-	spoken spoken
+	parsed parsed
 }
 
 // Why waiting for an event ended without one.
@@ -156,13 +156,13 @@ func (a *answer) note(ch *choice) {
 	ev := &ch.event
 	if ev.Started != nil {
 		ch.prompt = ev.Started.PromptTokens
-		if a.c.parsed() {
-			a.listen(ch)
+		if a.c.reply.Parsed() {
+			a.newParser(ch)
 		}
 	}
 	ch.scores = append(ch.scores, ev.PromptLogprobs...)
-	if ch.spoken.parser != nil {
-		ch.hear(ev)
+	if ch.parsed.parser != nil {
+		ch.parse(ev)
 	}
 	if n := len(ev.Tokens); n > 0 {
 		ch.tokens += n
@@ -265,12 +265,12 @@ func (a *answer) usage() actors.Usage {
 // reasoned adds up the tokens that choices spent on reasoning; -1 when nobody
 // looked.
 func (a *answer) reasoned() int {
-	if !a.c.reply.Think {
+	if !a.c.reply.Thinks() {
 		return -1
 	}
 	sum := 0
 	for i := range a.choices {
-		sum += a.choices[i].spoken.reasoned
+		sum += a.choices[i].parsed.reasoned
 	}
 	return sum
 }
@@ -290,7 +290,7 @@ func (a *answer) collect() ([]piece, error) {
 		if ev.Final != nil && ev.Final.Err != nil {
 			return nil, ev.Final.Err
 		}
-		all[i].add(ev, &a.choices[i].spoken)
+		all[i].add(ev, &a.choices[i].parsed)
 	}
 	if a.c.echo {
 		for i := range all {
@@ -307,7 +307,7 @@ func (a *answer) collect() ([]piece, error) {
 }
 
 // add appends what an event says, and what that means. It copies.
-func (p *piece) add(ev *actors.Event, sp *spoken) {
+func (p *piece) add(ev *actors.Event, sp *parsed) {
 	if sp.parser != nil {
 		if p.message == nil {
 			p.message = new(reply.Message)

@@ -77,7 +77,7 @@ func (s *Server) decodeCall(body []byte, isChat bool) (*call, *Error) {
 	if err := decode(body, fields, c); err != nil {
 		return nil, err
 	}
-	if err := c.forceCalls(); err != nil {
+	if err := c.chooseCalls(); err != nil {
 		return nil, err
 	}
 	if err := c.check(); err != nil {

@@ -64,14 +64,14 @@ type Config struct {
 const maxStopBytes = 1024
 
 const (
-	parserAuto  = "auto"
-	parserThink = "think"
+	parserAuto = "auto"
+	parserNone = "none"
 )
 
 // What can be configured.
 var (
-	ToolCallParsers  = []string{parserAuto, string(reply.Hermes), string(reply.Llama3), string(reply.Mistral), string(reply.None)}
-	ReasoningParsers = []string{parserAuto, parserThink, string(reply.None)}
+	ToolCallParsers  = append([]string{parserAuto, parserNone}, reply.FormatNames()...)
+	ReasoningParsers = append([]string{parserAuto, parserNone}, reply.ReasoningNames()...)
 )
 
 // Check says all that is wrong with the configuration, as New would.

@@ -232,7 +232,7 @@ func (r *sse) append(i int, ev *actors.Event) {
 		r.fail(ev.Final.Err)
 		return
 	}
-	sp := &r.a.choices[i].spoken
+	sp := &r.a.choices[i].parsed
 	told := len(ev.Text) > 0
 	if sp.parser != nil {
 		told = slices.ContainsFunc(sp.parts, visible)

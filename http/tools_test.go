@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 const (
@@ -83,23 +82,24 @@ func TestTextArguments(t *testing.T) {
 func TestFamily(t *testing.T) {
 	for _, tc := range []struct {
 		template, tools, reasoning string
-		format                     reply.Format
+		format                     string
 		thinks                     bool
 	}{
-		{"{{ tools }}<tool_call>…<think>", "auto", "auto", reply.Hermes, true},
-		{"{{ tools }}<tool_call>…<think>", "none", "none", reply.None, false},
-		{"{{ tools }}[TOOL_CALLS]", "auto", "auto", reply.Mistral, false},
-		{"{{ tools }}[TOOL_CALLS]", "hermes", "think", reply.Hermes, true},
-		{`{{ tools }}<|start_header_id|>ipython "parameters"`, "auto", "auto", reply.Llama3, false},
-		{"{{ tools }}<tool_call><function=x>", "auto", "auto", reply.None, false},
-		{"", "auto", "auto", reply.None, false},
+		{"{{ tools }}<tool_call>…<think>", "auto", "auto", "hermes", true},
+		{"{{ tools }}<tool_call>…<think>", "none", "none", "none", false},
+		{"{{ tools }}[TOOL_CALLS]", "auto", "auto", "mistral", false},
+		{"{{ tools }}[TOOL_CALLS]", "hermes", "think", "hermes", true},
+		{`{{ tools }}<|start_header_id|>ipython "parameters"`, "auto", "auto", "llama3", false},
+		{"{{ tools }}<tool_call><function=x><parameter=y>", "auto", "auto", "qwen3_coder", false},
+		{"{{ tools }}<tool_call>", "glm45", "deepseek_r1", "glm45", true},
+		{"", "auto", "auto", "none", false},
 	} {
 		cfg := Config{ToolCallParser: tc.tools, ReasoningParser: tc.reasoning}
-		if f := newFamily(&cfg, byteTokenizer{tc.template}); f.format != tc.format || f.thinks != tc.thinks {
+		if f := newFamily(&cfg, byteTokenizer{tc.template}); f.format.Name() != tc.format || (f.reasoning != nil) != tc.thinks {
 			t.Errorf("%+v: got %+v", tc, f)
 		}
 	}
-	if _, err := (Config{ToolCallParser: "qwen"}).complete("m"); err == nil || !strings.Contains(err.Error(), "hermes") {
+	if _, err := (Config{ToolCallParser: "qwen9"}).complete("m"); err == nil || !strings.Contains(err.Error(), "hermes") {
 		t.Errorf("an unknown parser: %v", err)
 	}
 }
@@ -120,9 +120,9 @@ func TestToolsUnseen(t *testing.T) {
 // TestContinuedReasoning goes on with a message whose reasoning is not over.
 func TestContinuedReasoning(t *testing.T) {
 	for content, want := range map[string]string{
-		"<think>Hm":            `"content":"","reasoning_content":"x"`,
+		"<think>Hm":            `"content":"","reasoning_content":"x","reasoning":"x"`,
 		"<think>Hm.</think>So": `"content":"x"`,
-		"What is <think>?":     `"content":"","reasoning_content":"x"`,
+		"What is <think>?":     `"content":"","reasoning_content":"x","reasoning":"x"`,
 	} {
 		eng := script([]actors.Event{started(content), says("x"), ends("length", 1, 1)})
 		eng.template = "<think>"

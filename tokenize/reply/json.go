@@ -97,6 +97,17 @@ func (s *scanner) step(c byte) verdict {
 	return s.number(c)
 }
 
+// skip takes what does not end a string, if that is what comes.
+func (s *scanner) skip(b []byte) (n int) {
+	if s.next != inString {
+		return 0
+	}
+	for n < len(b) && b[n] != '"' && b[n] != '\\' && b[n] >= ' ' {
+		n++
+	}
+	return n
+}
+
 // value begins with c.
 func (s *scanner) value(c byte) verdict {
 	switch {
