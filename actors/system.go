@@ -187,7 +187,7 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 		return nil, err
 	}
 	if r.PromptLogprobs && !s.dev.Scores {
-		return nil, inputErrorf("echo", "echo: log-probabilities of a prompt are not computed on %s", s.dev.Name)
+		return nil, inputErrorf("", "log-probabilities of a prompt, as echo with logprobs and prompt_logprobs ask for, are not computed on %s", s.dev.Name)
 	}
 	j := &job{id: s.lastID.Add(1), req: *r, times: Times{Submitted: batch.Now()}}
 	if j.req.ID == "" {

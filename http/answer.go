@@ -164,6 +164,11 @@ func (a *answer) note(ch *choice) {
 	if ch.parsed.parser != nil {
 		ch.parse(ev)
 	}
+	if most := a.c.top; a.c.promptTop > most {
+		for i := range ev.Logprobs { // more were asked for of the prompt
+			ev.Logprobs[i].Top = ev.Logprobs[i].Top[:min(len(ev.Logprobs[i].Top), most)]
+		}
+	}
 	if n := len(ev.Tokens); n > 0 {
 		ch.tokens += n
 		now := time.Now()
@@ -298,9 +303,9 @@ func (a *answer) collect() ([]piece, error) {
 			all[i].precede(&e)
 		}
 	}
-	if a.c.returnIDs {
+	if a.c.returnIDs || a.c.promptLogprobs {
 		for i := range all {
-			all[i].prompt = a.choices[i].prompt
+			all[i].prompt, all[i].scores = a.choices[i].prompt, a.choices[i].scores
 		}
 	}
 	return all, nil
@@ -332,6 +337,10 @@ func (a *answer) echo(i int) (e piece) {
 		e.text, e.ends = a.s.tokenizer.DecodeEnds(ch.prompt, !a.c.req.KeepSpecial)
 		unknown := batch.Logprob{Token: float32(math.NaN())} // nothing comes before the first
 		e.echo, e.logprobs = ch.prompt, append([]batch.Logprob{unknown}, ch.scores...)
+		for i := range e.logprobs {
+			lp := &e.logprobs[i]
+			lp.Top = lp.Top[:min(len(lp.Top), a.c.top)]
+		}
 	case p.ids != nil:
 		e.text = []byte(a.s.tokenizer.Decode(p.ids, !a.c.req.KeepSpecial))
 	default:

@@ -10,11 +10,11 @@
 //	messages.go  a chat's messages as templates want them
 //	effort.go    how much the model is to reason
 //	tools.go     the tools a model may call, and what its replies may hold
-//	forced.go    calls that must come, or must keep to their schemas
+//	toolchoice.go calls that tool_choice demands, or that keep to their schemas
 //	call.go      the decoded request, and what the engine is asked for
 //	engine.go    what is asked of the engine
 //	answer.go    the engine's events on their way back, merged over choices
-//	spoken.go    what their text means: reasoning, tool calls
+//	parsed.go    what their text means: reasoning, tool calls
 //	chunk.go     those events as JSON
 //	stream.go    that JSON as server-sent events
 //	pens.go      who writes them: a few goroutines for all streams

@@ -20,15 +20,16 @@ import (
 
 // Server serves one engine. Its methods may be called from any goroutine.
 type Server struct {
-	cfg       Config
-	engine    engine
-	log       zerolog.Logger
-	info      info
-	tokenizer tokenizer // nil: the model has none
-	limits    limits
-	family    family
-	began     time.Time
-	epoch     time.Time // see wall
+	cfg         Config
+	engine      engine
+	log         zerolog.Logger
+	info        info
+	tokenizer   tokenizer // nil: the model has none
+	limits      limits
+	family      family
+	fingerprint string // see fingerprint
+	began       time.Time
+	epoch       time.Time // see wall
 
 	router  *router.Router
 	fast    *fasthttp.Server
@@ -69,6 +70,7 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 		pens:      pens{most: runtime.GOMAXPROCS(0)},
 	}
 	s.family = newFamily(&s.cfg, s.tokenizer)
+	s.fingerprint = fingerprint(&s.cfg, &s.info)
 	s.conns.state = map[net.Conn]fasthttp.ConnState{}
 	s.router = s.routes()
 	s.fast = &fasthttp.Server{

@@ -293,6 +293,10 @@ func (r *sse) chunks(p *piece, parts []reply.Part) {
 }
 
 func (r *sse) chunk(p *piece) {
+	if r.a.c.continuousUsage {
+		u := r.a.usage()
+		p.usage, p.reasoned = &u, r.a.reasoned()
+	}
 	r.buf = r.a.c.appendChunk(r.buf, r.head, p, r.a.s.tokenizer)
 }
 

@@ -30,6 +30,9 @@ func newFamily(cfg *Config, tok tokenizer) family {
 	if f.format = reply.FindFormat(cfg.ToolCallParser, with); cfg.ToolCallParser == parserAuto {
 		f.format = reply.DetectFormat(with)
 	}
+	if f.format == nil && cfg.ReasoningParser == parserChannels {
+		f.format = reply.FindFormat("openai", with)
+	}
 	if cfg.ReasoningParser == parserAuto {
 		f.reasoning = reply.DetectReasoning(with, without)
 	}
