@@ -17,21 +17,15 @@ import (
 
 // templates are of families, and of none.
 var templates = map[string]string{
-	"hermes":       "{{ tools }}<tool_call>",
-	"thinks":       "{{ tools }}<tool_call><think>",
-	"llama3":       `{{ tools }}<|start_header_id|>ipython "parameters"`,
-	"mistral":      "{{ tools }}[TOOL_CALLS]",
-	"newer":        "{{ tools }}[TOOL_CALLS][ARGS]",
-	"qwen3_coder":  "{{ tools }}<tool_call><function=x><parameter=y>",
-	"openai":       "{{ tools }}<|start|><|channel|><|message|>functions",
-	"deepseek_v31": "{{ tools }}<｜tool▁sep｜><think>",
-	"glm45":        "{{ tools }}<tool_call><arg_key><think>",
-	"deepseek_v32": "{{ tools }}｜DSML｜",
-	"minimax_m2":   "{{ tools }}<minimax:tool_call>",
-	"kimi_k2":      "{{ tools }}<|tool_calls_section_begin|>",
-	"gemma4":       "{{ tools }}<|tool_call>call:",
-	"pythonic":     "{{ tools }}[func_name1(",
-	"none":         "{{ tools }}",
+	"hermes":      "{{ tools }}<tool_call>",
+	"thinks":      "{{ tools }}<tool_call><think>",
+	"llama3":      `{{ tools }}<|start_header_id|>ipython "parameters"`,
+	"mistral":     "{{ tools }}[TOOL_CALLS]",
+	"newer":       "{{ tools }}[TOOL_CALLS][ARGS]",
+	"qwen3_coder": "{{ tools }}<tool_call><function=x><parameter=y>",
+	"openai":      "{{ tools }}<|start|><|channel|><|message|>functions",
+	"kimi_k2":     "{{ tools }}<|tool_calls_section_begin|>",
+	"none":        "{{ tools }}",
 }
 
 const weather = `"messages":[{"role":"user","content":"Rain?"}],"tools":[
@@ -103,7 +97,7 @@ func wander(t *testing.T, g *grammar.Grammar, rng *rand.Rand) string {
 }
 
 // closing are marks that end what could go on for ever.
-var closing = []string{"</think>", "<|end|>", "</parameter>", "</arg_value>", "</｜DSML｜parameter>", `<|"|>`}
+var closing = []string{"</think>", "<|end|>", "\n</parameter>"}
 
 // nextOf is the byte that goes on with a mark, or begins it: each for a while.
 func nextOf(out []int32) int32 {
@@ -162,7 +156,7 @@ func TestToolChoice(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s/%s: %v", family, tc.about, err)
 			}
-			for range 15 {
+			for range 20 {
 				text := wander(t, g, rng)
 				var m reply.Message
 				m.Add(reply.NewParser(c.reply).Finish([]byte(text)))

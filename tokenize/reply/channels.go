@@ -74,6 +74,7 @@ func (p *Parser) receive(h header) {
 	switch {
 	case len(p.opts.Tools) > 0 && (isTool && name != "" || s.tool(h.recipient) >= 0):
 		p.state, p.until = sending, min(p.until, p.seen)
+		p.quoting.begin()
 		p.emit(Call, p.calls, []byte(name), 0)
 		p.calls++
 	case !p.opts.Joined && (h.recipient != "" && h.recipient != "user" || h.channel == ch.Reasoning):
@@ -107,21 +108,34 @@ func (p *Parser) ended(which int) int {
 	return 0
 }
 
-// send takes arguments up to the end of their message.
-func (p *Parser) send(b []byte, at int) (int, bool) {
-	i, which, found := p.marks.find(b)
-	p.argue(b[:i])
-	if found {
+// send takes arguments up to the end of their message, which is not within a
+// string.
+func (p *Parser) send(b []byte) (n int, enough bool) {
+	for {
+		i, which, found := p.marks.find(b[n:])
+		if found && i == 0 && p.quoting.within() {
+			i, found = 1, false
+		} else if !found && i == 0 {
+			return n, n == len(b)
+		}
+		p.quoting.add(b[n : n+i])
+		p.argue(b[n : n+i])
+		if n += i; !found {
+			continue
+		}
+		if p.quoting.within() {
+			continue
+		}
 		if p.bare {
 			p.argue([]byte("{}"))
 		}
 		p.emit(Returned, p.calls-1, nil, 0)
-		i += p.ended(which)
+		n += p.ended(which)
 		if p.opts.One {
 			p.state = over
 		}
+		return n, true
 	}
-	return i, found || i == len(b)
 }
 
 // argue tells arguments, without the white space around them.

@@ -200,7 +200,7 @@ var formats = compiled([]Format{
 	},
 	{
 		Names: []string{"llama3", "llama3_json", "llama4_json"},
-		Shown: []string{"<|start_header_id|>", "ipython", `"parameters"`},
+		Shown: []string{"ipython", `"parameters"`},
 		Forms: []Form{
 			{Bare: true, Object: nameParameters, Between: "; "},
 			{Begin: "<|python_tag|>", Object: nameParameters, Between: "; "},

@@ -11,7 +11,8 @@ type params struct {
 	kind   Types // of the value under way
 	begun  bool  // a byte of the value was taken
 	value  []byte
-	told   int // bytes of value that are out
+	json   quoting // of a value that may be JSON
+	told   int     // bytes of value that are out
 	out    []byte
 	ready  bool // it is plain that these are arguments
 	closed bool // by the form's Close, not by its End
@@ -31,7 +32,7 @@ const (
 )
 
 func (p *params) begin(f *Form, types map[string]Types) {
-	*p = params{form: f, types: types, key: p.key[:0], value: p.value[:0], out: append(p.out[:0], '{')}
+	*p = params{form: f, types: types, key: p.key[:0], value: p.value[:0], json: p.json, out: append(p.out[:0], '{')}
 }
 
 // step takes the next byte. The arguments end with a mark that closes the call.
@@ -102,13 +103,15 @@ func (p *params) valueBegins(kind Types) {
 	}
 	p.any, p.kind, p.begun, p.value, p.told, p.next = true, kind, false, p.value[:0], 0, inParamValue
 	p.out = append(appendEscaped(append(p.out, '"'), string(p.key)), `": `...)
-	if kind == String {
+	if p.json.begin(); kind == String {
+		p.json.over = true
 		p.out = append(p.out, '"')
 	}
 }
 
 // inValue takes a byte of a value. Strings are written as they come, but for
-// what may be the mark at their end; whatever else, when it is there.
+// what may be the mark at their end; whatever else, when it is there. Within a
+// string of JSON there is no such mark.
 func (p *params) inValue(c byte) {
 	f := p.form
 	if !p.begun {
@@ -119,7 +122,9 @@ func (p *params) inValue(c byte) {
 	}
 	p.value = append(p.value, c)
 	end := f.valueClose
-	if n := len(p.value) - len(end); n >= 0 && c == end[len(end)-1] && string(p.value[n:]) == end {
+	within := p.json.within()
+	p.json.add([]byte{c})
+	if n := len(p.value) - len(end); !within && n >= 0 && c == end[len(end)-1] && string(p.value[n:]) == end {
 		p.ends(p.value[:n])
 		return
 	}

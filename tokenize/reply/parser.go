@@ -107,6 +107,7 @@ type Parser struct {
 	live     []*section // the forms that it may be of
 	marked   bool       // it was announced, or comes behind a call
 	header   []byte     // of a message
+	quoting  quoting    // of the arguments in one
 
 	calls int // told so far
 
@@ -257,7 +258,7 @@ func (p *Parser) step(b []byte, at int) (n int, enough bool) {
 	case heading:
 		return p.head(b, at)
 	case sending:
-		return p.send(b, at)
+		return p.send(b)
 	}
 	return len(b), true
 }

@@ -543,6 +543,12 @@ func (r *reader) value(kind Types) {
 		r.i++
 	}
 	n := strings.Index(text, f.valueClose)
+	for n >= 0 && kind != String && twinWithin(text[:n]) {
+		k := strings.Index(text[n+1:], f.valueClose)
+		if n += 1 + k; k < 0 {
+			n = -1
+		}
+	}
 	if n < 0 {
 		if kind == String {
 			n = len(text)
@@ -566,6 +572,13 @@ func (r *reader) value(kind Types) {
 	} else {
 		r.out = append(r.out, asJSON([]byte(text), kind)...)
 	}
+}
+
+// twinWithin reports whether a text ends within a string of JSON: only there it
+// may go on with a tilde.
+func twinWithin(s string) bool {
+	end, _ := twinValue(s+"~", 0)
+	return end == len(s)+1
 }
 
 // twinQuote writes a string as JSON.
@@ -777,16 +790,18 @@ func (r *reader) escaped() {
 func twinChannels(o Options, s string) (m Message) {
 	ch := o.Format.Channels
 	marks := append(slices.Clone(ch.Ends), ch.Start, ch.Channel)
-	cut := func(s string) (before, after string, found bool) {
-		at, end := len(s), len(s)
-		for i, w := range marks {
-			if n := strings.Index(s, w); n >= 0 && n < at {
-				if at, end = n, n; i < len(ch.Ends) {
-					end += len(w)
+	cut := func(s string, arguments bool) (before, after string, found bool) {
+		for at := range len(s) {
+			for i, w := range marks {
+				if strings.HasPrefix(s[at:], w) && !(arguments && twinWithin(s[:at])) {
+					if before, after = s[:at], s[at:]; i < len(ch.Ends) {
+						after = after[len(w):]
+					}
+					return before, after, true
 				}
 			}
 		}
-		return s[:at], s[end:], at < len(s)
+		return s, "", false
 	}
 	headed := false
 	for _, w := range []string{ch.Start, ch.Channel, ch.To} {
@@ -826,7 +841,7 @@ func twinChannels(o Options, s string) (m Message) {
 		if o.Joined && kind == "reasoning" && headed {
 			kind = "text"
 		}
-		body, rest, found := cut(s)
+		body, rest, found := cut(s, kind == "call")
 		s = rest
 		if kind != "text" || !first {
 			body = strings.TrimLeft(body, blanks)
