@@ -123,6 +123,9 @@ func (c *call) appendWhole(dst []byte, p *piece, tok tokenizer) []byte {
 // appendChoiceTail appends what both kinds of answer say of a choice after
 // its text.
 func (c *call) appendChoiceTail(dst []byte, p *piece, tok tokenizer) []byte {
+	if p.final == nil && !c.logprobs && !c.returnIDs { // most of them
+		return append(dst, `,"logprobs":null,"finish_reason":null}`...)
+	}
 	plain := tok
 	if c.tokenIDs {
 		tok = idNames{tok}

@@ -54,6 +54,29 @@ func TestMarksAreShown(t *testing.T) {
 	}
 }
 
+// TestStopsInAnswers tells the engine where stop strings count, whenever a reply
+// may hold more than an answer.
+func TestStopsInAnswers(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"stop":"x",` + withHi + `,` + withTools + `}`:          true,
+		`{"stop":"x",` + withHi + `}`:                            true,
+		`{"stop":"x","separate_reasoning":false,` + withHi + `}`: false,
+		`{` + withHi + `}`:                                       false,
+		`{"stop":"x","tool_choice":"none","separate_reasoning":false,` + withHi + `,` + withTools + `}`: false,
+	} {
+		eng := engineOf(nil)
+		eng.template = "{{ tools }}<tool_call><think>"
+		if r := ask(t, eng, "/v1/chat/completions", body)[0]; (r.Reply != nil) != want {
+			t.Errorf("%s: %+v", body, r.Reply)
+		}
+	}
+	eng := engineOf(nil)
+	eng.template = "<think>"
+	if r := ask(t, eng, "/v1/completions", `{"prompt":"a","stop":"x"}`)[0]; r.Reply != nil {
+		t.Errorf("a text completion is all answer: %+v", r.Reply)
+	}
+}
+
 // TestTextArguments gives a template the arguments in the form it wants.
 func TestTextArguments(t *testing.T) {
 	const given = `{"messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[
