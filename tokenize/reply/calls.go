@@ -17,14 +17,14 @@ func (p *Parser) begin(mark string, written []byte) bool {
 		}
 	}
 	p.raw = append(append(p.raw[:0], p.space...), written...)
-	p.marked, p.space, p.state = mark != "", p.space[:0], calling
+	p.marked, p.space, p.state = mark != "", p.space[:0], inCalls
 	return len(p.live) > 0
 }
 
 // follow takes what may be calls, up to where they end.
 func (p *Parser) follow(b []byte, at int) int {
 	i := 0
-	for i < len(b) && p.state == calling {
+	for i < len(b) && p.state == inCalls {
 		if s := p.live[0]; s.told {
 			n, e := s.feed(b[i:])
 			i += n
@@ -62,7 +62,7 @@ func (p *Parser) may(c byte, at int) bool {
 			p.more(s, []byte{c}, e, at+1)
 			return true
 		case e == closes:
-			p.talks()
+			p.toText()
 			return true
 		}
 	}
@@ -80,8 +80,8 @@ func (p *Parser) more(s *section, b []byte, e event, end int) {
 	p.grown(Arguments, p.calls-1, from, end)
 	if e == returns || e == shuts {
 		p.returned(s)
-		if e == shuts && p.state == calling {
-			p.talks()
+		if e == shuts && p.state == inCalls {
+			p.toText()
 		}
 	}
 }
@@ -96,14 +96,14 @@ func (p *Parser) returned(s *section) {
 	}
 }
 
-// talks goes on with text.
-func (p *Parser) talks() { p.state, p.raw = talking, p.raw[:0] }
+// toText goes on with text.
+func (p *Parser) toText() { p.state, p.raw = inText, p.raw[:0] }
 
 // fail makes text of what is no call after all. It ends at byte end of the
 // reply.
 func (p *Parser) fail(end int) {
 	if p.live[0].told {
-		p.state = breaking
+		p.state = inBrokenCall
 		return
 	}
 	raw := p.raw
@@ -112,7 +112,7 @@ func (p *Parser) fail(end int) {
 	}
 	p.tell(Text, raw, end)
 	p.begun = true
-	p.talks()
+	p.toText()
 }
 
 // breaks takes what follows in a call that went on as none does, up to a mark
@@ -124,7 +124,7 @@ func (p *Parser) breaks(b []byte, at int) (int, bool) {
 	if !found {
 		return i, false
 	}
-	p.state = calling
+	p.state = inCalls
 	p.returned(s)
 	if p.state == over {
 		return len(b), true
@@ -133,12 +133,12 @@ func (p *Parser) breaks(b []byte, at int) (int, bool) {
 	switch which {
 	case 0: // of the call alone
 		if p.raw = p.raw[:0]; s.follows() {
-			p.talks()
+			p.toText()
 		}
 	case 1:
-		p.talks()
+		p.toText()
 	default: // which begins other calls
-		p.talks()
+		p.toText()
 		word = ""
 	}
 	return i + len(word), true

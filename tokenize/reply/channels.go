@@ -20,15 +20,15 @@ func (p *Parser) openMessage(b []byte) (int, bool) {
 	headers := words{all: []string{ch.Start, ch.Channel, ch.To}}
 	switch _, v := headers.at(b); {
 	case p.opts.Opened:
-		p.state, p.bare = thinking, true
+		p.state, p.bare = inReasoning, true
 	case p.opts.Continued:
-		p.state, p.until = talking, 0
+		p.state, p.until = inText, 0
 	case v == more:
 		return 0, false
 	case v == ends:
-		p.state, p.until = heading, 0
+		p.state, p.until = inHeader, 0
 	default:
-		p.state, p.until = talking, 0
+		p.state, p.until = inText, 0
 	}
 	return 0, true
 }
@@ -73,14 +73,14 @@ func (p *Parser) receive(h header) {
 	p.space, p.bare = p.space[:0], true
 	switch {
 	case len(p.opts.Tools) > 0 && (isTool && name != "" || s.tool(h.recipient) >= 0):
-		p.state, p.until = sending, min(p.until, p.seen)
+		p.state, p.until = inToolMessage, min(p.until, p.seen)
 		p.quoting.begin()
 		p.emit(Call, p.calls, []byte(name), 0)
 		p.calls++
 	case !p.opts.Joined && (h.recipient != "" && h.recipient != "user" || h.channel == ch.Reasoning):
-		p.state, p.until = thinking, math.MaxInt // what it does by itself is its own business
+		p.state, p.until = inReasoning, math.MaxInt // what it does by itself is its own business
 	default:
-		if p.state = talking; p.begun {
+		if p.state = inText; p.begun {
 			p.space = append(p.space, "\n\n"...)
 		}
 	}
@@ -101,7 +101,7 @@ func (p *Parser) message(kind Kind, b []byte, at int) (int, bool) {
 
 // ended ends a message at a mark, and returns how much of that was taken.
 func (p *Parser) ended(which int) int {
-	p.state, p.space, p.bare = heading, p.space[:0], true
+	p.state, p.space, p.bare = inHeader, p.space[:0], true
 	if which < len(p.channels().Ends) {
 		return len(p.marks.all[which])
 	}

@@ -18,7 +18,7 @@
 // Parts (parser.go; calls.go and channels.go for what its states are about). A
 // section follows one way to write calls byte by byte (call.go), and in it
 // arguments as JSON (json.go, object.go), within marks (params.go, types.go) or
-// as in a program (literal.go). A Message is the parts put together
+// as in a program (literal.go, values.go). A Message is the parts put together
 // (message.go). The same descriptions become grammars of what a model may be
 // made to write (written.go, schema.go).
 //

@@ -20,7 +20,8 @@ var examples = []example{
 	},
 	{"qwen3_coder", with("qwen3_coder"), "<function=f>\n<parameter=n>\n3\n</parameter>\n</function>\n</tool_call>", `think "" say "" call f({"n": 3})`},
 	{
-		"seed_oss", Options{Format: FindFormat("seed_oss", ""), Tools: tools, Reasoning: FindReasoning("seed_oss")},
+		"seed_oss",
+		Options{Format: FindFormat("seed_oss", ""), Tools: tools, Reasoning: FindReasoning("seed_oss")},
 		"<seed:think>Hm.</seed:think>\nSo.\n<seed:tool_call>\n<function=f>\n<parameter=s>3</parameter>\n<parameter=l>[3]</parameter>\n</function>\n</seed:tool_call>\n<seed:tool_call>\n<function=g>\n</function>\n</seed:tool_call>",
 		`think "Hm." say "So." call f({"s": "3", "l": [3]}) call g({})`,
 	},
@@ -64,7 +65,8 @@ var examples = []example{
 	{"openai", with("openai"), " to=functions.g<|channel|>commentary json<|message|>{}", `think "" say "" call g({})`},
 	{"openai", with("openai"), "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.\n", `think "Hm." say "Yes.\n"`},
 	{
-		"gemma4", Options{Format: FindFormat("gemma4", ""), Tools: tools, Reasoning: FindReasoning("gemma4")},
+		"gemma4",
+		Options{Format: FindFormat("gemma4", ""), Tools: tools, Reasoning: FindReasoning("gemma4")},
 		"<|channel>thought\nHm.\n<channel|>So.<|tool_call>call:f{s:<|\"|>a \"b\" <<|\"|>,n:1,l:[<|\"|>c<|\"|>,true],m:{k:None}}<tool_call|><|tool_call>call:g{}<tool_call|>",
 		`think "Hm." say "So." call f({"s": "a \"b\" <", "n": 1, "l": ["c", true], "m": {"k": null}}) call g({})`,
 	},
@@ -84,7 +86,8 @@ var examples = []example{
 	{"nemotron_json", with("nemotron_json").thinking(), `So.<TOOLCALL>[{"name": "f", "arguments": {"s": "a"}}, {"name": "g", "arguments": {}}]</TOOLCALL>`, `think "" say "So." call f({"s": "a"}) call g({})`},
 	{"jamba", with("jamba"), "So.<tool_calls>[\n{\"name\": \"f\", \"arguments\": {\"s\": \"a\"}},\n{\"name\": \"g\", \"arguments\": {}}\n]</tool_calls>", `think "" say "So." call f({"s": "a"}) call g({})`},
 	{
-		"command_r", Options{Format: FindFormat("command_r", ""), Tools: tools, Reasoning: FindReasoning("cohere_command3")},
+		"command_r",
+		Options{Format: FindFormat("command_r", ""), Tools: tools, Reasoning: FindReasoning("cohere_command3")},
 		"<|START_THINKING|>Hm.<|END_THINKING|><|START_ACTION|>[\n{\"tool_call_id\": \"0\", \"tool_name\": \"f\", \"parameters\": {\"s\": \"a\"}},\n{\"tool_call_id\": \"1\", \"tool_name\": \"g\", \"parameters\": {}}\n]<|END_ACTION|>",
 		`think "Hm." say "" call f({"s": "a"}) call g({})`,
 	},

@@ -119,13 +119,13 @@ type Parser struct {
 type state uint8
 
 const (
-	opening  state = iota // nothing but white space yet
-	thinking              // in the reasoning
-	talking               // in the text
-	calling               // in what may be calls
-	breaking              // in a call that went on as none does
-	heading               // in the header of a message
-	sending               // in a message to a tool
+	opening       state = iota // nothing but white space yet
+	inReasoning                // in the reasoning
+	inText                     // in the text
+	inCalls                    // in what may be calls
+	inBrokenCall               // in a call that went on as none does
+	inHeader                   // in the header of a message
+	inToolMessage              // in a message to a tool
 	over
 )
 
@@ -136,7 +136,7 @@ func NewParser(o Options) *Parser {
 	case o.Format != nil && o.Format.Channels != nil:
 		p.marks = &o.Format.marks
 	case o.Reasoning == nil:
-		p.state, p.until = talking, 0
+		p.state, p.until = inText, 0
 		fallthrough
 	default:
 		if o.Format != nil {
@@ -159,7 +159,7 @@ func (p *Parser) ReasoningEnd() int { return p.until }
 // Settled is how many bytes of the reply have been told, or will not be text.
 func (p *Parser) Settled() int {
 	n := p.seen - len(p.held) - len(p.space)
-	if p.state == calling {
+	if p.state == inCalls {
 		n -= len(p.raw)
 	}
 	return n
@@ -190,24 +190,24 @@ func (p *Parser) Finish(text []byte) []Part {
 			p.until = 0
 			p.tell(Text, p.held, p.seen)
 		}
-	case thinking:
+	case inReasoning:
 		p.tell(Reasoning, p.held, p.seen)
 		p.bare = true
-	case talking:
+	case inText:
 		if p.opts.Required && p.channels() == nil {
 			p.bare = true
 		} else {
 			p.tell(Text, p.held, p.seen)
 		}
-	case calling:
+	case inCalls:
 		if p.marked || p.opts.Required || len(p.raw) == 0 {
 			p.bare = true
 		} else {
 			p.fail(p.seen)
 		}
-	case breaking:
+	case inBrokenCall:
 		p.emit(Arguments, p.calls-1, p.held, p.seen)
-	case sending:
+	case inToolMessage:
 		p.argue(p.held)
 		p.bare = true
 	}
@@ -247,17 +247,17 @@ func (p *Parser) step(b []byte, at int) (n int, enough bool) {
 			return p.openMessage(b)
 		}
 		return p.open(b)
-	case thinking:
+	case inReasoning:
 		return p.think(b, at)
-	case talking:
+	case inText:
 		return p.talk(b, at)
-	case calling:
+	case inCalls:
 		return p.follow(b, at), true
-	case breaking:
+	case inBrokenCall:
 		return p.breaks(b, at)
-	case heading:
+	case inHeader:
 		return p.head(b, at)
-	case sending:
+	case inToolMessage:
 		return p.send(b)
 	}
 	return len(b), true
@@ -276,13 +276,13 @@ func (p *Parser) open(b []byte) (int, bool) {
 	case n == 0:
 		return i, false
 	case string(b[i:i+n]) != mark[:n] && p.opts.Opened:
-		p.state, p.bare, p.space = thinking, true, p.space[:0]
+		p.state, p.bare, p.space = inReasoning, true, p.space[:0]
 	case string(b[i:i+n]) != mark[:n]:
-		p.state, p.until = talking, 0
+		p.state, p.until = inText, 0
 	case n < len(mark):
 		return i, false
 	default:
-		p.state, p.bare, p.space = thinking, true, p.space[:0]
+		p.state, p.bare, p.space = inReasoning, true, p.space[:0]
 		return i + n, true
 	}
 	return i, true
@@ -298,7 +298,7 @@ func (p *Parser) think(b []byte, at int) (int, bool) {
 	if found {
 		i += len(p.opts.Reasoning.End)
 		p.until = at + i
-		p.state, p.bare, p.space = talking, true, p.space[:0]
+		p.state, p.bare, p.space = inText, true, p.space[:0]
 	}
 	return i, found
 }

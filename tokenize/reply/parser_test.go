@@ -191,7 +191,7 @@ func agree(t *testing.T, o Options, reply string, cut func(rest int) int) {
 	if !o.Parsed() && told.String() != reply {
 		t.Fatalf("%q became %q", reply, told.String())
 	}
-	if n := p.Settled(); p.state == talking && n != len(reply) {
+	if n := p.Settled(); p.state == inText && n != len(reply) {
 		t.Fatalf("%q: %d of %d bytes are settled in the end", reply, n, len(reply))
 	}
 	if end := p.ReasoningEnd(); len(m.Reasoning) > 0 && end < len(m.Reasoning) || end < 0 {
