@@ -81,13 +81,33 @@ func (ch *choice) parse(ev *actors.Event) {
 // visible reports whether clients see a part.
 func visible(p reply.Part) bool { return p.Kind != reply.Returned }
 
-// callID makes up the id of a tool call.
-func (c *call) callID() string {
-	id := rand.Text()
-	if c.family.format != nil && c.family.format.ShortIDs {
-		return id[:9]
+// callID makes up the id of the reply's i-th tool call, as the templates that
+// will see it want them.
+func (c *call) callID(name []byte, i int) string {
+	ids := reply.AnyIDs
+	if c.family.format != nil {
+		ids = c.family.format.IDs
 	}
-	return "call_" + id[:24]
+	switch ids {
+	case reply.ShortIDs:
+		return rand.Text()[:9]
+	case reply.NamedIDs:
+		return "functions." + string(name) + ":" + strconv.Itoa(earlierCalls(c.chat.Messages)+i)
+	}
+	return "call_" + rand.Text()[:24]
+}
+
+// earlierCalls counts the tool calls of a conversation.
+func earlierCalls(messages any) (n int) {
+	list, _ := messages.([]any)
+	for _, m := range list {
+		if m, _ := m.(*jinja.Dict); m != nil {
+			calls, _ := m.Get("tool_calls")
+			all, _ := calls.([]any)
+			n += len(all)
+		}
+	}
+	return n
 }
 
 // appendPart appends what a part adds to the message.
@@ -103,16 +123,16 @@ func (c *call) appendPart(dst []byte, p *reply.Part) []byte {
 	dst = strconv.AppendInt(dst, int64(p.Call), 10)
 	if p.Kind == reply.Call {
 		dst = append(dst, ',')
-		return append(c.appendCall(dst, p.Text, nil), "}]"...)
+		return append(c.appendCall(dst, p.Call, p.Text, nil), "}]"...)
 	}
 	dst = append(dst, `,"function":{"arguments":"`...)
 	return append(appendString(dst, p.Text), `"}}]`...)
 }
 
 // appendCall appends the members of a tool call.
-func (c *call) appendCall(dst, name, arguments []byte) []byte {
+func (c *call) appendCall(dst []byte, i int, name, arguments []byte) []byte {
 	dst = append(dst, `"id":"`...)
-	dst = append(dst, c.callID()...)
+	dst = appendString(dst, []byte(c.callID(name, i)))
 	dst = append(dst, `","type":"function","function":{"name":"`...)
 	dst = append(appendString(dst, name), `","arguments":"`...)
 	return append(appendString(dst, arguments), `"}`...)
@@ -134,7 +154,7 @@ func (c *call) appendMessage(dst []byte, m *reply.Message) []byte {
 			dst = append(dst, `,"tool_calls":[`...)
 		}
 		dst = append(comma(dst, i), '{')
-		dst = append(c.appendCall(dst, []byte(m.Calls[i].Name), m.Calls[i].Arguments), '}')
+		dst = append(c.appendCall(dst, i, []byte(m.Calls[i].Name), m.Calls[i].Arguments), '}')
 	}
 	if len(m.Calls) > 0 {
 		dst = append(dst, ']')

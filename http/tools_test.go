@@ -54,6 +54,19 @@ func TestMarksAreShown(t *testing.T) {
 	}
 }
 
+// TestNamedIDs numbers the calls of a family over the conversation.
+func TestNamedIDs(t *testing.T) {
+	const written = "<|tool_calls_section_begin|><|tool_call_begin|>functions.f:2<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_call_begin|>functions.g:3<|tool_call_argument_begin|>{}"
+	eng := script([]actors.Event{started("Hi"), says(written), ends("stop", 2, 9)})
+	eng.template = "{{ tools }}<|tool_calls_section_begin|>"
+	h := start(t, eng, Config{})
+	_, body := h.read(h.post("/v1/chat/completions", `{`+withTools+`,"messages":[{"role":"user","content":"Hi"},{"role":"assistant","tool_calls":[
+		{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}},{"id":"b","type":"function","function":{"name":"f","arguments":"{}"}}]}]}`))
+	if !strings.Contains(body, `"id":"functions.f:2"`) || !strings.Contains(body, `"id":"functions.g:3"`) {
+		t.Errorf("%s", body)
+	}
+}
+
 // TestStopsInAnswers tells the engine where stop strings count, whenever a reply
 // may hold more than an answer.
 func TestStopsInAnswers(t *testing.T) {

@@ -285,6 +285,8 @@ func (s *section) skip(b []byte) (n int) {
 	switch s.form.Arguments {
 	case JSON:
 		n = s.json.skip(b)
+	case Tagged:
+		n = s.params.skip(b)
 	case Object:
 		if s.object.next == inTheArguments {
 			n = s.object.value.skip(b)

@@ -22,8 +22,8 @@ type Format struct {
 	// Channels, if given, are what replies are divided into. Then Forms is
 	// empty: a call is a message to a tool.
 	Channels *Channels
-	// ShortIDs says that templates take no ids of calls but nine letters and digits.
-	ShortIDs bool
+	// IDs are what ids of calls look like in the family's templates.
+	IDs IDs
 	// Tokens are special tokens within what is written below that are not
 	// delimited as <…> or […].
 	Tokens []string
@@ -31,6 +31,16 @@ type Format struct {
 	bare  bool  // some form is
 	marks words // what announces calls, or divides messages; trimmed
 }
+
+// IDs are what ids of calls look like.
+type IDs uint8
+
+// The kinds of ids.
+const (
+	AnyIDs   IDs = iota
+	ShortIDs     // nine letters and digits
+	NamedIDs     // functions.name:number, counted from 0 over the conversation
+)
 
 // Form is one way to write calls:
 //

@@ -114,6 +114,7 @@ var formats = compiled([]Format{
 			Begin: "<|tool_calls_section_begin|>", Open: "<|tool_call_begin|>", Prefix: "functions.", ID: ":", Then: "<|tool_call_argument_begin|>",
 			Numbered: true, Arguments: JSON, Close: "<|tool_call_end|>", End: "<|tool_calls_section_end|>",
 		}},
+		IDs: NamedIDs,
 	},
 	{
 		Names: []string{"gemma4"},
@@ -187,7 +188,7 @@ var formats = compiled([]Format{
 			{Begin: "[TOOL_CALLS]", Single: true, ID: "[CALL_ID]", Then: "[ARGS]", Arguments: JSON},
 			{Begin: "[TOOL_CALLS]", List: true, Object: nameArguments},
 		},
-		ShortIDs: true,
+		IDs: ShortIDs,
 	},
 	{ // as those before them do; both are read
 		Names: []string{"mistral"},
@@ -196,7 +197,7 @@ var formats = compiled([]Format{
 			{Begin: "[TOOL_CALLS]", List: true, Object: nameArguments},
 			{Begin: "[TOOL_CALLS]", Single: true, ID: "[CALL_ID]", Then: "[ARGS]", Arguments: JSON},
 		},
-		ShortIDs: true,
+		IDs: ShortIDs,
 	},
 	{
 		Names: []string{"llama3", "llama3_json", "llama4_json"},

@@ -102,7 +102,7 @@ func (p *params) valueBegins(kind Types) {
 		p.out = append(p.out, ", "...)
 	}
 	p.any, p.kind, p.begun, p.value, p.told, p.next = true, kind, false, p.value[:0], 0, inParamValue
-	p.out = append(appendEscaped(append(p.out, '"'), string(p.key)), `": `...)
+	p.out = append(appendEscaped(append(p.out, '"'), p.key), `": `...)
 	if p.json.begin(); kind == String {
 		p.json.over = true
 		p.out = append(p.out, '"')
@@ -130,13 +130,26 @@ func (p *params) inValue(c byte) {
 	}
 	if p.kind == String {
 		safe := len(p.value) - p.mayEnd()
-		p.out = appendEscaped(p.out, string(p.value[p.told:max(safe, p.told)]))
+		p.out = appendEscaped(p.out, p.value[p.told:max(safe, p.told)])
 		p.told = max(safe, p.told)
 		if p.told > 1<<12 { // what is out is not looked at again
 			p.value = append(p.value[:0], p.value[p.told:]...)
 			p.told = 0
 		}
 	}
+}
+
+// skip takes what is plainly more of a string.
+func (p *params) skip(b []byte) (n int) {
+	if p.next != inParamValue || p.kind != String || !p.begun || p.told < len(p.value) {
+		return 0
+	}
+	for n < len(b) && b[n] != p.form.valueClose[0] && b[n] != '\n' {
+		n++
+	}
+	p.out = appendEscaped(p.out, b[:n])
+	p.value, p.told = p.value[:0], 0
+	return n
 }
 
 // mayEnd is the length of the longest tail of the value that may begin what
@@ -163,7 +176,7 @@ func (p *params) ends(value []byte) {
 		value = value[:len(value)-1]
 	}
 	if p.kind == String {
-		p.out = append(appendEscaped(p.out, string(value[p.told:])), '"')
+		p.out = append(appendEscaped(p.out, value[p.told:]), '"')
 	} else {
 		p.out = append(p.out, asJSON(value, p.kind)...)
 	}

@@ -316,6 +316,16 @@ func BenchmarkText(b *testing.B) {
 	}
 }
 
+func BenchmarkParameter(b *testing.B) {
+	p := NewParser(with("qwen3_coder"))
+	p.Add([]byte("<tool_call><function=f><parameter=s>\n"))
+	token := []byte(" token")
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Add(token)
+	}
+}
+
 func BenchmarkArguments(b *testing.B) {
 	p := NewParser(hermes)
 	p.Add([]byte(`<tool_call>{"name":"f","arguments":{"x":"`))

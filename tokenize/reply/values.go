@@ -7,7 +7,7 @@ import (
 )
 
 // appendEscaped appends the inside of a JSON string.
-func appendEscaped(dst []byte, s string) []byte {
+func appendEscaped[T string | []byte](dst []byte, s T) []byte {
 	for i := range len(s) {
 		dst = appendEscapedByte(dst, s[i])
 	}
@@ -64,5 +64,5 @@ func asJSON(text []byte, t Types) []byte {
 			return v
 		}
 	}
-	return append(appendEscaped([]byte{'"'}, string(text)), '"')
+	return append(appendEscaped([]byte{'"'}, text), '"')
 }
