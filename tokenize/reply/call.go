@@ -202,7 +202,8 @@ func (s *section) tool(name string) int {
 
 // inArguments takes a byte of them. As soon as they are, the call is told.
 func (s *section) inArguments(c byte) event {
-	v, ready := bad, true
+	var v verdict
+	ready := true
 	switch s.form.Arguments {
 	case Object:
 		v = s.object.step(c)

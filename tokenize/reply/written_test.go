@@ -162,7 +162,8 @@ func TestUnwritable(t *testing.T) {
 	} {
 		for _, name := range []string{"qwen3_coder", "gemma4"} {
 			f := FindFormat(name, "")
-			if _, err := f.Calls([]Callable{{Name: "x"}, {Name: "f", Schema: []byte(schema)}}, 1); err == nil || !strings.HasPrefix(err.Error(), want) || err.(*ToolError).Tool != 1 {
+			var fault *ToolError
+			if _, err := f.Calls([]Callable{{Name: "x"}, {Name: "f", Schema: []byte(schema)}}, 1); !errors.As(err, &fault) || !strings.HasPrefix(err.Error(), want) || fault.Tool != 1 {
 				t.Errorf("%s: %s: %v", name, schema, err)
 			}
 			if _, err := f.Calls([]Callable{{Name: "f", Schema: []byte(schema), Loose: true}}, 1); err != nil {
