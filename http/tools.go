@@ -165,8 +165,11 @@ func (c *call) expect(tok tokenizer) {
 		c.reply.Format = f
 	}
 	for i := range c.tools {
-		t := &c.tools[i]
-		c.reply.Tools = append(c.reply.Tools, reply.Tool{Name: t.name, Types: reply.ParameterTypes(t.parameters)})
+		t := reply.Tool{Name: c.tools[i].name}
+		if c.reply.Format.Typed() {
+			t.Types = reply.ParameterTypes(c.tools[i].parameters)
+		}
+		c.reply.Tools = append(c.reply.Tools, t)
 	}
 	if c.chat.ContinueFinalMessage {
 		c.reply = c.reply.Continues(lastContent(c.chat.Messages))

@@ -34,10 +34,9 @@ func (p *Parser) openMessage(b []byte) (int, bool) {
 }
 
 // head takes the header of a message.
-func (p *Parser) head(b []byte, at int) (int, bool) {
+func (p *Parser) head(b []byte) (int, bool) {
 	ch := p.channels()
-	message := newWords(ch.Message)
-	i, _, found := message.find(b)
+	i, _, found := p.opts.Format.message.find(b)
 	p.header = append(p.header, b[:i]...)
 	if !found {
 		return i, false

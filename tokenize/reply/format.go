@@ -28,8 +28,9 @@ type Format struct {
 	// delimited as <…> or […].
 	Tokens []string
 
-	bare  bool  // some form is
-	marks words // what announces calls, or divides messages; trimmed
+	bare    bool  // some form is
+	message words // Channels.Message
+	marks   words // what announces calls, or divides messages; trimmed
 }
 
 // IDs are what ids of calls look like.
@@ -206,6 +207,11 @@ func ReasoningNames() (all []string) {
 // unclosed reports whether reasoning is begun in a text, and not ended.
 func (r *Marks) unclosed(text string) bool {
 	return strings.LastIndex(text, r.Begin) > strings.LastIndex(text, r.End)
+}
+
+// Typed reports whether calls are read by the types of tools' parameters.
+func (f *Format) Typed() bool {
+	return f != nil && slices.ContainsFunc(f.Forms, func(m Form) bool { return m.Arguments == Tagged })
 }
 
 // Name is the format's usual one, "none" of nil.

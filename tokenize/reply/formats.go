@@ -252,6 +252,7 @@ func compiled(all []Format) []Format {
 			}
 		}
 		if c := f.Channels; c != nil {
+			f.message = newWords(c.Message)
 			marks = append(append(marks, c.Ends...), c.Start, c.Channel)
 		}
 		f.marks = newWords(marks...)

@@ -256,7 +256,7 @@ func (p *Parser) step(b []byte, at int) (n int, enough bool) {
 	case inBrokenCall:
 		return p.breaks(b, at)
 	case inHeader:
-		return p.head(b, at)
+		return p.head(b)
 	case inToolMessage:
 		return p.send(b)
 	}
