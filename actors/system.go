@@ -160,7 +160,7 @@ func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
 	exec.waiterMail = s.api.on(TrackWaiter)
 	exec.adopt(dev, exec.waiterMail)
 	if s.codec != nil {
-		for _, mark := range reply.AllMarks() {
+		for _, mark := range reply.AllTokens() {
 			if id, ok := s.codec.TokenID(mark); ok && s.codec.IsSpecial(id) {
 				s.marks = append(s.marks, id)
 			}
@@ -187,7 +187,7 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 		return nil, err
 	}
 	if r.PromptLogprobs && !s.dev.Scores {
-		return nil, inputErrorf("echo", "echo: log-probabilities of a prompt are not computed on %s", s.dev.Name)
+		return nil, inputErrorf("", "log-probabilities of a prompt, as echo with logprobs and prompt_logprobs ask for, are not computed on %s", s.dev.Name)
 	}
 	j := &job{id: s.lastID.Add(1), req: *r, times: Times{Submitted: batch.Now()}}
 	if j.req.ID == "" {

@@ -70,7 +70,7 @@ func BenchmarkChunk(b *testing.B) {
 func BenchmarkParsedChunk(b *testing.B) {
 	c := &call{id: "chatcmpl-0123456789", isChat: true, stream: true, model: "model"}
 	head := c.appendHead(nil)
-	parser := reply.NewParser(reply.Options{Think: true, Format: reply.Hermes})
+	parser := reply.NewParser(reply.Options{Reasoning: reply.FindReasoning("think"), Format: reply.FindFormat("hermes", "")})
 	parser.Add([]byte("<think>"))
 	token := []byte(" token")
 	var buf []byte

@@ -40,12 +40,12 @@ type Config struct {
 	// Version is what /version says.
 	Version string
 	// ToolCallParser is how the model writes tool calls: "auto" (the default)
-	// goes by its chat template; "hermes", "llama3" and "mistral" are families'
-	// ways; "none" leaves them in the text.
+	// goes by its chat template; "none" leaves them in the text; ToolCallParsers
+	// lists families' ways, among them vLLM's names.
 	ToolCallParser string
 	// ReasoningParser is whether the model puts reasoning before its answers:
-	// "auto" (the default) goes by its chat template; "think" looks for
-	// <think>…</think>; "none" leaves it in the text.
+	// "auto" (the default) goes by its chat template; "none" leaves it in the
+	// text; "think" looks for <think>…</think>; ReasoningParsers lists the others.
 	ReasoningParser string
 	// Spans takes the spans of each request that is over, as an otlp.Exporter
 	// does, and must not block. Default: none are made.
@@ -86,14 +86,17 @@ const maxStopBytes = 1024
 const leastBodies = 4
 
 const (
-	parserAuto  = "auto"
-	parserThink = "think"
+	parserAuto = "auto"
+	parserNone = "none"
+	// parserChannels is vLLM's name for reasoning in channels, which the format of
+	// calls tells, too.
+	parserChannels = "openai_gptoss"
 )
 
 // What can be configured.
 var (
-	ToolCallParsers  = []string{parserAuto, string(reply.Hermes), string(reply.Llama3), string(reply.Mistral), string(reply.None)}
-	ReasoningParsers = []string{parserAuto, parserThink, string(reply.None)}
+	ToolCallParsers  = append([]string{parserAuto, parserNone}, reply.FormatNames()...)
+	ReasoningParsers = append([]string{parserAuto, parserNone, parserChannels}, reply.ReasoningNames()...)
 )
 
 // Check says all that is wrong with the configuration, as New would.
@@ -147,7 +150,7 @@ func (c Config) complete(model string) (Config, error) {
 			*f.value = parserAuto
 		}
 		if !slices.Contains(f.known, *f.value) {
-			faults = append(faults, fmt.Errorf("%s must be one of %v, got %q", f.name, f.known, *f.value))
+			faults = append(faults, fmt.Errorf("%s: %q is not known, only %s are", f.name, *f.value, strings.Join(f.known, ", ")))
 		}
 	}
 	faults = append(faults, initial("MaxBody", &c.MaxBody, 16<<20))

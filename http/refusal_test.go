@@ -107,6 +107,8 @@ func TestStatuses(t *testing.T) {
 		{"profiles", "GET", "/debug/pprof/cmdline", "", []string{key}, 200, ".test", ""},
 		{"health without key", "GET", "/health", "", nil, 200, `"ok"`, "X-Request-Id: t"},
 		{"unknown path", "GET", "/v1/nothing", "", []string{key}, 404, `there is no /v1/nothing here; /openapi.json says`, ""},
+		{"embeddings", "POST", "/v1/embeddings", `{}`, []string{key}, 404, `makes no embeddings`, ""},
+		{"rerank", "POST", "/v1/rerank", `{}`, []string{key}, 404, `ranks no documents`, ""},
 		{"responses", "POST", "/v1/responses", `{}`, []string{key}, 404, `at /v1/chat/completions`, ""},
 		{"wrong method", "GET", "/v1/completions", "", []string{key}, 405, `/v1/completions takes OPTIONS, POST`, "Allow: OPTIONS, POST"},
 		{"trailing slash", "POST", "/v1/completions/", body, []string{key}, 404, `there is no`, ""},

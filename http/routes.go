@@ -100,6 +100,11 @@ func (s *Server) profiles(r *router.Router) {
 
 // instead is where to go from a path that there is not.
 func instead(path []byte) string {
+	name := strings.TrimPrefix(strings.TrimPrefix(string(path), "/v1/"), "/v2/")
+	switch strings.Trim(name, "/") {
+	case "embeddings", "rerank", "score", "pooling", "classify":
+		return "the served model writes text: it makes no embeddings and ranks no documents"
+	}
 	if strings.HasPrefix(string(path), "/v1/responses") {
 		return "conversations are had at /v1/chat/completions"
 	}
@@ -201,6 +206,9 @@ func (c *call) appendBody(dst []byte, pieces []piece, usage actors.Usage, reason
 	}
 	dst = append(dst, `],"usage":`...)
 	dst = appendUsage(dst, usage, reasoned)
+	if c.isChat && c.promptLogprobs {
+		dst = c.appendPromptLogprobs(dst, &pieces[0], tok)
+	}
 	if c.isChat && c.returnIDs {
 		dst = append(dst, `,"prompt_token_ids":`...)
 		dst = appendIDs(dst, pieces[0].prompt)

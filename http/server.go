@@ -17,15 +17,16 @@ import (
 
 // Server serves one engine. Its methods may be called from any goroutine.
 type Server struct {
-	cfg       Config
-	engine    engine
-	log       zerolog.Logger
-	info      info
-	tokenizer tokenizer // nil: the model has none
-	limits    limits
-	family    family
-	began     time.Time
-	epoch     time.Time // see wall
+	cfg         Config
+	engine      engine
+	log         zerolog.Logger
+	info        info
+	tokenizer   tokenizer // nil: the model has none
+	limits      limits
+	family      family
+	fingerprint string // see fingerprint
+	began       time.Time
+	epoch       time.Time // see wall
 
 	keys      *keyring
 	byKey     *clients // held to their limits
@@ -76,6 +77,7 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 		return nil, err
 	}
 	s.family = newFamily(&s.cfg, s.tokenizer)
+	s.fingerprint = fingerprint(&s.cfg, &s.info)
 	s.main, s.admin = newFront(s, s.routes()), newFront(s, s.adminRoutes())
 	return s, nil
 }

@@ -67,8 +67,8 @@ type Server struct {
 	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine"`
 	Port            int           `flag:"port,p" value:"N" min:"0" max:"65535" help:"port to listen on; 0 picks a free one"`
 	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
-	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" choices:"auto,hermes,llama3,mistral,none" help:"how the model writes tool calls: auto (as its chat template shows), hermes, llama3, mistral or none"`
-	ReasoningParser string        `flag:"reasoning-parser" value:"MARK" choices:"auto,think,none" help:"what sets reasoning apart from answers: auto (as the chat template shows), think or none"`
+	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" help:"how the model writes tool calls: auto (as its chat template shows), none, or a family by vLLM's names: hermes, llama3_json, pythonic, mistral, qwen3_coder, deepseek_v31, glm45, kimi_k2, minimax_m2, openai, granite, … (a wrong one lists all)"`
+	ReasoningParser string        `flag:"reasoning-parser" value:"FAMILY" help:"what sets reasoning apart from answers: auto (as the chat template shows), none, think (<think>…</think>), or a family by vLLM's names: qwen3, deepseek_r1, seed_oss, mistral, granite, … (a wrong one lists all)"`
 	MaxOpenRequests int           `flag:"max-open-requests" value:"N" min:"1" help:"requests accepted at once, waiting and running; others get status 429"`
 	MaxAnswers      int           `flag:"max-answers" value:"N" min:"0" help:"answers under way at once, streamed or not, each of one request or more; others get status 429 (0: as many as requests)"`
 	MaxConnections  int           `flag:"max-connections" value:"N" min:"0" help:"connections open at once (0: twice the requests, and at least 16384, as files allow)"`
