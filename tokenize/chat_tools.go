@@ -24,8 +24,22 @@ func (c *ChatTemplates) writesCall(arguments, want string) bool {
 	if err != nil {
 		panic(err) // a constant
 	}
-	text, err := c.Render(Chat{Messages: messages})
+	text, err := c.try(messages)
 	return err == nil && strings.Contains(strings.Join(strings.Fields(text), " "), want)
+}
+
+// trialLimits are what finding out about a template, while a model is opened, may
+// cost: some hundred times what published ones need for so short a chat.
+var trialLimits = jinja.Limits{Output: 1 << 20, Alloc: 16 << 20, Steps: 200_000}
+
+// try renders messages to see what becomes of them.
+func (c *ChatTemplates) try(messages any) (string, error) {
+	if c == nil {
+		return "", chatErr("the model has no chat template")
+	}
+	trial := *c
+	trial.limits = trialLimits
+	return trial.Render(Chat{Messages: messages})
 }
 
 // TextArguments is the templates'.
