@@ -33,6 +33,7 @@ type tokenizer interface {
 	ChatTemplate(tools bool) string
 	Named(special string) string
 	TextArguments() bool
+	LeastChatTokens(*tokenize.Chat) int
 }
 
 // system adapts an actors.System.

@@ -98,6 +98,8 @@ func (byteTokenizer) IsSpecial(id int32) bool        { return id == '[' }
 func (b byteTokenizer) ChatTemplate(bool) string     { return b.template }
 func (b byteTokenizer) TextArguments() bool          { return strings.Contains(b.template, "text arguments") }
 
+func (byteTokenizer) LeastChatTokens(*tokenize.Chat) int { return 0 }
+
 func (byteTokenizer) Named(special string) string {
 	return map[string]string{"eos_token": "]"}[special]
 }

@@ -141,9 +141,12 @@ func (c *call) textOr(calls *grammar.Spec) *grammar.Spec {
 // thinkFirst lets reasoning come before what the grammar says. Whether the
 // prompt begins it is seen by writing the prompt.
 func (c *call) thinkFirst(tok tokenizer) {
+	if tok.LeastChatTokens(&c.chat) > c.limits.context {
+		return // the request will fail of this
+	}
 	prompt, err := tok.Render(c.chat)
 	if err != nil {
-		return // the request will fail of this
+		return // or of this
 	}
 	before, after := reply.Think()
 	rest := grammar.Sequence(grammar.Until(after), grammar.Regex(`\n{0,2}`))

@@ -21,6 +21,7 @@ type Tokenizer struct {
 	stages []newStage
 	config config
 	chat   *ChatTemplates
+	floor  floor
 	idle   chan *scratch // as many as can be busy at once
 }
 
@@ -60,6 +61,7 @@ func Load(fsys fs.FS) (*Tokenizer, error) {
 	if t.config.cleanUp {
 		t.stages = append(t.stages, cleanUp...)
 	}
+	t.readChat()
 	return t, nil
 }
 
@@ -97,6 +99,9 @@ func parse(b []byte, c config) (*Tokenizer, error) {
 	}
 	t.stages, err = newStages(f.decoder)
 	t.scans = allScanners(t.steps)
+	if err == nil {
+		t.floor = newFloor(t, f)
+	}
 	return t, err
 }
 
