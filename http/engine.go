@@ -33,6 +33,8 @@ type tokenizer interface {
 	ChatTemplate(tools bool) string
 	Named(special string) string
 	TextArguments() bool
+	NineLetterIDs() bool
+	ContentParts() map[string]bool
 	LeastChatTokens(*tokenize.Chat) int
 }
 

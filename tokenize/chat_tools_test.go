@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -127,5 +128,48 @@ func TestPublishedFormats(t *testing.T) {
 	}
 	if read != len(want) {
 		t.Errorf("%d calls were read, want %d", read, len(want))
+	}
+}
+
+// TestTemplatesWishes: which content parts published templates look into, and which
+// ids of calls they take.
+func TestTemplatesWishes(t *testing.T) {
+	dir := filepath.Join(fixtures(t), "chat")
+	names, err := filepath.Glob(filepath.Join(dir, "templates", "*.jinja"))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	parts := map[string][]string{
+		"Mistral-Small-3.2-24B-Instruct-2506":  {"assistant", "user"}, // of a system's only the first is written
+		"moonshotai-Kimi-K2":                   {"assistant", "developer", "system", "user"},
+		"unsloth-mistral-Devstral-Small-2507":  {"user"},
+		"mistralai-Mistral-Nemo-Instruct-2407": nil,
+		"meta-llama-Llama-3.2-3B-Instruct":     nil,
+		"ibm-granite-granite-3.3-2B-Instruct":  nil,
+	}
+	nine := map[string]bool{"Mistral-Small-3.2-24B-Instruct-2506": true, "mistralai-Mistral-Nemo-Instruct-2407": true}
+	for _, name := range names {
+		name = strings.TrimSuffix(filepath.Base(name), ".jinja")
+		c := fixtureChat(t, dir, name)
+		var got []string
+		for role, looks := range c.ContentParts() {
+			if looks {
+				got = append(got, role)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, parts[name]) || c.NineLetterIDs() != nine[name] {
+			t.Errorf("%s looks into the parts of %v, wants nine letters: %v", name, got, c.NineLetterIDs())
+		}
+	}
+	const history = `[{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}]`
+	for name, want := range map[string]string{ // as jinja2 renders them
+		"unsloth-mistral-Devstral-Small-2507": "[INST]onetwo[/INST]",
+		"Mistral-Small-3.2-24B-Instruct-2506": "[INST]onetwo[/INST]",
+	} {
+		text, err := fixtureChat(t, dir, name).Render(Chat{Messages: decodeJSON(t, []byte(history))})
+		if err != nil || !strings.HasSuffix(text, want) {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
 	}
 }
