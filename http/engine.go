@@ -36,6 +36,7 @@ type tokenizer interface {
 	NineLetterIDs() bool
 	ContentParts() map[string]bool
 	LeastChatTokens(*tokenize.Chat) int
+	LeastMarks(users, assistants int) int
 }
 
 // system adapts an actors.System.

@@ -104,6 +104,8 @@ func (b byteTokenizer) ContentParts() map[string]bool {
 	return map[string]bool{"user": strings.Contains(b.template, "parts of users")}
 }
 
+func (byteTokenizer) LeastMarks(users, _ int) int { return 2 * users }
+
 func (byteTokenizer) LeastChatTokens(*tokenize.Chat) int { return 0 }
 
 func (byteTokenizer) Named(special string) string {

@@ -7,12 +7,54 @@ import (
 	"hash/fnv"
 	"strings"
 
+	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 // ordered decodes JSON for a template, which sees objects' members in the
 // order they were sent.
 func ordered(v []byte) (any, error) { return jinja.DecodeJSON(v) }
+
+// manyBytes are messages of which it is worth while to ask first whether they can fit.
+const manyBytes = 1 << 16
+
+// setFittingMessages is setMessages but for more messages than a context has room for,
+// which are refused before they are read, as the engine would refuse them later.
+func setFittingMessages(c *call, v raw) error {
+	if len(v) > manyBytes && v[0] == '[' && c.family.leastMarks != nil {
+		if least := c.family.leastMarks(countRoles(v)); least > c.limits.context {
+			return &actors.InputError{Param: "messages", TooLong: true,
+				Msg: fmt.Sprintf("the prompt has at least %d tokens, but this model's maximum context length is %d, prompt and output", least, c.limits.context)}
+		}
+	}
+	return setMessages(c, v)
+}
+
+// countRoles counts the messages of users and of assistants that have a text.
+func countRoles(v raw) (users, assistants int) {
+	for _, m := range v.elements() {
+		if m[0] != '{' {
+			continue
+		}
+		role, text := "", false
+		for name, v := range m.members() {
+			switch {
+			case name == "role" && v[0] == '"':
+				role = unquote(v)
+			case name == "content":
+				text = v[0] == '"'
+			}
+		}
+		switch {
+		case !text:
+		case role == "user":
+			users++
+		case role == "assistant":
+			assistants++
+		}
+	}
+	return users, assistants
+}
 
 // setMessages checks a chat and makes it what templates are written for:
 // contents are strings, or parts for a template that looks into them, the arguments

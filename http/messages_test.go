@@ -1,8 +1,11 @@
 package http
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/troupe-llm/troupe/actors"
 )
 
 // TestHistories takes conversations as other servers wrote them: calls without
@@ -64,5 +67,22 @@ func TestHistories(t *testing.T) {
 	}
 	if short["abc123XYZ"] != "abc123XYZ" || short["call_1"] == short["call_2"] {
 		t.Errorf("ids become %v", short)
+	}
+}
+
+// TestTooManyMessages: more messages than the context has room for are refused before
+// they are read, in the words of prompts that are too long; /tokenize counts them.
+func TestTooManyMessages(t *testing.T) {
+	for n, status := range map[int]int{600: 400, 100: 200} { // of a context of 1,024, two tokens each
+		message := fmt.Sprintf(`{"role":"user","content":%q},`, strings.Repeat("a", 1000))
+		body := `{"messages":[` + strings.Repeat(message, n) + `{"role":"user","content":"b"}]}`
+		h := start(t, script([]actors.Event{started("a"), ends("stop", 1, 0)}), Config{})
+		got, answer := h.read(h.post("/v1/chat/completions", body))
+		if got != status || status == 400 && (!strings.Contains(answer, `"code":"context_length_exceeded"`) || !strings.Contains(answer, `at least 1202 tokens, but this model's maximum context length is 1024`)) {
+			t.Errorf("%d messages: %d %.300s", n, got, answer)
+		}
+		if got, answer := h.read(h.post("/tokenize", body)); got != 200 {
+			t.Errorf("%d messages counted: %d %.300s", n, got, answer)
+		}
 	}
 }

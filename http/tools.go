@@ -14,13 +14,14 @@ type family struct {
 	format        reply.Format // how it writes tool calls
 	thinks        bool         // it may put reasoning before its answer
 	showsTools    bool
-	textArguments bool            // see tokenize.ChatTemplates.TextArguments
-	nineLetterIDs bool            // see tokenize.ChatTemplates.NineLetterIDs
-	parts         map[string]bool // see tokenize.ChatTemplates.ContentParts
-	developers    bool            // messages may be theirs
-	efforts       bool            // it can be told how much to reason
-	quiet         bool            // it can be told not to
-	syntax        reply.Syntax    // how to write tool calls
+	textArguments bool                            // see tokenize.ChatTemplates.TextArguments
+	leastMarks    func(users, assistants int) int // tokens around messages; nil without a tokenizer
+	nineLetterIDs bool                            // see tokenize.ChatTemplates.NineLetterIDs
+	parts         map[string]bool                 // see tokenize.ChatTemplates.ContentParts
+	developers    bool                            // messages may be theirs
+	efforts       bool                            // it can be told how much to reason
+	quiet         bool                            // it can be told not to
+	syntax        reply.Syntax                    // how to write tool calls
 }
 
 // newFamily takes from the templates what the configuration leaves to them.
@@ -39,6 +40,7 @@ func newFamily(cfg *Config, tok tokenizer) family {
 	}
 	f.syntax = f.format.Syntax(with)
 	f.showsTools = strings.Contains(with, "tools")
+	f.leastMarks = tok.LeastMarks
 	f.textArguments, f.nineLetterIDs, f.parts = tok.TextArguments(), tok.NineLetterIDs(), tok.ContentParts()
 	both := with + without
 	f.developers = strings.Contains(both, "developer")

@@ -35,6 +35,7 @@ func TestTooMuch(t *testing.T) {
 		{"an id of two thousand million", model(`{"a": 2000000000}`), "2000000000"},
 		{"an id beyond 32 bits", model(`{"a": 20000000000}`), "below 2^31"},
 		{"an added id", tiny(`, "added_tokens": [{"id": 2000000000, "content": "x"}]`), "2000000000"},
+		{"a token that is no text", model("{\"a\": 0, \"\xbb\": 1}"), "is not UTF-8"},
 		{"a negative id", tiny(`, "added_tokens": [{"id": -1, "content": "x"}]`), "-1"},
 		{"a long token", model(`{"` + strings.Repeat("a", 5000) + `": 0}`), "5000 bytes"},
 		{"a long added token", tiny(`, "added_tokens": [{"id": 20, "content": "` + strings.Repeat("a", 5000) + `"}]`), "5000 bytes"},

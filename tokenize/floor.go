@@ -147,7 +147,14 @@ func (t *Tokenizer) LeastChatTokens(c *Chat) int {
 			assistants++
 		}
 	}
-	return text + max(min(users, assistants)*f.pair, users*f.user+assistants*f.assistant)
+	return text + t.LeastMarks(users, assistants)
+}
+
+// LeastMarks is how many tokens the model's own template puts around so many messages
+// of users and of assistants, at least.
+func (t *Tokenizer) LeastMarks(users, assistants int) int {
+	f := &t.floor.chat
+	return max(min(users, assistants)*f.pair, users*f.user+assistants*f.assistant)
 }
 
 // manyMessages is a conversation of which a template that keeps only the end would

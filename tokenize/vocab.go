@@ -3,6 +3,7 @@ package tokenize
 import (
 	"bytes"
 	"fmt"
+	"unicode/utf8"
 )
 
 // vocab maps token strings to ids and back. Strings lie in one block, and the
@@ -80,6 +81,8 @@ func (v *vocab) check(s []byte, id int) error {
 	switch {
 	case id < 0 || id >= maxIDs:
 		return fmt.Errorf("token %.40q has the id %d; ids from 0 to %d are taken", s, id, maxIDs-1)
+	case !utf8.Valid(s):
+		return fmt.Errorf("token %.40q, id %d, is not UTF-8", s, id)
 	case len(s) > maxTokenBytes:
 		return fmt.Errorf("token %.40q…, id %d, is %d bytes long; at most %d are taken", s, id, len(s), maxTokenBytes)
 	case len(v.text)+len(s) > maxVocabBytes:
