@@ -4,10 +4,10 @@
 //
 // Text takes this way, each stop in the file of its name: added tokens are cut
 // out (added), the rest is normalized (normalize, nfc, marks), split into pieces
-// (split; scan for the patterns of well-known families, match, pattern and regex
-// for any other), and each piece becomes tokens (bpe): those of a word met before
-// are remembered (cache), others found by walking a trie (walk, trie, pairs),
-// or by merging as byte-pair encoding is defined, for vocabularies that do not
+// (split; scan for the patterns of well-known families, match, pattern, regex
+// and machine for any other), and each piece becomes tokens (bpe): those of a
+// word met before are remembered (cache), others found by walking a trie (walk,
+// trie, pairs), or by merging as byte-pair encoding is defined, for vocabularies that do not
 // allow that (merge). Ids become text by a chain of stages that hold back what
 // may still change (stream, decode, utf8).
 //
