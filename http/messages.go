@@ -23,8 +23,10 @@ const manyBytes = 1 << 16
 func setFittingMessages(c *call, v raw) error {
 	if len(v) > manyBytes && v[0] == '[' && c.family.leastMarks != nil {
 		if least := c.family.leastMarks(countRoles(v)); least > c.limits.context {
-			return &actors.InputError{Param: "messages", TooLong: true,
-				Msg: fmt.Sprintf("the prompt has at least %d tokens, but this model's maximum context length is %d, prompt and output", least, c.limits.context)}
+			return &actors.InputError{
+				Param: "messages", TooLong: true,
+				Msg: fmt.Sprintf("the prompt has at least %d tokens, but this model's maximum context length is %d, prompt and output", least, c.limits.context),
+			}
 		}
 	}
 	return setMessages(c, v)

@@ -34,8 +34,10 @@ func TestHistories(t *testing.T) {
 		{object, `[{"role":"assistant","content":"a","tool_calls":null,"name":null}]`, `[{"role":"assistant","content":"a"}]`},
 		{object, `[{"role":"assistant","content":null,"reasoning_content":"r"}]`, `[{"role":"assistant","reasoning_content":"r","content":""}]`},
 		{object, `[{"role":"assistant","reasoning":"r"}]`, `[{"role":"assistant","reasoning":"r","content":""}]`},
-		{object, `[{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]`,
-			`[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{}}}],"content":""}]`},
+		{
+			object, `[{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]`,
+			`[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{}}}],"content":""}]`,
+		},
 		{object, `[{"role":"assistant","content":null,"reasoning_content":null,"tool_calls":[]}]`, "[0].content: required"},
 
 		{object, `[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]`, `[{"role":"user","content":"a b"}]`},

@@ -89,23 +89,51 @@ func TestTokensBesideTheFile(t *testing.T) {
 		skips []int32 // what decoding leaves out
 	}{
 		{"none", nil, []int32{3, 2, 7, 10, 9, 0, 7, 8, 9, 1, 7, 5, 9}, []int32{3}},
-		{"listed", map[string]string{"tokenizer_config.json": `{"added_tokens_decoder": {
+		{
+			"listed",
+			map[string]string{"tokenizer_config.json": `{"added_tokens_decoder": {
 			"20": {"content": "<p>", "special": true, "normalized": false}, "12": {"content": "<c>"}, "6": {"content": "<e>", "special": true}}}`},
-			[]int32{3, 2, 12, 0, 6, 1, 11}, []int32{3, 6, 12}},
-		{"flags", map[string]string{"tokenizer_config.json": `{"added_tokens_decoder": {"3": {"content": "<s>", "special": false}}}`},
-			[]int32{3, 2, 7, 10, 9, 0, 7, 8, 9, 1, 7, 5, 9}, nil},
+			[]int32{3, 2, 12, 0, 6, 1, 11},
+			[]int32{3, 6, 12},
+		},
+		{
+			"flags",
+			map[string]string{"tokenizer_config.json": `{"added_tokens_decoder": {"3": {"content": "<s>", "special": false}}}`},
+			[]int32{3, 2, 7, 10, 9, 0, 7, 8, 9, 1, 7, 5, 9},
+			nil,
+		},
 		{"a file", map[string]string{"added_tokens.json": `{"<p>": 30, "<e>": 6}`}, []int32{3, 2, 11, 0, 6, 1, 7, 5, 9}, []int32{3}},
-		{"a file of special ones", map[string]string{"added_tokens.json": `{"<p>": 30, "<e>": 6}`, "tokenizer_config.json": `{"pad_token": "<p>", "eos_token": "<e>"}`},
-			[]int32{3, 2, 11, 0, 6, 1, 7, 5, 9}, []int32{3, 6, 11}},
-		{"named", map[string]string{"tokenizer_config.json": `{"pad_token": "<p>", "eos_token": {"content": "<e>"}, "bos_token": "<s>"}`},
-			[]int32{3, 2, 11, 0, 6, 1, 7, 5, 9}, []int32{3, 6, 11}},
-		{"listed and a file", map[string]string{"tokenizer_config.json": `{"added_tokens_decoder": {"12": {"content": "<p>"}}}`, "added_tokens.json": `{"<c>": 30}`},
-			[]int32{3, 2, 11, 0, 7, 8, 9, 1, 7, 5, 9}, []int32{3}},
+		{
+			"a file of special ones",
+			map[string]string{"added_tokens.json": `{"<p>": 30, "<e>": 6}`, "tokenizer_config.json": `{"pad_token": "<p>", "eos_token": "<e>"}`},
+			[]int32{3, 2, 11, 0, 6, 1, 7, 5, 9},
+			[]int32{3, 6, 11},
+		},
+		{
+			"named",
+			map[string]string{"tokenizer_config.json": `{"pad_token": "<p>", "eos_token": {"content": "<e>"}, "bos_token": "<s>"}`},
+			[]int32{3, 2, 11, 0, 6, 1, 7, 5, 9},
+			[]int32{3, 6, 11},
+		},
+		{
+			"listed and a file",
+			map[string]string{"tokenizer_config.json": `{"added_tokens_decoder": {"12": {"content": "<p>"}}}`, "added_tokens.json": `{"<c>": 30}`},
+			[]int32{3, 2, 11, 0, 7, 8, 9, 1, 7, 5, 9},
+			[]int32{3},
+		},
 		{"more special ones", map[string]string{"tokenizer_config.json": `{"additional_special_tokens": ["<e>", "<p>"]}`}, []int32{3, 2, 11, 0, 6, 1, 7, 5, 9}, []int32{3, 6, 11}},
-		{"a map", map[string]string{"special_tokens_map.json": `{"eos_token": "<e>", "pad_token": {"content": "<p>", "lstrip": true}}`},
-			[]int32{3, 2, 11, 0, 6, 1, 7, 5, 9}, []int32{3, 6, 11}},
-		{"named by the model", map[string]string{"tokenizer_config.json": `{"extra_special_tokens": {"image_token": "<p>"}}`},
-			[]int32{3, 2, 11, 0, 7, 8, 9, 1, 7, 5, 9}, []int32{3, 11}},
+		{
+			"a map",
+			map[string]string{"special_tokens_map.json": `{"eos_token": "<e>", "pad_token": {"content": "<p>", "lstrip": true}}`},
+			[]int32{3, 2, 11, 0, 6, 1, 7, 5, 9},
+			[]int32{3, 6, 11},
+		},
+		{
+			"named by the model",
+			map[string]string{"tokenizer_config.json": `{"extra_special_tokens": {"image_token": "<p>"}}`},
+			[]int32{3, 2, 11, 0, 7, 8, 9, 1, 7, 5, 9},
+			[]int32{3, 11},
+		},
 	} {
 		files := map[string]string{"tokenizer.json": tiny("")}
 		for name, data := range c.files {

@@ -67,7 +67,9 @@ func (c *ChatTemplates) ContentParts() map[string]bool {
 			all[role] = true
 		}
 	}
-	all["developer"] = all["system"]
+	if all["system"] {
+		all["developer"] = true
+	}
 	return all
 }
 

@@ -173,3 +173,16 @@ func TestTemplatesWishes(t *testing.T) {
 		}
 	}
 }
+
+// TestTrialsAreCheap: what is found out about a template while a model is opened has
+// a small budget, whatever the template.
+func TestTrialsAreCheap(t *testing.T) {
+	c := &ChatTemplates{named: map[string]*chatTemplate{}}
+	c.add("default", `{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}`)
+	if _, err := c.try(decoded(`[{"role": "user", "content": "a"}]`)); err == nil || !strings.Contains(err.Error(), "more than 200000 steps") {
+		t.Errorf("%v", err)
+	}
+	if c.TextArguments() || c.NineLetterIDs() || len(c.ContentParts()) > 0 {
+		t.Error("something was found out")
+	}
+}

@@ -80,12 +80,12 @@ func TestFilesThatAreNone(t *testing.T) {
 
 func TestFilesThatAre(t *testing.T) {
 	dir := checkpoint(t, "qwen3")
-	real := filepath.Join(t.TempDir(), "blob")
+	blob := filepath.Join(t.TempDir(), "blob")
 	path := filepath.Join(dir, "tokenizer.json")
-	if err := os.Rename(path, real); err != nil { // as caches of downloads have them
+	if err := os.Rename(path, blob); err != nil { // as caches of downloads have them
 		t.Fatal(err)
 	}
-	if err := os.Symlink(real, path); err != nil {
+	if err := os.Symlink(blob, path); err != nil {
 		t.Fatal(err)
 	}
 	m := mustOpen(t, dir)
