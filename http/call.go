@@ -65,7 +65,7 @@ type prompt struct {
 
 // limits bound what one request may ask for.
 type limits struct {
-	vocab, choices, stops, stopBytes int
+	vocab, context, choices, stops, stopBytes int
 }
 
 // defaultTextTokens is how long a text completion gets when nobody says, as

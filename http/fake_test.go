@@ -98,6 +98,18 @@ func (byteTokenizer) IsSpecial(id int32) bool        { return id == '[' }
 func (b byteTokenizer) ChatTemplate(bool) string     { return b.template }
 func (b byteTokenizer) TextArguments() bool          { return strings.Contains(b.template, "text arguments") }
 
+func (b byteTokenizer) NineLetterIDs() bool { return strings.Contains(b.template, "nine letters") }
+
+func (b byteTokenizer) ContentParts() map[string]bool {
+	return map[string]bool{
+		"user": strings.Contains(b.template, "parts of users"), "assistant": strings.Contains(b.template, "parts of assistants"),
+	}
+}
+
+func (byteTokenizer) LeastMarks(users, _ int) int { return 2 * users }
+
+func (byteTokenizer) LeastChatTokens(*tokenize.Chat) int { return 0 }
+
 func (byteTokenizer) Named(special string) string {
 	return map[string]string{"eos_token": "]"}[special]
 }

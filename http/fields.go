@@ -106,7 +106,7 @@ var labels = table[call]{
 }
 
 var chatFields = join(common, table[call]{
-	"messages":              setMessages,
+	"messages":              setFittingMessages,
 	"max_tokens":            setMaxTokens(1),
 	"max_completion_tokens": setMaxTokens(1),
 	"logprobs":              boolean(func(c *call, b bool) { c.logprobs = b }),

@@ -3,6 +3,7 @@ package http
 import (
 	"crypto/rand"
 	"strconv"
+	"strings"
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/tokenize/jinja"
@@ -44,8 +45,19 @@ func lastContent(messages any) string {
 		return ""
 	}
 	content, _ := last.Get("content")
-	text, _ := content.(string)
-	return text
+	if text, ok := content.(string); ok {
+		return text
+	}
+	var all strings.Builder
+	parts, _ := content.([]any) // for a template that looks into them
+	for _, p := range parts {
+		if p, ok := p.(*jinja.Dict); ok {
+			text, _ := p.Get("text")
+			s, _ := text.(string)
+			all.WriteString(s)
+		}
+	}
+	return all.String()
 }
 
 // parse parses an event.

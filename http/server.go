@@ -59,7 +59,7 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, engine: eng, log: log, info: info,
 		tokenizer: eng.Tokenizer(),
-		limits:    limits{vocab: info.vocab, choices: cfg.MaxChoices, stops: cfg.MaxStops, stopBytes: maxStopBytes},
+		limits:    limits{vocab: info.vocab, context: info.maxLen, choices: cfg.MaxChoices, stops: cfg.MaxStops, stopBytes: maxStopBytes},
 		began:     time.Now(),
 		epoch:     epoch(),
 		metrics:   newMetrics(),

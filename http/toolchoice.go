@@ -134,9 +134,12 @@ func (t *tool) schema() ([]byte, error) {
 // reasonFirst lets reasoning come before what the grammar says. Whether the
 // prompt begins it is seen by writing the prompt.
 func (c *call) reasonFirst(tok tokenizer) {
+	if tok.LeastChatTokens(&c.chat) > c.limits.context {
+		return // the request will fail of this
+	}
 	prompt, err := tok.Render(c.chat)
 	if err != nil {
-		return // the request will fail of this
+		return // or of this
 	}
 	o := c.reply.After(prompt)
 	path := c.req.Grammar.Path()

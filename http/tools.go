@@ -14,10 +14,13 @@ type family struct {
 	format        *reply.Format // how it writes tool calls; nil: not known
 	reasoning     *reply.Marks  // what sets its reasoning apart; nil: nothing
 	showsTools    bool
-	textArguments bool // see tokenize.ChatTemplates.TextArguments
-	developers    bool // messages may be theirs
-	efforts       bool // it can be told how much to reason
-	quiet         bool // it can be told not to
+	textArguments bool                            // see tokenize.ChatTemplates.TextArguments
+	leastMarks    func(users, assistants int) int // tokens around messages; nil without a tokenizer
+	nineLetterIDs bool                            // see tokenize.ChatTemplates.NineLetterIDs
+	parts         map[string]bool                 // see tokenize.ChatTemplates.ContentParts
+	developers    bool                            // messages may be theirs
+	efforts       bool                            // it can be told how much to reason
+	quiet         bool                            // it can be told not to
 }
 
 // newFamily takes from the templates what the configuration leaves to them.
@@ -37,7 +40,8 @@ func newFamily(cfg *Config, tok tokenizer) family {
 		f.reasoning = reply.DetectReasoning(with, without)
 	}
 	f.showsTools = strings.Contains(with, "tools")
-	f.textArguments = tok.TextArguments()
+	f.leastMarks = tok.LeastMarks
+	f.textArguments, f.nineLetterIDs, f.parts = tok.TextArguments(), tok.NineLetterIDs(), tok.ContentParts()
 	both := with + without
 	f.developers = strings.Contains(both, "developer")
 	f.efforts, f.quiet = strings.Contains(both, effortVariable), strings.Contains(both, quietVariable)

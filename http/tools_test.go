@@ -160,12 +160,17 @@ func TestContinuedReasoning(t *testing.T) {
 		"<think>Hm.</think>So": `"content":"x"`,
 		"What is <think>?":     `"content":"","reasoning_content":"x","reasoning":"x"`,
 	} {
-		eng := script([]actors.Event{started(content), says("x"), ends("length", 1, 1)})
-		eng.template = "<think>"
-		h := start(t, eng, Config{})
-		_, body := h.read(h.post("/v1/chat/completions", `{"add_generation_prompt":false,"continue_final_message":true,"messages":[{"role":"assistant","content":"`+content+`"}]}`))
-		if !strings.Contains(body, want+"}") {
-			t.Errorf("%q: %s", content, body)
+		for template, content := range map[string]string{
+			"<think>":                     `"` + content + `"`,
+			"<think> parts of assistants": `[{"type":"text","text":"` + content[:3] + `"},"` + content[3:] + `"]`,
+		} {
+			eng := script([]actors.Event{started("Hi"), says("x"), ends("length", 1, 1)})
+			eng.template = template
+			h := start(t, eng, Config{})
+			_, body := h.read(h.post("/v1/chat/completions", `{"add_generation_prompt":false,"continue_final_message":true,"messages":[{"role":"assistant","content":`+content+`}]}`))
+			if !strings.Contains(body, want+"}") {
+				t.Errorf("%s: %s", content, body)
+			}
 		}
 	}
 }

@@ -68,21 +68,21 @@ func TestPublishedFormats(t *testing.T) {
 		"NVIDIA-Nemotron-Nano-v2":                       "nemotron_json",
 		"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use": "hermes",
 		"NousResearch-Hermes-3-Llama-3.1-8B-tool_use":   "hermes",
-		"Qwen-QwQ-32B":                                  "hermes",
-		"Qwen-Qwen2.5-7B-Instruct":                      "hermes",
-		"Qwen-Qwen3-0.6B":                               "hermes",
-		"deepseek-ai-DeepSeek-R1-Distill-Llama-8B":      "deepseek_v3",
-		"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B":      "deepseek_v3",
-		"deepseek-ai-DeepSeek-V3.1":                     "deepseek_v31",
-		"fireworks-ai-llama-3-firefunction-v2":          "phi4_mini_json",
-		"ibm-granite-granite-3.3-2B-Instruct":           "granite",
-		"llama-cpp-deepseek-r1":                         "deepseek_v3",
-		"meetkai-functionary-medium-v3.1":               "functionary",
-		"meta-llama-Llama-3.1-8B-Instruct":              "llama3",
-		"meta-llama-Llama-3.2-3B-Instruct":              "llama3",
-		"meta-llama-Llama-3.3-70B-Instruct":             "llama3",
-		"moonshotai-Kimi-K2":                            "kimi_k2",
-		"openai-gpt-oss-120b":                           "openai",
+		"Qwen-QwQ-32B":                             "hermes",
+		"Qwen-Qwen2.5-7B-Instruct":                 "hermes",
+		"Qwen-Qwen3-0.6B":                          "hermes",
+		"deepseek-ai-DeepSeek-R1-Distill-Llama-8B": "deepseek_v3",
+		"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B": "deepseek_v3",
+		"deepseek-ai-DeepSeek-V3.1":                "deepseek_v31",
+		"fireworks-ai-llama-3-firefunction-v2":     "phi4_mini_json",
+		"ibm-granite-granite-3.3-2B-Instruct":      "granite",
+		"llama-cpp-deepseek-r1":                    "deepseek_v3",
+		"meetkai-functionary-medium-v3.1":          "functionary",
+		"meta-llama-Llama-3.1-8B-Instruct":         "llama3",
+		"meta-llama-Llama-3.2-3B-Instruct":         "llama3",
+		"meta-llama-Llama-3.3-70B-Instruct":        "llama3",
+		"moonshotai-Kimi-K2":                       "kimi_k2",
+		"openai-gpt-oss-120b":                      "openai",
 	}
 	// These write no calls beside a content that is not null, or want variables
 	// of their own.
@@ -174,4 +174,60 @@ func writtenCalls(t *testing.T, c *ChatTemplates, calls int) (string, error) {
 		written, _, _ = strings.Cut(written, end)
 	}
 	return written, nil
+}
+
+// TestTemplatesWishes: which content parts published templates look into, and which
+// ids of calls they take.
+func TestTemplatesWishes(t *testing.T) {
+	dir := filepath.Join(fixtures(t), "chat")
+	names, err := filepath.Glob(filepath.Join(dir, "templates", "*.jinja"))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	parts := map[string][]string{
+		"Mistral-Small-3.2-24B-Instruct-2506":  {"assistant", "user"}, // of a system's only the first is written
+		"moonshotai-Kimi-K2":                   {"assistant", "developer", "system", "user"},
+		"unsloth-mistral-Devstral-Small-2507":  {"user"},
+		"mistralai-Mistral-Nemo-Instruct-2407": nil,
+		"meta-llama-Llama-3.2-3B-Instruct":     nil,
+		"ibm-granite-granite-3.3-2B-Instruct":  nil,
+	}
+	nine := map[string]bool{"Mistral-Small-3.2-24B-Instruct-2506": true, "mistralai-Mistral-Nemo-Instruct-2407": true}
+	for _, name := range names {
+		name = strings.TrimSuffix(filepath.Base(name), ".jinja")
+		c := fixtureChat(t, dir, name)
+		var got []string
+		for role, looks := range c.ContentParts() {
+			if looks {
+				got = append(got, role)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, parts[name]) || c.NineLetterIDs() != nine[name] {
+			t.Errorf("%s looks into the parts of %v, wants nine letters: %v", name, got, c.NineLetterIDs())
+		}
+	}
+	const history = `[{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}]`
+	for name, want := range map[string]string{ // as jinja2 renders them
+		"unsloth-mistral-Devstral-Small-2507": "[INST]onetwo[/INST]",
+		"Mistral-Small-3.2-24B-Instruct-2506": "[INST]onetwo[/INST]",
+	} {
+		text, err := fixtureChat(t, dir, name).Render(Chat{Messages: decodeJSON(t, []byte(history))})
+		if err != nil || !strings.HasSuffix(text, want) {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
+// TestTrialsAreCheap: what is found out about a template while a model is opened has
+// a small budget, whatever the template.
+func TestTrialsAreCheap(t *testing.T) {
+	c := &ChatTemplates{named: map[string]*chatTemplate{}}
+	c.add("default", `{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}`)
+	if _, err := c.try(decoded(`[{"role": "user", "content": "a"}]`)); err == nil || !strings.Contains(err.Error(), "more than 200000 steps") {
+		t.Errorf("%v", err)
+	}
+	if c.TextArguments() || c.NineLetterIDs() || len(c.ContentParts()) > 0 {
+		t.Error("something was found out")
+	}
 }

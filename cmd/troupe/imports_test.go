@@ -54,7 +54,7 @@ var importRules = []importRule{
 	},
 	{
 		under: "tokenize", tests: true, allowed: []string{
-			module + "/tokenize", "github.com/dlclark/regexp2/v2", "golang.org/x/text",
+			module + "/tokenize", "golang.org/x/text",
 		},
 		why: "a tokenizer is of use without a server: it takes a file system and returns tokens",
 	},

@@ -134,8 +134,10 @@ func parseConfig(data []byte, where string) (Config, error) {
 	return c, nil
 }
 
-// decodeJSON is json.Unmarshal with errors that name the field and the place.
+// decodeJSON is json.Unmarshal with errors that name the field and the place. It takes
+// numbers as Python's json writes them.
 func decodeJSON(data []byte, v any) error {
+	data = finite(data)
 	err := json.Unmarshal(data, v)
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		article := "a"
@@ -149,6 +151,31 @@ func decodeJSON(data []byte, v any) error {
 		return fmt.Errorf("not JSON: line %d: %w", 1+bytes.Count(data[:at], []byte{'\n'}), err)
 	}
 	return err
+}
+
+// finite puts numbers that JSON has for those that only Python's json writes: the
+// largest there is for Infinity, and null, which is as good as absent, for NaN.
+func finite(data []byte) []byte {
+	if !bytes.Contains(data, []byte("Infinity")) && !bytes.Contains(data, []byte("NaN")) {
+		return data
+	}
+	out := make([]byte, 0, len(data)+64)
+	for inString := false; len(data) > 0; {
+		switch {
+		case inString && data[0] == '\\' && len(data) > 1:
+			out, data = append(out, data[0]), data[1:]
+		case data[0] == '"':
+			inString = !inString
+		case !inString && bytes.HasPrefix(data, []byte("Infinity")):
+			out, data = append(out, "1.7976931348623157e308"...), data[len("Infinity"):]
+			continue
+		case !inString && bytes.HasPrefix(data, []byte("NaN")):
+			out, data = append(out, "null"...), data[len("NaN"):]
+			continue
+		}
+		out, data = append(out, data[0]), data[1:]
+	}
+	return out
 }
 
 func jsonName(kind string) string {
@@ -260,7 +287,7 @@ func (j *configJSON) mixture(f *faults) *MoE {
 
 // features refuses what no device computes.
 func (j *configJSON) features(f *faults) {
-	if j.HiddenAct != nil && *j.HiddenAct != "silu" {
+	if j.HiddenAct != nil && *j.HiddenAct != "silu" && *j.HiddenAct != "swish" { // one function, two names
 		f.unsupportedf("hidden_act: %q is not supported, only \"silu\"", *j.HiddenAct)
 	}
 	if j.AttentionBias {

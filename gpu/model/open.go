@@ -54,7 +54,7 @@ func openDir(dir string, dummy bool) (*Model, error) {
 	if abs, err := filepath.Abs(dir); err == nil { // "." has a name too
 		name = filepath.Base(abs)
 	}
-	return open(&source{name: dir, fsys: os.DirFS(dir), dir: dir}, name, dummy)
+	return open(&source{name: dir, fsys: directory{dir}, dir: dir}, name, dummy)
 }
 
 // open reads a checkpoint's files.
