@@ -38,6 +38,7 @@ type Server struct {
 	draining atomic.Bool
 	live     liveAnswers
 	pens     pens
+	journeys journeys
 
 	conns struct {
 		sync.Mutex
