@@ -22,6 +22,7 @@ type answer struct {
 	turn    int // the choice looked at first
 	begun   time.Time
 	first   time.Duration // until the first token; 0: none yet
+	marks   marks         // of the first choice
 
 	// woken is the one place where the answer waits: it has a value when some
 	// stream may have an event, or one of the notices below was given. (A
@@ -180,6 +181,9 @@ func (a *answer) note(ch *choice) {
 			a.s.metrics.tokenGap.observeN(now.Sub(ch.latest)/time.Duration(n), n)
 		}
 		ch.latest = now
+		if ch == &a.choices[0] && ev.Computed > 0 {
+			a.marks.add(n, ev.Computed, int64(now.Sub(a.s.epoch)))
+		}
 	}
 	if ev.Final != nil {
 		ch.final = ev.Final

@@ -22,7 +22,8 @@
 //	stream.go      that JSON as server-sent events
 //	pens.go        who writes them: a few goroutines for all streams
 //
-// playground.go, apart from these, is the page at "/" and what it shows;
+// playground.go, playground_stats.go and journey.go, apart from these, are the
+// page at "/" (its sources are in playground) and what it shows;
 // openapi.json describes all routes, and openapi_test.go holds it against them.
 //
 // A connection's goroutine does all of this itself: it decodes, submits, waits

@@ -215,7 +215,9 @@ func (x *exchange) answered(a *answer, err error) {
 	default:
 		x.status = asError(err).Status
 	}
-	x.s.metrics.answered(a, x.finish, time.Since(x.begun))
+	ended := time.Now()
+	x.s.metrics.answered(a, x.finish, ended.Sub(x.begun))
+	x.s.journeys.keep(x, a, ended)
 	if x.trace.Sampled {
 		x.chat = a.c.isChat
 		for i := range a.choices {

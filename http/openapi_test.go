@@ -212,7 +212,10 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		}
 		d.checkMembers(t, name, v, d.Components.Schemas[name])
 	}
-	text, err := json.Marshal(statsBody{Actors: make([]actorBody, 1)})
+	text, err := json.Marshal(statsBody{
+		Actors:  make([]actorBody, 1),
+		Request: &journeyBody{Stages: make([]stageBody, 1), Tokens: make([]markBody, 1)},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

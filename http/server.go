@@ -42,6 +42,7 @@ type Server struct {
 	draining atomic.Bool
 	live     liveAnswers
 	pens     pens
+	journeys journeys
 }
 
 // New makes a server for a running system. It fails with everything that is
