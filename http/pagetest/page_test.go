@@ -15,6 +15,7 @@ func enter(t *testing.T, width, height int) *tab {
 	}
 	way.holds.Store(false)
 	way.breaks.Store(false)
+	way.hides.Store(false)
 	way.says.Store(nil)
 	p := chrome.open(t, width, height)
 	p.prefer("light")
@@ -310,4 +311,29 @@ func TestBackstage(t *testing.T) {
 	p.until(`document.querySelector("#live").offsetParent === null`)
 	p.click("#toggle-live")
 	p.until(`document.querySelector("#live").offsetParent !== null && document.querySelector("#chat").offsetParent === null`)
+}
+
+// TestNoBackstage shows nothing of it where /stats is not to be had.
+func TestNoBackstage(t *testing.T) {
+	p := enter(t, 1280, 800)
+	p.until(`document.querySelector("#health").textContent === "ready"`)
+	for _, width := range []int{1280, 390} {
+		way.hides.Store(true)
+		p.size(width, 800)
+		p.reload()
+		p.until(`!document.querySelector("#toggle-live").checkVisibility() && document.querySelector("#model").textContent !== ""`)
+		p.press("Ctrl+Period")
+		p.press("Ctrl+Slash")
+		p.until(`document.querySelector("#help").open`)
+		if p.eval(`document.querySelector("#help").innerText.includes("Backstage") || document.querySelector("#live").checkVisibility()`) == true {
+			t.Errorf("%d pixels wide there is something of it", width)
+		}
+		p.press("Escape")
+		p.click("#prompt")
+		p.hears("Hello", "one")
+	}
+	way.hides.Store(false)
+	p.size(1280, 800)
+	p.reload()
+	p.until(`document.querySelector("#live").checkVisibility() && document.querySelector("#health").textContent === "ready"`)
 }

@@ -114,6 +114,7 @@ func prepare(run func() int) (status int, err error) {
 type gate struct {
 	holds  atomic.Bool  // let the beginning of a reply pass, and wait until its reader leaves
 	breaks atomic.Bool  // end a reply after its beginning with an error
+	hides  atomic.Bool  // have no /stats, as where only who runs the server has it
 	left   atomic.Int64 // readers that left a reply that was held
 	// says, when not nil, is what a reply is made of: the deltas of its chunks,
 	// the last of which is not sent before goOn has a value.
@@ -161,6 +162,10 @@ func (g *gate) before(server *url.URL) http.Handler {
 		}
 		if strings.HasPrefix(r.URL.Path, sources) {
 			http.StripPrefix(sources, http.FileServer(http.Dir(filepath.Join("..", "playground")))).ServeHTTP(w, r)
+			return
+		}
+		if g.hides.Load() && r.URL.Path == "/stats" {
+			http.NotFound(w, r)
 			return
 		}
 		if deltas := g.says.Load(); deltas != nil && r.URL.Path == "/v1/chat/completions" {

@@ -18,7 +18,7 @@ async function fetchJourney(id) {
 }
 
 document.addEventListener("replied", async ({ detail: id }) => {
-  const found = id ? await fetchJourney(id).catch(() => null) : null;
+  const found = id && !document.body.classList.contains("no-live") ? await fetchJourney(id).catch(() => null) : null;
   if (!found) return; // stopped, or not to be had: the last one stays
   journey = found;
   draw();

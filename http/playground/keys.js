@@ -68,7 +68,7 @@ function escape(event) {
 const named = (key) => ({ Mod: mac ? "⌘" : "Ctrl", Alt: mac ? "⌥" : "Alt", Shift: mac ? "⇧" : "Shift" })[key] ?? key;
 
 $("shortcuts").replaceChildren(...shortcuts.map(([title, rows]) => element("section", "", element("h3", "", title), element("dl", "",
-  ...rows.map(([keys, what]) => element("div", "", element("dt", "", what), element("dd", "", ...keys.split(" ").map((k) => element("kbd", "", named(k))))))))));
+  ...rows.map(([keys, what, , act]) => element("div", act === toggleLive ? "of-live" : "", element("dt", "", what), element("dd", "", ...keys.split(" ").map((k) => element("kbd", "", named(k))))))))));
 $("open-help").addEventListener("click", openHelp);
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // beside it

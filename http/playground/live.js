@@ -1,6 +1,7 @@
 // Backstage: /stats, once a second while it can be seen. Counters become rates
 // by their difference to an earlier time: the last for the curve, one of some
-// seconds ago for figures that are to be read.
+// seconds ago for figures that are to be read. Where /stats is not to be had, as
+// when it is served to who runs the server alone, there is no Backstage.
 
 import { $, duration, element, percent, setText } from "./dom.js";
 import { load, save } from "./store.js";
@@ -14,6 +15,7 @@ const round = (x) => x.toLocaleString("en", { maximumFractionDigits: x < 10 ? 1 
 let looks = []; // the latest answers and when they came, the oldest first
 const looksKept = 4;
 let timer = 0;
+let known = false; // whether /stats is to be had
 
 // fill sizes the parts of a bar, given their shares.
 function fill(bar, ...shares) {
@@ -135,7 +137,7 @@ const visible = () => !document.hidden && $("live").offsetParent !== null;
 
 async function look() {
   clearTimeout(timer);
-  if (!visible()) {
+  if (absent() || known && !visible()) {
     looks = [];
     return;
   }
@@ -143,6 +145,8 @@ async function look() {
   let now;
   try {
     const response = await fetch("stats", { signal: AbortSignal.timeout(5 * period) });
+    if (response.status === 404) return leave();
+    known = true;
     if (!response.ok) throw new Error(`status ${response.status}`);
     now = { at: performance.now(), stats: await response.json() };
   } catch {
@@ -162,6 +166,14 @@ async function look() {
   looks = [...looks, now].slice(-looksKept);
 }
 
+const absent = () => document.body.classList.contains("no-live");
+
+function leave() {
+  clearTimeout(timer);
+  document.body.classList.add("no-live");
+  setOpen(false);
+}
+
 const seconds = (then, now) => Math.max((now.at - then.at) / 1000, 1e-3);
 
 // Backstage stands beside the conversation where there is room, else in its
@@ -175,12 +187,13 @@ function setOpen(open) {
 }
 
 export function toggleLive() {
+  if (absent()) return;
   const open = !document.body.classList.contains("live-open");
   setOpen(open);
   if (wide.matches) save("troupe.live", open);
 }
 
-const arrange = () => setOpen(wide.matches && load("troupe.live", true));
+const arrange = () => setOpen(!absent() && wide.matches && load("troupe.live", true));
 $("toggle-live").addEventListener("click", toggleLive);
 document.addEventListener("visibilitychange", look);
 document.addEventListener("replied", look); // what a short reply did is seen at once
