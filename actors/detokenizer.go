@@ -11,6 +11,7 @@ import (
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 // detokenizer turns tokens into text and feeds the jobs' streams. Text never
@@ -46,6 +47,10 @@ func (d *detokenizer) handle(c mail, m message) {
 	switch m := m.(type) {
 	case *admitted:
 		m.job.text.prompt = len(m.prompt)
+		if r := &m.job.req; r.Reply != nil && len(r.Stop) > 0 && d.codec != nil {
+			end := d.codec.Decode(m.prompt[max(0, len(m.prompt)-PromptEnd):], false)
+			m.job.text.stop.answer = reply.NewParser(r.Reply.After(end))
+		}
 		m.job.stream.start(&Started{PromptTokens: m.prompt})
 	case *tokens:
 		for i := range m.outs {
@@ -103,7 +108,7 @@ func (d *detokenizer) output(o *output, computed int64) (found bool) {
 					show = d.marks
 				}
 				j.text.decoder = d.codec.Stream(!j.req.KeepSpecial, show...)
-				j.text.stop = newStopper(j.req.Stop, j.req.IncludeStop)
+				j.text.stop.begin(j.req.Stop, j.req.IncludeStop)
 			}
 			text = j.text.decoder.Append(text, o.token)
 		}

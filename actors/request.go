@@ -8,6 +8,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/tokenize"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
+	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 // Request is one sequence to generate: a prompt and how to go on from it.
@@ -31,6 +32,9 @@ type Request struct {
 	IgnoreEOS  bool
 	StopTokens []int32  // end the request like the model's own end-of-sequence tokens
 	Stop       []string // end the request when its text contains one of them
+	// Reply, if given, is what the text may hold beside an answer: stop strings
+	// are looked for in the answer alone, not in reasoning or calls of tools.
+	Reply *reply.Options
 	// IncludeStop keeps the stop string in the text.
 	IncludeStop bool
 	// KeepSpecial leaves special tokens in the text.
@@ -56,6 +60,10 @@ type Request struct {
 	// waits at one place. It is called by the detokenizer, and must not wait.
 	Wake func()
 }
+
+// PromptEnd is how many tokens of a prompt's end show whether it has begun the
+// reasoning: enough for a mark and white space.
+const PromptEnd = 16
 
 // FinishReason says why a request ended.
 type FinishReason string

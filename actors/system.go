@@ -125,7 +125,10 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 		return nil, err
 	}
 	s.dev = dev.Info()
-	sched, err := newScheduler(&cfg, s.dev, eos(m))
+	for _, note := range notes(m, codec, s.dev.Vocab) {
+		cfg.Log.Warn().Str("model", m.Name).Msg(note)
+	}
+	sched, err := newScheduler(&cfg, s.dev, eos(m, codec))
 	if err != nil {
 		s.thread.do(func() { err = errors.Join(err, dev.Close()) })
 		close(s.thread.work)
@@ -136,12 +139,31 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 }
 
 // eos are the tokens that end a reply: the generation config's, which is the
-// model's last word, else the model config's.
-func eos(m *model.Model) []int32 {
+// model's last word, else the model config's, and the tokenizer's own, which a chat
+// template ends messages with whatever those two name.
+func eos(m *model.Model, codec *tokenize.Tokenizer) []int32 {
+	ends := m.Config.EOS
 	if len(m.Generation.EOS) > 0 {
-		return m.Generation.EOS
+		ends = m.Generation.EOS
 	}
-	return m.Config.EOS
+	if codec != nil {
+		if _, id, ok := codec.EOS(); ok && int(id) < m.Config.Vocab && !slices.Contains(ends, id) {
+			ends = append(slices.Clone(ends), id)
+		}
+	}
+	return ends
+}
+
+// notes tell where the model is run otherwise than its files say. A tokenizer may
+// have more tokens than the embedding has rows, when one was added and the model not
+// trained on: as in transformers that is no fault until a prompt has such a token.
+func notes(m *model.Model, codec *tokenize.Tokenizer, rows int) []string {
+	all := slices.Clone(m.Config.Notes)
+	if codec != nil && codec.Vocab() > rows {
+		all = append(all, fmt.Sprintf("the tokenizer has ids up to %d, the model's embedding only rows up to %d: prompts with tokens beyond, such as %q, are refused",
+			codec.Vocab()-1, rows-1, codec.Token(int32(codec.Vocab()-1))))
+	}
+	return all
 }
 
 // spawn wires the actors. Process ids are known before the actors run, so each
@@ -160,7 +182,7 @@ func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
 	exec.waiterMail = s.api.on(TrackWaiter)
 	exec.adopt(dev, exec.waiterMail)
 	if s.codec != nil {
-		for _, mark := range reply.AllMarks() {
+		for _, mark := range reply.AllTokens() {
 			if id, ok := s.codec.TokenID(mark); ok && s.codec.IsSpecial(id) {
 				s.marks = append(s.marks, id)
 			}
@@ -173,7 +195,7 @@ func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
 	grammars := grammar.NewCache(s.vocabulary)
 	for i := range s.cfg.Tokenizers {
 		load := new(atomic.Int64)
-		t := &tokenizer{codec: s.codec, grammars: grammars, scheduler: s.scheduler, detokenizer: s.detok, load: load}
+		t := &tokenizer{codec: s.codec, grammars: grammars, scheduler: s.scheduler, detokenizer: s.detok, load: load, context: s.dev.MaxSeqLen, rows: s.dev.Vocab}
 		s.tokenizers = append(s.tokenizers, tokenizerRef{s.run("tokenizer-"+strconv.Itoa(i), TrackTokenizer+Track(i), t), load})
 	}
 	s.published(sched.plan.Stats(), DeviceTime{}, ready)
@@ -187,7 +209,7 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 		return nil, err
 	}
 	if r.PromptLogprobs && !s.dev.Scores {
-		return nil, inputErrorf("echo", "echo: log-probabilities of a prompt are not computed on %s", s.dev.Name)
+		return nil, inputErrorf("", "log-probabilities of a prompt, as echo with logprobs and prompt_logprobs ask for, are not computed on %s", s.dev.Name)
 	}
 	j := &job{id: s.lastID.Add(1), req: *r, times: Times{Submitted: batch.Now()}}
 	if j.req.ID == "" {
@@ -226,7 +248,7 @@ func (s *System) vocabulary() *grammar.Vocabulary {
 			return nil
 		}
 		return s.codec.TokenBytes(id)
-	}, eos(s.model))
+	}, eos(s.model, s.codec))
 }
 
 // promptSize is what any prompt costs a tokenizer, in bytes of text, when the
@@ -334,12 +356,7 @@ func (s *System) Close() error {
 }
 
 func (s *System) isEOS(t int32) bool {
-	for _, e := range eos(s.model) {
-		if e == t {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(eos(s.model, s.codec), t)
 }
 
 // Trace is what the system records to; nil when it records nothing.

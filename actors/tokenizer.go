@@ -26,6 +26,8 @@ type tokenizer struct {
 	grammars    *grammar.Cache      // likewise
 	scheduler   *actor.PID
 	detokenizer *actor.PID
+	context     int           // tokens that a request may have
+	rows        int           // ids that the model has an embedding for
 	load        *atomic.Int64 // bytes sent to this tokenizer and not yet encoded
 }
 
@@ -81,12 +83,45 @@ func (t *tokenizer) encode(r *Request) ([]int32, error) {
 	if r.Tokens != nil {
 		return r.Tokens, nil
 	}
+	if err := t.short(r); err != nil {
+		return nil, err
+	}
 	if r.Chat == nil {
-		return t.codec.Encode(r.Text, !r.NoSpecial), nil
+		return t.within("prompt", t.codec.Encode(r.Text, !r.NoSpecial))
 	}
 	text, err := t.codec.Render(*r.Chat)
 	if err != nil {
 		return nil, inputErrorf("messages", "%v", err)
 	}
-	return t.codec.Encode(text, false), nil
+	return t.within("messages", t.codec.Encode(text, false))
+}
+
+// short refuses a prompt that cannot fit the context, by its length: before seconds
+// are spent on writing and encoding it.
+func (t *tokenizer) short(r *Request) error {
+	param, least := "prompt", 0
+	if r.Chat != nil {
+		param, least = "messages", t.codec.LeastChatTokens(r.Chat)
+	} else {
+		least = t.codec.LeastTokens(r.Text)
+	}
+	if least <= t.context {
+		return nil
+	}
+	err := inputErrorf(param, "the prompt has at least %d tokens, but this model's maximum context length is %d, prompt and output", least, t.context)
+	err.TooLong = true
+	return err
+}
+
+// within refuses tokens that the model has no row for.
+func (t *tokenizer) within(param string, ids []int32) ([]int32, error) {
+	if t.codec.Vocab() <= t.rows {
+		return ids, nil
+	}
+	for _, id := range ids {
+		if int(id) >= t.rows {
+			return nil, inputErrorf(param, "the prompt holds %q, token %d, which the model's embedding of %d rows lacks", t.codec.Token(id), id, t.rows)
+		}
+	}
+	return ids, nil
 }

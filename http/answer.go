@@ -22,6 +22,7 @@ type answer struct {
 	turn    int // the choice looked at first
 	begun   time.Time
 	first   time.Duration // until the first token; 0: none yet
+	marks   marks         // of the first choice
 
 	// woken is the one place where the answer waits: it has a value when some
 	// stream may have an event, or one of the notices below was given. (A
@@ -46,7 +47,7 @@ type choice struct {
 	tokens int             // taken so far
 	final  *actors.Final
 	latest time.Time // when its latest token came; zero: none yet
-	spoken spoken
+	parsed parsed
 }
 
 // Why waiting for an event ended without one.
@@ -156,13 +157,18 @@ func (a *answer) note(ch *choice) {
 	ev := &ch.event
 	if ev.Started != nil {
 		ch.prompt = ev.Started.PromptTokens
-		if a.c.parsed() {
-			a.listen(ch)
+		if a.c.reply.Parsed() {
+			a.newParser(ch)
 		}
 	}
 	ch.scores = append(ch.scores, ev.PromptLogprobs...)
-	if ch.spoken.parser != nil {
-		ch.hear(ev)
+	if ch.parsed.parser != nil {
+		ch.parse(ev)
+	}
+	if most := a.c.top; a.c.promptTop > most {
+		for i := range ev.Logprobs { // more were asked for of the prompt
+			ev.Logprobs[i].Top = ev.Logprobs[i].Top[:min(len(ev.Logprobs[i].Top), most)]
+		}
 	}
 	if n := len(ev.Tokens); n > 0 {
 		ch.tokens += n
@@ -175,6 +181,9 @@ func (a *answer) note(ch *choice) {
 			a.s.metrics.tokenGap.observeN(now.Sub(ch.latest)/time.Duration(n), n)
 		}
 		ch.latest = now
+		if ch == &a.choices[0] && ev.Computed > 0 {
+			a.marks.add(n, ev.Computed, int64(now.Sub(a.s.epoch)))
+		}
 	}
 	if ev.Final != nil {
 		ch.final = ev.Final
@@ -265,12 +274,12 @@ func (a *answer) usage() actors.Usage {
 // reasoned adds up the tokens that choices spent on reasoning; -1 when nobody
 // looked.
 func (a *answer) reasoned() int {
-	if !a.c.reply.Think {
+	if !a.c.reply.Thinks() {
 		return -1
 	}
 	sum := 0
 	for i := range a.choices {
-		sum += a.choices[i].spoken.reasoned
+		sum += a.choices[i].parsed.reasoned
 	}
 	return sum
 }
@@ -290,7 +299,7 @@ func (a *answer) collect() ([]piece, error) {
 		if ev.Final != nil && ev.Final.Err != nil {
 			return nil, ev.Final.Err
 		}
-		all[i].add(ev, &a.choices[i].spoken)
+		all[i].add(ev, &a.choices[i].parsed)
 	}
 	if a.c.echo {
 		for i := range all {
@@ -298,16 +307,16 @@ func (a *answer) collect() ([]piece, error) {
 			all[i].precede(&e)
 		}
 	}
-	if a.c.returnIDs {
+	if a.c.returnIDs || a.c.promptLogprobs {
 		for i := range all {
-			all[i].prompt = a.choices[i].prompt
+			all[i].prompt, all[i].scores = a.choices[i].prompt, a.choices[i].scores
 		}
 	}
 	return all, nil
 }
 
 // add appends what an event says, and what that means. It copies.
-func (p *piece) add(ev *actors.Event, sp *spoken) {
+func (p *piece) add(ev *actors.Event, sp *parsed) {
 	if sp.parser != nil {
 		if p.message == nil {
 			p.message = new(reply.Message)
@@ -332,6 +341,10 @@ func (a *answer) echo(i int) (e piece) {
 		e.text, e.ends = a.s.tokenizer.DecodeEnds(ch.prompt, !a.c.req.KeepSpecial)
 		unknown := batch.Logprob{Token: float32(math.NaN())} // nothing comes before the first
 		e.echo, e.logprobs = ch.prompt, append([]batch.Logprob{unknown}, ch.scores...)
+		for i := range e.logprobs {
+			lp := &e.logprobs[i]
+			lp.Top = lp.Top[:min(len(lp.Top), a.c.top)]
+		}
 	case p.ids != nil:
 		e.text = []byte(a.s.tokenizer.Decode(p.ids, !a.c.req.KeepSpecial))
 	default:

@@ -70,7 +70,7 @@ func BenchmarkChunk(b *testing.B) {
 func BenchmarkParsedChunk(b *testing.B) {
 	c := &call{id: "chatcmpl-0123456789", isChat: true, stream: true, model: "model"}
 	head := c.appendHead(nil)
-	parser := reply.NewParser(reply.Options{Think: true, Format: reply.Hermes})
+	parser := reply.NewParser(reply.Options{Reasoning: reply.FindReasoning("think"), Format: reply.FindFormat("hermes", "")})
 	parser.Add([]byte("<think>"))
 	token := []byte(" token")
 	var buf []byte
@@ -119,7 +119,7 @@ func benchmarkStreams(b *testing.B, streams int) {
 		t.step() // the event that lets the header out
 		read.Add(1)
 		over.Add(1)
-		fmt.Fprintf(c, "POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n%s", len(streamed), streamed)
+		fmt.Fprintf(c, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(streamed), streamed)
 		go func() {
 			defer over.Done()
 			r := bufio.NewReader(c)

@@ -25,11 +25,16 @@ type call struct {
 	seeded  bool           // a seed was given
 
 	stream, streamOptions, includeUsage bool
+	continuousUsage                     bool // with every chunk
 
 	echo      bool
 	returnIDs bool
 	logprobs  bool
-	top       int // alternatives listed with each token
+	top       int  // alternatives listed with each token
+	tokenIDs  bool // tokens are named by their ids
+
+	promptLogprobs bool // those of the prompt, apart from the text …
+	promptTop      int  // … and the alternatives listed with them
 
 	effort        string // of reasoning, in OpenAI's words; "": not said
 	tools         []tool
@@ -39,13 +44,14 @@ type call struct {
 	separate      bool          // reasoning from the text
 	reply         reply.Options // what a chat's replies may hold
 
-	limits *limits
-	family *family
+	fingerprint string // of the server
+	limits      *limits
+	family      *family
 }
 
 // newCall is a call that asks for nothing yet.
 func (s *Server) newCall(isChat bool) call {
-	c := call{isChat: isChat, n: 1, limits: &s.limits, family: &s.family, req: actors.Request{Sampling: s.info.sampling}}
+	c := call{isChat: isChat, n: 1, fingerprint: s.fingerprint, limits: &s.limits, family: &s.family, req: actors.Request{Sampling: s.info.sampling}}
 	c.parallelCalls, c.separate = true, true
 	c.chat.AddGenerationPrompt = isChat
 	return c
@@ -59,7 +65,7 @@ type prompt struct {
 
 // limits bound what one request may ask for.
 type limits struct {
-	vocab, choices, stops, stopBytes int
+	vocab, context, choices, stops, stopBytes int
 }
 
 // defaultTextTokens is how long a text completion gets when nobody says, as
@@ -77,14 +83,14 @@ func (s *Server) decodeCall(body []byte, isChat bool) (*call, *Error) {
 	if err := decode(body, fields, c); err != nil {
 		return nil, err
 	}
-	if err := c.forceCalls(); err != nil {
+	if err := c.chooseCalls(); err != nil {
 		return nil, err
 	}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if s.tokenizer == nil && (c.logprobs || c.echo) {
-		return nil, badRequest("", "the served model has no tokenizer, which echo and logprobs need")
+	if s.tokenizer == nil && (c.logprobs || c.echo || c.promptLogprobs) {
+		return nil, badRequest("", "the served model has no tokenizer, which echo, logprobs and prompt_logprobs need")
 	}
 	if c.model == "" {
 		c.model = s.cfg.Models[0]
@@ -114,6 +120,8 @@ func (c *call) check() *Error {
 		return badRequest("reasoning_effort", "reasoning_effort: chat_template_kwargs says it already")
 	case c.top > 0 && !c.logprobs:
 		return badRequest("top_logprobs", "top_logprobs: needs logprobs to be true")
+	case c.promptLogprobs && c.stream:
+		return badRequest("prompt_logprobs", "prompt_logprobs: needs stream to be false; a stream has no place for them")
 	case c.streamOptions && !c.stream:
 		return badRequest("stream_options", "stream_options: needs stream to be true")
 	case c.req.Grammar != nil && c.req.IgnoreEOS:
@@ -154,6 +162,10 @@ func (c *call) complete() {
 	if c.logprobs {
 		c.req.Sampling.Logprobs = int32(1 + c.top)
 		c.req.PromptLogprobs = c.echo
+	}
+	if c.promptLogprobs {
+		c.req.Sampling.Logprobs = max(c.req.Sampling.Logprobs, int32(1+c.promptTop))
+		c.req.PromptLogprobs = true
 	}
 }
 

@@ -84,7 +84,7 @@ func TestPromptShapes(t *testing.T) {
 func TestMessages(t *testing.T) {
 	for in, want := range map[string]string{
 		`[{"role":"user","content":"a"}]`: `[{"role":"user","content":"a"}]`,
-		` [ { "content" : [ {"type":"text","text":"a\n"} , {"text":"\"b\"","type":"text"}, "c" ] , "role" : "user" } ] `: `[{"content":"a\n\n\"b\"\nc","role":"user"}]`,
+		` [ { "content" : [ {"type":"text","text":"a\n"} , {"text":"\"b\"","type":"text"}, "c" ] , "role" : "user" } ] `: `[{"content":"a\n \"b\" c","role":"user"}]`,
 		`[{"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"z\": 1, \"a\": [2]}"}}]}]`:
 		/**/ `[{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":{"z": 1, "a": [2]}}}],"content":""}]`,
 		`[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}]}]`: `[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}],"content":""}]`,

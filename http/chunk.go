@@ -1,7 +1,10 @@
 package http
 
 import (
+	"fmt"
+	"hash/fnv"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -30,7 +33,16 @@ func (c *call) appendHead(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, c.created, 10)
 	dst = append(dst, `,"model":`...)
 	dst = appendQuoted(dst, c.model)
-	return append(dst, `,"choices":[`...)
+	dst = append(dst, `,"system_fingerprint":"`...)
+	dst = append(dst, c.fingerprint...)
+	return append(dst, `","choices":[`...)
+}
+
+// fingerprint is the same for the same program with the same model.
+func fingerprint(cfg *Config, i *info) string {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%q %q %d %d", cfg.Version, i.model, i.vocab, i.maxLen)
+	return fmt.Sprintf("fp_%010x", h.Sum64()&(1<<40-1))
 }
 
 // piece is a part of one choice: what a chunk tells, or all of it.
@@ -45,6 +57,9 @@ type piece struct {
 	echo     []int32         // of the prompt, which logprobs and ends begin with
 	prompt   []int32         // the prompt's ids, once a choice, when asked for
 	final    *actors.Final   // nil while there is more
+	usage    *actors.Usage   // so far, when every chunk tells it
+	reasoned int             // of usage; -1: unknown
+	scores   []batch.Logprob // of the prompt, when asked for: its tokens' from the second on
 
 	// What the text means, when it was looked at: a part of it, or all of it.
 	part    *reply.Part
@@ -78,7 +93,11 @@ func (c *call) appendChunk(dst, head []byte, p *piece, tok tokenizer) []byte {
 		dst = append(dst, `,"prompt_token_ids":`...)
 		dst = appendIDs(dst, p.prompt)
 	}
-	if c.includeUsage {
+	switch {
+	case p.usage != nil:
+		dst = append(dst, `,"usage":`...)
+		dst = appendUsage(dst, *p.usage, p.reasoned)
+	case c.includeUsage:
 		dst = append(dst, `,"usage":null`...)
 	}
 	return append(dst, "}\n\n"...)
@@ -104,6 +123,13 @@ func (c *call) appendWhole(dst []byte, p *piece, tok tokenizer) []byte {
 // appendChoiceTail appends what both kinds of answer say of a choice after
 // its text.
 func (c *call) appendChoiceTail(dst []byte, p *piece, tok tokenizer) []byte {
+	if p.final == nil && !c.logprobs && !c.returnIDs { // most of them
+		return append(dst, `,"logprobs":null,"finish_reason":null}`...)
+	}
+	plain := tok
+	if c.tokenIDs {
+		tok = idNames{tok}
+	}
 	dst = append(dst, `,"logprobs":`...)
 	switch {
 	case !c.logprobs || len(p.logprobs) == 0:
@@ -127,7 +153,52 @@ func (c *call) appendChoiceTail(dst []byte, p *piece, tok tokenizer) []byte {
 			dst = appendIDs(dst, p.prompt)
 		}
 	}
+	if c.promptLogprobs && !c.isChat {
+		dst = c.appendPromptLogprobs(dst, p, plain)
+	}
 	return append(dst, '}')
+}
+
+// idNames calls tokens by their ids.
+type idNames struct{ tokenizer }
+
+func (idNames) TokenBytes(id int32) []byte {
+	return strconv.AppendInt([]byte("token_id:"), int64(id), 10)
+}
+
+// appendPromptLogprobs appends what the model says of the prompt's tokens: for
+// each an object from ids to their log-probabilities and ranks, null for the
+// first, before which there is nothing. A rank is told of what is listed.
+func (c *call) appendPromptLogprobs(dst []byte, p *piece, tok tokenizer) []byte {
+	dst = append(dst, `,"prompt_logprobs":[`...)
+	for i, id := range p.prompt {
+		if dst = comma(dst, i); i == 0 {
+			dst = append(dst, "null"...)
+			continue
+		}
+		lp := &p.scores[i-1]
+		top := lp.Top[:min(len(lp.Top), c.promptTop)]
+		rank := slices.IndexFunc(lp.Top, func(t batch.TokenLogprob) bool { return t.Token == id })
+		dst = appendRanked(append(dst, '{'), id, lp.Token, rank, tok)
+		for j := range top {
+			if top[j].Token != id {
+				dst = appendRanked(append(dst, ','), top[j].Token, top[j].Logprob, j, tok)
+			}
+		}
+		dst = append(dst, '}')
+	}
+	return append(dst, ']')
+}
+
+func appendRanked(dst []byte, id int32, logprob float32, place int, tok tokenizer) []byte {
+	dst = append(strconv.AppendInt(append(dst, '"'), int64(id), 10), `":{"logprob":`...)
+	dst = append(appendLogprob(dst, logprob), `,"rank":`...)
+	if place < 0 {
+		dst = append(dst, "null"...)
+	} else {
+		dst = strconv.AppendInt(dst, int64(place)+1, 10)
+	}
+	return append(appendToken(append(dst, `,"decoded_token":`...), tok.TokenBytes(id)), '}')
 }
 
 // appendFinish appends the reason, and what it was that stopped the text.

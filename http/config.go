@@ -1,6 +1,7 @@
 package http
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,22 +17,35 @@ type Config struct {
 	// Models are the names clients may ask for; answers and /v1/models give
 	// the first. Default: the engine's name of its model.
 	Models []string
-	// APIKeys, when there are any, must come as "Authorization: Bearer KEY"
-	// with every request but those of /health, /ready, /metrics, /stats, /version
-	// and the page at /.
+	// APIKeys, when there are any, must come as "Authorization: Bearer KEY" or
+	// "X-Api-Key: KEY" with every request but those of /health, /ready, /metrics,
+	// /stats, /version and the page at /.
 	APIKeys []string
+	// APIKeyFile has more keys, "name: key" a line. Logs name who sent a request.
+	// The file is read again when it changes.
+	APIKeyFile string
+	// KeyLimits are for each key, by its name; AddressLimits for each address
+	// that requests come from, with a key or without. Default: no limits.
+	KeyLimits, AddressLimits Limits
+	// Hosts are the names by which requests may call this server in their Host
+	// field, beside localhost and addresses; "*" is all. Default: none.
+	Hosts []string
 	// Origins are those whose pages may call this server from a browser
-	// ("https://example.org"); "*" is all. Default: none.
+	// ("https://example.org"), beside its own; "*" is all. Default: none.
 	Origins []string
+	// TLS encrypts connections, those of ServeAdmin too. Default: none does.
+	TLS *tls.Config
+	// Admin leaves /metrics, /stats and profiles to ServeAdmin.
+	Admin bool
 	// Version is what /version says.
 	Version string
 	// ToolCallParser is how the model writes tool calls: "auto" (the default)
-	// goes by its chat template; "hermes", "llama3" and "mistral" are families'
-	// ways; "none" leaves them in the text.
+	// goes by its chat template; "none" leaves them in the text; ToolCallParsers
+	// lists families' ways, among them vLLM's names.
 	ToolCallParser string
 	// ReasoningParser is whether the model puts reasoning before its answers:
-	// "auto" (the default) goes by its chat template; "think" looks for
-	// <think>…</think>; "none" leaves it in the text.
+	// "auto" (the default) goes by its chat template; "none" leaves it in the
+	// text; "think" looks for <think>…</think>; ReasoningParsers lists the others.
 	ReasoningParser string
 	// Spans takes the spans of each request that is over, as an otlp.Exporter
 	// does, and must not block. Default: none are made.
@@ -41,6 +55,9 @@ type Config struct {
 
 	// MaxBody is the most bytes a request's body may have. Default: 16 MiB.
 	MaxBody int
+	// BodyBudget is the most bytes that the bodies being read or decoded may
+	// take together; more get a 429. Default: 4 times MaxBody, with keys 16 times.
+	BodyBudget int
 	// MaxConnections may be open at once. Default: 16384.
 	MaxConnections int
 	// MaxOpen answers may be under way at once; more get a 429. Default: 8192.
@@ -63,15 +80,23 @@ type Config struct {
 
 const maxStopBytes = 1024
 
+// leastBodies of the largest size are what there must be memory for. One needs
+// two, as it is there twice when its parts are joined, and half of that is for
+// small ones.
+const leastBodies = 4
+
 const (
-	parserAuto  = "auto"
-	parserThink = "think"
+	parserAuto = "auto"
+	parserNone = "none"
+	// parserChannels is vLLM's name for reasoning in channels, which the format of
+	// calls tells, too.
+	parserChannels = "openai_gptoss"
 )
 
 // What can be configured.
 var (
-	ToolCallParsers  = []string{parserAuto, string(reply.Hermes), string(reply.Llama3), string(reply.Mistral), string(reply.None)}
-	ReasoningParsers = []string{parserAuto, parserThink, string(reply.None)}
+	ToolCallParsers  = append([]string{parserAuto, parserNone}, reply.FormatNames()...)
+	ReasoningParsers = append([]string{parserAuto, parserNone, parserChannels}, reply.ReasoningNames()...)
 )
 
 // Check says all that is wrong with the configuration, as New would.
@@ -97,6 +122,17 @@ func (c Config) complete(model string) (Config, error) {
 			faults = append(faults, errors.New("an API key is empty"))
 		}
 	}
+	if c.APIKeyFile != "" {
+		_, err := readKeys(c.APIKeyFile)
+		faults = append(faults, err)
+	}
+	c.Hosts = slices.Clone(c.Hosts)
+	for i, host := range c.Hosts {
+		if strings.ContainsAny(host, "/: ") || host == "" {
+			faults = append(faults, fmt.Errorf("host %q: expected \"*\" or a name without a port, like llm.example.org", host))
+		}
+		c.Hosts[i] = strings.ToLower(host)
+	}
 	for _, origin := range c.Origins {
 		if origin != "*" && !strings.Contains(origin, "://") {
 			faults = append(faults, fmt.Errorf("origin %q: expected \"*\" or a scheme and host like https://example.org", origin))
@@ -114,21 +150,37 @@ func (c Config) complete(model string) (Config, error) {
 			*f.value = parserAuto
 		}
 		if !slices.Contains(f.known, *f.value) {
-			faults = append(faults, fmt.Errorf("%s must be one of %v, got %q", f.name, f.known, *f.value))
+			faults = append(faults, fmt.Errorf("%s: %q is not known, only %s are", f.name, *f.value, strings.Join(f.known, ", ")))
 		}
+	}
+	faults = append(faults, initial("MaxBody", &c.MaxBody, 16<<20))
+	keyed, budgets := len(c.APIKeys) > 0 || c.APIKeyFile != "", leastBodies
+	if keyed {
+		budgets = 16
 	}
 	for _, f := range []struct {
 		name    string
 		value   *int
 		initial int
 	}{
-		{"MaxBody", &c.MaxBody, 16 << 20},
+		{"BodyBudget", &c.BodyBudget, budgets * max(c.MaxBody, nextPart)},
 		{"MaxConnections", &c.MaxConnections, 16384},
 		{"MaxOpen", &c.MaxOpen, 8192},
 		{"MaxChoices", &c.MaxChoices, 128},
 		{"MaxStops", &c.MaxStops, 16},
 	} {
 		faults = append(faults, initial(f.name, f.value, f.initial))
+	}
+	if least := leastBodies * max(c.MaxBody, nextPart); c.BodyBudget < least {
+		faults = append(faults, fmt.Errorf("BodyBudget must be at least %d for a MaxBody of %d, got %d", least, c.MaxBody, c.BodyBudget))
+	}
+	for _, l := range []Limits{c.KeyLimits, c.AddressLimits} {
+		if l.Requests < 0 || l.Open < 0 || l.Tokens < 0 {
+			faults = append(faults, fmt.Errorf("limits must not be negative, got %+v", l))
+		}
+	}
+	if !c.KeyLimits.none() && !keyed {
+		faults = append(faults, errors.New("there are limits for keys and no keys"))
 	}
 	for _, f := range []struct {
 		name    string

@@ -33,6 +33,10 @@ type tokenizer interface {
 	ChatTemplate(tools bool) string
 	Named(special string) string
 	TextArguments() bool
+	NineLetterIDs() bool
+	ContentParts() map[string]bool
+	LeastChatTokens(*tokenize.Chat) int
+	LeastMarks(users, assistants int) int
 }
 
 // system adapts an actors.System.

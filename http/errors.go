@@ -41,6 +41,10 @@ func badRequest(param, format string, args ...any) *Error {
 
 // badField is err, found in field name or in a part of it.
 func badField(name string, err error) *Error {
+	var input *actors.InputError
+	if errors.As(err, &input) {
+		return asError(input)
+	}
 	var inner *fieldError
 	if errors.As(err, &inner) {
 		name, err = name+inner.path, inner.err

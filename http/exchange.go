@@ -2,10 +2,8 @@ package http
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,6 +21,11 @@ type exchange struct {
 	begun  time.Time
 	method string
 	route  string // as registered; "" matched none
+	holder string // of the key it came with; "" without one
+	from   string // its address, once it was let in; see network
+	read   bool   // its body was, or as much as was wanted
+	body   []byte // see body.go
+	held   int    // of the budget, for body
 	status int    // as logged
 	stream *sse   // nil: the response is all there when handled
 
@@ -45,8 +48,13 @@ const (
 	preflightAge = "600" // seconds
 )
 
+// leftover is the most bytes of a body nobody wanted that fasthttp reads to get
+// to the next request.
+const leftover = 256 << 10
+
 // handle surrounds every request.
-func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+func (f *front) handle(ctx *fasthttp.RequestCtx) {
+	s := f.s
 	x := &exchange{s: s, ctx: ctx, begun: time.Now(), method: string(ctx.Method())}
 	x.id = requestID(ctx.Request.Header.Peek(headerID))
 	ctx.Response.Header.Set(headerID, x.id)
@@ -56,7 +64,12 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	if s.draining.Load() {
 		ctx.SetConnectionClose()
 	}
-	x.run()
+	length := ctx.Request.Header.ContentLength()
+	x.run(f.router.Handler)
+	x.dropBody()
+	if !x.read && (length == -1 || length > leftover || len(ctx.Request.Header.Peek(unreadBody)) > 0) {
+		x.hangUp()
+	}
 	if x.stream == nil {
 		if x.status == 0 {
 			x.status = ctx.Response.StatusCode()
@@ -66,7 +79,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 }
 
 // run calls the handler and survives its panic.
-func (x *exchange) run() {
+func (x *exchange) run(handle fasthttp.RequestHandler) {
 	defer func() {
 		if p := recover(); p != nil {
 			x.s.log.Error().Str("request_id", x.id).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("a request's handler panicked")
@@ -74,7 +87,43 @@ func (x *exchange) run() {
 			writeError(x.ctx, errInternal)
 		}
 	}()
-	x.s.router.Handler(x.ctx)
+	handle(x.ctx)
+}
+
+// hangUp closes the connection after the response, for there is more of the
+// request that nobody will read.
+func (x *exchange) hangUp() {
+	x.ctx.SetConnectionClose()
+	setUnread(x.ctx.Conn(), true)
+}
+
+// admit lets a request in that keeps to its client's limits; end lets it out.
+func (x *exchange) admit() *Error {
+	from := network(x.ctx.RemoteAddr())
+	if e := x.s.byAddress.enter(from); e != nil {
+		return e
+	}
+	if x.holder != "" {
+		if e := x.s.byKey.enter(x.holder); e != nil {
+			x.s.byAddress.leave(from, 0)
+			return e
+		}
+	}
+	x.from = from
+	return nil
+}
+
+// letOut gives back what admit took.
+func (x *exchange) letOut() {
+	if x.from == "" {
+		return
+	}
+	tokens := x.usage.PromptTokens + x.usage.CompletionTokens
+	x.s.byAddress.leave(x.from, tokens)
+	if x.holder != "" {
+		x.s.byKey.leave(x.holder, tokens)
+	}
+	x.from = ""
 }
 
 // end logs and counts a finished exchange, once.
@@ -82,6 +131,7 @@ func (x *exchange) end() {
 	ended := time.Now()
 	took := ended.Sub(x.begun)
 	x.s.metrics.request(x.route, x.status)
+	x.letOut()
 	x.sendSpans(ended)
 	level := zerolog.InfoLevel
 	switch {
@@ -92,6 +142,9 @@ func (x *exchange) end() {
 	}
 	e := x.s.log.WithLevel(level).Str("request_id", x.id).Str("method", x.method).Str("route", x.route).
 		Int("status", x.status).Dur("took_ms", took)
+	if x.holder != "" {
+		e = e.Str("key", x.holder)
+	}
 	if x.generated {
 		e = e.Int("prompt_tokens", x.usage.PromptTokens).Int("cached_tokens", x.usage.CachedTokens).
 			Int("completion_tokens", x.usage.CompletionTokens).Str("finish", x.finish)
@@ -128,64 +181,26 @@ func (x *exchange) allowOrigin() {
 	}
 	h := &x.ctx.Response.Header
 	h.Add(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
-	for _, allowed := range x.s.cfg.Origins {
-		if allowed == "*" || allowed == string(origin) {
-			h.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, origin)
-			h.Set(fasthttp.HeaderAccessControlExposeHeaders, headerID)
-			return
-		}
+	if x.s.allowsOrigin(origin) {
+		h.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, origin)
+		h.Set(fasthttp.HeaderAccessControlExposeHeaders, headerID)
 	}
 }
 
 // preflight answers a browser that asks before it sends. The router has set
 // Allow.
-func (s *Server) preflight(ctx *fasthttp.RequestCtx) {
-	h := &ctx.Response.Header
-	ctx.SetStatusCode(fasthttp.StatusNoContent)
+func preflight(x *exchange) *Error {
+	h := &x.ctx.Response.Header
+	x.ctx.SetStatusCode(fasthttp.StatusNoContent)
 	if len(h.Peek(fasthttp.HeaderAccessControlAllowOrigin)) == 0 {
-		return
+		return nil
 	}
 	h.SetBytesV(fasthttp.HeaderAccessControlAllowMethods, h.Peek(fasthttp.HeaderAllow))
-	if asked := ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestHeaders); len(asked) > 0 {
+	if asked := x.ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestHeaders); len(asked) > 0 {
 		h.SetBytesV(fasthttp.HeaderAccessControlAllowHeaders, asked)
 	}
 	h.Set(fasthttp.HeaderAccessControlMaxAge, preflightAge)
-}
-
-// authorized checks the API key.
-func (x *exchange) authorized() bool {
-	if len(x.s.cfg.APIKeys) == 0 {
-		return true
-	}
-	given := x.ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)
-	const scheme = "Bearer "
-	if len(given) <= len(scheme) || !strings.EqualFold(string(given[:len(scheme)]), scheme) {
-		return false
-	}
-	good := 0
-	for _, key := range x.s.cfg.APIKeys { // all of them: time tells nothing
-		good |= subtle.ConstantTimeCompare(given[len(scheme):], []byte(key))
-	}
-	return good == 1
-}
-
-// json checks that the body is what it must be and returns it. It is borrowed.
-func (x *exchange) json() ([]byte, *Error) {
-	h := &x.ctx.Request.Header
-	kind, _, _ := strings.Cut(string(h.ContentType()), ";")
-	if kind = strings.TrimSpace(kind); kind != "" && !strings.EqualFold(kind, typeJSON) {
-		return nil, &Error{
-			Status: fasthttp.StatusUnsupportedMediaType, Type: typeInvalid,
-			Message: "the body must be " + typeJSON + ", not " + kind,
-		}
-	}
-	if coding := h.ContentEncoding(); len(coding) > 0 && string(coding) != "identity" {
-		return nil, &Error{
-			Status: fasthttp.StatusUnsupportedMediaType, Type: typeInvalid,
-			Message: "the body must not be encoded, but Content-Encoding is " + string(coding),
-		}
-	}
-	return x.ctx.Request.Body(), nil
+	return nil
 }
 
 // answered notes how an answer went.
@@ -200,7 +215,9 @@ func (x *exchange) answered(a *answer, err error) {
 	default:
 		x.status = asError(err).Status
 	}
-	x.s.metrics.answered(a, x.finish, time.Since(x.begun))
+	ended := time.Now()
+	x.s.metrics.answered(a, x.finish, ended.Sub(x.begun))
+	x.s.journeys.keep(x, a, ended)
 	if x.trace.Sampled {
 		x.chat = a.c.isChat
 		for i := range a.choices {

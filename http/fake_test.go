@@ -98,6 +98,18 @@ func (byteTokenizer) IsSpecial(id int32) bool        { return id == '[' }
 func (b byteTokenizer) ChatTemplate(bool) string     { return b.template }
 func (b byteTokenizer) TextArguments() bool          { return strings.Contains(b.template, "text arguments") }
 
+func (b byteTokenizer) NineLetterIDs() bool { return strings.Contains(b.template, "nine letters") }
+
+func (b byteTokenizer) ContentParts() map[string]bool {
+	return map[string]bool{
+		"user": strings.Contains(b.template, "parts of users"), "assistant": strings.Contains(b.template, "parts of assistants"),
+	}
+}
+
+func (byteTokenizer) LeastMarks(users, _ int) int { return 2 * users }
+
+func (byteTokenizer) LeastChatTokens(*tokenize.Chat) int { return 0 }
+
 func (byteTokenizer) Named(special string) string {
 	return map[string]string{"eos_token": "]"}[special]
 }
@@ -283,6 +295,12 @@ func startOn(t *testing.T, ln net.Listener, dial func(context.Context, string, s
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serving(t, ln, dial, s)
+}
+
+// serving has s serve until the test ends.
+func serving(t *testing.T, ln net.Listener, dial func(context.Context, string, string) (net.Conn, error), s *Server) *served {
+	t.Helper()
 	h := &served{
 		t: t, Server: s, ln: ln, ended: make(chan error, 1),
 		client: &nethttp.Client{Transport: &nethttp.Transport{DialContext: dial, DisableCompression: true}},
@@ -313,7 +331,7 @@ type response struct {
 // do sends a request whose id is "t" and whose header lines are "Name: value".
 func (h *served) do(method, path, body string, header ...string) *response {
 	h.t.Helper()
-	req, err := nethttp.NewRequest(method, "http://troupe"+path, strings.NewReader(body))
+	req, err := nethttp.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -81,6 +81,10 @@ var common = join(labels, formatFields, table[call]{
 	"repetition_penalty":         number(0.01, 100, func(c *call, x float64) { c.req.Sampling.Repetition = float32(x) }),
 	"include_stop_str_in_output": boolean(func(c *call, b bool) { c.req.IncludeStop = b }),
 
+	"prompt_logprobs": integer(0, maxLogprobs, func(c *call, n int64) { c.promptLogprobs, c.promptTop = true, int(n) }),
+
+	"return_tokens_as_token_ids": boolean(func(c *call, b bool) { c.tokenIDs = b }),
+
 	"skip_special_tokens": boolean(func(c *call, b bool) { c.req.KeepSpecial = !b }),
 
 	// Known, and accepted only where they ask for what happens anyway.
@@ -102,7 +106,7 @@ var labels = table[call]{
 }
 
 var chatFields = join(common, table[call]{
-	"messages":              setMessages,
+	"messages":              setFittingMessages,
 	"max_tokens":            setMaxTokens(1),
 	"max_completion_tokens": setMaxTokens(1),
 	"logprobs":              boolean(func(c *call, b bool) { c.logprobs = b }),
@@ -269,6 +273,8 @@ func setStreamOptions(c *call, v raw) error {
 		case v.null():
 		case name == "include_usage":
 			c.includeUsage, err = v.boolean()
+		case name == "continuous_usage_stats":
+			c.continuousUsage, err = v.boolean()
 		case name == "include_obfuscation": // padding against eavesdroppers
 			err = only("chunks are not padded", "false")(c, v)
 		default:

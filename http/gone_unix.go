@@ -18,12 +18,12 @@ import (
 // end. So such a client counts as gone, as it does with nginx and with Go's own
 // net/http.
 //
-// One goroutine is parked in the network poller, peeking: it reads nothing. A
-// client that sends more while it waits stays connected as far as this can
-// see; a failing write will tell. Connections that are not sockets are not
-// watched.
+// One goroutine is parked in the network poller, peeking: it reads nothing.
+// Where something lies unread, as TLS's last word does when it is closed, the
+// end behind it can be seen on Linux alone (hungUp); elsewhere a failing write
+// will tell. Connections that are not sockets are not watched.
 func watch(c net.Conn, gone func()) (stop func()) {
-	sc, ok := c.(syscall.Conn)
+	sc, ok := bare(c).(syscall.Conn)
 	if !ok {
 		return func() {}
 	}
@@ -40,7 +40,7 @@ func watch(c net.Conn, gone func()) (stop func()) {
 		_ = rc.Read(func(fd uintptr) bool {
 			n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
 			switch {
-			case err == syscall.EAGAIN || err == syscall.EINTR || n > 0:
+			case err == syscall.EAGAIN || err == syscall.EINTR || n > 0 && !hungUp(fd):
 				return false // park until something changes
 			default:
 				closed = true

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"strings"
 
+	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
@@ -13,9 +15,52 @@ import (
 // order they were sent.
 func ordered(v []byte) (any, error) { return jinja.DecodeJSON(v) }
 
+// manyBytes are messages of which it is worth while to ask first whether they can fit.
+const manyBytes = 1 << 16
+
+// setFittingMessages is setMessages but for more messages than a context has room for,
+// which are refused before they are read, as the engine would refuse them later.
+func setFittingMessages(c *call, v raw) error {
+	if len(v) > manyBytes && v[0] == '[' && c.family.leastMarks != nil {
+		if least := c.family.leastMarks(countRoles(v)); least > c.limits.context {
+			return &actors.InputError{
+				Param: "messages", TooLong: true,
+				Msg: fmt.Sprintf("the prompt has at least %d tokens, but this model's maximum context length is %d, prompt and output", least, c.limits.context),
+			}
+		}
+	}
+	return setMessages(c, v)
+}
+
+// countRoles counts the messages of users and of assistants that have a text.
+func countRoles(v raw) (users, assistants int) {
+	for _, m := range v.elements() {
+		if m[0] != '{' {
+			continue
+		}
+		role, text := "", false
+		for name, v := range m.members() {
+			switch {
+			case name == "role" && v[0] == '"':
+				role = unquote(v)
+			case name == "content":
+				text = v[0] == '"'
+			}
+		}
+		switch {
+		case !text:
+		case role == "user":
+			users++
+		case role == "assistant":
+			assistants++
+		}
+	}
+	return users, assistants
+}
+
 // setMessages checks a chat and makes it what templates are written for:
-// contents are strings, the arguments of tool calls are objects, or text for a
-// template that wants it, and developers, which is OpenAI's newer word, are
+// contents are strings, or parts for a template that looks into them, the arguments
+// of tool calls are objects, or text for a template that wants it, and developers, which is OpenAI's newer word, are
 // systems to one that has not heard of them: most leave out a role they do not
 // know.
 func setMessages(c *call, v raw) error {
@@ -52,10 +97,14 @@ func appendMessage(out []byte, m raw, f *family) ([]byte, error) {
 	if m[0] != '{' {
 		return nil, m.want("a message object")
 	}
+	role, err := roleOf(m)
+	if err != nil {
+		return nil, err
+	}
 	out = append(out, '{')
-	var role, content, calls bool
+	var content, others bool // others: what may stand in for the content
 	for name, v := range m.members() {
-		if name == "content" && v.null() {
+		if v.null() || name == "tool_calls" && v[0] == '[' && v[space(v, 1)] == ']' { // as good as absent
 			continue
 		}
 		if out[len(out)-1] != '{' {
@@ -65,21 +114,21 @@ func appendMessage(out []byte, m raw, f *family) ([]byte, error) {
 		var err error
 		switch name {
 		case "role":
-			var s string
-			if s, err = v.text(); err == nil && s == "" {
-				err = errors.New("must not be empty")
-			}
-			role = true
-			if s == "developer" && !f.developers {
+			if role == "developer" && !f.developers {
 				v = raw(`"system"`)
 			}
 			out = append(out, v...)
 		case "content":
 			content = true
-			out, err = appendContent(out, v)
+			out, err = appendContent(out, v, f.parts[role])
 		case "tool_calls":
-			calls = calls || !v.null()
-			out, err = appendToolCalls(out, v, f.textArguments)
+			others = true
+			out, err = appendToolCalls(out, v, f)
+		case "tool_call_id":
+			out = f.appendCallID(out, v)
+		case "reasoning_content", "reasoning", "thinking":
+			others = true
+			out = append(out, v...)
 		default:
 			out = append(out, v...)
 		}
@@ -88,9 +137,7 @@ func appendMessage(out []byte, m raw, f *family) ([]byte, error) {
 		}
 	}
 	switch {
-	case !role:
-		return nil, at(".role", errors.New("required"))
-	case !content && !calls:
+	case !content && !others:
 		return nil, at(".content", errors.New("required"))
 	case !content: // many templates fail without
 		out = append(out, `,"content":""`...)
@@ -98,8 +145,27 @@ func appendMessage(out []byte, m raw, f *family) ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// appendContent joins a content's text parts with newlines.
-func appendContent(out []byte, v raw) ([]byte, error) {
+// roleOf reads a message's role, which tells how the rest is to be read.
+func roleOf(m raw) (string, error) {
+	for name, v := range m.members() {
+		if name != "role" {
+			continue
+		}
+		s, err := v.text()
+		if err == nil && s == "" {
+			err = errors.New("must not be empty")
+		}
+		if err != nil {
+			return "", at(".role", err)
+		}
+		return s, nil
+	}
+	return "", at(".role", errors.New("required"))
+}
+
+// appendContent leaves a content's text parts to a template that looks into them, and
+// joins them with spaces for others, as transformers' own server does.
+func appendContent(out []byte, v raw, parts bool) ([]byte, error) {
 	switch v[0] {
 	case '"':
 		return append(out, v...), nil
@@ -108,14 +174,26 @@ func appendContent(out []byte, v raw) ([]byte, error) {
 		return nil, v.want("a string or an array of text parts")
 	}
 	var texts []string
+	list := append(make([]byte, 0, len(v)), '[')
 	for i, part := range v.elements() {
 		text, err := textPart(part)
 		if err != nil {
 			return nil, at(index(i), err)
 		}
 		texts = append(texts, text)
+		if i > 0 {
+			list = append(list, ',')
+		}
+		if part[0] == '"' {
+			list = append(append(append(list, `{"type":"text","text":`...), part...), '}')
+		} else {
+			list = append(list, part...)
+		}
 	}
-	return appendQuoted(out, strings.Join(texts, "\n")), nil
+	if parts {
+		return append(append(out, list...), ']'), nil
+	}
+	return appendQuoted(out, strings.Join(texts, " ")), nil
 }
 
 func textPart(v raw) (text string, err error) {
@@ -151,26 +229,25 @@ func textPart(v raw) (text string, err error) {
 
 // appendToolCalls turns the arguments of an assistant's earlier calls, which
 // OpenAI has as a string of JSON, into the object they stand for, or the other
-// way round. Arguments that are no object stay as they are.
-func appendToolCalls(out []byte, v raw, textArguments bool) ([]byte, error) {
-	if v.null() {
-		return append(out, v...), nil
-	}
+// way round. Arguments that are no object stay as they are; none are an empty one.
+func appendToolCalls(out []byte, v raw, f *family) ([]byte, error) {
 	if v[0] != '[' {
 		return nil, v.want("an array of tool calls")
 	}
 	out = append(out, '[')
-	write := appendArguments
-	if textArguments {
-		write = appendTextArguments
-	}
-	for i, tool := range v.elements() {
+	for i, call := range v.elements() {
 		if i > 0 {
 			out = append(out, ',')
 		}
 		var err error
-		out, err = replaceMember(out, tool, "function", func(out []byte, f raw) ([]byte, error) {
-			return replaceMember(out, f, "arguments", write)
+		out, err = rewriteMembers(out, call, func(out []byte, name string, v raw) ([]byte, error) {
+			switch name {
+			case "function":
+				return appendFunction(out, v, f.textArguments)
+			case "id":
+				return f.appendCallID(out, v), nil
+			}
+			return append(out, v...), nil
 		})
 		if err != nil {
 			return nil, at(index(i), err)
@@ -179,24 +256,75 @@ func appendToolCalls(out []byte, v raw, textArguments bool) ([]byte, error) {
 	return append(out, ']'), nil
 }
 
-func appendArguments(out []byte, v raw) ([]byte, error) {
+// appendFunction copies what was called, with arguments as the template wants them.
+func appendFunction(out []byte, v raw, textArguments bool) ([]byte, error) {
+	write, given := appendArguments, false
+	if textArguments {
+		write = appendTextArguments
+	}
+	out, err := rewriteMembers(out, v, func(out []byte, name string, v raw) ([]byte, error) {
+		if name != "arguments" {
+			return append(out, v...), nil
+		}
+		given = true
+		if v.null() || v[0] == '"' && strings.TrimSpace(unquote(v)) == "" {
+			v = raw("{}")
+		}
+		return write(out, v), nil
+	})
+	if err != nil || given {
+		return out, err
+	}
+	out = out[:len(out)-1] // the brace
+	if out[len(out)-1] != '{' {
+		out = append(out, ',')
+	}
+	return append(write(append(out, `"arguments":`...), raw("{}")), '}'), nil
+}
+
+func appendArguments(out []byte, v raw) []byte {
 	if v[0] == '"' {
 		if s := unquote(v); strings.HasPrefix(strings.TrimSpace(s), "{") && json.Valid([]byte(s)) {
-			return append(out, s...), nil
+			return append(out, s...)
 		}
 	}
-	return append(out, v...), nil
+	return append(out, v...)
 }
 
-func appendTextArguments(out []byte, v raw) ([]byte, error) {
+func appendTextArguments(out []byte, v raw) []byte {
 	if v[0] == '{' {
-		return appendQuoted(out, string(v)), nil
+		return appendQuoted(out, string(v))
 	}
-	return append(out, v...), nil
+	return append(out, v...)
 }
 
-// replaceMember copies object v with one member rewritten.
-func replaceMember(out []byte, v raw, which string, rewrite func([]byte, raw) ([]byte, error)) ([]byte, error) {
+// appendCallID writes the id of a tool call, as one of nine letters and digits for a
+// template that takes no other: equal ones stay equal.
+func (f *family) appendCallID(out []byte, v raw) []byte {
+	if !f.nineLetterIDs || v[0] != '"' {
+		return append(out, v...)
+	}
+	return appendQuoted(out, nineLetters(unquote(v)))
+}
+
+const alphanumerics = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+func nineLetters(id string) string {
+	const n = 9
+	if len(id) == n && strings.Trim(id, alphanumerics) == "" {
+		return id
+	}
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	var short [n]byte
+	for i, x := 0, h.Sum64(); i < n; i, x = i+1, x/uint64(len(alphanumerics)) {
+		short[i] = alphanumerics[x%uint64(len(alphanumerics))]
+	}
+	return string(short[:])
+}
+
+// rewriteMembers copies object v with the values that rewrite writes.
+func rewriteMembers(out []byte, v raw, rewrite func(out []byte, name string, v raw) ([]byte, error)) ([]byte, error) {
 	if v[0] != '{' {
 		return nil, v.want("an object")
 	}
@@ -207,9 +335,7 @@ func replaceMember(out []byte, v raw, which string, rewrite func([]byte, raw) ([
 		}
 		out = append(appendQuoted(out, name), ':')
 		var err error
-		if name != which {
-			out = append(out, v...)
-		} else if out, err = rewrite(out, v); err != nil {
+		if out, err = rewrite(out, name, v); err != nil {
 			return nil, at("."+name, err)
 		}
 	}

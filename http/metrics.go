@@ -133,6 +133,10 @@ func metrics(x *exchange) *Error {
 	var w exposition
 	x.s.metrics.write(&w)
 	w.gauge("troupe_http_answers_open", "Answers under way.", float64(x.s.answers.Load()))
+	w.gauge("troupe_http_body_bytes", "Memory that bodies take which are being read or decoded.", float64(x.s.bodies.used.Load()))
+	w.head("troupe_http_limited_total", "counter", "Requests refused for a limit of their key or address.")
+	x.s.byKey.write(&w)
+	x.s.byAddress.write(&w)
 	st := x.s.engine.Stats()
 	writeStats(&w, &st)
 	writeProcess(&w, x.s.began)

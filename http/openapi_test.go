@@ -97,7 +97,7 @@ func TestDescriptionHasEveryRoute(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := map[string]bool{}
-	for method, paths := range s.router.List() {
+	for method, paths := range s.main.router.List() {
 		for _, p := range paths {
 			served[strings.ToLower(method)+" "+strings.ReplaceAll(p, ":*}", "}")] = true
 		}
@@ -212,7 +212,10 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		}
 		d.checkMembers(t, name, v, d.Components.Schemas[name])
 	}
-	text, err := json.Marshal(statsBody{Actors: make([]actorBody, 1)})
+	text, err := json.Marshal(statsBody{
+		Actors:  make([]actorBody, 1),
+		Request: &journeyBody{Stages: make([]stageBody, 1), Tokens: make([]markBody, 1)},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,67 +1,98 @@
 package http
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
+	"regexp"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/valyala/fasthttp"
-
-	"github.com/troupe-llm/troupe/actors"
 )
 
-// The playground is one page at "/": a conversation, and the actors at work.
-// Its sources are a page with a style sheet and three modules beside it, which
-// are put inside it here, so that it comes whole and asks for nothing else but
-// the API and /stats.
+// The playground is one page at "/": conversations, and the actors at work.
+// Its sources are a page, style sheets and modules, which are put together
+// here when it is first asked for, so that it comes whole and asks for nothing
+// else but the API and /stats.
 
 //go:embed playground
 var playgroundFiles embed.FS
 
-var playground = assemblePlayground()
-
 // page is a document and what is said with it.
 type page struct {
 	html   []byte
+	gzip   []byte // the same, compressed
 	policy string // Content-Security-Policy
-	tag    string // ETag
+	tag    string // of the ETag; that of the compressed one ends in -gzip
 }
 
-// playgroundParts are the lines of page.html that a file takes the place of.
-var playgroundParts = []struct{ line, file, element, directive string }{
-	{`<link rel="stylesheet" href="style.css">`, "style.css", "style", "style-src"},
-	{`<script type="module" src="markdown.js"></script>`, "markdown.js", `script type="module"`, "script-src"},
-	{`<script type="module" src="chat.js"></script>`, "chat.js", `script type="module"`, "script-src"},
-	{`<script type="module" src="live.js"></script>`, "live.js", `script type="module"`, "script-src"},
-}
+// The parts, in the order in which they are put into the page. A module stands
+// after those that it imports.
+var (
+	playgroundStyles  = []string{"style.css", "turns.css", "backstage.css", "print.css"}
+	playgroundModules = []string{
+		"dom.js", "highlight.js", "math.js", "inline.js", "markdown.js", "writer.js", "tree.js", "align.js", "api.js",
+		"store.js", "parameters.js", "files.js", "probabilities.js", "turn.js", "chat.js", "list.js", "journey.js", "live.js", "keys.js",
+	}
+)
+
+const (
+	playgroundStyle  = `<link rel="stylesheet" href="style.css">`
+	playgroundScript = `<script type="module" src="keys.js"></script>`
+)
+
+// A module imports by lines of the one form and exports what it declares. Its
+// comments are for who works on it, and an eighth of the page.
+var (
+	remark   = regexp.MustCompile(`(?m)^ *//.*\n`)
+	imported = regexp.MustCompile(`(?m)^import (\{[^}]*\}) from "\./([a-z]+)\.js";$`)
+	exported = regexp.MustCompile(`(?m)^export ((?:async )?(?:const|class|function\*?) ([$\w]+))`)
+)
+
+// playground is the page, put together once.
+var playground = sync.OnceValue(assemblePlayground)
 
 // assemblePlayground puts the parts into the page. The policy lets exactly
 // them run, by their hashes.
 func assemblePlayground() page {
 	html := playgroundFile("page.html")
-	hashes := map[string]string{}
-	for _, p := range playgroundParts {
-		text := "\n" + playgroundFile(p.file)
-		if strings.Count(html, p.line) != 1 {
-			panic(fmt.Sprintf("playground/page.html must have the line %s once", p.line))
-		}
-		name, _, _ := strings.Cut(p.element, " ")
-		html = strings.Replace(html, p.line, "<"+p.element+">"+text+"</"+name+">", 1)
-		sum := sha256.Sum256([]byte(text))
-		hashes[p.directive] += " 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	css := "\n"
+	for _, name := range playgroundStyles {
+		css += playgroundFile(name)
 	}
+	var scripts strings.Builder
+	for _, name := range playgroundModules {
+		scripts.WriteString(asFunction(name))
+	}
+	js := "\n" + scripts.String()
+	html = strings.Replace(html, playgroundStyle, "<style>"+css+"</style>", 1)
+	html = strings.Replace(html, playgroundScript, `<script type="module">`+js+"</script>", 1)
 	sum := sha256.Sum256([]byte(html))
 	return page{
 		html: []byte(html),
-		policy: "default-src 'none'; connect-src 'self'; img-src data:; script-src" + hashes["script-src"] +
-			"; style-src" + hashes["style-src"] + "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-		tag: `"` + hex.EncodeToString(sum[:8]) + `"`,
+		gzip: gzipped(html),
+		policy: "default-src 'none'; connect-src 'self'; img-src data:; script-src " + hashOf(js) + "; style-src " + hashOf(css) +
+			"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+		tag: hex.EncodeToString(sum[:8]),
 	}
+}
+
+// asFunction is a module as a function that is called at once, with a scope of
+// its own, and returns what it exports.
+func asFunction(name string) string {
+	module := strings.TrimSuffix(name, ".js")
+	text := remark.ReplaceAllString(playgroundFile(name), "")
+	text = imported.ReplaceAllString(text, "const $1 = ${2}_js;")
+	var names []string
+	for _, m := range exported.FindAllStringSubmatch(text, -1) {
+		names = append(names, m[2])
+	}
+	text = exported.ReplaceAllString(text, "$1")
+	return "const " + module + "_js = (() => {\n" + text + "return { " + strings.Join(names, ", ") + " };\n})();\n"
 }
 
 func playgroundFile(name string) string {
@@ -72,102 +103,45 @@ func playgroundFile(name string) string {
 	return string(text)
 }
 
+// hashOf is how a policy names a part that may run.
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+func gzipped(text string) []byte {
+	var out bytes.Buffer
+	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		panic(err) // the level is one
+	}
+	_, _ = w.Write([]byte(text)) // a buffer takes everything
+	_ = w.Close()
+	return out.Bytes()
+}
+
 // playgroundPage serves the page. It holds no secrets, so that who has no key
 // yet can enter one.
 func playgroundPage(x *exchange) *Error {
+	p := playground()
+	body, tag := p.html, `"`+p.tag+`"`
 	h := &x.ctx.Response.Header
-	h.Set("Content-Security-Policy", playground.policy)
+	if x.ctx.Request.Header.HasAcceptEncoding("gzip") {
+		body, tag = p.gzip, `"`+p.tag+`-gzip"`
+		h.SetContentEncoding("gzip")
+	}
+	h.Add(fasthttp.HeaderVary, fasthttp.HeaderAcceptEncoding)
+	h.Set("Content-Security-Policy", p.policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set(fasthttp.HeaderCacheControl, "no-cache") // ask again, by the tag
-	h.Set(fasthttp.HeaderETag, playground.tag)
-	if strings.Contains(string(x.ctx.Request.Header.Peek(fasthttp.HeaderIfNoneMatch)), playground.tag) {
+	h.Set(fasthttp.HeaderETag, tag)
+	if strings.Contains(string(x.ctx.Request.Header.Peek(fasthttp.HeaderIfNoneMatch)), tag) {
+		h.Del(fasthttp.HeaderContentEncoding)
 		x.ctx.SetStatusCode(fasthttp.StatusNotModified)
 		return nil
 	}
 	x.ctx.SetContentType("text/html; charset=utf-8")
-	x.ctx.SetBody(playground.html)
+	x.ctx.SetBody(body)
 	return nil
-}
-
-// statsBody is what /stats says: how things stand, and counters since the
-// start. Rates are left to the reader, who knows when it asked.
-type statsBody struct {
-	Uptime float64 `json:"uptime_seconds"`
-	Ready  bool    `json:"ready"` // requests are taken and computed
-
-	Requests struct {
-		Open      int    `json:"open"`      // accepted and not ended
-		Waiting   int    `json:"waiting"`   // to be computed
-		Running   int    `json:"running"`   // computed by the steps under way
-		Slots     int    `json:"slots"`     // as many may run
-		Preempted uint64 `json:"preempted"` // put back because pages ran out
-	} `json:"requests"`
-	Pages struct { // of KV memory
-		Used    int    `json:"used"`    // held by requests
-		Cached  int    `json:"cached"`  // hold a prefix no request uses now
-		Free    int    `json:"free"`    // hold nothing
-		Size    int    `json:"size"`    // tokens a page
-		Evicted uint64 `json:"evicted"` // cached ones given up for others
-	} `json:"pages"`
-	Steps struct {
-		Decode      uint64 `json:"decode"`      // with decode rows alone
-		Prefill     uint64 `json:"prefill"`     // with prefill rows alone
-		Mixed       uint64 `json:"mixed"`       // with both
-		Outstanding int    `json:"outstanding"` // launched and not yet done
-	} `json:"steps"`
-	Device struct { // time while there were requests
-		Busy float64 `json:"busy_seconds"` // computing steps
-		Idle float64 `json:"idle_seconds"` // waiting for a step
-	} `json:"device"`
-	Tokens struct {
-		Prompt    uint64 `json:"prompt"`    // of admitted requests
-		Cached    uint64 `json:"cached"`    // of those, found in the prefix cache
-		Computed  uint64 `json:"computed"`  // prompts' and answers'
-		Decoded   uint64 `json:"decoded"`   // of those, in decode rows
-		Generated uint64 `json:"generated"` // drawn
-		Wasted    uint64 `json:"wasted"`    // computed for requests that had just ended
-	} `json:"tokens"`
-	Actors []actorBody `json:"actors"`
-}
-
-// actorBody is one actor and its mailbox.
-type actorBody struct {
-	Name     string  `json:"name"`
-	Depth    int     `json:"depth"`         // messages waiting now
-	Messages int64   `json:"messages"`      // handled
-	Delay    float64 `json:"delay_seconds"` // what those waited, together
-	Busy     float64 `json:"busy_seconds"`  // what handling them took
-}
-
-// stats answers with the engine's numbers as JSON; /metrics has more of them,
-// for machines that keep them.
-func stats(x *exchange) *Error {
-	st := x.s.engine.Stats()
-	body := statsOf(&st)
-	body.Uptime = time.Since(x.s.began).Seconds()
-	body.Requests.Slots, body.Pages.Size = x.s.info.slots, x.s.info.pageSize
-	text, err := json.Marshal(body)
-	if err != nil {
-		return asError(err)
-	}
-	x.ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-	x.send(text)
-	return nil
-}
-
-func statsOf(st *actors.Stats) *statsBody {
-	b := &statsBody{Ready: st.Ready}
-	r, p, s, t := &b.Requests, &b.Pages, &b.Steps, &b.Tokens
-	r.Open, r.Waiting, r.Running, r.Preempted = st.OpenRequests, st.Waiting, st.Running, st.Preempted
-	p.Used, p.Cached, p.Free, p.Evicted = st.PagesUsed, st.PagesCached, st.PagesFree, st.Evicted
-	s.Decode, s.Prefill, s.Mixed, s.Outstanding = st.DecodeSteps, st.PrefillSteps, st.MixedSteps, st.Outstanding
-	b.Device.Busy, b.Device.Idle = st.Device.Busy.Seconds(), st.Device.Idle.Seconds()
-	t.Prompt, t.Cached, t.Computed, t.Decoded, t.Generated, t.Wasted = st.PromptTokens, st.CachedTokens, st.Computed, st.Decoded, st.Generated, st.Wasted
-	b.Actors = make([]actorBody, len(st.Actors))
-	for i := range st.Actors {
-		a := &st.Actors[i]
-		b.Actors[i] = actorBody{Name: a.Name, Depth: a.Depth, Messages: a.Messages, Delay: a.DelaySum, Busy: a.BusySum}
-	}
-	return b
 }

@@ -2,6 +2,7 @@ package http
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -18,82 +19,133 @@ import (
 type handler func(*exchange) *Error
 
 func (s *Server) routes() *router.Router {
-	r := router.New()
-	r.RedirectTrailingSlash = false // a redirected POST loses its body
-	r.RedirectFixedPath = false
-	r.GlobalOPTIONS = s.preflight
-	r.NotFound = func(ctx *fasthttp.RequestCtx) {
-		writeError(ctx, &Error{
-			Status: fasthttp.StatusNotFound, Type: typeInvalid, Code: "unknown_url",
-			Message: fmt.Sprintf("there is no %s here; %s", ctx.Path(), instead(ctx.Path())),
-		})
+	r := s.newRouter()
+	post := func(path string, h handler) { r.POST(path, s.guarded(path, h)) }
+	post("/v1/chat/completions", generate(true))
+	post("/v1/completions", generate(false))
+	post("/tokenize", tokenizePrompt)
+	post("/detokenize", detokenize)
+	get(r, "/v1/models", s.guarded("/v1/models", models))
+	get(r, "/v1/models/{model:*}", s.guarded("/v1/models/{model}", oneModel))
+	get(r, "/tokenizer_info", s.guarded("/tokenizer_info", tokenizerInfo))
+	for _, path := range openPaths {
+		if !s.cfg.Admin || !slices.Contains(adminPaths, path) {
+			get(r, path, s.open(path, openRoutes[path]))
+		}
 	}
-	r.MethodNotAllowed = func(ctx *fasthttp.RequestCtx) {
-		writeError(ctx, &Error{
-			Status: fasthttp.StatusMethodNotAllowed, Type: typeInvalid, Code: "method_not_allowed",
-			Message: fmt.Sprintf("%s takes %s, not %s", ctx.Path(), ctx.Response.Header.Peek(fasthttp.HeaderAllow), ctx.Method()),
-		})
-	}
-
-	get := func(path string, h fasthttp.RequestHandler) {
-		r.GET(path, h)
-		r.HEAD(path, h) // fasthttp leaves the body out
-	}
-	r.POST("/v1/chat/completions", s.guarded("/v1/chat/completions", generate(true)))
-	r.POST("/v1/completions", s.guarded("/v1/completions", generate(false)))
-	get("/v1/models", s.guarded("/v1/models", models))
-	get("/v1/models/{model:*}", s.guarded("/v1/models/{model}", oneModel))
-	get("/tokenizer_info", s.guarded("/tokenizer_info", tokenizerInfo))
-	r.POST("/tokenize", s.guarded("/tokenize", tokenizePrompt))
-	r.POST("/detokenize", s.guarded("/detokenize", detokenize))
-
-	for path, h := range map[string]handler{
-		"/": playgroundPage, "/stats": stats,
-		"/health": health, "/ready": ready, "/version": version, "/metrics": metrics, "/openapi.json": describe,
-	} {
-		get(path, s.open(path, h))
-	}
-	if s.cfg.Profiling {
-		// Guarded: what is served there shows the command line, keys and all.
-		get("/debug/pprof/{profile:*}", s.guarded("/debug/pprof", func(x *exchange) *Error {
-			pprofhandler.PprofHandler(x.ctx)
-			return nil
-		}))
+	if !s.cfg.Admin {
+		s.profiles(r)
 	}
 	return r
 }
 
+// adminRoutes are what ServeAdmin serves: what is the operator's, and what says
+// how the server is.
+func (s *Server) adminRoutes() *router.Router {
+	r := s.newRouter()
+	for _, path := range append([]string{"/", "/health", "/ready", "/version"}, adminPaths...) {
+		get(r, path, s.open(path, openRoutes[path]))
+	}
+	s.profiles(r)
+	return r
+}
+
+// openRoutes need no key.
+var openRoutes = map[string]handler{
+	"/": playgroundPage, "/stats": stats,
+	"/health": health, "/ready": ready, "/version": version, "/metrics": metrics, "/openapi.json": describe,
+}
+
+var (
+	openPaths  = slices.Sorted(maps.Keys(openRoutes))
+	adminPaths = []string{"/metrics", "/stats"} // with Config.Admin, there alone
+)
+
+func (s *Server) newRouter() *router.Router {
+	r := router.New()
+	r.RedirectTrailingSlash = false // a redirected POST loses its body
+	r.RedirectFixedPath = false
+	r.GlobalOPTIONS = s.open("", preflight)
+	r.NotFound = s.open("", func(x *exchange) *Error {
+		return &Error{
+			Status: fasthttp.StatusNotFound, Type: typeInvalid, Code: "unknown_url",
+			Message: fmt.Sprintf("there is no %s here; %s", x.ctx.Path(), instead(x.ctx.Path())),
+		}
+	})
+	r.MethodNotAllowed = s.open("", func(x *exchange) *Error {
+		ctx := x.ctx
+		return &Error{
+			Status: fasthttp.StatusMethodNotAllowed, Type: typeInvalid, Code: "method_not_allowed",
+			Message: fmt.Sprintf("%s takes %s, not %s", ctx.Path(), ctx.Response.Header.Peek(fasthttp.HeaderAllow), ctx.Method()),
+		}
+	})
+	return r
+}
+
+func get(r *router.Router, path string, h fasthttp.RequestHandler) {
+	r.GET(path, h)
+	r.HEAD(path, h) // fasthttp leaves the body out
+}
+
+// profiles serves Go's, where that is wanted. Guarded: what is served there
+// shows the command line, keys and all.
+func (s *Server) profiles(r *router.Router) {
+	if s.cfg.Profiling {
+		get(r, "/debug/pprof/{profile:*}", s.guarded("/debug/pprof", func(x *exchange) *Error {
+			pprofhandler.PprofHandler(x.ctx)
+			return nil
+		}))
+	}
+}
+
 // instead is where to go from a path that there is not.
 func instead(path []byte) string {
+	name := strings.TrimPrefix(strings.TrimPrefix(string(path), "/v1/"), "/v2/")
+	switch strings.Trim(name, "/") {
+	case "embeddings", "rerank", "score", "pooling", "classify":
+		return "the served model writes text: it makes no embeddings and ranks no documents"
+	}
 	if strings.HasPrefix(string(path), "/v1/responses") {
 		return "conversations are had at /v1/chat/completions"
 	}
 	return "/openapi.json says what there is"
 }
 
-// open serves a route to everyone.
+// open serves a route to everyone whose request may be answered at all.
 func (s *Server) open(route string, h handler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		x := ctx.UserValue(exchangeKey).(*exchange)
 		x.route = route
-		if e := h(x); e != nil {
+		e := s.refusal(&ctx.Request.Header)
+		if e == nil {
+			e = h(x)
+		}
+		if e != nil {
 			x.failed(e)
 		}
 	}
 }
 
-// guarded serves a route to those who have a key.
+// guarded serves a route to those who have a key, within their limits.
 func (s *Server) guarded(route string, h handler) fasthttp.RequestHandler {
 	return s.open(route, func(x *exchange) *Error {
-		if x.authorized() {
-			return h(x)
+		if s.keys.required() {
+			var known bool
+			if x.holder, known = s.keys.holder(&x.ctx.Request.Header); !known {
+				x.ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
+				return errKey
+			}
 		}
-		x.ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-		return &Error{
-			Status: fasthttp.StatusUnauthorized, Type: typeAuth, Code: "invalid_api_key",
-			Message: "a valid API key is required: Authorization: Bearer KEY",
+		if e := x.admit(); e != nil {
+			return e
 		}
+		return h(x)
 	})
+}
+
+var errKey = &Error{
+	Status: fasthttp.StatusUnauthorized, Type: typeAuth, Code: "invalid_api_key",
+	Message: "a valid API key is required: Authorization: Bearer KEY, or X-Api-Key: KEY",
 }
 
 // generate serves both kinds of completions.
@@ -122,18 +174,19 @@ func generate(isChat bool) handler {
 		if isChat {
 			c.id = "chat" + c.id
 		}
-		x.ctx.Request.ResetBody() // decoded; the answer may take long
-
 		a := s.newAnswer(c, x.begun)
 		stop = watch(x.ctx.Conn(), func() { a.tell(&a.gone) })
-		if err := a.begin(); err != nil {
+		err := a.begin()
+		x.dropBody() // the prompt is tokens; the answer may take long
+		if err != nil {
 			return asError(err)
 		}
 		if c.stream {
 			x.streamed(a, stop)
 			return nil
 		}
-		pieces, err := a.collect()
+		var pieces []piece
+		pieces, err = a.collect()
 		a.cancel()
 		x.answered(a, err)
 		if err != nil {
@@ -153,6 +206,9 @@ func (c *call) appendBody(dst []byte, pieces []piece, usage actors.Usage, reason
 	}
 	dst = append(dst, `],"usage":`...)
 	dst = appendUsage(dst, usage, reasoned)
+	if c.isChat && c.promptLogprobs {
+		dst = c.appendPromptLogprobs(dst, &pieces[0], tok)
+	}
 	if c.isChat && c.returnIDs {
 		dst = append(dst, `,"prompt_token_ids":`...)
 		dst = appendIDs(dst, pieces[0].prompt)

@@ -9,7 +9,7 @@ import (
 func TestHead(t *testing.T) {
 	h := start(t, script(), Config{APIKeys: []string{"k"}, Profiling: true})
 	paths := []string{"/nothing", "/v1/models/another"}
-	for _, path := range h.router.List()["GET"] {
+	for _, path := range h.main.router.List()["GET"] {
 		paths = append(paths, strings.NewReplacer("{model:*}", "fake", "{profile:*}", "cmdline").Replace(path))
 	}
 	if len(paths) < 12 {

@@ -2,48 +2,47 @@ package http
 
 import (
 	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
-	"github.com/valyala/fasthttp/fasthttputil"
 
 	"github.com/troupe-llm/troupe/actors"
 )
 
 // Server serves one engine. Its methods may be called from any goroutine.
 type Server struct {
-	cfg       Config
-	engine    engine
-	log       zerolog.Logger
-	info      info
-	tokenizer tokenizer // nil: the model has none
-	limits    limits
-	family    family
-	began     time.Time
-	epoch     time.Time // see wall
+	cfg         Config
+	engine      engine
+	log         zerolog.Logger
+	info        info
+	tokenizer   tokenizer // nil: the model has none
+	limits      limits
+	family      family
+	fingerprint string // see fingerprint
+	began       time.Time
+	epoch       time.Time // see wall
 
-	router  *router.Router
-	fast    *fasthttp.Server
+	keys      *keyring
+	byKey     *clients // held to their limits
+	byAddress *clients
+	bodies    budget
+	errLarge  *Error // what a body beyond MaxBody gets
+
+	main    *front // for clients
+	admin   *front // for who runs the server; serves nothing without ServeAdmin
 	metrics *metricSet
 
 	answers  atomic.Int64 // under way; see enter
 	draining atomic.Bool
 	live     liveAnswers
 	pens     pens
-
-	conns struct {
-		sync.Mutex
-		state map[net.Conn]fasthttp.ConnState // open ones
-	}
-	listeners []net.Listener // guarded by conns
+	journeys journeys
 }
 
 // New makes a server for a running system. It fails with everything that is
@@ -61,47 +60,42 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, engine: eng, log: log, info: info,
 		tokenizer: eng.Tokenizer(),
-		limits:    limits{vocab: info.vocab, choices: cfg.MaxChoices, stops: cfg.MaxStops, stopBytes: maxStopBytes},
+		limits:    limits{vocab: info.vocab, context: info.maxLen, choices: cfg.MaxChoices, stops: cfg.MaxStops, stopBytes: maxStopBytes},
 		began:     time.Now(),
 		epoch:     epoch(),
 		metrics:   newMetrics(),
+		byKey:     newClients("API key", cfg.KeyLimits),
+		byAddress: newClients("address", cfg.AddressLimits),
+		errLarge:  tooLarge(cfg.MaxBody),
 		live:      liveAnswers{all: map[*answer]struct{}{}},
 		pens:      pens{most: runtime.GOMAXPROCS(0)},
 	}
-	s.family = newFamily(&s.cfg, s.tokenizer)
-	s.conns.state = map[net.Conn]fasthttp.ConnState{}
-	s.router = s.routes()
-	s.fast = &fasthttp.Server{
-		Handler:      s.handle,
-		ErrorHandler: s.unreadable,
-		ConnState:    s.connState,
-		Logger:       fastLog{log},
-		// A header may hold a key: neither the log nor the answer quotes it.
-		SecureErrorLogMessage: true,
-
-		Name:                         "troupe",
-		Concurrency:                  cfg.MaxConnections,
-		MaxRequestBodySize:           cfg.MaxBody,
-		ReadBufferSize:               16 << 10, // also the most a header may have
-		ReadTimeout:                  cfg.ReadTimeout,
-		IdleTimeout:                  cfg.IdleTimeout,
-		WriteTimeout:                 0,               // it would bound whole streams; see StallTimeout
-		MaxIdleWorkerDuration:        time.Second / 4, // goroutines without a connection
-		TCPKeepalive:                 true,
-		DisablePreParseMultipartForm: true,
+	s.bodies.most = int64(cfg.BodyBudget)
+	s.keys, err = newKeyring(&s.cfg, func(err error) {
+		log.Error().Err(err).Msg("the file of API keys has changed and cannot be used; the former keys stay")
+	})
+	if err != nil {
+		return nil, err
 	}
+	s.family = newFamily(&s.cfg, s.tokenizer)
+	s.fingerprint = fingerprint(&s.cfg, &s.info)
+	s.main, s.admin = newFront(s, s.routes()), newFront(s, s.adminRoutes())
 	return s, nil
 }
 
-// Serve answers requests from ln until Shutdown; then it returns nil.
-func (s *Server) Serve(ln net.Listener) error {
-	s.conns.Lock()
-	s.listeners = append(s.listeners, ln)
-	s.conns.Unlock()
-	if s.draining.Load() { // Shutdown may have missed it
-		_ = ln.Close()
+// Serve answers clients' requests from ln until Shutdown; then it returns nil.
+func (s *Server) Serve(ln net.Listener) error { return s.main.serve(ln) }
+
+// ServeAdmin answers, from a listener of its own, what is asked by who runs the
+// server: /metrics, /stats, profiles. See Config.Admin.
+func (s *Server) ServeAdmin(ln net.Listener) error { return s.admin.serve(ln) }
+
+// encrypted is ln with TLS, if that was configured.
+func (s *Server) encrypted(ln net.Listener) net.Listener {
+	if s.cfg.TLS == nil {
+		return ln
 	}
-	return s.fast.Serve(ln)
+	return tls.NewListener(ln, s.cfg.TLS)
 }
 
 // lastWords is how long cut streams get to tell their clients.
@@ -115,11 +109,8 @@ const lastWords = 2 * time.Second
 // for seconds.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	s.conns.Lock()
-	for _, ln := range s.listeners {
-		_ = ln.Close()
-	}
-	s.conns.Unlock()
+	defer s.admin.close()
+	s.main.stop()
 	if s.quiet(ctx) {
 		return nil
 	}
@@ -127,7 +118,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
 	s.quiet(last)
-	s.closeConns(true)
+	s.main.hangUp(true)
 	return ctx.Err()
 }
 
@@ -137,7 +128,7 @@ func (s *Server) quiet(ctx context.Context) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if s.closeConns(false) == 0 && s.answers.Load() == 0 {
+		if s.main.hangUp(false) == 0 && s.answers.Load() == 0 {
 			return true
 		}
 		select {
@@ -177,59 +168,4 @@ func (s *Server) ready() *Error {
 		}
 	}
 	return nil
-}
-
-// connState keeps track of connections, so that Shutdown can close them.
-func (s *Server) connState(c net.Conn, state fasthttp.ConnState) {
-	s.conns.Lock()
-	defer s.conns.Unlock()
-	if state == fasthttp.StateClosed || state == fasthttp.StateHijacked {
-		delete(s.conns.state, c)
-		return
-	}
-	s.conns.state[c] = state
-}
-
-// closeConns closes all connections, or those that wait for a request, and
-// returns how many were open. Who serves one notices and forgets it.
-func (s *Server) closeConns(all bool) int {
-	s.conns.Lock()
-	defer s.conns.Unlock()
-	for c, state := range s.conns.state {
-		if all || state != fasthttp.StateActive {
-			_ = c.Close()
-		}
-	}
-	return len(s.conns.state)
-}
-
-// unreadable answers a request that could not be read to its end.
-func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	e := badRequest("", "the request cannot be read: %v", err)
-	var small *fasthttp.ErrSmallBuffer
-	var network net.Error
-	switch {
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		e.Status, e.Message = fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", s.cfg.MaxBody)
-	case errors.As(err, &small):
-		e.Status, e.Message = fasthttp.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the header is larger than %d bytes", s.fast.ReadBufferSize)
-	case errors.As(err, &network) && network.Timeout():
-		e.Status, e.Message = fasthttp.StatusRequestTimeout, fmt.Sprintf("the request did not arrive within %v", s.cfg.ReadTimeout)
-	}
-	s.metrics.request("", e.Status)
-	writeError(ctx, e)
-}
-
-// fastLog gives fasthttp's few messages a level: that a connection was closed,
-// by its client or by Shutdown, is nobody's fault.
-type fastLog struct{ zerolog.Logger }
-
-func (l fastLog) Printf(format string, args ...any) {
-	level := zerolog.WarnLevel
-	for _, a := range args {
-		if err, ok := a.(error); ok && (errors.Is(err, net.ErrClosed) || errors.Is(err, fasthttputil.ErrConnectionClosed)) {
-			level = zerolog.DebugLevel
-		}
-	}
-	l.WithLevel(level).Msgf(format, args...)
 }

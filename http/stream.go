@@ -232,7 +232,7 @@ func (r *sse) append(i int, ev *actors.Event) {
 		r.fail(ev.Final.Err)
 		return
 	}
-	sp := &r.a.choices[i].spoken
+	sp := &r.a.choices[i].parsed
 	told := len(ev.Text) > 0
 	if sp.parser != nil {
 		told = slices.ContainsFunc(sp.parts, visible)
@@ -293,6 +293,10 @@ func (r *sse) chunks(p *piece, parts []reply.Part) {
 }
 
 func (r *sse) chunk(p *piece) {
+	if r.a.c.continuousUsage {
+		u := r.a.usage()
+		p.usage, p.reasoned = &u, r.a.reasoned()
+	}
 	r.buf = r.a.c.appendChunk(r.buf, r.head, p, r.a.s.tokenizer)
 }
 

@@ -26,7 +26,8 @@ var tokenizeFields = func() table[tokenizeCall] {
 		},
 		"add_special_tokens": boolean(func(c *tokenizeCall, b bool) { c.addSpecial = &b }),
 	}
-	for _, name := range []string{"model", "messages", "tools", "add_generation_prompt", "chat_template_kwargs", "continue_final_message", "documents", "chat_template"} {
+	t["messages"] = asCall(setMessages, func(c *tokenizeCall) *call { return &c.call }) // to be counted, whatever fits
+	for _, name := range []string{"model", "tools", "add_generation_prompt", "chat_template_kwargs", "continue_final_message", "documents", "chat_template"} {
 		t[name] = asCall(chatFields[name], func(c *tokenizeCall) *call { return &c.call })
 	}
 	return t

@@ -11,33 +11,37 @@ import (
 
 // family is what the served model's chat templates tell of it.
 type family struct {
-	format        reply.Format // how it writes tool calls
-	thinks        bool         // it may put reasoning before its answer
+	format        *reply.Format // how it writes tool calls; nil: not known
+	reasoning     *reply.Marks  // what sets its reasoning apart; nil: nothing
 	showsTools    bool
-	textArguments bool         // see tokenize.ChatTemplates.TextArguments
-	developers    bool         // messages may be theirs
-	efforts       bool         // it can be told how much to reason
-	quiet         bool         // it can be told not to
-	syntax        reply.Syntax // how to write tool calls
+	textArguments bool                            // see tokenize.ChatTemplates.TextArguments
+	leastMarks    func(users, assistants int) int // tokens around messages; nil without a tokenizer
+	nineLetterIDs bool                            // see tokenize.ChatTemplates.NineLetterIDs
+	parts         map[string]bool                 // see tokenize.ChatTemplates.ContentParts
+	developers    bool                            // messages may be theirs
+	efforts       bool                            // it can be told how much to reason
+	quiet         bool                            // it can be told not to
 }
 
 // newFamily takes from the templates what the configuration leaves to them.
 func newFamily(cfg *Config, tok tokenizer) family {
-	f := family{format: reply.Format(cfg.ToolCallParser), thinks: cfg.ReasoningParser == parserThink}
+	f := family{reasoning: reply.FindReasoning(cfg.ReasoningParser)}
 	if tok == nil {
-		f.format = reply.None
 		return f
 	}
 	with, without := tok.ChatTemplate(true), tok.ChatTemplate(false)
-	if cfg.ToolCallParser == parserAuto {
-		f.format = reply.Detect(with)
+	if f.format = reply.FindFormat(cfg.ToolCallParser, with); cfg.ToolCallParser == parserAuto {
+		f.format = reply.DetectFormat(with)
+	}
+	if f.format == nil && cfg.ReasoningParser == parserChannels {
+		f.format = reply.FindFormat("openai", with)
 	}
 	if cfg.ReasoningParser == parserAuto {
-		f.thinks = reply.Thinks(with) || reply.Thinks(without)
+		f.reasoning = reply.DetectReasoning(with, without)
 	}
-	f.syntax = f.format.Syntax(with)
 	f.showsTools = strings.Contains(with, "tools")
-	f.textArguments = tok.TextArguments()
+	f.leastMarks = tok.LeastMarks
+	f.textArguments, f.nineLetterIDs, f.parts = tok.TextArguments(), tok.NineLetterIDs(), tok.ContentParts()
 	both := with + without
 	f.developers = strings.Contains(both, "developer")
 	f.efforts, f.quiet = strings.Contains(both, effortVariable), strings.Contains(both, quietVariable)
@@ -157,26 +161,35 @@ func (c *call) expect(tok tokenizer) {
 	if c.toolChoice == toolsNone {
 		c.chat.Tools, c.tools = nil, nil
 	}
-	c.reply = reply.Options{One: !c.parallelCalls || c.toolChoice == toolsNamed, Think: c.family.thinks && c.separate}
-	if len(c.tools) > 0 {
-		if c.reply.Format = c.family.format; c.mustCall() {
-			c.reply.Format = c.callFormat()
-		}
-		for i := range c.tools {
-			c.reply.Names = append(c.reply.Names, c.tools[i].name)
-		}
+	c.reply = reply.Options{One: !c.parallelCalls || c.toolChoice == toolsNamed, Required: c.mustCall(), Joined: !c.separate}
+	if c.separate {
+		c.reply.Reasoning = c.family.reasoning
 	}
-	if c.req.TextEnds = c.reply.Think; c.reply.Think && c.req.Grammar != nil {
-		c.thinkFirst(tok)
+	if f := c.callFormat(); len(c.tools) > 0 && (c.family.format != nil || c.mustCall()) || c.family.channels() {
+		c.reply.Format = f
 	}
-	for _, mark := range c.reply.Marks() {
+	for i := range c.tools {
+		t := reply.Tool{Name: c.tools[i].name}
+		if c.reply.Format.Typed() {
+			t.Types = reply.ParameterTypes(c.tools[i].parameters)
+		}
+		c.reply.Tools = append(c.reply.Tools, t)
+	}
+	if c.chat.ContinueFinalMessage {
+		c.reply = c.reply.Continues(lastContent(c.chat.Messages))
+	}
+	if c.req.TextEnds = c.reply.Thinks(); c.req.Grammar != nil && (c.reply.Reasoning != nil || c.family.channels()) {
+		c.reasonFirst(tok)
+	}
+	if len(c.req.Stop) > 0 && c.reply.Parsed() {
+		c.req.Reply = &c.reply
+	}
+	for _, mark := range c.reply.Tokens() {
 		if id, ok := tok.TokenID(mark); ok && tok.IsSpecial(id) {
 			c.req.Show = append(c.req.Show, id)
 		}
 	}
 }
 
-// parsed reports whether replies are looked at for more than text.
-func (c *call) parsed() bool {
-	return c.reply.Think || c.reply.Format != reply.None && c.reply.Format != ""
-}
+// channels reports whether replies are divided into messages.
+func (f *family) channels() bool { return f.format != nil && f.format.Channels != nil }

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 const (
@@ -55,6 +54,42 @@ func TestMarksAreShown(t *testing.T) {
 	}
 }
 
+// TestNamedIDs numbers the calls of a family over the conversation.
+func TestNamedIDs(t *testing.T) {
+	const written = "<|tool_calls_section_begin|><|tool_call_begin|>functions.f:2<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_call_begin|>functions.g:3<|tool_call_argument_begin|>{}"
+	eng := script([]actors.Event{started("Hi"), says(written), ends("stop", 2, 9)})
+	eng.template = "{{ tools }}<|tool_calls_section_begin|>"
+	h := start(t, eng, Config{})
+	_, body := h.read(h.post("/v1/chat/completions", `{`+withTools+`,"messages":[{"role":"user","content":"Hi"},{"role":"assistant","tool_calls":[
+		{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}},{"id":"b","type":"function","function":{"name":"f","arguments":"{}"}}]}]}`))
+	if !strings.Contains(body, `"id":"functions.f:2"`) || !strings.Contains(body, `"id":"functions.g:3"`) {
+		t.Errorf("%s", body)
+	}
+}
+
+// TestStopsInAnswers tells the engine where stop strings count, whenever a reply
+// may hold more than an answer.
+func TestStopsInAnswers(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"stop":"x",` + withHi + `,` + withTools + `}`:          true,
+		`{"stop":"x",` + withHi + `}`:                            true,
+		`{"stop":"x","separate_reasoning":false,` + withHi + `}`: false,
+		`{` + withHi + `}`:                                       false,
+		`{"stop":"x","tool_choice":"none","separate_reasoning":false,` + withHi + `,` + withTools + `}`: false,
+	} {
+		eng := engineOf(nil)
+		eng.template = "{{ tools }}<tool_call><think>"
+		if r := ask(t, eng, "/v1/chat/completions", body)[0]; (r.Reply != nil) != want {
+			t.Errorf("%s: %+v", body, r.Reply)
+		}
+	}
+	eng := engineOf(nil)
+	eng.template = "<think>"
+	if r := ask(t, eng, "/v1/completions", `{"prompt":"a","stop":"x"}`)[0]; r.Reply != nil {
+		t.Errorf("a text completion is all answer: %+v", r.Reply)
+	}
+}
+
 // TestTextArguments gives a template the arguments in the form it wants.
 func TestTextArguments(t *testing.T) {
 	const given = `{"messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[
@@ -83,23 +118,24 @@ func TestTextArguments(t *testing.T) {
 func TestFamily(t *testing.T) {
 	for _, tc := range []struct {
 		template, tools, reasoning string
-		format                     reply.Format
+		format                     string
 		thinks                     bool
 	}{
-		{"{{ tools }}<tool_call>…<think>", "auto", "auto", reply.Hermes, true},
-		{"{{ tools }}<tool_call>…<think>", "none", "none", reply.None, false},
-		{"{{ tools }}[TOOL_CALLS]", "auto", "auto", reply.Mistral, false},
-		{"{{ tools }}[TOOL_CALLS]", "hermes", "think", reply.Hermes, true},
-		{`{{ tools }}<|start_header_id|>ipython "parameters"`, "auto", "auto", reply.Llama3, false},
-		{"{{ tools }}<tool_call><function=x>", "auto", "auto", reply.None, false},
-		{"", "auto", "auto", reply.None, false},
+		{"{{ tools }}<tool_call>…<think>", "auto", "auto", "hermes", true},
+		{"{{ tools }}<tool_call>…<think>", "none", "none", "none", false},
+		{"{{ tools }}[TOOL_CALLS]", "auto", "auto", "mistral", false},
+		{"{{ tools }}[TOOL_CALLS]", "hermes", "think", "hermes", true},
+		{`{{ tools }}<|start_header_id|>ipython "parameters"`, "auto", "auto", "llama3", false},
+		{"{{ tools }}<tool_call><function=x><parameter=y>", "auto", "auto", "qwen3_coder", false},
+		{"{{ tools }}<tool_call>", "glm45", "deepseek_r1", "glm45", true},
+		{"", "auto", "auto", "none", false},
 	} {
 		cfg := Config{ToolCallParser: tc.tools, ReasoningParser: tc.reasoning}
-		if f := newFamily(&cfg, byteTokenizer{tc.template}); f.format != tc.format || f.thinks != tc.thinks {
+		if f := newFamily(&cfg, byteTokenizer{tc.template}); f.format.Name() != tc.format || (f.reasoning != nil) != tc.thinks {
 			t.Errorf("%+v: got %+v", tc, f)
 		}
 	}
-	if _, err := (Config{ToolCallParser: "qwen"}).complete("m"); err == nil || !strings.Contains(err.Error(), "hermes") {
+	if _, err := (Config{ToolCallParser: "qwen9"}).complete("m"); err == nil || !strings.Contains(err.Error(), "hermes") {
 		t.Errorf("an unknown parser: %v", err)
 	}
 }
@@ -120,16 +156,21 @@ func TestToolsUnseen(t *testing.T) {
 // TestContinuedReasoning goes on with a message whose reasoning is not over.
 func TestContinuedReasoning(t *testing.T) {
 	for content, want := range map[string]string{
-		"<think>Hm":            `"content":"","reasoning_content":"x"`,
+		"<think>Hm":            `"content":"","reasoning_content":"x","reasoning":"x"`,
 		"<think>Hm.</think>So": `"content":"x"`,
-		"What is <think>?":     `"content":"","reasoning_content":"x"`,
+		"What is <think>?":     `"content":"","reasoning_content":"x","reasoning":"x"`,
 	} {
-		eng := script([]actors.Event{started(content), says("x"), ends("length", 1, 1)})
-		eng.template = "<think>"
-		h := start(t, eng, Config{})
-		_, body := h.read(h.post("/v1/chat/completions", `{"add_generation_prompt":false,"continue_final_message":true,"messages":[{"role":"assistant","content":"`+content+`"}]}`))
-		if !strings.Contains(body, want+"}") {
-			t.Errorf("%q: %s", content, body)
+		for template, content := range map[string]string{
+			"<think>":                     `"` + content + `"`,
+			"<think> parts of assistants": `[{"type":"text","text":"` + content[:3] + `"},"` + content[3:] + `"]`,
+		} {
+			eng := script([]actors.Event{started("Hi"), says("x"), ends("length", 1, 1)})
+			eng.template = template
+			h := start(t, eng, Config{})
+			_, body := h.read(h.post("/v1/chat/completions", `{"add_generation_prompt":false,"continue_final_message":true,"messages":[{"role":"assistant","content":`+content+`}]}`))
+			if !strings.Contains(body, want+"}") {
+				t.Errorf("%s: %s", content, body)
+			}
 		}
 	}
 }

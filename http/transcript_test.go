@@ -131,6 +131,29 @@ func TestTranscripts(t *testing.T) {
 			[][]actors.Event{{started("Hi!"), scores(2), ends("length", 3, 0)}},
 		},
 		{
+			"text_prompt_logprobs", "the prompt's log-probabilities apart from its text, with ranks; tokens named by ids", text,
+			`{"prompt":"Hi!","prompt_logprobs":1,"logprobs":0,"return_tokens_as_token_ids":true}`,
+			[][]actors.Event{{started("Hi!"), scores(2), saysLikely("ab", 1), ends("length", 3, 2)}},
+		},
+		{
+			"chat_prompt_logprobs", "the same of a chat's prompt, and none of its answer", chat,
+			`{"prompt_logprobs":0,` + hi + `}`,
+			[][]actors.Event{{started("Hi!"), scores(2), saysLikely("ab", 1), ends("length", 3, 2)}},
+		},
+		{
+			"chat_stream_usage_continuous", "usage comes with every chunk", chat,
+			`{"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true},` + hi + `}`,
+			[][]actors.Event{story},
+		},
+		{
+			"chat_stream_calls_cut", "a call that was cut short, streamed, is the same as whole", chat, `{"stream":true,` + tools + `,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says(`<tool_call>{"name": "f", "arguments": {"x"`), ends("length", 2, 9)}},
+		},
+		{
+			"chat_calls_required_cut", "what was cut before it was a call is no content, where calls are all there may be", chat, `{"tool_choice":"required",` + tools + `,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says("<tool_call>{\"na"), ends("length", 2, 9)}},
+		},
+		{
 			"text_nothing_stream", "no token, and nothing of the prompt", text, `{"prompt":"Hi!","logprobs":1,"max_tokens":0,"stream":true}`,
 			[][]actors.Event{{started("Hi!"), ends("length", 3, 0)}},
 		},
@@ -155,11 +178,11 @@ func TestTranscripts(t *testing.T) {
 			[][]actors.Event{{started("Hi"), says(`[TOOL_CALLS]f[ARGS]{"x": 1}`), ends("stop", 2, 9)}},
 		},
 		{
-			"chat_calls_cut", "a call that was cut short is text", chat, `{` + tools + `,` + hi + `}`,
+			"chat_calls_cut", "a call that was cut short is one as far as it came", chat, `{` + tools + `,` + hi + `}`,
 			[][]actors.Event{{started("Hi"), says(`<tool_call>{"name": "f", "arguments": {"x"`), ends("length", 2, 9)}},
 		},
 		{
-			"chat_stream_calls_broken", "what is no JSON after all goes on as text", chat, `{"stream":true,` + tools + `,` + hi + `}`,
+			"chat_stream_calls_broken", "a call whose arguments are no JSON after all has them as they were written", chat, `{"stream":true,` + tools + `,` + hi + `}`,
 			[][]actors.Event{{started("Hi"), says(`<tool_call>{"name": "f", "arguments": {"x": oh`), says(`, no}`), ends("stop", 2, 9)}},
 		},
 		{

@@ -1,6 +1,7 @@
 package tokenize
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -25,7 +26,10 @@ func newAdded(tokens []addedToken, v *vocab, n normalizer) (*added, error) {
 		if t.Content == "" {
 			continue
 		}
-		if t.ID < 0 || !v.add([]byte(t.Content), t.ID) {
+		if err := v.check([]byte(t.Content), int(t.ID)); err != nil {
+			return nil, fmt.Errorf("added tokens: %w", err)
+		}
+		if !v.add([]byte(t.Content), t.ID) {
 			return nil, fmt.Errorf("added token %q: id %d does not agree with the vocabulary", t.Content, t.ID)
 		}
 		a.byID[t.ID] = t
@@ -49,9 +53,7 @@ func newAdded(tokens []addedToken, v *vocab, n normalizer) (*added, error) {
 		// Whether decoding skips a token goes by what decoders are given.
 		a.special[id] = specials[t.Content] && a.shown[id] == nil || specials[string(a.shown[id])]
 	}
-	a.raw.prepare()
-	a.normal.prepare()
-	return a, nil
+	return a, errors.Join(a.raw.prepare(), a.normal.prepare())
 }
 
 // finder finds the leftmost, and of those the longest, of a few strings.
@@ -79,7 +81,7 @@ func (f *finder) add(s string, id int32) {
 }
 
 // prepare follows the last add.
-func (f *finder) prepare() {
+func (f *finder) prepare() error {
 	texts := make([][]byte, 0, len(f.ids))
 	ids := make([]int32, 0, len(f.ids))
 	for s, id := range f.ids {
@@ -89,7 +91,9 @@ func (f *finder) prepare() {
 	for i := range tokens {
 		tokens[i].id = ids[tokens[i].id]
 	}
-	f.trie = newTrie(tokens, func(id, of int32) {})
+	var err error
+	f.trie, err = newTrie(tokens, func(id, of int32) {})
+	return err
 }
 
 // find returns where the next string starts and ends, and its id; -1 for none.
@@ -125,7 +129,7 @@ func (f *finder) candidate(s string, i int) int {
 
 // cut calls text for stretches without an added token, and token for those.
 func (a *added) cut(f *finder, s string, text func(s string, at int), token func(id int32)) {
-	done := 0
+	done, blank := 0, 0 // s[:done] is dealt with; there is white space up to blank
 	for from := 0; ; {
 		start, end, id := f.find(s, from)
 		if start < 0 {
@@ -136,11 +140,14 @@ func (a *added) cut(f *finder, s string, text func(s string, at int), token func
 		if t.SingleWord && (endsInWord(s[:start]) || startsWithWord(s[end:])) {
 			continue
 		}
-		if t.LStrip {
-			start = max(done, len(strings.TrimRightFunc(s[:start], unicode.IsSpace)))
+		if t.LStrip && done < start { // what is before done was stripped of, or kept, already
+			start = done + len(strings.TrimRightFunc(s[done:start], unicode.IsSpace))
 		}
 		if t.RStrip {
-			end = len(s) - len(strings.TrimLeftFunc(s[end:], unicode.IsSpace))
+			if blank < end {
+				blank = len(s) - len(strings.TrimLeftFunc(s[end:], unicode.IsSpace))
+			}
+			end = blank
 		}
 		if done < start {
 			text(s[done:start], done)

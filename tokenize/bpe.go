@@ -49,12 +49,11 @@ func newBPE(m *modelPart, byteLevel bool) (*bpe, error) {
 	if err := b.readMerges(m.merges); err != nil {
 		return nil, err
 	}
-	b.prepare()
-	return b, nil
+	return b, b.prepare()
 }
 
 // prepare builds what makes encoding fast.
-func (b *bpe) prepare() {
+func (b *bpe) prepare() (err error) {
 	texts := b.texts()
 	text := func(id int32) []byte { return texts.bytes(id) }
 	var basics []int32
@@ -73,16 +72,19 @@ func (b *bpe) prepare() {
 	b.complete = b.byteLevel && !slices.Contains(b.bytes[:], -1)
 	odd := b.hasFallback && (b.byteLevel && !b.complete || slices.Contains(b.fallback[:], -1))
 	if !odd && !b.mergesUnknown() {
-		b.walker = newWalker(b.vocab, b.pairs, basics, text)
+		if b.walker, err = newWalker(b.vocab, b.pairs, basics, text); err != nil {
+			return err
+		}
 	}
 	if b.ignoreMerges {
-		b.odd = newTrie(sortedByText(b.vocab.len(), func(id int32) []byte {
+		b.odd, err = newTrie(sortedByText(b.vocab.len(), func(id int32) []byte {
 			if b.walker != nil && b.walker.tokens[id].rank != never {
 				return nil
 			}
 			return text(id)
 		}), func(id, of int32) {})
 	}
+	return err
 }
 
 // texts holds what each token stands for, by id; nothing for tokens that no

@@ -59,9 +59,15 @@ func readObject(fsys fs.FS, name string) (map[string]json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	var o map[string]json.RawMessage
-	if err := json.Unmarshal(data, &o); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	// Members nobody asks for may be what only Python's json reads, such as Infinity.
+	o := map[string]json.RawMessage{}
+	r := &reader{b: data}
+	r.object(func(key []byte) {
+		name := string(key)
+		o[name] = r.raw()
+	})
+	if r.err != nil {
+		return nil, fmt.Errorf("%s: %w", name, r.err)
 	}
 	return o, nil
 }

@@ -18,15 +18,81 @@ func (c *ChatTemplates) TextArguments() bool {
 // writesCall reports whether a call with these arguments shows, and nothing
 // that a quoted string or a dictionary of Python's would look like.
 func (c *ChatTemplates) writesCall(arguments, want string) bool {
-	messages, err := jinja.DecodeJSON([]byte(`[{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "",
-		"tool_calls": [{"id": "abcdefghi", "type": "function", "function": {"name": "weather", "arguments": ` + arguments + `}}]},
-		{"role": "tool", "tool_call_id": "abcdefghi", "name": "weather", "content": "No."}]`))
+	text, err := c.try(callMessages("abcdefghi", arguments, `"No."`))
+	return err == nil && strings.Contains(strings.Join(strings.Fields(text), " "), want)
+}
+
+// trialLimits are what finding out about a template, while a model is opened, may
+// cost: some hundred times what published ones need for so short a chat.
+var trialLimits = jinja.Limits{Output: 1 << 20, Alloc: 16 << 20, Steps: 200_000}
+
+// try renders messages to see what becomes of them.
+func (c *ChatTemplates) try(messages any) (string, error) {
+	if c == nil {
+		return "", chatErr("the model has no chat template")
+	}
+	trial := *c
+	trial.limits = trialLimits
+	return trial.Render(Chat{Messages: messages})
+}
+
+// NineLetterIDs reports whether the template refuses ids of tool calls but those of
+// nine letters and digits, as Mistral's do.
+func (c *ChatTemplates) NineLetterIDs() bool {
+	renders := func(id string) bool {
+		_, err := c.try(callMessages(id, `{"city": "Oslo"}`, `"No."`))
+		return err == nil
+	}
+	return !renders("call_0123456789abcdefghijkl") && renders("abcdefghi")
+}
+
+// ContentParts lists the roles of whose messages the template looks into a content's
+// parts, all of them. Others would write such a list as Python does, or fail.
+func (c *ChatTemplates) ContentParts() map[string]bool {
+	const parts = `[{"type": "text", "text": "1stPart"}, {"type": "text", "text": "2ndPart"}]`
+	chats := map[string]any{
+		"system":    decoded(`[{"role": "system", "content": ` + parts + `}, {"role": "user", "content": "Rain?"}]`),
+		"user":      decoded(`[{"role": "user", "content": ` + parts + `}]`),
+		"assistant": decoded(`[{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": ` + parts + `}, {"role": "user", "content": "Snow?"}]`),
+		"tool":      callMessages("abcdefghi", `{"city": "Oslo"}`, parts),
+	}
+	all := map[string]bool{}
+	for role, messages := range chats {
+		text, err := c.try(messages)
+		whole := err == nil
+		for _, part := range []string{"1stPart", "2ndPart"} {
+			whole = whole && strings.Contains(text, part) && !strings.Contains(text, "'"+part+"'") && !strings.Contains(text, `"`+part+`"`)
+		}
+		if whole {
+			all[role] = true
+		}
+	}
+	if all["system"] {
+		all["developer"] = true
+	}
+	return all
+}
+
+// callMessages are a conversation with a call and its result, given as JSON.
+func callMessages(id, arguments, result string) any {
+	return decoded(`[{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "",
+		"tool_calls": [{"id": "` + id + `", "type": "function", "function": {"name": "weather", "arguments": ` + arguments + `}}]},
+		{"role": "tool", "tool_call_id": "` + id + `", "name": "weather", "content": ` + result + `}]`)
+}
+
+func decoded(text string) any {
+	v, err := jinja.DecodeJSON([]byte(text))
 	if err != nil {
 		panic(err) // a constant
 	}
-	text, err := c.Render(Chat{Messages: messages})
-	return err == nil && strings.Contains(strings.Join(strings.Fields(text), " "), want)
+	return v
 }
 
 // TextArguments is the templates'.
 func (t *Tokenizer) TextArguments() bool { return t.chat.TextArguments() }
+
+// NineLetterIDs is the templates'.
+func (t *Tokenizer) NineLetterIDs() bool { return t.chat.NineLetterIDs() }
+
+// ContentParts is the templates'.
+func (t *Tokenizer) ContentParts() map[string]bool { return t.chat.ContentParts() }

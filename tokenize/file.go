@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 )
 
 // file is tokenizer.json as read: small parts as structs, the vocabulary and
@@ -162,7 +161,12 @@ func readVocab(raw []byte) (*vocab, error) {
 	r.object(func(key []byte) {
 		// The id is read first: it may not overwrite key, which is not a copy.
 		id := r.number()
-		if r.err == nil && err == nil && !v.add(key, int32(id)) {
+		if r.err != nil || err != nil {
+			return
+		}
+		if err = v.check(key, id); err != nil {
+			err = fmt.Errorf("model: vocab: %w", err)
+		} else if !v.add(key, int32(id)) {
 			err = fmt.Errorf("model: vocab: token %q and id %d are bound twice", key, id)
 		}
 	})
@@ -196,48 +200,4 @@ func readMerges(raw []byte, f func(rank int, left, right []byte) error) error {
 		rank++
 	})
 	return errors.Join(r.err, err)
-}
-
-// config is what tokenizer_config.json adds.
-type config struct {
-	bos, eos string
-	cleanUp  bool
-}
-
-// readConfig reads tokenizer_config.json; a missing file is an empty one.
-func readConfig(fsys fs.FS) (config, error) {
-	var c config
-	b, err := fs.ReadFile(fsys, "tokenizer_config.json")
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, nil
-	}
-	if err != nil {
-		return c, err
-	}
-	var raw struct {
-		BOS       tokenName `json:"bos_token"`
-		EOS       tokenName `json:"eos_token"`
-		CleanUp   *bool     `json:"clean_up_tokenization_spaces"`
-		CleanUpIt *bool     `json:"clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"`
-	}
-	if err := json.Unmarshal(b, &raw); err != nil {
-		return c, fmt.Errorf("tokenizer_config.json: %w", err)
-	}
-	yes := func(b *bool) bool { return b != nil && *b }
-	// transformers ignores the first flag alone for BPE, as it was meant for
-	// WordPiece and eats spaces the model wrote.
-	return config{string(raw.BOS), string(raw.EOS), yes(raw.CleanUp) && yes(raw.CleanUpIt)}, nil
-}
-
-// tokenName is a token given as "x" or as {"content": "x", …}.
-type tokenName string
-
-func (t *tokenName) UnmarshalJSON(b []byte) error {
-	if bytes.HasPrefix(b, []byte{'{'}) {
-		var full struct{ Content string }
-		err := json.Unmarshal(b, &full)
-		*t = tokenName(full.Content)
-		return err
-	}
-	return json.Unmarshal(b, (*string)(t))
 }

@@ -1,13 +1,9 @@
 package tokenize
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/dlclark/regexp2/v2"
 )
 
 // matcher finds all matches in a text.
@@ -85,56 +81,4 @@ func (words) matches(s string, dst []int) []int {
 		dst = append(dst, start, len(s))
 	}
 	return dst
-}
-
-// regex is the general path: any pattern, by a backtracking engine.
-type regex struct{ re *regexp2.Regexp }
-
-func newRegex(expr string) (matcher, error) {
-	net, err := translate(expr)
-	if err != nil {
-		return nil, fmt.Errorf("pattern %q: %w", expr, err)
-	}
-	// In Oniguruma's syntax ^ and $ are always those of lines.
-	re, err := regexp2.Compile(net, regexp2.Multiline, regexp2.OptionMaxBacktrackingStackSize(-1))
-	if err != nil {
-		return nil, fmt.Errorf("pattern %q: %w", expr, err)
-	}
-	return regex{re}, nil
-}
-
-func (x regex) matches(s string, dst []int) []int {
-	runes := []rune(s)
-	lens := runes
-	if !ascii(s) {
-		lens = slices.Clone(runes)
-		for i, r := range runes {
-			runes[i] = older(r)
-		}
-	}
-	r, b := 0, 0 // the same place in runes and in s
-	seek := func(to int) int {
-		for ; r < to; r++ {
-			b += utf8.RuneLen(lens[r])
-		}
-		return b
-	}
-	err := x.re.FindRunesMatches(runes, 0, func(m regexp2.MatchView) bool {
-		at, n, _ := m.GroupRange(0)
-		dst = append(dst, seek(at), seek(at+n))
-		return true
-	})
-	if err != nil {
-		panic(fmt.Sprintf("tokenize: pattern %q: %v", x.re.String(), err))
-	}
-	return dst
-}
-
-func ascii(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }

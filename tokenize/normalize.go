@@ -14,7 +14,7 @@ func newNormalizer(p *part) (normalizer, error) {
 	if p == nil {
 		return nil, nil
 	}
-	switch p.Type {
+	switch p.Type { // growth in bounds.go knows them all
 	case "Sequence":
 		return sequenceNormalizer(p.Normalizers)
 	case "NFC":

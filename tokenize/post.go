@@ -1,6 +1,9 @@
 package tokenize
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // post is what a post-processor puts around the ids of a text.
 type post struct{ before, after []int32 }
@@ -55,6 +58,16 @@ func templatePost(p *part) (post, error) {
 		return post{}, fmt.Errorf("post_processor TemplateProcessing: the text is not in it: not supported")
 	}
 	return out, nil
+}
+
+// check refuses ids that no token has.
+func (p post) check(v *vocab) error {
+	for _, id := range append(slices.Clone(p.before), p.after...) {
+		if v.bytes(id) == nil {
+			return fmt.Errorf("post_processor: id %d is no token's", id)
+		}
+	}
+	return nil
 }
 
 // bertPost reads {"sep": ["</s>", 2], "cls": ["<s>", 0]}.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // piece is a stretch of normalized text; in the end, what the model encodes
@@ -190,6 +191,9 @@ func newMetaspace(p *part) ([]step, error) {
 	m := metaspace{p.Replacement, p.PrependScheme}
 	if m.mark == "" {
 		m.mark = "▁"
+	}
+	if utf8.RuneCountInString(m.mark) != 1 {
+		return nil, fmt.Errorf("pre_tokenizer Metaspace: replacement %.40q; want one character", m.mark)
 	}
 	if m.scheme == "" {
 		m.scheme = "always"

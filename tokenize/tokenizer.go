@@ -21,6 +21,7 @@ type Tokenizer struct {
 	stages []newStage
 	config config
 	chat   *ChatTemplates
+	floor  floor
 	idle   chan *scratch // as many as can be busy at once
 }
 
@@ -37,19 +38,22 @@ type scratch struct {
 	count        int // words in batch
 }
 
-// Load reads tokenizer.json and, where present, tokenizer_config.json and the
-// chat templates. A component it cannot run is an error that names it.
+// Load reads tokenizer.json and, where present, the files beside it that hold
+// special tokens and chat templates. A component it cannot run, and one that would
+// take more than its share of time or memory, is an error that names it. Which files
+// may be opened at all is for fsys to say.
 func Load(fsys fs.FS) (*Tokenizer, error) {
 	b, err := fs.ReadFile(fsys, "tokenizer.json")
 	if err != nil {
 		return nil, err
 	}
-	t, err := parse(b)
+	c, err := readConfig(fsys)
+	if err != nil {
+		return nil, err
+	}
+	t, err := parse(b, c)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer.json: %w", err)
-	}
-	if t.config, err = readConfig(fsys); err != nil {
-		return nil, err
 	}
 	if t.chat, err = LoadChat(fsys); err != nil {
 		return nil, err
@@ -57,10 +61,11 @@ func Load(fsys fs.FS) (*Tokenizer, error) {
 	if t.config.cleanUp {
 		t.stages = append(t.stages, cleanUp...)
 	}
+	t.readChat()
 	return t, nil
 }
 
-func parse(b []byte) (*Tokenizer, error) {
+func parse(b []byte, c config) (*Tokenizer, error) {
 	f, err := parseFile(b)
 	if err != nil {
 		return nil, err
@@ -68,7 +73,10 @@ func parse(b []byte) (*Tokenizer, error) {
 	if err := f.model.check(); err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{idle: make(chan *scratch, runtime.GOMAXPROCS(0))}
+	if err := f.bounded(); err != nil {
+		return nil, err
+	}
+	t := &Tokenizer{config: c, idle: make(chan *scratch, runtime.GOMAXPROCS(0))}
 	if t.norm, err = newNormalizer(f.normalizer); err != nil {
 		return nil, err
 	}
@@ -80,14 +88,20 @@ func parse(b []byte) (*Tokenizer, error) {
 		return nil, err
 	}
 	t.vocab = t.model.vocab
-	if t.added, err = newAdded(f.added, t.vocab, t.norm); err != nil {
+	if t.added, err = newAdded(c.complete(f.added, t.vocab), t.vocab, t.norm); err != nil {
 		return nil, err
 	}
 	if t.post, err = newPost(f.post); err != nil {
 		return nil, err
 	}
+	if err := t.post.check(t.vocab); err != nil {
+		return nil, err
+	}
 	t.stages, err = newStages(f.decoder)
 	t.scans = allScanners(t.steps)
+	if err == nil {
+		t.floor = newFloor(t, f)
+	}
 	return t, err
 }
 

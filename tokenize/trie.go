@@ -3,6 +3,7 @@ package tokenize
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"math/bits"
 	"slices"
 )
@@ -25,12 +26,15 @@ const noBase = 1<<24 - 1
 
 // newTrie builds the trie of tokens, and reports for each the longest other
 // token that it starts with, or -1.
-func newTrie(tokens []spelled, prefix func(id, of int32)) *trie {
+func newTrie(tokens []spelled, prefix func(id, of int32)) (*trie, error) {
 	b := trieBuilder{prefix: prefix, tokens: tokens}
 	b.grow(1)
 	b.taken.set(0)
 	b.build()
-	return &trie{b.nodes}
+	if len(b.nodes) > noBase {
+		return nil, fmt.Errorf("model: vocab: the tokens have too many different beginnings, more than %d", noBase)
+	}
+	return &trie{b.nodes}, nil
 }
 
 // spelled is a token and its text.
@@ -113,7 +117,7 @@ const nearRoot = 3
 
 func (b *trieBuilder) build() {
 	jobs := []job{{0, 0, int32(len(b.tokens)), 0, -1}}
-	for len(jobs) > 0 {
+	for len(jobs) > 0 && len(b.nodes) <= noBase {
 		j := jobs[0]
 		jobs = jobs[1:]
 		if j.depth < nearRoot {
@@ -127,6 +131,9 @@ func (b *trieBuilder) build() {
 func (b *trieBuilder) subtree(j job) {
 	var buf [8]job
 	for _, j := range b.children(j, buf[:0]) {
+		if len(b.nodes) > noBase {
+			return
+		}
 		b.subtree(j)
 	}
 }

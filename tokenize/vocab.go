@@ -1,6 +1,10 @@
 package tokenize
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+	"unicode/utf8"
+)
 
 // vocab maps token strings to ids and back. Strings lie in one block, and the
 // map is an open-addressing table of ids: no pointer for the collector to
@@ -63,8 +67,32 @@ func (v *vocab) lookup(s []byte) (int32, bool) {
 	}
 }
 
-// add binds s to id. It reports false when s has another id already, or id
-// another string.
+// A vocabulary may be no larger: tables are made by id, and what stands at a place of
+// a text is found by following its bytes through a token. Published ones have up to
+// 262,208 ids, 2.3 MB of text and tokens of 256 bytes.
+const (
+	maxIDs        = 1 << 22
+	maxTokenBytes = 1 << 11
+	maxVocabBytes = 1 << 24
+)
+
+// check tells why a token cannot be taken.
+func (v *vocab) check(s []byte, id int) error {
+	switch {
+	case id < 0 || id >= maxIDs:
+		return fmt.Errorf("token %.40q has the id %d; ids from 0 to %d are taken", s, id, maxIDs-1)
+	case !utf8.Valid(s):
+		return fmt.Errorf("token %.40q, id %d, is not UTF-8", s, id)
+	case len(s) > maxTokenBytes:
+		return fmt.Errorf("token %.40q…, id %d, is %d bytes long; at most %d are taken", s, id, len(s), maxTokenBytes)
+	case len(v.text)+len(s) > maxVocabBytes:
+		return fmt.Errorf("the tokens have more than %d bytes in all", maxVocabBytes)
+	}
+	return nil
+}
+
+// add binds s, which check passed, to id. It reports false when s has another id
+// already, or id another string.
 func (v *vocab) add(s []byte, id int32) bool {
 	if len(s) == 0 {
 		return true // can never be matched, and decodes to nothing

@@ -40,7 +40,7 @@ const (
 
 // newWalker prepares for symbols basics, each spelled text(id). It returns nil
 // when the merges do not happen in rank order.
-func newWalker(v *vocab, p *pairs, basics []int32, text func(id int32) []byte) *walker {
+func newWalker(v *vocab, p *pairs, basics []int32, text func(id int32) []byte) (*walker, error) {
 	w := &walker{pairs: p, tokens: make([]origin, v.len()), sizes: make([]int32, v.len())}
 	for id := range w.tokens {
 		w.tokens[id] = origin{-1, -1, never, -1}
@@ -50,7 +50,7 @@ func newWalker(v *vocab, p *pairs, basics []int32, text func(id int32) []byte) *
 		w.tokens[id].rank = basic
 	}
 	if !w.findOrigins() {
-		return nil
+		return nil, nil
 	}
 	tokens := sortedByText(len(w.tokens), func(id int32) []byte {
 		if w.tokens[id].rank == never {
@@ -58,8 +58,9 @@ func newWalker(v *vocab, p *pairs, basics []int32, text func(id int32) []byte) *
 		}
 		return text(id)
 	})
-	w.trie = newTrie(tokens, func(id, of int32) { w.tokens[id].prefix = of })
-	return w
+	var err error
+	w.trie, err = newTrie(tokens, func(id, of int32) { w.tokens[id].prefix = of })
+	return w, err
 }
 
 // findOrigins finds the one merge that makes each token when its text stands

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +29,7 @@ type Config struct {
 	Engine   Engine
 	Schedule Schedule
 	Server   Server
+	Access   Access
 	Remote   Remote
 	Sampling Sampling
 	Log      Log
@@ -60,14 +64,13 @@ type Server struct {
 	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine"`
 	Port            int           `flag:"port,p" value:"N" min:"0" max:"65535" help:"port to listen on; 0 picks a free one"`
 	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
-	APIKey          []string      `flag:"api-key" value:"KEY|@FILE" secret:"true" help:"turn away who does not send this bearer token; @FILE reads it from a file; may be repeated"`
-	AllowOrigin     []string      `flag:"allow-origin" value:"ORIGIN" help:"let web pages of this origin call the server; * is any; may be repeated"`
-	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" choices:"auto,hermes,llama3,mistral,none" help:"how the model writes tool calls: auto (as its chat template shows), hermes, llama3, mistral or none"`
-	ReasoningParser string        `flag:"reasoning-parser" value:"MARK" choices:"auto,think,none" help:"what sets reasoning apart from answers: auto (as the chat template shows), think or none"`
+	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" help:"how the model writes tool calls: auto (as its chat template shows), none, or a family by vLLM's names: hermes, llama3_json, pythonic, mistral, qwen3_coder, deepseek_v31, glm45, kimi_k2, minimax_m2, openai, granite, … (a wrong one lists all)"`
+	ReasoningParser string        `flag:"reasoning-parser" value:"FAMILY" help:"what sets reasoning apart from answers: auto (as the chat template shows), none, think (<think>…</think>), or a family by vLLM's names: qwen3, deepseek_r1, seed_oss, mistral, granite, … (a wrong one lists all)"`
 	MaxOpenRequests int           `flag:"max-open-requests" value:"N" min:"1" help:"requests accepted at once, waiting and running; others get status 429"`
 	MaxAnswers      int           `flag:"max-answers" value:"N" min:"0" help:"answers under way at once, streamed or not, each of one request or more; others get status 429 (0: as many as requests)"`
-	MaxConnections  int           `flag:"max-connections" value:"N" min:"0" help:"connections open at once (0: twice the requests, and at least 16384)"`
+	MaxConnections  int           `flag:"max-connections" value:"N" min:"0" help:"connections open at once (0: twice the requests, and at least 16384, as files allow)"`
 	MaxBody         int           `flag:"max-body" value:"BYTES" min:"1" help:"largest body of a request; others get status 413"`
+	BodyBudget      int           `flag:"body-budget" value:"BYTES" min:"0" help:"memory for bodies being read, of all requests together; others get status 429 (0: 4 times --max-body, with keys 16 times)"`
 	MaxChoices      int           `flag:"max-choices" value:"N" min:"1" help:"most replies one request may ask for: n times its prompts"`
 	MaxStops        int           `flag:"max-stops" value:"N" min:"1" help:"most stop strings of a request"`
 	ReadTimeout     time.Duration `flag:"read-timeout" value:"DURATION" min:"0.001" help:"how long a request may take to arrive; others get status 408"`
@@ -78,6 +81,24 @@ type Server struct {
 	Trace           string        `flag:"trace" value:"FILE" writes:"true" help:"at the end, write what every actor and the device did, for ui.perfetto.dev; the last million things"`
 	OTLPEndpoint    string        `flag:"otlp-endpoint" value:"URL" help:"send a span of each request and its phases to this OpenTelemetry collector, such as http://127.0.0.1:4318"`
 	Profiling       bool          `flag:"profiling" help:"serve Go's profiles under /debug/pprof"`
+}
+
+// Access is who may use the server, and how much.
+type Access struct {
+	APIKey          []string `flag:"api-key" value:"KEY|@FILE" secret:"true" help:"turn away who does not send this bearer token; @FILE reads it from a file; may be repeated"`
+	APIKeyFile      string   `flag:"api-key-file" value:"FILE" help:"more keys, a line of \"name: key\" each, read again when the file changes; logs say whose a request was"`
+	AllowedHosts    []string `flag:"allowed-hosts" value:"NAME" help:"answer requests that call the server by this name, too, besides localhost, addresses and this machine's name; * is any, as with TLS; may be repeated"`
+	AllowedOrigins  []string `flag:"allowed-origins" value:"ORIGIN" help:"let web pages of this origin call the server; * is any; may be repeated"`
+	KeyRequests     int      `flag:"key-requests" value:"N" min:"0" help:"requests a minute that one API key may make; others get status 429, as with the next five (0: any)"`
+	KeyOpen         int      `flag:"key-open" value:"N" min:"0" help:"requests that one API key may have under way (0: any)"`
+	KeyTokens       int      `flag:"key-tokens" value:"N" min:"0" help:"tokens a minute, of prompts and replies, that one API key may use (0: any)"`
+	AddressRequests int      `flag:"address-requests" value:"N" min:"0" help:"requests a minute from one address, or one /64 of IPv6 (0: any)"`
+	AddressOpen     int      `flag:"address-open" value:"N" min:"0" help:"requests under way from one address (0: any)"`
+	AddressTokens   int      `flag:"address-tokens" value:"N" min:"0" help:"tokens a minute for one address (0: any)"`
+	TLSCert         string   `flag:"tls-cert" value:"FILE" help:"encrypt connections: the certificate, with those that sign it, in PEM; read again when it changes"`
+	TLSKey          string   `flag:"tls-key" value:"FILE" help:"the certificate's private key, in PEM"`
+	TLSClientCA     string   `flag:"tls-client-ca" value:"FILE" help:"take only clients with a certificate that one of these has signed"`
+	AdminListen     string   `flag:"admin-listen" value:"ADDR:PORT" help:"serve /metrics, /stats and profiles here, and no more where clients ask"`
 }
 
 // Remote names a server to talk to instead of loading a model.
@@ -156,8 +177,12 @@ func (c *Config) check(found *faults) {
 			found.add("--otlp-endpoint: %w", err)
 		}
 	}
-	for i, key := range c.Server.APIKey {
-		c.Server.APIKey[i] = readSecret("api-key", key, found)
+	for i, key := range c.Access.APIKey {
+		c.Access.APIKey[i] = readSecret("api-key", key, found)
+	}
+	c.Access.check(found)
+	if most, ok := room(); ok && c.Server.MaxConnections > most {
+		found.add("--max-connections is %d, but this process may have files open for %d: raise that limit (ulimit -n, or LimitNOFILE= of systemd) or ask for fewer", c.Server.MaxConnections, most)
 	}
 	if c.Remote.URL != "" && !strings.Contains(c.Remote.URL, "://") { // localhost:1919
 		c.Remote.URL = "http://" + c.Remote.URL
@@ -171,6 +196,55 @@ func (c *Config) check(found *faults) {
 			found.add("%w", err)
 		}
 	}
+}
+
+// check adds what no single flag of these can tell.
+func (a *Access) check(found *faults) {
+	if (a.TLSCert == "") != (a.TLSKey == "") {
+		found.add("--tls-cert and --tls-key go together: one of them is missing")
+	}
+	if a.TLSClientCA != "" && a.TLSCert == "" {
+		found.add("--tls-client-ca needs --tls-cert and --tls-key")
+	}
+	if _, _, err := net.SplitHostPort(a.AdminListen); a.AdminListen != "" && err != nil {
+		found.add("--admin-listen is %q; it must be an address and a port, such as 127.0.0.1:9090", a.AdminListen)
+	}
+}
+
+// connections is how many may be open at once.
+func (s *Server) connections(log zerolog.Logger) int {
+	if s.MaxConnections > 0 {
+		return s.MaxConnections
+	}
+	most := max(16384, 2*s.MaxOpenRequests)
+	if n, ok := room(); ok && most > n {
+		log.Warn().Int("connections", n).Int("usual", most).Msg("fewer connections than usual, as files may be open: see ulimit -n")
+		return n
+	}
+	return most
+}
+
+// room is for how many connections the system lets this process have files
+// open, besides those of models and devices; false: it sets no limit that is
+// known.
+func room() (int, bool) {
+	files, ok := openFiles()
+	return files - min(256, files/4), ok
+}
+
+// hosts are the names that clients may call the server by.
+func (c *Config) hosts() []string {
+	if c.Access.TLSCert != "" && len(c.Access.AllowedHosts) == 0 { // clients hold the name against the certificate
+		return []string{"*"}
+	}
+	names := slices.Clone(c.Access.AllowedHosts)
+	if _, err := netip.ParseAddr(c.Server.Host); err != nil && c.Server.Host != "" {
+		names = append(names, c.Server.Host)
+	}
+	if name, err := os.Hostname(); err == nil {
+		names = append(names, name, name+".local")
+	}
+	return names
 }
 
 // readSecret replaces @FILE by what the file holds.
@@ -207,13 +281,16 @@ func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 	}
 }
 
-// http is the configuration of the server.
+// http is the configuration of the server. TLS is left to serve.
 func (c *Config) http() http.Config {
-	s := &c.Server
+	s, a := &c.Server, &c.Access
 	return http.Config{
-		Models: s.ServedModelName, APIKeys: s.APIKey, Origins: s.AllowOrigin,
+		Models: s.ServedModelName, APIKeys: a.APIKey, APIKeyFile: a.APIKeyFile, Hosts: c.hosts(), Origins: a.AllowedOrigins,
+		KeyLimits:     http.Limits{Requests: a.KeyRequests, Open: a.KeyOpen, Tokens: a.KeyTokens},
+		AddressLimits: http.Limits{Requests: a.AddressRequests, Open: a.AddressOpen, Tokens: a.AddressTokens},
+		BodyBudget:    s.BodyBudget, Admin: a.AdminListen != "",
 		Version: thisBuild().Version, Profiling: s.Profiling,
-		MaxOpen: cmp.Or(s.MaxAnswers, s.MaxOpenRequests), MaxConnections: cmp.Or(s.MaxConnections, max(16384, 2*s.MaxOpenRequests)),
+		MaxOpen: cmp.Or(s.MaxAnswers, s.MaxOpenRequests), MaxConnections: s.MaxConnections,
 		MaxBody: s.MaxBody, MaxChoices: s.MaxChoices, MaxStops: s.MaxStops,
 		ReadTimeout: s.ReadTimeout, IdleTimeout: s.IdleTimeout, StallTimeout: s.StallTimeout, KeepAlive: s.KeepAlive,
 		ToolCallParser: s.ToolCallParser, ReasoningParser: s.ReasoningParser,

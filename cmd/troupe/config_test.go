@@ -1,7 +1,10 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +18,7 @@ import (
 )
 
 func sectionsOf(cfg *Config) []section {
-	return append(cfg.engineSections(), section{"", &cfg.Server}, section{"", &cfg.Sampling}, section{"", &cfg.Log})
+	return append(cfg.engineSections(), section{"", &cfg.Server}, section{"", &cfg.Access}, section{"", &cfg.Sampling}, section{"", &cfg.Log})
 }
 
 // Giving every flag its default changes nothing and is right.
@@ -88,25 +91,33 @@ func TestFlagsReachTheServer(t *testing.T) {
 	cfg := defaultConfig()
 	cmd := &cobra.Command{}
 	found := bind(cmd, sectionsOf(cfg)...)
-	args := `--served-model-name m --api-key k --allow-origin https://o --profiling --tool-call-parser mistral --reasoning-parser none --max-open-requests 13 --max-body 1000
-		--max-choices 3 --max-stops 4 --read-timeout 1s --idle-timeout 2s --stall-timeout 3s --keep-alive 4s`
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, []byte("ann: sesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := `--served-model-name m --api-key k --allowed-origins https://o --profiling --tool-call-parser mistral --reasoning-parser none --max-open-requests 13 --max-body 1000
+		--host me --allowed-hosts llm --api-key-file ` + keys + ` --key-requests 21 --key-open 22 --key-tokens 23 --address-requests 24 --address-open 25 --address-tokens 26
+		--body-budget 1000000 --admin-listen 127.0.0.1:0 --max-connections 99 --max-choices 3 --max-stops 4 --read-timeout 1s --idle-timeout 2s --stall-timeout 3s --keep-alive 4s`
 	if err := cmd.ParseFlags(strings.Fields(args)); err != nil {
 		t.Fatal(err)
 	}
 	if cfg.check(found); found.err() != nil {
 		t.Fatal(found.err())
 	}
+	host, _ := os.Hostname()
 	want := http.Config{
 		Models: []string{"m"}, APIKeys: []string{"k"}, Origins: []string{"https://o"}, Version: thisBuild().Version, Profiling: true,
 		ToolCallParser: "mistral", ReasoningParser: "none",
-		MaxBody: 1000, MaxConnections: 16384, MaxOpen: 13, MaxChoices: 3, MaxStops: 4,
+		APIKeyFile: keys, Hosts: []string{"llm", "me", host, host + ".local"}, Admin: true,
+		KeyLimits: http.Limits{Requests: 21, Open: 22, Tokens: 23}, AddressLimits: http.Limits{Requests: 24, Open: 25, Tokens: 26},
+		MaxBody: 1000, BodyBudget: 1000000, MaxConnections: 99, MaxOpen: 13, MaxChoices: 3, MaxStops: 4,
 		ReadTimeout: time.Second, IdleTimeout: 2 * time.Second, StallTimeout: 3 * time.Second, KeepAlive: 4 * time.Second,
 	}
 	if got := cfg.http(); !reflect.DeepEqual(got, want) {
 		t.Errorf("the server gets\n%+v, want\n%+v", got, want)
 	}
-	cfg.Server.MaxAnswers, cfg.Server.MaxConnections = 5, 6
-	if got := cfg.http(); got.MaxOpen != 5 || got.MaxConnections != 6 {
-		t.Errorf("the server takes %d answers on %d connections, want 5 on 6", got.MaxOpen, got.MaxConnections)
+	cfg.Server.MaxAnswers, cfg.Access.TLSCert, cfg.Access.AllowedHosts = 5, "cert", nil
+	if got := cfg.http(); got.MaxOpen != 5 || !slices.Equal(got.Hosts, []string{"*"}) {
+		t.Errorf("the server takes %d answers and is known as %v, want 5 and all", got.MaxOpen, got.Hosts)
 	}
 }

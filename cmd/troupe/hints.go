@@ -60,7 +60,7 @@ var elsewhere = map[string]string{
 	"disable-overlap-schedule":     "overlap=false",
 
 	"alias":                   "served-model-name",
-	"allowed-origins":         "allow-origin",
+	"allow-origin":            "allowed-origins",
 	"enable-auto-tool-choice": "tool-call-parser",
 	"enable-reasoning":        "reasoning-parser",
 	"reasoning-format":        "reasoning-parser",

@@ -34,11 +34,11 @@ On SIGTERM or Ctrl-C it takes no new requests, lets running ones finish and ends
 second signal ends it at once.`,
 		Example: `  troupe serve
   troupe serve --model ~/models/Qwen3-0.6B --port 8000
-  curl -N http://127.0.0.1:1919/v1/chat/completions -H 'Content-Type: application/json' \
+  curl -N http://127.0.0.1:1919/v1/chat/completions \
     -d '{"stream": true, "messages": [{"role": "user", "content": "Tell me a story about a fox"}]}'`,
 		Args: noArgs,
 	}
-	sections := append([]section{{"Server", &cfg.Server}}, cfg.engineSections()...)
+	sections := append([]section{{"Server", &cfg.Server}, {"Who may use it, and how much", &cfg.Access}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cfg.check(found); found.err() != nil {
@@ -63,7 +63,11 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		return err
 	}
 	defer listener.Close()
-	settings := cfg.http()
+	limitMemory(os.DirFS("/"), log)
+	settings, admin, err := front(cfg, log)
+	if err != nil {
+		return err
+	}
 	if cfg.Server.OTLPEndpoint != "" {
 		exporter, err := newExporter(cfg.Server.OTLPEndpoint, log)
 		if err != nil {
@@ -102,9 +106,16 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, stopSignals...)
-	served := make(chan error, 1)
+	served := make(chan error, 2)
 	go func() { served <- server.Serve(listener) }()
-	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s at http://%s/v1\n", cfg.servedName(system), dev.Name, listener.Addr())
+	if admin != nil {
+		go func() { served <- server.ServeAdmin(admin) }()
+	}
+	scheme := "http"
+	if settings.TLS != nil {
+		scheme = "https"
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s at %s://%s/v1\n", cfg.servedName(system), dev.Name, scheme, listener.Addr())
 
 	select {
 	case err := <-served:
@@ -196,6 +207,27 @@ func drain(cfg *Config, system *actors.System, server *http.Server, log zerolog.
 		err = nil
 	}
 	return errors.Join(err, system.Close())
+}
+
+// front is how the server is told to meet its clients, and where its operator:
+// a listener that is nil without --admin-listen. What lies in files is read
+// before the model, too.
+func front(cfg *Config, log zerolog.Logger) (settings http.Config, admin net.Listener, err error) {
+	a := &cfg.Access
+	settings = cfg.http()
+	settings.MaxConnections = cfg.Server.connections(log)
+	if a.TLSCert != "" {
+		if settings.TLS, err = (http.TLS{Cert: a.TLSCert, Key: a.TLSKey, ClientCA: a.TLSClientCA}).Load(log); err != nil {
+			return settings, nil, fmt.Errorf("--tls-cert: %w", err)
+		}
+	}
+	if a.AdminListen != "" {
+		if admin, err = net.Listen("tcp", a.AdminListen); err != nil {
+			return settings, nil, fmt.Errorf("cannot listen on --admin-listen %s: %w", a.AdminListen, err)
+		}
+		log.Info().Stringer("address", admin.Addr()).Msg("serving metrics and profiles")
+	}
+	return settings, admin, nil
 }
 
 func listen(s *Server) (net.Listener, error) {

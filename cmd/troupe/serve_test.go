@@ -80,7 +80,7 @@ func start(t *testing.T, args ...string) *served {
 		logs, _ := io.ReadAll(s.logs)
 		t.Fatalf("it ended before it was ready: %v\n%s", err, logs)
 	}
-	at := strings.Index(line, "http://")
+	at := strings.LastIndex(line, "http")
 	if at < 0 || !strings.HasPrefix(line, "Ready: ") {
 		t.Fatalf("it said %q, want Ready: … at http://…", line)
 	}

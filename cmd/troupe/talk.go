@@ -85,7 +85,7 @@ func connect(cmd *cobra.Command, cfg *Config) (*client, error) {
 	go func() { served <- server.Serve(listener) }()
 	dial := func(context.Context, string, string) (net.Conn, error) { return listener.Dial() }
 	return &client{
-		base: "http://in-process/v1", model: system.Model().Name, lacking: lacking(system),
+		base: "http://localhost/v1", model: system.Model().Name, lacking: lacking(system),
 		http: nethttp.Client{Transport: &nethttp.Transport{DialContext: dial}},
 		stop: func() error {
 			now, cancel := context.WithCancel(context.Background())

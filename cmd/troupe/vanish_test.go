@@ -84,7 +84,7 @@ func TestVanishedClientsLeaveNothing(t *testing.T) {
 // stream asks for a long story and returns when its first token has come.
 func stream(c net.Conn, i int) error {
 	body := fmt.Sprintf(`{"prompt":"client %d says","max_tokens":1900,"ignore_eos":true,"return_token_ids":true,"stream":true}`, i)
-	if _, err := fmt.Fprintf(c, "POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+	if _, err := fmt.Fprintf(c, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
 		return err
 	}
 	for r := bufio.NewReader(c); ; {

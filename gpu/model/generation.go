@@ -44,8 +44,12 @@ func parseGeneration(data []byte, where string, c *Config) (Generation, error) {
 		g.MinP = within("min_p", j.MinP, 0, 1)
 		g.Repetition = within("repetition_penalty", j.Repetition, 0, math.MaxFloat32)
 		g.TopK = j.TopK
-		if j.TopK != nil && *j.TopK < 0 {
-			f.Addf("top_k: %d, want 0 (all) or more", *j.TopK)
+		switch {
+		case j.TopK == nil || *j.TopK >= 0:
+		case *j.TopK == -1: // as some write it
+			g.TopK = new(int)
+		default:
+			f.Addf("top_k: %d, want 0 or -1 (all) or more", *j.TopK)
 		}
 	}
 	if err := f.Err(); err != nil {

@@ -2,12 +2,19 @@
 
 package model
 
-import "os"
+import "io"
 
 // readMapped reads the whole file: systems without mmap hold it in memory
 // until the last reference goes.
 func readMapped(path string) (data []byte, unmap func() error, err error) {
-	data, err = os.ReadFile(path)
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	if data, err = io.ReadAll(f); err == nil {
+		err = checkPointer(data)
+	}
 	return data, func() error { return nil }, err
 }
 

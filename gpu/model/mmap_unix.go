@@ -3,6 +3,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"unsafe"
@@ -14,7 +15,7 @@ import (
 // as they are touched and the system may drop them again. The file must not be
 // shortened while mapped. unmap ends the view.
 func readMapped(path string) (data []byte, unmap func() error, err error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -22,9 +23,6 @@ func readMapped(path string) (data []byte, unmap func() error, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s is no regular file", path)
 	}
 	if info.Size() == 0 { // cannot be mapped
 		return nil, func() error { return nil }, nil
@@ -35,6 +33,9 @@ func readMapped(path string) (data []byte, unmap func() error, err error) {
 	data, err = unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
 		return nil, nil, &os.PathError{Op: "mmap", Path: path, Err: err}
+	}
+	if err := checkPointer(data); err != nil {
+		return nil, nil, errors.Join(err, unix.Munmap(data))
 	}
 	return data, func() error { return unix.Munmap(data) }, nil
 }

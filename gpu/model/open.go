@@ -60,7 +60,7 @@ func openDir(dir string, dummy bool) (*Model, error) {
 	if abs, err := filepath.Abs(dir); err == nil { // "." has a name too
 		name = nameOf(abs)
 	}
-	return open(&source{name: dir, fsys: os.DirFS(dir), dir: dir}, name, dummy)
+	return open(&source{name: dir, fsys: directory{dir}, dir: dir}, name, dummy)
 }
 
 // nameOf is a directory's last element; of a snapshot in Hugging Face's cache,

@@ -293,7 +293,7 @@ func TestOpenBrokenCheckpoints(t *testing.T) {
 		{"pickled weights", "qwen3", both(remove("model.safetensors"), put("pytorch_model.bin", "")), []string{"pytorch_model.bin is not read"}},
 		{"empty weights", "qwen3", put("model.safetensors", ""), []string{"DIR/model.safetensors: truncated: 0 bytes"}},
 		{"truncated weights", "qwen3", cut("model.safetensors", 1), []string{"DIR/model.safetensors: truncated: tensors take 337024 bytes after the header, 337023 are there"}},
-		{"git-lfs pointer", "qwen3", put("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), []string{"DIR/model.safetensors: no safetensors file"}},
+		{"git-lfs pointer", "qwen3", put("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), []string{"DIR/model.safetensors: it is a Git LFS pointer", "git lfs pull"}},
 		{
 			"missing tensor", "qwen3", header("model.safetensors", func(h map[string]headerEntry) { delete(h, "model.layers.1.mlp.up_proj.weight") }),
 			[]string{`DIR: model.safetensors: tensor "model.layers.1.mlp.up_proj.weight" is missing, want shape [128 64]`},

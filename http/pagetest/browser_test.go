@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -154,6 +156,7 @@ type tab struct {
 	t       *testing.T
 	b       *browser
 	session string
+	of      string // its browser context
 }
 
 type args map[string]any
@@ -174,7 +177,7 @@ func (b *browser) open(t *testing.T, width, height int) *tab {
 	})
 	p.ask("", "Target.createTarget", args{"url": "about:blank", "browserContextId": of}, &made)
 	p.ask("", "Target.attachToTarget", args{"targetId": made.TargetID, "flatten": true}, &made)
-	p.session = made.SessionID
+	p.session, p.of = made.SessionID, of
 	p.size(width, height)
 	return p
 }
@@ -191,10 +194,14 @@ func (p *tab) size(width, height int) {
 	p.ask(p.session, "Emulation.setDeviceMetricsOverride", args{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
 }
 
-// prefer sets what the page's media queries see, as "light" or "dark".
-func (p *tab) prefer(scheme string) {
+// prefer sets what the page's media queries see, as "light" or "dark", on a
+// screen; onPaper has them see a printer.
+func (p *tab) prefer(scheme string) { p.media("screen", scheme) }
+func (p *tab) onPaper()             { p.media("print", "light") }
+
+func (p *tab) media(media, scheme string) {
 	p.t.Helper()
-	p.ask(p.session, "Emulation.setEmulatedMedia", args{"features": []args{
+	p.ask(p.session, "Emulation.setEmulatedMedia", args{"media": media, "features": []args{
 		{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"},
 	}}, nil)
 }
@@ -269,12 +276,24 @@ func (p *tab) write(text string) {
 	p.ask(p.session, "Input.insertText", args{"text": text}, nil)
 }
 
-// press presses a key.
-func (p *tab) press(key string) {
+// press presses a key, named as KeyboardEvent.code has it, with what is held
+// down: "Ctrl+Alt+KeyN".
+func (p *tab) press(keys string) {
 	p.t.Helper()
-	code, text := map[string]int{"Enter": 13, "Escape": 27, "Tab": 9}[key], map[string]string{"Enter": "\r"}[key]
+	held := strings.Split(keys, "+")
+	code := held[len(held)-1]
+	modifiers := 0
+	for _, m := range held[:len(held)-1] {
+		modifiers |= map[string]int{"Alt": 1, "Ctrl": 2, "Shift": 8}[m]
+	}
+	named := map[string]struct {
+		code int
+		text string
+	}{"Enter": {13, "\r"}, "Escape": {27, ""}, "Tab": {9, ""}, "ArrowUp": {38, ""}, "ArrowDown": {40, ""}, "ArrowRight": {39, ""}, "Backspace": {8, ""}}[code]
 	for _, kind := range []string{"keyDown", "keyUp"} {
-		p.ask(p.session, "Input.dispatchKeyEvent", args{"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text}, nil)
+		p.ask(p.session, "Input.dispatchKeyEvent", args{
+			"type": kind, "key": strings.TrimPrefix(code, "Key"), "code": code, "windowsVirtualKeyCode": named.code, "text": named.text, "modifiers": modifiers,
+		}, nil)
 	}
 }
 
@@ -283,11 +302,50 @@ func (p *tab) press(key string) {
 func (p *tab) click(selector string) {
 	p.t.Helper()
 	at, _ := p.eval(fmt.Sprintf(`(() => {
-		const r = document.querySelector(%s).getBoundingClientRect();
+		const e = document.querySelector(%s);
+		e.scrollIntoView({ block: "nearest" });
+		const r = e.getBoundingClientRect();
 		return [r.x + r.width / 2, r.y + r.height / 2];
 	})()`, quoted(selector))).([]any)
 	for _, kind := range []string{"mousePressed", "mouseReleased"} {
 		p.ask(p.session, "Input.dispatchMouseEvent", args{"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1}, nil)
+	}
+}
+
+// point moves the mouse to a place of the window.
+func (p *tab) point(x, y any) {
+	p.t.Helper()
+	p.ask(p.session, "Input.dispatchMouseEvent", args{"type": "mouseMoved", "x": x, "y": y}, nil)
+}
+
+// choose gives a field for files one.
+func (p *tab) choose(selector, path string) {
+	p.t.Helper()
+	var got struct{ Result struct{ ObjectID string } }
+	p.ask(p.session, "Runtime.evaluate", args{"expression": "document.querySelector(" + quoted(selector) + ")"}, &got)
+	p.ask(p.session, "DOM.setFileInputFiles", args{"objectId": got.Result.ObjectID, "files": []string{path}}, nil)
+}
+
+// downloaded does what downloads a file, and returns what is in it.
+func (p *tab) downloaded(do func()) []byte {
+	p.t.Helper()
+	dir := p.t.TempDir()
+	p.ask("", "Browser.setDownloadBehavior", args{"behavior": "allow", "downloadPath": dir, "browserContextId": p.of}, nil)
+	do()
+	for {
+		p.eval(`new Promise(requestAnimationFrame)`) // the test's own time limit bounds this
+		files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if len(files) == 0 {
+			continue
+		}
+		text, err := os.ReadFile(files[0])
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return text
 	}
 }
 

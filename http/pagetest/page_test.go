@@ -1,196 +1,11 @@
-// Package pagetest uses the playground as a person does, in a headless
-// Chromium, against the built program. It is a module of its own, as it needs
-// a browser; without one it skips.
 package pagetest
 
 import (
-	"bufio"
-	"bytes"
-	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"math"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 )
-
-const (
-	// patience is how long the page may take for what it must do.
-	patience = 30 * time.Second
-	key      = "test-key"
-)
-
-// What all tests share; nil without a browser.
-var (
-	chrome *browser
-	proxy  *httptest.Server
-	way    = gate{goOn: make(chan bool)}
-)
-
-func TestMain(m *testing.M) {
-	status, err := prepare(m.Run)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = 1
-	}
-	os.Exit(status)
-}
-
-// checkpoint is a small one: what it says does not matter here.
-var checkpoint = filepath.Join("..", "..", "gpu", "model", "testdata", "qwen3")
-
-// prepare builds the program and runs tests beside it and a browser.
-// TROUPE_TEST_MODEL names another model than the small one.
-func prepare(run func() int) (status int, err error) {
-	path := chromium()
-	if path == "" {
-		return run(), nil
-	}
-	dir, err := os.MkdirTemp("", "troupe")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "troupe")
-	build := exec.Command("go", "build", "-o", program, "./cmd/troupe")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("go build: %w\n%s", err, out)
-	}
-
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	server := exec.CommandContext(ctx, program, "serve", "--port", "0", "--api-key", key, "--log-level", "warn",
-		"--model", cmp.Or(os.Getenv("TROUPE_TEST_MODEL"), checkpoint))
-	server.Stderr = os.Stderr
-	stdout, err := server.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := server.Start(); err != nil {
-		return 0, err
-	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		return 0, fmt.Errorf("the server ended before it was ready: %w, %w", err, server.Wait())
-	}
-	base, err := url.Parse(strings.TrimSuffix(strings.TrimSpace(line[max(0, strings.Index(line, "http://")):]), "/v1"))
-	if err != nil {
-		return 0, err
-	}
-	proxy = httptest.NewServer(way.before(base))
-	defer proxy.Close()
-
-	if chrome, err = launch(ctx, path, filepath.Join(dir, "profile")); err != nil {
-		return 0, err
-	}
-	status = run()
-	if err := chrome.quit(ctx); err != nil {
-		return 0, fmt.Errorf("the browser did not end well: %w", err)
-	}
-	if err := server.Process.Signal(os.Interrupt); err != nil {
-		return 0, err
-	}
-	if err := server.Wait(); err != nil {
-		return 0, fmt.Errorf("the server did not end well: %w", err)
-	}
-	return status, nil
-}
-
-// gate stands between the page and the server, to do to a reply what networks
-// and devices do.
-type gate struct {
-	holds  atomic.Bool  // let the beginning of a reply pass, and wait until its reader leaves
-	breaks atomic.Bool  // end a reply after its beginning with an error
-	left   atomic.Int64 // readers that left a reply that was held
-	// says, when not nil, is what a reply is made of: the deltas of its chunks,
-	// the last of which is not sent before goOn has a value.
-	says atomic.Pointer[[]string]
-	goOn chan bool
-	// asked is the body of the request that got it.
-	asked atomic.Pointer[[]byte]
-}
-
-// recite answers in the server's place, as a model would that reasons and
-// calls tools.
-func (g *gate) recite(w http.ResponseWriter, deltas []string) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	for i, delta := range deltas {
-		if i == len(deltas)-1 {
-			_ = http.NewResponseController(w).Flush() // a failure shows in what the page shows
-			<-g.goOn
-		}
-		fmt.Fprintf(w, "data: {\"choices\":[{\"index\":0,\"delta\":%s,\"finish_reason\":null}]}\n\n", delta)
-	}
-	fmt.Fprint(w, "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
-}
-
-func (g *gate) before(server *url.URL) http.Handler {
-	pass := httputil.NewSingleHostReverseProxy(server)
-	pass.FlushInterval = -1
-	pass.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
-	pass.ModifyResponse = func(r *http.Response) error {
-		if strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") && (g.holds.Load() || g.breaks.Load()) {
-			r.Body = &heldBody{Closer: r.Body, lines: bufio.NewReader(r.Body), g: g, reader: r.Request.Context()}
-		}
-		return nil
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The body is read before: an answer that comes while the proxy still
-		// looks for the body's end would close it, and break the answer off.
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		if deltas := g.says.Load(); deltas != nil && r.URL.Path == "/v1/chat/completions" {
-			g.asked.Store(&body)
-			g.recite(w, *deltas)
-			return
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		pass.ServeHTTP(w, r)
-	})
-}
-
-// heldBody is a reply of which only the beginning comes.
-type heldBody struct {
-	io.Closer
-	lines  *bufio.Reader
-	g      *gate
-	reader context.Context
-	texts  int // events with text that have passed
-}
-
-// Read reads one line, which is shorter than any buffer here.
-func (b *heldBody) Read(p []byte) (int, error) {
-	if b.texts == 2 { // the first is empty; all others may come as one
-		if b.g.breaks.Swap(false) {
-			b.texts = math.MinInt
-			b.lines.Reset(strings.NewReader(""))
-			return copy(p, "\ndata: {\"error\":{\"message\":\"the device failed\"}}\n\ndata: [DONE]\n\n"), nil
-		}
-		<-b.reader.Done()
-		b.g.left.Add(1)
-		return 0, b.reader.Err()
-	}
-	line, err := b.lines.ReadSlice('\n')
-	if bytes.Contains(line, []byte(`"content":`)) {
-		b.texts++
-	}
-	return copy(p, line), err
-}
 
 // enter opens the playground and, once it asks for one, gives the key.
 func enter(t *testing.T, width, height int) *tab {
@@ -200,6 +15,7 @@ func enter(t *testing.T, width, height int) *tab {
 	}
 	way.holds.Store(false)
 	way.breaks.Store(false)
+	way.hides.Store(false)
 	way.says.Store(nil)
 	p := chrome.open(t, width, height)
 	p.prefer("light")
@@ -224,9 +40,9 @@ func (p *tab) limit(tokens string) {
 	p.t.Helper()
 	p.click("#open-settings")
 	p.until(`document.querySelector("#settings").open`)
-	p.click("#max_tokens")
+	p.click("#p-max_tokens")
 	p.write(tokens)
-	p.click("#temperature")
+	p.click("#p-temperature")
 	p.write("0")
 	p.press("Escape")
 	p.until(`!document.querySelector("#settings").open`)
@@ -234,11 +50,36 @@ func (p *tab) limit(tokens string) {
 }
 
 const (
-	answered   = `document.querySelector("#stop").hidden && document.querySelector(".assistant:last-child .foot").textContent.includes("Again")`
+	answered   = `document.querySelector("#stop").hidden && document.querySelector(".assistant:last-child [aria-label=Again]") !== null`
 	lastReply  = `document.querySelector(".assistant:last-child .text").innerText`
 	replyNote  = `document.querySelector(".assistant:last-child .foot").innerText`
-	errorShown = `!document.querySelector("#error").hidden`
+	errorShown = `document.querySelector(".assistant:last-child .error") !== null`
+	errorText  = `document.querySelector(".assistant:last-child .error").innerText`
 )
+
+// promised makes the reply's text known before it is asked for.
+func promised(text string) {
+	delta, _ := json.Marshal(map[string]string{"content": text}) // a string always is
+	way.says.Store(&[]string{string(delta), `{}`})
+}
+
+// hears says something and gets a reply.
+func (p *tab) hears(question, reply string) {
+	p.t.Helper()
+	promised(reply)
+	p.say(question)
+	way.goOn <- true
+	p.until(answered + ` && ` + lastReply + ` === ` + quoted(reply))
+}
+
+// asked is the body of the last request that got a promised reply.
+func (p *tab) asked() (body map[string]any) {
+	p.t.Helper()
+	if err := json.Unmarshal(*way.asked.Load(), &body); err != nil {
+		p.t.Fatal(err)
+	}
+	return body
+}
 
 // TestConversation writes, reads, and finds it all again after a reload, also
 // with the model: the second question's prompt holds the first.
@@ -254,6 +95,9 @@ func TestConversation(t *testing.T) {
 	if got := p.eval(`document.querySelector(".user .text").textContent`); got != "Hello <b>there</b>" {
 		t.Errorf("the message became %q", got)
 	}
+	if got := p.eval(`document.querySelector("#speed").textContent`).(string); !strings.HasSuffix(got, " tokens/s") {
+		t.Errorf("the speed is %q", got)
+	}
 	p.say("And who are you?")
 	p.until(`document.querySelectorAll(".assistant").length === 2 && ` + answered)
 	all := p.eval(`document.querySelector("#log").innerText`)
@@ -264,14 +108,14 @@ func TestConversation(t *testing.T) {
 		t.Errorf("after a reload the conversation is\n%s\nwant\n%s", got, all)
 	}
 	p.until(`document.querySelector("#model").textContent !== ""`) // the key is kept as well
-	if got := p.eval(`document.querySelector("#max_tokens").value`); got != "12" {
+	if got := p.eval(`document.querySelector("#p-max_tokens").value`); got != "12" {
 		t.Errorf("max_tokens became %q", got)
 	}
 
-	p.click("#clear")
+	p.click("nav .new-chat")
 	p.until(`document.querySelectorAll(".turn").length === 0 && !document.querySelector("#empty").hidden`)
 	p.reload()
-	p.until(`!document.querySelector("#empty").hidden`)
+	p.until(`document.querySelectorAll("#chats .open").length === 1`)
 }
 
 // TestThoughtsAndCalls shows reasoning while there is nothing else, then folds
@@ -387,41 +231,55 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestErrors shows what went wrong, and goes on from there.
+// TestErrors shows what went wrong, and goes on from there: a reply that failed
+// can be tried again, its question changed, both removed and taken back.
 func TestErrors(t *testing.T) {
 	p := enter(t, 390, 844)
 	p.limit("8")
 
 	way.breaks.Store(true)
 	p.say("Tell me a story about a fox")
-	p.until(errorShown + ` && document.querySelector("#error").innerText.includes("the device failed")`)
+	p.until(errorShown + ` && ` + errorText + `.includes("The device failed")`)
 	if p.eval(lastReply) == "" {
 		t.Error("what came before the error is gone")
 	}
-	p.click("#error button")
+	p.reload()
+	p.until(errorShown)
+	p.click(".error button") // Try again
 	p.until(answered + ` && !(` + errorShown + `)`)
 	if n := p.eval(`document.querySelectorAll(".turn").length`); n != 2.0 {
 		t.Errorf("after trying again there are %v turns", n)
 	}
 
 	p.say(strings.Repeat("far too long ", 3000))
-	p.until(errorShown + ` && document.querySelector("#error").innerText.includes("tokens")`)
-	p.click("#error button:nth-of-type(2)") // Edit
-	p.until(`document.querySelector("#prompt").value.startsWith("far too long") && document.querySelectorAll(".turn").length === 2`)
+	p.until(errorShown + ` && ` + errorText + `.includes("tokens")`)
+	p.click(".error button:nth-of-type(2)") // Edit message
+	p.until(`document.querySelector(".edit textarea")?.value.startsWith("far too long")`)
+	p.eval(`document.querySelector(".edit textarea").select()`)
+	p.write("short")
+	p.press("Enter")
+	p.until(answered + ` && !(` + errorShown + `) && [...document.querySelectorAll(".user .ways")].at(-1).innerText === "2/2"`)
+
+	p.click(".user:nth-last-child(2) [aria-label='Previous version']")
+	p.until(errorShown)
+	p.click(".error button:nth-of-type(3)") // Remove
+	p.until(`!(` + errorShown + `) && ` + lastReply + ` !== "" && document.querySelectorAll(".ways").length === 0`)
+	p.click("#toast button") // Undo
+	p.until(errorShown)
 
 	p.eval(`sessionStorage.setItem("troupe.key", '"wrong"')`)
 	p.reload()
-	p.until(errorShown + ` && document.querySelector("#error").innerText.includes("API key") && document.activeElement.id === "key"`)
+	p.until(`!document.querySelector("#key-form").hidden && document.activeElement.id === "key"`)
 	p.write(key)
 	p.press("Enter")
-	p.until(`document.querySelector("#model").textContent !== "" && !(` + errorShown + `)`)
+	p.until(`document.querySelector("#model").textContent !== ""`)
 }
 
 // TestBackstage finds every actor at work, and behind a button on a narrow
 // screen.
 func TestBackstage(t *testing.T) {
 	p := enter(t, 1280, 800)
-	p.limit("8")
+	p.limit("60")
 	p.say("Hello")
 	p.until(answered)
 	for _, name := range []string{"tokenizer 0", "scheduler", "executor", "detokenizer"} {
@@ -430,97 +288,52 @@ func TestBackstage(t *testing.T) {
 	p.until(`document.querySelector("#health").textContent === "ready"`)
 	p.until(`/\d+ tokens a page/.test(document.querySelector("#pages-note").textContent)`)
 	p.until(`/^\d/.test(document.querySelector("#rate").textContent)`) // the second look
+
+	// The last reply's journey: each stage where it was, one after the other, and
+	// at most as long as its reader waited.
+	p.until(`document.querySelectorAll("#stages li").length === 6`)
+	p.until(`document.querySelector("#journey-note").textContent.includes(" tokens in ")`)
+	const edges = `[...document.querySelectorAll("#lanes .stage")].map((e) => [e.className, parseFloat(e.style.left), parseFloat(e.style.left) + parseFloat(e.style.width)])
+		.sort((a, b) => a[1] - b[1])`
+	if p.eval(edges+`.some(([, left, right], i, all) => left < 0 || right > 100.01 || right < left - 0.01 || i > 0 && left < all[i - 1][2] - 0.01)`) == true {
+		t.Errorf("the stages overlap, or leave the scale: %v", p.eval(edges))
+	}
+	if ticks := p.eval(`document.querySelectorAll("#lanes .tick").length`).(float64); ticks < 2 || ticks > 120 { // once computed, once sent; some come together
+		t.Errorf("%v ticks for at most 60 tokens", ticks)
+	}
+	const computed = `parseFloat(document.querySelector("#lanes .prefill").style.width)`
+	width := p.eval(computed)
+	p.click("#scale-first")
+	// How much larger it is now, only the machine knows.
+	p.until(`document.querySelector("#scale-first").ariaPressed === "true" && ` + fmt.Sprintf("%s >= %v", computed, width))
+
 	p.size(390, 844)
 	p.until(`document.querySelector("#live").offsetParent === null`)
 	p.click("#toggle-live")
-	p.until(`document.querySelector("#live").offsetParent !== null && document.querySelector("main").offsetParent === null`)
+	p.until(`document.querySelector("#live").offsetParent !== null && document.querySelector("#chat").offsetParent === null`)
 }
 
-// TestLooks checks what can be measured of how it looks, at both widths and in
-// both schemes: nothing is cut off, every control has a name, text is readable.
-// TROUPE_PICTURES names a directory to write pictures to.
-func TestLooks(t *testing.T) {
+// TestNoBackstage shows nothing of it where /stats is not to be had.
+func TestNoBackstage(t *testing.T) {
 	p := enter(t, 1280, 800)
-	p.limit("60")
-	p.say("Tell me a story about a fox")
-	p.until(answered)
-	p.until(`/^\d/.test(document.querySelector("#rate").textContent)`)
-	for _, scheme := range []string{"light", "dark"} {
-		p.prefer(scheme)
-		for _, width := range []int{320, 390, 1280} {
-			p.size(width, 844)
-			for _, view := range []string{"chat", "live", "settings"} {
-				p.eval(fmt.Sprintf(`(() => {
-					document.body.classList.toggle("live", %[1]q === "live");
-					const d = document.querySelector("#settings");
-					if (%[1]q === "settings") d.showModal(); else d.close();
-				})()`, view))
-				where := fmt.Sprintf("%s-%d-%s", view, width, scheme)
-				for _, fault := range p.eval(audit).([]any) {
-					t.Errorf("%s: %v", where, fault)
-				}
-				if dir := os.Getenv("TROUPE_PICTURES"); dir != "" {
-					if err := os.WriteFile(filepath.Join(dir, where+".png"), p.picture(), 0o644); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
+	p.until(`document.querySelector("#health").textContent === "ready"`)
+	for _, width := range []int{1280, 390} {
+		way.hides.Store(true)
+		p.size(width, 800)
+		p.reload()
+		p.until(`!document.querySelector("#toggle-live").checkVisibility() && document.querySelector("#model").textContent !== ""`)
+		p.press("Ctrl+Period")
+		p.press("Ctrl+Slash")
+		p.until(`document.querySelector("#help").open`)
+		if p.eval(`document.querySelector("#help").innerText.includes("Backstage") || document.querySelector("#live").checkVisibility()`) == true {
+			t.Errorf("%d pixels wide there is something of it", width)
 		}
+		p.press("Escape")
+		p.click("#prompt")
+		p.hears("Hello", "one")
 	}
-}
-
-// audit lists faults. Contrast is WCAG 2's, of text on the nearest background
-// that is not transparent; colours here have no other transparency.
-const audit = `(() => {
-	const faults = [];
-	if (document.documentElement.scrollWidth > innerWidth) faults.push("wider than the window: " + document.documentElement.scrollWidth);
-	const luminance = (c) => c.match(/[\d.]+/g).slice(0, 3).map((v) => v / 255)
-		.map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-		.reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-	const behind = (e) => {
-		for (; e; e = e.parentElement) {
-			const c = getComputedStyle(e).backgroundColor;
-			if (!c.startsWith("rgba(")) return c;
-		}
-		return "rgb(255, 255, 255)";
-	};
-	for (const e of document.body.querySelectorAll("*")) {
-		if (!e.checkVisibility() || e.disabled) continue;
-		const name = e.tagName + (e.id && "#" + e.id);
-		if (e.matches("button, input, textarea") && !(e.labels?.length || e.textContent.trim())) faults.push(name + " has no name");
-		if (e.matches("button") && e.getBoundingClientRect().height < 24) faults.push(name + " is too small to hit");
-		if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
-		const [a, b] = [luminance(getComputedStyle(e).color), luminance(behind(e))];
-		const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-		if (contrast < 4.5) faults.push(name + " has a contrast of " + contrast.toFixed(2));
-	}
-	return faults;
-})()`
-
-// TestMarkdown shows what models write as it is meant, and nothing as HTML.
-func TestMarkdown(t *testing.T) {
-	p := enter(t, 1280, 800)
-	for i, c := range []struct{ text, want string }{
-		{"Plain\ntwo lines, 2 * 3 * 4, <b>no</b>\n\nMore", "<p>Plain\ntwo lines, 2 * 3 * 4, &lt;b&gt;no&lt;/b&gt;</p><p>More</p>"},
-		{"## Head **x**\nText\n---\n> said\n> `so`\nafter", "<h4>Head <strong>x</strong></h4><p>Text</p><hr><blockquote><p>said\n<code>so</code></p></blockquote><p>after</p>"},
-		{"Some:\n- one\n  - in *it*\n\n  more\n- **two**\n\nEnd", "<p>Some:</p><ul><li><p>one</p><ul><li><p>in <em>it</em></p></li></ul><p>more</p></li><li><p><strong>two</strong></p></li></ul><p>End</p>"},
-		{"3. a\n   ```go\n   x\n   ```\n4. b\n- c", `<ol start="3"><li><p>a</p><pre><code>x</code></pre></li><li><p>b</p></li></ol><ul><li><p>c</p></li></ul>`},
-		{"| a | b |\n|---|:-:|\n| `1` | 2 |\n\nIn 2026. It", `<div class="table"><table><thead><tr><th>a</th><th>b</th></tr></thead><tbody><tr><td><code>1</code></td><td>2</td></tr></tbody></table></div><p>In 2026. It</p>`},
-		{"```\nopen\n\n  code", "<pre><code>open\n\n  code</code></pre>"},
-		{"a | b\n***\n- x\n-\n|", "<p>a | b</p><hr><ul><li><p>x</p></li><li></li></ul><p>|</p>"},
-		{strings.Repeat(">", 17), strings.Repeat("<blockquote>", 16) + "<p>&gt;</p>" + strings.Repeat("</blockquote>", 16)},
-		{strings.Repeat("- ", 17) + "x", strings.Repeat("<ul><li>", 16) + "<p>- x</p>" + strings.Repeat("</li></ul>", 16)},
-	} {
-		delta, err := json.Marshal(map[string]string{"content": c.text})
-		if err != nil {
-			t.Fatal(err)
-		}
-		way.says.Store(&[]string{string(delta), `{}`})
-		p.say("Go on")
-		way.goOn <- true
-		p.until(fmt.Sprintf(`document.querySelectorAll(".assistant").length === %d && `, i+1) + answered)
-		if got := p.eval(`[...document.querySelectorAll(".assistant .text")].at(-1).innerHTML`); got != c.want {
-			t.Errorf("%q becomes\n%s\nwant\n%s", c.text, got, c.want)
-		}
-	}
+	way.hides.Store(false)
+	p.size(1280, 800)
+	p.reload()
+	p.until(`document.querySelector("#live").checkVisibility() && document.querySelector("#health").textContent === "ready"`)
 }

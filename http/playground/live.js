@@ -1,37 +1,21 @@
 // Backstage: /stats, once a second while it can be seen. Counters become rates
 // by their difference to an earlier time: the last for the curve, one of some
-// seconds ago for figures that are to be read.
+// seconds ago for figures that are to be read. Where /stats is not to be had, as
+// when it is served to who runs the server alone, there is no Backstage.
 
-const $ = (id) => document.getElementById(id);
+import { $, duration, element, percent, setText } from "./dom.js";
+import { load, save } from "./store.js";
+
 const period = 1000; // ms
 const history = []; // tokens generated a second, the latest last
 const historyLength = 60;
 
+const round = (x) => x.toLocaleString("en", { maximumFractionDigits: x < 10 ? 1 : 0 });
+
 let looks = []; // the latest answers and when they came, the oldest first
 const looksKept = 4;
 let timer = 0;
-
-function span(className, text) {
-  const e = document.createElement("span");
-  e.className = className;
-  e.textContent = text;
-  return e;
-}
-
-const round = (x) => x.toLocaleString("en", { maximumFractionDigits: x < 10 ? 1 : 0 });
-const percent = (x) => `${round(100 * x)} %`;
-
-function duration(seconds) {
-  for (const [unit, size] of [["s", 1], ["ms", 1e-3]]) {
-    if (seconds >= size) return `${(seconds / size).toPrecision(seconds < 10 * size ? 2 : 3)} ${unit}`;
-  }
-  return `${Math.round(seconds * 1e6)} µs`;
-}
-
-// setText touches the page only when something changed.
-function setText(e, text) {
-  if (e.textContent !== text) e.textContent = text;
-}
+let known = false; // whether /stats is to be had
 
 // fill sizes the parts of a bar, given their shares.
 function fill(bar, ...shares) {
@@ -43,15 +27,14 @@ function fill(bar, ...shares) {
 // define shows a list of [name, value, colour of its part in the bar].
 function define(list, rows) {
   while (list.children.length < rows.length) {
-    const row = document.createElement("div");
-    row.append(document.createElement("i"), document.createElement("dt"), document.createElement("dd"));
-    list.append(row);
+    list.append(element("div", "", element("dt", "", element("i"), element("span")), element("dd")));
   }
   rows.forEach(([name, value, colour], i) => {
-    const [swatch, dt, dd] = list.children[i].children;
+    const [dt, dd] = list.children[i].children;
+    const [swatch, word] = dt.children;
     swatch.hidden = colour === undefined;
     swatch.className = colour ?? "";
-    setText(dt, name);
+    setText(word, name);
     setText(dd, value);
   });
 }
@@ -97,16 +80,9 @@ function showActors(now, then, dt) {
 }
 
 function actorRow() {
-  const row = document.createElement("tr");
-  const name = document.createElement("th");
+  const name = element("th", "", element("span", "bead", element("i")), element("span"));
   name.scope = "row";
-  const bead = span("bead", "");
-  bead.append(document.createElement("i"));
-  name.append(bead, span("", ""));
-  row.append(name);
-  for (let i = 0; i < 4; i++) row.append(document.createElement("td"));
-  row.children[1].append(span("", ""));
-  return row;
+  return element("tr", "", name, element("td", "", element("span")), element("td"), element("td"), element("td"));
 }
 
 function showRequests(now) {
@@ -161,7 +137,7 @@ const visible = () => !document.hidden && $("live").offsetParent !== null;
 
 async function look() {
   clearTimeout(timer);
-  if (!visible()) {
+  if (absent() || known && !visible()) {
     looks = [];
     return;
   }
@@ -169,6 +145,8 @@ async function look() {
   let now;
   try {
     const response = await fetch("stats", { signal: AbortSignal.timeout(5 * period) });
+    if (response.status === 404) return leave();
+    known = true;
     if (!response.ok) throw new Error(`status ${response.status}`);
     now = { at: performance.now(), stats: await response.json() };
   } catch {
@@ -188,13 +166,36 @@ async function look() {
   looks = [...looks, now].slice(-looksKept);
 }
 
+const absent = () => document.body.classList.contains("no-live");
+
+function leave() {
+  clearTimeout(timer);
+  document.body.classList.add("no-live");
+  setOpen(false);
+}
+
 const seconds = (then, now) => Math.max((now.at - then.at) / 1000, 1e-3);
 
-$("toggle-live").addEventListener("click", () => {
-  const open = document.body.classList.toggle("live");
-  $("toggle-live").textContent = open ? "Chat" : "Backstage";
+// Backstage stands beside the conversation where there is room, else in its
+// place.
+const wide = matchMedia("(min-width: 64rem)");
+
+function setOpen(open) {
+  document.body.classList.toggle("live-open", open);
+  $("toggle-live").ariaPressed = String(open);
   look();
-});
+}
+
+export function toggleLive() {
+  if (absent()) return;
+  const open = !document.body.classList.contains("live-open");
+  setOpen(open);
+  if (wide.matches) save("troupe.live", open);
+}
+
+const arrange = () => setOpen(!absent() && wide.matches && load("troupe.live", true));
+$("toggle-live").addEventListener("click", toggleLive);
 document.addEventListener("visibilitychange", look);
-matchMedia("(min-width: 64rem)").addEventListener("change", look);
-look();
+document.addEventListener("replied", look); // what a short reply did is seen at once
+wide.addEventListener("change", arrange);
+arrange();

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"errors"
 	"math/big"
 	"strings"
 	"unicode/utf8"
@@ -21,7 +22,7 @@ func (m *method) call(st *state, args []Value, kwargs []kwarg) (Value, error) {
 
 func unsafeAttr(v Value, name string) *Undefined {
 	return &Undefined{
-		hint: "access to attribute '" + name + "' of '" + typeName(v) + "' object is unsafe.",
+		hint: "access to attribute '" + clip(name) + "' of '" + typeName(v) + "' object is unsafe.",
 		name: name, obj: v, kind: "SecurityError",
 	}
 }
@@ -29,6 +30,9 @@ func unsafeAttr(v Value, name string) *Undefined {
 // attr finds a Python attribute: a method, mostly. What could change a value or
 // reach the interpreter comes back as an Undefined that fails when used.
 func (st *state) attr(v Value, name string) (Value, bool, error) {
+	if err := st.weigh(len(name)); err != nil {
+		return nil, false, err
+	}
 	if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") {
 		if ns, ok := v.(*namespace); ok {
 			x, found := ns.attrs.Get(name)
@@ -192,8 +196,13 @@ func (st *state) element(v, key Value) (Value, bool, error) {
 	case *Undefined:
 		return nil, false, s.fail(st)
 	case *Dict:
-		if i, err := s.find(key); err == nil && i >= 0 {
+		i, err := st.place(s, key)
+		if err == nil && i >= 0 {
 			return s.entries[i].val, true, nil
+		}
+		var e *Error
+		if errors.As(err, &e) && e.Kind == "LimitError" {
+			return nil, false, err
 		}
 		return nil, false, nil // an unhashable key is not there either
 	case []any:

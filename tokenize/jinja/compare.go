@@ -2,24 +2,10 @@ package jinja
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"math/big"
-	"strconv"
 	"strings"
 )
-
-func appendHash(dst []byte, h any) []byte {
-	switch h := h.(type) {
-	case string:
-		return append(strconv.AppendQuote(dst, h), ',')
-	case hashTuple:
-		return append(strconv.AppendQuote(append(dst, 't'), string(h)), ',')
-	case int64, float64, hashNone, hashRange, Undefined:
-		return fmt.Appendf(dst, "%T%v,", h, h)
-	}
-	return fmt.Appendf(dst, "%p,", h)
-}
 
 // same is Python's `is`, as far as it can be told.
 func same(a, b Value) bool {
@@ -68,7 +54,7 @@ func (st *state) equal(a, b Value, depth int) (bool, error) {
 	}
 	if isNumber(a) && isNumber(b) {
 		c, ok := compareNumbers(a, b)
-		return ok && c == 0, nil
+		return ok && c == 0, st.weigh(intSize(a) + intSize(b))
 	}
 	switch x := a.(type) {
 	case []any:
@@ -87,7 +73,7 @@ func (st *state) equal(a, b Value, depth int) (bool, error) {
 			return false, nil
 		}
 		for _, e := range x.entries {
-			i, err := y.find(e.key)
+			i, err := st.place(y, e.key)
 			if err != nil || i < 0 {
 				return false, err
 			}
@@ -201,9 +187,9 @@ func (st *state) order(a, b Value, op string, depth int) (int, error) {
 	if isNumber(a) && isNumber(b) {
 		c, ok := compareNumbers(a, b)
 		if !ok {
-			return unordered, nil
+			c = unordered
 		}
-		return c, nil
+		return c, st.weigh(intSize(a) + intSize(b))
 	}
 	x, y, ok := bothLists(a, b)
 	if !ok {
@@ -242,13 +228,16 @@ func (st *state) contains(seq, item Value) (bool, error) {
 		if !ok {
 			return false, typeErr("'in <string>' requires string as left operand, not %s", typeName(item))
 		}
-		return strings.Contains(text, sub), st.scan(len(text))
+		if err := st.scan(len(text)); err != nil {
+			return false, err
+		}
+		return strings.Contains(text, sub), nil
 	case *Dict:
-		i, err := s.find(item)
+		i, err := st.place(s, item)
 		return i >= 0, err
 	case *view:
 		if s.kind == 'k' {
-			i, err := s.d.find(item)
+			i, err := st.place(s.d, item)
 			return i >= 0, err
 		}
 	case *Range:

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 )
@@ -71,6 +72,50 @@ func (d *Dict) findString(key string) int {
 	return -1
 }
 
+// place is Dict.find, charged. In a small dict every key that is a tuple is hashed
+// to be compared with another.
+func (st *state) place(d *Dict, key Value) (int, error) {
+	work := 0
+	switch k := key.(type) {
+	case string:
+		work = len(k)
+	case Markup:
+		work = len(k)
+	case Tuple:
+		work = maxHash
+		if d.index == nil {
+			work *= 1 + len(d.entries)
+		}
+	}
+	if err := st.weigh(work); err != nil {
+		return -1, err
+	}
+	return d.find(key)
+}
+
+// put is Dict.put, charged.
+func (st *state) put(d *Dict, key, val Value) error {
+	if _, err := st.place(d, key); err != nil {
+		return err
+	}
+	return d.put(key, val)
+}
+
+// hash is hashKey, charged.
+func (st *state) hash(v Value) (any, error) {
+	h, err := hashKey(v, 0)
+	if err != nil {
+		return nil, err
+	}
+	switch h := h.(type) {
+	case string:
+		err = st.weigh(len(h))
+	case hashTuple:
+		err = st.weigh(maxHash)
+	}
+	return h, err
+}
+
 // find returns the entry under any key, or -1. A key that cannot be hashed is an error.
 func (d *Dict) find(key Value) (int, error) {
 	if s, ok := key.(string); ok {
@@ -86,7 +131,11 @@ func (d *Dict) find(key Value) (int, error) {
 		}
 		return -1, nil
 	}
+	_, long := key.(Tuple)
 	for i := range d.entries {
+		if _, l := d.entries[i].key.(Tuple); l != long {
+			continue
+		}
 		if k, _ := hashKey(d.entries[i].key, 0); k == h {
 			return i, nil
 		}
@@ -114,7 +163,10 @@ type (
 	hashRange struct{ n, start, step int64 }
 )
 
-const maxHashDepth = 64
+const (
+	maxHashDepth = 64
+	maxHash      = 1 << 16 // bytes that stand for a tuple
+)
 
 // hashKey maps keys that Python holds equal to one comparable Go value.
 func hashKey(v Value, depth int) (any, error) {
@@ -136,7 +188,7 @@ func hashKey(v Value, depth int) (any, error) {
 	case int64:
 		return v, nil
 	case *big.Int:
-		return hashTuple("i" + v.String()), nil
+		return hashBig(v), nil
 	case float64:
 		if v == math.Trunc(v) {
 			if math.Abs(v) < 1<<62 {
@@ -144,23 +196,16 @@ func hashKey(v Value, depth int) (any, error) {
 			}
 			if !math.IsInf(v, 0) {
 				b, _ := big.NewFloat(v).Int(nil)
-				return hashTuple("i" + b.String()), nil
+				return hashBig(b), nil
 			}
 		}
 		return v, nil
 	case Tuple:
-		s := make([]byte, 0, 32)
-		for _, x := range v {
-			h, err := hashKey(x, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			if len(s) > 1<<16 {
-				return nil, limitErr("a tuple used as a key is too long")
-			}
-			s = appendHash(s, h)
+		s, err := appendHash(make([]byte, 0, 32), v, depth)
+		if err != nil {
+			return nil, err
 		}
-		return hashTuple("t" + string(s)), nil
+		return hashTuple(s), nil
 	case []any, *Dict, *view:
 		return nil, typeErr("unhashable type: '%s'", typeName(v))
 	case *Range:
@@ -176,4 +221,45 @@ func hashKey(v Value, depth int) (any, error) {
 		return Undefined{}, nil
 	}
 	return v, nil // by identity
+}
+
+func hashBig(b *big.Int) hashTuple {
+	return hashTuple(append([]byte{'i', byte(b.Sign() + 1)}, b.Bytes()...))
+}
+
+// appendHash writes a tuple so that equal ones come out alike, and others do not:
+// what has no fixed length is written after its length.
+func appendHash(dst []byte, v Value, depth int) ([]byte, error) {
+	if t, ok := v.(Tuple); ok {
+		if depth > maxHashDepth {
+			return nil, errf("RecursionError", "a key is nested too deep")
+		}
+		dst = append(dst, '(')
+		for _, x := range t {
+			var err error
+			if dst, err = appendHash(dst, x, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		return append(dst, ')'), nil
+	}
+	h, err := hashKey(v, depth)
+	if err != nil {
+		return nil, err
+	}
+	text, kind := "", byte('s')
+	switch h := h.(type) {
+	case string:
+		text = h
+	case hashTuple:
+		text, kind = string(h), 'b'
+	case int64, float64, hashNone, hashRange, Undefined:
+		text, kind = fmt.Sprintf("%T%v", h, h), 'v'
+	default:
+		text, kind = fmt.Sprintf("%p", h), 'p'
+	}
+	if len(dst)+len(text) > maxHash {
+		return nil, limitErr("a tuple used as a key is too long")
+	}
+	return append(fmt.Appendf(dst, "%c%d:", kind, len(text)), text...), nil
 }

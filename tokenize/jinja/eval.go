@@ -54,7 +54,7 @@ func (n *dictExpr) eval(st *state, f *frame) (Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := d.put(k, v); err != nil {
+		if err := st.put(d, k, v); err != nil {
 			return nil, err
 		}
 	}
@@ -164,6 +164,9 @@ func (n *unaryExpr) eval(st *state, f *frame) (Value, error) {
 }
 
 func (n *concatExpr) eval(st *state, f *frame) (Value, error) {
+	if err := st.allocList(len(n.items)); err != nil {
+		return nil, err
+	}
 	parts := make([]string, len(n.items))
 	size := 0
 	for i, x := range n.items {
@@ -176,7 +179,10 @@ func (n *concatExpr) eval(st *state, f *frame) (Value, error) {
 		}
 		size += len(parts[i])
 	}
-	return strings.Join(parts, ""), st.alloc(size)
+	if err := st.alloc(size); err != nil {
+		return nil, err
+	}
+	return strings.Join(parts, ""), nil
 }
 
 func (n *attrExpr) eval(st *state, f *frame) (Value, error) {
@@ -257,12 +263,16 @@ func (a *arguments) eval(st *state, f *frame) ([]Value, []kwarg, error) {
 		if !ok {
 			return nil, nil, typeErr("argument after ** must be a mapping, not %s", typeName(v))
 		}
+		given := kwargs // a dict has each of its own names once
+		if err := st.step(len(d.entries) * (1 + len(given))); err != nil {
+			return nil, nil, err
+		}
 		for _, e := range d.entries {
 			name, ok := textOf(e.key)
 			if !ok {
 				return nil, nil, typeErr("keywords must be strings")
 			}
-			for _, k := range kwargs {
+			for _, k := range given {
 				if k.name == name {
 					return nil, nil, typeErr("got multiple values for keyword argument '%s'", name)
 				}

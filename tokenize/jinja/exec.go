@@ -18,7 +18,9 @@ func (t *Template) Render(vars map[string]any, o Options) (text string, err erro
 		st.vars[name] = x
 	}
 	f := newFrame(t.slots, nil)
-	st.open(f, t.scope)
+	if err := st.open(f, t.scope); err != nil {
+		return "", in(err, t.name)
+	}
 	if _, err := st.run(t.body, f); err != nil {
 		return "", in(err, t.name)
 	}
@@ -26,7 +28,7 @@ func (t *Template) Render(vars map[string]any, o Options) (text string, err erro
 }
 
 // open enters a scope: every variable it owns gets its first value.
-func (st *state) open(f *frame, sc scope) {
+func (st *state) open(f *frame, sc scope) error {
 	for _, l := range sc.loads {
 		switch l.kind {
 		case loadAlias:
@@ -37,6 +39,7 @@ func (st *state) open(f *frame, sc scope) {
 			f.vars[l.dst] = missing
 		}
 	}
+	return st.step(len(sc.loads) >> 2)
 }
 
 // shut leaves a scope: its variables are gone.
@@ -157,7 +160,9 @@ func (st *state) assign(target expr, v Value, f *frame) error {
 // filtered captures the text of a body inside a scope and applies a filter, if
 // any, to it.
 func (st *state) filtered(body []stmt, sc scope, fl *filterExpr, f *frame) (Value, control, error) {
-	st.open(f, sc)
+	if err := st.open(f, sc); err != nil {
+		return nil, proceed, err
+	}
 	defer st.shut(f, sc)
 	text, c, err := st.capture(func() (control, error) { return st.run(body, f) })
 	if err != nil || c != proceed || fl == nil {
@@ -194,7 +199,9 @@ func (n *filterBlock) exec(st *state, f *frame) (control, error) {
 }
 
 func (n *withStmt) exec(st *state, f *frame) (control, error) {
-	st.open(f, n.scope)
+	if err := st.open(f, n.scope); err != nil {
+		return proceed, err
+	}
 	defer st.shut(f, n.scope)
 	for i, x := range n.values {
 		v, err := x.eval(st, f)

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"errors"
 	"math"
 	"math/big"
 	"strings"
@@ -43,7 +44,10 @@ func defText(names string, fn func(string) string) {
 		if err != nil {
 			return nil, err
 		}
-		return like(v, fn(s)), st.alloc(len(s))
+		if err := errors.Join(st.chew(s), st.alloc(len(s))); err != nil {
+			return nil, err
+		}
+		return like(v, fn(s)), nil
 	})
 }
 
@@ -71,7 +75,10 @@ func init() { // filters call one another through the map
 			return nil, err
 		}
 		chars, given, err := optText(a[0])
-		return like(v, strip(s, chars, given)), err
+		if err != nil {
+			return nil, err
+		}
+		return st.strip(v, s, chars, given, strip)
 	}, "chars=")
 	def("replace", filterReplace, "old", "new", "count=")
 	def("default d", func(_ *state, v Value, a []Value) (Value, error) {
@@ -116,10 +123,13 @@ func init() { // filters call one another through the map
 	}, "width=")
 	def("wordcount", func(st *state, v Value, _ []Value) (Value, error) {
 		s, err := st.str(v)
+		if err := errors.Join(err, st.scan(len(s)), st.alloc(len(s))); err != nil {
+			return nil, err
+		}
 		words := strings.FieldsFunc(s, func(r rune) bool {
 			return r != '_' && !unicode.IsLetter(r) && !unicode.IsNumber(r)
 		})
-		return int64(len(words)), err
+		return int64(len(words)), nil
 	})
 	def("filesizeformat", filterFileSize, "binary=")
 	def("urlencode", filterURLEncode)
@@ -166,6 +176,9 @@ func (st *state) escape(v Value, force bool) (Value, error) {
 	}
 	s, err := st.str(v)
 	if err != nil {
+		return nil, err
+	}
+	if err := st.scan(len(s)); err != nil {
 		return nil, err
 	}
 	s = escapeHTML(s)
@@ -240,7 +253,10 @@ func filterIndent(st *state, v Value, a []Value) (Value, error) {
 		pad = strings.Repeat(" ", int(max(width, 0)))
 	}
 	first, blank := optBool(a[1], false), optBool(a[2], false)
-	lines := splitLines(s+"\n", false)
+	lines, err := st.lines(s+"\n", false)
+	if err != nil {
+		return nil, err
+	}
 	if len(pad) > 0 && len(lines) > st.lim.Output/len(pad) {
 		return nil, st.alloc(-1)
 	}

@@ -31,6 +31,9 @@ func filterInt(st *state, v Value, a []Value) (Value, error) {
 	if !ok {
 		return def, nil
 	}
+	if err := st.step(1 + len(s)>>4); err != nil {
+		return nil, err
+	}
 	if n, ok := parseInt(s, int(base)); ok {
 		return n, nil
 	}
@@ -56,6 +59,9 @@ func filterFloat(st *state, v Value, a []Value) (Value, error) {
 		return floatOf(v), nil
 	}
 	if s, ok := textOf(v); ok {
+		if err := st.step(1 + len(s)>>4); err != nil {
+			return nil, err
+		}
 		if f, ok := parseFloat(s); ok {
 			return f, nil
 		}
@@ -84,15 +90,19 @@ func filterRound(st *state, v Value, a []Value) (Value, error) {
 	if precision < -400 || precision > 400 {
 		return nil, limitErr("round takes at most 400 digits")
 	}
+	words := 8 + intSize(v)/8
+	if err := st.step(words * words >> 3); err != nil {
+		return nil, err
+	}
 	switch method {
 	case "common":
 		return roundHalfEven(v, int(precision))
 	case "ceil", "floor":
-		scale, err := integers("**", int64(10), precision)
+		scale, err := st.arithmetic("**", int64(10), precision)
 		if err != nil {
 			return nil, err
 		}
-		x, err := arithmetic("*", v, scale)
+		x, err := st.arithmetic("*", v, scale)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +119,7 @@ func filterRound(st *state, v Value, a []Value) (Value, error) {
 				return nil, err
 			}
 		}
-		return arithmetic("/", x, scale)
+		return st.arithmetic("/", x, scale)
 	}
 	return nil, errf("FilterArgumentError", "method must be common, ceil or floor")
 }

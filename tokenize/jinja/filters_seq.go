@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
@@ -96,18 +97,26 @@ func initSequenceFilters() {
 		if a[2] != missing {
 			attr = a[2]
 		}
-		parts := []Value{attr}
+		fold := !optBool(a[1], false)
+		var parts []getter
 		if s, ok := textOf(attr); ok {
-			parts = nil
-			for _, p := range strings.Split(s, ",") {
-				parts = append(parts, p)
+			if err := st.allocList(1 + strings.Count(s, ",")); err != nil {
+				return nil, err
 			}
+			for _, p := range strings.Split(s, ",") {
+				parts = append(parts, attrGetter(p, nil, fold))
+			}
+		} else {
+			parts = []getter{attrGetter(attr, nil, fold)}
 		}
 		return st.sortBy(items, optBool(a[0], false), func(x Value) (Value, error) {
 			key := make([]any, len(parts))
-			for i, p := range parts {
+			if err := st.allocList(len(parts)); err != nil {
+				return nil, err
+			}
+			for i, get := range parts {
 				var err error
-				if key[i], err = attrGetter(p, nil, !optBool(a[1], false))(st, x); err != nil {
+				if key[i], err = get(st, x); err != nil {
 					return nil, err
 				}
 			}
@@ -136,7 +145,7 @@ func initSequenceFilters() {
 			return nil, err
 		}
 		return st.sortBy(items, optBool(a[2], false), func(x Value) (Value, error) {
-			return foldCase(x.(Tuple)[i], !optBool(a[0], false)), nil
+			return st.foldCase(x.(Tuple)[i], !optBool(a[0], false))
 		})
 	}, "case_sensitive=", "by=", "reverse=")
 	def("unique", func(st *state, v Value, a []Value) (Value, error) {
@@ -151,7 +160,7 @@ func initSequenceFilters() {
 			if err != nil {
 				return false, err
 			}
-			h, err := hashKey(key, 0)
+			h, err := st.hash(key)
 			if err != nil || seen[h] {
 				return false, err
 			}
@@ -219,18 +228,29 @@ func firstOf(st *state, it *iterator, err error, hint string) (Value, error) {
 	return x, err
 }
 
-func foldCase(v Value, fold bool) Value {
+func (st *state) foldCase(v Value, fold bool) (Value, error) {
 	if s, ok := textOf(v); ok && fold {
-		return lower(s)
+		if err := errors.Join(st.chew(s), st.alloc(len(s))); err != nil {
+			return nil, err
+		}
+		return lower(s), nil
 	}
-	return v
+	return v, nil
 }
+
+// getter reads a key from an item.
+type getter func(*state, Value) (Value, error)
 
 // attrGetter follows a dotted path of attributes and indices; nil is the value
 // itself. A default, if not nil, stands in for what is undefined.
-func attrGetter(path, def Value, fold bool) func(*state, Value) (Value, error) {
+func attrGetter(path, def Value, fold bool) getter {
 	var parts []Value
 	if s, ok := textOf(path); ok {
+		if len(s) > maxPath {
+			return func(*state, Value) (Value, error) {
+				return nil, limitErr("the name of an attribute is longer than %d bytes", maxPath)
+			}
+		}
 		for _, p := range strings.Split(s, ".") {
 			if n, ok := parseInt(p, 10); ok && all(p, isDigit) {
 				parts = append(parts, n)
@@ -251,9 +271,12 @@ func attrGetter(path, def Value, fold bool) func(*state, Value) (Value, error) {
 				v = def
 			}
 		}
-		return foldCase(v, fold), nil
+		return st.foldCase(v, fold)
 	}
 }
+
+// maxPath bounds what is taken apart once for each use of a filter.
+const maxPath = 1 << 12
 
 // each visits every item of v.
 func (st *state) each(v Value, visit func(Value) error) error {

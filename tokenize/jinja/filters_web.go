@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -12,6 +13,9 @@ func filterFileSize(st *state, v Value, a []Value) (Value, error) {
 	if isNumber(v) {
 		n = floatOf(v)
 	} else if s, ok := textOf(v); ok {
+		if err := st.step(1 + len(s)>>4); err != nil {
+			return nil, err
+		}
 		if f, ok := parseFloat(s); ok {
 			n = f
 		}
@@ -82,7 +86,10 @@ func filterURLEncode(st *state, v Value, _ []Value) (Value, error) {
 			return "", err
 		}
 		val, err := st.str(pair[1])
-		return quoteURL(k, true) + "=" + quoteURL(val, true), err
+		if err := errors.Join(err, st.alloc(3*(len(k)+len(val)))); err != nil {
+			return "", err
+		}
+		return quoteURL(k, true) + "=" + quoteURL(val, true), nil
 	})
 }
 

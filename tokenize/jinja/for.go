@@ -59,7 +59,9 @@ func (n *forStmt) loop(st *state, f *frame, v Value, again func(*state, Value) (
 		if n.loopSlot >= 0 {
 			f.vars[n.loopSlot] = lp
 		}
-		st.open(f, n.bodyScope)
+		if err := st.open(f, n.bodyScope); err != nil {
+			return at(err, n.line)
+		}
 		c, err := st.run(n.body, f)
 		if err != nil {
 			return err
@@ -73,7 +75,9 @@ func (n *forStmt) loop(st *state, f *frame, v Value, again func(*state, Value) (
 	if finished || n.orelse == nil {
 		return nil
 	}
-	st.open(f, n.elseScope)
+	if err := st.open(f, n.elseScope); err != nil {
+		return at(err, n.line)
+	}
 	_, err = st.run(n.orelse, f)
 	st.shut(f, n.elseScope)
 	return err
@@ -85,7 +89,9 @@ func (n *forStmt) filtered(st *state, f *frame, it *iterator) *iterator {
 	opened := false
 	return &iterator{name: "generator", next: func(st *state) (Value, bool, error) {
 		if !opened {
-			st.open(f, n.testScope)
+			if err := st.open(f, n.testScope); err != nil {
+				return nil, false, err
+			}
 			opened = true
 		}
 		for {

@@ -23,6 +23,11 @@ type spec struct {
 
 // pad fills s up to the width; sign and prefix stay in front of zeros.
 func (sp spec) pad(st *state, s string, number bool) (string, error) {
+	if number { // digits are worked out, not copied
+		if err := st.step(1 + len(s)>>4); err != nil {
+			return "", err
+		}
+	}
 	align, fill := sp.align, sp.fill
 	if sp.zero && align == 0 && number {
 		align, fill = '=', '0'

@@ -19,6 +19,9 @@ func (st *state) formatText(orig Value, text string, args []Value, kwargs *Dict,
 	if depth == 0 {
 		return "", valueErr("Max string recursion exceeded")
 	}
+	if err := st.scan(len(text)); err != nil {
+		return "", err
+	}
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
 		c := text[i]
@@ -144,7 +147,10 @@ func (st *state) fieldValue(name string, args []Value, kwargs *Dict, auto *int) 
 		}
 	}
 	for path != "" {
-		var err error
+		err := st.step(1)
+		if err != nil {
+			return nil, err
+		}
 		if path[0] == '.' {
 			end := strings.IndexAny(path[1:], ".[") + 1
 			if end == 0 {
@@ -260,6 +266,9 @@ func (st *state) formatValue(v Value, how string) (string, error) {
 			}
 			if sp.verb == 'c' {
 				return sp.pad(st, string(rune(bigOf(v).Int64())), false)
+			}
+			if err := st.digits(v); err != nil {
+				return "", err
 			}
 			return sp.pad(st, sp.integer(bigOf(v)), true)
 		}

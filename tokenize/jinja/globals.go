@@ -1,6 +1,9 @@
 package jinja
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
 
 // function is a global function of the library.
 type function struct {
@@ -71,7 +74,7 @@ func makeDict(st *state, args []Value, kwargs []kwarg) (Value, error) {
 	for _, a := range args {
 		if src, ok := a.(*Dict); ok {
 			for _, e := range src.entries {
-				if err := d.put(e.key, e.val); err != nil {
+				if err := st.put(d, e.key, e.val); err != nil {
 					return nil, err
 				}
 			}
@@ -85,7 +88,7 @@ func makeDict(st *state, args []Value, kwargs []kwarg) (Value, error) {
 			if len(pair) != 2 {
 				return valueErr("dictionary update sequence element has length %d; 2 is required", len(pair))
 			}
-			return d.put(pair[0], pair[1])
+			return st.put(d, pair[0], pair[1])
 		})
 		if err != nil {
 			return nil, err
@@ -144,7 +147,7 @@ func strftimeNow(st *state, args []Value, kwargs []kwarg) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := st.alloc(16 * len(format)); err != nil {
+	if err := errors.Join(st.alloc(16*len(format)), st.step(2*len(format))); err != nil {
 		return nil, err
 	}
 	return strftime(st.now(), format), nil

@@ -13,12 +13,17 @@ func (m *macro) call(st *state, args []Value, kwargs []kwarg) (Value, error) {
 		return nil, err
 	}
 	defer st.leave()
+	if err := st.step(m.def.slots >> 3); err != nil {
+		return nil, err
+	}
 	f := newFrame(m.def.slots, m.defined)
 	if err := m.bind(st, f, args, kwargs); err != nil {
 		return nil, err
 	}
 	text, _, err := st.capture(func() (control, error) {
-		st.open(f, m.def.scope)
+		if err := st.open(f, m.def.scope); err != nil {
+			return proceed, err
+		}
 		first := len(m.def.params) - len(m.def.defaults)
 		for i, p := range m.def.params {
 			if f.vars[p.ref.idx] != missing {
@@ -43,6 +48,9 @@ func (m *macro) call(st *state, args []Value, kwargs []kwarg) (Value, error) {
 func (m *macro) bind(st *state, f *frame, args []Value, kwargs []kwarg) error {
 	def := m.def
 	left := append([]kwarg(nil), kwargs...)
+	if err := st.step(len(def.params) * (1 + len(left)) >> 3); err != nil {
+		return err
+	}
 	take := func(name string) (Value, bool) {
 		for i, k := range left {
 			if k.name == name {

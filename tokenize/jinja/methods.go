@@ -19,7 +19,7 @@ func with(s signature, fn func(st *state, recv Value, a []Value) (Value, error))
 var dictMethods = map[string]methodFunc{
 	"get": with(sig("get", "key", "default=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
 		d := recv.(*Dict)
-		i, err := d.find(a[0])
+		i, err := st.place(d, a[0])
 		switch {
 		case err != nil:
 			return nil, err
@@ -85,8 +85,11 @@ var intMethods = map[string]methodFunc{
 	"bit_length": with(sig("bit_length"), func(_ *state, recv Value, _ []Value) (Value, error) {
 		return int64(bigOf(recv).BitLen()), nil
 	}),
-	"bit_count": with(sig("bit_count"), func(_ *state, recv Value, _ []Value) (Value, error) {
+	"bit_count": with(sig("bit_count"), func(st *state, recv Value, _ []Value) (Value, error) {
 		n := int64(0)
+		if err := st.weigh(intSize(recv)); err != nil {
+			return nil, err
+		}
 		for _, w := range bigOf(recv).Bits() {
 			for ; w != 0; w &= w - 1 {
 				n++
@@ -139,7 +142,7 @@ func fromKeys(st *state, _ Value, args []Value, kwargs []kwarg) (Value, error) {
 	}
 	d := NewDict(len(keys))
 	for _, k := range keys {
-		if err := d.put(k, a[1]); err != nil {
+		if err := st.put(d, k, a[1]); err != nil {
 			return nil, err
 		}
 	}

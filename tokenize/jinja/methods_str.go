@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -17,7 +18,7 @@ func init() { // format needs getattr, which needs this map
 	} {
 		strMethods[name] = with(sig(name), func(st *state, recv Value, _ []Value) (Value, error) {
 			s, _ := textOf(recv)
-			if err := st.alloc(len(s)); err != nil {
+			if err := errors.Join(st.chew(s), st.alloc(len(s))); err != nil {
 				return nil, err
 			}
 			return like(recv, fn(s)), nil
@@ -41,7 +42,10 @@ func init() { // format needs getattr, which needs this map
 	} {
 		strMethods[name] = with(sig(name), func(st *state, recv Value, _ []Value) (Value, error) {
 			s, _ := textOf(recv)
-			return fn(s), st.scan(len(s))
+			if err := st.scan(len(s)); err != nil {
+				return nil, err
+			}
+			return fn(s), nil
 		})
 	}
 	for name, fn := range map[string]func(s, chars string, given bool) string{
@@ -53,10 +57,7 @@ func init() { // format needs getattr, which needs this map
 			if err != nil {
 				return nil, err
 			}
-			if !given || len(chars) < 64 {
-				return like(recv, fn(s, chars, given)), st.scan(len(s))
-			}
-			return like(recv, fn(s, chars, given)), st.step(1 + len(s)*len(chars)>>8)
+			return st.strip(recv, s, chars, given, fn)
 		})
 	}
 	for name, fn := range map[string]func(s, sep string, given bool, limit int) []string{"split": split, "rsplit": rsplit} {
@@ -81,10 +82,10 @@ func init() { // format needs getattr, which needs this map
 		})
 	}
 	for name, cut := range map[string]func(s, part string) string{"removeprefix": strings.TrimPrefix, "removesuffix": strings.TrimSuffix} {
-		strMethods[name] = with(sig(name, "affix", "/"), func(_ *state, recv Value, a []Value) (Value, error) {
+		strMethods[name] = with(sig(name, "affix", "/"), func(st *state, recv Value, a []Value) (Value, error) {
 			s, _ := textOf(recv)
 			part, err := argText(a[0])
-			return like(recv, cut(s, part)), err
+			return like(recv, cut(s, part)), errors.Join(err, st.weigh(min(len(s), len(part))))
 		})
 	}
 	for name, left := range map[string]func(space int) int{
@@ -102,7 +103,11 @@ func init() { // format needs getattr, which needs this map
 	})
 	strMethods["splitlines"] = with(sig("splitlines", "keepends="), func(st *state, recv Value, a []Value) (Value, error) {
 		s, _ := textOf(recv)
-		return st.texts(recv, len(s), splitLines(s, optBool(a[0], false)))
+		lines, err := st.lines(s, optBool(a[0], false))
+		if err != nil {
+			return nil, err
+		}
+		return st.texts(recv, len(s), lines)
 	})
 	strMethods["join"] = with(sig("join", "iterable", "/"), func(st *state, recv Value, a []Value) (Value, error) {
 		sep, _ := textOf(recv)
@@ -212,6 +217,19 @@ func isIdentifier(s string) bool {
 	return s != ""
 }
 
+// strip is one of the functions that strip, charged. Only a few characters are
+// looked for without a loop over them.
+func (st *state) strip(orig Value, s, chars string, given bool, fn func(s, chars string, given bool) string) (Value, error) {
+	work := len(s)
+	if given && len(chars) > 16 {
+		work *= len(chars) / 16
+	}
+	if err := st.scan(work); err != nil {
+		return nil, err
+	}
+	return like(orig, fn(s, chars, given)), nil
+}
+
 // texts makes a list of pieces of a string of n bytes.
 func (st *state) texts(orig Value, n int, parts []string) (Value, error) {
 	if err := st.allocList(2 * len(parts)); err != nil {
@@ -240,10 +258,17 @@ func (st *state) splitText(recv Value, a []Value, fn func(s, sep string, given b
 	if limit > int64(len(s)) {
 		limit = -1
 	}
+	if err := st.scan(len(s)); err != nil {
+		return nil, err
+	}
+	parts := 0
 	if given {
-		if err := st.allocList(strings.Count(s, sep)); err != nil {
-			return nil, err
-		}
+		parts = strings.Count(s, sep)
+	} else {
+		parts = countFields(s)
+	}
+	if err := st.allocList(parts); err != nil {
+		return nil, err
 	}
 	return st.texts(recv, len(s), fn(s, sep, given, int(limit)))
 }
@@ -273,6 +298,11 @@ func window(s string, start, end Value) (text string, from int, ok bool, err err
 
 func (st *state) affix(name string, recv Value, a []Value, fn func(s, part string) bool) (Value, error) {
 	s, _ := textOf(recv)
+	if a[1] != missing || a[2] != missing { // counts characters
+		if err := st.scan(len(s)); err != nil {
+			return nil, err
+		}
+	}
 	s, _, ok, err := window(s, a[1], a[2])
 	if err != nil || !ok {
 		return false, err
@@ -350,13 +380,16 @@ func (st *state) partition(recv, sepArg Value, fn func(s, part string) int, whol
 	if sep == "" {
 		return nil, valueErr("empty separator")
 	}
+	if err := st.scan(len(s)); err != nil {
+		return nil, err
+	}
 	parts := Tuple{like(recv, ""), like(recv, ""), like(recv, "")}
 	if i := fn(s, sep); i >= 0 {
 		parts = Tuple{like(recv, s[:i]), like(recv, sep), like(recv, s[i+len(sep):])}
 	} else {
 		parts[whole] = recv
 	}
-	return parts, st.scan(len(s))
+	return parts, nil
 }
 
 // replace puts repl for old, at most n times when n is not negative.

@@ -23,6 +23,20 @@ func intOf(v Value) (int64, bool) {
 	return 0, false
 }
 
+// intSize is the bytes of an int beyond 64 bits; 0 for anything else.
+func intSize(v Value) int {
+	if b, ok := v.(*big.Int); ok {
+		return (b.BitLen() + 7) / 8
+	}
+	return 0
+}
+
+// digits charges writing a number out, whose work grows with the square of its length.
+func (st *state) digits(v Value) error {
+	words := intSize(v) / 8
+	return st.step(words * words >> 8)
+}
+
 func bigOf(v Value) *big.Int {
 	if b, ok := v.(*big.Int); ok {
 		return b
@@ -88,7 +102,7 @@ func (st *state) binary(op string, a, b Value) (Value, error) {
 		}
 	}
 	if isNumber(a) && isNumber(b) {
-		return arithmetic(op, a, b)
+		return st.arithmetic(op, a, b)
 	}
 	if s, ok := textOf(a); ok && op == "%" {
 		return st.percent(a, s, b)
@@ -204,7 +218,21 @@ func (st *state) repeatList(s []any, n int64, fits bool) ([]any, error) {
 
 func zeroDivision(what string) error { return errf("ZeroDivisionError", "%s", what) }
 
-func arithmetic(op string, a, b Value) (Value, error) {
+func (st *state) arithmetic(op string, a, b Value) (Value, error) {
+	if x, y := intSize(a)/8, intSize(b)/8; x+y > 0 || op == "**" {
+		work := x + y
+		switch op {
+		case "*", "//", "%":
+			work = x * y
+		case "/": // reduced to lowest terms first
+			work = 4 * (x + y) * (x + y)
+		case "**":
+			work = powerWords(a, b) * powerWords(a, b)
+		}
+		if err := st.step(work >> 8); err != nil {
+			return nil, err
+		}
+	}
 	_, af := a.(float64)
 	_, bf := b.(float64)
 	if !af && !bf {
@@ -251,6 +279,15 @@ func integers(op string, a, b Value) (Value, error) {
 		return normInt(m)
 	}
 	return normInt(q)
+}
+
+// powerWords is how long a power gets, up to where it is refused.
+func powerWords(x, y Value) int {
+	n, ok := intOf(y)
+	if !ok || n > maxIntBits {
+		n = maxIntBits
+	}
+	return min(bigOf(x).BitLen()*int(max(n, 0)), maxIntBits) / 64
 }
 
 func power(x, y *big.Int) (Value, error) {

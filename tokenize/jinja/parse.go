@@ -16,6 +16,8 @@ const (
 	maxSource  = 4 << 20
 	maxNesting = 400  // of brackets and blocks in one another, two or so a level
 	maxChain   = 1000 // of operators, filters or attributes in a row
+
+	maxMerges = 1 << 19 // variables times branches of ifs: each branch knows all of them for itself
 )
 
 // Parse reads a template. name stands for it in errors. An error is an *Error
@@ -43,7 +45,21 @@ func parse(src string) (*Template, error) {
 		return nil, err
 	}
 	t := &Template{body: body}
+	if names := distinctNames(body); names*p.branches > maxMerges {
+		return nil, limitErr("the template has %d variables and %d branches, which are too many together", names, p.branches)
+	}
 	return t, t.resolve()
+}
+
+// distinctNames counts the variables that expressions name.
+func distinctNames(body []stmt) int {
+	names := map[string]bool{}
+	walkStmts(body, func(x expr) {
+		if n, ok := x.(*nameExpr); ok {
+			names[n.name] = true
+		}
+	})
+	return len(names)
 }
 
 // parser walks the tokens by recursive descent, in the order of precedence and
@@ -52,7 +68,9 @@ type parser struct {
 	toks  []token
 	i     int
 	depth int
-	ends  [][]string // end tags being waited for
+
+	branches int        // of ifs
+	ends     [][]string // end tags being waited for
 }
 
 func (p *parser) cur() token  { return p.toks[p.i] }
@@ -280,6 +298,7 @@ func (p *parser) ifElse() (stmt, error) {
 			return nil, err
 		}
 		s.tests, s.bodies = append(s.tests, test), append(s.bodies, body)
+		p.branches++
 		switch p.next().text {
 		case "elif":
 			continue

@@ -14,6 +14,9 @@ func (st *state) percent(orig Value, format string, values Value) (Value, error)
 		args = Tuple{values}
 	}
 	d, isDict := values.(*Dict)
+	if err := st.scan(len(format)); err != nil {
+		return nil, err
+	}
 	used, byName := 0, false
 	next := func() (Value, error) {
 		if used == len(args) {
@@ -153,6 +156,9 @@ func (st *state) percentOne(sp spec, orig, v Value) (string, error) {
 			}
 			s = string(b)
 		}
+		if err := st.scan(len(s)); err != nil {
+			return "", err
+		}
 		if sp.precision >= 0 {
 			s = s[:byteOffset(s, sp.precision)]
 		}
@@ -190,6 +196,9 @@ func (st *state) percentOne(sp spec, orig, v Value) (string, error) {
 		}
 		if !isInt(v) {
 			return "", typeErr("%%%c format: a number is required, not %s", sp.verb, typeName(v))
+		}
+		if err := st.digits(v); err != nil {
+			return "", err
 		}
 		return sp.pad(st, sp.integer(bigOf(v)), true)
 	case 'e', 'E', 'f', 'F', 'g', 'G':

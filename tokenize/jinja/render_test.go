@@ -3,6 +3,7 @@ package jinja
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"sync"
@@ -69,7 +70,23 @@ var bounds = []string{
 	`{{ 1` + strings.Repeat("+1", 5_000) + ` }}`,
 	strings.Repeat("{% if 1 %}", 5_000),
 	strings.Repeat("x", maxSource+1),
+	branches(2_000),
+	`{% set a = s * 100 %}{{ ` + strings.Repeat("a ~ ", 500) + `a }}`,
+	`{{ [[[[1]]]]|tojson(indent=s * 50) }}`,
+	`{{ [1, 2, 3]|tojson(separators=(s * 50, s * 50)) }}`,
+	`{% set n = 7 ** 10000 %}{% for i in range(100000) %}{% set x = n * n // n %}{% endfor %}`,
+	`{% set n = 7 ** 5000 %}{% for i in range(100000) %}{% set x = n|string %}{% endfor %}`,
+	`{% for i in range(100000) %}{% set x = s|trim %}{% endfor %}`,
 	`{{ 1` + strings.Repeat("0", 5_000) + ` }}`,
+}
+
+// branches is a template of n variables, each set in an if of its own.
+func branches(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "{%% if a%d %%}{%% set x%d = 1 %%}{%% endif %%}", i, i)
+	}
+	return b.String()
 }
 
 func TestBounds(t *testing.T) {

@@ -41,6 +41,9 @@ func (st *state) repr(v Value) (string, error) {
 
 // shortRepr is for messages.
 func shortRepr(v Value) string {
+	if s, ok := textOf(v); ok {
+		v = like(v, clip(s))
+	}
 	st := &state{lim: Limits{Output: 200, Alloc: 1000, Steps: 100, Depth: 5}}
 	b, err := st.appendRepr(nil, v, 0)
 	if err != nil {
@@ -73,11 +76,14 @@ func (st *state) appendRepr(b []byte, v Value, depth int) ([]byte, error) {
 		if v.BitLen() > 14284 {
 			return nil, valueErr("Exceeds the limit (4300 digits) for integer string conversion")
 		}
-		return v.Append(b, 10), nil
+		return v.Append(b, 10), st.digits(v)
 	case float64:
 		return append(b, floatRepr(v)...), nil
 	case string:
-		return appendQuoted(b, v), st.scan(len(v))
+		if err := st.chew(v); err != nil {
+			return nil, err
+		}
+		return appendQuoted(b, v), nil
 	case Markup:
 		return append(appendQuoted(append(b, "Markup("...), string(v)), ')'), st.scan(len(v))
 	case []any:

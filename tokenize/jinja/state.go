@@ -76,6 +76,18 @@ func (st *state) step(n int) error {
 // scan charges the reading of n bytes.
 func (st *state) scan(n int) error { return st.step(1 + n>>8) }
 
+// weigh is scan where a step was charged already: short texts cost nothing.
+func (st *state) weigh(n int) error { return st.step(n >> 8) }
+
+// chew charges n bytes of text that are looked at one character at a time and
+// with care, such as those of which another case is made.
+func (st *state) chew(s string) error {
+	if isASCII(s) {
+		return st.scan(len(s))
+	}
+	return st.step(1 + len(s)>>3)
+}
+
 // alloc charges a value of n bytes before it is made.
 func (st *state) alloc(n int) error {
 	if n < 0 || n > st.lim.Output {

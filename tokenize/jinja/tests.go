@@ -1,6 +1,9 @@
 package jinja
 
-import "unicode"
+import (
+	"errors"
+	"unicode"
+)
 
 // test is what follows `is`.
 type test struct {
@@ -31,7 +34,10 @@ func init() { // `is filter` and `is test` look into the maps
 	cased := func(want func(rune) bool) func(*state, Value, []Value) (bool, error) {
 		return func(st *state, v Value, _ []Value) (bool, error) {
 			s, err := st.str(v)
-			return allCased(s, want), err
+			if err := errors.Join(err, st.scan(len(s))); err != nil {
+				return false, err
+			}
+			return allCased(s, want), nil
 		}
 	}
 	modulo := func(want int64) func(*state, Value, []Value) (bool, error) {
@@ -44,9 +50,9 @@ func init() { // `is filter` and `is test` look into the maps
 		}
 	}
 	named := func(has func(string) bool) func(*state, Value, []Value) (bool, error) {
-		return func(_ *state, v Value, _ []Value) (bool, error) {
+		return func(st *state, v Value, _ []Value) (bool, error) {
 			s, ok := textOf(v)
-			_, err := hashKey(v, 0)
+			_, err := st.hash(v)
 			return ok && has(s), err
 		}
 	}
@@ -80,7 +86,10 @@ func init() { // `is filter` and `is test` look into the maps
 			}
 			return st.equal(m, int64(0), 0)
 		}},
-		"sameas": {args: 1, fn: func(_ *state, v Value, a []Value) (bool, error) { return same(v, a[0]), nil }},
+		"sameas": {args: 1, fn: func(st *state, v Value, a []Value) (bool, error) {
+			s, _ := textOf(v)
+			return same(v, a[0]), st.weigh(len(s) + intSize(v))
+		}},
 		"in":     {args: 1, fn: compares("in")},
 		"filter": {fn: named(func(name string) bool { return filters[name] != nil || refused[name] })},
 		"test":   {fn: named(func(name string) bool { return tests[name] != nil })},

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -234,6 +235,23 @@ func rsplit(s, sep string, given bool, limit int) []string {
 	return out
 }
 
+// lines is splitLines, charged before its list is made.
+func (st *state) lines(s string, keep bool) ([]string, error) {
+	n := 1
+	for rest := s; ; n++ {
+		i := strings.IndexFunc(rest, isLineBreak)
+		if i < 0 {
+			break
+		}
+		_, size := utf8.DecodeRuneInString(rest[i:])
+		rest = rest[i+size:]
+	}
+	if err := errors.Join(st.scan(len(s)), st.allocList(n)); err != nil {
+		return nil, err
+	}
+	return splitLines(s, keep), nil
+}
+
 // splitLines is str.splitlines.
 func splitLines(s string, keep bool) []string {
 	var out []string
@@ -260,6 +278,28 @@ func isLineBreak(r rune) bool {
 	return r >= '\n' && r <= '\r' || r >= 0x1c && r <= 0x1e || r == 0x85 || r == 0x2028 || r == 0x2029
 }
 
+// countFields is how many pieces between whitespace s has.
+func countFields(s string) int {
+	n, inside := 0, false
+	for _, r := range s {
+		space := isSpace(r)
+		if !space && !inside {
+			n++
+		}
+		inside = !space
+	}
+	return n
+}
+
+// clip shortens what is quoted in a message.
+func clip(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
 // runeLen is Python's len of a string.
 func runeLen(s string) int { return utf8.RuneCountInString(s) }
 
@@ -280,6 +320,9 @@ func byteOffset(s string, n int) int {
 // pad adds fill on both sides; how many characters left of the text depends on
 // the method. Bounded by the caller's alloc.
 func (st *state) pad(s string, width int64, fill string, left func(space int) int) (string, error) {
+	if err := st.scan(len(s)); err != nil {
+		return "", err
+	}
 	n := int64(runeLen(s))
 	if width <= n {
 		return s, nil

@@ -79,6 +79,7 @@ func (w *jsonWriter) value(v Value, depth int) error {
 		w.out = strconv.AppendInt(w.out, v, 10)
 	case *big.Int:
 		w.out = v.Append(w.out, 10)
+		return w.st.digits(v)
 	case float64:
 		w.out = append(w.out, jsonFloat(v)...)
 	case string:
@@ -119,6 +120,22 @@ func (w *jsonWriter) newline(depth int) {
 	}
 }
 
+// room checks, before an item is written, that what stands around it is not too long:
+// separators and indents are as long as the template wants.
+func (w *jsonWriter) room(depth int) error {
+	around := len(w.itemSep) + len(w.colonSep)
+	if len(w.indent) > 0 {
+		if depth > w.st.lim.Output/len(w.indent) {
+			return w.st.alloc(-1)
+		}
+		around += depth * len(w.indent)
+	}
+	if len(w.out)+around > w.st.lim.Output {
+		return w.st.alloc(-1)
+	}
+	return w.st.weigh(around)
+}
+
 func (w *jsonWriter) list(l []any, depth int) error {
 	if len(l) == 0 {
 		w.out = append(w.out, "[]"...)
@@ -126,6 +143,9 @@ func (w *jsonWriter) list(l []any, depth int) error {
 	}
 	w.out = append(w.out, '[')
 	for i, x := range l {
+		if err := w.room(depth + 1); err != nil {
+			return err
+		}
 		if i > 0 {
 			w.out = append(w.out, w.itemSep...)
 		}
@@ -164,6 +184,9 @@ func (w *jsonWriter) dict(d *Dict, depth int) error {
 	}
 	w.out = append(w.out, '{')
 	for i, e := range entries {
+		if err := w.room(depth + 1); err != nil {
+			return err
+		}
 		if i > 0 {
 			w.out = append(w.out, w.itemSep...)
 		}
@@ -178,6 +201,9 @@ func (w *jsonWriter) dict(d *Dict, depth int) error {
 			case int64:
 				key = strconv.FormatInt(k, 10)
 			case *big.Int:
+				if err := w.st.digits(k); err != nil {
+					return err
+				}
 				key = k.String()
 			case float64:
 				key = jsonFloat(k)
@@ -202,11 +228,14 @@ func (w *jsonWriter) text(s string) error {
 	if len(w.out)+len(s) > w.st.lim.Output {
 		return w.st.alloc(-1)
 	}
+	if err := w.st.chew(s); err != nil {
+		return err
+	}
 	b := append(w.out, '"')
 	from := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' && (c < utf8.RuneSelf || !w.ascii) {
+		if c >= ' ' && c != '"' && c != '\\' && (c < 0x7f || !w.ascii) { // Python escapes U+007F, too
 			i++
 			continue
 		}
@@ -235,7 +264,7 @@ func (w *jsonWriter) text(s string) error {
 	}
 	b = append(b, s[from:]...)
 	w.out = append(b, '"')
-	return w.st.scan(len(s))
+	return nil
 }
 
 // appendUTF16 writes \uXXXX, twice for what UTF-16 needs a pair for.

@@ -43,9 +43,9 @@ func (u *Undefined) fail(*state) error {
 			break
 		}
 		if u.obj == missing {
-			return errf(kind, "'%s' is undefined", name)
+			return errf(kind, "'%s' is undefined", clip(name))
 		}
-		return errf(kind, "'%s' has no attribute '%s'", objectName(u.obj), name)
+		return errf(kind, "'%s' has no attribute '%s'", objectName(u.obj), clip(name))
 	default:
 		if u.hint != "" {
 			break

@@ -3,91 +3,136 @@ package reply
 import (
 	"bytes"
 	"slices"
-	"strings"
 )
 
-// attempt is what may be a call.
-type attempt struct {
-	raw    []byte // all of it, and what stands between it and the text before
-	marked bool   // a mark announced it
-	told   bool   // its name is out
+// section follows one form through what may be calls.
+type section struct {
+	form  *Form
+	tools []Tool
+	at    place
+	match match
+	ids   bool // within what ID begins
+	apart bool // Between has been seen
 
-	object object  // where all of it is one
-	name   []byte  // where it stands by itself …
-	tag    []byte  // … before one of these …
-	args   scanner // … and its arguments
+	name []byte
+	told bool // the call under way is plainly one
+
+	object  object
+	json    scanner
+	params  params
+	literal literal
 }
 
-// try begins what may be a call, after a mark or, when there is none, at a
-// brace.
-func (p *Parser) try(mark []byte) {
-	c := &p.call
-	c.raw = append(append(c.raw[:0], p.space...), mark...)
-	c.marked, p.space = mark != nil, p.space[:0]
-	if p.opts.Format == Mistral {
-		p.state = afterMark
-		return
+// place is what a section is in the middle of.
+type place uint8
+
+const (
+	atBracket place = iota // of a List
+	atCall
+	inOpen
+	inName
+	afterName
+	inThen
+	atArguments
+	inArguments
+	atClose
+	inClose
+	atNext
+	inNext
+	atEnd
+	inEnd
+)
+
+// begin is ready for what comes after Begin.
+func (s *section) begin(f *Form, tools []Tool) {
+	s.form, s.tools, s.told = f, tools, false
+	if s.at = atCall; f.List {
+		s.at = atBracket
 	}
-	p.enter()
+	s.call()
 }
 
-// enter begins a call's object.
-func (p *Parser) enter() {
-	p.call.told, p.state = false, inCall
-	p.call.object.begin()
+// call is ready for another call.
+func (s *section) call() {
+	s.name, s.ids, s.told = s.name[:0], false, false
+	s.object.begin(s.form.Object)
 }
 
-// follow takes the next byte of what may be a call. If it may be one no more,
-// the byte is not taken.
-func (p *Parser) follow(b byte) bool {
-	c := &p.call
-	c.raw = append(c.raw, b)
-	ok := true
-	switch p.state {
-	case inCall:
-		ok = p.inObject(b)
-	case separated: // after one of Llama's calls
+// event is what a byte meant to a section.
+type event uint8
+
+const (
+	goesOn  event = iota // it is part of what may be a call, or of one
+	returns              // it is the last of a call's arguments
+	closes               // it is the last of the section
+	shuts                // both of these
+	fails                // it is no part of it
+)
+
+// step takes the next byte.
+func (s *section) step(c byte) event {
+	f := s.form
+	switch s.at {
+	case atBracket:
+		return s.expect(c, '[', atCall)
+	case atCall:
 		switch {
-		case b == '{':
-			p.enter()
-			ok = p.inObject(b)
-		case b == ';':
-			ok = bytes.IndexByte(c.raw, ';') == len(c.raw)-1
+		case space(c):
+			return goesOn
+		case len(f.open.firsts) > 0:
+			s.match.begin(&f.open)
+			return s.word(c, inOpen)
+		case f.Arguments == Object:
+			s.at = inArguments
 		default:
-			ok = space(b)
+			s.at = inName
 		}
-	case afterMark: // of Mistral's calls
-		switch {
-		case b == '[':
-			p.state = beforeElement
-		case inToolName(b):
-			c.name, c.told, p.state = append(c.name[:0], b), false, inName
-		default:
-			ok = space(b)
+		return s.step(c)
+	case inOpen:
+		_, v := s.match.step(c)
+		if v == ends {
+			if s.at = inName; f.Arguments == Object {
+				s.at = inArguments
+			}
 		}
-	case beforeElement:
-		if b == '{' {
-			p.enter()
-			ok = p.inObject(b)
-		} else {
-			ok = space(b)
+		return outcome(v)
+	case inName, afterName, inThen:
+		return s.head(c)
+	case atArguments:
+		if space(c) {
+			return goesOn
 		}
-	case afterElement:
-		switch {
-		case b == ',':
-			p.state = beforeElement
-		case b == ']':
-			p.state, c.raw = talking, c.raw[:0]
-		default:
-			ok = space(b)
-		}
+		s.arguments()
+		return s.step(c)
+	case inArguments:
+		return s.inArguments(c)
+	}
+	return s.tail(c)
+}
+
+// expect takes white space, or a byte that leads on to next.
+func (s *section) expect(c, want byte, next place) event {
+	switch {
+	case space(c):
+	case c == want:
+		s.at = next
 	default:
-		ok = p.inNamed(b)
+		return fails
 	}
-	if !ok {
-		c.raw = c.raw[:len(c.raw)-1]
+	return goesOn
+}
+
+// word begins with a match.
+func (s *section) word(c byte, at place) event {
+	s.at = at
+	return s.step(c)
+}
+
+func outcome(v verdict) event {
+	if v == bad {
+		return fails
 	}
-	return ok
+	return goesOn
 }
 
 // inToolName reports whether a name may hold b: those OpenAI allows, and dots.
@@ -95,149 +140,248 @@ func inToolName(b byte) bool {
 	return digit(b) || b|0x20 >= 'a' && b|0x20 <= 'z' || b == '_' || b == '-' || b == '.'
 }
 
-// inNamed takes a byte of name[ARGS]{…}, of name[CALL_ID]id[ARGS]{…}, or of
-// name{…}, which earlier tokenizers made of it.
-func (p *Parser) inNamed(b byte) bool {
-	c := &p.call
-	switch p.state {
-	case inName, inID:
-		switch {
-		case b == '[':
-			c.tag, p.state = append(c.tag[:0], b), inTag
-			return true
-		case inToolName(b):
-			if p.state == inName {
-				c.name = append(c.name, b)
+// head takes a byte of what comes before the arguments.
+func (s *section) head(c byte) event {
+	f := s.form
+	switch {
+	case s.at == inThen:
+		which, v := s.match.step(c)
+		if v == ends {
+			if s.at = atArguments; which == 1 {
+				s.at, s.ids = inName, true
 			}
-			return true
-		case p.state == inID:
-			return false
 		}
-		c.args.begin()
-		p.state = inArgs
-		return b == '{' && p.inArguments(b)
-	case inTag:
-		c.tag = append(c.tag, b)
-		switch tag := string(c.tag); {
-		case tag == mistralArgs:
-			c.args.begin()
-			p.state = inArgs
-		case tag == mistralID:
-			p.state = inID
-		default:
-			return strings.HasPrefix(mistralArgs, tag) || strings.HasPrefix(mistralID, tag)
+		return outcome(v)
+	case s.at == inName && inToolName(c):
+		if !s.ids {
+			s.name = append(s.name, c)
 		}
-		return true
+		return goesOn
+	case s.at == inName && len(s.name) == 0:
+		if space(c) {
+			return goesOn
+		}
+		return fails
+	case f.then.begins(c):
+		s.match.begin(&f.then)
+		return s.word(c, inThen)
+	case space(c):
+		s.at = afterName
+		return goesOn
+	case len(f.then.firsts) == 0 || f.Arguments == JSON && c == '{':
+		s.at = atArguments
+		return s.step(c)
 	}
-	return p.inArguments(b)
+	return fails
 }
 
-// inObject takes a byte of a call's object.
-func (p *Parser) inObject(b byte) bool {
-	c := &p.call
-	o := &c.object
-	v := o.step(b)
-	if v == bad {
-		return false
+// arguments is ready for them.
+func (s *section) arguments() {
+	s.at = inArguments
+	if len(s.name) > len(s.form.Prefix) {
+		s.name = bytes.TrimPrefix(s.name, []byte(s.form.Prefix))
 	}
-	if o.known() && !c.told {
-		if !c.marked && !slices.Contains(p.opts.Names, o.name) {
-			return false
+	switch s.form.Arguments {
+	case JSON:
+		s.json.begin()
+	case Tagged:
+		var types map[string]Types
+		if i := s.tool(string(s.name)); i >= 0 {
+			types = s.tools[i].Types
 		}
-		p.announce(o.name)
+		s.params.begin(s.form, types)
+	default:
+		s.literal.begin(s.form.Arguments)
 	}
-	if c.told {
-		p.emit(Arguments, p.calls-1, o.args)
-		o.args = o.args[:0]
+}
+
+// tool is the place of the tool of this name; -1: there is none.
+func (s *section) tool(name string) int {
+	return slices.IndexFunc(s.tools, func(t Tool) bool { return t.Name == name })
+}
+
+// inArguments takes a byte of them. As soon as they are, the call is told.
+func (s *section) inArguments(c byte) event {
+	var v verdict
+	ready := true
+	switch s.form.Arguments {
+	case Object:
+		v = s.object.step(c)
+		if ready = s.object.known(); ready && !s.told {
+			s.name = append(s.name[:0], s.object.name...)
+		}
+	case JSON:
+		if len(s.json.open) == 0 && c != '{' {
+			return fails
+		}
+		v = s.json.step(c)
+	case Tagged:
+		v = s.params.step(c)
+		ready = s.params.ready
+	default:
+		v = s.literal.step(c)
+		ready = s.literal.ready
+	}
+	if v == bad {
+		return fails
+	}
+	if ready && !s.told {
+		if s.form.Bare && s.tool(string(s.name)) < 0 {
+			return fails
+		}
+		s.told = true
 	}
 	if v == ends {
-		p.returned()
+		return s.returned()
 	}
-	return true
+	return goesOn
 }
 
-// inArguments takes a byte of arguments that stand by themselves.
-func (p *Parser) inArguments(b byte) bool {
-	c := &p.call
-	if !c.told {
-		if space(b) {
-			return true
-		}
-		if b != '{' {
-			return false
-		}
-		p.announce(string(c.name))
-	}
-	v := c.args.step(b)
-	if v == bad {
-		return false
-	}
-	p.emit(Arguments, p.calls-1, []byte{b})
-	if v == ends {
-		p.returned()
-	}
-	return true
-}
-
-// announce tells a call's name.
-func (p *Parser) announce(name string) {
-	p.call.told = true
-	p.emit(Call, p.calls, []byte(name))
-	p.calls++
-}
-
-// returned ends a call.
-func (p *Parser) returned() {
-	c := &p.call
-	p.emit(Returned, p.calls-1, nil)
-	p.intact++
-	array := p.opts.Format == Mistral && p.state == inCall
-	c.raw, c.told, p.bare = c.raw[:0], false, true
+// returned is the end of a call's arguments.
+func (s *section) returned() event {
+	f := s.form
 	switch {
-	case p.opts.One:
-		p.state = over
-	case p.opts.Format == Hermes:
-		p.state = afterCall
-	case p.opts.Format == Llama3:
-		p.state, c.marked = separated, false
-	case array:
-		p.state = afterElement
-	default:
-		p.state = talking
+	case f.Arguments == Tagged && !s.params.closed:
+		return shuts // by the end of all
+	case f.Arguments != Tagged && f.close != "":
+		s.at = atClose
+		return returns
 	}
+	if s.follows() {
+		return shuts
+	}
+	return returns
 }
 
-// shut looks for the mark that closes a call; a model may leave it out.
-func (p *Parser) shut(b []byte) (int, bool) {
-	i := 0
-	for i < len(b) && space(b[i]) {
-		i++
+// follows is ready for what comes after a call; it reports whether nothing does.
+func (s *section) follows() bool {
+	s.at, s.apart = atNext, false
+	if s.form.Single {
+		s.at = atEnd
+		return s.form.end == ""
 	}
-	n := min(len(b)-i, len(hermesEnd))
+	return false
+}
+
+// feed takes the next bytes of a call that was told, up to the end of its
+// arguments. It says how many it took, and what the last meant.
+func (s *section) feed(b []byte) (n int, e event) {
+	for n < len(b) {
+		n += s.skip(b[n:])
+		if n == len(b) {
+			break
+		}
+		if e = s.step(b[n]); e == fails {
+			return n, e
+		}
+		if n++; e != goesOn {
+			return n, e
+		}
+	}
+	return n, goesOn
+}
+
+// skip takes what is plainly more of a string, which is most of what there is.
+func (s *section) skip(b []byte) (n int) {
+	switch s.form.Arguments {
+	case JSON:
+		n = s.json.skip(b)
+	case Tagged:
+		n = s.params.skip(b)
+	case Object:
+		if s.object.next == inTheArguments {
+			n = s.object.value.skip(b)
+			s.object.args = append(s.object.args, b[:n]...)
+		}
+	}
+	return n
+}
+
+// take appends what is to be told of the arguments in b, and forgets it.
+func (s *section) take(dst, b []byte) []byte {
+	switch s.form.Arguments {
+	case Object:
+		dst, s.object.args = append(dst, s.object.args...), s.object.args[:0]
+	case JSON:
+		dst = append(dst, b...)
+	case Tagged:
+		dst, s.params.out = append(dst, s.params.out...), s.params.out[:0]
+	default:
+		dst, s.literal.out = append(dst, s.literal.out...), s.literal.out[:0]
+	}
+	return dst
+}
+
+// tail takes a byte of what comes after the arguments.
+func (s *section) tail(c byte) event {
+	f := s.form
+	switch s.at {
+	case atClose, atEnd:
+		if space(c) {
+			return goesOn
+		}
+		w, next := &f.closes, inClose
+		if s.at == atEnd {
+			w, next = &f.ends, inEnd
+		}
+		s.match.begin(w)
+		return s.word(c, next)
+	case inClose:
+		_, v := s.match.step(c)
+		if v == ends && s.follows() {
+			return closes
+		}
+		return outcome(v)
+	case inEnd:
+		_, v := s.match.step(c)
+		if v == ends {
+			return closes
+		}
+		return outcome(v)
+	case inNext:
+		which, v := s.match.step(c)
+		switch {
+		case v != ends:
+			return outcome(v)
+		case which == 0:
+			return closes
+		}
+		s.call()
+		if s.at = inName; f.Arguments == Object {
+			s.at = inArguments
+		}
+		return goesOn
+	}
+	return s.between(c)
+}
+
+// between takes a byte between two calls, or behind the last.
+func (s *section) between(c byte) event {
+	f := s.form
 	switch {
-	case string(b[i:i+n]) != hermesEnd[:n]:
-		p.state = talking
-	case n < len(hermesEnd):
-		return i, false
-	default:
-		p.state = talking
-		return i + n, true
+	case space(c):
+		return goesOn
+	case f.List && c == ',':
+		s.call()
+		s.at = atCall
+		return goesOn
+	case f.List && c == ']':
+		if s.at = atEnd; f.end == "" {
+			return closes
+		}
+		return goesOn
+	case f.List:
+		return fails
+	case !s.apart && f.between != "" && c == f.between[0]:
+		s.apart = true
+		return goesOn
+	case f.next.begins(c):
+		s.match.begin(&f.next)
+		return s.word(c, inNext)
+	case len(f.open.firsts) == 0 && (f.Arguments == Object && c == '{' || f.Arguments != Object && inToolName(c)):
+		s.call()
+		s.at = atCall
+		return s.step(c)
 	}
-	return i, true
-}
-
-// fail makes text of what is no call after all.
-func (p *Parser) fail() {
-	c := &p.call
-	raw := c.raw
-	if p.bare {
-		raw = bytes.TrimLeft(raw, " \n\t\r")
-	}
-	if c.told {
-		p.emit(Broken, p.calls-1, raw)
-		p.bare = false
-	} else {
-		p.tell(Text, raw)
-	}
-	p.state, p.begun, c.told, c.raw = talking, true, false, c.raw[:0]
+	return fails
 }

@@ -97,6 +97,44 @@ func (s *scanner) step(c byte) verdict {
 	return s.number(c)
 }
 
+// skip takes what does not end a string, if that is what comes.
+func (s *scanner) skip(b []byte) (n int) {
+	if s.next != inString {
+		return 0
+	}
+	for n < len(b) && b[n] != '"' && b[n] != '\\' && b[n] >= ' ' {
+		n++
+	}
+	return n
+}
+
+// quoting follows a text as far as it is JSON, to tell marks within its strings
+// from others.
+type quoting struct {
+	json scanner
+	over bool // it is none, or at its end
+}
+
+func (q *quoting) begin() {
+	q.json.begin()
+	q.over = false
+}
+
+func (q *quoting) add(b []byte) {
+	for _, c := range b {
+		q.over = q.over || q.json.step(c) != more
+	}
+}
+
+// within reports whether the text so far ends within a string.
+func (q *quoting) within() bool {
+	switch q.json.next {
+	case inKey, keyEscape, keyHex, inString, anEscape, hexDigits:
+		return !q.over
+	}
+	return false
+}
+
 // value begins with c.
 func (s *scanner) value(c byte) verdict {
 	switch {

@@ -12,7 +12,8 @@ type ToolCall struct {
 	Arguments []byte // an object, as JSON
 }
 
-// Add puts parts at the end. It copies. A call that broke becomes text.
+// Add puts parts at the end. It copies. A call is whole, and its
+// arguments are JSON, unless the reply was cut off or the model wrote none.
 func (m *Message) Add(parts []Part) {
 	for i := range parts {
 		part := &parts[i]
@@ -26,9 +27,6 @@ func (m *Message) Add(parts []Part) {
 		case Arguments:
 			last := &m.Calls[len(m.Calls)-1]
 			last.Arguments = append(last.Arguments, part.Text...)
-		case Broken:
-			m.Calls = m.Calls[:len(m.Calls)-1]
-			m.Text = append(m.Text, part.Text...)
 		}
 	}
 }

@@ -8,10 +8,11 @@ import (
 // object follows a call's object: a name, the arguments under either of their
 // names, and members that mean nothing to us, in any order.
 type object struct {
-	next  place
-	value scanner
-	text  []byte // of the key or value under way, when it is wanted whole
-	key   string
+	called Members // what name and arguments go by
+	next   member
+	value  scanner
+	text   []byte // of the key or value under way, when it is wanted whole
+	key    string
 
 	name   string
 	named  bool
@@ -19,11 +20,11 @@ type object struct {
 	args   []byte // of them, what has not been told
 }
 
-// place is what an object is in the middle of.
-type place uint8
+// member is what an object is in the middle of.
+type member uint8
 
 const (
-	aBrace place = iota
+	aBrace member = iota
 	firstMember
 	aMember
 	inMember // the key
@@ -35,7 +36,9 @@ const (
 	afterIt
 )
 
-func (o *object) begin() { *o = object{value: o.value, text: o.text[:0], args: o.args[:0]} }
+func (o *object) begin(m Members) {
+	*o = object{called: m, value: o.value, text: o.text[:0], args: o.args[:0]}
+}
 
 // known reports whether enough is there to tell the call.
 func (o *object) known() bool { return o.named && o.argued }
@@ -82,7 +85,7 @@ func (o *object) step(c byte) verdict {
 }
 
 // expect takes white space, or this byte, which leads on to next.
-func (o *object) expect(c, want byte, next place) verdict {
+func (o *object) expect(c, want byte, next member) verdict {
 	switch {
 	case space(c):
 	case c == want:
@@ -99,7 +102,7 @@ func (o *object) begun(c byte) verdict {
 	o.text = o.text[:0]
 	o.next = inIt
 	switch o.key {
-	case "name":
+	case o.called.Name:
 		if o.named || c != '"' {
 			return bad
 		}
@@ -146,7 +149,7 @@ func (o *object) inValue(c byte) verdict {
 // taken uses a value that was wanted whole: the name, or arguments that are
 // null or an object written as a string.
 func (o *object) taken() bool {
-	if o.key == "name" {
+	if o.key == o.called.Name {
 		o.name, o.named = unquote(o.text), true
 		return o.name != ""
 	}

@@ -3,21 +3,55 @@ package reply
 import (
 	"bytes"
 	"math"
+	"strings"
 )
 
 // Options say what a reply may hold.
 type Options struct {
-	Format Format // of calls; "" is None: none are looked for
-	// Names are the tools'. What no mark announces is a call only of one of
-	// these.
-	Names []string
+	// Format is how calls are written, nil when none are looked for. One with
+	// Channels divides the reply whether there are tools or not.
+	Format *Format
+	// Tools are those that there are. What no mark announces is a call only of
+	// one of these.
+	Tools []Tool
+	// Required says that calls are all there may be beside reasoning: what is
+	// left of one that was cut off is no text.
+	Required bool
 	// One ends the reply with its first call.
 	One bool
 
-	// Think looks for reasoning at the beginning.
-	Think bool
+	// Reasoning is looked for at the beginning, unless nil.
+	Reasoning *Marks
+	// Joined has the reasoning of a reply with channels in the text.
+	Joined bool
 	// Opened says that the prompt has begun it.
 	Opened bool
+	// Continued says that the prompt ends in the middle of a reply, and that
+	// Opened tells already.
+	Continued bool
+}
+
+// After is the options for a reply to a prompt that ends like this.
+func (o Options) After(prompt string) Options {
+	if o.Reasoning != nil && !o.Continued {
+		o.Opened = strings.HasSuffix(strings.TrimRight(prompt, " \n\t\r"), strings.TrimSpace(o.Reasoning.Begin))
+	}
+	return o
+}
+
+// Continues is the options for a reply that goes on with this text.
+func (o Options) Continues(text string) Options {
+	o.Continued = true
+	o.Opened = o.Reasoning != nil && o.Reasoning.unclosed(text)
+	return o
+}
+
+// Parsed reports whether there is anything to be found but text.
+func (o *Options) Parsed() bool { return o.Format != nil || o.Reasoning != nil }
+
+// Thinks reports whether reasoning is told as such.
+func (o *Options) Thinks() bool {
+	return o.Reasoning != nil || o.Format != nil && o.Format.Channels != nil && !o.Joined
 }
 
 // Kind is what a part is.
@@ -30,13 +64,12 @@ const (
 	Reasoning
 	// Call is the beginning of a call, with the tool's name.
 	Call
-	// Arguments are a piece of a call's arguments, as JSON.
+	// Arguments are a piece of a call's arguments, as JSON. Those of a call that
+	// goes on as none does are as they were written, from there on.
 	Arguments
-	// Returned ends a call: it is complete.
+	// Returned ends a call: it is complete. The last call of a reply that was
+	// cut off has no such part.
 	Returned
-	// Broken ends one that turned out to be none after it had been told; what
-	// follows of it comes as text. Its text is all that was taken for the call.
-	Broken
 )
 
 // Part is a piece of a reply, as much as came at once.
@@ -46,6 +79,7 @@ type Part struct {
 	Kind Kind
 	Call int    // which call, from 0; for the kinds that are about one
 	Text []byte // see Kind; good until the parser is used again
+	At   int    // of Text: where in the reply it begins
 
 	from, to int // in Parser.out
 }
@@ -54,11 +88,13 @@ type Part struct {
 //
 // Invariant: the texts of all parts hold every byte of the reply but marks,
 // white space next to them and what surrounds a call's name and arguments.
-// While a call may still turn out to be none its bytes are kept.
+// While a call may still turn out to be none its bytes are kept; one that was
+// told stays a call, whatever follows.
 type Parser struct {
 	opts  Options
 	state state
-	seen  int // bytes of the reply up to the ones being parsed
+	marks *words // of calls or channels
+	seen  int    // bytes of the reply up to the ones being parsed
 
 	held  []byte // the end of the reply so far: may begin a mark
 	space []byte // white space before: part of the text if text follows
@@ -66,9 +102,14 @@ type Parser struct {
 	begun bool   // some text was said
 	until int    // see ReasoningEnd
 
-	call   attempt
-	calls  int // told so far
-	intact int // calls that were returned
+	raw      []byte // what may be calls and is not told, and the white space before
+	sections []section
+	live     []*section // the forms that it may be of
+	marked   bool       // it was announced, or comes behind a call
+	header   []byte     // of a message
+	quoting  quoting    // of the arguments in one
+
+	calls int // told so far
 
 	out   []byte
 	parts []Part
@@ -78,41 +119,51 @@ type Parser struct {
 type state uint8
 
 const (
-	opening   state = iota // nothing but white space yet
-	thinking               // in the reasoning
-	talking                // in the text
-	afterCall              // of Hermes', where the closing mark is
+	opening       state = iota // nothing but white space yet
+	inReasoning                // in the reasoning
+	inText                     // in the text
+	inCalls                    // in what may be calls
+	inBrokenCall               // in a call that went on as none does
+	inHeader                   // in the header of a message
+	inToolMessage              // in a message to a tool
 	over
-	// In what may be calls; see call.go.
-	inCall
-	separated
-	beforeElement
-	afterElement
-	afterMark
-	inName
-	inTag
-	inID
-	inArgs
 )
 
 // NewParser makes a parser for one reply.
 func NewParser(o Options) *Parser {
-	p := &Parser{opts: o, state: opening, until: math.MaxInt}
-	if !o.Think {
-		p.state, p.until = talking, 0
+	p := &Parser{opts: o, marks: &words{}, until: math.MaxInt}
+	switch {
+	case o.Format != nil && o.Format.Channels != nil:
+		p.marks = &o.Format.marks
+	case o.Reasoning == nil:
+		p.state, p.until = inText, 0
+		fallthrough
+	default:
+		if o.Format != nil {
+			p.marks = &o.Format.marks
+		}
 	}
 	return p
 }
 
-// Calls says how many complete calls there were.
-func (p *Parser) Calls() int { return p.intact }
+// Calls says how many calls there were.
+func (p *Parser) Calls() int { return p.calls }
 
 // Over reports that what follows does not matter.
 func (p *Parser) Over() bool { return p.state == over }
 
-// ReasoningEnd is how many bytes of the reply are reasoning, marks included:
+// ReasoningEnd is up to which byte the reply is reasoning, marks included:
 // math.MaxInt while it may go on.
 func (p *Parser) ReasoningEnd() int { return p.until }
+
+// Settled is how many bytes of the reply have been told, or will not be text.
+func (p *Parser) Settled() int {
+	n := p.seen - len(p.held) - len(p.space)
+	if p.state == inCalls {
+		n -= len(p.raw)
+	}
+	return n
+}
 
 // Add takes the next piece and returns what it brought.
 func (p *Parser) Add(text []byte) []Part {
@@ -122,30 +173,46 @@ func (p *Parser) Add(text []byte) []Part {
 }
 
 // Finish takes the last piece, which may be empty, and returns what it brought
-// and what was held back.
+// and what was held back. What is left of a call that was not told is told to
+// nobody.
 func (p *Parser) Finish(text []byte) []Part {
 	p.out, p.parts = p.out[:0], p.parts[:0]
 	p.take(text)
 	switch p.state {
 	case opening:
-		if p.opts.Opened {
-			p.emit(Reasoning, 0, p.held)
+		switch {
+		case p.opts.Opened:
+			p.emit(Reasoning, 0, p.held, p.seen)
+			p.bare = true
+		case p.opts.Required:
+			p.bare = true
+		default:
+			p.until = 0
+			p.tell(Text, p.held, p.seen)
+		}
+	case inReasoning:
+		p.tell(Reasoning, p.held, p.seen)
+		p.bare = true
+	case inText:
+		if p.opts.Required && p.channels() == nil {
 			p.bare = true
 		} else {
-			p.until = 0
-			p.tell(Text, p.held)
+			p.tell(Text, p.held, p.seen)
 		}
-	case thinking:
-		p.tell(Reasoning, p.held)
+	case inCalls:
+		if p.marked || p.opts.Required || len(p.raw) == 0 {
+			p.bare = true
+		} else {
+			p.fail(p.seen)
+		}
+	case inBrokenCall:
+		p.emit(Arguments, p.calls-1, p.held, p.seen)
+	case inToolMessage:
+		p.argue(p.held)
 		p.bare = true
-	case talking, afterCall:
-		p.tell(Text, p.held)
-	case over:
-	default:
-		p.fail()
 	}
 	if !p.bare {
-		p.emit(Text, 0, p.space)
+		p.emit(Text, 0, p.space, p.seen)
 	}
 	p.held, p.space = p.held[:0], p.space[:0]
 	return p.resolve()
@@ -176,84 +243,81 @@ func (p *Parser) take(text []byte) {
 func (p *Parser) step(b []byte, at int) (n int, enough bool) {
 	switch p.state {
 	case opening:
+		if p.channels() != nil {
+			return p.openMessage(b)
+		}
 		return p.open(b)
-	case thinking:
-		i, found := find(b, thinkEnd)
-		p.tell(Reasoning, b[:i])
-		if found {
-			i += len(thinkEnd)
-			p.until = at + i
-			p.state, p.bare, p.space = talking, true, p.space[:0]
-		}
-		return i, found
-	case talking:
-		return p.talk(b)
-	case afterCall:
-		return p.shut(b)
-	case over:
-		return len(b), true
+	case inReasoning:
+		return p.think(b, at)
+	case inText:
+		return p.talk(b, at)
+	case inCalls:
+		return p.follow(b, at), true
+	case inBrokenCall:
+		return p.breaks(b, at)
+	case inHeader:
+		return p.head(b)
+	case inToolMessage:
+		return p.send(b)
 	}
-	if p.follow(b[0]) {
-		return 1, true
-	}
-	p.fail()
-	return 0, true
-}
-
-// find is where mark begins in b; if it is not there, where the tail does that
-// may become it.
-func find(b []byte, mark string) (at int, found bool) {
-	if mark == "" {
-		return len(b), false
-	}
-	for at < len(b) {
-		i := bytes.IndexByte(b[at:], mark[0])
-		if i < 0 {
-			break
-		}
-		at += i
-		if n := min(len(mark), len(b)-at); string(b[at:at+n]) == mark[:n] {
-			return at, n == len(mark)
-		}
-		at++
-	}
-	return len(b), false
+	return len(b), true
 }
 
 // open looks for the mark of reasoning, at the beginning.
 func (p *Parser) open(b []byte) (int, bool) {
+	mark := p.opts.Reasoning.begins
 	i := 0
 	for i < len(b) && space(b[i]) {
 		i++
 	}
 	p.space = append(p.space, b[:i]...)
-	n := min(len(b)-i, len(thinkMark))
+	n := min(len(b)-i, len(mark))
 	switch {
 	case n == 0:
 		return i, false
-	case string(b[i:i+n]) != thinkMark[:n] && p.opts.Opened:
-		p.state, p.bare, p.space = thinking, true, p.space[:0]
-	case string(b[i:i+n]) != thinkMark[:n]:
-		p.state, p.until = talking, 0
-	case n < len(thinkMark):
+	case string(b[i:i+n]) != mark[:n] && p.opts.Opened:
+		p.state, p.bare, p.space = inReasoning, true, p.space[:0]
+	case string(b[i:i+n]) != mark[:n]:
+		p.state, p.until = inText, 0
+	case n < len(mark):
 		return i, false
 	default:
-		p.state, p.bare, p.space = thinking, true, p.space[:0]
+		p.state, p.bare, p.space = inReasoning, true, p.space[:0]
 		return i + n, true
 	}
 	return i, true
 }
 
+// think takes reasoning up to its end.
+func (p *Parser) think(b []byte, at int) (int, bool) {
+	if p.channels() != nil {
+		return p.message(Reasoning, b, at)
+	}
+	i, _, found := p.opts.Reasoning.ends.find(b)
+	p.tell(Reasoning, b[:i], at+i)
+	if found {
+		i += len(p.opts.Reasoning.End)
+		p.until = at + i
+		p.state, p.bare, p.space = inText, true, p.space[:0]
+	}
+	return i, found
+}
+
 // tell tells text or reasoning, but for white space that may stand next to a
-// mark.
-func (p *Parser) tell(kind Kind, b []byte) {
+// mark. It ends at byte end of the reply.
+func (p *Parser) tell(kind Kind, b []byte, end int) {
 	if p.bare {
 		b = bytes.TrimLeft(b, " \n\t\r")
 	}
-	said := bytes.TrimRight(b, " \n\t\r")
+	said := b
+	if kind != Text || p.marks.firsts != nil {
+		said = bytes.TrimRight(b, " \n\t\r")
+	}
 	if len(said) > 0 {
-		p.emit(kind, 0, p.space)
-		p.emit(kind, 0, said)
+		if len(p.space) > 0 {
+			p.emit(kind, 0, p.space, end-len(b))
+		}
+		p.emit(kind, 0, said, end-len(b)+len(said))
 		p.space, p.bare = p.space[:0], false
 		p.begun = p.begun || kind == Text
 	}
@@ -261,45 +325,60 @@ func (p *Parser) tell(kind Kind, b []byte) {
 }
 
 // talk takes text up to a call.
-func (p *Parser) talk(b []byte) (int, bool) {
-	if p.opts.Format == Llama3 && !p.begun && p.calls == 0 {
+func (p *Parser) talk(b []byte, at int) (int, bool) {
+	f := p.opts.Format
+	switch {
+	case f == nil:
+		p.tell(Text, b, at+len(b))
+		return len(b), true
+	case f.Channels != nil:
+		return p.message(Text, b, at)
+	case f.bare && !p.begun && p.calls == 0:
 		i := 0
 		for i < len(b) && space(b[i]) {
 			i++
 		}
 		if i > 0 {
-			p.tell(Text, b[:i])
+			p.tell(Text, b[:i], at+i)
 			return i, true
 		}
-		if b[0] == '{' {
-			p.try(nil)
-			return 0, true
+		if p.begin("", nil) {
+			return p.follow(b, at), true
 		}
 	}
-	mark := p.opts.Format.mark()
-	i, found := find(b, mark)
-	p.tell(Text, b[:i])
+	i, which, found := p.marks.find(b)
+	p.tell(Text, b[:i], at+i)
 	if found {
-		p.try(b[i : i+len(mark)])
+		mark := p.marks.all[which]
+		p.begin(mark, b[i:i+len(mark)])
 		i += len(mark)
 	}
 	return i, found || i == len(b)
 }
 
-// emit adds a part, or to the last one.
-func (p *Parser) emit(kind Kind, call int, text []byte) {
+// emit adds a part that ends at byte end of the reply, or adds to the last one.
+func (p *Parser) emit(kind Kind, call int, text []byte, end int) {
 	from := len(p.out)
 	p.out = append(p.out, text...)
+	p.grown(kind, call, from, end)
+}
+
+// grown makes what was appended to out a part.
+func (p *Parser) grown(kind Kind, call, from, end int) {
+	at := end - (len(p.out) - from)
 	if kind <= Reasoning || kind == Arguments {
-		if len(text) == 0 {
+		if len(p.out) == from {
 			return
 		}
-		if n := len(p.parts); n > 0 && p.parts[n-1].Kind == kind && p.parts[n-1].Call == call {
-			p.parts[n-1].to = len(p.out)
-			return
+		if n := len(p.parts); n > 0 {
+			last := &p.parts[n-1]
+			if last.Kind == kind && last.Call == call && (kind != Text || last.At+last.to-last.from == at) {
+				last.to = len(p.out)
+				return
+			}
 		}
 	}
-	p.parts = append(p.parts, Part{Kind: kind, Call: call, from: from, to: len(p.out)})
+	p.parts = append(p.parts, Part{Kind: kind, Call: call, At: at, from: from, to: len(p.out)})
 }
 
 // resolve gives the parts their texts, which do not move any more.

@@ -1,16 +1,15 @@
 package reply
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 )
 
 // The twin reads a reply that is there as a whole: by recursion, with an index
 // into the text, and nothing kept between bytes. Where no call goes on it
-// names the byte at fault; the text goes on from there.
+// panics with the byte at fault; the text goes on from there.
 
-const blank = " \n\t\r"
+const blanks = " \n\t\r"
 
 // segment is a call, or the text between two.
 type segment struct {
@@ -19,12 +18,20 @@ type segment struct {
 }
 
 func twin(o Options, s string) Message {
+	if o.Format != nil && o.Format.Channels != nil {
+		return twinChannels(o, s)
+	}
 	var m Message
 	after := false // whether what comes next follows reasoning or a call
-	if start := strings.TrimLeft(s, blank); o.Think && (o.Opened || strings.HasPrefix(start, thinkMark)) {
-		thought, rest, _ := strings.Cut(strings.TrimPrefix(start, thinkMark), thinkEnd)
-		m.Reasoning = []byte(strings.Trim(thought, blank))
-		s, after = rest, true
+	if r := o.Reasoning; r != nil {
+		begin := strings.TrimSpace(r.Begin)
+		if start := strings.TrimLeft(s, blanks); o.Opened || strings.HasPrefix(start, begin) {
+			thought, rest, _ := strings.Cut(strings.TrimPrefix(start, begin), r.End)
+			m.Reasoning = []byte(strings.Trim(thought, blanks))
+			s, after = rest, true
+		} else if o.Required && start != begin && strings.HasPrefix(begin, start) {
+			s = "" // cut off within the mark
+		}
 	}
 	segments := twinSegments(o, s)
 	for i, seg := range segments {
@@ -34,373 +41,295 @@ func twin(o Options, s string) Message {
 			continue
 		}
 		if after {
-			seg.text = strings.TrimLeft(seg.text, blank)
+			seg.text = strings.TrimLeft(seg.text, blanks)
 		}
-		if i+1 < len(segments) {
-			seg.text = strings.TrimRight(seg.text, blank)
+		if i+1 < len(segments) || o.Required {
+			seg.text = strings.TrimRight(seg.text, blanks)
 		}
 		m.Text = append(m.Text, seg.text...)
 	}
 	return m
 }
 
-// twinSegments has texts and calls, no two texts in a row.
+// twinSegments has texts and calls, no two texts in a row, the last perhaps
+// empty.
 func twinSegments(o Options, s string) []segment {
 	var all []segment
 	text := ""
-	add := func(c *ToolCall) {
+	calls := 0
+	add := func(c *ToolCall) bool {
 		if text != "" {
 			all = append(all, segment{text: text})
 		}
-		if c != nil {
-			all = append(all, segment{call: c})
-		}
+		all = append(all, segment{call: c})
 		text = ""
+		calls++
+		return o.One
 	}
-	tried := false
+	if o.Format == nil {
+		return []segment{{text: s}}
+	}
+	begun := false
 	for i := 0; i < len(s); {
-		marked, at := true, len(s)
-		if mark := o.Format.mark(); mark != "" {
-			if k := strings.Index(s[i:], mark); k >= 0 {
-				at = i + k
+		mark, at := "", len(s)
+		for k := range o.Format.Forms {
+			if f := &o.Format.Forms[k]; !f.Bare {
+				if n := strings.Index(s[i:], f.begin); n >= 0 && i+n < at {
+					mark, at = f.begin, i+n
+				}
 			}
 		}
-		if o.Format == Llama3 && !tried {
-			if rest := strings.TrimLeft(s[i:], blank); strings.HasPrefix(rest, "{") {
-				marked, at = false, len(s)-len(rest)
-			}
+		first := skipBlank(s, i)
+		if o.Format.bare && !begun && calls == 0 && first < len(s) && first <= at {
+			mark, at = "", first
 		}
-		text += s[i:at]
+		if text += s[i:at]; strings.TrimLeft(text, blanks) != "" {
+			begun = true
+		}
 		if at == len(s) {
+			if o.Required {
+				text = text[:len(text)-cutMark(o, s[i:])]
+			}
 			break
 		}
-		tried = true
-		rest := at // where what is no call begins
-		if marked {
-			at += len(o.Format.mark())
+		r := twinForms(o, s, mark, at)
+		for _, c := range r.calls {
+			if add(&c) {
+				return all
+			}
 		}
-		if o.Format == Mistral {
-			rest, i = twinMistral(s, rest, at, add)
-		} else {
-			rest, i = twinObjects(o, s, rest, at, marked, add)
-		}
-		text += s[rest:i]
-		if o.One && slices.ContainsFunc(all, func(seg segment) bool { return seg.call != nil }) {
-			return all[:1+slices.IndexFunc(all, func(seg segment) bool { return seg.call != nil })]
+		begun = begun || r.next < len(s) && len(r.calls) == 0
+		if i = r.next; r.fault {
+			if i < len(s) || mark == "" && len(r.calls) == 0 && !o.Required {
+				text += s[r.rest:i]
+				begun = true
+			} else if len(r.calls) == 0 && text != "" {
+				// what was held back is told to nobody, and the space before it neither
+				text = strings.TrimRight(text, blanks)
+			}
 		}
 	}
-	add(nil)
-	return all
+	return append(all, segment{text: text})
 }
 
-// twinObjects reads the calls at s[i:]. It returns up to where calls, or what
-// announced them, were read, and the byte at which there were no more.
-func twinObjects(o Options, s string, rest, i int, marked bool, add func(*ToolCall)) (int, int) {
-	names := o.Names
-	if marked {
-		names = nil
+// cutMark is the length of the tail of a text that may begin a mark.
+func cutMark(o Options, text string) int {
+	for n := len(text); n > 0; n-- {
+		for k := range o.Format.Forms {
+			if f := &o.Format.Forms[k]; !f.Bare && len(f.begin) > n && strings.HasSuffix(text, f.begin[:n]) {
+				return n
+			}
+		}
 	}
-	call, end, ok := twinObject(s, i, names, marked)
-	if !ok {
-		return rest, end
+	return 0
+}
+
+// twinRead is what was read of calls: those, from where on there were none, and
+// from where on they were not announced.
+type twinRead struct {
+	calls      []ToolCall
+	rest, next int
+	fault      bool
+	told       int // where the first was
+}
+
+// twinForms reads by all forms that begin so, and returns what one made of it
+// that was first to see a call, or the one that came furthest.
+func twinForms(o Options, s, mark string, at int) (best twinRead) {
+	best.told, best.next = len(s)+1, -1
+	for k := range o.Format.Forms {
+		f := &o.Format.Forms[k]
+		if f.Bare != (mark == "") || mark != "" && f.begin != mark {
+			continue
+		}
+		r := twinSection(o, f, s, at, at+len(mark))
+		if r.told < best.told || len(best.calls) == 0 && len(r.calls) == 0 && r.next > best.next {
+			best = r
+		}
 	}
-	add(call)
-	if o.Format == Hermes {
-		k := skipBlank(s, end)
-		if strings.HasPrefix(s[k:], hermesEnd) {
-			k += len(hermesEnd)
-		}
-		return k, k
+	return best
+}
+
+// reader reads a section by index.
+type reader struct {
+	s     string
+	i     int
+	f     *Form
+	tools []Tool
+	name  string
+	out   []byte // the arguments
+	told  int    // where the call was plainly one, -1: nowhere
+	ended bool   // by the mark that ends all
+}
+
+type faultAt int
+
+func (r *reader) fault(at int) {
+	r.i = at
+	panic(faultAt(at))
+}
+
+func (r *reader) peek() byte {
+	if r.i >= len(r.s) {
+		r.fault(len(r.s))
 	}
-	for {
-		k := skipBlank(s, end)
-		if k < len(s) && s[k] == ';' {
-			k = skipBlank(s, k+1)
+	return r.s[r.i]
+}
+
+func (r *reader) blank() { r.i = skipBlank(r.s, r.i) }
+
+// word reads one of some words and says which.
+func (r *reader) word(all ...string) int {
+	furthest := r.i
+	for k, w := range all {
+		n := 0
+		for n < len(w) && r.i+n < len(r.s) && r.s[r.i+n] == w[n] {
+			n++
 		}
-		if k == len(s) || s[k] != '{' {
-			return end, k
+		if furthest = max(furthest, r.i+n); w != "" && n == len(w) {
+			r.i += n
+			return k
 		}
-		call, next, ok := twinObject(s, k, o.Names, false)
-		if !ok {
-			return end, next
+	}
+	r.fault(furthest)
+	return 0
+}
+
+func begins(c byte, all ...string) bool {
+	return slices.ContainsFunc(all, func(w string) bool { return w != "" && w[0] == c })
+}
+
+// tell says that this is a call, as seen at a byte.
+func (r *reader) tell(at int) {
+	if r.told >= 0 {
+		return
+	}
+	if r.f.Bare && !slices.ContainsFunc(r.tools, func(t Tool) bool { return t.Name == r.name }) {
+		r.fault(at)
+	}
+	r.told = at
+}
+
+// attempt runs a reading and reports whether it came to its end.
+func (r *reader) attempt(read func()) (ok bool) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			if _, is := fault.(faultAt); !is {
+				panic(fault)
+			}
+			ok = false
 		}
-		add(call)
-		end = next
+	}()
+	read()
+	return true
+}
+
+func twinSection(o Options, f *Form, s string, rest, i int) (t twinRead) {
+	r := &reader{s: s, i: i, f: f, tools: o.Tools}
+	t.rest, t.told = rest, len(s)+1
+	opened := false // the next call's Open was read
+	closed := false
+	for first := true; ; first = false {
+		r.name, r.out, r.told = "", nil, -1
+		ok := r.attempt(func() {
+			if first && f.List {
+				r.blank()
+				r.word("[")
+			}
+			r.call(opened)
+		})
+		if r.told >= 0 && len(t.calls) == 0 {
+			t.told = r.told
+		}
+		if !ok && r.told < 0 {
+			t.next, t.fault = r.i, true
+			return t
+		}
+		stop := -1
+		if !ok { // all up to a mark is the arguments
+			stop, r.out, r.i = twinBroken(f, s, r.i, r.out)
+			closed = stop == 0
+		}
+		t.calls = append(t.calls, ToolCall{r.name, r.out})
+		t.rest, t.next = r.i, r.i
+		if !ok && stop != 0 || o.One || r.ended {
+			return t
+		}
+		opened = false
+		end := false
+		if !r.attempt(func() { opened, end = r.follow(closed) }) {
+			t.next, t.fault = r.i, true
+			return t
+		}
+		if t.next = r.i; end {
+			return t
+		}
+		closed = false
 	}
 }
 
-func twinMistral(s string, rest, i int, add func(*ToolCall)) (int, int) {
-	k := skipBlank(s, i)
-	if k == len(s) || s[k] != '[' {
-		return twinNamed(s, rest, k, add)
-	}
-	for {
-		k = skipBlank(s, k+1)
-		call, end, ok := twinObject(s, k, nil, true)
-		if !ok {
-			return rest, end
-		}
-		add(call)
-		rest = end
-		if k = skipBlank(s, end); k < len(s) && s[k] == ']' {
-			return k + 1, k + 1
-		}
-		if k == len(s) || s[k] != ',' {
-			return rest, k
+// twinBroken is which mark ends a call that broke, its arguments, and what
+// comes after.
+func twinBroken(f *Form, s string, i int, out []byte) (stop int, args []byte, next int) {
+	stop, at := -1, len(s)
+	for k, w := range []string{f.close, f.end, f.begin} {
+		if n := strings.Index(s[i:], w); w != "" && n >= 0 && i+n < at {
+			stop, at = k, i+n
 		}
 	}
+	args, next = append(out, s[i:at]...), at
+	if stop == 0 {
+		next += len(f.close)
+	} else if stop == 1 {
+		next += len(f.end)
+	}
+	return stop, args, next
 }
 
-func twinNamed(s string, rest, i int, add func(*ToolCall)) (int, int) {
-	word := func(k int) int {
-		for k < len(s) && strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.", rune(s[k])) {
-			k++
-		}
-		return k
+// follow reads what comes after a call's arguments: whether another call has
+// been opened, or the section has ended.
+func (r *reader) follow(closed bool) (opened, end bool) {
+	f := r.f
+	if f.Arguments != Tagged && f.close != "" && !closed {
+		r.blank()
+		r.peek()
+		r.word(f.close)
 	}
-	// agreed is where s stops to go on like any of the words.
-	agreed := func(k int, words ...string) (int, string) {
-		most := k
-		for _, w := range words {
-			n := 0
-			for n < len(w) && k+n < len(s) && s[k+n] == w[n] {
-				n++
-			}
-			if most = max(most, k+n); n == len(w) {
-				return most, w
-			}
-		}
-		return most, ""
+	if f.Single {
+		return false, r.end()
 	}
-	k := word(i)
-	if k == i {
-		return rest, k
-	}
-	name := s[i:k]
-	if k < len(s) && s[k] == '[' {
-		var found string
-		for {
-			if k, found = agreed(k, mistralArgs, mistralID); found == "" {
-				return rest, k
-			}
-			if found == mistralArgs {
-				break
-			}
-			if k = word(k); k == len(s) || s[k] != '[' {
-				return rest, k
-			}
-		}
-		k = skipBlank(s, k)
-	}
-	if k == len(s) || s[k] != '{' {
-		return rest, k
-	}
-	end, ok := twinValue(s, k)
-	if !ok {
-		return rest, end
-	}
-	add(&ToolCall{name, []byte(s[k:end])})
-	return end, end
-}
-
-func skipBlank(s string, i int) int { return len(s) - len(strings.TrimLeft(s[i:], blank)) }
-
-// twinObject reads a call's object and returns its end or the byte at fault.
-func twinObject(s string, i int, names []string, anyName bool) (*ToolCall, int, bool) {
-	name, args := "", ""
-	named, argued := -1, -1 // where they became known
-	fault := func(k int) (*ToolCall, int, bool) {
-		// A name that is none of the tools' is noticed as soon as the call is known.
-		if known := max(named, argued); named >= 0 && argued >= 0 && !anyName && !slices.Contains(names, name) {
-			k = min(k, known)
-		}
-		return nil, k, false
-	}
-	if i = skipBlank(s, i); i == len(s) || s[i] != '{' {
-		return fault(i)
-	}
-	for {
-		if i = skipBlank(s, i+1); i == len(s) || s[i] != '"' {
-			return fault(i)
-		}
-		end, ok := twinValue(s, i)
-		if !ok {
-			return fault(end)
-		}
-		var key string
-		_ = json.Unmarshal([]byte(s[i:end]), &key)
-		if i = skipBlank(s, end); i == len(s) || s[i] != ':' {
-			return fault(i)
-		}
-		if i = skipBlank(s, i+1); i == len(s) {
-			return fault(i)
-		}
-		quoted := s[i] == '"'
+	for apart := false; ; apart = true {
+		r.blank()
+		c := r.peek()
 		switch {
-		case key == "name" && (named >= 0 || !quoted):
-			return fault(i)
-		case (key == "arguments" || key == "parameters") && (argued >= 0 || !quoted && s[i] != '{' && s[i] != 'n'):
-			return fault(i)
-		case (key == "arguments" || key == "parameters") && s[i] == '{':
-			argued = i
-		}
-		end, ok = twinValue(s, i)
-		if !ok {
-			return fault(end)
-		}
-		value := s[i:end]
-		switch {
-		case key == "name":
-			if _ = json.Unmarshal([]byte(value), &name); name == "" {
-				return fault(end - 1)
-			}
-			named = end - 1
-		case argued == i:
-			args = value
-		case key == "arguments" || key == "parameters":
-			args = "{}"
-			if quoted {
-				_ = json.Unmarshal([]byte(value), &args)
-				if !json.Valid([]byte(args)) || !strings.HasPrefix(strings.TrimLeft(args, blank), "{") {
-					return fault(end - 1)
-				}
-			}
-			argued = end - 1
-		}
-		if i = skipBlank(s, end); i == len(s) {
-			return fault(i)
-		}
-		if s[i] == '}' {
-			break
-		}
-		if s[i] != ',' {
-			return fault(i)
-		}
-	}
-	if named < 0 {
-		return fault(i)
-	}
-	if argued < 0 {
-		args, argued = "{}", i
-	}
-	if known := max(named, argued); !anyName && !slices.Contains(names, name) {
-		return nil, known, false
-	}
-	return &ToolCall{name, []byte(args)}, i + 1, true
-}
-
-// twinValue is the end of the JSON value at s[i:], or the byte at fault.
-func twinValue(s string, i int) (int, bool) {
-	if i = skipBlank(s, i); i == len(s) {
-		return i, false
-	}
-	switch c := s[i]; {
-	case c == '"':
-		return twinString(s, i)
-	case c == '{' || c == '[':
-		return twinList(s, i)
-	case c == '-' || c >= '0' && c <= '9':
-		return twinNumber(s, i)
-	}
-	for _, word := range []string{"true", "false", "null"} {
-		if s[i] == word[0] {
-			for k := range len(word) {
-				if i+k == len(s) || s[i+k] != word[k] {
-					return i + k, false
-				}
-			}
-			return i + len(word), true
-		}
-	}
-	return i, false
-}
-
-func twinString(s string, i int) (int, bool) {
-	for i++; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"':
-			return i + 1, true
-		case c < ' ':
-			return i, false
-		case c == '\\':
-			if i++; i == len(s) || !strings.ContainsRune(`"\/bfnrtu`, rune(s[i])) {
-				return i, false
-			}
-			for n := 0; s[i] == 'u' && n < 4; n++ {
-				if i+1+n == len(s) || !strings.ContainsRune("0123456789abcdefABCDEF", rune(s[i+1+n])) {
-					return i + 1 + n, false
-				}
-			}
-			if s[i] == 'u' {
-				i += 4
-			}
-		}
-	}
-	return i, false
-}
-
-func twinList(s string, i int) (int, bool) {
-	object, end := s[i] == '{', byte(']')
-	if object {
-		end = '}'
-	}
-	if k := skipBlank(s, i+1); k < len(s) && s[k] == end {
-		return k + 1, true
-	}
-	for {
-		var ok bool
-		if i = skipBlank(s, i+1); object {
-			if i == len(s) || s[i] != '"' {
-				return i, false
-			}
-			if i, ok = twinString(s, i); !ok {
-				return i, false
-			}
-			if i = skipBlank(s, i); i == len(s) || s[i] != ':' {
-				return i, false
-			}
-			i++
-		}
-		if i, ok = twinValue(s, i); !ok {
-			return i, false
-		}
-		if i = skipBlank(s, i); i == len(s) || s[i] != ',' && s[i] != end {
-			return i, false
-		}
-		if s[i] == end {
-			return i + 1, true
+		case f.List && c == ',':
+			r.i++
+			return false, false
+		case f.List && c == ']':
+			r.i++
+			return false, r.end()
+		case f.List:
+			r.fault(r.i)
+		case !apart && begins(c, f.between):
+			r.i++
+			continue
+		case begins(c, f.end, strings.TrimSpace(f.Open)):
+			which := r.word(f.end, strings.TrimSpace(f.Open))
+			return which == 1, which == 0
+		case f.Open == "" && (f.Arguments == Object && c == '{' || f.Arguments != Object && inToolName(c)):
+			return false, false
+		default:
+			r.fault(r.i)
 		}
 	}
 }
 
-func twinNumber(s string, i int) (int, bool) {
-	digits := func() bool {
-		from := i
-		for i < len(s) && s[i] >= '0' && s[i] <= '9' {
-			i++
-		}
-		return i > from
+// end reads End, if there is one.
+func (r *reader) end() bool {
+	if r.f.end != "" {
+		r.blank()
+		r.peek()
+		r.word(r.f.end)
 	}
-	if s[i] == '-' {
-		i++
-	}
-	if i < len(s) && s[i] == '0' {
-		i++
-	} else if !digits() {
-		return i, false
-	}
-	if i < len(s) && s[i] == '.' {
-		if i++; !digits() {
-			return i, false
-		}
-	}
-	if i < len(s) && (s[i] == 'e' || s[i] == 'E') {
-		if i++; i < len(s) && (s[i] == '+' || s[i] == '-') {
-			i++
-		}
-		if !digits() {
-			return i, false
-		}
-	}
-	return i, true
+	return true
 }

@@ -7,9 +7,6 @@ require (
 	github.com/troupe-llm/troupe v0.0.0
 )
 
-require (
-	github.com/dlclark/regexp2/v2 v2.13.0 // indirect
-	golang.org/x/text v0.43.0 // indirect
-)
+require golang.org/x/text v0.43.0 // indirect
 
 replace github.com/troupe-llm/troupe => ../../..

@@ -9,8 +9,10 @@ import (
 	"strings"
 )
 
-// Decode is json.Unmarshal with errors that name the field and the place.
+// Decode is json.Unmarshal with errors that name the field and the place. It takes
+// numbers as Python's json writes them.
 func Decode(data []byte, v any) error {
+	data = finite(data)
 	err := json.Unmarshal(data, v)
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		article := "a"
@@ -24,6 +26,31 @@ func Decode(data []byte, v any) error {
 		return fmt.Errorf("not JSON: line %d: %w", 1+bytes.Count(data[:at], []byte{'\n'}), err)
 	}
 	return err
+}
+
+// finite puts numbers that JSON has for those that only Python's json writes: the
+// largest there is for Infinity, and null, which is as good as absent, for NaN.
+func finite(data []byte) []byte {
+	if !bytes.Contains(data, []byte("Infinity")) && !bytes.Contains(data, []byte("NaN")) {
+		return data
+	}
+	out := make([]byte, 0, len(data)+64)
+	for inString := false; len(data) > 0; {
+		switch {
+		case inString && data[0] == '\\' && len(data) > 1:
+			out, data = append(out, data[0]), data[1:]
+		case data[0] == '"':
+			inString = !inString
+		case !inString && bytes.HasPrefix(data, []byte("Infinity")):
+			out, data = append(out, "1.7976931348623157e308"...), data[len("Infinity"):]
+			continue
+		case !inString && bytes.HasPrefix(data, []byte("NaN")):
+			out, data = append(out, "null"...), data[len("NaN"):]
+			continue
+		}
+		out, data = append(out, data[0]), data[1:]
+	}
+	return out
 }
 
 func kind(of string) string {

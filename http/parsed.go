@@ -3,15 +3,16 @@ package http
 import (
 	"crypto/rand"
 	"strconv"
+	"strings"
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/tokenize/jinja"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
-// spoken is what one choice's text means, as it comes. Its parser is nil when
+// parsed is what one choice's text means, as it comes. Its parser is nil when
 // all of it is text.
-type spoken struct {
+type parsed struct {
 	parser *reply.Parser
 	parts  []reply.Part // of the latest event
 	bytes  int          // of text so far
@@ -24,23 +25,13 @@ type spoken struct {
 // called.
 const finishCalls actors.FinishReason = "tool_calls"
 
-// listen makes the parser of a reply to this prompt.
-func (a *answer) listen(ch *choice) {
+// newParser makes the parser of a reply to this prompt.
+func (a *answer) newParser(ch *choice) {
 	o := a.c.reply
-	if o.Think {
-		const enough = 16 // tokens, for a mark and white space
-		o.Opened = a.c.opened(a.s.tokenizer.Decode(ch.prompt[max(0, len(ch.prompt)-enough):], false))
+	if o.Thinks() {
+		o = o.After(a.s.tokenizer.Decode(ch.prompt[max(0, len(ch.prompt)-actors.PromptEnd):], false))
 	}
-	ch.spoken.parser = reply.NewParser(o)
-}
-
-// opened reports whether a prompt, of which the end will do, ends within reasoning: because its template
-// begins it, or because the message that is to be continued has.
-func (c *call) opened(prompt string) bool {
-	if c.chat.ContinueFinalMessage {
-		return reply.Unclosed(lastContent(c.chat.Messages))
-	}
-	return reply.Opened(prompt)
+	ch.parsed.parser = reply.NewParser(o)
 }
 
 // lastContent is the text of a conversation's last message.
@@ -54,13 +45,24 @@ func lastContent(messages any) string {
 		return ""
 	}
 	content, _ := last.Get("content")
-	text, _ := content.(string)
-	return text
+	if text, ok := content.(string); ok {
+		return text
+	}
+	var all strings.Builder
+	parts, _ := content.([]any) // for a template that looks into them
+	for _, p := range parts {
+		if p, ok := p.(*jinja.Dict); ok {
+			text, _ := p.Get("text")
+			s, _ := text.(string)
+			all.WriteString(s)
+		}
+	}
+	return all.String()
 }
 
-// hear parses an event.
-func (ch *choice) hear(ev *actors.Event) {
-	sp := &ch.spoken
+// parse parses an event.
+func (ch *choice) parse(ev *actors.Event) {
+	sp := &ch.parsed
 	if ev.Final == nil {
 		sp.parts = sp.parser.Add(ev.Text)
 	} else {
@@ -89,16 +91,35 @@ func (ch *choice) hear(ev *actors.Event) {
 }
 
 // visible reports whether clients see a part.
-func visible(p reply.Part) bool { return p.Kind != reply.Returned && p.Kind != reply.Broken }
+func visible(p reply.Part) bool { return p.Kind != reply.Returned }
 
-// callID makes up the id of a tool call. Mistral's templates take none but
-// those of nine letters and digits.
-func (c *call) callID() string {
-	id := rand.Text()
-	if c.family.format == reply.Mistral {
-		return id[:9]
+// callID makes up the id of the reply's i-th tool call, as the templates that
+// will see it want them.
+func (c *call) callID(name []byte, i int) string {
+	ids := reply.AnyIDs
+	if c.family.format != nil {
+		ids = c.family.format.IDs
 	}
-	return "call_" + id[:24]
+	switch ids {
+	case reply.ShortIDs:
+		return rand.Text()[:9]
+	case reply.NamedIDs:
+		return "functions." + string(name) + ":" + strconv.Itoa(earlierCalls(c.chat.Messages)+i)
+	}
+	return "call_" + rand.Text()[:24]
+}
+
+// earlierCalls counts the tool calls of a conversation.
+func earlierCalls(messages any) (n int) {
+	list, _ := messages.([]any)
+	for _, m := range list {
+		if m, _ := m.(*jinja.Dict); m != nil {
+			calls, _ := m.Get("tool_calls")
+			all, _ := calls.([]any)
+			n += len(all)
+		}
+	}
+	return n
 }
 
 // appendPart appends what a part adds to the message.
@@ -108,23 +129,22 @@ func (c *call) appendPart(dst []byte, p *reply.Part) []byte {
 		dst = append(dst, `"content":"`...)
 		return append(appendString(dst, p.Text), '"')
 	case reply.Reasoning:
-		dst = append(dst, `"reasoning_content":"`...)
-		return append(appendString(dst, p.Text), '"')
+		return appendReasoning(dst, p.Text)
 	}
 	dst = append(dst, `"tool_calls":[{"index":`...)
 	dst = strconv.AppendInt(dst, int64(p.Call), 10)
 	if p.Kind == reply.Call {
 		dst = append(dst, ',')
-		return append(c.appendCall(dst, p.Text, nil), "}]"...)
+		return append(c.appendCall(dst, p.Call, p.Text, nil), "}]"...)
 	}
 	dst = append(dst, `,"function":{"arguments":"`...)
 	return append(appendString(dst, p.Text), `"}}]`...)
 }
 
 // appendCall appends the members of a tool call.
-func (c *call) appendCall(dst, name, arguments []byte) []byte {
+func (c *call) appendCall(dst []byte, i int, name, arguments []byte) []byte {
 	dst = append(dst, `"id":"`...)
-	dst = append(dst, c.callID()...)
+	dst = appendString(dst, []byte(c.callID(name, i)))
 	dst = append(dst, `","type":"function","function":{"name":"`...)
 	dst = append(appendString(dst, name), `","arguments":"`...)
 	return append(appendString(dst, arguments), `"}`...)
@@ -139,18 +159,27 @@ func (c *call) appendMessage(dst []byte, m *reply.Message) []byte {
 		dst = append(appendString(append(dst, '"'), m.Text), '"')
 	}
 	if len(m.Reasoning) > 0 {
-		dst = append(dst, `,"reasoning_content":"`...)
-		dst = append(appendString(dst, m.Reasoning), '"')
+		dst = appendReasoning(append(dst, ','), m.Reasoning)
 	}
 	for i := range m.Calls {
 		if i == 0 {
 			dst = append(dst, `,"tool_calls":[`...)
 		}
 		dst = append(comma(dst, i), '{')
-		dst = append(c.appendCall(dst, []byte(m.Calls[i].Name), m.Calls[i].Arguments), '}')
+		dst = append(c.appendCall(dst, i, []byte(m.Calls[i].Name), m.Calls[i].Arguments), '}')
 	}
 	if len(m.Calls) > 0 {
 		dst = append(dst, ']')
 	}
 	return dst
+}
+
+// appendReasoning appends reasoning under both names that clients look for.
+func appendReasoning(dst, text []byte) []byte {
+	dst = append(dst, `"reasoning_content":"`...)
+	from := len(dst)
+	dst = appendString(dst, text)
+	to := len(dst)
+	dst = append(dst, `","reasoning":"`...)
+	return append(append(dst, dst[from:to]...), '"')
 }

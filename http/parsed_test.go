@@ -9,11 +9,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
-// heard is a message as a client has it in the end.
-type heard struct {
+// received is a message as a client has it in the end.
+type received struct {
 	Content   *string
 	Reasoning string `json:"reasoning_content"`
 	ToolCalls []struct {
@@ -23,7 +22,7 @@ type heard struct {
 	} `json:"tool_calls"`
 }
 
-func (m *heard) String() string {
+func (m *received) String() string {
 	content := ""
 	if m.Content != nil {
 		content = *m.Content
@@ -36,7 +35,7 @@ func (m *heard) String() string {
 }
 
 // fold puts a stream's deltas together as clients do.
-func fold(t *testing.T, stream string) (m heard) {
+func fold(t *testing.T, stream string) (m received) {
 	t.Helper()
 	m.Content = new(string)
 	ids := map[string]bool{}
@@ -45,7 +44,7 @@ func fold(t *testing.T, stream string) (m heard) {
 		if !is {
 			continue
 		}
-		var chunk struct{ Choices []struct{ Delta heard } }
+		var chunk struct{ Choices []struct{ Delta received } }
 		if err := json.Unmarshal([]byte("{"+data), &chunk); err != nil {
 			t.Fatal(err, line)
 		}
@@ -79,39 +78,44 @@ func TestStreamedIsWhole(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	words := []string{"", "Hm.", "Let <me> see: é { \"", "a\n\nb"}
 	arguments := []string{"{}", `{"a": "}\"\n</tool_call>"}`, `{"é": [1, {"b": null}], "c": -0.5}`}
-	for family, template := range templates {
-		format := reply.Detect(template)
-		if format == reply.None {
-			continue
-		}
-		syntax := format.Syntax(template)
+	for _, family := range []struct {
+		name, template              string
+		begin, before, after, again string // of a call's arguments; between two calls
+		end                         string
+	}{
+		{"hermes", templates["hermes"], "<tool_call>", `{"name": "f", "arguments": `, "}", "</tool_call><tool_call>", "</tool_call>"},
+		{"thinks", templates["thinks"], "<tool_call>\n", `{"name": "f", "arguments": `, "}", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>"},
+		{"llama3", templates["llama3"], "", `{"name": "f", "parameters": `, "}", "; ", ""},
+		{"mistral", templates["mistral"], "[TOOL_CALLS][", `{"name": "f", "arguments": `, "}", ", ", "]"},
+		{"newer", templates["newer"], "", "[TOOL_CALLS]f[ARGS]", "", "", ""},
+		{"kimi_k2", templates["kimi_k2"], "<|tool_calls_section_begin|>", "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>", "<|tool_call_end|>", "", "<|tool_calls_section_end|>"},
+	} {
 		var replies [][]actors.Event
 		var want []string
 		for range 30 {
 			thought, text := "", words[rng.IntN(len(words))]
 			calls := rng.IntN(3)
 			written := ""
-			if family == "thinks" && rng.IntN(2) == 0 {
+			if family.name == "thinks" && rng.IntN(2) == 0 {
 				thought = words[rng.IntN(len(words))]
 				written = "<think>\n" + thought + "\n</think>\n\n"
 			}
-			if calls > 0 && format == reply.Llama3 {
+			if calls > 0 && family.name == "llama3" {
 				text = "" // it says nothing beside its calls
 			}
 			written += text
 			all := fmt.Sprintf("%q %q", thought, text)
 			for i := range calls {
-				between := syntax.Between
+				between := family.again
 				if i == 0 {
-					between = syntax.Begin
+					between = family.begin
 				}
 				args := arguments[rng.IntN(len(arguments))]
-				before, after := syntax.Around("f")
-				written += between + before + args + after
+				written += between + family.before + args + family.after
 				all += fmt.Sprintf(" f(%s)", args)
 			}
 			if calls > 0 {
-				written += syntax.End
+				written += family.end
 			}
 			events := []actors.Event{started("Hi")}
 			for rest := written; rest != ""; {
@@ -127,7 +131,7 @@ func TestStreamedIsWhole(t *testing.T) {
 			want = append(want, all)
 		}
 		eng := script(replies...)
-		eng.template = template
+		eng.template = family.template
 		h := start(t, eng, Config{})
 		for i, want := range want {
 			_, stream := h.read(h.post("/v1/chat/completions", `{"stream":true,`+withTools+`,`+withHi+`}`))
@@ -135,7 +139,7 @@ func TestStreamedIsWhole(t *testing.T) {
 			_, body := h.read(h.post("/v1/chat/completions", `{`+withTools+`,`+withHi+`}`))
 			var whole struct {
 				Choices []struct {
-					Message heard
+					Message received
 					Finish  string `json:"finish_reason"`
 				}
 			}
@@ -144,14 +148,14 @@ func TestStreamedIsWhole(t *testing.T) {
 			}
 			m := &whole.Choices[0].Message
 			if streamed.String() != want || m.String() != want {
-				t.Errorf("%s %d:\nstreamed %s\nwhole    %s\nwant     %s", family, i, &streamed, m, want)
+				t.Errorf("%s %d:\nstreamed %s\nwhole    %s\nwant     %s", family.name, i, &streamed, m, want)
 			}
 			finish := "stop"
 			if len(m.ToolCalls) > 0 {
 				finish = "tool_calls"
 			}
 			if whole.Choices[0].Finish != finish || !strings.Contains(stream, `"finish_reason":"`+finish+`"`) {
-				t.Errorf("%s %d: it ends with %q, want %q: %s", family, i, whole.Choices[0].Finish, finish, stream)
+				t.Errorf("%s %d: it ends with %q, want %q: %s", family.name, i, whole.Choices[0].Finish, finish, stream)
 			}
 		}
 	}

@@ -9,29 +9,32 @@ import (
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
-// Calls that must come, or must keep to their schemas, are a grammar: that of
+// Calls that tool_choice demands, or that keep to their schemas, are a grammar: that of
 // the family's syntax around the tools' schemas.
 
 // maxCalls is how many calls a reply can be made to have.
 const maxCalls = 64
 
-// forceCalls sets the answer's grammar as tool_choice and strict tools need
+// chooseCalls sets the answer's grammar as tool_choice and strict tools need
 // it, or says why that cannot be. It comes after all fields were read.
-func (c *call) forceCalls() *Error {
+func (c *call) chooseCalls() *Error {
 	must := c.mustCall()
 	strict := slices.IndexFunc(c.tools, func(t tool) bool { return t.strict })
 	switch {
 	case must && len(c.tools) == 0:
 		return badRequest("tool_choice", "tool_choice: needs tools")
 	case c.toolChoice == toolsNone || len(c.tools) == 0:
+		if c.isChat && c.req.Grammar != nil {
+			c.req.Grammar = c.family.format.Text(c.req.Grammar).At(c.req.Grammar.Path())
+		}
 		return nil
 	case !must && !c.family.showsTools:
 		return badRequest("tools", "tools: the served model's chat template does not show them to the model; tool_choice can demand a call all the same")
 	case must && c.req.Grammar != nil:
 		return badRequest("tool_choice", "tool_choice: a call that must come cannot be combined with %s", c.req.Grammar.Path())
-	case !must && c.family.format == reply.None && strict >= 0:
+	case !must && c.family.format == nil && strict >= 0:
 		return badRequest(strictPath(strict), "%s: how the served model writes calls is not known, so they can be kept to a schema only when tool_choice forces one", strictPath(strict))
-	case !must && (c.family.format == reply.None || strict < 0 && c.req.Grammar == nil):
+	case !must && (c.family.format == nil || strict < 0 && c.req.Grammar == nil):
 		return nil
 	}
 	tools := c.tools
@@ -54,9 +57,9 @@ func (c *call) forceCalls() *Error {
 	case must:
 		c.req.Grammar = calls.At("tool_choice")
 	case c.req.Grammar != nil: // the one or the other
-		c.req.Grammar = grammar.Choice(c.req.Grammar, calls).At(c.req.Grammar.Path())
+		c.req.Grammar = grammar.Choice(c.family.format.Text(c.req.Grammar), calls).At(c.req.Grammar.Path())
 	default:
-		c.req.Grammar = c.textOr(calls).At(strictPath(strict))
+		c.req.Grammar = c.family.format.TextOr(calls).At(strictPath(strict))
 	}
 	return nil
 }
@@ -68,46 +71,44 @@ func strictPath(tool int) string { return "tools" + index(tool) + ".function.str
 
 // callFormat is how calls are written: the family's way, or, when it is not
 // known, one that needs no marks.
-func (c *call) callFormat() reply.Format {
-	if c.family.format == reply.None {
-		return reply.Llama3
+func (c *call) callFormat() *reply.Format {
+	if c.family.format == nil {
+		return reply.Fallback()
 	}
 	return c.family.format
 }
 
 // callsSpec is one call of any of the tools, or several.
 func (c *call) callsSpec(tools []tool, schemas bool) (*grammar.Spec, error) {
-	var calls []*grammar.Spec
+	var all []reply.Callable
 	for i := range tools {
 		t := &tools[i]
-		arguments := grammar.JSONObject()
+		one := reply.Callable{Name: t.name, Loose: !t.strict}
 		if schemas || t.strict {
 			var err error
-			if arguments, err = t.arguments(); err != nil {
+			if one.Schema, err = t.schema(); err != nil {
 				return nil, at(index(t.index)+".function.parameters", err)
 			}
+			one.Path = "tools" + index(t.index) + ".function.parameters"
 		}
-		before, after := c.family.syntax.Around(t.name)
-		calls = append(calls, grammar.Sequence(grammar.Literal(before), arguments, grammar.Literal(after)))
+		all = append(all, one)
 	}
-	one := grammar.Choice(calls...)
-	further := 0
+	most := 1
 	if c.parallelCalls && c.toolChoice != toolsNamed {
-		further = maxCalls - 1
+		most = maxCalls
 	}
-	s := &c.family.syntax
-	return grammar.Sequence(
-		grammar.Literal(s.Begin), one,
-		grammar.Repeat(grammar.Sequence(grammar.Literal(s.Between), one), 0, further),
-		grammar.Literal(s.End),
-	), nil
+	calls, err := c.callFormat().Calls(all, most)
+	if fault := (*reply.ToolError)(nil); errors.As(err, &fault) {
+		return nil, at(index(tools[fault.Tool].index)+".function.parameters", fault.Err)
+	}
+	return calls, err
 }
 
-// arguments is what a tool's parameters allow. They are an object in any case;
-// a tool that says nothing of them has none.
-func (t *tool) arguments() (*grammar.Spec, error) {
+// schema is what a tool's arguments have to be: an object in any case; a tool
+// that says nothing of them has none.
+func (t *tool) schema() ([]byte, error) {
 	if t.parameters == nil {
-		return grammar.Literal("{}"), nil
+		return []byte(`{"type":"object","additionalProperties":false}`), nil
 	}
 	schema := t.parameters
 	given := false
@@ -127,31 +128,20 @@ func (t *tool) arguments() (*grammar.Spec, error) {
 		}
 		schema = append([]byte(head), rest...)
 	}
-	return grammar.Schema(schema).At("tools" + index(t.index) + ".function.parameters"), nil
+	return schema, nil
 }
 
-// textOr is a text that may end in calls, or be them.
-func (c *call) textOr(calls *grammar.Spec) *grammar.Spec {
-	if mark := c.callFormat().Mark(); mark != "" {
-		return grammar.Sequence(grammar.Without(mark), grammar.Repeat(calls, 0, 1))
-	}
-	return grammar.Choice(calls, grammar.Literal(""), grammar.Sequence(grammar.Regex(`\s{0,4}[^\s{]`), grammar.AnyText()))
-}
-
-// thinkFirst lets reasoning come before what the grammar says. Whether the
+// reasonFirst lets reasoning come before what the grammar says. Whether the
 // prompt begins it is seen by writing the prompt.
-func (c *call) thinkFirst(tok tokenizer) {
-	prompt, err := tok.Render(c.chat)
-	if err != nil {
+func (c *call) reasonFirst(tok tokenizer) {
+	if tok.LeastChatTokens(&c.chat) > c.limits.context {
 		return // the request will fail of this
 	}
-	before, after := reply.Think()
-	rest := grammar.Sequence(grammar.Until(after), grammar.Regex(`\n{0,2}`))
-	path := c.req.Grammar.Path()
-	if c.opened(prompt) {
-		c.req.Grammar = grammar.Sequence(rest, c.req.Grammar)
-	} else {
-		c.req.Grammar = grammar.Sequence(grammar.Repeat(grammar.Sequence(grammar.Literal(before), rest), 0, 1), c.req.Grammar)
+	prompt, err := tok.Render(c.chat)
+	if err != nil {
+		return // or of this
 	}
-	c.req.Grammar.At(path)
+	o := c.reply.After(prompt)
+	path := c.req.Grammar.Path()
+	c.req.Grammar = o.Before(c.req.Grammar).At(path)
 }

@@ -1,0 +1,102 @@
+package actors
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/jinja"
+)
+
+// TestLongPromptsAreNotWritten: a conversation or a text whose length alone is too much
+// is refused as too long without its template running, which here would fail.
+func TestLongPromptsAreNotWritten(t *testing.T) {
+	s := openSystem(t, Config{Model: model.Builtin})
+	messages := make([]any, 400_000)
+	for i := range messages {
+		m := jinja.NewDict(2)
+		m.Set("role", []string{"user", "assistant"}[i%2])
+		m.Set("content", "Hi")
+		messages[i] = m
+	}
+	for name, r := range map[string]*Request{
+		"messages": {Chat: &tokenize.Chat{Messages: messages, Kwargs: map[string]any{"messages": nil}}},
+		"prompt":   {Text: strings.Repeat("Once upon a time. ", 1<<20)},
+	} {
+		st, err := s.Submit(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = read(t, st).final.Err
+		var in *InputError
+		if !errors.As(err, &in) || !in.TooLong || in.Param != name || !strings.Contains(in.Msg, "at least") || !strings.Contains(in.Msg, "maximum context length is") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestMoreTokensThanRows: what the embedding has no row for is said when a model is
+// opened, and refused in a prompt; other prompts are served.
+func TestMoreTokensThanRows(t *testing.T) {
+	codec, log := letters(t), new(strings.Builder)
+	cfg := Config{Cache: "naive", Log: zerolog.New(log)}
+	cfg.fill()
+	d := newToy()
+	d.info.Vocab = 20
+	m := &model.Model{Name: "toy", Config: model.Config{Vocab: 20, EOS: []int32{0}}}
+	s, err := start(cfg, m, codec, func() (device.Device, error) { return d, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if !strings.Contains(log.String(), "ids up to 25") {
+		t.Errorf("the log says %q", log)
+	}
+	for text, ok := range map[string]bool{"abc": true, "abz": false} {
+		st, err := s.Submit(&Request{Text: text, MaxTokens: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = read(t, st).final.Err
+		var in *InputError
+		if ok != (err == nil) || !ok && (!errors.As(err, &in) || !strings.Contains(in.Msg, `"z", token 25`)) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestEnds: the tokenizer's own end-of-text token ends replies beside those that the
+// configurations name.
+func TestEnds(t *testing.T) {
+	file := `{"model":{"type":"BPE","vocab":{"a":0,"b":1,"c":2},"merges":[]}}`
+	codec, err := tokenize.Load(fstest.MapFS{
+		"tokenizer.json":        {Data: []byte(file)},
+		"tokenizer_config.json": {Data: []byte(`{"eos_token": "c"}`)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		config, generation []int32
+		rows               int
+		want               []int32
+	}{
+		{[]int32{0}, nil, 3, []int32{0, 2}},
+		{[]int32{0}, []int32{1}, 3, []int32{1, 2}},
+		{[]int32{2}, nil, 3, []int32{2}},
+		{nil, nil, 3, []int32{2}},
+		{[]int32{0}, nil, 2, []int32{0}}, // it has no row: it cannot be drawn
+	} {
+		m := &model.Model{Config: model.Config{Vocab: c.rows, EOS: c.config}, Generation: model.Generation{EOS: c.generation}}
+		if got := eos(m, codec); !slices.Equal(got, c.want) {
+			t.Errorf("%v and %v: %v, want %v", c.config, c.generation, got, c.want)
+		}
+	}
+}

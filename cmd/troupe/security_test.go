@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// SECURITY.md and the README's table of who may use the server name tests and
+// flags that there are.
+func TestSecurityNamesWhatThereIs(t *testing.T) {
+	sources := ""
+	for _, dir := range []string{".", "../../http"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatal(dir, err)
+		}
+		for _, file := range files {
+			sources += read(t, file)
+		}
+	}
+	text := read(t, "../../SECURITY.md")
+	tests := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(text, -1)
+	if len(tests) < 20 {
+		t.Errorf("only %d tests are named", len(tests))
+	}
+	for _, m := range tests {
+		if !strings.Contains(sources, "\nfunc "+m[1]+"(") {
+			t.Errorf("there is no %s", m[1])
+		}
+	}
+	_, section, _ := strings.Cut(read(t, "../../README.md"), "### Who may use it")
+	section, _, _ = strings.Cut(section, "\n### ")
+	serve := newServe()
+	for _, m := range regexp.MustCompile(`--([a-z][a-z-]+)`).FindAllStringSubmatch(text+section, -1) {
+		if serve.Flags().Lookup(m[1]) == nil {
+			t.Errorf("troupe serve has no flag --%s", m[1])
+		}
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

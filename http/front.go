@@ -1,0 +1,145 @@
+package http
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/fasthttp/router"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttputil"
+)
+
+// front is one side of a server: routes, and the connections on which they are
+// asked for.
+type front struct {
+	s      *Server
+	router *router.Router
+	fast   *fasthttp.Server
+
+	mu        sync.Mutex
+	conns     map[net.Conn]fasthttp.ConnState // open ones; guarded by mu
+	listeners []net.Listener                  // guarded by mu
+	stopped   bool                            // guarded by mu
+}
+
+// headerSize is the most bytes a request's header may have.
+const headerSize = 16 << 10
+
+func newFront(s *Server, r *router.Router) *front {
+	f := &front{s: s, router: r, conns: map[net.Conn]fasthttp.ConnState{}}
+	f.fast = &fasthttp.Server{
+		Handler:        f.handle,
+		HeaderReceived: s.received,
+		ErrorHandler:   s.unreadable,
+		ConnState:      f.connState,
+		Logger:         fastLog{s.log},
+		// A header may hold a key: neither the log nor the answer quotes it.
+		SecureErrorLogMessage: true,
+
+		Name:        "troupe",
+		Concurrency: s.cfg.MaxConnections,
+		// One byte of a body is waited for before the handler is called, and
+		// what follows comes as a stream (body.go), which MaxBody bounds.
+		StreamRequestBody:            true,
+		MaxRequestBodySize:           1,
+		ReadBufferSize:               headerSize,
+		ReadTimeout:                  s.cfg.ReadTimeout,
+		IdleTimeout:                  s.cfg.IdleTimeout,
+		WriteTimeout:                 0,               // it would bound whole streams; see StallTimeout
+		MaxIdleWorkerDuration:        time.Second / 4, // goroutines without a connection
+		DisablePreParseMultipartForm: true,
+	}
+	return f
+}
+
+func (f *front) serve(ln net.Listener) error {
+	p := newPatient(ln, f.s.log)
+	f.mu.Lock()
+	f.listeners = append(f.listeners, p)
+	stopped := f.stopped
+	f.mu.Unlock()
+	if stopped {
+		_ = p.Close()
+	}
+	return f.fast.Serve(f.s.encrypted(p))
+}
+
+// stop takes no more connections.
+func (f *front) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stopped = true
+	for _, ln := range f.listeners {
+		_ = ln.Close()
+	}
+}
+
+func (f *front) close() {
+	f.stop()
+	f.hangUp(true)
+}
+
+// connState keeps track of connections, so that Shutdown can close them.
+func (f *front) connState(c net.Conn, state fasthttp.ConnState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if state == fasthttp.StateClosed || state == fasthttp.StateHijacked {
+		delete(f.conns, c)
+		return
+	}
+	f.conns[c] = state
+}
+
+// hangUp closes all connections, or those that wait for a request, and returns
+// how many were open. Who serves one notices and forgets it.
+func (f *front) hangUp(all bool) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c, state := range f.conns {
+		if all || state != fasthttp.StateActive {
+			setUnread(c, false)
+			_ = bare(c).Close() // TLS would wait for its client to take a last word
+		}
+	}
+	return len(f.conns)
+}
+
+// unreadable answers a request that could not be read to its end.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	e := s.unread(err)
+	s.metrics.request("", e.Status)
+	setUnread(ctx.Conn(), true)
+	writeError(ctx, e)
+}
+
+// fastLog gives fasthttp's few messages a level: that a connection was closed,
+// by its client or by Shutdown, is nobody's fault, and neither is a request
+// that cannot be read. Of such a one nothing is logged: there may be a key in
+// it.
+type fastLog struct{ zerolog.Logger }
+
+func (l fastLog) Printf(format string, args ...any) {
+	level := zerolog.WarnLevel
+	for i, a := range args {
+		err, is := a.(error)
+		if !is {
+			continue
+		}
+		var system *net.OpError
+		switch {
+		case errors.Is(err, net.ErrClosed), errors.Is(err, fasthttputil.ErrConnectionClosed):
+			level = zerolog.DebugLevel
+		case errors.As(err, &system):
+			args[i] = system
+		default:
+			level = zerolog.DebugLevel
+			args[i] = errNotQuoted
+		}
+	}
+	l.WithLevel(level).Msgf(format, args...)
+}
+
+var errNotQuoted = errors.New("the request could not be read")
