@@ -10,7 +10,7 @@
 // schemas hold together, and choices between them), negate.go (the opposite of
 // a schema), apart.go (which choices are none) and holds.go (whether a value is
 // valid), build.go, kinds.go, object.go, others.go, array.go, unique.go,
-// strings.go, counted.go and number.go (the values themselves).
+// strings.go, counted.go, number.go and digits.go (the values themselves).
 //
 //	Spec ──parse──▶ expression ──▶ automaton ──┐
 //	                                           ├──▶ mask of each state, kept
