@@ -18,9 +18,11 @@ type automaton struct {
 	index  map[string]int32
 	start  int32
 
-	work   int   // continuations that may be looked at before it gives up
-	memory int   // bytes kept, roughly
-	err    error // it gave up; what it says from then on means nothing
+	work   int // continuations that may be looked at before it gives up
+	memory int // bytes kept, roughly
+	// What a budget has accounted for, see budget.ran.
+	counted, kept int
+	err           error // it gave up; what it says from then on means nothing
 
 	// Scratch of closure and step.
 	visited []int32 // of conts: the round that met them last

@@ -87,7 +87,7 @@ func (v *value) types() types {
 	case isNull:
 		return typeNull
 	}
-	if x, err := parseDecimal(v.text); err == nil && x.IsInt() {
+	if x, err := v.decimal(); err == nil && x.IsInt() {
 		return typeInteger
 	}
 	return typeFraction
@@ -110,7 +110,7 @@ func (c *compiler) number(words []*keywords, t types) (*expr, error) {
 	at := words[0].schema.path
 	for _, k := range words {
 		for _, v := range k.except {
-			if x, err := parseDecimal(v.text); v.kind == isNumber && err == nil {
+			if x, err := v.decimal(); v.kind == isNumber && err == nil {
 				except = append(except, x)
 			}
 		}
@@ -120,7 +120,7 @@ func (c *compiler) number(words []*keywords, t types) (*expr, error) {
 	}
 	var parts []*expr
 	for _, n := range merged(words, t).without(except) {
-		e, err := n.expr()
+		e, err := n.expr(c.budget)
 		if err != nil {
 			return nil, errorf(at, "%v", err)
 		}

@@ -17,8 +17,8 @@ type counted struct {
 
 // atMost matches what e does of at most so many characters, in the spelling of
 // asJSON. It reports false when that would be too large.
-func atMost(e *expr, most int) (*expr, bool) {
-	p, ok := multiply(e, repeat(keyChar, 0, -1))
+func atMost(w *budget, e *expr, most int) (*expr, bool) {
+	p, ok := multiply(w, e, repeat(keyChar, 0, -1))
 	if !ok {
 		return nil, false
 	}

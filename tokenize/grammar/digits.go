@@ -8,11 +8,12 @@ import (
 
 // digits makes expressions for ranges, digit by digit.
 type digits struct {
-	step  int    // integers are told by their remainders by it
-	ends  []bool // remainders that they may have; nil: any
-	fixed bool   // bounds do not change how many places there may be
-	point int    // so many of an integer's digits are written after a point
-	memo  map[digitsKey]*expr
+	budget *budget
+	step   int    // integers are told by their remainders by it
+	ends   []bool // remainders that they may have; nil: any
+	fixed  bool   // bounds do not change how many places there may be
+	point  int    // so many of an integer's digits are written after a point
+	memo   map[digitsKey]*expr
 	// points are memo's expressions with the point before them.
 	points map[*expr]*expr
 }
@@ -175,6 +176,7 @@ func (d *digits) digit(t tail, remainder int, nonzero bool) *expr {
 	if e := d.memo[key]; e != nil {
 		return e
 	}
+	d.budget.spend(16)
 	// Digits that lead to the same are told together.
 	var parts []*expr
 	var runs []*expr

@@ -263,8 +263,8 @@ func (e *expr) measured(of map[*expr]int32) int32 {
 }
 
 // matches reports whether e's language has s; for a few texts at a time.
-func (e *expr) matches(s string) bool {
-	measure(e)
+func (e *expr) matches(w *budget, s string) bool {
+	w.spend(measure(e) + len(s))
 	a := newAutomaton(e)
 	at := a.start
 	for i := range len(s) {

@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -20,10 +21,17 @@ type Grammar struct {
 	count *atomic.Int64 // what vocab.kept has of this grammar
 }
 
-// Compile makes a description's language usable. Its error is an *Error.
-func Compile(s *Spec, v *Vocabulary) (*Grammar, error) {
-	root, err := s.parse()
-	if err != nil {
+// Compile makes a description's language usable. Its error is an *Error, or the
+// context's: it is given up soon after that is done.
+func Compile(ctx context.Context, s *Spec, v *Vocabulary) (*Grammar, error) {
+	w := newBudget(ctx)
+	root, err := s.parse(w)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case w.failed():
+		return nil, errorf(s.path, "%v", w.err)
+	case err != nil:
 		return nil, err
 	}
 	if n := measure(root); n > maxNodes {

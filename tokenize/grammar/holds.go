@@ -100,13 +100,14 @@ func (c *compiler) one(v *value, of []*value) verdict {
 
 // itself is whether a value is as keywords say, but for what they refer to.
 func (c *compiler) itself(v *value, k *keywords) verdict {
+	c.budget.spend(4)
 	is := v.types()
 	if k.types&is == 0 || k.listed && !k.lists(v) || slices.ContainsFunc(k.except, v.same) {
 		return no
 	}
 	switch v.kind {
 	case isNumber:
-		x, err := parseDecimal(v.text)
+		x, err := v.decimal()
 		if err != nil {
 			return maybe
 		}
@@ -144,20 +145,20 @@ func (c *compiler) stringHolds(v *value, k *keywords) verdict {
 		ok = min(ok, -c.finds(p, v.text))
 	}
 	for _, f := range k.formats {
-		ok = min(ok, hasFormat(v.text, f.text))
+		ok = min(ok, c.hasFormat(v.text, f.text))
 	}
 	for _, f := range k.notFormats {
-		ok = min(ok, -hasFormat(v.text, f.text))
+		ok = min(ok, -c.hasFormat(v.text, f.text))
 	}
 	return ok
 }
 
 // hasFormat is whether a text has a format: unknown where what is written here
 // does not look so, and what others take may.
-func hasFormat(text, format string) verdict {
+func (c *compiler) hasFormat(text, format string) verdict {
 	matches := func(source string) bool {
-		e, err := parseRegex(source, asJSON, true)
-		return err == nil && e.matches(spelled(text))
+		e, err := parseRegex(c.budget, source, asJSON, true)
+		return err == nil && e.matches(c.budget, spelled(text))
 	}
 	switch {
 	case matches(formats[format]):
@@ -174,7 +175,7 @@ func (c *compiler) finds(pattern *value, in string) verdict {
 	if err != nil || c.spend(1) != nil {
 		return maybe
 	}
-	return verdictOf(e.matches(spelled(in)))
+	return verdictOf(e.matches(c.budget, spelled(in)))
 }
 
 func (c *compiler) arrayHolds(v *value, k *keywords) verdict {

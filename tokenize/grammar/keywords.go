@@ -230,7 +230,7 @@ func (k *keywords) readNumber(name string, v *value) error {
 	if err := want(v, isNumber); err != nil {
 		return err
 	}
-	x, err := parseDecimal(v.text)
+	x, err := v.decimal()
 	if err != nil {
 		return errorf(v.path, "%v", err)
 	}

@@ -51,19 +51,22 @@ const (
 )
 
 // expr matches the numbers in the range, without exponents.
-func (n *numbers) expr() (*expr, error) {
+func (n *numbers) expr(w *budget) (*expr, error) {
 	switch {
 	case n.fraction:
-		return n.fractions()
+		return n.fractions(w)
 	case len(n.notMultiples) > 0 && !n.integer:
 		integers := *n
 		integers.integer = true
-		a, err := integers.expr()
+		a, err := integers.expr(w)
 		if err != nil {
 			return nil, err
 		}
-		b, err := n.fractions()
-		return alt(a, b), err
+		b, err := n.fractions(w)
+		if err != nil {
+			return nil, err
+		}
+		return alt(a, b), nil
 	case n.low == nil && n.high == nil && len(n.multiples)+len(n.notMultiples) == 0:
 		if n.integer {
 			return jsonInteger, nil
@@ -72,14 +75,14 @@ func (n *numbers) expr() (*expr, error) {
 	}
 	fraction := func(m *big.Rat) bool { return !m.IsInt() }
 	if slices.ContainsFunc(n.notMultiples, fraction) || slices.ContainsFunc(n.multiples, func(m *big.Rat) bool { return fraction(m) && !isPlaces(m) }) {
-		return n.decimals()
+		return n.decimals(w)
 	}
-	return n.ranged(0)
+	return n.ranged(w, 0)
 }
 
 // decimals matches multiples of what is no integer: for each number of digits
 // after the point, the integers that are so many times ten as high.
-func (n *numbers) decimals() (*expr, error) {
+func (n *numbers) decimals(w *budget) (*expr, error) {
 	places := 0
 	for _, m := range n.multiples {
 		_, rest := split(m)
@@ -102,7 +105,7 @@ func (n *numbers) decimals() (*expr, error) {
 			return out
 		}
 		scaled := numbers{integer: true, low: n.low.times(scale), high: n.high.times(scale), multiples: whole(n.multiples), notMultiples: whole(n.notMultiples)}
-		e, err := scaled.ranged(point)
+		e, err := scaled.ranged(w, point)
 		if err != nil {
 			return nil, err
 		}
@@ -114,8 +117,8 @@ func (n *numbers) decimals() (*expr, error) {
 
 // ranged matches the numbers in the range; of integers it writes the last
 // `point` digits after a point.
-func (n *numbers) ranged(point int) (*expr, error) {
-	d := &digits{step: 1, point: point, memo: map[digitsKey]*expr{}, points: map[*expr]*expr{}}
+func (n *numbers) ranged(w *budget, point int) (*expr, error) {
+	d := &digits{budget: w, step: 1, point: point, memo: map[digitsKey]*expr{}, points: map[*expr]*expr{}}
 	places := fractionDigits
 	for _, m := range n.multiples {
 		if err := d.divide(m, &places); err != nil {
@@ -157,7 +160,7 @@ func (n *numbers) ranged(point int) (*expr, error) {
 
 // fractions matches the numbers in the range that are no integers, not those
 // so long that a float64 would make them one.
-func (n *numbers) fractions() (*expr, error) {
+func (n *numbers) fractions(w *budget) (*expr, error) {
 	for _, m := range slices.Concat(n.multiples, n.notMultiples) {
 		if !m.IsInt() {
 			return nil, fmt.Errorf("among numbers that are no integers only integers are supported, got %s", m.FloatString(5))
@@ -168,11 +171,11 @@ func (n *numbers) fractions() (*expr, error) {
 	}
 	limit := &bound{at: new(big.Rat).SetInt64(1e9), strict: true}
 	ranged := numbers{low: tighter(n.low, limit.negated(), 1), high: tighter(n.high, limit, -1)}
-	e, err := ranged.expr()
+	e, err := ranged.expr(w)
 	if err != nil {
 		return nil, err
 	}
-	e, ok := common(e, seq(optional(text("-")), repeat(digit, 1, 9), text("."), repeat(digit, 0, 5), nonzero))
+	e, ok := common(w, e, seq(optional(text("-")), repeat(digit, 1, 9), text("."), repeat(digit, 0, 5), nonzero))
 	if !ok {
 		return nil, errors.New("its bounds are too long for numbers that are no integers")
 	}

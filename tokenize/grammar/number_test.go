@@ -19,7 +19,7 @@ func TestNumberBounds(t *testing.T) {
 	tried, inside := 0, 0
 	for range 1500 {
 		n := drawBounds(rng)
-		e, err := (&compiler{root: &value{}, words: map[*value]*keywords{}, ids: map[*value]int{}, built: map[string]*expr{}, left: maxNodes}).schema([]*value{n.schema(t)})
+		e, err := (&compiler{root: &value{}, words: map[*value]*keywords{}, ids: map[*value]uint32{}, built: map[string]*expr{}, left: maxNodes}).schema([]*value{n.schema(t)})
 		if err != nil {
 			t.Fatalf("%s: %v", n, err)
 		}

@@ -12,7 +12,7 @@ import (
 // text from end to end, whether it says so or not; another matches a text it
 // is found in, as a JSON schema's patterns do. It may look ahead from the
 // beginning of the text.
-func parseRegex(source string, as spelling, whole bool) (*expr, error) {
+func parseRegex(w *budget, source string, as spelling, whole bool) (*expr, error) {
 	source = unescaped(source)
 	p := regexParser{as: as, left: maxNodes, before: empty, after: empty}
 	if !whole {
@@ -39,10 +39,10 @@ func parseRegex(source string, as spelling, whole bool) (*expr, error) {
 		}
 		ok := true
 		if l.not {
-			seen, ok = complement(seen)
+			seen, ok = complement(w, seen)
 		}
 		if ok {
-			e, ok = common(e, seen)
+			e, ok = common(w, e, seen)
 		}
 		if !ok {
 			return nil, fmt.Errorf("with what it looks ahead to, the regular expression is too large: %.40q", l.source)

@@ -30,11 +30,11 @@ func TestSchemas(t *testing.T) {
 		switch kind {
 		case "", "#":
 		case "schema":
-			if e, err = parseSchema(rest, "schema"); err != nil {
+			if e, err = parseSchema(nil, rest, "schema"); err != nil {
 				t.Fatalf("%s: %v", at, err)
 			}
 		case "+", "-":
-			if got := e.matches(rest); got != (kind == "+") {
+			if got := e.matches(nil, rest); got != (kind == "+") {
 				t.Errorf("%s: %s: let through: %v", at, rest, got)
 			}
 		default:
@@ -49,7 +49,7 @@ func TestRefusals(t *testing.T) {
 	v, _ := byteVocabulary()
 	var got strings.Builder
 	tell := func(what string, s *Spec) {
-		_, err := Compile(s, v)
+		_, err := Compile(t.Context(), s, v)
 		var fault *Error
 		if !errors.As(err, &fault) {
 			t.Errorf("%s: got %v", what, err)
@@ -117,7 +117,7 @@ func TestIntegerRanges(t *testing.T) {
 		if rng.IntN(3) == 0 {
 			n.low.strict = true
 		}
-		e, err := n.expr()
+		e, err := n.expr(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +146,7 @@ func TestNumberRanges(t *testing.T) {
 			low, high = high, low
 		}
 		n := numbers{low: &bound{low, rng.IntN(2) == 0}, high: &bound{high, rng.IntN(2) == 0}}
-		e, err := n.expr()
+		e, err := n.expr(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +219,7 @@ func TestHostile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			defer func() { t.Logf("took %v", time.Since(began)) }()
-			g, err := Compile(s, v)
+			g, err := Compile(t.Context(), s, v)
 			if err != nil {
 				t.Logf("%s: %v", name, err)
 				return

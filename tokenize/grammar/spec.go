@@ -2,6 +2,7 @@ package grammar
 
 import (
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 )
@@ -75,17 +76,16 @@ func (s *Spec) At(path string) *Spec {
 // Path is what At was given.
 func (s *Spec) Path() string { return s.path }
 
-// Key is the same for the same language described in the same way.
-func (s *Spec) Key() string {
-	var b strings.Builder
-	s.writeKey(&b)
-	return b.String()
-}
-
-func (s *Spec) writeKey(b *strings.Builder) {
-	fmt.Fprintf(b, "%c%d:%d,%d,%d:%s", s.kind, len(s.source), s.low, s.high, len(s.parts), s.source)
+// writeKey writes what is the same for the same language described in the same
+// way, and with placed at the same places.
+func (s *Spec) writeKey(w io.Writer, placed bool) {
+	path := ""
+	if placed {
+		path = s.path
+	}
+	fmt.Fprintf(w, "%c%d:%d,%d,%d,%d:%s%s", s.kind, len(s.source), s.low, s.high, len(s.parts), len(path), s.source, path)
 	for _, p := range s.parts {
-		p.writeKey(b)
+		p.writeKey(w, placed)
 	}
 }
 
@@ -111,7 +111,7 @@ func member(path, name string) string { return path + "." + name }
 func item(path string, i int) string  { return path + "[" + strconv.Itoa(i) + "]" }
 
 // parse makes a description an expression.
-func (s *Spec) parse() (*expr, error) {
+func (s *Spec) parse(w *budget) (*expr, error) {
 	if len(s.source) > maxSource {
 		return nil, errorf(s.path, "must be at most %d bytes long, got %d", maxSource, len(s.source))
 	}
@@ -119,19 +119,19 @@ func (s *Spec) parse() (*expr, error) {
 	case kindLiteral:
 		return text(s.source), nil
 	case kindRegex:
-		e, err := parseRegex(s.source, asText, true)
+		e, err := parseRegex(w, s.source, asText, true)
 		if err != nil {
 			return nil, errorf(s.path, "%v", err)
 		}
 		return e, nil
 	case kindSchema:
-		return parseSchema(s.source, s.path)
+		return parseSchema(w, s.source, s.path)
 	case kindObject:
 		return jsonObject, nil
 	case kindText:
 		return anyText, nil
 	case kindUntil, kindWithout:
-		e, ok := marked(s.source, s.kind == kindUntil)
+		e, ok := marked(w, s.source, s.kind == kindUntil)
 		if !ok {
 			return nil, errorf(s.path, "the marker %.20q is empty or too long", s.source)
 		}
@@ -139,7 +139,7 @@ func (s *Spec) parse() (*expr, error) {
 	}
 	var parts []*expr
 	for _, p := range s.parts {
-		e, err := p.parse()
+		e, err := p.parse(w)
 		if err != nil {
 			return nil, err
 		}
@@ -161,7 +161,7 @@ var anyText = func() *expr {
 }()
 
 // marked is text without marker, or, with ending, text up to the first marker.
-func marked(marker string, ending bool) (*expr, bool) {
+func marked(w *budget, marker string, ending bool) (*expr, bool) {
 	if marker == "" {
 		return nil, false
 	}
@@ -181,5 +181,5 @@ func marked(marker string, ending bool) (*expr, bool) {
 		}
 	}
 	t.states[len(marker)].accepts = ending
-	return common(anyText, t.expr())
+	return common(w, anyText, t.expr())
 }

@@ -118,7 +118,7 @@ func (s *strs) together(short bool) (*expr, error) {
 	e := parts[0]
 	for _, p := range parts[1:] {
 		var ok bool
-		if e, ok = common(e, p); !ok {
+		if e, ok = common(s.c.budget, e, p); !ok {
 			return nil, errorf(at, "together with the other patterns and formats of this string it is too large")
 		}
 		if err := s.c.spend(len(e.states())); err != nil {
@@ -133,13 +133,13 @@ func (s *strs) format(f *value, high int, short bool) (*expr, error) {
 	if err := s.c.spend(len(formats[f.text])); err != nil {
 		return nil, err
 	}
-	e, err := parseRegex(formats[f.text], asJSON, true)
+	e, err := parseRegex(s.c.budget, formats[f.text], asJSON, true)
 	if err != nil {
 		return nil, errorf(f.path, "%v", err)
 	}
 	if shorter := formats["short "+f.text]; shorter != "" {
 		if _, most := e.length(); short || high >= 0 && most > high {
-			return parseRegex(shorter, asJSON, true)
+			return parseRegex(s.c.budget, shorter, asJSON, true)
 		}
 	}
 	return e, nil
@@ -149,12 +149,12 @@ func (s *strs) format(f *value, high int, short bool) (*expr, error) {
 func (s *strs) opposite(v *value) (*expr, error) {
 	e, err := s.c.pattern(v)
 	if slices.Contains(s.notFormats, v) {
-		e, err = parseRegex(perhaps[v.text], asJSON, true)
+		e, err = parseRegex(s.c.budget, perhaps[v.text], asJSON, true)
 	}
 	if err != nil {
 		return nil, err
 	}
-	e, ok := complement(e)
+	e, ok := s.c.complement(e)
 	if !ok {
 		return nil, errorf(v.path, "is too large to be the opposite of")
 	}
@@ -165,15 +165,28 @@ func (s *strs) opposite(v *value) (*expr, error) {
 func (s *strs) counted(e *expr, low, high int, at string) (*expr, error) {
 	ok := true
 	if low > 0 {
-		e, ok = common(e, repeat(keyChar, low, -1))
+		e, ok = common(s.c.budget, e, repeat(keyChar, low, -1))
 	}
 	if ok && high >= 0 {
-		e, ok = atMost(e, high)
+		e, ok = atMost(s.c.budget, e, high)
 	}
 	if !ok {
 		return nil, errorf(at, "together with the length of this string it is too large")
 	}
 	return e, s.c.spend(len(e.states()))
+}
+
+// keyPattern matches the keys, with quotes, that a pattern is found in.
+func (c *compiler) keyPattern(v *value) (*expr, error) {
+	if e := c.keyed[v.text]; e != nil {
+		return e, nil
+	}
+	e, err := c.pattern(v)
+	if err != nil {
+		return nil, err
+	}
+	c.keyed[v.text] = seq(quote, e, quote)
+	return c.keyed[v.text], nil
 }
 
 // pattern matches the texts that a pattern is found in.
@@ -184,7 +197,7 @@ func (c *compiler) pattern(v *value) (*expr, error) {
 	if err := c.spend(len(v.text)); err != nil {
 		return nil, err
 	}
-	e, err := parseRegex(v.text, asJSON, false)
+	e, err := parseRegex(c.budget, v.text, asJSON, false)
 	if err != nil {
 		return nil, errorf(v.path, "%v", err)
 	}

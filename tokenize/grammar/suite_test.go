@@ -83,7 +83,7 @@ func (n *suiteCount) add(m suiteCount) {
 func (n *suiteCount) try(t *testing.T, name string, c suiteCase, v *Vocabulary) {
 	t.Helper()
 	n.schemas++
-	g, err := Compile(Schema(c.Schema), v)
+	g, err := Compile(t.Context(), Schema(c.Schema), v)
 	if err != nil {
 		t.Logf("refused: %s: %s: %v", filepath.Base(name), c.Description, err)
 		return
@@ -120,4 +120,4 @@ func compactly(data []byte) string {
 }
 
 // takes reports whether a text keeps to the grammar from beginning to end.
-func (g *Grammar) takes(s string) bool { return g.root.matches(s) }
+func (g *Grammar) takes(s string) bool { return g.root.matches(nil, s) }

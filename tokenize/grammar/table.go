@@ -33,15 +33,15 @@ func (t *table) step(s int32, b byte) int32 {
 
 // tabled is e as a table: one continuation instead of many. It reports false
 // when that would be too large; e must hold no reference.
-func tabled(e *expr) (*expr, bool) { return common(e, nil) }
+func tabled(w *budget, e *expr) (*expr, bool) { return common(w, e, nil) }
 
 // common matches what both a and b do, or a alone when b is nil. It reports
 // false when that would be too large.
-func common(a, b *expr) (*expr, bool) {
+func common(w *budget, a, b *expr) (*expr, bool) {
 	if b == nil {
 		b = repeat(span(0, 255), 0, -1)
 	}
-	p, ok := multiply(a, b)
+	p, ok := multiply(w, a, b)
 	if !ok {
 		return nil, false
 	}
@@ -57,16 +57,13 @@ type product struct {
 
 // multiply runs both beside each other. It reports false when that takes too
 // many states.
-func multiply(a, b *expr) (product, bool) {
-	measure(a)
-	measure(b)
-	x, y := newAutomaton(a), newAutomaton(b)
-	x.work, y.work = maskWork*4, maskWork*4
+func multiply(w *budget, a, b *expr) (product, bool) {
+	x, y := w.automaton(a), w.automaton(b)
 	type pair struct{ x, y int32 }
 	pairs := []pair{{x.start, y.start}}
 	ids := map[pair]int32{pairs[0]: 0}
 	p := product{table: &table{}}
-	alike := alphabet(a, b)
+	alike := alphabet(w, a, b)
 	for i := 0; i < len(pairs); i++ {
 		at := pairs[i]
 		second := y.states[at.y].accepts
@@ -86,7 +83,7 @@ func multiply(a, b *expr) (product, bool) {
 		}
 		p.table.states = append(p.table.states, s)
 		p.second = append(p.second, second)
-		if len(pairs) > maxTable || x.err != nil || y.err != nil {
+		if len(pairs) > maxTable || !w.ran(len(alike), len(s.edges), x, y) {
 			return product{}, false
 		}
 	}
@@ -160,12 +157,10 @@ func (e *expr) states() []tableState {
 
 // complement matches what e does not, of any bytes. It reports false when that
 // would be too large.
-func complement(e *expr) (*expr, bool) {
-	measure(e)
-	a := newAutomaton(e)
-	a.work = maskWork * 4
+func complement(w *budget, e *expr) (*expr, bool) {
+	a := w.automaton(e)
 	t := &table{}
-	alike := alphabet(e)
+	alike := alphabet(w, e)
 	states := []int32{a.start}
 	ids := map[int32]int32{a.start: 0}
 	for i := 0; i < len(states); i++ {
@@ -181,11 +176,21 @@ func complement(e *expr) (*expr, bool) {
 			s.edges = appendEdge(s.edges, c.lo, c.hi, id)
 		}
 		t.states = append(t.states, s)
-		if len(states) > maxTable || a.err != nil {
+		if len(states) > maxTable || !w.ran(len(alike), len(s.edges), a) {
 			return nil, false
 		}
 	}
 	return t.expr(), true
+}
+
+// complement is that of e, worked out once.
+func (c *compiler) complement(e *expr) (*expr, bool) {
+	not, known := c.outside[e]
+	if !known {
+		not, _ = complement(c.budget, e)
+		c.outside[e] = not
+	}
+	return not, not != nil
 }
 
 // appendEdge adds an edge for bytes that are above all others.
@@ -198,9 +203,10 @@ func appendEdge(edges []edge, lo, hi byte, to int32) []edge {
 }
 
 // alphabet parts all bytes into ranges of those that are alike to expressions.
-func alphabet(all ...*expr) []edge {
+func alphabet(w *budget, all ...*expr) []edge {
 	var begins [257]bool // a range does
 	for _, e := range pieces(all...) {
+		w.spend(1 + len(e.states())/4)
 		switch e.op {
 		case opBytes:
 			for b := 1; b < 256; b++ {
@@ -226,4 +232,23 @@ func alphabet(all ...*expr) []edge {
 		}
 	}
 	return ranges
+}
+
+// automaton is one for working out a table, with all that is left.
+func (w *budget) automaton(e *expr) *automaton {
+	w.spend(measure(e))
+	a := newAutomaton(e)
+	a.work, a.counted = maskWork*4, maskWork*4
+	return a
+}
+
+// ran accounts for one more state of a table, and what automata did for it. It
+// reports false when that was too much.
+func (w *budget) ran(alike, edges int, automata ...*automaton) bool {
+	ok := w.spend(alike/4+1) && w.keep(64+16*edges)
+	for _, a := range automata {
+		ok = ok && a.err == nil && w.spend(a.counted-a.work) && w.keep(a.memory-a.kept)
+		a.counted, a.kept = a.work, a.memory
+	}
+	return ok
 }

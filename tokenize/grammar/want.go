@@ -9,7 +9,7 @@ import (
 // writable finds numbers that nobody could read.
 func (v *value) writable() error {
 	if v.kind == isNumber {
-		if _, err := parseDecimal(v.text); err != nil {
+		if _, err := v.decimal(); err != nil {
 			return errorf(v.path, "%v", err)
 		}
 	}
