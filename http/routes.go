@@ -122,6 +122,9 @@ func generate(isChat bool) handler {
 		if isChat {
 			c.id = "chat" + c.id
 		}
+		if c.req.Grammar != nil {
+			c.req.Client = x.ctx.RemoteIP().String()
+		}
 		x.ctx.Request.ResetBody() // decoded; the answer may take long
 
 		a := s.newAnswer(c, x.begun)
