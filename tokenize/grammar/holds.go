@@ -153,17 +153,14 @@ func (c *compiler) stringHolds(v *value, k *keywords) verdict {
 	return ok
 }
 
-// hasFormat is whether a text has a format: unknown where what is written here
+// hasFormat is whether a text has a format: unknown where what is known here
 // does not look so, and what others take may.
-func (c *compiler) hasFormat(text, format string) verdict {
-	matches := func(source string) bool {
-		e, err := parseRegex(c.budget, source, asJSON, true)
-		return err == nil && e.matches(c.budget, spelled(text))
-	}
+func (c *compiler) hasFormat(text, name string) verdict {
+	f := formats[name]
 	switch {
-	case matches(formats[format]):
+	case f.all().matches(c.budget, spelled(text)), f.also != nil && f.also(text):
 		return yes
-	case perhaps[format] != "" && !matches(perhaps[format]):
+	case f.beyond != nil && !f.beyond().matches(c.budget, spelled(text)):
 		return no
 	}
 	return maybe

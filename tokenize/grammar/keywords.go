@@ -277,7 +277,7 @@ func (k *keywords) readString(name string, v *value) (err error) {
 		if v.text == "float" || v.text == "double" {
 			return nil // every number that is written fits
 		}
-		if formats[v.text] == "" {
+		if formats[v.text] == nil {
 			return nil // not known: it says nothing, as JSON Schema has it
 		}
 		k.formats = []*value{v}

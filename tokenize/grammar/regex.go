@@ -13,7 +13,7 @@ import (
 // is found in, as a JSON schema's patterns do. It may look ahead from the
 // beginning of the text.
 func parseRegex(w *budget, source string, as spelling, whole bool) (*expr, error) {
-	source = unescaped(source)
+	source = unescaped(source, as)
 	p := regexParser{as: as, left: maxNodes, before: empty, after: empty}
 	if !whole {
 		p.before = repeat(p.class(anyRune), 0, -1)
@@ -128,22 +128,56 @@ func (p *regexParser) parse(source string) (*expr, error) {
 	return e, err
 }
 
-// unescaped writes \uXXXX as Go has it.
-func unescaped(source string) string {
+// unescaped writes \uXXXX as Go has it, and within a schema also \s and \S, which
+// there are white space as ECMAScript has it.
+func unescaped(source string, as spelling) string {
 	var b strings.Builder
+	class := false
 	for i := 0; i < len(source); i++ {
 		if source[i] == '\\' && i+1 < len(source) {
-			if source[i+1] == 'u' && i+5 < len(source) && isHex(source[i+2:i+6]) {
-				b.WriteString(`\x{` + source[i+2:i+6] + `}`)
-				i += 5
-				continue
-			}
-			b.WriteByte(source[i])
 			i++
+			switch c := source[i]; {
+			case c == 'u' && i+4 < len(source) && isHex(source[i+1:i+5]):
+				b.WriteString(`\x{` + source[i+1:i+5] + `}`)
+				i += 4
+			case as == asJSON && (c == 's' || c == 'S'):
+				b.WriteString(white(c == 'S', class))
+			default:
+				b.WriteString(source[i-1 : i+1])
+			}
+			continue
 		}
 		b.WriteByte(source[i])
+		switch {
+		case class:
+			class = source[i] != ']'
+		case source[i] == '[':
+			class = true
+			for _, first := range []string{"^", "]"} { // of which the bracket is no end
+				if strings.HasPrefix(source[i+1:], first) {
+					b.WriteString(first)
+					i++
+				}
+			}
+		}
 	}
 	return b.String()
+}
+
+// white is ECMAScript's white space, or what is none, as a class or within one.
+func white(not, within bool) string {
+	const (
+		space = `\t-\r \x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff}`
+		other = `\x00-\x08\x0e-\x1f!-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff}`
+	)
+	set := space
+	if not {
+		set = other
+	}
+	if within {
+		return set
+	}
+	return "[" + set + "]"
 }
 
 func isHex(s string) bool {
@@ -241,6 +275,9 @@ func (p *regexParser) inner(re *syntax.Regexp) (*expr, error) {
 	case syntax.OpAnyChar:
 		return p.class(anyRune), nil
 	case syntax.OpAnyCharNotNL:
+		if p.as == asJSON { // as ECMAScript has it
+			return p.class(anyRune.without('\n', '\r', 0x2028, 0x2029)), nil
+		}
 		return p.class(anyRune.without('\n')), nil
 	case syntax.OpConcat:
 		return p.each(re.Sub, seq, func(_ int, s *syntax.Regexp) (*expr, error) { return p.inner(s) })
@@ -304,6 +341,8 @@ func (e *expr) length() (least, most int) {
 			least++
 		}
 		return least, least
+	case opCounted:
+		return 0, int(e.counted.most)
 	case opTable:
 		if !e.class {
 			return 0, endless

@@ -63,7 +63,7 @@ func (s *strs) expr() (*expr, error) {
 		return seq(quote, repeat(jsonChar, s.low, s.high), quote), nil
 	}
 	e, err := s.together(false)
-	if err != nil && slices.ContainsFunc(s.formats, func(f *value) bool { return formats["short "+f.text] != "" }) {
+	if err != nil && slices.ContainsFunc(s.formats, func(f *value) bool { return formats[f.text].less != nil }) {
 		e, err = s.together(true)
 	}
 	if err != nil {
@@ -96,11 +96,16 @@ func (s *strs) together(short bool) (*expr, error) {
 		add(p, e)
 	}
 	for _, f := range s.formats {
-		e, err := s.format(f, high, short)
-		if err != nil {
-			return nil, err
+		is := formats[f.text]
+		switch least, most := is.expr().length(); {
+		case short && is.less != nil:
+			add(f, is.less())
+		case is.longer != nil && (low > least || high >= 0 && high < most):
+			high = lower(high, is.most)
+			add(f, is.longer())
+		default:
+			add(f, is.expr())
 		}
-		add(f, e)
 	}
 	if len(s.except) > 0 {
 		parts = append(parts, s.c.noneOf(s.except))
@@ -128,31 +133,16 @@ func (s *strs) together(short bool) (*expr, error) {
 	return s.counted(e, low, high, at)
 }
 
-// format matches a format: a short variant of it when the length matters.
-func (s *strs) format(f *value, high int, short bool) (*expr, error) {
-	if err := s.c.spend(len(formats[f.text])); err != nil {
-		return nil, err
-	}
-	e, err := parseRegex(s.c.budget, formats[f.text], asJSON, true)
-	if err != nil {
-		return nil, errorf(f.path, "%v", err)
-	}
-	if shorter := formats["short "+f.text]; shorter != "" {
-		if _, most := e.length(); short || high >= 0 && most > high {
-			return parseRegex(s.c.budget, shorter, asJSON, true)
-		}
-	}
-	return e, nil
-}
-
 // opposite matches what lacks a pattern, or cannot have a format.
 func (s *strs) opposite(v *value) (*expr, error) {
-	e, err := s.c.pattern(v)
+	var e *expr
 	if slices.Contains(s.notFormats, v) {
-		e, err = parseRegex(s.c.budget, perhaps[v.text], asJSON, true)
-	}
-	if err != nil {
-		return nil, err
+		e = formats[v.text].beyond()
+	} else {
+		var err error
+		if e, err = s.c.pattern(v); err != nil {
+			return nil, err
+		}
 	}
 	e, ok := s.c.complement(e)
 	if !ok {
