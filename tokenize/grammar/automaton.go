@@ -226,7 +226,11 @@ func (a *automaton) collect(k int32) {
 		}
 		a.push(c.e.subs[0], c.depth, a.cont(cont{c.e, done, c.depth, c.next}))
 	case opRef:
-		a.push(c.e.subs[0], c.depth+1, c.next)
+		depth := c.depth
+		if !c.e.tail {
+			depth++
+		}
+		a.push(c.e.subs[0], depth, c.next)
 	}
 }
 

@@ -35,6 +35,7 @@ type expr struct {
 	subs     []*expr
 	min, max int32 // max < 0: no bound
 	class    bool  // it is a table, of one character
+	tail     bool  // it is a reference that is no level of depth
 	// plain: it is one character, and any plain one (see Vocabulary) will do.
 	plain bool
 	// height is how many levels of references its shortest match needs;
@@ -257,7 +258,10 @@ func (e *expr) measured(of map[*expr]int32) int32 {
 			h = of[e.subs[0]]
 		}
 	case opRef:
-		h = min(of[e.subs[0]]+1, unbounded)
+		h = of[e.subs[0]]
+		if !e.tail {
+			h = min(h+1, unbounded)
+		}
 	}
 	return h
 }

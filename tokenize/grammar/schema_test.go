@@ -87,6 +87,18 @@ func TestRefusals(t *testing.T) {
 	for _, expr := range []string{`(`, `a(?!a)`, `(?!a)a`, `a\b`, `(^a)*`, `a{1001}`, `\p{Nothing}`, `((((a{100}){100}){100}){100})`, `[^\x{0}-\x{10ffff}]`} {
 		tell("regex "+expr, Regex(expr).At("field"))
 	}
+	for _, rules := range []string{
+		``, `a ::= "x"`, `root ::= a`, "root ::= \"a\"\nroot ::= \"b\"", `root ::= "a`, `root ::= [a`, `root ::= [z-a]`, `root ::= ("a"`, `root ::= "a")`, `root ::= "\q"`, `root ::= "\ud800"`,
+		`root ::= "a"{3,2}`, `root ::= "a"{x}`, `root ::= <|end|>`, "root ::= a \"x\"\na ::= b | \"y\"\nb ::= \"z\"? root", `root ::= root "a"`, `root ::= ` + strings.Repeat("(", 300) + `"a"` + strings.Repeat(")", 300),
+		"root ::= \"a\n\"", "root ::= a\n  b", "root ::= $", `start: a`, `start "a"`, `start: "a"~2..1`, `start: "a".."bc"`, `start: /(/`, `start: /a`, `start: /a/q`, `start: [a`, "%import other.X\nstart: X", "%import common.X\nstart: X", "%declare X\nstart: X",
+		`start{x}: x`, `start: a{"b"}`, `start: start2 "a"`, "%ignore X\nstart: \"a\"",
+	} {
+		what := rules
+		if len(what) > 60 {
+			what = what[:60] + "…"
+		}
+		tell(fmt.Sprintf("rules %q", what), Rules(rules).At("field"))
+	}
 	tell("until nothing", Until("").At("field"))
 	tell("no choice", Choice())
 	path := filepath.Join("testdata", "refusals.txt")
