@@ -34,14 +34,19 @@ func Compile(ctx context.Context, s *Spec, v *Vocabulary) (*Grammar, error) {
 	case err != nil:
 		return nil, err
 	}
+	return compiledTo(root, s.path, v)
+}
+
+// compiledTo is the grammar of an expression, which came from a path.
+func compiledTo(root *expr, path string, v *Vocabulary) (*Grammar, error) {
 	if n := measure(root); n > maxNodes {
-		return nil, errorf(s.path, "is too large: it has %d parts and %d is the limit", n, maxNodes)
+		return nil, errorf(path, "is too large: it has %d parts and %d is the limit", n, maxNodes)
 	}
 	if root.height > maxDepth {
-		return nil, errorf(s.path, "nothing matches it")
+		return nil, errorf(path, "nothing matches it")
 	}
 	if len(v.eos) == 0 {
-		return nil, errorf(s.path, "the model has no token that ends a text")
+		return nil, errorf(path, "the model has no token that ends a text")
 	}
 	g := &Grammar{vocab: v, root: root, count: new(atomic.Int64)}
 	runtime.AddCleanup(g, func(count *atomic.Int64) { v.kept.Add(-count.Load()) }, g.count)
@@ -50,7 +55,7 @@ func Compile(ctx context.Context, s *Spec, v *Vocabulary) (*Grammar, error) {
 	m := g.Matcher()
 	m.Allow(nil)
 	if m.err != nil {
-		return nil, errorf(s.path, "%v", m.err)
+		return nil, errorf(path, "%v", m.err)
 	}
 	return g, nil
 }
