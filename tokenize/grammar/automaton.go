@@ -51,7 +51,8 @@ type state struct {
 	leaves  []int32 // sorted
 	accepts bool    // it is possible that nothing is left
 	// plain: any plain token (see Vocabulary) may follow.
-	plain bool
+	plain  bool
+	unique []int32 // of leaves: those within opUnique
 	// Not known yet when nil, or unknown.
 	mask  []uint32 // tokens that may follow
 	near  int32    // see near
@@ -225,6 +226,12 @@ func (a *automaton) collect(k int32) {
 			return
 		}
 		a.push(c.e.subs[0], c.depth, a.cont(cont{c.e, done, c.depth, c.next}))
+	case opUnique:
+		if c.count > 0 { // its string has ended
+			a.collect(c.next)
+			return
+		}
+		a.push(c.e.subs[0], c.depth, a.cont(cont{c.e, 1, c.depth, c.next}))
 	case opRef:
 		depth := c.depth
 		if !c.e.tail {
@@ -260,6 +267,9 @@ func (a *automaton) intern(leaves []int32) int32 {
 	st := state{leaves: slices.Clone(leaves), accepts: leaves[0] == finished}
 	for _, k := range leaves {
 		st.plain = st.plain || a.repeatsPlain(k)
+		if k != finished && a.conts[k].next != finished && a.conts[a.conts[k].next].e.op == opUnique {
+			st.unique = append(st.unique, k)
+		}
 	}
 	a.states = append(a.states, st)
 	a.rows = append(a.rows, &unmade)

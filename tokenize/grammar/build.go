@@ -7,17 +7,10 @@ import (
 
 // build matches a value that all of these describe.
 func (c *compiler) build(words []*keywords) (*expr, error) {
-	t, made, about := typeAny, typeAny, types(0)
 	var values, except []*value
 	listed := false
 	for _, k := range words {
 		except = append(except, k.except...)
-		if k.schema.isMade {
-			made &= k.types
-		} else {
-			t &= k.types
-			about |= k.about
-		}
 		if k.listed && (!listed || len(k.values) < len(values)) {
 			values, listed = k.values, true
 		}
@@ -31,10 +24,8 @@ func (c *compiler) build(words []*keywords) (*expr, error) {
 		}
 		return alt(parts...), nil
 	}
-	if t == typeAny && about&made != 0 {
-		t = about
-	}
-	if t &= made; t == typeAny && len(except) == 0 {
+	t := typesOf(words)
+	if t == typeAny && len(except) == 0 {
 		return jsonValue, nil
 	}
 	var parts []*expr
@@ -59,6 +50,24 @@ func (c *compiler) build(words []*keywords) (*expr, error) {
 		parts = append(parts, e)
 	}
 	return alt(parts...), nil
+}
+
+// typesOf are those that a value may have by all of these: by what they say, or
+// are about.
+func typesOf(words []*keywords) types {
+	t, made, about := typeAny, typeAny, types(0)
+	for _, k := range words {
+		if k.schema.isMade {
+			made &= k.types
+		} else {
+			t &= k.types
+			about |= k.about
+		}
+	}
+	if t == typeAny && about&made != 0 {
+		t = about
+	}
+	return t & made
 }
 
 // literals matches these words, but for values that are excepted.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -12,8 +13,9 @@ import (
 // Grammar is a language compiled for a vocabulary. Any number of goroutines
 // may use it.
 type Grammar struct {
-	vocab *Vocabulary
-	root  *expr
+	vocab   *Vocabulary
+	root    *expr
+	tracked bool // texts have to be tracked, see track.go
 
 	mu    sync.Mutex
 	a     *automaton    // guarded by mu
@@ -48,7 +50,8 @@ func compiledTo(root *expr, path string, v *Vocabulary) (*Grammar, error) {
 	if len(v.eos) == 0 {
 		return nil, errorf(path, "the model has no token that ends a text")
 	}
-	g := &Grammar{vocab: v, root: root, count: new(atomic.Int64)}
+	tracked := slices.ContainsFunc(pieces(root), func(e *expr) bool { return e.op == opUnique })
+	g := &Grammar{vocab: v, root: root, tracked: tracked, count: new(atomic.Int64)}
 	runtime.AddCleanup(g, func(count *atomic.Int64) { v.kept.Add(-count.Load()) }, g.count)
 	g.begin()
 	// The first mask shows whether the grammar is of use at all.
@@ -75,8 +78,12 @@ type Matcher struct {
 	era  int   // of the automaton that at is a state of; 0: none
 	at   int32 // after the first read tokens
 	read int
-	work int // done for it so far; ≤ totalWork, but for the last
-	err  error
+	// Of a text that is tracked, and the mask after so many tokens; nil: not known.
+	track     track
+	allowed   []uint32
+	allowedAt int
+	work      int // done for it so far; ≤ totalWork, but for the last
+	err       error
 }
 
 // Allow returns the set of the tokens that may follow the output so far: bit
@@ -95,6 +102,9 @@ func (m *Matcher) Allow(output []int32) []uint32 {
 		if m.err == nil {
 			mask = found
 		}
+		if m.err == nil && m.g.tracked {
+			mask = m.restrict(found)
+		}
 	})
 	return mask
 }
@@ -103,7 +113,7 @@ func (m *Matcher) Allow(output []int32) []uint32 {
 func (m *Matcher) Known(output []int32) (known bool) {
 	m.safely(func() {
 		m.follow(output)
-		known = m.err == nil && m.g.a.states[m.at].mask != nil
+		known = m.err == nil && m.g.a.states[m.at].mask != nil && (!m.g.tracked || m.allowed != nil && m.allowedAt == m.read)
 	})
 	return known
 }
@@ -127,13 +137,34 @@ func (m *Matcher) safely(use func()) {
 func (m *Matcher) follow(output []int32) {
 	g := m.g
 	if m.era != g.era {
-		m.era, m.at, m.read = g.era, g.a.start, 0
+		m.era, m.at, m.read, m.track, m.allowed = g.era, g.a.start, 0, track{}, nil
 	}
 	for ; m.read < len(output) && m.err == nil; m.read++ {
 		g.a.work = maskWork
-		m.at = g.a.read(m.at, g.vocab, output[m.read])
+		from := m.at
+		m.at = g.a.read(from, g.vocab, output[m.read])
+		if g.tracked && m.at != dead {
+			if _, ok := m.track.read(g.a, from, g.vocab.text[output[m.read]]); !ok {
+				m.at = dead
+			}
+		}
 		m.spend()
 	}
+}
+
+// restrict is a mask without what the text's track does not allow.
+func (m *Matcher) restrict(mask []uint32) []uint32 {
+	if m.allowed == nil || m.allowedAt != m.read {
+		m.g.a.work = maskWork
+		m.allowed, m.allowedAt = m.g.vocab.tracked(m.g.a, m.at, &m.track, mask), m.read
+		if m.spend(); m.err == nil && slices.Equal(m.allowed, m.g.vocab.empty) {
+			m.err = errStuck
+		}
+	}
+	if m.err != nil {
+		return m.g.vocab.empty
+	}
+	return m.allowed
 }
 
 // spend accounts for work just done.

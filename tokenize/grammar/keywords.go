@@ -304,7 +304,7 @@ func (k *keywords) readArray(name string, v *value) (err error) {
 	case "maxItems":
 		k.maxItems, err = count(v)
 	case "unevaluatedItems":
-		k.noMoreItems, err = true, onlyFalse(v)
+		k.noMoreItems, err = isFalse(v)
 	case "uniqueItems":
 		if err = want(v, isBool); v.text == "true" {
 			k.unique = v
@@ -352,7 +352,7 @@ func (k *keywords) readObject(name string, v *value) (err error) {
 	case "maxProperties":
 		k.maxProps, err = count(v)
 	case "unevaluatedProperties":
-		k.noMore, err = true, onlyFalse(v)
+		k.noMore, err = isFalse(v)
 	}
 	return err
 }

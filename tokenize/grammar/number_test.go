@@ -17,7 +17,7 @@ import (
 func TestNumberBounds(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	tried, inside := 0, 0
-	for range 1500 {
+	for range 400 {
 		n := drawBounds(rng)
 		e, err := (&compiler{root: &value{}, words: map[*value]*keywords{}, ids: map[*value]uint32{}, built: map[string]*expr{}, left: maxNodes}).schema([]*value{n.schema(t)})
 		if err != nil {
