@@ -314,7 +314,10 @@ func (a *automaton) nearCont(k int32) int32 {
 	}
 	c := a.conts[k]
 	c.next = a.nearCont(c.next)
-	if c.e.op == opCounted {
+	switch c.e.op {
+	case opTable:
+		c.count = c.e.table.near(c.count)
+	case opCounted:
 		c.count = c.e.counted.near(c.count)
 	}
 	if e := c.e; e.op == opRepeat && c.count > 0 && (e.max < 0 || e.max-c.count > horizon) {

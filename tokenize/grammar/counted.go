@@ -81,7 +81,7 @@ func (c *counted) step(at int32, b byte) int32 {
 func (c *counted) near(at int32) int32 {
 	n := int32(len(c.states))
 	if at/n+horizon+c.far <= c.most {
-		return at % n
+		return c.table.near(at % n)
 	}
 	return at
 }

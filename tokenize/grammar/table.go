@@ -1,11 +1,20 @@
 package grammar
 
-import "slices"
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+)
 
 // table is a deterministic automaton: an expression that was worked out
 // beforehand. State 0 is where it begins; every state leads to an accepting
 // one.
-type table struct{ states []tableState }
+type table struct {
+	states []tableState
+
+	once    sync.Once
+	nearest []int32 // see near; nil: every state is its own
+}
 
 type tableState struct {
 	accepts bool
@@ -251,4 +260,67 @@ func (w *budget) ran(alike, edges int, automata ...*automaton) bool {
 		a.counted, a.kept = a.work, a.memory
 	}
 	return ok
+}
+
+// Tables of which states are told to be near: of smaller ones there is little to
+// gain, and for larger ones it takes long.
+const (
+	leastNear = 16
+	mostNear  = 1 << 11
+)
+
+// near is a state, the same for many, from which the same texts of horizon bytes
+// are accepted, and the same go on.
+func (t *table) near(s int32) int32 {
+	if n := len(t.states); n < leastNear || n > mostNear {
+		return s
+	}
+	t.once.Do(t.findNear)
+	return t.nearest[s]
+}
+
+// findNear tells states apart by texts of one byte more each round (Moore 1956).
+func (t *table) findNear() {
+	class := make([]int32, len(t.states))
+	for i, s := range t.states {
+		if s.accepts {
+			class[i] = 1
+		}
+	}
+	known := 0
+	var key []byte
+	for range horizon {
+		ids := map[string]int32{}
+		next := make([]int32, len(t.states))
+		for i, s := range t.states {
+			key = binary.LittleEndian.AppendUint32(key[:0], uint32(class[i]))
+			for j, e := range s.edges {
+				if j > 0 && s.edges[j-1].hi+1 == e.lo && class[s.edges[j-1].to] == class[e.to] {
+					key[len(key)-5] = e.hi
+					continue
+				}
+				key = append(key, e.lo, e.hi)
+				key = binary.LittleEndian.AppendUint32(key, uint32(class[e.to]))
+			}
+			id, ok := ids[string(key)]
+			if !ok {
+				id = int32(len(ids))
+				ids[string(key)] = id
+			}
+			next[i] = id
+		}
+		class = next
+		if len(ids) == known {
+			break
+		}
+		known = len(ids)
+	}
+	first := map[int32]int32{}
+	t.nearest = make([]int32, len(t.states))
+	for i, c := range class {
+		if _, ok := first[c]; !ok {
+			first[c] = int32(i)
+		}
+		t.nearest[i] = first[c]
+	}
 }
