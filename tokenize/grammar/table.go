@@ -247,7 +247,7 @@ func alphabet(w *budget, all ...*expr) []edge {
 func (w *budget) automaton(e *expr) *automaton {
 	w.spend(measure(e))
 	a := newAutomaton(e)
-	a.work, a.counted = maskWork*4, maskWork*4
+	a.work, a.counted = maskWork*16, maskWork*16
 	return a
 }
 
