@@ -93,7 +93,7 @@ func (c *Config) check() error {
 	atLeast("Tokenizers", c.Tokenizers, 1)
 	atLeast("Compilers", c.Compilers, 1)
 	if c.Compilers > maxCompilers {
-		faults = append(faults, fmt.Errorf("Compilers is %d; it must be at most %d", c.Compilers, maxCompilers))
+		faults = append(faults, fmt.Errorf("the number of Compilers is %d; it must be at most %d", c.Compilers, maxCompilers))
 	}
 	if c.PageSize < 0 || c.PageSize > 256 || c.PageSize&(c.PageSize-1) != 0 {
 		faults = append(faults, fmt.Errorf("PageSize is %d; it must be a power of two from 1 to 256", c.PageSize))

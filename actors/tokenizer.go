@@ -48,7 +48,7 @@ func (t *tokenizer) handle(c mail, m message) {
 		c.send(t.scheduler, &generate{job: r.job, prompt: prompt})
 		return
 	}
-	g, err, known := t.known.Find(r.job.req.Grammar)
+	g, known, err := t.known.Find(r.job.req.Grammar)
 	switch {
 	case !known:
 		c.send(t.grammars, &compileJob{job: r.job, prompt: prompt})

@@ -37,22 +37,22 @@ func NewCache(vocabulary func() *Vocabulary) *Cache {
 
 // Find is what is known of a description: its grammar, or the *Error that
 // compiling it found. It does no work; known is false when Get would.
-func (c *Cache) Find(s *Spec) (g *Grammar, err error, known bool) {
+func (c *Cache) Find(s *Spec) (g *Grammar, known bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if g, ok := c.grammars.get(s.sum(false)); ok {
-		return g, nil, true
+		return g, true, nil
 	}
 	if err, ok := c.refusals.get(s.sum(true)); ok {
-		return nil, err, true
+		return nil, true, err
 	}
-	return nil, nil, false
+	return nil, false, nil
 }
 
 // Get compiles a description unless it is known. Its error is an *Error, or the
 // context's, of which nothing is kept.
 func (c *Cache) Get(ctx context.Context, s *Spec) (*Grammar, error) {
-	if g, err, known := c.Find(s); known {
+	if g, known, err := c.Find(s); known {
 		return g, err
 	}
 	g, err := Compile(ctx, s, c.vocabulary())

@@ -244,11 +244,11 @@ func TestCache(t *testing.T) {
 	// A refusal is kept for the place it is about.
 	for _, path := range []string{"one", "two"} {
 		s := Regex("(").At(path)
-		if _, _, known := c.Find(s); known {
+		if _, known, _ := c.Find(s); known {
 			t.Errorf("%s is known beforehand", path)
 		}
 		_, err := c.Get(t.Context(), s)
-		if _, again, known := c.Find(s); err == nil || !strings.HasPrefix(err.Error(), path) || !known || again.Error() != err.Error() {
+		if _, known, again := c.Find(s); err == nil || !strings.HasPrefix(err.Error(), path) || !known || again.Error() != err.Error() {
 			t.Errorf("got %v, then %v", err, again)
 		}
 	}

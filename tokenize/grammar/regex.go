@@ -128,11 +128,10 @@ func (p *regexParser) parse(source string) (*expr, error) {
 	return e, err
 }
 
-// unescaped writes \uXXXX as Go has it, and within a schema also \s and \S, which
-// there are white space as ECMAScript has it.
+// unescaped writes \uXXXX as Go has it, and within a schema also \s and \S.
 func unescaped(source string, as spelling) string {
 	var b strings.Builder
-	class := false
+	class, negated := false, false
 	for i := 0; i < len(source); i++ {
 		if source[i] == '\\' && i+1 < len(source) {
 			i++
@@ -140,8 +139,10 @@ func unescaped(source string, as spelling) string {
 			case c == 'u' && i+4 < len(source) && isHex(source[i+1:i+5]):
 				b.WriteString(`\x{` + source[i+1:i+5] + `}`)
 				i += 4
+			case as == asJSON && (c == 's' || c == 'S') && class:
+				b.WriteString(white(c == 'S', negated))
 			case as == asJSON && (c == 's' || c == 'S'):
-				b.WriteString(white(c == 'S', class))
+				b.WriteString("[" + white(c == 'S', false) + "]")
 			default:
 				b.WriteString(source[i-1 : i+1])
 			}
@@ -152,7 +153,7 @@ func unescaped(source string, as spelling) string {
 		case class:
 			class = source[i] != ']'
 		case source[i] == '[':
-			class = true
+			class, negated = true, strings.HasPrefix(source[i+1:], "^")
 			for _, first := range []string{"^", "]"} { // of which the bracket is no end
 				if strings.HasPrefix(source[i+1:], first) {
 					b.WriteString(first)
@@ -164,20 +165,25 @@ func unescaped(source string, as spelling) string {
 	return b.String()
 }
 
-// white is ECMAScript's white space, or what is none, as a class or within one.
-func white(not, within bool) string {
+// white is, in a class, white space by every dialect, or what is none by any. Is
+// the class negated, it is what is by any dialect, or none by one.
+func white(not, negated bool) string {
 	const (
-		space = `\t-\r \x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff}`
-		other = `\x00-\x08\x0e-\x1f!-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff}`
+		all   = `\t\n\f\r `
+		other = `\x00-\x08\x0b\x0e-\x1f!-\x{10ffff}`
+		some  = `\t-\r\x1c- \x{85}\x{a0}\x{1680}\x{180e}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff}`
+		none  = `\x00-\x08\x0e-\x1b!-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{180d}\x{180f}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}` +
+			`\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff}`
 	)
-	set := space
-	if not {
-		set = other
+	switch {
+	case not && negated:
+		return other
+	case not:
+		return none
+	case negated:
+		return some
 	}
-	if within {
-		return set
-	}
-	return "[" + set + "]"
+	return all
 }
 
 func isHex(s string) bool {

@@ -244,8 +244,8 @@ func alphabet(w *budget, all ...*expr) []edge {
 }
 
 // automaton is one for working out a table, with all that is left.
-func (w *budget) automaton(e *expr) *automaton {
-	w.spend(measure(e))
+func (b *budget) automaton(e *expr) *automaton {
+	b.spend(measure(e))
 	a := newAutomaton(e)
 	a.work, a.counted = maskWork*16, maskWork*16
 	return a
@@ -253,10 +253,10 @@ func (w *budget) automaton(e *expr) *automaton {
 
 // ran accounts for one more state of a table, and what automata did for it. It
 // reports false when that was too much.
-func (w *budget) ran(alike, edges int, automata ...*automaton) bool {
-	ok := w.spend(alike/4+1) && w.keep(64+16*edges)
+func (b *budget) ran(alike, edges int, automata ...*automaton) bool {
+	ok := b.spend(alike/4+1) && b.keep(64+16*edges)
 	for _, a := range automata {
-		ok = ok && a.err == nil && w.spend(a.counted-a.work) && w.keep(a.memory-a.kept)
+		ok = ok && a.err == nil && b.spend(a.counted-a.work) && b.keep(a.memory-a.kept)
 		a.counted, a.kept = a.work, a.memory
 	}
 	return ok
