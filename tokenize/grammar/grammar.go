@@ -70,7 +70,13 @@ func (g *Grammar) begin() {
 }
 
 // Matcher follows one text. It is not safe for concurrent use.
-func (g *Grammar) Matcher() *Matcher { return &Matcher{g: g} }
+func (g *Grammar) Matcher() *Matcher {
+	m := &Matcher{g: g}
+	if g.tracked {
+		m.own = &own{}
+	}
+	return m
+}
 
 // Matcher is where in its grammar a text is.
 type Matcher struct {
@@ -78,12 +84,9 @@ type Matcher struct {
 	era  int   // of the automaton that at is a state of; 0: none
 	at   int32 // after the first read tokens
 	read int
-	// Of a text that is tracked, and the mask after so many tokens; nil: not known.
-	track     track
-	allowed   []uint32
-	allowedAt int
-	work      int // done for it so far; ≤ totalWork, but for the last
-	err       error
+	own  *own // of a text that is tracked; nil: it is not
+	work int  // done for it so far; ≤ totalWork, but for the last
+	err  error
 }
 
 // Allow returns the set of the tokens that may follow the output so far: bit
@@ -102,7 +105,7 @@ func (m *Matcher) Allow(output []int32) []uint32 {
 		if m.err == nil {
 			mask = found
 		}
-		if m.err == nil && m.g.tracked {
+		if m.err == nil && m.own != nil {
 			mask = m.restrict(found)
 		}
 	})
@@ -113,7 +116,7 @@ func (m *Matcher) Allow(output []int32) []uint32 {
 func (m *Matcher) Known(output []int32) (known bool) {
 	m.safely(func() {
 		m.follow(output)
-		known = m.err == nil && m.g.a.states[m.at].mask != nil && (!m.g.tracked || m.allowed != nil && m.allowedAt == m.read)
+		known = m.err == nil && m.g.a.states[m.at].mask != nil && (m.own == nil || m.own.mask != nil && m.own.after == m.read)
 	})
 	return known
 }
@@ -137,34 +140,22 @@ func (m *Matcher) safely(use func()) {
 func (m *Matcher) follow(output []int32) {
 	g := m.g
 	if m.era != g.era {
-		m.era, m.at, m.read, m.track, m.allowed = g.era, g.a.start, 0, track{}, nil
+		m.era, m.at, m.read = g.era, g.a.start, 0
+		if m.own != nil {
+			*m.own = own{}
+		}
 	}
 	for ; m.read < len(output) && m.err == nil; m.read++ {
 		g.a.work = maskWork
 		from := m.at
 		m.at = g.a.read(from, g.vocab, output[m.read])
-		if g.tracked && m.at != dead {
-			if _, ok := m.track.read(g.a, from, g.vocab.text[output[m.read]]); !ok {
+		if m.own != nil && m.at != dead {
+			if _, ok := m.own.track.read(g.a, from, g.vocab.text[output[m.read]]); !ok {
 				m.at = dead
 			}
 		}
 		m.spend()
 	}
-}
-
-// restrict is a mask without what the text's track does not allow.
-func (m *Matcher) restrict(mask []uint32) []uint32 {
-	if m.allowed == nil || m.allowedAt != m.read {
-		m.g.a.work = maskWork
-		m.allowed, m.allowedAt = m.g.vocab.tracked(m.g.a, m.at, &m.track, mask), m.read
-		if m.spend(); m.err == nil && slices.Equal(m.allowed, m.g.vocab.empty) {
-			m.err = errStuck
-		}
-	}
-	if m.err != nil {
-		return m.g.vocab.empty
-	}
-	return m.allowed
 }
 
 // spend accounts for work just done.

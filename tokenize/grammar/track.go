@@ -141,3 +141,27 @@ func (t *trie) along(s []byte, yield func(id int32)) {
 		i++
 	}
 }
+
+// own is what a matcher has for itself of a text that is tracked: the track, and
+// the mask after so many tokens; nil: it is not known.
+type own struct {
+	track track
+	mask  []uint32
+	after int
+}
+
+// restrict is a mask without what the text's track does not allow.
+func (m *Matcher) restrict(mask []uint32) []uint32 {
+	o := m.own
+	if o.mask == nil || o.after != m.read {
+		m.g.a.work = maskWork
+		o.mask, o.after = m.g.vocab.tracked(m.g.a, m.at, &o.track, mask), m.read
+		if m.spend(); m.err == nil && slices.Equal(o.mask, m.g.vocab.empty) {
+			m.err = errStuck
+		}
+	}
+	if m.err != nil {
+		return m.g.vocab.empty
+	}
+	return o.mask
+}
