@@ -130,6 +130,12 @@ func TestGrammarsInTurn(t *testing.T) {
 	want("scheduler: generate 6 with its grammar; compiler: compile four")
 	finish("four", nil)
 	want("scheduler: generate 7 with its grammar")
+	// The same from another field is compiled apart: a refusal names the field.
+	ask(9, "small", "nine")
+	g.handle(c, &compileJob{job: &job{id: 10, req: Request{Grammar: grammar.Literal("nine").At("elsewhere")}}})
+	finish("nine", errors.New("no"))
+	finish("elsewhere", nil)
+	want("compiler: compile nine; detokenizer: failed 9; compiler: compile elsewhere; scheduler: generate 10 with its grammar")
 	ask(8, "small", "eight")
 	of := g.of[8]
 	leave(8)

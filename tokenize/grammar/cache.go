@@ -80,9 +80,10 @@ func (s *Spec) sum(placed bool) (out sum) {
 	return out
 }
 
-// Key is the same for the same language described in the same way.
+// Key is the same for the same language described in the same way, of parts that
+// came from the same places: for these a refusal is the same, too.
 func (s *Spec) Key() string {
-	key := s.sum(false)
+	key := s.sum(true)
 	return string(key[:])
 }
 
