@@ -44,6 +44,9 @@ type Config struct {
 	// Tokenizers is the size of the tokenizer pool; default: one a core, but
 	// at least 2, for a long prompt and the others, and at most 8.
 	Tokenizers int
+	// Compilers is how many grammars are compiled at the same time; default: one
+	// for two cores, at least 1 and at most 4.
+	Compilers int
 
 	Log zerolog.Logger
 	// Trace, when set, records what every actor and the device do.
@@ -53,6 +56,9 @@ type Config struct {
 	// Capturing, when set, hears how many of the device's graphs are captured.
 	Capturing func(done, total int64)
 }
+
+// maxCompilers bounds Compilers: traces have so many tracks for them.
+const maxCompilers = 4
 
 func (c *Config) fill() {
 	if c.Model == "" {
@@ -66,6 +72,9 @@ func (c *Config) fill() {
 	}
 	if c.Tokenizers == 0 {
 		c.Tokenizers = max(2, min(runtime.NumCPU(), 8))
+	}
+	if c.Compilers == 0 {
+		c.Compilers = max(1, min(runtime.NumCPU()/2, maxCompilers))
 	}
 }
 
@@ -82,6 +91,10 @@ func (c *Config) check() error {
 	atLeast("MaxSeqLen", c.MaxSeqLen, 0)
 	atLeast("MaxOpenRequests", c.MaxOpenRequests, 1)
 	atLeast("Tokenizers", c.Tokenizers, 1)
+	atLeast("Compilers", c.Compilers, 1)
+	if c.Compilers > maxCompilers {
+		faults = append(faults, fmt.Errorf("the number of Compilers is %d; it must be at most %d", c.Compilers, maxCompilers))
+	}
 	if c.PageSize < 0 || c.PageSize > 256 || c.PageSize&(c.PageSize-1) != 0 {
 		faults = append(faults, fmt.Errorf("PageSize is %d; it must be a power of two from 1 to 256", c.PageSize))
 	}

@@ -3,8 +3,12 @@
 // Read it in the order a request does:
 //
 //	Submit ─▶ tokenizer ─▶ scheduler ─▶ executor
-//	(system.go)  (a pool)    │   ▲         │ launch, wait
-//	                         │   └─────────┘ results
+//	(system.go)  (a pool)  ▲ │   ▲         │ launch, wait
+//	                │      │ │   └─────────┘ results
+//	                ▼      │ │
+//	             grammars ─┘ │
+//	               │ ▲       │
+//	             compilers   │
 //	                         ▼
 //	Stream ◀──────────── detokenizer
 //

@@ -3,6 +3,8 @@ package actors
 import (
 	"sync"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -31,8 +33,33 @@ type tokenizeJob struct {
 	job *job
 }
 
+// compileJob has a job wait for its grammar, which is not known yet.
+// Tokenizer → Grammars.
+type compileJob struct {
+	stamp
+	job    *job
+	prompt []int32
+}
+
+// compile asks for a grammar. Grammars → Compiler, which answers with exactly
+// one compiled.
+type compile struct {
+	stamp
+	of *compilation
+}
+
+// compiled brings a grammar, or what is wrong with it. Compiler → Grammars.
+type compiled struct {
+	stamp
+	of      *compilation
+	by      *actor.PID
+	grammar *grammar.Grammar
+	err     error
+}
+
 // generate hands a job with its prompt tokens to the scheduler.
-// Tokenizer (or System, when there was nothing to prepare) → Scheduler.
+// Tokenizer, or Grammars (or System, when there was nothing to prepare) →
+// Scheduler.
 type generate struct {
 	stamp
 	job     *job
@@ -141,7 +168,7 @@ type stopFound struct {
 	job *job
 }
 
-// cancel asks to end a job. Stream → Scheduler.
+// cancel asks to end a job. Stream → Scheduler, and Grammars if it has one.
 type cancel struct {
 	stamp
 	job *job

@@ -37,6 +37,9 @@ type System struct {
 	api        mail     // what Submit and Cancel send through
 	shells     []*shell // for their statistics; fixed once spawned
 	tokenizers []tokenizerRef
+	known      *grammar.Cache
+	grammars   *actor.PID
+	compilers  []*actor.PID
 	scheduler  *actor.PID
 	executor   *actor.PID
 	detok      *actor.PID
@@ -192,13 +195,28 @@ func (s *System) spawn(sched *scheduler, exec *executor, dev device.Device) {
 	s.run("detokenizer", TrackDetokenizer, detok)
 	s.run("executor", TrackExecutor, exec, actor.WithDispatcher(s.thread))
 	s.run("scheduler", TrackScheduler, sched)
-	grammars := grammar.NewCache(s.vocabulary)
+	s.spawnGrammars()
 	for i := range s.cfg.Tokenizers {
 		load := new(atomic.Int64)
-		t := &tokenizer{codec: s.codec, grammars: grammars, scheduler: s.scheduler, detokenizer: s.detok, load: load, context: s.dev.MaxSeqLen, rows: s.dev.Vocab}
+		t := &tokenizer{codec: s.codec, known: s.known, grammars: s.grammars, scheduler: s.scheduler, detokenizer: s.detok, load: load, context: s.dev.MaxSeqLen, rows: s.dev.Vocab}
 		s.tokenizers = append(s.tokenizers, tokenizerRef{s.run("tokenizer-"+strconv.Itoa(i), TrackTokenizer+Track(i), t), load})
 	}
 	s.published(sched.plan.Stats(), DeviceTime{}, ready)
+}
+
+// spawnGrammars starts what compiles grammars.
+func (s *System) spawnGrammars() {
+	g := newGrammars(s.scheduler, s.detok)
+	s.known = grammar.NewCache(s.vocabulary)
+	s.grammars = s.actors.NewLocalPID("grammars")
+	for i := range s.cfg.Compilers {
+		name := "compiler-" + strconv.Itoa(i)
+		pid := s.actors.NewLocalPID(name)
+		s.run(name, TrackCompiler+Track(i), &compiler{cache: s.known, grammars: s.grammars, self: pid})
+		s.compilers = append(s.compilers, pid)
+	}
+	g.idle = slices.Clone(s.compilers)
+	s.run("grammars", TrackGrammars, g)
 }
 
 // Submit accepts a request. It fails with a *BusyError, ErrDraining, ErrFailed
@@ -220,6 +238,9 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 	j.stream.cancel = func() {
 		if !j.canceled.Swap(true) {
 			s.api.send(s.scheduler, &cancel{job: j})
+			if j.req.Grammar != nil {
+				s.api.send(s.grammars, &cancel{job: j})
+			}
 		}
 	}
 	if err := s.admit(j); err != nil {
@@ -341,7 +362,7 @@ func (s *System) Close() error {
 	if err := s.Drain(now); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	pids := []*actor.PID{s.scheduler, s.executor, s.detok}
+	pids := append([]*actor.PID{s.scheduler, s.executor, s.detok, s.grammars}, s.compilers...)
 	for _, t := range s.tokenizers {
 		pids = append(pids, t.pid)
 	}

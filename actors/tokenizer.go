@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -12,18 +11,19 @@ import (
 )
 
 // tokenizer turns a job's prompt into tokens: it renders the chat template and
-// encodes. It also compiles the grammar that the output is to keep to. A system has a pool of them, so that a long prompt holds up nobody.
+// encodes. A system has a pool of them, so that a long prompt holds up nobody.
 //
 // Owns:   nothing but its share of load.
 // In:     *tokenizeJob from System.
-// Out:    *generate to the scheduler, or *failed to the detokenizer; exactly
-// one of them per job.
-// Blocks: never; a megabyte of text takes some tens of milliseconds, and so
-// does the largest grammar.
+// Out:    *generate to the scheduler, *compileJob to grammars when the output is to
+// keep to a grammar that is not known, or *failed to the detokenizer; exactly one
+// of them per job.
+// Blocks: never; a megabyte of text takes some tens of milliseconds.
 // Fails:  a panic fails the job it happened in and no other.
 type tokenizer struct {
 	codec       *tokenize.Tokenizer // shared, safe for concurrent use; nil: a model without one
-	grammars    *grammar.Cache      // likewise
+	known       *grammar.Cache      // likewise
+	grammars    *actor.PID
 	scheduler   *actor.PID
 	detokenizer *actor.PID
 	context     int           // tokens that a request may have
@@ -46,28 +46,19 @@ func (t *tokenizer) handle(c mail, m message) {
 		c.send(t.detokenizer, &failed{job: r.job, err: err})
 		return
 	}
-	matcher, err := t.compile(r.job.req.Grammar)
-	if err != nil {
-		c.send(t.detokenizer, &failed{job: r.job, err: err})
+	if r.job.req.Grammar == nil {
+		c.send(t.scheduler, &generate{job: r.job, prompt: prompt})
 		return
 	}
-	c.send(t.scheduler, &generate{job: r.job, prompt: prompt, matcher: matcher})
-}
-
-// compile returns a matcher of the grammar; nil for none.
-func (t *tokenizer) compile(s *grammar.Spec) (*grammar.Matcher, error) {
-	if s == nil {
-		return nil, nil
+	g, known, err := t.known.Find(r.job.req.Grammar)
+	switch {
+	case !known:
+		c.send(t.grammars, &compileJob{job: r.job, prompt: prompt})
+	case err != nil:
+		c.send(t.detokenizer, &failed{job: r.job, err: grammarError(err)})
+	default:
+		c.send(t.scheduler, &generate{job: r.job, prompt: prompt, matcher: g.Matcher()})
 	}
-	g, err := t.grammars.Get(s)
-	if err != nil {
-		var fault *grammar.Error
-		if errors.As(err, &fault) {
-			return nil, &InputError{Param: fault.Path, Msg: fault.Error()}
-		}
-		return nil, err
-	}
-	return g.Matcher(), nil
 }
 
 func (t *tokenizer) panicked(c mail, m message, err error) {

@@ -91,8 +91,9 @@ type Span struct {
 // Track is where something was done.
 type Track uint8
 
-// The tracks, in the order a request meets them. Tokenizers of the pool count
-// up from TrackTokenizer, which therefore is the last.
+// The tracks, in the order a request meets them. Compilers count up from
+// TrackCompiler, and tokenizers of the pool from TrackTokenizer, which therefore
+// is the last.
 const (
 	TrackAPI Track = iota // Submit and Cancel, on the caller's goroutine
 	TrackScheduler
@@ -102,7 +103,9 @@ const (
 	TrackDetokenizer
 	TrackSocket   // events written to clients
 	TrackRequests // each request as a whole
-	TrackTokenizer
+	TrackGrammars
+	TrackCompiler
+	TrackTokenizer = TrackCompiler + maxCompilers
 )
 
 // Kind is what was done.
@@ -124,6 +127,9 @@ const (
 	SpanDecode // of N tokens
 
 	HandleTokenize
+	HandleWait // for a grammar
+	HandleCompile
+	HandleCompiled
 	HandleGenerate
 	HandleRun
 	HandleMask
@@ -141,7 +147,7 @@ const (
 var kindNames = [...]string{
 	"prepare", "launch", "compute", "commit", "wait for masks", "socket",
 	"tokenize", "queue", "prefill", "decode",
-	"tokenizeJob", "generate", "runStep", "maskStep", "stepDone", "deviceLost", "reopen", "deviceOpened", "admitted", "tokens", "failed", "stopFound", "cancel",
+	"tokenizeJob", "compileJob", "compile", "compiled", "generate", "runStep", "maskStep", "stepDone", "deviceLost", "reopen", "deviceOpened", "admitted", "tokens", "failed", "stopFound", "cancel",
 }
 
 // String is the span's name: a stage of a step, or a message.
@@ -155,6 +161,12 @@ func kindOf(m message) Kind {
 	switch m.(type) {
 	case *tokenizeJob:
 		return HandleTokenize
+	case *compileJob:
+		return HandleWait
+	case *compile:
+		return HandleCompile
+	case *compiled:
+		return HandleCompiled
 	case *generate:
 		return HandleGenerate
 	case *runStep:
@@ -186,6 +198,8 @@ func kindOf(m message) Kind {
 func subject(m message) uint64 {
 	switch m := m.(type) {
 	case *tokenizeJob:
+		return m.job.id
+	case *compileJob:
 		return m.job.id
 	case *generate:
 		return m.job.id

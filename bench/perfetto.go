@@ -160,6 +160,12 @@ func TrackName(t actors.Track) string {
 	case actors.TrackRequests:
 		return "requests"
 	}
+	switch {
+	case t == actors.TrackGrammars:
+		return "grammars"
+	case t < actors.TrackTokenizer:
+		return fmt.Sprintf("compiler %d", t-actors.TrackCompiler)
+	}
 	return fmt.Sprintf("tokenizer %d", t-actors.TrackTokenizer)
 }
 

@@ -18,11 +18,11 @@ var formatFields = table[call]{
 	"guided_json":        constrained("guided_json", jsonFormat),
 	"guided_regex":       constrained("guided_regex", regexFormat),
 	"guided_choice":      constrained("guided_choice", choiceFormat),
+	"guided_grammar":     constrained("guided_grammar", rulesFormat),
 	"regex":              constrained("regex", regexFormat),
 
-	"guided_grammar":            refused("not supported; use guided_regex or guided_json"),
-	"ebnf":                      refused("not supported; use regex or response_format"),
-	"structural_tag":            refused("not supported; use tools or response_format"),
+	"ebnf":                      refused("not supported; use guided_grammar or structured_outputs.grammar"),
+	"structural_tag":            refused("not supported; use response_format or structured_outputs.structural_tag"),
 	"guided_decoding_backend":   refused("there is only one"),
 	"guided_whitespace_pattern": refused("not supported; white space in JSON is bounded"),
 }
@@ -54,6 +54,7 @@ func setResponseFormat(c *call, v raw) error {
 	}
 	var kind string
 	var schema raw
+	tag := false
 	for key, v := range v.members() {
 		if v.null() {
 			continue
@@ -66,6 +67,8 @@ func setResponseFormat(c *call, v raw) error {
 			if schema, err = responseSchema(v); err != nil {
 				return at(".json_schema", err)
 			}
+		case "format", "structures", "triggers":
+			tag = true // structuralTag reads them
 		default:
 			err = errors.New("unknown field")
 		}
@@ -78,6 +81,8 @@ func setResponseFormat(c *call, v raw) error {
 		return at(".type", errors.New("required"))
 	case kind != "json_schema" && schema != nil:
 		return at(".json_schema", errors.New(`needs the type "json_schema"`))
+	case kind != "structural_tag" && tag:
+		return errors.New(`format, structures and triggers need the type "structural_tag"`)
 	}
 	switch kind {
 	case "text":
@@ -89,8 +94,14 @@ func setResponseFormat(c *call, v raw) error {
 			return at(".json_schema.schema", errors.New("required"))
 		}
 		return c.constrain(name, ".json_schema.schema", grammar.Schema(schema))
+	case "structural_tag":
+		s, err := structuralTag(v, name)
+		if err != nil {
+			return err
+		}
+		return c.constrain(name, "", s)
 	}
-	return at(".type", fmt.Errorf("%q is not supported, only \"text\", \"json_object\" and \"json_schema\" are", kind))
+	return at(".type", fmt.Errorf("%q is not supported, only \"text\", \"json_object\", \"json_schema\" and \"structural_tag\" are", kind))
 }
 
 // responseSchema reads the schema and its labels. Whether strict or not, the
@@ -135,10 +146,11 @@ func setStructuredOutputs(c *call, v raw) error {
 			continue
 		}
 		read := map[string]func(raw) (*grammar.Spec, error){
-			"json": jsonFormat, "regex": regexFormat, "choice": choiceFormat, "json_object": anyObjectFormat,
+			"json": jsonFormat, "regex": regexFormat, "choice": choiceFormat, "json_object": anyObjectFormat, "grammar": rulesFormat,
+			"structural_tag": func(v raw) (*grammar.Spec, error) { return structuralTag(v, "structured_outputs.structural_tag") },
 		}[key]
 		if read == nil {
-			return at("."+key, errors.New("not supported, only json, json_object, regex and choice are"))
+			return at("."+key, errors.New("not supported, only json, json_object, regex, choice, grammar and structural_tag are"))
 		}
 		s, err := read(v)
 		if err == nil && s != nil {
@@ -150,7 +162,7 @@ func setStructuredOutputs(c *call, v raw) error {
 		}
 	}
 	if !given {
-		return errors.New("needs one of json, json_object, regex and choice")
+		return errors.New("needs one of json, json_object, regex, choice, grammar and structural_tag")
 	}
 	return nil
 }
@@ -172,6 +184,14 @@ func regexFormat(v raw) (*grammar.Spec, error) {
 		return nil, err
 	}
 	return grammar.Regex(s), nil
+}
+
+func rulesFormat(v raw) (*grammar.Spec, error) {
+	s, err := v.text()
+	if err != nil {
+		return nil, err
+	}
+	return grammar.Rules(s), nil
 }
 
 func choiceFormat(v raw) (*grammar.Spec, error) {

@@ -63,6 +63,8 @@ func TestFormats(t *testing.T) {
 		{"regex", `"regex":"\\d{3}-\\d{4}"`, matches(`\d{3}-\d{4}`), 16},
 		{"guided regex", `"guided_regex":"(héé|日本)+"`, matches(`(héé|日本)+`), 3},
 		{"choice", `"structured_outputs":{"choice":["a fox","a bear","a\nfox"]}`, matches(`a fox|a bear|a\nfox`), 16},
+		{"structured grammar", `"structured_outputs":{"grammar":"root ::= item (\", \" item){0,3}\nitem ::= \"a \" (\"fox\" | \"bear\")"}`, matches(`a (fox|bear)(, a (fox|bear)){0,3}`), 16},
+		{"guided grammar", `"guided_grammar":"start: WORD (\" \" WORD)*\nWORD: /[a-f]{1,4}/"`, matches(`[a-f]{1,4}( [a-f]{1,4})*`), 3},
 		{"guided choice", `"guided_choice":["yes","no"]`, matches(`yes|no`), 3},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -98,6 +100,7 @@ func TestFormats(t *testing.T) {
 	for _, tc := range []struct{ field, want string }{
 		{`"response_format":{"type":"json_schema","json_schema":{"schema":{"properties":{"a":{"$dynamicRef":"#x"}}}}}`, `"param":"response_format.json_schema.schema.properties.a.$dynamicRef"`},
 		{`"regex":"(?=a)"`, `"param":"regex"`},
+		{`"guided_grammar":"root ::= other"`, `"param":"guided_grammar"`},
 		{`"guided_json":"{"`, `"param":"guided_json"`},
 	} {
 		status, body := h.read(h.post("/v1/completions", `{"prompt":"a",`+tc.field+`}`))

@@ -44,8 +44,8 @@ func TestBadRequests(t *testing.T) {
 			`{"prompt":"a","response_format":"json"}`, `{"prompt":"a","response_format":{}}`, `{"prompt":"a","response_format":{"type":"xml"}}`,
 			`{"prompt":"a","response_format":{"type":"text","json_schema":{"schema":{}}}}`, `{"prompt":"a","response_format":{"type":"json_object","strict":true}}`,
 			`{"prompt":"a","response_format":{"type":"json_object"},"regex":"a"}`, `{"prompt":"a","regex":1}`, `{"prompt":"a","ebnf":"x"}`,
-			`{"prompt":"a","structured_outputs":{}}`, `{"prompt":"a","structured_outputs":{"grammar":"x"}}`, `{"prompt":"a","structured_outputs":{"regex":"a","choice":["a"]}}`,
-			`{"prompt":"a","guided_choice":[]}`, `{"prompt":"a","guided_choice":["a",1]}`, `{"prompt":"a","guided_json":1}`, `{"prompt":"a","guided_grammar":"x"}`,
+			`{"prompt":"a","structured_outputs":{}}`, `{"prompt":"a","structured_outputs":{"grammar":1}}`, `{"prompt":"a","structured_outputs":{"xml":"x"}}`, `{"prompt":"a","structured_outputs":{"structural_tag":"{"}}`, `{"prompt":"a","response_format":{"type":"structural_tag"}}`, `{"prompt":"a","response_format":{"type":"text","triggers":[]}}`, `{"prompt":"a","structured_outputs":{"regex":"a","choice":["a"]}}`,
+			`{"prompt":"a","guided_choice":[]}`, `{"prompt":"a","guided_choice":["a",1]}`, `{"prompt":"a","guided_json":1}`, `{"prompt":"a","guided_grammar":1}`, `{"prompt":"a","structural_tag":{}}`,
 			`{"prompt":"a","regex":"a","ignore_eos":true}`, `{"prompt":"a","regex":"a","min_tokens":2}`,
 		}},
 		{"/v1/chat/completions", []string{

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -173,6 +174,9 @@ func generate(isChat bool) handler {
 		c.id, c.created = "cmpl-"+x.id, x.begun.Unix()
 		if isChat {
 			c.id = "chat" + c.id
+		}
+		if c.req.Grammar != nil { // compiled in turn with other clients'
+			c.req.Client = cmp.Or(x.holder, x.ctx.RemoteIP().String())
 		}
 		a := s.newAnswer(c, x.begun)
 		stop = watch(x.ctx.Conn(), func() { a.tell(&a.gone) })

@@ -152,7 +152,7 @@ func TestToolChoice(t *testing.T) {
 			if fault != nil {
 				t.Fatalf("%s/%s: %v", family, tc.about, fault)
 			}
-			g, err := grammar.Compile(c.req.Grammar, vocabulary)
+			g, err := grammar.Compile(t.Context(), c.req.Grammar, vocabulary)
 			if err != nil {
 				t.Fatalf("%s/%s: %v", family, tc.about, err)
 			}
@@ -202,7 +202,7 @@ func TestReasoningComesFirst(t *testing.T) {
 		if fault != nil {
 			t.Fatal(fault)
 		}
-		g, err := grammar.Compile(c.req.Grammar, vocabulary)
+		g, err := grammar.Compile(t.Context(), c.req.Grammar, vocabulary)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package grammar
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -34,7 +33,7 @@ func (c *compiler) possible(all []*value, depth int) bool {
 	if len(all) == 0 {
 		return true
 	}
-	key := fmt.Sprint(depth, " ", c.key(all))
+	key := string(rune(depth)) + c.key(all)
 	if known, ok := c.mayBe[key]; ok || c.spend(1) != nil {
 		return known || !ok
 	}
@@ -51,6 +50,7 @@ func (c *compiler) contradict(words []*keywords, depth int) bool {
 	t := typeAny
 	var values []*value
 	listed := false
+	c.budget.spend(4 * len(words))
 	for _, k := range words {
 		t &= k.types
 		if k.listed && (!listed || len(k.values) < len(values)) {

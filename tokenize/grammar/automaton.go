@@ -18,9 +18,11 @@ type automaton struct {
 	index  map[string]int32
 	start  int32
 
-	work   int   // continuations that may be looked at before it gives up
-	memory int   // bytes kept, roughly
-	err    error // it gave up; what it says from then on means nothing
+	work   int // continuations that may be looked at before it gives up
+	memory int // bytes kept, roughly
+	// What a budget has accounted for, see budget.ran.
+	counted, kept int
+	err           error // it gave up; what it says from then on means nothing
 
 	// Scratch of closure and step.
 	visited []int32 // of conts: the round that met them last
@@ -49,7 +51,8 @@ type state struct {
 	leaves  []int32 // sorted
 	accepts bool    // it is possible that nothing is left
 	// plain: any plain token (see Vocabulary) may follow.
-	plain bool
+	plain  bool
+	unique []int32 // of leaves: those within opUnique
 	// Not known yet when nil, or unknown.
 	mask  []uint32 // tokens that may follow
 	near  int32    // see near
@@ -223,8 +226,18 @@ func (a *automaton) collect(k int32) {
 			return
 		}
 		a.push(c.e.subs[0], c.depth, a.cont(cont{c.e, done, c.depth, c.next}))
+	case opUnique:
+		if c.count > 0 { // its string has ended
+			a.collect(c.next)
+			return
+		}
+		a.push(c.e.subs[0], c.depth, a.cont(cont{c.e, 1, c.depth, c.next}))
 	case opRef:
-		a.push(c.e.subs[0], c.depth+1, c.next)
+		depth := c.depth
+		if !c.e.tail {
+			depth++
+		}
+		a.push(c.e.subs[0], depth, c.next)
 	}
 }
 
@@ -254,6 +267,9 @@ func (a *automaton) intern(leaves []int32) int32 {
 	st := state{leaves: slices.Clone(leaves), accepts: leaves[0] == finished}
 	for _, k := range leaves {
 		st.plain = st.plain || a.repeatsPlain(k)
+		if k != finished && a.conts[k].next != finished && a.conts[a.conts[k].next].e.op == opUnique {
+			st.unique = append(st.unique, k)
+		}
 	}
 	a.states = append(a.states, st)
 	a.rows = append(a.rows, &unmade)
@@ -298,7 +314,10 @@ func (a *automaton) nearCont(k int32) int32 {
 	}
 	c := a.conts[k]
 	c.next = a.nearCont(c.next)
-	if c.e.op == opCounted {
+	switch c.e.op {
+	case opTable:
+		c.count = c.e.table.near(c.count)
+	case opCounted:
 		c.count = c.e.counted.near(c.count)
 	}
 	if e := c.e; e.op == opRepeat && c.count > 0 && (e.max < 0 || e.max-c.count > horizon) {

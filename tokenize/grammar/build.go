@@ -7,17 +7,10 @@ import (
 
 // build matches a value that all of these describe.
 func (c *compiler) build(words []*keywords) (*expr, error) {
-	t, made, about := typeAny, typeAny, types(0)
 	var values, except []*value
 	listed := false
 	for _, k := range words {
 		except = append(except, k.except...)
-		if k.schema.isMade {
-			made &= k.types
-		} else {
-			t &= k.types
-			about |= k.about
-		}
 		if k.listed && (!listed || len(k.values) < len(values)) {
 			values, listed = k.values, true
 		}
@@ -31,10 +24,8 @@ func (c *compiler) build(words []*keywords) (*expr, error) {
 		}
 		return alt(parts...), nil
 	}
-	if t == typeAny && about&made != 0 {
-		t = about
-	}
-	if t &= made; t == typeAny && len(except) == 0 {
+	t := typesOf(words)
+	if t == typeAny && len(except) == 0 {
 		return jsonValue, nil
 	}
 	var parts []*expr
@@ -59,6 +50,24 @@ func (c *compiler) build(words []*keywords) (*expr, error) {
 		parts = append(parts, e)
 	}
 	return alt(parts...), nil
+}
+
+// typesOf are those that a value may have by all of these: by what they say, or
+// are about.
+func typesOf(words []*keywords) types {
+	t, made, about := typeAny, typeAny, types(0)
+	for _, k := range words {
+		if k.schema.isMade {
+			made &= k.types
+		} else {
+			t &= k.types
+			about |= k.about
+		}
+	}
+	if t == typeAny && about&made != 0 {
+		t = about
+	}
+	return t & made
 }
 
 // literals matches these words, but for values that are excepted.
@@ -87,7 +96,7 @@ func (v *value) types() types {
 	case isNull:
 		return typeNull
 	}
-	if x, err := parseDecimal(v.text); err == nil && x.IsInt() {
+	if x, err := v.decimal(); err == nil && x.IsInt() {
 		return typeInteger
 	}
 	return typeFraction
@@ -110,7 +119,7 @@ func (c *compiler) number(words []*keywords, t types) (*expr, error) {
 	at := words[0].schema.path
 	for _, k := range words {
 		for _, v := range k.except {
-			if x, err := parseDecimal(v.text); v.kind == isNumber && err == nil {
+			if x, err := v.decimal(); v.kind == isNumber && err == nil {
 				except = append(except, x)
 			}
 		}
@@ -120,7 +129,7 @@ func (c *compiler) number(words []*keywords, t types) (*expr, error) {
 	}
 	var parts []*expr
 	for _, n := range merged(words, t).without(except) {
-		e, err := n.expr()
+		e, err := n.expr(c.budget)
 		if err != nil {
 			return nil, errorf(at, "%v", err)
 		}

@@ -17,8 +17,8 @@ type counted struct {
 
 // atMost matches what e does of at most so many characters, in the spelling of
 // asJSON. It reports false when that would be too large.
-func atMost(e *expr, most int) (*expr, bool) {
-	p, ok := multiply(e, repeat(keyChar, 0, -1))
+func atMost(w *budget, e *expr, most int) (*expr, bool) {
+	p, ok := multiply(w, e, repeat(keyChar, 0, -1))
 	if !ok {
 		return nil, false
 	}
@@ -81,7 +81,7 @@ func (c *counted) step(at int32, b byte) int32 {
 func (c *counted) near(at int32) int32 {
 	n := int32(len(c.states))
 	if at/n+horizon+c.far <= c.most {
-		return at % n
+		return c.table.near(at % n)
 	}
 	return at
 }

@@ -10,13 +10,13 @@ import (
 func TestCounted(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, pattern := range []string{"a", "^a*b?$", "^(a|é)+\n$", "^(ab|\"){2}", `\\$`, "^(aaa)*$", "^[^b]{3,}x", "😀$"} {
-		e, err := parseRegex(pattern, asJSON, false)
+		e, err := parseRegex(nil, pattern, asJSON, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, most := range []int{0, 1, 2, 3, 5, 8} {
-			counted, ok := atMost(e, most)
-			want, ok2 := common(e, repeat(keyChar, 0, most))
+			counted, ok := atMost(nil, e, most)
+			want, ok2 := common(nil, e, repeat(keyChar, 0, most))
 			if !ok || !ok2 || (counted.op == opNever) != (want.op == opNever) {
 				t.Fatalf("%s of %d characters: %v %v %v %v", pattern, most, ok, ok2, counted.op, want.op)
 			}

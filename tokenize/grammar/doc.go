@@ -4,13 +4,15 @@
 //
 // Read spec.go (how a language is described), expr.go (what a description
 // becomes), automaton.go (an expression run byte by byte), vocabulary.go and
-// mask.go (which tokens an automaton lets through), grammar.go and cache.go
-// (what others use). How expressions are made is in regex.go, json.go and, for
-// schemas, in this order: keywords.go (what a schema says), schema.go (which
-// schemas hold together, and choices between them), negate.go (the opposite of
-// a schema), apart.go (which choices are none) and holds.go (whether a value is
-// valid), build.go, kinds.go, object.go, others.go, array.go, unique.go,
-// strings.go, counted.go and number.go (the values themselves).
+// mask.go (which tokens an automaton lets through), grammar.go, budget.go (what
+// compiling may take) and cache.go (what others use). How expressions are made is
+// in regex.go, in ebnf.go with scanner.go, gbnf.go and lark.go (rules that refer
+// to each other), json.go and, for schemas, in this order: keywords.go (what a
+// schema says), schema.go (which schemas hold together, and choices between them),
+// negate.go (the opposite of a schema), apart.go (which choices are none) and
+// holds.go (whether a value is valid), build.go, kinds.go, object.go, others.go,
+// array.go, unique.go and uniquestrings.go with track.go, strings.go, format.go and uri.go, counted.go, number.go and
+// digits.go (the values themselves).
 //
 //	Spec ──parse──▶ expression ──▶ automaton ──┐
 //	                                           ├──▶ mask of each state, kept
@@ -40,6 +42,10 @@
 // bounded repetition has its count beside it, so that {0,5000} costs no more
 // than {0,5}. A state is the set of continuations that are possible. States
 // and their transitions are made when they are first met, and kept.
+//
+// What an automaton cannot remember, the strings of an array that have to differ,
+// the matcher of each text does; it takes tokens out of the mask that would repeat
+// one, or begin one that could only become such.
 //
 // An expression has no part that cannot match, and depth is bounded by leaving
 // out what could not end in time (expr.height). So wherever the automaton can

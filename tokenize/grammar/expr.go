@@ -19,6 +19,7 @@ const (
 	opAlt               // any of subs
 	opRepeat            // subs[0], min to max times
 	opRef               // subs[0], one level deeper; set after the expression was made
+	opUnique            // subs[0], a table of strings: one that its array has not yet, see track.go
 )
 
 // expr is a language of bytes. It does not change once a grammar has it;
@@ -34,7 +35,11 @@ type expr struct {
 	counted  *counted
 	subs     []*expr
 	min, max int32 // max < 0: no bound
-	class    bool  // it is a table, of one character
+	// sizes are how many texts each state of opUnique's table accepts, and min the
+	// fewest of those that do not end there.
+	sizes []int32
+	class bool // it is a table, of one character
+	tail  bool // it is a reference that is no level of depth
 	// plain: it is one character, and any plain one (see Vocabulary) will do.
 	plain bool
 	// height is how many levels of references its shortest match needs;
@@ -257,17 +262,23 @@ func (e *expr) measured(of map[*expr]int32) int32 {
 			h = of[e.subs[0]]
 		}
 	case opRef:
-		h = min(of[e.subs[0]]+1, unbounded)
+		h = of[e.subs[0]]
+		if !e.tail {
+			h = min(h+1, unbounded)
+		}
 	}
 	return h
 }
 
 // matches reports whether e's language has s; for a few texts at a time.
-func (e *expr) matches(s string) bool {
-	measure(e)
+func (e *expr) matches(w *budget, s string) bool {
+	w.spend(measure(e) + len(s))
 	a := newAutomaton(e)
-	at := a.start
+	at, t := a.start, track{}
 	for i := range len(s) {
+		if !t.step(a, at, s[i]) {
+			return false
+		}
 		at = a.step(at, s[i])
 	}
 	return a.err == nil && a.states[at].accepts

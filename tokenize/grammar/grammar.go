@@ -1,9 +1,11 @@
 package grammar
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -11,8 +13,9 @@ import (
 // Grammar is a language compiled for a vocabulary. Any number of goroutines
 // may use it.
 type Grammar struct {
-	vocab *Vocabulary
-	root  *expr
+	vocab   *Vocabulary
+	root    *expr
+	tracked bool // texts have to be tracked, see track.go
 
 	mu    sync.Mutex
 	a     *automaton    // guarded by mu
@@ -20,29 +23,42 @@ type Grammar struct {
 	count *atomic.Int64 // what vocab.kept has of this grammar
 }
 
-// Compile makes a description's language usable. Its error is an *Error.
-func Compile(s *Spec, v *Vocabulary) (*Grammar, error) {
-	root, err := s.parse()
-	if err != nil {
+// Compile makes a description's language usable. Its error is an *Error, or the
+// context's: it is given up soon after that is done.
+func Compile(ctx context.Context, s *Spec, v *Vocabulary) (*Grammar, error) {
+	w := newBudget(ctx)
+	root, err := s.parse(w)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case w.failed():
+		return nil, errorf(s.path, "%v", w.err)
+	case err != nil:
 		return nil, err
 	}
+	return compiledTo(root, s.path, v)
+}
+
+// compiledTo is the grammar of an expression, which came from a path.
+func compiledTo(root *expr, path string, v *Vocabulary) (*Grammar, error) {
 	if n := measure(root); n > maxNodes {
-		return nil, errorf(s.path, "is too large: it has %d parts and %d is the limit", n, maxNodes)
+		return nil, errorf(path, "is too large: it has %d parts and %d is the limit", n, maxNodes)
 	}
 	if root.height > maxDepth {
-		return nil, errorf(s.path, "nothing matches it")
+		return nil, errorf(path, "nothing matches it")
 	}
 	if len(v.eos) == 0 {
-		return nil, errorf(s.path, "the model has no token that ends a text")
+		return nil, errorf(path, "the model has no token that ends a text")
 	}
-	g := &Grammar{vocab: v, root: root, count: new(atomic.Int64)}
+	tracked := slices.ContainsFunc(pieces(root), func(e *expr) bool { return e.op == opUnique })
+	g := &Grammar{vocab: v, root: root, tracked: tracked, count: new(atomic.Int64)}
 	runtime.AddCleanup(g, func(count *atomic.Int64) { v.kept.Add(-count.Load()) }, g.count)
 	g.begin()
 	// The first mask shows whether the grammar is of use at all.
 	m := g.Matcher()
 	m.Allow(nil)
 	if m.err != nil {
-		return nil, errorf(s.path, "%v", m.err)
+		return nil, errorf(path, "%v", m.err)
 	}
 	return g, nil
 }
@@ -54,7 +70,13 @@ func (g *Grammar) begin() {
 }
 
 // Matcher follows one text. It is not safe for concurrent use.
-func (g *Grammar) Matcher() *Matcher { return &Matcher{g: g} }
+func (g *Grammar) Matcher() *Matcher {
+	m := &Matcher{g: g}
+	if g.tracked {
+		m.own = &own{}
+	}
+	return m
+}
 
 // Matcher is where in its grammar a text is.
 type Matcher struct {
@@ -62,7 +84,8 @@ type Matcher struct {
 	era  int   // of the automaton that at is a state of; 0: none
 	at   int32 // after the first read tokens
 	read int
-	work int // done for it so far; ≤ totalWork, but for the last
+	own  *own // of a text that is tracked; nil: it is not
+	work int  // done for it so far; ≤ totalWork, but for the last
 	err  error
 }
 
@@ -82,6 +105,9 @@ func (m *Matcher) Allow(output []int32) []uint32 {
 		if m.err == nil {
 			mask = found
 		}
+		if m.err == nil && m.own != nil {
+			mask = m.restrict(found)
+		}
 	})
 	return mask
 }
@@ -90,7 +116,7 @@ func (m *Matcher) Allow(output []int32) []uint32 {
 func (m *Matcher) Known(output []int32) (known bool) {
 	m.safely(func() {
 		m.follow(output)
-		known = m.err == nil && m.g.a.states[m.at].mask != nil
+		known = m.err == nil && m.g.a.states[m.at].mask != nil && (m.own == nil || m.own.mask != nil && m.own.after == m.read)
 	})
 	return known
 }
@@ -115,10 +141,19 @@ func (m *Matcher) follow(output []int32) {
 	g := m.g
 	if m.era != g.era {
 		m.era, m.at, m.read = g.era, g.a.start, 0
+		if m.own != nil {
+			*m.own = own{}
+		}
 	}
 	for ; m.read < len(output) && m.err == nil; m.read++ {
 		g.a.work = maskWork
-		m.at = g.a.read(m.at, g.vocab, output[m.read])
+		from := m.at
+		m.at = g.a.read(from, g.vocab, output[m.read])
+		if m.own != nil && m.at != dead {
+			if _, ok := m.own.track.read(g.a, from, g.vocab.text[output[m.read]]); !ok {
+				m.at = dead
+			}
+		}
 		m.spend()
 	}
 }

@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
@@ -33,7 +34,7 @@ func byteVocabulary() (*Vocabulary, int32) {
 
 func mustCompile(t testing.TB, s *Spec, v *Vocabulary) *Grammar {
 	t.Helper()
-	g, err := Compile(s, v)
+	g, err := Compile(t.Context(), s, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func TestRegexWalks(t *testing.T) {
 		`(?i)hello`, `^anchored$`, `\u0041+`, `[^a]`, `(ab|abc|b)*`, `(?s).`, `a{0,300}b`, `(|a|b)`,
 	} {
 		g := mustCompile(t, Regex(expr), v)
-		whole := regexp.MustCompile(`^(?:` + unescaped(expr) + `)$`)
+		whole := regexp.MustCompile(`^(?:` + unescaped(expr, asText) + `)$`)
 		rng := rand.New(rand.NewPCG(1, 2))
 		for range 50 {
 			if s := walk(t, g, rng, 30); !whole.MatchString(s) {
@@ -182,7 +183,7 @@ func TestTokensEnd(t *testing.T) {
 	}
 	// A vocabulary without single bytes may not have what is needed.
 	poor := NewVocabulary(2, func(int32) []byte { return []byte("ab") }, []int32{1})
-	if _, err := Compile(Literal("abc"), poor); err != nil {
+	if _, err := Compile(t.Context(), Literal("abc"), poor); err != nil {
 		t.Fatal(err)
 	}
 	if m := mustCompile(t, Literal("abc"), poor).Matcher(); len(tokens(m.Allow([]int32{0}))) != 0 || !errors.Is(m.Err(), errStuck) {
@@ -199,7 +200,7 @@ func TestTogether(t *testing.T) {
 		all.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(i), 1))
 			for range 10 {
-				g, err := cache.Get(JSONObject())
+				g, err := cache.Get(t.Context(), JSONObject())
 				if err != nil {
 					t.Error(err)
 					return
@@ -222,7 +223,7 @@ func TestCache(t *testing.T) {
 	v, _ := byteVocabulary()
 	c := NewCache(func() *Vocabulary { made++; return v })
 	get := func(s *Spec) *Grammar {
-		g, err := c.Get(s)
+		g, err := c.Get(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,16 +238,34 @@ func TestCache(t *testing.T) {
 	}
 	second := get(Regex("a"))
 	get(Literal("1"))
-	if get(Literal("0")) != first || get(Regex("a")) != second || made != 1 || c.order.Len() != maxCached || len(c.entries) != maxCached {
-		t.Errorf("%d entries, %d vocabularies", c.order.Len(), made)
+	if get(Literal("0")) != first || get(Regex("a")) != second || made != 1 || c.grammars.order.Len() != maxCached || len(c.grammars.entries) != maxCached {
+		t.Errorf("%d entries, %d vocabularies", c.grammars.order.Len(), made)
 	}
+	// A refusal is kept for the place it is about.
 	for _, path := range []string{"one", "two"} {
-		if _, err := c.Get(Regex("(").At(path)); err == nil || !strings.HasPrefix(err.Error(), path) {
-			t.Errorf("got %v", err)
+		s := Regex("(").At(path)
+		if _, known, _ := c.Find(s); known {
+			t.Errorf("%s is known beforehand", path)
+		}
+		_, err := c.Get(t.Context(), s)
+		if _, known, again := c.Find(s); err == nil || !strings.HasPrefix(err.Error(), path) || !known || again.Error() != err.Error() {
+			t.Errorf("got %v, then %v", err, again)
 		}
 	}
-	if len(c.entries) != maxCached-1 && len(c.entries) != maxCached {
-		t.Errorf("%d entries", len(c.entries))
+	for i := range maxRefusals {
+		if _, err := c.Get(t.Context(), Regex("("+strings.Repeat("a", i))); err == nil {
+			t.Error("no error")
+		}
+	}
+	if n := len(c.refusals.entries); n != maxRefusals || c.refusals.order.Len() != n || len(c.grammars.entries) != maxCached {
+		t.Errorf("%d refusals, %d grammars", n, len(c.grammars.entries))
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 {
+		if _, err := c.Get(gone, Literal("for nobody")); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
 	}
 	// What may look alike is not mixed up.
 	keys := map[string]bool{}

@@ -100,13 +100,14 @@ func (c *compiler) one(v *value, of []*value) verdict {
 
 // itself is whether a value is as keywords say, but for what they refer to.
 func (c *compiler) itself(v *value, k *keywords) verdict {
+	c.budget.spend(4)
 	is := v.types()
 	if k.types&is == 0 || k.listed && !k.lists(v) || slices.ContainsFunc(k.except, v.same) {
 		return no
 	}
 	switch v.kind {
 	case isNumber:
-		x, err := parseDecimal(v.text)
+		x, err := v.decimal()
 		if err != nil {
 			return maybe
 		}
@@ -144,25 +145,22 @@ func (c *compiler) stringHolds(v *value, k *keywords) verdict {
 		ok = min(ok, -c.finds(p, v.text))
 	}
 	for _, f := range k.formats {
-		ok = min(ok, hasFormat(v.text, f.text))
+		ok = min(ok, c.hasFormat(v.text, f.text))
 	}
 	for _, f := range k.notFormats {
-		ok = min(ok, -hasFormat(v.text, f.text))
+		ok = min(ok, -c.hasFormat(v.text, f.text))
 	}
 	return ok
 }
 
-// hasFormat is whether a text has a format: unknown where what is written here
+// hasFormat is whether a text has a format: unknown where what is known here
 // does not look so, and what others take may.
-func hasFormat(text, format string) verdict {
-	matches := func(source string) bool {
-		e, err := parseRegex(source, asJSON, true)
-		return err == nil && e.matches(spelled(text))
-	}
+func (c *compiler) hasFormat(text, name string) verdict {
+	f := formats[name]
 	switch {
-	case matches(formats[format]):
+	case f.all().matches(c.budget, spelled(text)), f.also != nil && f.also(text):
 		return yes
-	case perhaps[format] != "" && !matches(perhaps[format]):
+	case f.beyond != nil && !f.beyond().matches(c.budget, spelled(text)):
 		return no
 	}
 	return maybe
@@ -174,7 +172,7 @@ func (c *compiler) finds(pattern *value, in string) verdict {
 	if err != nil || c.spend(1) != nil {
 		return maybe
 	}
-	return verdictOf(e.matches(spelled(in)))
+	return verdictOf(e.matches(c.budget, spelled(in)))
 }
 
 func (c *compiler) arrayHolds(v *value, k *keywords) verdict {

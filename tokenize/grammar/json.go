@@ -43,7 +43,7 @@ var (
 // plainly is e, which matches any one plain character among others, as a table
 // that says so.
 func plainly(e *expr) *expr {
-	e, ok := tabled(e)
+	e, ok := tabled(nil, e)
 	if !ok {
 		panic("grammar: a character's table is too large")
 	}

@@ -230,7 +230,7 @@ func (k *keywords) readNumber(name string, v *value) error {
 	if err := want(v, isNumber); err != nil {
 		return err
 	}
-	x, err := parseDecimal(v.text)
+	x, err := v.decimal()
 	if err != nil {
 		return errorf(v.path, "%v", err)
 	}
@@ -277,7 +277,7 @@ func (k *keywords) readString(name string, v *value) (err error) {
 		if v.text == "float" || v.text == "double" {
 			return nil // every number that is written fits
 		}
-		if formats[v.text] == "" {
+		if formats[v.text] == nil {
 			return nil // not known: it says nothing, as JSON Schema has it
 		}
 		k.formats = []*value{v}
@@ -304,7 +304,7 @@ func (k *keywords) readArray(name string, v *value) (err error) {
 	case "maxItems":
 		k.maxItems, err = count(v)
 	case "unevaluatedItems":
-		k.noMoreItems, err = true, onlyFalse(v)
+		k.noMoreItems, err = isFalse(v)
 	case "uniqueItems":
 		if err = want(v, isBool); v.text == "true" {
 			k.unique = v
@@ -352,7 +352,7 @@ func (k *keywords) readObject(name string, v *value) (err error) {
 	case "maxProperties":
 		k.maxProps, err = count(v)
 	case "unevaluatedProperties":
-		k.noMore, err = true, onlyFalse(v)
+		k.noMore, err = isFalse(v)
 	}
 	return err
 }

@@ -223,7 +223,7 @@ func (n *negation) strings() error {
 		n.way(typeString, func(w *keywords) { w.notPatterns = append(w.notPatterns, p) })
 	}
 	for _, f := range n.k.formats {
-		if perhaps[f.text] == "" {
+		if formats[f.text].beyond == nil {
 			return errorf(f.path, "the format %q has no opposite, which not, if, else and oneOf need here; use a pattern", f.text)
 		}
 		n.way(typeString, func(w *keywords) { w.notFormats = append(w.notFormats, f) })

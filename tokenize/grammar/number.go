@@ -43,33 +43,82 @@ type numbers struct {
 const (
 	defaultDigits  = 18
 	fractionDigits = 17
-	// exactDigits is how many a float64 keeps.
+	// exactDigits is how many a float64 keeps. A number with more of them beside
+	// a bound that it must not reach could be read as the bound.
 	exactDigits = 15
 	// maxStep bounds what numbers have to be multiples of.
 	maxStep = 1000
 )
 
 // expr matches the numbers in the range, without exponents.
-func (n *numbers) expr() (*expr, error) {
+func (n *numbers) expr(w *budget) (*expr, error) {
 	switch {
 	case n.fraction:
-		return n.fractions()
+		return n.fractions(w)
 	case len(n.notMultiples) > 0 && !n.integer:
 		integers := *n
 		integers.integer = true
-		a, err := integers.expr()
+		a, err := integers.expr(w)
 		if err != nil {
 			return nil, err
 		}
-		b, err := n.fractions()
-		return alt(a, b), err
+		b, err := n.fractions(w)
+		if err != nil {
+			return nil, err
+		}
+		return alt(a, b), nil
 	case n.low == nil && n.high == nil && len(n.multiples)+len(n.notMultiples) == 0:
 		if n.integer {
 			return jsonInteger, nil
 		}
 		return jsonNumber, nil
 	}
-	d := &digits{step: 1, memo: map[digitsKey]*expr{}}
+	fraction := func(m *big.Rat) bool { return !m.IsInt() }
+	if slices.ContainsFunc(n.notMultiples, fraction) || slices.ContainsFunc(n.multiples, func(m *big.Rat) bool { return fraction(m) && !isPlaces(m) }) {
+		return n.decimals(w)
+	}
+	return n.ranged(w, 0)
+}
+
+// decimals matches multiples of what is no integer: for each number of digits
+// after the point, the integers that are so many times ten as high.
+func (n *numbers) decimals(w *budget) (*expr, error) {
+	places := 0
+	for _, m := range n.multiples {
+		_, rest := split(m)
+		places = max(places, len(rest))
+	}
+	if n.integer {
+		places = 0
+	}
+	if places > fractionDigits {
+		return nil, fmt.Errorf("at most %d digits after the point are supported", fractionDigits)
+	}
+	var parts []*expr
+	scale := big.NewRat(1, 1)
+	for point := range places + 1 {
+		// An integer is a multiple of a fraction where it is one of its numerator.
+		whole := func(of []*big.Rat) (out []*big.Rat) {
+			for _, m := range of {
+				out = append(out, new(big.Rat).SetInt(new(big.Rat).Mul(m, scale).Num()))
+			}
+			return out
+		}
+		scaled := numbers{integer: true, low: n.low.times(scale), high: n.high.times(scale), multiples: whole(n.multiples), notMultiples: whole(n.notMultiples)}
+		e, err := scaled.ranged(w, point)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, e)
+		scale = new(big.Rat).Mul(scale, big.NewRat(10, 1))
+	}
+	return alt(parts...), nil
+}
+
+// ranged matches the numbers in the range; of integers it writes the last
+// `point` digits after a point.
+func (n *numbers) ranged(w *budget, point int) (*expr, error) {
+	d := &digits{budget: w, step: 1, point: point, memo: map[digitsKey]*expr{}, points: map[*expr]*expr{}}
 	places := fractionDigits
 	for _, m := range n.multiples {
 		if err := d.divide(m, &places); err != nil {
@@ -109,31 +158,9 @@ func (n *numbers) expr() (*expr, error) {
 	return alt(positive, negative), nil
 }
 
-// divide has what is told of remainders tell multiples of m. places is how many
-// digits after the point are left to write, nil if none are.
-func (d *digits) divide(m *big.Rat, places *int) error {
-	switch {
-	case m.IsInt() && m.Num().IsInt64() && m.Num().Int64() <= maxStep:
-		step := big.NewInt(int64(d.step))
-		step.Mul(step, new(big.Int).Div(m.Num(), new(big.Int).GCD(nil, nil, step, m.Num())))
-		if step.Cmp(big.NewInt(maxStep)) > 0 {
-			return fmt.Errorf("together with the others its multiples are above %d, which is not supported", maxStep)
-		}
-		d.step = int(step.Int64())
-		if places != nil {
-			*places = 0
-		}
-		return nil
-	case places != nil && m.Num().Cmp(big.NewInt(1)) == 0 && isPowerOfTen(m.Denom()):
-		*places = min(*places, len(m.Denom().String())-1)
-		return nil
-	}
-	return fmt.Errorf("only integers up to %d, and 0.1, 0.01 and so on are supported, got %s", maxStep, m.FloatString(5))
-}
-
 // fractions matches the numbers in the range that are no integers, not those
 // so long that a float64 would make them one.
-func (n *numbers) fractions() (*expr, error) {
+func (n *numbers) fractions(w *budget) (*expr, error) {
 	for _, m := range slices.Concat(n.multiples, n.notMultiples) {
 		if !m.IsInt() {
 			return nil, fmt.Errorf("among numbers that are no integers only integers are supported, got %s", m.FloatString(5))
@@ -144,11 +171,11 @@ func (n *numbers) fractions() (*expr, error) {
 	}
 	limit := &bound{at: new(big.Rat).SetInt64(1e9), strict: true}
 	ranged := numbers{low: tighter(n.low, limit.negated(), 1), high: tighter(n.high, limit, -1)}
-	e, err := ranged.expr()
+	e, err := ranged.expr(w)
 	if err != nil {
 		return nil, err
 	}
-	e, ok := common(e, seq(optional(text("-")), repeat(digit, 1, 9), text("."), repeat(digit, 0, 5), nonzero))
+	e, ok := common(w, e, seq(optional(text("-")), repeat(digit, 1, 9), text("."), repeat(digit, 0, 5), nonzero))
 	if !ok {
 		return nil, errors.New("its bounds are too long for numbers that are no integers")
 	}
@@ -168,13 +195,25 @@ func (n numbers) without(values []*big.Rat) []numbers {
 	return append(ranges, n)
 }
 
-func isPowerOfTen(n *big.Int) bool { return strings.TrimRight(n.String(), "0") == "1" }
+// isPlaces reports whether m is 0.1, 0.01 or so: what bounds the digits after
+// the point and no more.
+func isPlaces(m *big.Rat) bool {
+	return m.Num().IsInt64() && m.Num().Int64() == 1 && strings.TrimRight(m.Denom().String(), "0") == "1"
+}
 
 func (b *bound) negated() *bound {
 	if b == nil {
 		return nil
 	}
 	return &bound{at: new(big.Rat).Neg(b.at), strict: b.strict}
+}
+
+// times is the bound of numbers so many times as high.
+func (b *bound) times(x *big.Rat) *bound {
+	if b == nil {
+		return nil
+	}
+	return &bound{at: new(big.Rat).Mul(b.at, x), strict: b.strict}
 }
 
 // opposite is the other end of the range of what is outside.
@@ -192,209 +231,4 @@ func tighter(a, b *bound, sign int) *bound {
 		return a
 	}
 	return b
-}
-
-// digits makes expressions for ranges, digit by digit.
-type digits struct {
-	step  int    // integers are told by their remainders by it
-	ends  []bool // remainders that they may have; nil: any
-	fixed bool   // bounds do not change how many places there may be
-	memo  map[digitsKey]*expr
-}
-
-// between matches the numbers from low, which is not negative, to high, with
-// at most so many places after the point.
-func (d *digits) between(low, high *bound, places int) *expr {
-	count := defaultDigits
-	if d.step > 1 {
-		count = exactDigits
-	}
-	lowInt, lowRest := split(low.at)
-	count = max(count, len(lowInt))
-	limit := &bound{at: new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(count)), nil)), strict: true}
-	if high == nil {
-		high = limit
-	}
-	if c := high.at.Cmp(low.at); c < 0 || c == 0 && (low.strict || high.strict) {
-		return never
-	}
-	highInt, highRest := split(high.at)
-	from, _ := new(big.Int).SetString(lowInt, 10)
-	to, _ := new(big.Int).SetString(highInt, 10)
-	if places == 0 {
-		if lowRest != "" || low.strict {
-			from.Add(from, big.NewInt(1))
-		}
-		if highRest == "" && high.strict {
-			to.Sub(to, big.NewInt(1))
-		}
-		return d.integers(from, to)
-	}
-	if !d.fixed {
-		places = max(places, len(lowRest), len(highRest))
-		if low.strict || high.strict && high != limit {
-			// A number that is read into a float64 must not become the bound.
-			places = max(len(lowRest)+1, len(highRest)+1, exactDigits-max(len(lowInt), len(highInt)))
-		}
-	}
-	if from.Cmp(to) == 0 {
-		return seq(text(lowInt), d.fraction(tail{left: places, low: lowRest, tightLow: true, strictLow: low.strict, high: highRest, tightHigh: true, strictHigh: high.strict}))
-	}
-	first := seq(text(lowInt), d.fraction(tail{left: places, low: lowRest, tightLow: true, strictLow: low.strict}))
-	last := seq(text(highInt), d.fraction(tail{left: places, high: highRest, tightHigh: true, strictHigh: high.strict}))
-	one := big.NewInt(1)
-	middle := seq(d.integers(from.Add(from, one), to.Sub(to, one)), d.fraction(tail{left: places}))
-	return alt(first, middle, last)
-}
-
-// split is a number's digits before the point and those after it, as many as
-// it has, without zeros at the end.
-func split(x *big.Rat) (whole, rest string) {
-	whole, rest, _ = strings.Cut(x.FloatString(2*maxDigits), ".")
-	return whole, strings.TrimRight(rest, "0")
-}
-
-// integers matches the multiples of step from a to b, neither negative.
-func (d *digits) integers(a, b *big.Int) *expr {
-	if a.Cmp(b) > 0 {
-		return never
-	}
-	var parts []*expr
-	low, high := a.String(), b.String()
-	for n := len(low); n <= len(high); n++ {
-		t := tail{left: n, whole: true}
-		if n == len(low) {
-			t.low, t.tightLow = low, true
-		}
-		if n == len(high) {
-			t.high, t.tightHigh = high, true
-		}
-		parts = append(parts, d.rest(t, 0, n > 1))
-	}
-	return alt(parts...)
-}
-
-// fraction matches the point and what follows it, or nothing where that is
-// within the bounds.
-func (d *digits) fraction(t tail) *expr {
-	e := seq(text("."), d.digit(t, 0, false))
-	if t.mayEnd() {
-		e = optional(e)
-	}
-	return e
-}
-
-// tail is what is left of a number to write: at most `left` digits, exactly so
-// many of a whole number. While tight, the digits so far are those of the
-// bound, and low and high are the bound's next ones; past its end they are 0.
-type tail struct {
-	left                  int
-	whole                 bool
-	low, high             string
-	tightLow, tightHigh   bool
-	strictLow, strictHigh bool
-}
-
-// mayEnd reports whether the number may end here. Bounds have no zeros at the
-// end, so a bound with digits left is higher than what was written.
-func (t *tail) mayEnd() bool {
-	if t.whole {
-		return t.left == 0
-	}
-	return !(t.tightLow && (t.low != "" || t.strictLow)) && !(t.tightHigh && t.high == "" && t.strictHigh)
-}
-
-type digitsKey struct {
-	tail
-	remainder int
-	first     bool // not 0
-	mayEnd    bool
-}
-
-// rest matches zero or more digits; remainder is that of the number so far by
-// step.
-func (d *digits) rest(t tail, remainder int, first bool) *expr {
-	e := never
-	if t.left > 0 {
-		e = d.digit(t, remainder, first)
-	}
-	if !t.mayEnd() || t.whole && d.ends != nil && !d.ends[remainder] {
-		return e
-	}
-	key := digitsKey{t, remainder, first, true}
-	if d.memo[key] == nil {
-		d.memo[key] = optional(e)
-	}
-	return d.memo[key]
-}
-
-// digit matches one or more digits, the first one not 0 if so asked.
-func (d *digits) digit(t tail, remainder int, nonzero bool) *expr {
-	key := digitsKey{t, remainder, nonzero, false}
-	if e := d.memo[key]; e != nil {
-		return e
-	}
-	// Digits that lead to the same are told together.
-	var parts []*expr
-	var runs []*expr
-	var last *expr
-	lowest, highest := byte('0'), byte('9')
-	if t.tightLow {
-		lowest = next(t.low)
-	}
-	if t.tightHigh {
-		highest = next(t.high)
-	}
-	if nonzero {
-		lowest = max(lowest, '1')
-	}
-	for c := int(lowest); c <= int(highest); c++ {
-		u := t
-		u.left--
-		u.advance(byte(c))
-		r := remainder
-		if t.whole {
-			r = (remainder*10 + c - '0') % d.step
-		}
-		e := d.rest(u, r, false)
-		if e.op == opNever {
-			last = nil
-			continue
-		}
-		if e == last {
-			runs[len(runs)-1].set.add(byte(c), byte(c))
-			continue
-		}
-		run := span(byte(c), byte(c))
-		runs, last = append(runs, run), e
-		parts = append(parts, seq(run, e))
-	}
-	e := alt(parts...)
-	d.memo[key] = e
-	return e
-}
-
-func next(digits string) byte {
-	if digits == "" {
-		return '0'
-	}
-	return digits[0]
-}
-
-// advance goes on by one digit, which is within the bounds.
-func (t *tail) advance(c byte) {
-	if t.tightLow {
-		t.tightLow = c == next(t.low)
-		t.low = t.low[min(1, len(t.low)):]
-	}
-	if !t.tightLow {
-		t.low, t.strictLow = "", false
-	}
-	if t.tightHigh {
-		t.tightHigh = c == next(t.high)
-		t.high = t.high[min(1, len(t.high)):]
-	}
-	if !t.tightHigh {
-		t.high, t.strictHigh = "", false
-	}
 }

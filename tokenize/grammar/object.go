@@ -131,7 +131,7 @@ func (c *compiler) said(k *keywords, name string) (all []*value, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if e.matches(spelled(name)) {
+			if e.matches(c.budget, spelled(name)) {
 				all = append(all, p.items[i])
 			}
 		}
@@ -145,7 +145,7 @@ func (c *compiler) said(k *keywords, name string) (all []*value, err error) {
 // slot is that of a declared member; nil when it cannot be there. One of which
 // only the quiet speak has to be allowed like any that is not declared.
 func (o *objects) slot(name string, spoken bool) (*slot, error) {
-	if o.keys != nil && !o.keys.matches(quoted(name)) {
+	if o.keys != nil && !o.keys.matches(o.c.budget, quoted(name)) {
 		return nil, nil
 	}
 	s := &slot{key: text(quoted(name))}

@@ -68,14 +68,13 @@ type region struct {
 // split parts a region by a pattern; without beside, only what it is found in
 // is wanted. What is beside is left out when it is too much to tell.
 func (o *objects) split(r region, pattern *value, beside bool) (parts []region, err error) {
-	e, err := o.c.pattern(pattern)
+	e, err := o.c.keyPattern(pattern)
 	if err != nil {
 		return nil, err
 	}
-	e = seq(quote, e, quote)
 	in, ok := e, true
 	if r.key != jsonKey {
-		in, ok = common(e, r.key)
+		in, ok = common(o.c.budget, e, r.key)
 	}
 	if !ok {
 		return nil, errorf(pattern.path, "together with the names and patterns of other properties it is too large")
@@ -89,8 +88,8 @@ func (o *objects) split(r region, pattern *value, beside bool) (parts []region, 
 	case in.op == opNever:
 		parts = append(parts, r)
 	case beside:
-		if e, ok = complement(e); ok {
-			e, ok = common(e, r.key)
+		if e, ok = o.c.complement(e); ok {
+			e, ok = common(o.c.budget, e, r.key)
 		}
 		if ok && e.op != opNever {
 			parts = append(parts, region{e, r.found})
@@ -144,7 +143,7 @@ func (o *objects) addOthers(r region) error {
 		if err != nil {
 			return err
 		}
-		key, ok := common(wrong, r.key)
+		key, ok := common(o.c.budget, wrong, r.key)
 		if !ok {
 			return errorf(t.propertyNames.path, "the names of its properties are too much to tell from others")
 		}
@@ -182,7 +181,7 @@ func (o *objects) otherKey(names []string) (*expr, error) {
 	}
 	if o.keys != nil {
 		var ok bool
-		if e, ok = common(e, o.keys); !ok {
+		if e, ok = common(o.c.budget, e, o.keys); !ok {
 			return nil, errorf(o.words[0].schema.path, "together with its properties' names propertyNames is too large")
 		}
 	}
@@ -192,7 +191,9 @@ func (o *objects) otherKey(names []string) (*expr, error) {
 // noneOf matches all texts but these, in the spelling of asJSON.
 func (c *compiler) noneOf(texts []string) *expr {
 	key := fmt.Sprintf("%q", texts)
+	c.budget.spend(len(key))
 	if c.nones[key] == nil {
+		c.budget.spend(32 * len(key))
 		c.nones[key] = noneOf(texts)
 	}
 	return c.nones[key]
@@ -200,7 +201,7 @@ func (c *compiler) noneOf(texts []string) *expr {
 
 // anyKey is what a key may be, without quotes, as a table.
 var anyKey = func() *table {
-	e, _ := tabled(repeat(keyChar, 0, -1))
+	e, _ := tabled(nil, repeat(keyChar, 0, -1))
 	return e.table
 }()
 

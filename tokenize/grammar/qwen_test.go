@@ -72,7 +72,7 @@ func cpuTime() time.Duration {
 func benchMasks(b *testing.B, spec *Spec, text string, anew bool, times int) {
 	tok, v := qwenVocabulary(b)
 	ids := tok.Encode(text, false)
-	g, err := Compile(spec, v)
+	g, err := Compile(b.Context(), spec, v)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func BenchmarkMask(b *testing.B) {
 func BenchmarkStep(b *testing.B) {
 	tok, v := qwenVocabulary(b)
 	ids := tok.Encode(personText, false)
-	g, err := Compile(Schema([]byte(personSchema)), v)
+	g, err := Compile(b.Context(), Schema([]byte(personSchema)), v)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func BenchmarkStep(b *testing.B) {
 func BenchmarkCompile(b *testing.B) {
 	_, v := qwenVocabulary(b)
 	for b.Loop() {
-		if _, err := Compile(Schema([]byte(personSchema)), v); err != nil {
+		if _, err := Compile(b.Context(), Schema([]byte(personSchema)), v); err != nil {
 			b.Fatal(err)
 		}
 	}

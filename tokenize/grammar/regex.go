@@ -12,8 +12,8 @@ import (
 // text from end to end, whether it says so or not; another matches a text it
 // is found in, as a JSON schema's patterns do. It may look ahead from the
 // beginning of the text.
-func parseRegex(source string, as spelling, whole bool) (*expr, error) {
-	source = unescaped(source)
+func parseRegex(w *budget, source string, as spelling, whole bool) (*expr, error) {
+	source = unescaped(source, as)
 	p := regexParser{as: as, left: maxNodes, before: empty, after: empty}
 	if !whole {
 		p.before = repeat(p.class(anyRune), 0, -1)
@@ -39,10 +39,10 @@ func parseRegex(source string, as spelling, whole bool) (*expr, error) {
 		}
 		ok := true
 		if l.not {
-			seen, ok = complement(seen)
+			seen, ok = complement(w, seen)
 		}
 		if ok {
-			e, ok = common(e, seen)
+			e, ok = common(w, e, seen)
 		}
 		if !ok {
 			return nil, fmt.Errorf("with what it looks ahead to, the regular expression is too large: %.40q", l.source)
@@ -128,22 +128,62 @@ func (p *regexParser) parse(source string) (*expr, error) {
 	return e, err
 }
 
-// unescaped writes \uXXXX as Go has it.
-func unescaped(source string) string {
+// unescaped writes \uXXXX as Go has it, and within a schema also \s and \S.
+func unescaped(source string, as spelling) string {
 	var b strings.Builder
+	class, negated := false, false
 	for i := 0; i < len(source); i++ {
 		if source[i] == '\\' && i+1 < len(source) {
-			if source[i+1] == 'u' && i+5 < len(source) && isHex(source[i+2:i+6]) {
-				b.WriteString(`\x{` + source[i+2:i+6] + `}`)
-				i += 5
-				continue
-			}
-			b.WriteByte(source[i])
 			i++
+			switch c := source[i]; {
+			case c == 'u' && i+4 < len(source) && isHex(source[i+1:i+5]):
+				b.WriteString(`\x{` + source[i+1:i+5] + `}`)
+				i += 4
+			case as == asJSON && (c == 's' || c == 'S') && class:
+				b.WriteString(white(c == 'S', negated))
+			case as == asJSON && (c == 's' || c == 'S'):
+				b.WriteString("[" + white(c == 'S', false) + "]")
+			default:
+				b.WriteString(source[i-1 : i+1])
+			}
+			continue
 		}
 		b.WriteByte(source[i])
+		switch {
+		case class:
+			class = source[i] != ']'
+		case source[i] == '[':
+			class, negated = true, strings.HasPrefix(source[i+1:], "^")
+			for _, first := range []string{"^", "]"} { // of which the bracket is no end
+				if strings.HasPrefix(source[i+1:], first) {
+					b.WriteString(first)
+					i++
+				}
+			}
+		}
 	}
 	return b.String()
+}
+
+// white is, in a class, white space by every dialect, or what is none by any. Is
+// the class negated, it is what is by any dialect, or none by one.
+func white(not, negated bool) string {
+	const (
+		all   = `\t\n\f\r `
+		other = `\x00-\x08\x0b\x0e-\x1f!-\x{10ffff}`
+		some  = `\t-\r\x1c- \x{85}\x{a0}\x{1680}\x{180e}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff}`
+		none  = `\x00-\x08\x0e-\x1b!-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{180d}\x{180f}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}` +
+			`\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff}`
+	)
+	switch {
+	case not && negated:
+		return other
+	case not:
+		return none
+	case negated:
+		return some
+	}
+	return all
 }
 
 func isHex(s string) bool {
@@ -241,6 +281,9 @@ func (p *regexParser) inner(re *syntax.Regexp) (*expr, error) {
 	case syntax.OpAnyChar:
 		return p.class(anyRune), nil
 	case syntax.OpAnyCharNotNL:
+		if p.as == asJSON { // as ECMAScript has it
+			return p.class(anyRune.without('\n', '\r', 0x2028, 0x2029)), nil
+		}
 		return p.class(anyRune.without('\n')), nil
 	case syntax.OpConcat:
 		return p.each(re.Sub, seq, func(_ int, s *syntax.Regexp) (*expr, error) { return p.inner(s) })
@@ -304,6 +347,8 @@ func (e *expr) length() (least, most int) {
 			least++
 		}
 		return least, least
+	case opCounted:
+		return 0, int(e.counted.most)
 	case opTable:
 		if !e.class {
 			return 0, endless

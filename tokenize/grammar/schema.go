@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/url"
 	"slices"
@@ -17,7 +18,8 @@ import (
 // or if has more than maxTold things to tell from, a member tells from one of
 // them, or from all that it can; a schema with keywords about one type and no
 // type means that type.
-func parseSchema(source, path string) (*expr, error) {
+func parseSchema(w *budget, source, path string) (*expr, error) {
+	w.spend(len(source))
 	root, err := parseJSON(source, path)
 	if err != nil {
 		return nil, err
@@ -26,8 +28,9 @@ func parseSchema(source, path string) (*expr, error) {
 		return nil, err
 	}
 	c := &compiler{
-		root: root, words: map[*value]*keywords{}, ids: map[*value]int{}, opposites: map[opposite]*value{}, joint: map[string]*value{}, mayBe: map[string]bool{},
-		built: map[string]*expr{}, strs: map[string]*expr{}, patterns: map[string]*expr{}, nones: map[string]*expr{}, left: maxNodes,
+		budget: w,
+		root:   root, words: map[*value]*keywords{}, ids: map[*value]uint32{}, opposites: map[opposite]*value{}, joint: map[string]*value{}, mayBe: map[string]bool{},
+		built: map[string]*expr{}, strs: map[string]*expr{}, patterns: map[string]*expr{}, keyed: map[string]*expr{}, nones: map[string]*expr{}, outside: map[*expr]*expr{}, left: maxNodes,
 	}
 	return c.schema([]*value{root})
 }
@@ -36,16 +39,19 @@ func parseSchema(source, path string) (*expr, error) {
 // schemas at once, all of which have to be valid: what allOf, $ref and
 // keywords beside anyOf make of one.
 type compiler struct {
+	budget    *budget
 	root      *value
 	words     map[*value]*keywords // of each schema object read or made up
-	ids       map[*value]int
+	ids       map[*value]uint32
 	opposites map[opposite]*value
 	joint     map[string]*value // by what they are made of, see all and any
 	mayBe     map[string]bool   // see possible
 	built     map[string]*expr  // of each set of schemas; a reference while it is being built
 	strs      map[string]*expr  // of each set of patterns, formats and lengths
 	patterns  map[string]*expr
+	keyed     map[string]*expr // see keyPattern
 	nones     map[string]*expr // see noneOf
+	outside   map[*expr]*expr  // complements; nil: too large
 	left      int              // pieces that may still be made
 	trying    int              // how deep valid is
 }
@@ -81,6 +87,14 @@ func (c *compiler) schema(all []*value) (*expr, error) {
 func (c *compiler) spend(n int) error {
 	if c.left -= n; c.left < 0 {
 		return errorf(c.root.path, "is too large once its parts are put together")
+	}
+	return c.work(n)
+}
+
+// work accounts for n steps.
+func (c *compiler) work(n int) error {
+	if !c.budget.spend(n) {
+		return c.budget.err
 	}
 	return nil
 }
@@ -124,15 +138,20 @@ func (c *compiler) telling(all []*value) ([]*value, error) {
 
 // key is the same for the same set of schemas.
 func (c *compiler) key(all []*value) string {
-	ids := make([]int, 0, len(all))
+	c.budget.spend(4 * len(all))
+	ids := make([]uint32, 0, 16)
 	for _, v := range all {
 		if c.ids[v] == 0 {
-			c.ids[v] = len(c.ids) + 1
+			c.ids[v] = uint32(len(c.ids)) + 1
 		}
 		ids = append(ids, c.ids[v])
 	}
 	slices.Sort(ids)
-	return fmt.Sprint(slices.Compact(ids))
+	key := make([]byte, 0, 64)
+	for _, id := range slices.Compact(ids) {
+		key = binary.LittleEndian.AppendUint32(key, id)
+	}
+	return string(key)
 }
 
 func (c *compiler) keywords(v *value) (*keywords, error) {

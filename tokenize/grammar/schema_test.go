@@ -30,11 +30,11 @@ func TestSchemas(t *testing.T) {
 		switch kind {
 		case "", "#":
 		case "schema":
-			if e, err = parseSchema(rest, "schema"); err != nil {
+			if e, err = parseSchema(nil, rest, "schema"); err != nil {
 				t.Fatalf("%s: %v", at, err)
 			}
 		case "+", "-":
-			if got := e.matches(rest); got != (kind == "+") {
+			if got := e.matches(nil, rest); got != (kind == "+") {
 				t.Errorf("%s: %s: let through: %v", at, rest, got)
 			}
 		default:
@@ -49,7 +49,7 @@ func TestRefusals(t *testing.T) {
 	v, _ := byteVocabulary()
 	var got strings.Builder
 	tell := func(what string, s *Spec) {
-		_, err := Compile(s, v)
+		_, err := Compile(t.Context(), s, v)
 		var fault *Error
 		if !errors.As(err, &fault) {
 			t.Errorf("%s: got %v", what, err)
@@ -62,12 +62,12 @@ func TestRefusals(t *testing.T) {
 		`{"not":1}`, `{"dependentRequired":{"a":1}}`, `{"dependentRequired":{"a":[1]}}`, `{"dependentSchemas":{"a":["b"]}}`, `{"dependencies":[]}`, `{"$dynamicRef":"#x"}`,
 		`{"not":{"format":"regex"}}`, `{"oneOf":[{"format":"uri-reference"},{"type":"string"}]}`, `{"if":{"uniqueItems":true},"then":{}}`, `{"not":{"$ref":"#/$defs/a","unevaluatedProperties":false},"$defs":{"a":{}}}`,
 		`{"not":{"multipleOf":0.5},"type":"integer"}`, `{"if":1}`, `{"contains":1}`, `{"contains":{},"minItems":500}`, `{"minContains":"1"}`,
-		`{"uniqueItems":1}`, `{"uniqueItems":true}`, `{"uniqueItems":true,"items":{"type":"string"}}`, `{"uniqueItems":true,"prefixItems":[{"const":1}],"items":{"const":1}}`, `{"unevaluatedProperties":true}`, `{"anyOf":[{"unevaluatedProperties":false,"$ref":"#/$defs/a"}],"$defs":{"a":{}}}`,
+		`{"uniqueItems":1}`, `{"uniqueItems":true}`, `{"uniqueItems":true,"items":{"type":"integer"}}`, `{"uniqueItems":true,"items":{"type":"string","maxLength":5000}}`, `{"uniqueItems":true,"items":{"pattern":"^[ab]$"},"minItems":3}`, `{"uniqueItems":true,"prefixItems":[{"const":1}],"items":{"const":1}}`, `{"unevaluatedProperties":{"type":"string"}}`, `{"anyOf":[{"unevaluatedProperties":false,"$ref":"#/$defs/a"}],"$defs":{"a":{}}}`,
 		`{"items":[1]}`, `{"items":1}`, `{"prefixItems":{}}`, `{"minItems":-1}`, `{"maxItems":1.5}`, `{"minLength":"1"}`, `{"maxLength":1e12}`,
 		`{"required":"a"}`, `{"required":[1]}`, `{"enum":1}`, `{"enum":[]}`, `{"enum":[1e999]}`, `{"type":"null","enum":[1]}`,
 		`{"pattern":1}`, `{"items":{"pattern":"("}}`, `{"prefixItems":[{}],"items":{"pattern":"("}}`, `{"contains":{"pattern":"("}}`, `{"additionalProperties":{"pattern":"("}}`, `{"pattern":"("}`, `{"pattern":"(?=a)"}`, `{"pattern":"^a(?!b)"}`, `{"pattern":"^(?!a)b|c"}`, `{"pattern":"^(?!a)(b|a)|c"}`, `{"pattern":"^(?!a"}`, `{"pattern":"\\bword"}`, `{"pattern":"a^"}`, `{"pattern":"(a)\\1"}`,
 		`{"pattern":"^.*a.{500}$","maxLength":600}`, `{"pattern":"^a$","minLength":2}`,
-		`{"minimum":"0"}`, `{"exclusiveMinimum":true,"minimum":0}`, `{"minimum":1e99}`, `{"multipleOf":0}`, `{"multipleOf":0.3}`, `{"type":"integer","multipleOf":1001}`,
+		`{"minimum":"0"}`, `{"exclusiveMinimum":true,"minimum":0}`, `{"minimum":1e99}`, `{"multipleOf":0}`, `{"multipleOf":1.001}`, `{"type":"integer","multipleOf":1001}`,
 		`{"minimum":2,"maximum":1}`, `{"type":"integer","exclusiveMinimum":1,"exclusiveMaximum":2}`,
 		`{"anyOf":[]}`, `{"allOf":{}}`,
 		`{"$ref":"other.json"}`, `{"$ref":"#/$defs/a"}`, `{"$ref":"#anchor"}`, `{"$ref":"#"}`, `{"$ref":1}`,
@@ -86,6 +86,18 @@ func TestRefusals(t *testing.T) {
 	tell("a long schema", Schema([]byte(`{"description":"`+strings.Repeat("a", maxSource)+`"}`)).At("field"))
 	for _, expr := range []string{`(`, `a(?!a)`, `(?!a)a`, `a\b`, `(^a)*`, `a{1001}`, `\p{Nothing}`, `((((a{100}){100}){100}){100})`, `[^\x{0}-\x{10ffff}]`} {
 		tell("regex "+expr, Regex(expr).At("field"))
+	}
+	for _, rules := range []string{
+		``, `a ::= "x"`, `root ::= a`, "root ::= \"a\"\nroot ::= \"b\"", `root ::= "a`, `root ::= [a`, `root ::= [z-a]`, `root ::= ("a"`, `root ::= "a")`, `root ::= "\q"`, `root ::= "\ud800"`,
+		`root ::= "a"{3,2}`, `root ::= "a"{x}`, `root ::= <|end|>`, "root ::= a \"x\"\na ::= b | \"y\"\nb ::= \"z\"? root", `root ::= root "a"`, `root ::= ` + strings.Repeat("(", 300) + `"a"` + strings.Repeat(")", 300),
+		"root ::= \"a\n\"", "root ::= a\n  b", "root ::= $", `start: a`, `start "a"`, `start: "a"~2..1`, `start: "a".."bc"`, `start: /(/`, `start: /a`, `start: /a/q`, `start: [a`, "%import other.X\nstart: X", "%import common.X\nstart: X", "%declare X\nstart: X",
+		`start{x}: x`, `start: a{"b"}`, `start: start2 "a"`, "%ignore X\nstart: \"a\"",
+	} {
+		what := rules
+		if len(what) > 60 {
+			what = what[:60] + "…"
+		}
+		tell(fmt.Sprintf("rules %q", what), Rules(rules).At("field"))
 	}
 	tell("until nothing", Until("").At("field"))
 	tell("no choice", Choice())
@@ -117,7 +129,7 @@ func TestIntegerRanges(t *testing.T) {
 		if rng.IntN(3) == 0 {
 			n.low.strict = true
 		}
-		e, err := n.expr()
+		e, err := n.expr(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +158,7 @@ func TestNumberRanges(t *testing.T) {
 			low, high = high, low
 		}
 		n := numbers{low: &bound{low, rng.IntN(2) == 0}, high: &bound{high, rng.IntN(2) == 0}}
-		e, err := n.expr()
+		e, err := n.expr(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +231,7 @@ func TestHostile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			defer func() { t.Logf("took %v", time.Since(began)) }()
-			g, err := Compile(s, v)
+			g, err := Compile(t.Context(), s, v)
 			if err != nil {
 				t.Logf("%s: %v", name, err)
 				return

@@ -2,8 +2,8 @@ package grammar
 
 import (
 	"fmt"
+	"io"
 	"strconv"
-	"strings"
 )
 
 // Spec describes a language. It is only a description: what is wrong with it
@@ -13,6 +13,7 @@ type Spec struct {
 	source    string
 	parts     []*Spec
 	low, high int
+	markers   []string
 	path      string
 }
 
@@ -24,11 +25,11 @@ const (
 	kindSchema   kind = 's'
 	kindObject   kind = 'o'
 	kindText     kind = 't'
-	kindUntil    kind = 'u'
-	kindWithout  kind = 'w'
 	kindSequence kind = '+'
 	kindChoice   kind = '|'
 	kindRepeat   kind = '*'
+	kindRules    kind = 'g'
+	kindTrigger  kind = '!'
 )
 
 // Literal is exactly this text.
@@ -41,6 +42,11 @@ func Regex(expr string) *Spec { return &Spec{kind: kindRegex, source: expr} }
 // Schema is JSON that a JSON schema validates, members in the schema's order.
 func Schema(schema []byte) *Spec { return &Spec{kind: kindSchema, source: string(schema)} }
 
+// Rules is a grammar in EBNF, as llama.cpp writes it (GBNF, beginning with root)
+// or as Lark does (beginning with start). Rules that begin with each other are
+// refused; what Lark matches as terminals may be any text that they match.
+func Rules(source string) *Spec { return &Spec{kind: kindRules, source: source} }
+
 // JSONObject is any JSON object.
 func JSONObject() *Spec { return &Spec{kind: kindObject} }
 
@@ -48,10 +54,21 @@ func JSONObject() *Spec { return &Spec{kind: kindObject} }
 func AnyText() *Spec { return &Spec{kind: kindText} }
 
 // Until is any text that ends with marker and has it nowhere before.
-func Until(marker string) *Spec { return &Spec{kind: kindUntil, source: marker} }
+func Until(marker string) *Spec { return UntilFirst([]string{marker}, 0) }
 
 // Without is any text that has marker nowhere, the empty one too.
-func Without(marker string) *Spec { return &Spec{kind: kindWithout, source: marker} }
+func Without(marker string) *Spec { return WithoutAny([]string{marker}) }
+
+// UntilFirst is any text that ends with the marker at this index and has none of
+// the markers before.
+func UntilFirst(markers []string, index int) *Spec {
+	return &Spec{kind: kindTrigger, markers: markers, low: index}
+}
+
+// WithoutAny is any text that has none of the markers, the empty one too.
+func WithoutAny(markers []string) *Spec {
+	return &Spec{kind: kindTrigger, markers: markers, low: -1}
+}
 
 // Sequence is the parts one after another.
 func Sequence(parts ...*Spec) *Spec { return &Spec{kind: kindSequence, parts: parts} }
@@ -75,17 +92,19 @@ func (s *Spec) At(path string) *Spec {
 // Path is what At was given.
 func (s *Spec) Path() string { return s.path }
 
-// Key is the same for the same language described in the same way.
-func (s *Spec) Key() string {
-	var b strings.Builder
-	s.writeKey(&b)
-	return b.String()
-}
-
-func (s *Spec) writeKey(b *strings.Builder) {
-	fmt.Fprintf(b, "%c%d:%d,%d,%d:%s", s.kind, len(s.source), s.low, s.high, len(s.parts), s.source)
+// writeKey writes what is the same for the same language described in the same
+// way, and with placed at the same places.
+func (s *Spec) writeKey(w io.Writer, placed bool) {
+	path := ""
+	if placed {
+		path = s.path
+	}
+	fmt.Fprintf(w, "%c%d:%d,%d,%d,%d,%d:%s%s", s.kind, len(s.source), s.low, s.high, len(s.parts), len(s.markers), len(path), s.source, path)
+	for _, m := range s.markers {
+		fmt.Fprintf(w, "%d:%s", len(m), m)
+	}
 	for _, p := range s.parts {
-		p.writeKey(b)
+		p.writeKey(w, placed)
 	}
 }
 
@@ -111,7 +130,7 @@ func member(path, name string) string { return path + "." + name }
 func item(path string, i int) string  { return path + "[" + strconv.Itoa(i) + "]" }
 
 // parse makes a description an expression.
-func (s *Spec) parse() (*expr, error) {
+func (s *Spec) parse(w *budget) (*expr, error) {
 	if len(s.source) > maxSource {
 		return nil, errorf(s.path, "must be at most %d bytes long, got %d", maxSource, len(s.source))
 	}
@@ -119,27 +138,33 @@ func (s *Spec) parse() (*expr, error) {
 	case kindLiteral:
 		return text(s.source), nil
 	case kindRegex:
-		e, err := parseRegex(s.source, asText, true)
+		e, err := parseRegex(w, s.source, asText, true)
 		if err != nil {
 			return nil, errorf(s.path, "%v", err)
 		}
 		return e, nil
 	case kindSchema:
-		return parseSchema(s.source, s.path)
+		return parseSchema(w, s.source, s.path)
+	case kindRules:
+		e, err := parseEBNF(w, s.source)
+		if err != nil {
+			return nil, errorf(s.path, "%v", err)
+		}
+		return e, nil
 	case kindObject:
 		return jsonObject, nil
 	case kindText:
 		return anyText, nil
-	case kindUntil, kindWithout:
-		e, ok := marked(s.source, s.kind == kindUntil)
+	case kindTrigger:
+		e, ok := marked(w, s.markers, s.low)
 		if !ok {
-			return nil, errorf(s.path, "the marker %.20q is empty or too long", s.source)
+			return nil, errorf(s.path, "the markers %.40q are too long, or one of them is empty", s.markers)
 		}
 		return e, nil
 	}
 	var parts []*expr
 	for _, p := range s.parts {
-		e, err := p.parse()
+		e, err := p.parse(w)
 		if err != nil {
 			return nil, err
 		}
@@ -159,27 +184,3 @@ var anyText = func() *expr {
 	measure(e)
 	return e
 }()
-
-// marked is text without marker, or, with ending, text up to the first marker.
-func marked(marker string, ending bool) (*expr, bool) {
-	if marker == "" {
-		return nil, false
-	}
-	// State i: the last i bytes are the marker's first.
-	t := &table{states: make([]tableState, len(marker)+1)}
-	for i := range len(marker) {
-		t.states[i].accepts = !ending
-		for c := range 256 {
-			seen := marker[:i] + string([]byte{byte(c)})
-			n := min(len(seen), len(marker))
-			for !strings.HasSuffix(seen, marker[:n]) {
-				n--
-			}
-			if n < len(marker) || ending {
-				t.states[i].edges = append(t.states[i].edges, edge{byte(c), byte(c), int32(n)})
-			}
-		}
-	}
-	t.states[len(marker)].accepts = ending
-	return common(anyText, t.expr())
-}

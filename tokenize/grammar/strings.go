@@ -63,7 +63,7 @@ func (s *strs) expr() (*expr, error) {
 		return seq(quote, repeat(jsonChar, s.low, s.high), quote), nil
 	}
 	e, err := s.together(false)
-	if err != nil && slices.ContainsFunc(s.formats, func(f *value) bool { return formats["short "+f.text] != "" }) {
+	if err != nil && slices.ContainsFunc(s.formats, func(f *value) bool { return formats[f.text].less != nil }) {
 		e, err = s.together(true)
 	}
 	if err != nil {
@@ -96,11 +96,16 @@ func (s *strs) together(short bool) (*expr, error) {
 		add(p, e)
 	}
 	for _, f := range s.formats {
-		e, err := s.format(f, high, short)
-		if err != nil {
-			return nil, err
+		is := formats[f.text]
+		switch least, most := is.expr().length(); {
+		case short && is.less != nil:
+			add(f, is.less())
+		case is.longer != nil && (low > least || high >= 0 && high < most):
+			high = lower(high, is.most)
+			add(f, is.longer())
+		default:
+			add(f, is.expr())
 		}
-		add(f, e)
 	}
 	if len(s.except) > 0 {
 		parts = append(parts, s.c.noneOf(s.except))
@@ -118,7 +123,7 @@ func (s *strs) together(short bool) (*expr, error) {
 	e := parts[0]
 	for _, p := range parts[1:] {
 		var ok bool
-		if e, ok = common(e, p); !ok {
+		if e, ok = common(s.c.budget, e, p); !ok {
 			return nil, errorf(at, "together with the other patterns and formats of this string it is too large")
 		}
 		if err := s.c.spend(len(e.states())); err != nil {
@@ -128,33 +133,18 @@ func (s *strs) together(short bool) (*expr, error) {
 	return s.counted(e, low, high, at)
 }
 
-// format matches a format: a short variant of it when the length matters.
-func (s *strs) format(f *value, high int, short bool) (*expr, error) {
-	if err := s.c.spend(len(formats[f.text])); err != nil {
-		return nil, err
-	}
-	e, err := parseRegex(formats[f.text], asJSON, true)
-	if err != nil {
-		return nil, errorf(f.path, "%v", err)
-	}
-	if shorter := formats["short "+f.text]; shorter != "" {
-		if _, most := e.length(); short || high >= 0 && most > high {
-			return parseRegex(shorter, asJSON, true)
-		}
-	}
-	return e, nil
-}
-
 // opposite matches what lacks a pattern, or cannot have a format.
 func (s *strs) opposite(v *value) (*expr, error) {
-	e, err := s.c.pattern(v)
+	var e *expr
 	if slices.Contains(s.notFormats, v) {
-		e, err = parseRegex(perhaps[v.text], asJSON, true)
+		e = formats[v.text].beyond()
+	} else {
+		var err error
+		if e, err = s.c.pattern(v); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	e, ok := complement(e)
+	e, ok := s.c.complement(e)
 	if !ok {
 		return nil, errorf(v.path, "is too large to be the opposite of")
 	}
@@ -165,15 +155,28 @@ func (s *strs) opposite(v *value) (*expr, error) {
 func (s *strs) counted(e *expr, low, high int, at string) (*expr, error) {
 	ok := true
 	if low > 0 {
-		e, ok = common(e, repeat(keyChar, low, -1))
+		e, ok = common(s.c.budget, e, repeat(keyChar, low, -1))
 	}
 	if ok && high >= 0 {
-		e, ok = atMost(e, high)
+		e, ok = atMost(s.c.budget, e, high)
 	}
 	if !ok {
 		return nil, errorf(at, "together with the length of this string it is too large")
 	}
 	return e, s.c.spend(len(e.states()))
+}
+
+// keyPattern matches the keys, with quotes, that a pattern is found in.
+func (c *compiler) keyPattern(v *value) (*expr, error) {
+	if e := c.keyed[v.text]; e != nil {
+		return e, nil
+	}
+	e, err := c.pattern(v)
+	if err != nil {
+		return nil, err
+	}
+	c.keyed[v.text] = seq(quote, e, quote)
+	return c.keyed[v.text], nil
 }
 
 // pattern matches the texts that a pattern is found in.
@@ -184,7 +187,7 @@ func (c *compiler) pattern(v *value) (*expr, error) {
 	if err := c.spend(len(v.text)); err != nil {
 		return nil, err
 	}
-	e, err := parseRegex(v.text, asJSON, false)
+	e, err := parseRegex(c.budget, v.text, asJSON, false)
 	if err != nil {
 		return nil, errorf(v.path, "%v", err)
 	}

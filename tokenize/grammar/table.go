@@ -1,11 +1,20 @@
 package grammar
 
-import "slices"
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+)
 
 // table is a deterministic automaton: an expression that was worked out
 // beforehand. State 0 is where it begins; every state leads to an accepting
 // one.
-type table struct{ states []tableState }
+type table struct {
+	states []tableState
+
+	once    sync.Once
+	nearest []int32 // see near; nil: every state is its own
+}
 
 type tableState struct {
 	accepts bool
@@ -33,15 +42,15 @@ func (t *table) step(s int32, b byte) int32 {
 
 // tabled is e as a table: one continuation instead of many. It reports false
 // when that would be too large; e must hold no reference.
-func tabled(e *expr) (*expr, bool) { return common(e, nil) }
+func tabled(w *budget, e *expr) (*expr, bool) { return common(w, e, nil) }
 
 // common matches what both a and b do, or a alone when b is nil. It reports
 // false when that would be too large.
-func common(a, b *expr) (*expr, bool) {
+func common(w *budget, a, b *expr) (*expr, bool) {
 	if b == nil {
 		b = repeat(span(0, 255), 0, -1)
 	}
-	p, ok := multiply(a, b)
+	p, ok := multiply(w, a, b)
 	if !ok {
 		return nil, false
 	}
@@ -57,16 +66,13 @@ type product struct {
 
 // multiply runs both beside each other. It reports false when that takes too
 // many states.
-func multiply(a, b *expr) (product, bool) {
-	measure(a)
-	measure(b)
-	x, y := newAutomaton(a), newAutomaton(b)
-	x.work, y.work = maskWork*4, maskWork*4
+func multiply(w *budget, a, b *expr) (product, bool) {
+	x, y := w.automaton(a), w.automaton(b)
 	type pair struct{ x, y int32 }
 	pairs := []pair{{x.start, y.start}}
 	ids := map[pair]int32{pairs[0]: 0}
 	p := product{table: &table{}}
-	alike := alphabet(a, b)
+	alike := alphabet(w, a, b)
 	for i := 0; i < len(pairs); i++ {
 		at := pairs[i]
 		second := y.states[at.y].accepts
@@ -86,7 +92,7 @@ func multiply(a, b *expr) (product, bool) {
 		}
 		p.table.states = append(p.table.states, s)
 		p.second = append(p.second, second)
-		if len(pairs) > maxTable || x.err != nil || y.err != nil {
+		if len(pairs) > maxTable || !w.ran(len(alike), len(s.edges), x, y) {
 			return product{}, false
 		}
 	}
@@ -160,12 +166,10 @@ func (e *expr) states() []tableState {
 
 // complement matches what e does not, of any bytes. It reports false when that
 // would be too large.
-func complement(e *expr) (*expr, bool) {
-	measure(e)
-	a := newAutomaton(e)
-	a.work = maskWork * 4
+func complement(w *budget, e *expr) (*expr, bool) {
+	a := w.automaton(e)
 	t := &table{}
-	alike := alphabet(e)
+	alike := alphabet(w, e)
 	states := []int32{a.start}
 	ids := map[int32]int32{a.start: 0}
 	for i := 0; i < len(states); i++ {
@@ -181,11 +185,21 @@ func complement(e *expr) (*expr, bool) {
 			s.edges = appendEdge(s.edges, c.lo, c.hi, id)
 		}
 		t.states = append(t.states, s)
-		if len(states) > maxTable || a.err != nil {
+		if len(states) > maxTable || !w.ran(len(alike), len(s.edges), a) {
 			return nil, false
 		}
 	}
 	return t.expr(), true
+}
+
+// complement is that of e, worked out once.
+func (c *compiler) complement(e *expr) (*expr, bool) {
+	not, known := c.outside[e]
+	if !known {
+		not, _ = complement(c.budget, e)
+		c.outside[e] = not
+	}
+	return not, not != nil
 }
 
 // appendEdge adds an edge for bytes that are above all others.
@@ -198,9 +212,10 @@ func appendEdge(edges []edge, lo, hi byte, to int32) []edge {
 }
 
 // alphabet parts all bytes into ranges of those that are alike to expressions.
-func alphabet(all ...*expr) []edge {
+func alphabet(w *budget, all ...*expr) []edge {
 	var begins [257]bool // a range does
 	for _, e := range pieces(all...) {
+		w.spend(1 + len(e.states())/4)
 		switch e.op {
 		case opBytes:
 			for b := 1; b < 256; b++ {
@@ -226,4 +241,86 @@ func alphabet(all ...*expr) []edge {
 		}
 	}
 	return ranges
+}
+
+// automaton is one for working out a table, with all that is left.
+func (b *budget) automaton(e *expr) *automaton {
+	b.spend(measure(e))
+	a := newAutomaton(e)
+	a.work, a.counted = maskWork*16, maskWork*16
+	return a
+}
+
+// ran accounts for one more state of a table, and what automata did for it. It
+// reports false when that was too much.
+func (b *budget) ran(alike, edges int, automata ...*automaton) bool {
+	ok := b.spend(alike/4+1) && b.keep(64+16*edges)
+	for _, a := range automata {
+		ok = ok && a.err == nil && b.spend(a.counted-a.work) && b.keep(a.memory-a.kept)
+		a.counted, a.kept = a.work, a.memory
+	}
+	return ok
+}
+
+// Tables of which states are told to be near: of smaller ones there is little to
+// gain, and for larger ones it takes long.
+const (
+	leastNear = 16
+	mostNear  = 1 << 11
+)
+
+// near is a state, the same for many, from which the same texts of horizon bytes
+// are accepted, and the same go on.
+func (t *table) near(s int32) int32 {
+	if n := len(t.states); n < leastNear || n > mostNear {
+		return s
+	}
+	t.once.Do(t.findNear)
+	return t.nearest[s]
+}
+
+// findNear tells states apart by texts of one byte more each round (Moore 1956).
+func (t *table) findNear() {
+	class := make([]int32, len(t.states))
+	for i, s := range t.states {
+		if s.accepts {
+			class[i] = 1
+		}
+	}
+	known := 0
+	var key []byte
+	for range horizon {
+		ids := map[string]int32{}
+		next := make([]int32, len(t.states))
+		for i, s := range t.states {
+			key = binary.LittleEndian.AppendUint32(key[:0], uint32(class[i]))
+			for j, e := range s.edges {
+				if j > 0 && s.edges[j-1].hi+1 == e.lo && class[s.edges[j-1].to] == class[e.to] {
+					key[len(key)-5] = e.hi
+					continue
+				}
+				key = append(key, e.lo, e.hi)
+				key = binary.LittleEndian.AppendUint32(key, uint32(class[e.to]))
+			}
+			id, ok := ids[string(key)]
+			if !ok {
+				id = int32(len(ids))
+				ids[string(key)] = id
+			}
+			next[i] = id
+		}
+		class = next
+		if len(ids) == known {
+			break
+		}
+		known = len(ids)
+	}
+	first := map[int32]int32{}
+	t.nearest = make([]int32, len(t.states))
+	for i, c := range class {
+		if _, ok := first[c]; !ok {
+			first[c] = int32(i)
+		}
+		t.nearest[i] = first[c]
+	}
 }

@@ -20,7 +20,10 @@ func (a *arrays) distinct() (*expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	if values == nil || len(values) > maxCounted {
+	if values == nil {
+		return a.uniqueStrings()
+	}
+	if len(values) > maxCounted {
 		return nil, a.notDistinct()
 	}
 	if err := a.c.spend(len(values)); err != nil {
@@ -31,7 +34,7 @@ func (a *arrays) distinct() (*expr, error) {
 }
 
 func (a *arrays) notDistinct() error {
-	return errorf(a.unique.path, "uniqueItems is supported for at most one item, and for items of at most %d listed values (enum, const, boolean, null)", maxCounted)
+	return errorf(a.unique.path, "uniqueItems is supported for at most one item, for strings, and for at most %d listed values (enum, const, boolean, null), where all items are alike", maxCounted)
 }
 
 // distinct makes an expression of values of which each is written once.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"slices"
 	"strings"
 )
@@ -39,6 +40,9 @@ type value struct {
 	negates *value // the schema that this is the opposite of
 	quiet   bool   // see compiler.not
 	equal   string // see standard; empty: not known yet
+	// Of a number, once decimal has read it.
+	number *big.Rat
+	unread error
 }
 
 func (v *value) get(key string) *value {
@@ -167,6 +171,14 @@ func spelled(s string) string {
 // objects whatever the order of their members.
 func (v *value) same(w *value) bool { return v.kind == w.kind && v.standard() == w.standard() }
 
+// decimal is a number's value, which must not be changed.
+func (v *value) decimal() (*big.Rat, error) {
+	if v.number == nil && v.unread == nil {
+		v.number, v.unread = parseDecimal(v.text)
+	}
+	return v.number, v.unread
+}
+
 // standard is the same text for values that are equal.
 func (v *value) standard() string {
 	if v.equal != "" {
@@ -176,7 +188,7 @@ func (v *value) standard() string {
 	switch v.kind {
 	case isNumber:
 		v.equal = v.text
-		if x, err := parseDecimal(v.text); err == nil {
+		if x, err := v.decimal(); err == nil {
 			v.equal = x.RatString()
 		}
 	case isArray, isObject:

@@ -20,6 +20,8 @@ type Vocabulary struct {
 	rest    trie
 	long    trie
 	isPlain []uint32 // the set of plain tokens
+	quoted  []int32  // that have a quote
+	strings []int32  // of those, that may hold two strings, or the end of one and another
 	eos     []int32
 	empty   []uint32
 
@@ -30,10 +32,10 @@ type Vocabulary struct {
 // that differ only further away allow the same tokens but for long ones.
 const horizon = 24
 
-// NewVocabulary reads the tokens below size. Bytes is what a token adds to a
+// NewVocabulary reads the tokens below size. Text is what a token adds to a
 // text, nil for one that must never be drawn, such as a special token. The
 // tokens of eos end a text; they are allowed only where it may end.
-func NewVocabulary(size int, bytes func(id int32) []byte, eos []int32) *Vocabulary {
+func NewVocabulary(size int, text func(id int32) []byte, eos []int32) *Vocabulary {
 	words := (size + 31) / 32
 	v := &Vocabulary{text: make([][]byte, size), isPlain: make([]uint32, words), empty: make([]uint32, words)}
 	var plain, rest, long []int32
@@ -43,11 +45,17 @@ func NewVocabulary(size int, bytes func(id int32) []byte, eos []int32) *Vocabula
 		}
 	}
 	for id := range int32(size) {
-		b := bytes(id)
+		b := text(id)
 		if len(b) == 0 || len(b) > maxToken || slices.Contains(v.eos, id) {
 			continue
 		}
 		v.text[id] = b
+		if n := bytes.Count(b, []byte{'"'}); n > 0 {
+			v.quoted = append(v.quoted, id)
+			if n > 2 {
+				v.strings = append(v.strings, id)
+			}
+		}
 		switch {
 		case len(b) > horizon:
 			long = append(long, id)

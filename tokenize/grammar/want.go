@@ -9,7 +9,7 @@ import (
 // writable finds numbers that nobody could read.
 func (v *value) writable() error {
 	if v.kind == isNumber {
-		if _, err := parseDecimal(v.text); err != nil {
+		if _, err := v.decimal(); err != nil {
 			return errorf(v.path, "%v", err)
 		}
 	}
@@ -65,11 +65,12 @@ func schemas(v *value) ([]*value, error) {
 	return v.items, nil
 }
 
-func onlyFalse(v *value) error {
-	if v.kind != isBool || v.text != "false" {
-		return errorf(v.path, "only false is supported, got %.40s", v.literal())
+// isFalse reads a schema that allows all or nothing.
+func isFalse(v *value) (bool, error) {
+	if v.kind != isBool {
+		return false, errorf(v.path, "only true and false are supported, got %.40s", v.literal())
 	}
-	return nil
+	return v.text == "false", nil
 }
 
 // count reads a number that is not negative.

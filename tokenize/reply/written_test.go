@@ -122,7 +122,7 @@ func TestWritten(t *testing.T) {
 			spec  *grammar.Spec
 			least int
 		}{{calls, 1}, {o.Before(calls), 1}, {f.TextOr(calls), 0}} {
-			g, err := grammar.Compile(tc.spec, byteVocabulary)
+			g, err := grammar.Compile(t.Context(), tc.spec, byteVocabulary)
 			if err != nil {
 				t.Fatalf("%s: %v", f.Names[0], err)
 			}

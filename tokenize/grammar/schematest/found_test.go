@@ -37,7 +37,7 @@ func TestFoundSchemas(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		g, err := grammar.Compile(grammar.Schema(c.Schema), v)
+		g, err := grammar.Compile(t.Context(), grammar.Schema(c.Schema), v)
 		if err != nil {
 			refused++
 			continue

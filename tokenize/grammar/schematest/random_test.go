@@ -203,6 +203,9 @@ func (w *writer) array(depth int) object {
 		delete(s, "prefixItems")
 		delete(s, "contains")
 		s["items"] = object{"enum": []any{"a", "b", 1, nil, []any{}, 2, 3, 4, 5, 6, "c"}[w.rng.IntN(8):]}
+		if w.chance(2) {
+			s["items"] = w.str()
+		}
 	}
 	return s
 }

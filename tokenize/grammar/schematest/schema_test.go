@@ -61,7 +61,7 @@ func TestRandomSchemas(t *testing.T) {
 	for seed := first; seed < first+n; seed++ {
 		rng := rand.New(rand.NewPCG(uint64(seed), 1))
 		schema := newSchema(rng)
-		g, err := grammar.Compile(grammar.Schema([]byte(schema)), v)
+		g, err := grammar.Compile(t.Context(), grammar.Schema([]byte(schema)), v)
 		if err != nil {
 			refused++
 			why[err.Error()[strings.LastIndex(err.Error(), ": ")+1:]]++
