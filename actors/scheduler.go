@@ -266,6 +266,7 @@ func newScheduler(cfg *Config, info device.Info, eos []int32) (*scheduler, error
 		Vocab:      info.Vocab,
 		EOS:        eos,
 		Cache:      cfg.Cache,
+		States:     info.StateBytes > 0,
 		Schedule:   cfg.Schedule,
 		Policy:     cfg.Policy,
 		Overlap:    !cfg.NoOverlap,

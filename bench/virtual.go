@@ -107,6 +107,7 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 			*f.to = f.from
 		}
 	}
+	c.States = info.StateBytes > 0
 	p, err := plan.New(c)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,10 @@ type Config struct {
 	// EOS are the tokens that stop every request that does not ignore them.
 	EOS []int32
 
-	Cache    Cache    // "" is Radix
+	Cache Cache // "" is Radix
+	// States says that a sequence carries states besides its pages. They are not
+	// kept, so a request starts at position 0: the cache is Naive whatever it says.
+	States   bool
 	Schedule Schedule // "" is Mixed
 	Policy   Policy   // "" is FCFS
 	// Overlap lets a step be built before the previous one's tokens are known.
@@ -67,6 +70,9 @@ type Config struct {
 // withDefaults fills in what was left empty and reports every fault at once.
 func (c Config) withDefaults() (Config, error) {
 	def(&c.Cache, Radix)
+	if c.States && c.Cache == Radix {
+		c.Cache = Naive
+	}
 	def(&c.Schedule, Mixed)
 	def(&c.Policy, FCFS)
 	def(&c.AgeSteps, 256)

@@ -147,6 +147,8 @@ func (s *script) config(args []string) (err error) {
 			c.StepTokens = n
 		case "age":
 			c.AgeSteps = n
+		case "states":
+			c.States = true
 		case "overlap":
 			c.Overlap = true
 		case "cache":

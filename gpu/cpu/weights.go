@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"sync/atomic"
 
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -115,16 +116,20 @@ func takeTurns(half int, source func(out int) row) func(out int) row {
 	}
 }
 
-// vector reads norms and biases.
+// vector reads norms, biases and what else multiplies element by element.
 func (b *builder) vector(w *program.Weight, slot *model.Slot) {
 	if slot != nil {
 		b.weights.vectors[w] = slot.Vector()
 		return
 	}
-	v := make([]float32, w.Out())
-	if w.Init == program.Ones {
-		for i := range v {
+	v := make([]float32, w.Elements())
+	r := rand.New(rand.NewPCG(uint64(len(b.weights.vectors)), 0))
+	for i := range v {
+		switch w.Init {
+		case program.Ones:
 			v[i] = 1
+		case program.Random:
+			v[i] = float32(r.NormFloat64() / math.Sqrt(float64(w.In())))
 		}
 	}
 	b.weights.vectors[w] = v

@@ -56,7 +56,11 @@ type Info struct {
 
 	WeightBytes int64
 	KVBytes     int64
-	FreeBytes   int64 // memory the device has left after opening
+	// StateBytes is what a slot holds of its request besides pages: the states of
+	// recurrent layers. 0: nothing. Where there are some, pages of a prefix are not
+	// enough to go on behind it.
+	StateBytes int64
+	FreeBytes  int64 // memory the device has left after opening
 
 	// Note says where the model runs otherwise than elsewhere, and why; "": nowhere.
 	Note string

@@ -67,6 +67,9 @@ func (d *Defaults) Settle(spec *Spec) (Info, error) {
 		MaxStepTokens: cmp.Or(spec.MaxStepTokens, max(d.StepTokens, 2*slots)),
 		Vocab:         spec.Model.Config.Vocab,
 	}
+	if p := spec.Model.Config.Program; p != nil {
+		info.StateBytes = stateBytes * p.StateElements()
+	}
 	if note != "" {
 		info.Note = fmt.Sprintf("sequences are limited to %d tokens%s", positions, note)
 	}
@@ -91,16 +94,22 @@ func (d *Defaults) positions(c *model.Config) (n int, note string) {
 	return n, note
 }
 
+// stateBytes is what an element of a state takes: float32 on every device, since
+// what is rounded off would add up over a sequence.
+const stateBytes = 4
+
 // Memory is what pages are taken from, in bytes.
 type Memory struct {
 	All   int64 // of which a share may be used
-	Taken int64 // of that, by weights and whatever else is no page
+	Taken int64 // of that, by weights and whatever else is neither page nor state
 	Token int64 // what one position's keys and values take, in all layers
 }
 
 // FitPages decides how many pages of a settled Info there are: what was asked
-// for, or what memory has room for and all slots can fill.
+// for, or what memory has room for beside the states of all slots, and all slots
+// can fill.
 func (d *Defaults) FitPages(info *Info, spec *Spec, m Memory) error {
+	m.Taken += int64(info.Slots) * info.StateBytes
 	page := m.Token * int64(info.PageSize)
 	if info.NumPages == 0 {
 		ratio := cmp.Or(spec.MemoryRatio, d.MemoryRatio)

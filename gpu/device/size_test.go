@@ -101,6 +101,20 @@ func TestSizesRefuseWhatCannotBe(t *testing.T) {
 	}
 }
 
+// States of all slots are there before pages are: here they take half of what
+// weights leave.
+func TestSizesWithStates(t *testing.T) {
+	p := &program.Program{States: []*program.State{{Elements: 100}, {Elements: 1<<20 - 100}}}
+	spec := Spec{MaxSeqLen: 1 << 16, Model: &model.Model{Config: model.Config{MaxPositions: 1 << 20, Vocab: 100, Program: p}}}
+	info, err := small.Settle(&spec)
+	if err == nil {
+		err = small.FitPages(&info, &spec, Memory{All: 3 * gib, Taken: gib, Token: token})
+	}
+	if err != nil || info.StateBytes != 4<<20 || info.NumPages != gib/4/page {
+		t.Errorf("%+v, %v; want states of 4 MiB for each of 64 slots, and pages in the 256 MiB that are left", info, err)
+	}
+}
+
 // What has no windows computes models with windows as far as they do not matter.
 func TestSizesWithoutWindows(t *testing.T) {
 	c := model.Config{MaxPositions: 4096, Vocab: 100, Program: &program.Program{Caches: []*program.Cache{{Window: 0}, {Window: 512}, {Window: 1024}}}}
