@@ -73,6 +73,18 @@ type pending struct {
 	m *matrix
 	// source gives the weights of an output; nil: random.
 	source func(out int) row
+	slot   *model.Slot // that it is filled from; nil: none
+}
+
+// done gives back the file's memory, of which there is a copy now.
+func (p *pending) done() {
+	if p.slot == nil {
+		return
+	}
+	for i := range p.slot.Sources {
+		t := p.slot.Sources[i].Tensor
+		t.Drop(0, len(t.Data))
+	}
 }
 
 // matrix makes one for a slot, or one for each of its experts.
@@ -91,7 +103,11 @@ func (b *builder) matrix(w *program.Weight, slot *model.Slot, gated bool) {
 			}
 		}
 		b.weights.matrices[w] = append(b.weights.matrices[w], m)
-		b.pending = append(b.pending, pending{m, source})
+		p := pending{m: m, source: source}
+		if x == w.Experts()-1 {
+			p.slot = slot
+		}
+		b.pending = append(b.pending, p)
 	}
 }
 
@@ -165,6 +181,7 @@ func (b *builder) build() (*weights, error) {
 				p.m.packPanel(task, p.source)
 			}
 		})
+		p.done()
 		if n := done.Add(int64(len(p.m.data))); b.progress != nil {
 			b.progress(n, int64(total))
 		}

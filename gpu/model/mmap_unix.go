@@ -50,3 +50,15 @@ func Prefetch(data []byte) {
 	before := int(uintptr(first) % uintptr(os.Getpagesize())) // advice begins at a page
 	_ = unix.Madvise(unsafe.Slice((*byte)(unsafe.Add(first, -before)), before+len(data)), unix.MADV_WILLNEED)
 }
+
+// drop forgets the whole pages of a part of a mapped file.
+func drop(data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	size := os.Getpagesize()
+	skip := (size - int(uintptr(unsafe.Pointer(&data[0]))%uintptr(size))) % size
+	if n := (len(data) - skip) / size * size; n > 0 {
+		_ = unix.Madvise(data[skip:skip+n], unix.MADV_DONTNEED)
+	}
+}

@@ -13,6 +13,17 @@ type Tensor struct {
 	Encoding Encoding
 	Shape    []int
 	Data     []byte // not necessarily aligned
+
+	mapped bool // Data is a view of a mapped file
+}
+
+// Drop lets the system have back the memory that holds a part of a mapped file,
+// Data[from:to]: who has copied it would hold it twice. It is read again when it is
+// looked at again.
+func (t *Tensor) Drop(from, to int) {
+	if t.mapped {
+		drop(t.Data[from:to])
+	}
 }
 
 // Source is the tensor that fills a part of a slot.

@@ -253,7 +253,7 @@ func (s *store) bind(p *program.Part, f *jsonfile.Faults) *Tensor {
 	if !ok {
 		f.Unsupportedf("%s: tensor %q is %s, want BF16, F16 or F32", file, name, raw.dtype)
 	}
-	t.File, t.Encoding, t.Data = s.src.path(file), Plain(dtype), raw.data
+	t.File, t.Encoding, t.Data, t.mapped = s.src.path(file), Plain(dtype), raw.data, s.src.dir != ""
 	return t
 }
 
