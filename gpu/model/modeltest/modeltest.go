@@ -86,17 +86,17 @@ func All(t testing.TB) []Checkpoint {
 	return list
 }
 
-// Families returns small checkpoints of families that stand beside the
-// repository (../shared/fixtures/families), those that can be opened; none where
-// they are absent.
+// Families returns small checkpoints of further families, the repository's own
+// ("own-families/…") and those beside it ("families/…"), as far as they can be
+// opened. They have no texts.
 func Families(t testing.TB) []Checkpoint {
 	t.Helper()
-	dir, ok := Fixtures()
-	if !ok {
-		t.Log("no families: ../shared/fixtures is not there")
-		return nil
+	list := scan(t, filepath.Join(root(), "gpu", "model", "testdata", "families"), "own-families/")
+	if dir, ok := Fixtures(); ok {
+		return append(list, scan(t, filepath.Join(dir, "families"), "families/")...)
 	}
-	return scan(t, filepath.Join(dir, "families"), "families/")
+	t.Log("only the repository's families: ../shared/fixtures is not there")
+	return list
 }
 
 // Own returns the repository's own checkpoints.

@@ -161,7 +161,7 @@ FAMILIES = {
                     n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=1, moe_intermediate_size=24, first_k_dense_replace=1, n_group=4, topk_group=2,
                     routed_scaling_factor=2.5, norm_topk_prob=True, rope_parameters=yarn(1e4, mscale=1.0, mscale_all_dim=0.8))),
     "minimax-m2": ("minimax_m2", dict(num_local_experts=4, num_experts_per_tok=2, intermediate_size=32, rope_parameters=rope(5e6, partial_rotary_factor=0.5))),
-    "phi3": ("phi3", dict(original_max_position_embeddings=64, max_position_embeddings=256, rope_parameters=rope(1e4, "longrope", original_max_position_embeddings=64,
+    "phi3": ("phi3", dict(hidden_size=128, original_max_position_embeddings=64, max_position_embeddings=256, rope_parameters=rope(1e4, "longrope", original_max_position_embeddings=64,
              short_factor=[1 + 0.05 * i for i in range(16)], long_factor=[1.5 + 0.2 * i for i in range(16)]))),
     "granite": ("granite", dict(embedding_multiplier=6.0, attention_multiplier=0.02, residual_multiplier=0.3, logits_scaling=4.0)),
     "olmo3": ("olmo3", dict(num_hidden_layers=3, sliding_window=16, layer_types=three)),
@@ -186,9 +186,8 @@ def make_family(name, kind, fields, number):
     stored = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     stored.load_state_dict(m.state_dict())
     stored.save_pretrained(d)
-    for extra in ("generation_config.json",):
-        if os.path.exists(os.path.join(d, extra)):
-            os.remove(os.path.join(d, extra))
+    if os.path.exists(os.path.join(d, "generation_config.json")):
+        os.remove(os.path.join(d, "generation_config.json"))
     cases = []
     for n in (1, 9, 40, 90):
         case = family_case(m, [r.randrange(3, config.vocab_size) for _ in range(n)])
