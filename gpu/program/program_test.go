@@ -78,18 +78,21 @@ func TestFuse(t *testing.T) {
 		{"no rules", nil, plain},
 		{"a pair", []*Rule{rule("r", A[*Product](), A[*Add]())}, "embed norm qkv qkv_bias norm norm rope store attention r(o, add) norm gate_up gate r(down, add) gather norm head"},
 		{
-			"the first that matches", []*Rule{rule("long", A[*Norm](), A[*Product](), A[*Gate]()), rule("short", A[*Norm](), A[*Product]())},
+			"the first that matches",
+			[]*Rule{rule("long", A[*Norm](), A[*Product](), A[*Gate]()), rule("short", A[*Norm](), A[*Product]())},
 			"embed short(norm, qkv) qkv_bias norm norm rope store attention o add long(norm, gate_up, gate) down add gather short(norm, head)",
 		},
 		{
-			"what need not be there", []*Rule{rule("r", Maybe(A[*AddBias]()), Maybe(A[*Norm]()), Maybe(A[*Norm]()), A[*Rope](), A[*Store]())},
+			"what need not be there",
+			[]*Rule{rule("r", Maybe(A[*AddBias]()), Maybe(A[*Norm]()), Maybe(A[*Norm]()), A[*Rope](), A[*Store]())},
 			"embed norm qkv r(qkv_bias, norm, norm, rope, store) attention o add norm gate_up gate down add gather norm head",
 		},
 		{"ops that have nothing to do with each other", []*Rule{rule("r", A[*Add](), A[*Norm](), A[*Product](), A[*Norm]())}, plain},
 		{
 			// The residual stream is read behind the sequence; it was there before and is
 			// changed in place.
-			"what is changed in place", []*Rule{rule("r", A[*Add](), A[*Norm]())},
+			"what is changed in place",
+			[]*Rule{rule("r", A[*Add](), A[*Norm]())},
 			"embed norm qkv qkv_bias norm norm rope store attention o r(add, norm) gate_up gate down add gather norm head",
 		},
 		{"conditions of the whole", []*Rule{never}, plain},

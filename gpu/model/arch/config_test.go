@@ -142,7 +142,8 @@ func TestSlidingWindows(t *testing.T) {
 		},
 		{
 			"Qwen, used in some layers' type",
-			`"sliding_window": 512, "use_sliding_window": true, "layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention"]`, []int{0, 512, 0, 512},
+			`"sliding_window": 512, "use_sliding_window": true, "layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention"]`,
+			[]int{0, 512, 0, 512},
 		},
 		{"Qwen, used, null", `"sliding_window": null, "use_sliding_window": true, "max_window_layers": 0`, all(0)},
 		{"Mistral", mistral + `1024`, all(1024)},
