@@ -103,13 +103,34 @@ func (c *Config) decode(data []byte) (*family, error) {
 		return nil, nil
 	}
 	c.json.defaults()
+	var err error
 	layers := [][]byte{[]byte(cmp.Or(f.unsaid, "{}")), data}
 	if outer.Text != nil {
-		layers = [][]byte{layers[0], *outer.Text, data}
+		if f, err = f.within(*outer.Text); err != nil {
+			return nil, err
+		}
+		layers = [][]byte{[]byte(cmp.Or(f.unsaid, "{}")), *outer.Text, data}
 	}
 	for _, layer := range layers {
 		if err := jsonfile.Decode(layer, &c.json); err != nil {
 			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// within is the family of the text model that a wrapper has: by its own
+// "model_type" where that is known, for Mistral 3's wrapper holds two kinds.
+func (f *family) within(text []byte) (*family, error) {
+	var inner struct {
+		ModelType string `json:"model_type"`
+	}
+	if err := jsonfile.Decode(text, &inner); err != nil {
+		return nil, err
+	}
+	for _, fam := range families {
+		if fam.modelType == inner.ModelType {
+			return fam, nil
 		}
 	}
 	return f, nil

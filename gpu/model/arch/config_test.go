@@ -125,6 +125,60 @@ func stretched(r *program.Rotary, l llama3) *program.Rotary {
 	return r
 }
 
+// A model of text and images is its text model's family; what stands beside the
+// text model's configuration counts for it, too.
+func TestWrappers(t *testing.T) {
+	inner := func(fields string) string { return with(`"architectures": null, ` + fields) }
+	for _, tc := range []struct{ text, want string }{
+		{`{"architectures": ["Mistral3ForConditionalGeneration"], "text_config": ` + inner(`"model_type": "mistral"`) + `}`, "MistralForCausalLM"},
+		{`{"architectures": ["Mistral3ForConditionalGeneration"], "text_config": ` + inner(`"model_type": "ministral3"`) + `}`, "Ministral3ForCausalLM"},
+		{`{"architectures": ["Gemma3ForConditionalGeneration"], "text_config": ` + inner(`"model_type": "gemma3_text"`) + `, "eos_token_id": [1, 9]}`, "Gemma3ForCausalLM"},
+		{`{"architectures": ["Gemma3ForConditionalGeneration"], "text_config": {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34,
+			"sliding_window": 1024, "rope_scaling": {"factor": 8.0, "rope_type": "linear"}}}`, "Gemma3ForCausalLM"},
+	} {
+		c, err := Read([]byte(tc.text), "config.json")
+		if err != nil {
+			t.Errorf("%s: %v", tc.want, err)
+			continue
+		}
+		if c.Architecture != tc.want {
+			t.Errorf("%s, want %s", c.Architecture, tc.want)
+		}
+		if strings.Contains(tc.text, "9]}") && !slices.Equal(c.EOS, []int32{1, 9}) {
+			t.Errorf("ends at %v", c.EOS)
+		}
+		// Gemma 3's layers with windows turn by a base of their own, unscaled.
+		if strings.Contains(tc.text, "linear") && (c.Rotary[0].InvFreq[0] != 1 || c.Rotary[5].InvFreq[0] != 0.125 || c.Windows[0] != 1024 || c.Windows[5] != 0 || c.HeadDim != 256) {
+			t.Errorf("rotations %v and %v, windows %v, heads of %d", c.Rotary[0].InvFreq[0], c.Rotary[5].InvFreq[0], c.Windows[:6], c.HeadDim)
+		}
+	}
+}
+
+// Published families have what sets them apart: against what is known of each.
+func TestFamilies(t *testing.T) {
+	c, err := Read([]byte(with(`"architectures": ["Gemma3ForCausalLM"]`)), "config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := c.Program.Ops[0].(*program.Embed); e.Scale != 16 || c.Activation != program.GELU || c.AttentionScale != 1.0/16 {
+		t.Errorf("Gemma 3: embeddings times %v, attention times %v, gate %v", e.Scale, c.AttentionScale, c.Activation)
+	}
+	yarn := `"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}, "max_position_embeddings": 40960`
+	if c, err = Read([]byte(with(yarn)), "config.json"); err != nil {
+		t.Fatal(err)
+	}
+	if want := 0.1*math.Log(4) + 1; c.MaxPositions != 131072 || math.Abs(c.Rotary[0].Scale-want) > 1e-12 {
+		t.Errorf("YaRN: %d positions, cosines times %v", c.MaxPositions, c.Rotary[0].Scale)
+	}
+	both := `"rope_parameters": {"rope_type": "default", "rope_theta": 5000}, "rope_scaling": {"rope_type": "linear", "factor": 2.0, "rope_theta": 7000}`
+	if c, err = Read([]byte(with(both)), "config.json"); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Rotary[0].InvFreq[0]; got != 0.5 {
+		t.Errorf("rope_scaling beside rope_parameters: the first frequency is %v, want 0.5", got)
+	}
+}
+
 func TestSlidingWindows(t *testing.T) {
 	const mistral = `"architectures": ["MistralForCausalLM"], "sliding_window": `
 	all := func(n int) []int { return []int{n, n, n, n} }
