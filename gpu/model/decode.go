@@ -47,18 +47,18 @@ func (t *Tensor) readRow(dst []float32, matrix, row, column int) {
 func (t *Tensor) readByInput(dst []float32, n, matrix, row, column int) {
 	f, width := types[t.Encoding.Element], len(dst)/n
 	rows, columns := t.matrix()
-	each, mask := f.perWord(), uint32(1)<<f.bits-1
+	each, mask, bits := f.perWord(), uint32(1)<<f.bits-1, f.bits&31
 	words := t.Data[4*matrix*int(blocks(columns, each))*rows:]
 	for c := column; c < column+width; {
 		lane := c % each
 		many := min(each-lane, column+width-c)
 		line := words[4*(c/each*rows+row):]
 		for j := range n {
-			w := binary.LittleEndian.Uint32(line[4*j:]) >> (lane * f.bits)
+			w := binary.LittleEndian.Uint32(line[4*j:]) >> (lane * bits & 31)
 			to := dst[j*width+c-column:][:many]
 			for l := range to {
-				to[l] = float32(w & mask)
-				w >>= f.bits
+				to[l] = float32(int32(w & mask))
+				w >>= bits & 31
 			}
 		}
 		c += many
@@ -83,7 +83,7 @@ func (t *Tensor) readByOutputs(dst []float32, n, matrix, row, column int) {
 		for c := range width {
 			w := binary.LittleEndian.Uint32(words[4*((column+c)*line+first/each):])
 			for l, shift := range shifts[:many] {
-				to[l*width+c] = float32(w >> shift & mask)
+				to[l*width+c] = float32(int32(w >> (shift & 31) & mask))
 			}
 		}
 		first += many

@@ -84,9 +84,7 @@ var types = map[DType]traits{
 		}
 	}},
 	MXFP4: {bits: 4, read: func(dst []float32, from []byte) {
-		for i := range dst {
-			dst[i] = float4[from[i/2]>>(i%2*4)&15]
-		}
+		nibbles(dst, from, &float4)
 	}},
 	Exponent8: {bits: 8, file: "F8_E8M0", read: func(dst []float32, from []byte) {
 		for i := range dst {
@@ -94,13 +92,11 @@ var types = map[DType]traits{
 		}
 	}},
 	Packed4: {bits: 4, word: byOutput, read: func(dst []float32, from []byte) {
-		for i := range dst {
-			dst[i] = float32(from[i/2] >> (i % 2 * 4) & 15)
-		}
+		nibbles(dst, from, &whole4)
 	}},
 	Packed8: {bits: 8, word: byOutput, read: func(dst []float32, from []byte) {
 		for i := range dst {
-			dst[i] = float32(from[i])
+			dst[i] = float32(int32(from[i]))
 		}
 	}},
 	GPTQ4: {bits: 4, word: byInput},
@@ -252,6 +248,21 @@ var float8 = func() (values [256]float32) {
 
 // float4 are E2M1's numbers (OCP Microscaling Formats, 1.0).
 var float4 = [16]float32{0, .5, 1, 1.5, 2, 3, 4, 6, float32(math.Copysign(0, -1)), -.5, -1, -1.5, -2, -3, -4, -6}
+
+// whole4 are the numbers of 4 bits.
+var whole4 = [16]float32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+
+// nibbles widens elements of 4 bits, of a byte the lower ones first.
+func nibbles(dst []float32, from []byte, numbers *[16]float32) {
+	pairs := len(dst) / 2
+	for i, b := range from[:pairs] {
+		two := dst[2*i:][:2]
+		two[0], two[1] = numbers[b&15], numbers[b>>4]
+	}
+	if len(dst)%2 == 1 {
+		dst[2*pairs] = numbers[from[pairs]&15]
+	}
+}
 
 // fromE8M0 is 2 to the power of the byte less 127; the last is no number.
 func fromE8M0(b byte) float32 {

@@ -35,6 +35,9 @@ const (
 	smallOSS = `"architectures": ["GptOssForCausalLM"], "model_type": "gpt_oss", "vocab_size": 10, "hidden_size": 64, "intermediate_size": 32,
 		"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 64,
 		"num_local_experts": 3, "num_experts_per_tok": 2, "rope_theta": 10000`
+	smallMoE = `"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "vocab_size": 10, "hidden_size": 64, "intermediate_size": 96,
+		"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 64,
+		"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 32`
 	packGroup = `{"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"a": {"weights": {"type": "int", %s}}}}`
 )
 
@@ -59,6 +62,10 @@ var packers = map[string]struct {
 		func(p *packer) { p.packed(4, 32, true, true) }},
 	"pack of 8 bits": {fmt.Sprintf(packGroup, `"num_bits": 8, "strategy": "channel"`), func(p *packer) { p.packed(8, p.in, false, false) }},
 	"mxfp4":          {`{"quant_method": "mxfp4"}`, (*packer).mxfp4},
+	"fp8 by blocks of experts": {`{"quant_method": "fp8", "weight_block_size": [48, 40]}`, func(p *packer) {
+		p.fp8("weight_scale_inv", 48, 40, (p.out+47)/48, (p.in+39)/40)
+	}},
+	"awq of experts": {`{"quant_method": "awq", "bits": 4, "group_size": 32}`, (*packer).awq},
 }
 
 // packer makes one matrix, or one for each expert.
@@ -238,8 +245,11 @@ func (p *packer) index() (data []byte) {
 func quantise(t testing.TB, format string, r *rand.Rand) *quantised {
 	t.Helper()
 	fields := smallQwen
-	if format == "mxfp4" {
+	switch {
+	case format == "mxfp4":
 		fields = smallOSS
+	case strings.HasSuffix(format, "of experts"):
+		fields = smallMoE
 	}
 	q := &quantised{"{" + fields + `, "quantization_config": ` + packers[format].config + "}", map[string]piece{}, map[string][]float32{}}
 	c, err := ParseConfig([]byte(q.config), "config.json")
@@ -492,4 +502,30 @@ func FuzzQuantized(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkReadRows reads a matrix as devices load it, on one core.
+func BenchmarkReadRows(b *testing.B) {
+	const n = 4096
+	for _, d := range append([]DType{BFloat16}, Quantized...) {
+		e := Encoding{Element: d}
+		if d != BFloat16 {
+			e = Encoding{Element: d, Scale: Float16, Rows: 1, Columns: 128}
+		}
+		if types[d].word != unpacked {
+			e.Zeros = ZerosStored
+		}
+		t := &Tensor{Encoding: e, Shape: []int{n, n}}
+		elements, scales, zeros := e.sizes(t.Shape)
+		t.Data, t.Scales, t.Zeros = make([]byte, elements), make([]byte, scales), make([]byte, zeros)
+		b.Run(string(d), func(b *testing.B) {
+			dst := make([]float32, 32*n)
+			for b.Loop() {
+				for row := 0; row < n; row += 32 {
+					t.widen(dst, 32, 0, row, 0)
+				}
+			}
+			b.ReportMetric(n*n*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mweights/s")
+		})
+	}
 }
