@@ -116,11 +116,25 @@ func (m *matrix) packPanel(p int, source func(out int) row) {
 		}
 		return
 	}
-	values := make([]float32, m.in)
-	for j, r := range rows[:n] {
-		r.read(values)
-		m.pack(p, j, values)
+	values := make([]float32, n*m.in)
+	for j := 0; j < n; {
+		many := together(rows[j:n])
+		rows[j].read(many, values[:many*m.in])
+		for l := range many {
+			m.pack(p, j+l, values[l*m.in:][:m.in])
+		}
+		j += many
 	}
+}
+
+// together is how many of the first rows follow each other in one source: what
+// shares words is read at once.
+func together(rows []row) int {
+	n := 1
+	for n < len(rows) && rows[n] == (row{rows[0].source, rows[0].i + n}) {
+		n++
+	}
+	return n
 }
 
 // pack writes the weights of output j of panel p.
@@ -181,11 +195,11 @@ func (r row) bfloat16s(n int) []byte {
 	return r.source.Bytes(r.i, 1)
 }
 
-// read converts the row to dst.
-func (r row) read(dst []float32) {
+// read converts n rows, of which it is the first, to dst.
+func (r row) read(n int, dst []float32) {
 	if r.source == nil {
 		clear(dst)
 		return
 	}
-	r.source.Read(r.i, dst)
+	r.source.ReadRows(r.i, n, dst)
 }

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -22,7 +23,8 @@ const (
 )
 
 // Every checkpoint, alone and batched, with every instruction set and both
-// types of weights: logits, log-probabilities and greedy ids.
+// types of weights: logits, log-probabilities and greedy ids. Quantised ones are
+// exact in float32.
 func TestReferences(t *testing.T) {
 	for _, c := range append(modeltest.All(t), modeltest.Families(t)...) {
 		if raceDetector && c.Name != "qwen3" && c.Name != "llama3" {
@@ -38,6 +40,9 @@ func TestReferences(t *testing.T) {
 				continue // the same bits, as the models before show
 			}
 			for _, dtype := range []model.DType{model.BFloat16, model.Float32} {
+				if dtype == model.BFloat16 && slices.Contains(model.Quantized, m.Config.DType) {
+					continue // it rounds what the file stands for: TestQuantizedReferences
+				}
 				t.Run(fmt.Sprintf("%s/%s/%s", c.Name, k.name, dtype), func(t *testing.T) {
 					r := newRig(t, device.Spec{Model: m, DType: dtype, Slots: len(ref.Cases), MaxStepTokens: 1024}, k, 2)
 					worst := 0.0
@@ -131,4 +136,40 @@ func generate(t *testing.T, r *rig, cases []modeltest.Case) float64 {
 		r.free = append(r.free, r.pages[int32(i)]...)
 	}
 	return worst
+}
+
+// What quantised weights become by default, and asked for int8, against
+// transformers with the values that the files stand for: log-probabilities'
+// differences, at most and the root of the mean square. MXFP4's values are
+// bfloat16's, too.
+func TestQuantizedReferences(t *testing.T) {
+	for _, c := range modeltest.Families(t) {
+		m := c.Open(t)
+		if !slices.Contains(model.Quantized, m.Config.DType) || raceDetector {
+			continue
+		}
+		for dtype, bound := range map[model.DType]struct{ most, rms float64 }{"": {0.1, 0.02}, model.Int8: int8Bounds[c.Name == "families/gpt-oss-mxfp4"]} {
+			t.Run(c.Name+"/"+string(dtype), func(t *testing.T) {
+				r := newRig(t, device.Spec{Model: m, DType: dtype, Slots: 1, MaxStepTokens: 1024}, choose(), 2)
+				if want := cmp.Or(dtype, model.BFloat16); r.info.DType != want {
+					t.Fatalf("held as %s, want %s", r.info.DType, want)
+				}
+				var most, squares float64
+				n := 0
+				for _, one := range c.Reference(t).Cases {
+					logits, _ := score(r, &one)
+					want := likelihoods(one.LastLogits)
+					for j, got := range likelihoods(logits) {
+						d := math.Abs(got - want[j])
+						most, squares, n = max(most, d), squares+d*d, n+1
+					}
+				}
+				rms := math.Sqrt(squares / float64(n))
+				t.Logf("log-probabilities differ by %.4f at most, %.5f rms", most, rms)
+				if !(most <= bound.most) || !(rms <= bound.rms) {
+					t.Errorf("log-probabilities differ by %v at most, %v rms; want %+v", most, rms, bound)
+				}
+			})
+		}
+	}
 }

@@ -52,12 +52,13 @@ func load(m *model.Model, dtype model.DType, gated map[*program.Weight]bool, p *
 }
 
 // Formats are the encodings of checkpoints that are taken, and how they are held
-// unless Spec.DType asks for another type: nothing is lost unasked.
-var Formats = device.Formats{
-	{Encoding: model.Plain(model.BFloat16), Held: model.Plain(model.BFloat16)},
-	{Encoding: model.Plain(model.Float16), Held: model.Plain(model.Float32)},
-	{Encoding: model.Plain(model.Float32), Held: model.Plain(model.Float32)},
-}
+// unless Spec.DType asks for another type: nothing is lost unasked but of what is
+// quantised, whose values are rounded to bfloat16.
+var Formats = append(device.Formats{
+	{Element: model.BFloat16, Held: model.Plain(model.BFloat16)},
+	{Element: model.Float16, Held: model.Plain(model.Float32)},
+	{Element: model.Float32, Held: model.Plain(model.Float32)},
+}, device.Quantized(model.Plain(model.BFloat16))...)
 
 // builder lays out all matrices first, then fills them panel by panel.
 type builder struct {
@@ -83,7 +84,7 @@ func (p *pending) done() {
 	}
 	for i := range p.slot.Sources {
 		t := p.slot.Sources[i].Tensor
-		t.Drop(0, len(t.Data))
+		t.Drop()
 	}
 }
 

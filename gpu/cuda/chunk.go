@@ -12,6 +12,8 @@ import (
 const (
 	chunkBytes   = 32 << 20
 	bytesPerCore = 256 << 10
+	// rowsAtOnce are converted together: packed ones share words.
+	rowsAtOnce = 32
 )
 
 // chunk is n rows of a part of a slot, from row first on, and where they go.
@@ -57,11 +59,12 @@ func (c *chunk) rows(to []byte, first, n int) {
 		copy(to, from)
 		return
 	}
-	row := make([]float32, c.width)
-	for i := range n {
-		c.source.Read(first+i, row)
-		out := to[bf16*i*c.width:]
-		for j, v := range row {
+	values := make([]float32, min(n, rowsAtOnce)*c.width)
+	for begin := 0; begin < n; begin += rowsAtOnce {
+		many := min(n-begin, rowsAtOnce)
+		c.source.ReadRows(first+begin, many, values[:many*c.width])
+		out := to[bf16*begin*c.width:]
+		for j, v := range values[:many*c.width] {
 			binary.LittleEndian.PutUint16(out[bf16*j:], model.ToBF16(v))
 		}
 	}

@@ -10,12 +10,12 @@ import (
 )
 
 // Formats are the encodings of checkpoints that are taken: kernels multiply
-// bfloat16, float32 loses digits.
-var Formats = device.Formats{
-	{Encoding: model.Plain(model.BFloat16), Held: held.Matrix},
-	{Encoding: model.Plain(model.Float16), Held: held.Matrix},
-	{Encoding: model.Plain(model.Float32), Held: held.Matrix},
-}
+// bfloat16, float32 loses digits, and what is quantised becomes what it stands for.
+var Formats = append(device.Formats{
+	{Element: model.BFloat16, Held: held.Matrix},
+	{Element: model.Float16, Held: held.Matrix},
+	{Element: model.Float32, Held: held.Matrix},
+}, device.Quantized(held.Matrix)...)
 
 // held is how weights lie on the device.
 var held = model.HeldAs(model.BFloat16)

@@ -113,7 +113,7 @@ func (l *loader) load() (err error) {
 	defer close(stop)
 	go func() { // the channel's room is how far ahead the disk is
 		for _, c := range l.chunks {
-			model.Prefetch(c.source.Bytes(c.first, c.n))
+			c.source.Prefetch(c.first, c.n)
 			select {
 			case asked <- c:
 			case <-stop:

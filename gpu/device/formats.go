@@ -7,9 +7,22 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-// Format is an encoding of checkpoints that a device takes, and how it holds it:
-// as it is, or converted while loading.
-type Format struct{ Encoding, Held model.Encoding }
+// Format is elements of checkpoints that a device takes, scaled by whatever blocks
+// where they are scaled, and how it holds them: as they are, or converted while
+// loading.
+type Format struct {
+	Element model.DType
+	Held    model.Encoding
+}
+
+// Quantized are the published quantised formats, held as values in an encoding.
+func Quantized(held model.Encoding) Formats {
+	var f Formats
+	for _, d := range model.Quantized {
+		f = append(f, Format{d, held})
+	}
+	return f
+}
 
 // Formats are all that a device takes. It refuses the others.
 type Formats []Format
@@ -18,24 +31,37 @@ type Formats []Format
 // says what it would take.
 func (f Formats) Held(e model.Encoding) (model.Encoding, error) {
 	for _, one := range f {
-		if one.Encoding == e {
+		if one.Element == e.Element {
 			return one.Held, nil
 		}
 	}
 	return model.Encoding{}, fmt.Errorf("weights in %s; the device takes %s", e, f)
 }
 
-// String lists them: "bfloat16, float16 as float32".
+// String lists them: "bfloat16, float32, float16 and float8_e4m3 as bfloat16".
 func (f Formats) String() string {
 	var all []string
+	converted := map[string][]string{}
+	var order []string
 	for _, one := range f {
-		name := one.Encoding.String()
-		if one.Held != one.Encoding {
-			name += " as " + one.Held.String()
+		if one.Held == model.Plain(one.Element) {
+			all = append(all, string(one.Element))
+			continue
 		}
-		all = append(all, name)
+		held := one.Held.String()
+		if converted[held] == nil {
+			order = append(order, held)
+		}
+		converted[held] = append(converted[held], string(one.Element))
 	}
-	return strings.Join(all, ", ")
+	for _, held := range order {
+		names, last := converted[held], ""
+		if n := len(names) - 1; n > 0 {
+			names, last = names[:n], " and "+names[n]
+		}
+		all = append(all, strings.Join(names, ", ")+last+" as "+held)
+	}
+	return strings.Join(all, "; ")
 }
 
 // Check refuses weights of which a tensor is in an encoding that the device does
@@ -54,8 +80,8 @@ func (f Formats) Check(m *model.Model) error {
 			if _, err := f.Held(t.Encoding); err != nil {
 				return fmt.Errorf("tensor %q in %s: %w", t.Name, t.File, err)
 			}
-			if want := t.Encoding.Bytes(t.Shape); int64(len(t.Data)) != want {
-				return fmt.Errorf("tensor %q in %s has %d bytes; %v of %s are %d", t.Name, t.File, len(t.Data), t.Shape, t.Encoding, want)
+			if err := t.Check(); err != nil {
+				return err
 			}
 		}
 	}

@@ -7,7 +7,8 @@ import (
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// DType is the type of a tensor's elements, named as config.json names it.
+// DType is the type of a tensor's elements and how those lie in words, named as
+// config.json names it where it does.
 type DType string
 
 const (
@@ -16,52 +17,122 @@ const (
 	BFloat16 DType = "bfloat16"
 	// Int8 is whole numbers from −127 to 127, which count what their scale says.
 	Int8 DType = "int8"
+
+	// Of published quantised checkpoints. MXFP4's elements are E2M1;
+	// Exponent8 is powers of two, which scales alone are.
+	Float8    DType = "float8_e4m3"
+	MXFP4     DType = "mxfp4"
+	Exponent8 DType = "float8_e8m0"
+	// Whole numbers from 0 on, less a zero point, in words of 32 bits, the lowest
+	// bits first: along the inputs, by output as matrices are or by input, or along
+	// the outputs in an order of their own.
+	Packed4 DType = "packed int4"
+	Packed8 DType = "packed int8"
+	GPTQ4   DType = "GPTQ int4"
+	GPTQ8   DType = "GPTQ int8"
+	AWQ4    DType = "AWQ int4"
 )
+
+// Quantized are the elements of published quantised checkpoints.
+var Quantized = []DType{Float8, MXFP4, Packed4, Packed8, GPTQ4, GPTQ8, AWQ4}
 
 // traits are all there is to know of a type of elements.
 type traits struct {
 	bits int
 	file string // what safetensors call it; "": they have none
-	// read widens elements, little endian; exact.
+	// read widens elements that lie one behind the other, little endian; exact.
+	// None begins within a byte.
 	read func(dst []float32, from []byte)
+	// word is how elements share words of 32 bits; 0: they do not.
+	word packing
 }
 
+// packing is how elements of a matrix share words.
+type packing int
+
+const (
+	unpacked packing = iota
+	byOutput         // [out, in/n]; zero points are [out/n, groups], scales [out, groups]
+	byInput          // [in/n, out]; zero points are [groups, out/n], scales [groups, out]
+	awqOrder         // [in, out/n], even outputs before odd ones; zero points and scales as before
+)
+
 var types = map[DType]traits{
-	Float32: {32, "F32", func(dst []float32, from []byte) {
+	Float32: {bits: 32, file: "F32", read: func(dst []float32, from []byte) {
 		for i := range dst {
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(from[4*i:]))
 		}
 	}},
-	Float16: {16, "F16", func(dst []float32, from []byte) {
+	Float16: {bits: 16, file: "F16", read: func(dst []float32, from []byte) {
 		for i := range dst {
 			dst[i] = FromF16(binary.LittleEndian.Uint16(from[2*i:]))
 		}
 	}},
-	BFloat16: {16, "BF16", func(dst []float32, from []byte) {
+	BFloat16: {bits: 16, file: "BF16", read: func(dst []float32, from []byte) {
 		for i := range dst {
 			dst[i] = FromBF16(binary.LittleEndian.Uint16(from[2*i:]))
 		}
 	}},
-	Int8: {8, "", func(dst []float32, from []byte) {
+	Int8: {bits: 8, read: func(dst []float32, from []byte) {
 		for i := range dst {
 			dst[i] = float32(int8(from[i]))
 		}
 	}},
+	Float8: {bits: 8, file: "F8_E4M3", read: func(dst []float32, from []byte) {
+		for i := range dst {
+			dst[i] = float8[from[i]]
+		}
+	}},
+	MXFP4: {bits: 4, read: func(dst []float32, from []byte) {
+		nibbles(dst, from, &float4)
+	}},
+	Exponent8: {bits: 8, file: "F8_E8M0", read: func(dst []float32, from []byte) {
+		for i := range dst {
+			dst[i] = fromE8M0(from[i])
+		}
+	}},
+	Packed4: {bits: 4, word: byOutput, read: func(dst []float32, from []byte) {
+		nibbles(dst, from, &whole4)
+	}},
+	Packed8: {bits: 8, word: byOutput, read: func(dst []float32, from []byte) {
+		for i := range dst {
+			dst[i] = float32(int32(from[i]))
+		}
+	}},
+	GPTQ4: {bits: 4, word: byInput},
+	GPTQ8: {bits: 8, word: byInput},
+	AWQ4:  {bits: 4, word: awqOrder},
 }
+
+// perWord is how many elements share a word.
+func (t traits) perWord() int { return 32 / t.bits }
 
 // Size is the bytes of one element, of types of whole bytes.
 func (d DType) Size() int { return types[d].bits / 8 }
 
 // Encoding says how a tensor's numbers lie in bytes: elements of a type, row by
-// row, little endian; with scales, a number is its element times its block's
-// scale. In which type a device computes and adds up, and how it packs numbers
-// for speed, is its own affair.
+// row, little endian, or packed as their type says; with scales, a number is its
+// element, less its block's zero point, times its block's scale. In which type a
+// device computes and adds up, and how it packs numbers for speed, is its own
+// affair.
 type Encoding struct {
 	Element DType
 	Scale   DType // "": there are no scales
 	// Rows and Columns are the block that shares a scale; 0: all of them.
 	Rows, Columns int
+	Zeros         Zeros
 }
+
+// Zeros says where zero points are, packed as the elements are.
+type Zeros string
+
+const (
+	// NoZeros: there are none; of whole numbers from 0 on the middle stands for zero.
+	NoZeros Zeros = ""
+	// ZerosStored and ZerosLessOne: each block's is stored, as it is or less one.
+	ZerosStored  Zeros = "as they are"
+	ZerosLessOne Zeros = "less one"
+)
 
 // Plain is elements without scales.
 func Plain(d DType) Encoding { return Encoding{Element: d} }
@@ -69,30 +140,44 @@ func Plain(d DType) Encoding { return Encoding{Element: d} }
 // ByOutput is elements with a scale of type float32 for every row.
 func ByOutput(d DType) Encoding { return Encoding{Element: d, Scale: Float32, Rows: 1} }
 
-// Bytes is what a tensor of that shape takes, scales included: of three
-// dimensions each matrix by itself.
+// Bytes is what a tensor of that shape takes, scales and zero points included: of
+// three dimensions each matrix by itself.
 func (e Encoding) Bytes(shape []int) int64 {
-	n := int64(1)
-	for _, d := range shape {
-		n *= int64(d)
-	}
-	return (n*int64(types[e.Element].bits)+7)/8 + e.scales(shape)*int64(types[e.Scale].bits/8)
+	elements, scales, zeros := e.sizes(shape)
+	return elements + scales + zeros
 }
 
-// scales is how many there are.
-func (e Encoding) scales(shape []int) int64 {
-	if e.Scale == "" {
-		return 0
-	}
-	last := len(shape) - 1
-	n := blocks(shape[last], e.Columns)
+// sizes are the bytes of a tensor's elements, scales and zero points.
+func (e Encoding) sizes(shape []int) (elements, scales, zeros int64) {
+	t, last := types[e.Element], len(shape)-1
+	rows, columns, matrices := 1, shape[last], int64(1)
 	if last > 0 {
-		n *= blocks(shape[last-1], e.Rows)
+		rows = shape[last-1]
 	}
 	for _, d := range shape[:max(last-1, 0)] {
-		n *= int64(d)
+		matrices *= int64(d)
 	}
-	return n
+	groups := blocks(columns, e.Columns)
+	switch n := 1; t.word {
+	case unpacked:
+		elements = matrices * ((int64(rows)*int64(columns)*int64(t.bits) + 7) / 8)
+	default:
+		n = t.perWord()
+		packedRows, packedColumns := int64(rows), int64(columns)
+		if t.word == awqOrder {
+			packedRows = blocks(rows, n)
+		} else {
+			packedColumns = blocks(columns, n)
+		}
+		elements = 4 * matrices * packedRows * packedColumns
+		if e.Zeros != NoZeros {
+			zeros = 4 * matrices * groups * blocks(rows, n)
+		}
+	}
+	if e.Scale != "" {
+		scales = matrices * groups * blocks(rows, e.Rows) * int64(types[e.Scale].bits/8)
+	}
+	return elements, scales, zeros
 }
 
 func blocks(n, each int) int64 {
@@ -142,6 +227,52 @@ func (h Held) Sizes(cache DType) program.Sizes {
 		Weight: func(w *program.Weight) float64 { return float64(h.Of(w).Bytes(w.Shape)) },
 		Cache:  float64(types[cache].bits) / 8,
 	}
+}
+
+// float8 are E4M3's numbers: sign, 4 bits of exponent, 3 of fraction; the last of
+// each sign is no number, and none is infinite (arXiv:2209.05433).
+var float8 = func() (values [256]float32) {
+	for b := range values {
+		exponent, fraction := b>>3&15, float64(b&7)
+		v := math.Ldexp(8+fraction, exponent-10)
+		if exponent == 0 {
+			v = math.Ldexp(fraction, -9)
+		}
+		if b&127 == 127 {
+			v = math.NaN()
+		}
+		values[b] = float32(math.Copysign(v, float64(127-b)))
+	}
+	return values
+}()
+
+// float4 are E2M1's numbers (OCP Microscaling Formats, 1.0).
+var float4 = [16]float32{0, .5, 1, 1.5, 2, 3, 4, 6, float32(math.Copysign(0, -1)), -.5, -1, -1.5, -2, -3, -4, -6}
+
+// whole4 are the numbers of 4 bits.
+var whole4 = [16]float32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+
+// nibbles widens elements of 4 bits, of a byte the lower ones first.
+func nibbles(dst []float32, from []byte, numbers *[16]float32) {
+	pairs := len(dst) / 2
+	for i, b := range from[:pairs] {
+		two := dst[2*i:][:2]
+		two[0], two[1] = numbers[b&15], numbers[b>>4]
+	}
+	if len(dst)%2 == 1 {
+		dst[2*pairs] = numbers[from[pairs]&15]
+	}
+}
+
+// fromE8M0 is 2 to the power of the byte less 127; the last is no number.
+func fromE8M0(b byte) float32 {
+	switch b {
+	case 0: // below the smallest normal
+		return 0x1p-127
+	case 255:
+		return float32(math.NaN())
+	}
+	return math.Float32frombits(uint32(b) << 23)
 }
 
 // FromBF16 widens a bfloat16.

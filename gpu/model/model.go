@@ -5,13 +5,15 @@
 // Read it in this order: model.go (what comes out), open.go (the way in),
 // package arch (config.json as a program, one file a family), generation.go,
 // safetensors.go (files), encoding.go (how tensors' numbers lie in bytes),
-// weights.go (which tensors fill which slots), published.go (configurations
+// decode.go (quantised ones' values), weights.go (which tensors fill which slots),
+// quantized.go (of what pieces a quantised tensor is), published.go (configurations
 // known by name).
 package model
 
 import (
 	"io/fs"
 
+	"github.com/troupe-llm/troupe/gpu/model/arch"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
@@ -49,9 +51,10 @@ type Config struct {
 	Program      *program.Program
 	Vocab        int // rows of the embedding
 	MaxPositions int
-	DType        DType   // of the checkpoint's weights
-	BOS          int32   // -1: none
-	EOS          []int32 // generation_config.json's when it has any
+	DType        DType       // of the checkpoint's weights; of a quantised one's, that of those that are
+	Scheme       arch.Scheme // how config.json says that they are quantised
+	BOS          int32       // -1: none
+	EOS          []int32     // generation_config.json's when it has any
 	// Notes tell where the model is run otherwise than its files say, and why.
 	Notes []string
 }

@@ -95,7 +95,7 @@ func open(src *source, name string, dummy bool) (*Model, error) {
 		m.Files = src.fsys
 	}
 	if !dummy {
-		if m.Weights, m.release, err = loadWeights(src, m.Config.Program); err != nil {
+		if m.Weights, m.release, err = loadWeights(src, m.Config.Program, m.Config.Scheme); err != nil {
 			return nil, err
 		}
 		m.Config.DType = m.Weights.dtype(m.Config.Program) // what is there, whatever config.json says
@@ -114,6 +114,6 @@ func ParseConfig(data []byte, where string) (Config, error) {
 	}
 	return Config{
 		Architecture: c.Architecture, Program: c.Program, Vocab: c.Vocab, MaxPositions: c.MaxPositions,
-		DType: DType(c.DType), BOS: c.BOS, EOS: c.EOS, Notes: c.Notes,
+		DType: DType(c.DType), BOS: c.BOS, EOS: c.EOS, Notes: c.Notes, Scheme: c.Scheme,
 	}, nil
 }

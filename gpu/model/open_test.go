@@ -311,7 +311,7 @@ func TestOpenBrokenCheckpoints(t *testing.T) {
 			e := h["model.norm.weight"]
 			e.DType = "I16"
 			h["model.norm.weight"] = e
-		}), []string{`tensor "model.norm.weight" is I16, want BF16, F16 or F32`}},
+		}), []string{`tensor "model.norm.weight" is I16, want BF16, F16, F32 or F8_E4M3`}},
 		{
 			"config says more layers", "llama3", replace("config.json", `"num_hidden_layers": 2`, `"num_hidden_layers": 40`),
 			[]string{"DIR: 342 faults", `tensor "model.layers.2.input_layernorm.weight" is missing`, "and 330 more"},

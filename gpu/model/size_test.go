@@ -43,6 +43,12 @@ func TestEncodingBytes(t *testing.T) {
 		{Encoding{Element: Int8, Scale: BFloat16}, []int{3, 5}, 15 + 2, "int8 by tensor"},
 		{Encoding{Element: Int8, Scale: Float32, Rows: 128, Columns: 128}, []int{129, 256}, 129*256 + 2*2*4, "int8 by blocks"},
 		{Encoding{Element: Int8, Scale: Float16, Rows: 1, Columns: 32}, []int{4, 2, 33}, 4*2*33 + 4*2*2*2, "int8 by blocks"},
+		{Encoding{Element: Float8, Scale: BFloat16, Rows: 1}, []int{3, 5}, 15 + 3*2, "float8_e4m3 by output"},
+		{Encoding{Element: MXFP4, Scale: Exponent8, Rows: 1, Columns: 32}, []int{3, 2, 64}, 3*2*32 + 3*2*2, "mxfp4 by blocks"},
+		{Encoding{Element: Packed4, Scale: BFloat16, Rows: 1, Columns: 32}, []int{3, 33}, 3*5*4 + 3*2*2, "packed int4 by blocks"},
+		{Encoding{Element: GPTQ4, Scale: Float16, Rows: 1, Columns: 32, Zeros: ZerosLessOne}, []int{16, 64}, 8*16*4 + 2*16*2 + 2*2*4, "GPTQ int4 by blocks"},
+		{Encoding{Element: GPTQ8, Scale: Float16, Rows: 1, Zeros: ZerosStored}, []int{16, 64}, 16*16*4 + 16*2 + 4*4, "GPTQ int8 by output"},
+		{Encoding{Element: AWQ4, Scale: Float16, Rows: 1, Columns: 32, Zeros: ZerosStored}, []int{16, 64}, 64*2*4 + 2*16*2 + 2*2*4, "AWQ int4 by blocks"},
 	} {
 		if got := tc.e.Bytes(tc.shape); got != tc.want || tc.e.String() != tc.name {
 			t.Errorf("%s of %v: %d bytes, want %d of %s", tc.e, tc.shape, got, tc.want, tc.name)

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/troupe-llm/troupe/gpu/program"
@@ -8,21 +10,49 @@ import (
 
 // Tensor is a read-only view of weights, usually of a memory-mapped file.
 type Tensor struct {
-	Name     string // as in the file
+	Name     string // as in the file; that of its elements
 	File     string
 	Encoding Encoding
-	Shape    []int
+	Shape    []int  // of the numbers, however they are packed
 	Data     []byte // not necessarily aligned
+	// Scales and zero points lie as Encoding says.
+	Scales, Zeros []byte
+	// Groups is each input's group (int32) where those are not one behind the other.
+	Groups []byte
 
-	mapped bool // Data is a view of a mapped file
+	mapped bool // all of these are views of mapped files
 }
 
-// Drop lets the system have back the memory that holds a part of a mapped file,
-// Data[from:to]: who has copied it would hold it twice. It is read again when it is
-// looked at again.
-func (t *Tensor) Drop(from, to int) {
-	if t.mapped {
-		drop(t.Data[from:to])
+// Check says what of the tensor has another size than its encoding takes.
+func (t *Tensor) Check() error {
+	elements, scales, zeros := t.Encoding.sizes(t.Shape)
+	for _, c := range []struct {
+		what string
+		has  []byte
+		want int64
+	}{{"", t.Data, elements}, {" of scales", t.Scales, scales}, {" of zero points", t.Zeros, zeros}} {
+		if int64(len(c.has)) != c.want {
+			return fmt.Errorf("tensor %q in %s has %d bytes%s; %v of %s are %d", t.Name, t.File, len(c.has), c.what, t.Shape, t.Encoding, c.want)
+		}
+	}
+	return nil
+}
+
+// same says that both are the very same bytes.
+func (t *Tensor) same(o *Tensor) bool {
+	return t.Encoding == o.Encoding && bytes.Equal(t.Data, o.Data) && bytes.Equal(t.Scales, o.Scales) && bytes.Equal(t.Zeros, o.Zeros) &&
+		bytes.Equal(t.Groups, o.Groups)
+}
+
+// Drop lets the system have back the memory that holds the tensor's part of a mapped
+// file: who has copied it would hold it twice. It is read again when it is looked at
+// again.
+func (t *Tensor) Drop() {
+	if !t.mapped {
+		return
+	}
+	for _, data := range [][]byte{t.Data, t.Scales, t.Zeros, t.Groups} {
+		drop(data)
 	}
 }
 
@@ -37,8 +67,8 @@ type Source struct {
 
 // matrix is how many rows and columns each matrix of the tensor has; a vector's
 // rows have one element.
-func (s *Source) matrix() (rows, columns int) {
-	shape := s.Tensor.Shape
+func (t *Tensor) matrix() (rows, columns int) {
+	shape := t.Shape
 	switch n := len(shape); n {
 	case 1:
 		return shape[0], 1
@@ -55,7 +85,7 @@ func (s *Source) matrix() (rows, columns int) {
 // file, one behind the other; nil where they do not, or are not as the slot wants
 // them.
 func (s *Source) Bytes(row, n int) []byte {
-	rows, columns := s.matrix()
+	rows, columns := s.Tensor.matrix()
 	at := s.Row(row)
 	if s.Transposed || s.Step > 1 || s.plus != 0 || s.Tensor.Encoding.Scale != "" || columns != s.in || s.Row(row+n-1) != at+n-1 {
 		return nil
@@ -65,25 +95,35 @@ func (s *Source) Bytes(row, n int) []byte {
 	return s.Tensor.Data[at : at+n*size]
 }
 
-// Read widens row i of the part into dst, which has its length.
-func (s *Source) Read(i int, dst []float32) {
-	rows, columns := s.matrix()
-	at := s.Slab*rows*columns + s.Row(i)*columns + s.Column
-	step := 1
-	if s.Transposed {
-		at, step = s.Slab*rows*columns+s.Column*columns+s.Row(i), columns
+// Prefetch has the system read what rows [row, row+n) need, where they lie
+// together; else a tensor's whole data when its first row is asked for.
+func (s *Source) Prefetch(row, n int) {
+	from := s.Bytes(row, n)
+	if from == nil && row == 0 && s.Slab == 0 {
+		from = s.Tensor.Data
 	}
-	t := s.Tensor
-	read, size := types[t.Encoding.Element].read, t.Encoding.Element.Size()
-	switch {
-	case s.Step > 1:
-		s.readTurns(dst, at)
-	case step == 1:
-		read(dst, t.Data[at*size:(at+len(dst))*size])
-	default:
-		for j := range dst {
-			read(dst[j:j+1], t.Data[(at+j*step)*size:])
+	Prefetch(from)
+}
+
+// Read widens row i of the part into dst, which has its length.
+func (s *Source) Read(i int, dst []float32) { s.ReadRows(i, 1, dst) }
+
+// ReadRows widens rows [i, i+n) of the part into dst, one behind the other. Where
+// rows share words, some tens of them at a time take the least time.
+func (s *Source) ReadRows(i, n int, dst []float32) {
+	width := len(dst) / n
+	for first := 0; first < n; {
+		at, many := s.Row(i+first), 1
+		for first+many < n && s.Row(i+first+many) == at+many {
+			many++
 		}
+		rows := dst[first*width : (first+many)*width]
+		if s.Transposed || s.Step > 1 {
+			s.gather(rows, many, at)
+		} else {
+			s.Tensor.widen(rows, many, s.Slab, at, s.Column)
+		}
+		first += many
 	}
 	if s.plus != 0 {
 		for j := range dst {
@@ -92,14 +132,42 @@ func (s *Source) Read(i int, dst []float32) {
 	}
 }
 
-// readTurns widens every Step-th element from at on, then those behind them.
-func (s *Source) readTurns(dst []float32, at int) {
-	t := s.Tensor
-	read, size := types[t.Encoding.Element].read, t.Encoding.Element.Size()
-	each := len(dst) / s.Step
-	for j := range dst {
-		read(dst[j:j+1], t.Data[(at+j%each*s.Step+j/each)*size:])
+// gather widens n rows whose elements do not lie together: of a transposed matrix,
+// or every Step-th first, then those behind them.
+func (s *Source) gather(dst []float32, n, row int) {
+	width, t := len(dst)/n, s.Tensor
+	if s.Transposed && (n > 1 || t.Encoding.Scale != "") {
+		line := make([]float32, n)
+		for c := range width {
+			t.widen(line, 1, s.Slab, s.Column+c, row)
+			for j, v := range line {
+				dst[j*width+c] = v
+			}
+		}
+		return
 	}
+	step := max(s.Step, 1)
+	each := width / step
+	at := t.reader(s.Slab)
+	for k := range dst {
+		r, c := row+k/width, k%width
+		c = s.Column + c%each*step + c/each
+		if s.Transposed {
+			r, c = c, r
+		}
+		at(dst[k:k+1], r, c)
+	}
+}
+
+// reader reads single numbers of a matrix.
+func (t *Tensor) reader(matrix int) func(dst []float32, row, column int) {
+	if t.Encoding.Scale != "" {
+		return func(dst []float32, row, column int) { t.widen(dst, 1, matrix, row, column) }
+	}
+	rows, columns := t.matrix()
+	read, size := types[t.Encoding.Element].read, t.Encoding.Element.Size()
+	data := t.Data[matrix*rows*columns*size:]
+	return func(dst []float32, row, column int) { read(dst, data[(row*columns+column)*size:]) }
 }
 
 // Slot is a weight of the program with the tensors that fill it.

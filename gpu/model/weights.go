@@ -1,7 +1,6 @@
 package model
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/troupe-llm/troupe/gpu/model/arch"
 	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
@@ -86,22 +86,28 @@ func (w *Weights) Of(slot *program.Weight) *Slot {
 	return w.slots[slot.Tied]
 }
 
-// dtype is that of the first slot's elements, the embedding's.
+// dtype is that of the first elements with scales, else of the first slot's, the
+// embedding's.
 func (w *Weights) dtype(p *program.Program) DType {
+	for _, slot := range p.Weights {
+		if e := w.Of(slot).Sources[0].Tensor.Encoding; e.Scale != "" {
+			return e.Element
+		}
+	}
 	return w.Of(p.Weights[0]).Sources[0].Tensor.Encoding.Element
 }
 
 // loadWeights opens the checkpoint's files and finds every tensor of the
-// program in them. release ends the views.
-func loadWeights(src *source, p *program.Program) (w *Weights, release func() error, err error) {
+// program in them, quantised by a scheme or not. release ends the views.
+func loadWeights(src *source, p *program.Program, scheme arch.Scheme) (w *Weights, release func() error, err error) {
 	s := &store{src: src, files: map[string]map[string]rawTensor{}}
-	if w, err = s.load(p); err != nil {
+	if w, err = s.load(p, scheme); err != nil {
 		return nil, nil, errors.Join(err, s.close())
 	}
 	return w, s.close, nil
 }
 
-func (s *store) load(p *program.Program) (*Weights, error) {
+func (s *store) load(p *program.Program, scheme arch.Scheme) (*Weights, error) {
 	if err := s.open(); err != nil {
 		return nil, err
 	}
@@ -117,7 +123,7 @@ func (s *store) load(p *program.Program) (*Weights, error) {
 		for _, part := range slot.Parts {
 			t := tensors[part.Tensor]
 			if t == nil {
-				t = s.bind(&part, f)
+				t = s.bind(&part, scheme, f)
 				tensors[part.Tensor] = t
 			}
 			bound.Sources = append(bound.Sources, Source{Part: part, Tensor: t})
@@ -154,7 +160,7 @@ func (s *store) names() func(string) string {
 func (w *Weights) share(p *program.Program) {
 	for _, slot := range p.Weights {
 		if own, other := w.slots[slot], w.slots[slot.Tied]; slot.Tied != nil && own != nil &&
-			bytes.Equal(own.Sources[0].Tensor.Data, other.Sources[0].Tensor.Data) {
+			own.Sources[0].Tensor.same(other.Sources[0].Tensor) {
 			delete(w.slots, slot)
 		}
 	}
@@ -218,8 +224,11 @@ func (s *store) openFile(file string) error {
 	return err
 }
 
-// has says whether there is a tensor of the program.
-func (s *store) has(name string) bool { return s.present(s.rename(name)) }
+// has says whether there is a tensor of the program, in whatever form.
+func (s *store) has(name string) bool {
+	name = s.rename(name)
+	return s.present(s.form(name).in(name))
+}
 
 func (s *store) present(name string) bool {
 	if s.index != nil {
@@ -227,34 +236,6 @@ func (s *store) present(name string) bool {
 	}
 	_, ok := s.files[singleFile][name]
 	return ok
-}
-
-// bind finds one tensor and checks it.
-func (s *store) bind(p *program.Part, f *jsonfile.Faults) *Tensor {
-	name := s.rename(p.Tensor)
-	t := &Tensor{Name: name, Shape: p.Shape}
-	file := singleFile
-	if s.index != nil {
-		var ok bool
-		if file, ok = s.index[name]; !ok {
-			f.Addf("%s: tensor %q is missing, want shape %v", indexFile, name, p.Shape)
-			return t
-		}
-	}
-	raw, ok := s.files[file][name]
-	if !ok {
-		f.Addf("%s: tensor %q is missing, want shape %v", file, name, p.Shape)
-		return t
-	}
-	if !slices.Equal(raw.shape, p.Shape) {
-		f.Addf("%s: tensor %q has shape %v, want %v", file, name, raw.shape, p.Shape)
-	}
-	dtype, ok := dtypes[raw.dtype]
-	if !ok {
-		f.Unsupportedf("%s: tensor %q is %s, want BF16, F16 or F32", file, name, raw.dtype)
-	}
-	t.File, t.Encoding, t.Data, t.mapped = s.src.path(file), Plain(dtype), raw.data, s.src.dir != ""
-	return t
 }
 
 // noWeights says what is there instead of safetensors.

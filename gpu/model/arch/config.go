@@ -19,6 +19,7 @@ type Config struct {
 	Vocab        int // rows of the embedding
 	MaxPositions int
 	DType        string  // of the checkpoint's weights; "" when it does not say
+	Scheme       Scheme  // how they are quantised
 	BOS          int32   // -1: none
 	EOS          []int32 // without those outside the vocabulary
 	// Notes tell where the model is run otherwise than its files say, and why.
@@ -140,9 +141,7 @@ type configJSON struct {
 	BOS jsonfile.IDs `json:"bos_token_id"`
 	EOS jsonfile.IDs `json:"eos_token_id"`
 
-	Quantization *struct {
-		Method string `json:"quant_method"`
-	} `json:"quantization_config"`
+	Quantization *quantJSON `json:"quantization_config"`
 }
 
 // defaults are transformers': a null overwrites, silence does not.
@@ -166,6 +165,7 @@ func (c *Config) read(f *family) {
 	c.TieEmbedding = j.TieEmbedding
 	c.sizes(f)
 	c.features(f)
+	c.scheme(f)
 	c.DType = j.dtype(c.faults)
 	c.layerTypes(f)
 	c.rotaries()
@@ -260,9 +260,6 @@ func (c *Config) features(fam *family) {
 	}
 	if j.Bidirectional {
 		f.Unsupportedf("use_bidirectional_attention: true is not supported")
-	}
-	if q := j.Quantization; q != nil {
-		f.Unsupportedf("quantization_config: %q weights are not supported, only bfloat16, float16 and float32", cmp.Or(q.Method, "unnamed"))
 	}
 }
 

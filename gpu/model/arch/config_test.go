@@ -252,7 +252,7 @@ func TestConfigFaults(t *testing.T) {
 		{`"hidden_act": "gelu"`, `hidden_act: "gelu" is not supported, only "silu" and "gelu_pytorch_tanh"`, true},
 		{`"attention_bias": true`, `attention_bias: `, true},
 		{`"mlp_bias": true`, `mlp_bias: `, true},
-		{`"quantization_config": {"quant_method": "awq", "bits": 4}`, `quantization_config: "awq" weights are not supported`, true},
+		{`"quantization_config": {"quant_method": "aqlm"}`, `quantization_config: "aqlm" weights are not supported, only awq, compressed-tensors, fp8, gptq, modelopt, mxfp4`, true},
 		{`"quantization_config": {}`, `quantization_config: "unnamed" weights`, true},
 		{`"dtype": "float8_e4m3fn"`, `dtype: "float8_e4m3fn" is not supported`, true},
 		{`"use_sliding_window": true, "layer_types": ["full_attention"]`, `layer_types: 1 of 4 layers`, false},

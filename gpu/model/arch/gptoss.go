@@ -28,13 +28,9 @@ func (d *decoder) clampedExperts(x *program.Value) *program.Value {
 	var up, down []program.Part
 	for i := range n {
 		for turn := range 2 {
-			matrix := d.some("mlp.experts.gate_up_proj", []int{n, hidden, 2 * inner}, inner, turn, 1, 2)
-			matrix.Slab, matrix.Transposed = i, true
-			up = append(up, matrix)
+			up = append(up, d.slab("mlp.experts.gate_up_proj", n, 2*inner, hidden, i, inner, turn, 1, 2))
 		}
-		matrix := d.some("mlp.experts.down_proj", []int{n, inner, hidden}, hidden, 0, hidden, hidden)
-		matrix.Slab, matrix.Transposed = i, true
-		down = append(down, matrix)
+		down = append(down, d.slab("mlp.experts.down_proj", n, hidden, inner, i, hidden, 0, hidden, hidden))
 	}
 	upBias := d.whole("mlp.experts.gate_up_proj_bias", n, 2*inner)
 	upBias.Step = 2
@@ -43,6 +39,17 @@ func (d *decoder) clampedExperts(x *program.Value) *program.Value {
 	out := d.ExpertProduct(d.Gate(entries, program.Clamped), routes, d.weight("experts_down", []int{n, hidden, inner}, program.Random, program.ByInput, down...))
 	d.Do(&program.ExpertBias{X: out, Routes: routes, Bias: d.biases("experts_down_bias", d.whole("mlp.experts.down_proj_bias", n, hidden))})
 	return d.Combine(out, routes)
+}
+
+// slab is rows of an expert's matrix [out, in], taken as program.Some does. It lies
+// so in MXFP4, and transposed where it is not quantised.
+func (d *decoder) slab(tensor string, experts, out, in, expert, n, first, block, stride int) program.Part {
+	p := d.some(tensor, []int{experts, out, in}, n, first, block, stride)
+	p.Slab = expert
+	if d.c.Scheme.Method != MXFP4 {
+		p.Shape, p.Transposed = []int{experts, in, out}, true
+	}
+	return p
 }
 
 // biases are a row for each expert.
