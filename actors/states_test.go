@@ -55,8 +55,8 @@ func talk(t *testing.T, cfg Config, requests []*Request) (all []said, st Stats) 
 }
 
 // What a request draws, to the bit of its log-probabilities, is what it draws
-// alone, also where its sequence carries states: whoever began like it, in chunks
-// of any size, under overlap, and when it is preempted.
+// alone, also where its sequence carries states: whoever began like it and left a
+// snapshot, in chunks of any size, under overlap, and when it is preempted.
 func TestStatesAreOnesOwn(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	var requests []*Request
@@ -80,7 +80,7 @@ func TestStatesAreOnesOwn(t *testing.T) {
 		got, _ := talk(t, Config{NoOverlap: true}, requests[i:i+1])
 		want = append(want, got...)
 	}
-	preempted := uint64(0)
+	var preempted, restored uint64
 	for _, cfg := range []Config{
 		{},
 		{PageSize: 4, MaxPrefillLength: 11, MaxRunningRequests: 5},
@@ -92,6 +92,7 @@ func TestStatesAreOnesOwn(t *testing.T) {
 			t.Run(fmt.Sprintf("page%d-pages%d-step%d-cache%s-overlap%v", cfg.PageSize, cfg.NumPages, cfg.MaxPrefillLength, cfg.Cache, !cfg.NoOverlap), func(t *testing.T) {
 				got, st := talk(t, cfg, requests)
 				preempted += st.Preempted
+				restored += st.Restored
 				for i := range got {
 					if w := want[i/3]; !slices.Equal(got[i].tokens, w.tokens) || !reflect.DeepEqual(got[i].logprobs, w.logprobs) {
 						t.Errorf("request %d drew %v, %+v; alone %v", i, got[i].tokens, got[i].final, w.tokens)
@@ -100,7 +101,7 @@ func TestStatesAreOnesOwn(t *testing.T) {
 			})
 		}
 	}
-	if preempted == 0 {
-		t.Error("nobody was preempted")
+	if preempted == 0 || restored == 0 {
+		t.Errorf("%d were preempted, %d went on from a snapshot", preempted, restored)
 	}
 }

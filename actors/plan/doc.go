@@ -2,8 +2,9 @@
 // clocks, no cgo; the same calls in the same order give the same steps.
 //
 // Read request.go (what a request is), planner.go (the calls), next.go (how a
-// step is built), pages.go and tree.go (who owns which page), commit.go (what
-// becomes of a result), preempt.go (when pages run out).
+// step is built), pages.go and tree.go (who owns which page), snapshots.go (the
+// states of recurrent layers), commit.go (what becomes of a result), preempt.go
+// (when pages run out).
 //
 // # A request's way
 //

@@ -99,6 +99,13 @@ type Request struct {
 	scored int32
 	last   uint64 // the latest step with a row of it; 0: none since it was seated
 
+	// Where sequences carry states: after how many of its pages its own are saved,
+	// 0 for not at all, and at which node besides, where its prompt parts from what
+	// was computed before. See snapshots.go.
+	end   int32
+	parts cursor
+	held  int32 // snapshot of after end, until that page is in the tree; none
+
 	seen cursor // deepest node its tokens were found to match
 }
 

@@ -58,8 +58,10 @@ type Info struct {
 	KVBytes     int64
 	// StateBytes is what a slot holds of its request besides pages: the states of
 	// recurrent layers. 0: nothing. Where there are some, pages of a prefix are not
-	// enough to go on behind it.
+	// enough to go on behind it: it takes a snapshot, one of so many, of the states
+	// there were.
 	StateBytes int64
+	Snapshots  int
 	FreeBytes  int64 // memory the device has left after opening
 
 	// Note says where the model runs otherwise than elsewhere, and why; "": nowhere.

@@ -113,6 +113,16 @@ func TestSizesWithStates(t *testing.T) {
 	if err != nil || info.StateBytes != 4<<20 || info.NumPages != gib/4/page {
 		t.Errorf("%+v, %v; want states of 4 MiB for each of 64 slots, and pages in the 256 MiB that are left", info, err)
 	}
+	if info.Snapshots != 0 {
+		t.Errorf("%d snapshots of a device that takes none", info.Snapshots)
+	}
+	d := small
+	d.Snapshots = 1.0 / 3
+	info.NumPages = 0
+	err = d.FitPages(&info, &spec, Memory{All: 3 * gib, Taken: gib, Token: token})
+	if err != nil || info.NumPages != 3*gib/16/page || info.Snapshots != 16 {
+		t.Errorf("%+v, %v; want a quarter of those 256 MiB for snapshots of 4 MiB, the rest for pages", info, err)
+	}
 }
 
 // What has no windows computes models with windows as far as they do not matter.
