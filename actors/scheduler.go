@@ -268,6 +268,7 @@ func newScheduler(cfg *Config, info device.Info, eos []int32) (*scheduler, error
 		Cache:      cfg.Cache,
 		States:     info.StateBytes > 0,
 		Snapshots:  info.Snapshots,
+		Window:     info.Window,
 		Schedule:   cfg.Schedule,
 		Policy:     cfg.Policy,
 		Overlap:    !cfg.NoOverlap,

@@ -127,6 +127,9 @@ func (p *Planner) auditSeat(r *Request, slot int32, held []int32) error {
 		return bad("it is beyond its limit")
 	}
 	for i, id := range p.seats[slot].table[:r.pages] {
+		if r.without(int32(i)) {
+			continue
+		}
 		held[id]++
 		g := &p.pages.all[id]
 		switch own := int32(i) >= r.filled; {

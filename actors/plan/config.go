@@ -61,6 +61,9 @@ type Config struct {
 	// none, every request starts at position 0: the cache is Naive whatever it says.
 	States    bool
 	Snapshots int
+	// Window is how many positions a token sees, itself included, where no layer
+	// sees more; 0: all. What no later token sees is given back.
+	Window int
 
 	Schedule Schedule // "" is Mixed
 	Policy   Policy   // "" is FCFS
@@ -94,6 +97,7 @@ func (c Config) withDefaults() (Config, error) {
 	fault(c.PageSize < 1 || c.PageSize > 256 || bits.OnesCount(uint(c.PageSize)) != 1,
 		"page size %d: a power of two from 1 to 256 is needed", c.PageSize)
 	fault(c.Snapshots < 0, "%d snapshots: there cannot be fewer than none", c.Snapshots)
+	fault(c.Window < 0, "a window of %d positions: it cannot be negative", c.Window)
 	fault(c.MaxSeqLen < 2, "requests of at most %d tokens: at least 2 are needed, one in and one out", c.MaxSeqLen)
 	fault(c.StepTokens <= c.Slots,
 		"steps of %d tokens for %d slots: every slot takes one and prefill needs at least one more", c.StepTokens, c.Slots)

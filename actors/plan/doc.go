@@ -72,6 +72,9 @@
 // can be held by others from the step after the one that fills it. The device
 // runs steps in order, so that step need not be done, only launched.
 //
+// Of its own pages a request gives back those that are beyond Config.Window for
+// every token to come, when the step that saw them last is committed.
+//
 // References: one for each seated request that holds the page, one for the
 // tree if it is a node. A request that holds a node holds all nodes above it.
 // At 0 the page is free; at 1 a node is idle, and when it has no children it

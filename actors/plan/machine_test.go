@@ -25,6 +25,7 @@ func draw(h, seed uint64, vocab int) int32 {
 // request's history must be, so it sees at once when a page holds another's.
 type machine struct {
 	size, vocab int
+	window      int       // what a token sees; 0: all
 	kv          []uint64  // [page][size]
 	wrote       []mark    // [page]: by the step being checked
 	table       [][]int32 // [slot][index]; −1: never entered
@@ -74,6 +75,7 @@ func newMachine(c *Config, vocab int) *machine {
 	m.wrote = make([]mark, c.NumPages)
 	m.table = make([][]int32, c.Slots)
 	m.seats = make([]*guest, c.Slots)
+	m.window = c.Window
 	m.stateful, m.states, m.saved = c.States, make([]uint64, c.Slots), make([]uint64, c.Snapshots)
 	m.lose()
 	return m
@@ -192,7 +194,7 @@ func (m *machine) launch(s *batch.Step) error {
 	}
 	for i := range s.Rows { // no row reads what another writes
 		row := &s.Rows[i]
-		for p := int32(0); p < row.Start; p += int32(m.size) {
+		for p := m.low(row.Start) / int32(m.size) * int32(m.size); p < row.Start; p += int32(m.size) {
 			page := m.table[row.Slot][p/int32(m.size)]
 			if w := m.wrote[page]; w.step == s.Seq && w.slot != row.Slot {
 				return fmt.Errorf("slot %d reads page %d, which slot %d writes in the same step", row.Slot, page, w.slot)
@@ -234,7 +236,7 @@ func (m *machine) row(number int, row *batch.Row, l *launched) (int32, error) {
 			*u = mark{m.seq, row.Slot}
 		}
 	}
-	for p := range start {
+	for p := m.low(start); p < start; p++ {
 		if p%size != size-1 && p != start-1 {
 			continue // a state covers all positions before it
 		}
@@ -296,6 +298,14 @@ func (m *machine) row(number int, row *batch.Row, l *launched) (int32, error) {
 		return batch.NoToken, nil
 	}
 	return m.draw(g, end, row.Allow)
+}
+
+// low is the first position that the token at another sees.
+func (m *machine) low(position int32) int32 {
+	if m.window == 0 {
+		return 0
+	}
+	return max(0, position+1-int32(m.window))
 }
 
 // draw draws the token of a position.

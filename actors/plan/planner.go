@@ -132,7 +132,7 @@ func (p *Planner) enqueue(r *Request) {
 	r.state = waiting
 	r.slot, r.computed, r.pending, r.pages, r.treed, r.filled = none, 0, 0, 0, 0, 0
 	r.decoding, r.private, r.last = false, false, 0
-	r.end, r.parts, r.held = 0, cursor{}, none
+	r.end, r.parts, r.held, r.gap, r.gone = 0, cursor{}, none, 0, 0
 	p.queue.push(r)
 }
 
@@ -218,7 +218,9 @@ func (p *Planner) leave(r *Request) {
 		p.dropStates(r)
 	}
 	for i := len(table) - 1; i >= 0; i-- {
-		p.pages.release(table[i], p.step)
+		if !r.without(int32(i)) {
+			p.pages.release(table[i], p.step)
+		}
 	}
 	p.seats[r.slot].req = nil
 	p.vacant[r.slot/64] |= 1 << (r.slot % 64)
@@ -243,6 +245,9 @@ func (p *Planner) keep(r *Request, table []int32) {
 	}
 	// A row computed too often may have gone one past the known tokens.
 	full := min(r.computed, int32(len(r.tokens))) >> p.shift
+	if r.gone > r.gap {
+		return // nothing to hang the rest below
+	}
 	at := root
 	if r.treed > 0 {
 		at = table[r.treed-1]

@@ -300,6 +300,9 @@ func TestRandom(t *testing.T) {
 		if cfg.States = rng.IntN(2) == 0; cfg.States {
 			cfg.Snapshots = rng.IntN(8)
 		}
+		if rng.IntN(4) == 0 {
+			cfg.Window = 1 + rng.IntN(40)
+		}
 		w := newWorld(t, cfg, seed)
 		maxPrompt := min(cfg.MaxSeqLen-1, cfg.NumPages*cfg.PageSize, 60)
 		if err := w.run(steps, maxPrompt, 40, seed%2 == 0); err != nil {

@@ -91,6 +91,9 @@ type Request struct {
 	pages  int32
 	treed  int32
 	filled int32
+	// Its pages from number gap to gone − 1 are beyond the window and were given back;
+	// their entries in the table are stale. Those before gap are in the tree.
+	gap, gone int32
 	// private: another's node holds the same tokens as one of its pages, so
 	// none of its own below join the tree before it leaves.
 	private bool

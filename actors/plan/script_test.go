@@ -147,6 +147,8 @@ func (s *script) config(args []string) (err error) {
 			c.StepTokens = n
 		case "age":
 			c.AgeSteps = n
+		case "window":
+			c.Window = n
 		case "snapshots":
 			c.Snapshots = n
 			fallthrough
@@ -372,7 +374,8 @@ func (s *script) pages() {
 	for i := range s.p.seats {
 		if r := s.p.seats[i].req; r != nil {
 			t := s.p.seats[i].table[:r.pages]
-			s.say("slot %d: %s, computed %d, pages %d shared, %d own", i, r.User, r.computed, t[:r.treed], t[r.treed:])
+			own := t[max(r.treed, r.gone):] // but for those that were given back
+			s.say("slot %d: %s, computed %d, pages %d shared, %d own", i, r.User, r.computed, t[:r.treed], own)
 		}
 	}
 	all := s.p.pages.all

@@ -64,6 +64,10 @@ type Info struct {
 	Snapshots  int
 	FreeBytes  int64 // memory the device has left after opening
 
+	// Window is how many positions a token sees in the layer where it sees the most,
+	// itself included; 0: all. What lies before may be forgotten.
+	Window int
+
 	// Note says where the model runs otherwise than elsewhere, and why; "": nowhere.
 	Note string
 }

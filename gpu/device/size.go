@@ -72,7 +72,7 @@ func (d *Defaults) Settle(spec *Spec) (Info, error) {
 		Vocab:         spec.Model.Config.Vocab,
 	}
 	if p := spec.Model.Config.Program; p != nil {
-		info.StateBytes = stateBytes * p.StateElements()
+		info.StateBytes, info.Window = stateBytes*p.StateElements(), p.Window()
 	}
 	if note != "" {
 		info.Note = fmt.Sprintf("sequences are limited to %d tokens%s", positions, note)

@@ -125,6 +125,15 @@ func TestSizesWithStates(t *testing.T) {
 	}
 }
 
+// Where all layers have windows, the widest counts.
+func TestWindow(t *testing.T) {
+	p := &program.Program{Caches: []*program.Cache{{Window: 512}, {Window: 1024}}}
+	info, err := GPU.Settle(&Spec{Model: &model.Model{Config: model.Config{MaxPositions: 4096, Program: p}}})
+	if err != nil || info.Window != 1024 {
+		t.Errorf("%+v, %v; want a window of 1024", info, err)
+	}
+}
+
 // What has no windows computes models with windows as far as they do not matter.
 func TestSizesWithoutWindows(t *testing.T) {
 	c := model.Config{MaxPositions: 4096, Vocab: 100, Program: &program.Program{Caches: []*program.Cache{{Window: 0}, {Window: 512}, {Window: 1024}}}}
@@ -135,6 +144,9 @@ func TestSizesWithoutWindows(t *testing.T) {
 		info, err := d.Settle(&Spec{Model: &model.Model{Config: c}})
 		if err != nil || info.MaxSeqLen != want || none != strings.Contains(info.Note, "limited to 512 tokens here: sliding windows") {
 			t.Errorf("%+v, %v; want sequences of %d", info, err, want)
+		}
+		if info.Window != 0 {
+			t.Errorf("a window of %d, but one layer sees all", info.Window)
 		}
 		_, err = d.Settle(&Spec{Model: &model.Model{Config: c}, MaxSeqLen: 513})
 		if none != (err != nil) || none && !strings.Contains(err.Error(), "513 tokens; the model has 512 positions here: sliding windows") {
