@@ -91,9 +91,6 @@ type Request struct {
 	pages  int32
 	treed  int32
 	filled int32
-	// Its pages from number gap to gone − 1 are beyond the window and were given back;
-	// their entries in the table are stale. Those before gap are in the tree.
-	gap, gone int32
 	// private: another's node holds the same tokens as one of its pages, so
 	// none of its own below join the tree before it leaves.
 	private bool
@@ -102,6 +99,8 @@ type Request struct {
 	scored int32
 	last   uint64 // the latest step with a row of it; 0: none since it was seated
 
+	seen cursor // deepest node its tokens were found to match
+
 	// Where sequences carry states: after how many of its pages its own are saved,
 	// 0 for not at all, and at which node besides, where its prompt parts from what
 	// was computed before. See snapshots.go.
@@ -109,7 +108,9 @@ type Request struct {
 	parts cursor
 	held  int32 // snapshot of after end, until that page is in the tree; none
 
-	seen cursor // deepest node its tokens were found to match
+	// Of its pages those from number gap to gone − 1 are beyond the window and were given back;
+	// their entries in the table are stale. Those before gap are in the tree.
+	gap, gone int32
 }
 
 // state is where a request is.
