@@ -267,6 +267,8 @@ func newScheduler(cfg *Config, info device.Info, eos []int32) (*scheduler, error
 		EOS:        eos,
 		Cache:      cfg.Cache,
 		States:     info.StateBytes > 0,
+		Snapshots:  info.Snapshots,
+		Window:     info.Window,
 		Schedule:   cfg.Schedule,
 		Policy:     cfg.Policy,
 		Overlap:    !cfg.NoOverlap,

@@ -31,11 +31,11 @@ func recurrent(t *testing.T) *model.Model {
 
 // talk runs requests together on the processor, all there at once, and returns
 // what each brought and how things stand at the end.
-func talk(t *testing.T, cfg Config, requests []*Request) (all []said, st Stats) {
+func talk(t *testing.T, open func(*testing.T) *model.Model, cfg Config, requests []*Request) (all []said, st Stats) {
 	t.Helper()
 	cfg.Log = zerolog.Nop()
 	cfg.fill()
-	m := recurrent(t)
+	m := open(t)
 	s, err := start(cfg, m, nil, func() (device.Device, error) {
 		return cpu.Open(device.Spec{Model: m, Slots: cfg.MaxRunningRequests, NumPages: cfg.NumPages, PageSize: cfg.PageSize, MaxStepTokens: cfg.MaxPrefillLength})
 	})
@@ -55,8 +55,8 @@ func talk(t *testing.T, cfg Config, requests []*Request) (all []said, st Stats) 
 }
 
 // What a request draws, to the bit of its log-probabilities, is what it draws
-// alone, also where its sequence carries states: whoever began like it, in chunks
-// of any size, under overlap, and when it is preempted.
+// alone, also where its sequence carries states: whoever began like it and left a
+// snapshot, in chunks of any size, under overlap, and when it is preempted.
 func TestStatesAreOnesOwn(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	var requests []*Request
@@ -73,14 +73,14 @@ func TestStatesAreOnesOwn(t *testing.T) {
 	}
 	var want []said
 	for _, r := range requests[:1:1] {
-		got, _ := talk(t, Config{NoOverlap: true}, []*Request{r})
+		got, _ := talk(t, recurrent, Config{NoOverlap: true}, []*Request{r})
 		want = append(want, got...)
 	}
 	for i := 3; i < len(requests); i += 3 {
-		got, _ := talk(t, Config{NoOverlap: true}, requests[i:i+1])
+		got, _ := talk(t, recurrent, Config{NoOverlap: true}, requests[i:i+1])
 		want = append(want, got...)
 	}
-	preempted := uint64(0)
+	var preempted, restored uint64
 	for _, cfg := range []Config{
 		{},
 		{PageSize: 4, MaxPrefillLength: 11, MaxRunningRequests: 5},
@@ -90,8 +90,9 @@ func TestStatesAreOnesOwn(t *testing.T) {
 	} {
 		for _, cfg.NoOverlap = range []bool{false, true} {
 			t.Run(fmt.Sprintf("page%d-pages%d-step%d-cache%s-overlap%v", cfg.PageSize, cfg.NumPages, cfg.MaxPrefillLength, cfg.Cache, !cfg.NoOverlap), func(t *testing.T) {
-				got, st := talk(t, cfg, requests)
+				got, st := talk(t, recurrent, cfg, requests)
 				preempted += st.Preempted
+				restored += st.Restored
 				for i := range got {
 					if w := want[i/3]; !slices.Equal(got[i].tokens, w.tokens) || !reflect.DeepEqual(got[i].logprobs, w.logprobs) {
 						t.Errorf("request %d drew %v, %+v; alone %v", i, got[i].tokens, got[i].final, w.tokens)
@@ -100,7 +101,45 @@ func TestStatesAreOnesOwn(t *testing.T) {
 			})
 		}
 	}
-	if preempted == 0 {
-		t.Error("nobody was preempted")
+	if preempted == 0 || restored == 0 {
+		t.Errorf("%d were preempted, %d went on from a snapshot", preempted, restored)
+	}
+}
+
+// sliding is a small model of random weights no layer of which sees more than ten
+// positions.
+func sliding(t *testing.T) *model.Model {
+	return modeltest.Random(rand.New(rand.NewPCG(7, 8)), modeltest.Config(t, map[string]any{
+		"architectures": []string{"MistralForCausalLM"}, "model_type": "mistral", "hidden_act": "silu", "dtype": "bfloat16", "sliding_window": 10,
+		"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 320, "max_position_embeddings": 512,
+		"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+	}))
+}
+
+// Pages that are given back while their request runs were of no use to it: it
+// draws what it does alone, whoever writes to them now.
+func TestPagesBeyondTheWindow(t *testing.T) {
+	if w := sliding(t).Config.Program.Window(); w != 10 {
+		t.Fatalf("a window of %d, want 10", w)
+	}
+	var requests []*Request
+	var want []said
+	for i := range 8 {
+		prompt := slices.Repeat([]int32{int32(i % 2), 3, 5, int32(i / 4)}, 3+i)
+		requests = append(requests, &Request{Tokens: prompt, MaxTokens: 40, IgnoreEOS: true, Sampling: batch.Sampling{Temperature: 0.8, Seed: uint64(i), Logprobs: 2}})
+		got, _ := talk(t, sliding, Config{NoOverlap: true}, requests[i:])
+		want = append(want, got...)
+	}
+	for _, cfg := range []Config{
+		{PageSize: 4, NumPages: 30, MaxRunningRequests: 8, MaxPrefillLength: 20},
+		{PageSize: 2, NumPages: 60, MaxRunningRequests: 8, MaxPrefillLength: 40, Cache: "naive"},
+		{PageSize: 1, NumPages: 100, MaxRunningRequests: 6, MaxPrefillLength: 17, NoOverlap: true},
+	} {
+		got, _ := talk(t, sliding, cfg, requests)
+		for i := range got {
+			if !slices.Equal(got[i].tokens, want[i].tokens) || !reflect.DeepEqual(got[i].logprobs, want[i].logprobs) {
+				t.Errorf("%+v: request %d drew %v, alone %v", cfg, i, got[i].tokens, want[i].tokens)
+			}
+		}
 	}
 }

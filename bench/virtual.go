@@ -107,7 +107,7 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 			*f.to = f.from
 		}
 	}
-	c.States = info.StateBytes > 0
+	c.States, c.Snapshots, c.Window = info.StateBytes > 0, info.Snapshots, info.Window
 	p, err := plan.New(c)
 	if err != nil {
 		return nil, err

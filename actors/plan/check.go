@@ -47,7 +47,60 @@ func (p *Planner) audit() error {
 			return fmt.Errorf("plan: request %d has no prompt left to compute", r.ID)
 		}
 	}
+	if err := p.auditSnapshots(); err != nil {
+		return err
+	}
 	return p.pages.audit(held)
+}
+
+// auditSnapshots recounts who has which snapshot, and who keeps which promise.
+func (p *Planner) auditSnapshots() error {
+	s := &p.pages.states
+	users := make([]int, len(s.all))
+	free := len(s.all)
+	for at := range s.all {
+		if s.all[at].free() {
+			users[at]++
+		} else {
+			free--
+		}
+	}
+	if s.used != len(s.all)-free {
+		return fmt.Errorf("plan: %d of %d snapshots are free, counted %d used", free, len(s.all), s.used)
+	}
+	kept := map[int32]bool{}
+	for i := range p.seats {
+		switch r := p.seats[i].req; {
+		case r == nil:
+		case r.held != none && (s.all[r.held].owner != r || r.computed < r.end<<p.shift):
+			return fmt.Errorf("plan: request %d believes to hold snapshot %d", r.ID, r.held)
+		case r.held != none:
+			users[r.held]++
+			fallthrough
+		case p.pages.stands(&r.parts) && r.computed < r.parts.depth<<p.shift:
+			kept[r.parts.page] = true
+		}
+	}
+	for id, at := range s.of {
+		n := &p.pages.all[id]
+		switch {
+		case at == none:
+		case n.parent == notNode:
+			return fmt.Errorf("plan: page %d is not in the tree, but has snapshot %d", id, at)
+		case at == promised && n.filled != unfilled && !kept[int32(id)]:
+			return fmt.Errorf("plan: page %d is promised a snapshot that nobody takes", id)
+		case at >= 0 && (s.all[at].page != int32(id) || n.filled == unfilled):
+			return fmt.Errorf("plan: page %d has snapshot %d, which is page %d's of step %d", id, at, s.all[at].page, s.all[at].saved)
+		case at >= 0:
+			users[at]++
+		}
+	}
+	for at, n := range users {
+		if n != 1 {
+			return fmt.Errorf("plan: snapshot %d is in %d places, free or had", at, n)
+		}
+	}
+	return nil
 }
 
 func (p *Planner) auditSeat(r *Request, slot int32, held []int32) error {
@@ -74,6 +127,9 @@ func (p *Planner) auditSeat(r *Request, slot int32, held []int32) error {
 		return bad("it is beyond its limit")
 	}
 	for i, id := range p.seats[slot].table[:r.pages] {
+		if r.without(int32(i)) {
+			continue
+		}
 		held[id]++
 		g := &p.pages.all[id]
 		switch own := int32(i) >= r.filled; {

@@ -41,6 +41,9 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 		case len(fresh) > 0:
 			p.outputs = append(p.outputs, Output{Req: r, Token: batch.NoToken, Scores: fresh})
 		}
+		if p.cfg.Window > 0 && r.state == running {
+			p.giveBack(r, int(row.Start)+row.Len())
+		}
 		if r.last == seq && r.state != running {
 			p.leave(r)
 			if r.state == leaving {
@@ -100,3 +103,22 @@ func (r *Request) finish(t int32) Reason {
 	}
 	return Running
 }
+
+// giveBack frees r's own pages that no token from position next on sees. Those in
+// the tree it keeps: others may begin with them, and nothing could be found below
+// a node that is gone. No launched step sees them either: that of next was the
+// last that may have.
+func (p *Planner) giveBack(r *Request, next int) {
+	// The last token before is always seen: a simulated device looks at it.
+	to := int32(max(0, next+1-max(p.cfg.Window, 2))) >> p.shift
+	if r.gone == r.gap {
+		r.gap, r.gone = r.treed, r.treed
+	}
+	table := p.seats[r.slot].table
+	for ; r.gone < to; r.gone++ {
+		p.pages.release(table[r.gone], p.step)
+	}
+}
+
+// without reports whether r gave its page i back.
+func (r *Request) without(i int32) bool { return i >= r.gap && i < r.gone }

@@ -55,9 +55,16 @@ type Config struct {
 	EOS []int32
 
 	Cache Cache // "" is Radix
-	// States says that a sequence carries states besides its pages. They are not
-	// kept, so a request starts at position 0: the cache is Naive whatever it says.
-	States   bool
+	// States says that a sequence carries states besides its pages: those of
+	// recurrent layers. Pages of a prefix are shared then up to where a snapshot of
+	// the states was taken, of which the device has room for so many. Where it has
+	// none, every request starts at position 0: the cache is Naive whatever it says.
+	States    bool
+	Snapshots int
+	// Window is how many positions a token sees, itself included, where no layer
+	// sees more; 0: all. What no later token sees is given back.
+	Window int
+
 	Schedule Schedule // "" is Mixed
 	Policy   Policy   // "" is FCFS
 	// Overlap lets a step be built before the previous one's tokens are known.
@@ -70,8 +77,11 @@ type Config struct {
 // withDefaults fills in what was left empty and reports every fault at once.
 func (c Config) withDefaults() (Config, error) {
 	def(&c.Cache, Radix)
-	if c.States && c.Cache == Radix {
+	if c.States && c.Snapshots == 0 && c.Cache == Radix {
 		c.Cache = Naive
+	}
+	if !c.States || c.Cache != Radix {
+		c.Snapshots = min(c.Snapshots, 0) // nothing to take them of, or for
 	}
 	def(&c.Schedule, Mixed)
 	def(&c.Policy, FCFS)
@@ -86,6 +96,8 @@ func (c Config) withDefaults() (Config, error) {
 	fault(c.NumPages < 1, "%d KV pages: at least 1 is needed", c.NumPages)
 	fault(c.PageSize < 1 || c.PageSize > 256 || bits.OnesCount(uint(c.PageSize)) != 1,
 		"page size %d: a power of two from 1 to 256 is needed", c.PageSize)
+	fault(c.Snapshots < 0, "%d snapshots: there cannot be fewer than none", c.Snapshots)
+	fault(c.Window < 0, "a window of %d positions: it cannot be negative", c.Window)
 	fault(c.MaxSeqLen < 2, "requests of at most %d tokens: at least 2 are needed, one in and one out", c.MaxSeqLen)
 	fault(c.StepTokens <= c.Slots,
 		"steps of %d tokens for %d slots: every slot takes one and prefill needs at least one more", c.StepTokens, c.Slots)

@@ -2,8 +2,9 @@
 // clocks, no cgo; the same calls in the same order give the same steps.
 //
 // Read request.go (what a request is), planner.go (the calls), next.go (how a
-// step is built), pages.go and tree.go (who owns which page), commit.go (what
-// becomes of a result), preempt.go (when pages run out).
+// step is built), pages.go and tree.go (who owns which page), snapshots.go (the
+// states of recurrent layers), commit.go (what becomes of a result), preempt.go
+// (when pages run out).
 //
 // # A request's way
 //
@@ -70,6 +71,9 @@
 // A page is written by one request and only while nobody else can hold it; it
 // can be held by others from the step after the one that fills it. The device
 // runs steps in order, so that step need not be done, only launched.
+//
+// Of its own pages a request gives back those that are beyond Config.Window for
+// every token to come, when the step that saw them last is committed.
 //
 // References: one for each seated request that holds the page, one for the
 // tree if it is a node. A request that holds a node holds all nodes above it.

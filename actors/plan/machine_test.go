@@ -25,9 +25,13 @@ func draw(h, seed uint64, vocab int) int32 {
 // request's history must be, so it sees at once when a page holds another's.
 type machine struct {
 	size, vocab int
+	window      int       // what a token sees; 0: all
 	kv          []uint64  // [page][size]
 	wrote       []mark    // [page]: by the step being checked
 	table       [][]int32 // [slot][index]; −1: never entered
+	stateful    bool
+	states      []uint64 // [slot]: after the tokens it computed; 1: none
+	saved       []uint64 // [snapshot]; 0: never
 	seats       []*guest
 	guests      map[uint64]*guest // by seed
 	out         []launched        // outstanding, oldest first
@@ -71,6 +75,8 @@ func newMachine(c *Config, vocab int) *machine {
 	m.wrote = make([]mark, c.NumPages)
 	m.table = make([][]int32, c.Slots)
 	m.seats = make([]*guest, c.Slots)
+	m.window = c.Window
+	m.stateful, m.states, m.saved = c.States, make([]uint64, c.Slots), make([]uint64, c.Snapshots)
 	m.lose()
 	return m
 }
@@ -78,6 +84,8 @@ func newMachine(c *Config, vocab int) *machine {
 // lose is a device error: all memory and everything outstanding is gone.
 func (m *machine) lose() {
 	clear(m.kv)
+	clear(m.states)
+	clear(m.saved)
 	for i := range m.table {
 		m.table[i] = m.table[i][:0]
 	}
@@ -155,6 +163,11 @@ func (m *machine) launch(s *batch.Step) error {
 	l.res.Seq = s.Seq
 	tokens := 0
 	var seen uint64
+	for _, c := range s.Restores {
+		if m.states[c.Slot] = m.saved[c.Snapshot]; m.saved[c.Snapshot] == 0 {
+			return fmt.Errorf("snapshot %d is restored and was never saved", c.Snapshot)
+		}
+	}
 	for i := range s.Rows {
 		row := &s.Rows[i]
 		if seen>>row.Slot&1 == 1 {
@@ -171,9 +184,17 @@ func (m *machine) launch(s *batch.Step) error {
 		}
 		l.res.Tokens = append(l.res.Tokens, t)
 	}
+	saves := map[int32]bool{}
+	for _, c := range s.Saves {
+		if seen>>c.Slot&1 == 0 || saves[c.Snapshot] {
+			return fmt.Errorf("snapshot %d is saved twice, or of slot %d, which has no row", c.Snapshot, c.Slot)
+		}
+		saves[c.Snapshot] = true
+		m.saved[c.Snapshot] = m.states[c.Slot]
+	}
 	for i := range s.Rows { // no row reads what another writes
 		row := &s.Rows[i]
-		for p := int32(0); p < row.Start; p += int32(m.size) {
+		for p := m.low(row.Start) / int32(m.size) * int32(m.size); p < row.Start; p += int32(m.size) {
 			page := m.table[row.Slot][p/int32(m.size)]
 			if w := m.wrote[page]; w.step == s.Seq && w.slot != row.Slot {
 				return fmt.Errorf("slot %d reads page %d, which slot %d writes in the same step", row.Slot, page, w.slot)
@@ -215,7 +236,7 @@ func (m *machine) row(number int, row *batch.Row, l *launched) (int32, error) {
 			*u = mark{m.seq, row.Slot}
 		}
 	}
-	for p := range start {
+	for p := m.low(start); p < start; p++ {
 		if p%size != size-1 && p != start-1 {
 			continue // a state covers all positions before it
 		}
@@ -228,7 +249,14 @@ func (m *machine) row(number int, row *batch.Row, l *launched) (int32, error) {
 			return 0, fmt.Errorf("slot %d, request %d: position %d in page %d holds something else", row.Slot, g.seed, p, id)
 		}
 	}
+	state := &m.states[row.Slot]
+	if start == 0 {
+		*state = 1
+	} else if m.stateful && *state != g.chain[start-1] {
+		return 0, fmt.Errorf("slot %d, request %d: its state is not that at position %d", row.Slot, g.seed, start)
+	}
 	for i, t := range tokens {
+		*state = mix(*state, t)
 		p := start + int32(i)
 		if int(p) >= len(g.want) || g.want[p] != t {
 			return 0, fmt.Errorf("slot %d, request %d: token %d at position %d is not its own", row.Slot, g.seed, t, p)
@@ -270,6 +298,14 @@ func (m *machine) row(number int, row *batch.Row, l *launched) (int32, error) {
 		return batch.NoToken, nil
 	}
 	return m.draw(g, end, row.Allow)
+}
+
+// low is the first position that the token at another sees.
+func (m *machine) low(position int32) int32 {
+	if m.window == 0 {
+		return 0
+	}
+	return max(0, position+1-int32(m.window))
 }
 
 // draw draws the token of a position.

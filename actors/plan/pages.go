@@ -35,13 +35,15 @@ type pages struct {
 	free  []int32 // stack
 
 	tree
+	states snapshots
 }
 
-func newPages(n, size int, shift uint, useTree bool) *pages {
+func newPages(n, size int, shift uint, useTree bool, places int) *pages {
 	s := &pages{all: make([]page, n), size: size, shift: shift, free: make([]int32, 0, n)}
 	if useTree {
 		s.tree.init(n, size)
 	}
+	s.states.init(n, places)
 	s.reset()
 	return s
 }
@@ -56,6 +58,7 @@ func (s *pages) reset() {
 		s.free = append(s.free, int32(i))
 	}
 	s.tree.reset()
+	s.states.reset()
 }
 
 // available is how many pages alloc can return.

@@ -88,7 +88,7 @@ func New(cfg Config) (*Planner, error) {
 		return nil, err
 	}
 	p := &Planner{cfg: cfg, shift: uint(bits.TrailingZeros(uint(cfg.PageSize))), live: make(map[uint64]*Request)}
-	p.pages = newPages(cfg.NumPages, cfg.PageSize, p.shift, cfg.Cache == Radix)
+	p.pages = newPages(cfg.NumPages, cfg.PageSize, p.shift, cfg.Cache == Radix, cfg.Snapshots)
 	p.seats = make([]seat, cfg.Slots)
 	p.vacant = make([]uint64, (cfg.Slots+63)/64)
 	p.vacate()
@@ -132,6 +132,7 @@ func (p *Planner) enqueue(r *Request) {
 	r.state = waiting
 	r.slot, r.computed, r.pending, r.pages, r.treed, r.filled = none, 0, 0, 0, 0, 0
 	r.decoding, r.private, r.last = false, false, 0
+	r.end, r.parts, r.held, r.gap, r.gone = 0, cursor{}, none, 0, 0
 	p.queue.push(r)
 }
 
@@ -214,9 +215,12 @@ func (p *Planner) leave(r *Request) {
 	table := p.seats[r.slot].table[:r.pages]
 	if p.cfg.Cache == Radix {
 		p.keep(r, table)
+		p.dropStates(r)
 	}
 	for i := len(table) - 1; i >= 0; i-- {
-		p.pages.release(table[i], p.step)
+		if !r.without(int32(i)) {
+			p.pages.release(table[i], p.step)
+		}
 	}
 	p.seats[r.slot].req = nil
 	p.vacant[r.slot/64] |= 1 << (r.slot % 64)
@@ -241,6 +245,9 @@ func (p *Planner) keep(r *Request, table []int32) {
 	}
 	// A row computed too often may have gone one past the known tokens.
 	full := min(r.computed, int32(len(r.tokens))) >> p.shift
+	if r.gone > r.gap {
+		return // nothing to hang the rest below
+	}
 	at := root
 	if r.treed > 0 {
 		at = table[r.treed-1]
@@ -256,6 +263,9 @@ func (p *Planner) keep(r *Request, table []int32) {
 		default:
 			p.pages.touch(id, p.step)
 			at = id
+		}
+		if r.held != none && i+1 == r.end {
+			p.pages.states.settle(r, at)
 		}
 	}
 }

@@ -56,7 +56,7 @@ func (p *Planner) cheapest() *Request {
 			continue
 		}
 		n++
-		held := int64(r.pages-int32(p.exclusive(r))) << p.shift
+		held := int64(r.pages-(r.gone-r.gap)-int32(p.exclusive(r))) << p.shift
 		cost := max(0, int64(r.computed)-held) << min(r.Preemptions, 16)
 		if best == nil || cost < least || (cost == least && r.arrival > best.arrival) {
 			best, least = r, cost
@@ -73,6 +73,9 @@ func (p *Planner) exclusive(r *Request) int {
 	n := 0
 	table := p.seats[r.slot].table[:r.pages]
 	for i := len(table) - 1; i >= 0; i-- {
+		if r.without(int32(i)) {
+			continue
+		}
 		refs := p.pages.all[table[i]].refs
 		if int32(i) < r.treed {
 			refs--

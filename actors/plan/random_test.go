@@ -58,6 +58,7 @@ func (w *world) launch() (bool, error) {
 	if err := w.masks(); err != nil {
 		return false, err
 	}
+	evicted := w.p.pages.evicted
 	s := w.p.Next()
 	if s == nil {
 		return false, nil
@@ -65,7 +66,13 @@ func (w *world) launch() (bool, error) {
 	if err := w.m.launch(s); err != nil {
 		return true, err
 	}
-	return true, w.fair()
+	if err := w.fair(); err != nil {
+		return true, err
+	}
+	if w.p.pages.states.kept() && w.p.pages.evicted > evicted {
+		return true, nil // what somebody waited for may be gone since
+	}
+	return true, w.inOrder()
 }
 
 // fair checks, right after a step was built, that nobody was passed over
@@ -86,10 +93,10 @@ func (w *world) fair() error {
 		if p.run > maxPrefillRun {
 			return fmt.Errorf("%d prefill steps in a row", p.run)
 		}
-	} else if len(p.prefill) > 0 && p.prefill[0].last != p.step {
+	} else if len(p.prefill) > 0 && p.prefill[0].last != p.step && p.ring[p.step%uint64(len(p.ring))].step.NumTokens < p.cfg.StepTokens {
 		return fmt.Errorf("request %d is next to prefill, but has no row in step %d", p.prefill[0].ID, p.step)
 	}
-	return w.inOrder()
+	return nil
 }
 
 // inOrder checks that whoever the step seated had to overtake nobody, or
@@ -106,7 +113,7 @@ func (w *world) inOrder() error {
 			if q.rank > r.rank || (q.rank == r.rank && q.arrival > r.arrival) {
 				continue
 			}
-			if _, wait := p.lookup(q, p.step); !wait {
+			if !p.lookup(q, p.step).wait {
 				return fmt.Errorf("step %d seated request %d before %d", p.step, r.ID, q.ID)
 			}
 		}
@@ -290,6 +297,12 @@ func TestRandom(t *testing.T) {
 		cfg.Schedule = []Schedule{Mixed, Mixed, PrefillFirst}[rng.IntN(3)]
 		cfg.Policy = []Policy{FCFS, Priority, LongestPrefix}[rng.IntN(3)]
 		cfg.Overlap = rng.IntN(4) > 0
+		if cfg.States = rng.IntN(2) == 0; cfg.States {
+			cfg.Snapshots = rng.IntN(8)
+		}
+		if rng.IntN(4) == 0 {
+			cfg.Window = 1 + rng.IntN(40)
+		}
 		w := newWorld(t, cfg, seed)
 		maxPrompt := min(cfg.MaxSeqLen-1, cfg.NumPages*cfg.PageSize, 60)
 		if err := w.run(steps, maxPrompt, 40, seed%2 == 0); err != nil {
@@ -303,14 +316,17 @@ func TestRandom(t *testing.T) {
 		sum.Deferred += st.Deferred
 		sum.CachedTokens += st.CachedTokens
 		sum.Evicted += st.Evicted
+		sum.Saved += st.Saved
+		sum.Restored += st.Restored
 		for i, n := range st.Finished {
 			sum.Finished[i] += n
 		}
 	}
-	t.Logf("%d steps; %d preempted, %d rows too many, %d put off, %d tokens cached, %d pages evicted, ended %v",
-		sum.Steps, sum.Preempted, sum.Wasted, sum.Deferred, sum.CachedTokens, sum.Evicted, sum.Finished)
+	t.Logf("%d steps; %d preempted, %d rows too many, %d put off, %d tokens cached, %d pages evicted, %d snapshots, used %d times, ended %v",
+		sum.Steps, sum.Preempted, sum.Wasted, sum.Deferred, sum.CachedTokens, sum.Evicted, sum.Saved, sum.Restored, sum.Finished)
 	for what, n := range map[string]uint64{
 		"preemption": sum.Preempted, "row too many": sum.Wasted, "late mask": late, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
+		"snapshot": sum.Saved, "snapshot used": sum.Restored,
 		"eviction": sum.Evicted, "stop": sum.Finished[Stop], "length": sum.Finished[Length], "abort": sum.Finished[Aborted],
 	} {
 		if n < runs {

@@ -100,6 +100,17 @@ type Request struct {
 	last   uint64 // the latest step with a row of it; 0: none since it was seated
 
 	seen cursor // deepest node its tokens were found to match
+
+	// Where sequences carry states: after how many of its pages its own are saved,
+	// 0 for not at all, and at which node besides, where its prompt parts from what
+	// was computed before. See snapshots.go.
+	end   int32
+	parts cursor
+	held  int32 // snapshot of after end, until that page is in the tree; none
+
+	// Of its pages those from number gap to gone − 1 are beyond the window and were given back;
+	// their entries in the table are stale. Those before gap are in the tree.
+	gap, gone int32
 }
 
 // state is where a request is.

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 // A script is a story about one rule: its first line says what it shows, then
 // come commands, each with what they print indented below.
 //
-//	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive …
+//	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N …
 //	add NAME TOKENS [max=N] [min=N] [stop=T] [prio=N] [ignore] [odd] [only] [score]
 //	         TOKENS: 1,2,3 or 10-14 or both; +NAME stands for all of NAME's
 //	step     build a step; prints its rows and what it tells the device
@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 //	abort NAME | finish NAME | reset | pages | wait
 //
 // "odd" constrains a request to odd tokens; one of "only" its prompt draws nothing;
-// "pages" prints who has what;
+// "pages" prints who has what, *N for a page with snapshot N;
 // "wait" prints the queue.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -147,6 +147,11 @@ func (s *script) config(args []string) (err error) {
 			c.StepTokens = n
 		case "age":
 			c.AgeSteps = n
+		case "window":
+			c.Window = n
+		case "snapshots":
+			c.Snapshots = n
+			fallthrough
 		case "states":
 			c.States = true
 		case "overlap":
@@ -259,6 +264,9 @@ func (s *script) step() {
 		}
 		s.say("table %s", strings.Join(w, " "))
 	}
+	for _, c := range step.Restores {
+		s.say("slot %d goes on from snapshot %d", c.Slot, c.Snapshot)
+	}
 	for i, r := range f.reqs {
 		row := &step.Rows[i]
 		what := "decode"
@@ -278,6 +286,9 @@ func (s *script) step() {
 			what += ", its mask late"
 		}
 		s.say("%s at %d: %s", r.User, row.Start, what)
+	}
+	for _, c := range step.Saves {
+		s.say("slot %d is saved in snapshot %d", c.Slot, c.Snapshot)
 	}
 }
 
@@ -363,7 +374,8 @@ func (s *script) pages() {
 	for i := range s.p.seats {
 		if r := s.p.seats[i].req; r != nil {
 			t := s.p.seats[i].table[:r.pages]
-			s.say("slot %d: %s, computed %d, pages %d shared, %d own", i, r.User, r.computed, t[:r.treed], t[r.treed:])
+			own := t[max(r.treed, r.gone):] // but for those that were given back
+			s.say("slot %d: %s, computed %d, pages %d shared, %d own", i, r.User, r.computed, t[:r.treed], own)
 		}
 	}
 	all := s.p.pages.all
@@ -379,6 +391,9 @@ func (s *script) pages() {
 			}
 			if all[id].refs == 1 {
 				state += " idle"
+			}
+			if states := &s.p.pages.states; states.kept() && states.of[id] != none {
+				state += strings.Replace(fmt.Sprintf(" *%d", states.of[id]), "*-2", "promised", 1)
 			}
 			path = append(path, fmt.Sprintf("%d(%s)%s", id, span(s.p.pages.nodeTokens(id)), state))
 		}

@@ -15,6 +15,9 @@ type Stats struct {
 	PagesCached int // hold a prefix no request uses; evicted when needed
 	PagesUsed   int // held by requests
 	Evicted     uint64
+	Snapshots   int    // of states, there now
+	Saved       uint64 // in all
+	Restored    uint64
 
 	PromptTokens uint64 // of requests admitted for the first time
 	CachedTokens uint64 // of those, found in the tree
@@ -37,6 +40,7 @@ func (p *Planner) Stats() Stats {
 	s.PagesFree, s.PagesCached = len(p.pages.free), p.pages.idle
 	s.PagesUsed = p.cfg.NumPages - s.PagesFree - s.PagesCached
 	s.Evicted = p.pages.evicted
+	s.Snapshots = p.pages.states.used
 	s.Reserve = p.reserve.share
 	return s
 }

@@ -115,6 +115,9 @@ func (s *pages) unlink(id int32) {
 			s.heapPush(p)
 		}
 	}
+	if s.states.kept() {
+		s.states.forget(id)
+	}
 	n.parent, n.chain, n.hint = notNode, none, none
 	n.refs--
 	n.gen++
@@ -152,30 +155,36 @@ type cursor struct {
 	depth int32 // pages from the root to the node, itself included
 }
 
+// cursor is one at a node.
+func (s *pages) cursor(id, depth int32) cursor { return cursor{id, s.all[id].gen, depth} }
+
+// stands reports whether the node is still in the tree.
+func (s *pages) stands(c *cursor) bool {
+	return c.depth > 0 && s.all[c.page].gen == c.gen && s.all[c.page].parent != notNode
+}
+
 // match walks as far down from the cursor as tokens allow, at most limit
 // pages, through pages whose filling step is before step. It returns how many
-// pages match and how many more would once they are filled.
-func (s *pages) match(c *cursor, tokens []int32, limit int32, step uint64) (ready, coming int32) {
+// pages match and how many more would once they are filled, and the last of all.
+func (s *pages) match(c *cursor, tokens []int32, limit int32, step uint64) (ready, coming, tip int32) {
 	at := root
-	if c.depth > 0 {
-		if n := &s.all[c.page]; n.gen == c.gen && n.parent != notNode && c.depth <= limit {
-			at = c.page
-		} else {
-			*c = cursor{}
-		}
+	if s.stands(c) && c.depth <= limit {
+		at = c.page
+	} else {
+		*c = cursor{}
 	}
 	d := c.depth
 	for d < limit {
 		id := s.child(at, tokens[int(d)<<s.shift:][:s.size])
 		if id == none {
-			return c.depth, d - c.depth
+			return c.depth, d - c.depth, at
 		}
 		at, d = id, d+1
 		if n := &s.all[id]; n.filled < step && c.depth == d-1 {
 			*c = cursor{page: id, gen: n.gen, depth: d}
 		}
 	}
-	return c.depth, d - c.depth
+	return c.depth, d - c.depth, at
 }
 
 // The eviction heap orders unused leaves by (used, id): binary, with each

@@ -9,8 +9,8 @@
 // tokens are known.
 //
 // Order within a step: Slots are (re)assigned, then Pages are written to the
-// page table, then every row is computed, then rows with Sample set draw their
-// token. Rows of one step never read what another row of the step writes,
+// page table and Restores done, then every row is computed, then Saves are done
+// and rows with Sample set draw their token. Rows of one step never read what another row of the step writes,
 // except through a shared, already computed page.
 //
 // What a row may draw can depend on the token before, which nobody knows yet
@@ -32,6 +32,17 @@ type Step struct {
 	NumDecode int
 	// NumTokens is the sum of the rows' lengths.
 	NumTokens int
+	// Restores give slots the states they begin with, before any row; Saves keep
+	// what slots have after their rows. Only where sequences carry states
+	// (device.Info.StateBytes).
+	Restores, Saves []StateCopy
+}
+
+// StateCopy is between the states of a slot, which has a row in the step, and a
+// snapshot: one of the device's places for states (device.Info.Snapshots).
+// Without a Restore a slot's states are zero at position 0.
+type StateCopy struct {
+	Slot, Snapshot int32
 }
 
 // Row is a run of new tokens of one slot. A slot has at most one row a step.
@@ -203,7 +214,7 @@ type TokenLogprob struct {
 func (s *Step) Reset() {
 	clear(s.Slots) // drop references to requests' memory
 	clear(s.Rows)
-	*s = Step{Slots: s.Slots[:0], Pages: s.Pages[:0], Rows: s.Rows[:0]}
+	*s = Step{Slots: s.Slots[:0], Pages: s.Pages[:0], Rows: s.Rows[:0], Restores: s.Restores[:0], Saves: s.Saves[:0]}
 }
 
 // Reset empties the result for reuse, keeping its memory.

@@ -22,6 +22,8 @@ type rig struct {
 	free   []int32
 	pages  map[int32][]int32
 	logits map[int32][]float32 // by slot: of its last sampled row
+	// restore is the snapshot that the next computation begins with; nil: none.
+	restore *int32
 }
 
 func newRig(t testing.TB, spec device.Spec, k *kernels, cores int) *rig {

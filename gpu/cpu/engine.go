@@ -16,6 +16,7 @@ var defaults = device.Defaults{
 	StepTokens:  256,      // keeps a step of a 0.6 B model near a second on two cores
 	MemoryRatio: 0.5,      // the host has other things to do
 	PageBytes:   16 << 30, // they cost memory when first written, not before
+	Snapshots:   0.25,
 }
 
 // engine is the model with its memory: everything a step reads and writes.
@@ -77,7 +78,7 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 	}
 	e.slots = make([]slot, info.Slots)
 	e.table = make([]int32, info.Slots*e.perSlot)
-	e.states = newStates(e.program, info.Slots)
+	e.states = newStates(e.program, info.Slots+info.Snapshots)
 	if e.cache, err = newCache(e.program, &info); err == nil {
 		err = e.compile()
 	}
@@ -87,7 +88,7 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 	}
 	info.WeightBytes = int64(len(e.weights.memory))
 	_, free := memory()
-	info.FreeBytes = max(free-info.KVBytes, 0)
+	info.FreeBytes = max(free-info.KVBytes-info.StateBytes*int64(info.Slots+info.Snapshots), 0)
 	e.info = info
 	return e, info, nil
 }

@@ -29,7 +29,7 @@ type token struct {
 
 // forward computes a step up to the logits to draw from, and finish draws, late
 // rows from what late allows. Order is that of package batch: slots, pages,
-// rows, then drawing.
+// states, rows, states again, then drawing.
 func (e *engine) forward(s *batch.Step) {
 	e.assign(s)
 	if len(s.Rows) == 0 {
@@ -40,6 +40,7 @@ func (e *engine) forward(s *batch.Step) {
 	for _, f := range e.plan.body {
 		f()
 	}
+	e.save(s)
 	if len(e.work.looked) > 0 {
 		e.head()
 	}

@@ -63,6 +63,10 @@ func compute(r *rig, chunk int, overlap bool, others int, shared []int32, cached
 
 	var steps []*batch.Step
 	first := &batch.Step{}
+	if r.restore != nil {
+		first.Restores = append(first.Restores, batch.StateCopy{Slot: 0, Snapshot: *r.restore})
+		r.restore = nil
+	}
 	r.give(first, 0, seeded, shared)
 	for i := range others {
 		r.give(first, int32(1+i), batch.Sampling{}, nil)
@@ -177,6 +181,44 @@ func sameBitsWhateverTheBatch(t *testing.T, m *model.Model, dtype model.DType, v
 				r.row(s, 9, 0, prompt(promptLength, r.info.Vocab, 7)[:cached], false)
 				r.run(s)
 				check("cached prefix", compute(r, 8, true, 3, r.pages[9], cached))
+			}
+		}
+	}
+}
+
+// Who goes on from a snapshot of the states after a prefix, in any chunks and
+// beside any others, computes the bits of who computed all by itself; and so does
+// who began with the prefix and was saved on the way.
+func TestSameBitsBehindASnapshot(t *testing.T) {
+	m := tiny(t, map[string]any{
+		"architectures": []string{"Qwen3_5ForCausalLM"}, "model_type": "qwen3_5_text", "hidden_act": "silu", "num_hidden_layers": 4,
+		"layer_types":            []string{"linear_attention", "linear_attention", "full_attention", "linear_attention"},
+		"linear_conv_kernel_dim": 4, "linear_key_head_dim": 12, "linear_num_key_heads": 2, "linear_num_value_heads": 6, "linear_value_head_dim": 20,
+		"rope_parameters": map[string]any{"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+	})
+	spec := device.Spec{Model: m, Slots: 8, PageSize: 4, NumPages: 200, MaxSeqLen: 128, MaxStepTokens: 128}
+	want := compute(newRig(t, spec, choose(), 1), promptLength, false, 0, nil, 0)
+	r := newRig(t, spec, choose(), 2)
+	if r.info.Snapshots < 2 || r.info.StateBytes != 4*3*(6*12*20+3*(2*2*12+6*20)) {
+		t.Fatalf("%+v: want snapshots of three layers' states", r.info)
+	}
+	tokens := prompt(promptLength, r.info.Vocab, 7)
+	for _, cached := range []int{4, 16, 36} {
+		r.forget()
+		snapshot := int32(cached/4) % int32(r.info.Snapshots)
+		s := &batch.Step{Saves: []batch.StateCopy{{Slot: 7, Snapshot: snapshot}}}
+		r.give(s, 7, seeded, nil)
+		r.row(s, 7, 0, tokens[:cached], false)
+		r.run(s)
+		s = &batch.Step{} // whoever was saved goes on, and its states with it
+		r.row(s, 7, int32(cached), tokens[cached:], true)
+		if res := r.run(s); res.Tokens[0] != want.tokens[0] || !sameBits(r.logits[7], want.logits[0]) {
+			t.Errorf("saved after %d tokens: drew %d, want %d", cached, res.Tokens[0], want.tokens[0])
+		}
+		for i, chunk := range []int{promptLength, 3, 1} {
+			r.restore = &snapshot
+			if got := compute(r, chunk, i%2 == 0, i+1, r.pages[7][:cached/4], cached); !got.same(want) {
+				t.Errorf("behind %d tokens, in chunks of %d: %v, want %v", cached, chunk, got.tokens, want.tokens)
 			}
 		}
 	}

@@ -7,14 +7,15 @@ import (
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// states are what recurrent layers keep of each slot's request: float32, for each
-// of the program's states [Slots, Elements].
+// states are what recurrent layers keep of each slot's request, and behind them
+// snapshots: float32, for each of the program's states
+// [Slots + Snapshots, Elements].
 type states map[*program.State][]float32
 
-func newStates(p *program.Program, slots int) states {
+func newStates(p *program.Program, places int) states {
 	s := states{}
 	for _, state := range p.States {
-		s[state] = make([]float32, slots*state.Elements)
+		s[state] = make([]float32, places*state.Elements)
 	}
 	return s
 }
@@ -25,8 +26,11 @@ type span struct {
 	slot     int32
 }
 
-// begin forgets the states of slots whose requests begin.
+// begin gives slots whose requests begin the states they begin with.
 func (e *engine) begin(s *batch.Step) {
+	for _, c := range s.Restores {
+		e.states.copy(c.Slot, e.snapshot(c))
+	}
 	e.work.spans = e.work.spans[:0]
 	first := 0
 	for i := range s.Rows {
@@ -41,7 +45,24 @@ func (e *engine) begin(s *batch.Step) {
 	}
 }
 
-// of is a slot's state.
+// save keeps the states that slots have after their rows.
+func (e *engine) save(s *batch.Step) {
+	for _, c := range s.Saves {
+		e.states.copy(e.snapshot(c), c.Slot)
+	}
+}
+
+// snapshot is where a snapshot lies among states.
+func (e *engine) snapshot(c batch.StateCopy) int32 { return int32(e.info.Slots) + c.Snapshot }
+
+func (s states) copy(to, from int32) {
+	for state, all := range s {
+		n := state.Elements
+		copy(all[int(to)*n:][:n], all[int(from)*n:][:n])
+	}
+}
+
+// stateOf is a slot's state.
 func (e *engine) stateOf(s *program.State, slot int32) []float32 {
 	return e.states[s][int(slot)*s.Elements:][:s.Elements]
 }

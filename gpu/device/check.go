@@ -20,6 +20,13 @@ func (i *Info) Check(s *batch.Step) error {
 			return fmt.Errorf("page entry %d (slot %d): %w", k, p.Slot, err)
 		}
 	}
+	for _, list := range [][]batch.StateCopy{s.Restores, s.Saves} {
+		for _, c := range list {
+			if err := i.checkCopy(c); err != nil {
+				return fmt.Errorf("state of slot %d: %w", c.Slot, err)
+			}
+		}
+	}
 	if s.NumDecode < 0 || s.NumDecode > len(s.Rows) {
 		return fmt.Errorf("NumDecode is %d, with %d rows", s.NumDecode, len(s.Rows))
 	}
@@ -86,6 +93,13 @@ func (i *Info) checkPage(e batch.PageEntry) error {
 	return nil
 }
 
+func (i *Info) checkCopy(c batch.StateCopy) error {
+	if c.Snapshot < 0 || int(c.Snapshot) >= i.Snapshots {
+		return fmt.Errorf("snapshot %d; the device has %d", c.Snapshot, i.Snapshots)
+	}
+	return i.hasSlot(c.Slot)
+}
+
 func (i *Info) checkRow(r *batch.Row, decode bool) error {
 	if err := i.hasSlot(r.Slot); err != nil {
 		return err
@@ -119,6 +133,14 @@ type Checker struct {
 	info  Info
 	slots []seat
 	steps int // admitted
+	// snapshots are those of states: after how many tokens each was saved, and by
+	// which step; 0: by none.
+	snapshots []snapshot
+}
+
+type snapshot struct {
+	length int32
+	step   int
 }
 
 // seat is what a slot holds once everything launched has run.
@@ -128,6 +150,7 @@ type seat struct {
 	drawn  bool  // the last row drew a token
 	length int32 // tokens whose keys and values are in its pages
 	step   int   // the last that had a row of it
+	state  int32 // tokens its states are of: those of a snapshot, until it has a row
 	// pages is the slot's row of the page table, noPage where nothing was
 	// entered, up to the last entered.
 	pages   []int32
@@ -138,7 +161,7 @@ const noPage = -1
 
 // NewChecker is of a device that was just opened.
 func NewChecker(info Info) *Checker {
-	return &Checker{info: info, slots: make([]seat, info.Slots)}
+	return &Checker{info: info, slots: make([]seat, info.Slots), snapshots: make([]snapshot, info.Snapshots)}
 }
 
 // Admit checks a step and takes note of what it will do. After an error the
@@ -155,10 +178,36 @@ func (c *Checker) Admit(s *batch.Step) error {
 	for _, p := range s.Pages {
 		c.slots[p.Slot].enter(p)
 	}
+	for _, r := range s.Restores {
+		at := c.snapshots[r.Snapshot]
+		if at.step == 0 {
+			return fmt.Errorf("slot %d is to have the states of snapshot %d, which was never saved", r.Slot, r.Snapshot)
+		}
+		c.slots[r.Slot].state = at.length
+	}
 	for i := range s.Rows {
 		if err := c.row(&s.Rows[i]); err != nil {
 			return fmt.Errorf("row %d (slot %d): %w", i, s.Rows[i].Slot, err)
 		}
+	}
+	for _, copies := range s.Restores {
+		if c.slots[copies.Slot].step != c.steps {
+			return fmt.Errorf("slot %d is to have the states of snapshot %d, but has no row", copies.Slot, copies.Snapshot)
+		}
+	}
+	return c.save(s.Saves)
+}
+
+func (c *Checker) save(list []batch.StateCopy) error {
+	for _, k := range list {
+		from, to := &c.slots[k.Slot], &c.snapshots[k.Snapshot]
+		switch {
+		case from.step != c.steps:
+			return fmt.Errorf("slot %d is to be saved, but has no row", k.Slot)
+		case to.step == c.steps:
+			return fmt.Errorf("snapshot %d is saved twice", k.Snapshot)
+		}
+		*to = snapshot{from.length, c.steps}
 	}
 	return nil
 }
@@ -188,9 +237,11 @@ func (c *Checker) row(r *batch.Row) error {
 		return errors.New("decode, but the slot's last row drew no token")
 	case !s.fresh && r.Start != s.length:
 		return fmt.Errorf("start %d; the slot holds %d tokens", r.Start, s.length)
+	case c.info.StateBytes > 0 && r.Start != s.state:
+		return fmt.Errorf("start %d; the slot's states are those after %d tokens", r.Start, s.state)
 	case c.info.pages(end) > s.entered:
 		return fmt.Errorf("positions %d to %d need page %d of the slot, which was never entered", r.Start, end, s.entered)
 	}
-	s.fresh, s.drawn, s.length, s.step = false, r.Sample, int32(end), c.steps
+	s.fresh, s.drawn, s.length, s.state, s.step = false, r.Sample, int32(end), int32(end), c.steps
 	return nil
 }

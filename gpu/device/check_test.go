@@ -126,3 +126,53 @@ func TestAdmitsWhatFollows(t *testing.T) {
 		}
 	}
 }
+
+// recurring is a checker of a device whose sequences carry states: slot 0 holds
+// four tokens, after which its states were saved in snapshot 1.
+func recurring(t *testing.T) *Checker {
+	info := tiny
+	info.StateBytes, info.Snapshots = 64, 3
+	c := NewChecker(info)
+	s := &batch.Step{
+		Slots: []batch.SlotInit{{Slot: 0}}, NumTokens: 4, Saves: []batch.StateCopy{{Slot: 0, Snapshot: 1}},
+		Rows: []batch.Row{{Slot: 0, Tokens: []int32{1, 2, 3, 4}}},
+	}
+	enter(s, 0, 7)
+	if err := c.Admit(s); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Whoever starts behind a prefix has the states after it, of a snapshot that was
+// saved before.
+func TestStates(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault func(s *batch.Step)
+		want  string
+	}{
+		"":                  {func(*batch.Step) {}, ""},
+		"not restored":      {func(s *batch.Step) { s.Restores = nil }, "row 1 (slot 1): start 4; the slot's states are those after 0 tokens"},
+		"of another length": {func(s *batch.Step) { s.Rows[1].Start = 3 }, "row 1 (slot 1): start 3; the slot's states are those after 4 tokens"},
+		"never saved":       {func(s *batch.Step) { s.Restores[0].Snapshot = 2 }, "slot 1 is to have the states of snapshot 2, which was never saved"},
+		"no such snapshot":  {func(s *batch.Step) { s.Saves[0].Snapshot = 3 }, "state of slot 0: snapshot 3; the device has 3"},
+		"of no slot":        {func(s *batch.Step) { s.Restores[0].Slot = 4 }, "state of slot 4: slot 4; the device has 4"},
+		"nothing to save":   {func(s *batch.Step) { s.Saves[0].Slot = 2 }, "slot 2 is to be saved, but has no row"},
+		"saved twice":       {func(s *batch.Step) { s.Saves[1].Snapshot = 2 }, "snapshot 2 is saved twice"},
+		"restored idly":     {func(s *batch.Step) { s.Restores[1].Slot = 3 }, "slot 3 is to have the states of snapshot 1, but has no row"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &batch.Step{
+				Slots: []batch.SlotInit{{Slot: 1}, {Slot: 2}}, Pages: []batch.PageEntry{{Slot: 1, Page: 7}, {Slot: 1, Index: 1, Page: 8}, {Slot: 0, Index: 1, Page: 9}},
+				Restores: []batch.StateCopy{{Slot: 1, Snapshot: 1}, {Slot: 1, Snapshot: 1}},
+				Rows:     []batch.Row{{Slot: 0, Start: 4, Tokens: []int32{5}}, {Slot: 1, Start: 4, Tokens: []int32{6, 7}}}, NumTokens: 3,
+				Saves: []batch.StateCopy{{Slot: 0, Snapshot: 2}, {Slot: 1, Snapshot: 1}},
+			}
+			c.fault(s)
+			err := recurring(t).Admit(s)
+			if err == nil != (c.want == "") || err != nil && err.Error() != c.want {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+}

@@ -58,9 +58,15 @@ type Info struct {
 	KVBytes     int64
 	// StateBytes is what a slot holds of its request besides pages: the states of
 	// recurrent layers. 0: nothing. Where there are some, pages of a prefix are not
-	// enough to go on behind it.
+	// enough to go on behind it: it takes a snapshot, one of so many, of the states
+	// there were.
 	StateBytes int64
+	Snapshots  int
 	FreeBytes  int64 // memory the device has left after opening
+
+	// Window is how many positions a token sees in the layer where it sees the most,
+	// itself included; 0: all. What lies before may be forgotten.
+	Window int
 
 	// Note says where the model runs otherwise than elsewhere, and why; "": nowhere.
 	Note string

@@ -19,6 +19,10 @@ type Defaults struct {
 	PageBytes int64 // for pages at most, unless a share is asked for; 0: no bound
 	Reserve   int64 // bytes that no share includes
 
+	// Snapshots is how many bytes of snapshots of states there are for one of pages;
+	// 0: the device takes none.
+	Snapshots float64
+
 	// NoWindows says that attention looks at everything before: sequences of models
 	// with sliding windows are no longer than the smallest, where this is the same.
 	NoWindows bool
@@ -68,7 +72,7 @@ func (d *Defaults) Settle(spec *Spec) (Info, error) {
 		Vocab:         spec.Model.Config.Vocab,
 	}
 	if p := spec.Model.Config.Program; p != nil {
-		info.StateBytes = stateBytes * p.StateElements()
+		info.StateBytes, info.Window = stateBytes*p.StateElements(), p.Window()
 	}
 	if note != "" {
 		info.Note = fmt.Sprintf("sequences are limited to %d tokens%s", positions, note)
@@ -107,10 +111,14 @@ type Memory struct {
 
 // FitPages decides how many pages of a settled Info there are: what was asked
 // for, or what memory has room for beside the states of all slots, and all slots
-// can fill.
+// can fill; and how many snapshots of states go with them.
 func (d *Defaults) FitPages(info *Info, spec *Spec, m Memory) error {
 	m.Taken += int64(info.Slots) * info.StateBytes
 	page := m.Token * int64(info.PageSize)
+	snapshots := d.Snapshots
+	if info.StateBytes == 0 {
+		snapshots = 0
+	}
 	if info.NumPages == 0 {
 		ratio := cmp.Or(spec.MemoryRatio, d.MemoryRatio)
 		usable := min(int64(ratio*float64(m.All)), m.All-d.Reserve)
@@ -118,6 +126,7 @@ func (d *Defaults) FitPages(info *Info, spec *Spec, m Memory) error {
 		if spec.MemoryRatio == 0 && d.PageBytes > 0 {
 			room = min(room, d.PageBytes)
 		}
+		room = int64(float64(room) / (1 + snapshots))
 		info.NumPages = int(min(room/page, int64(info.Slots)*int64(info.PagesPerSlot())))
 		if info.NumPages <= 0 {
 			return fmt.Errorf("no memory for pages: weights and what goes with them take %d MiB of %d that may be used, at most a share of %.2g of %d; choose a smaller model or a larger share",
@@ -125,6 +134,9 @@ func (d *Defaults) FitPages(info *Info, spec *Spec, m Memory) error {
 		}
 	}
 	info.KVBytes = page * int64(info.NumPages)
+	if snapshots > 0 { // a page has use for one
+		info.Snapshots = min(info.NumPages, int(snapshots*float64(info.KVBytes))/int(info.StateBytes))
+	}
 	// A sequence that outgrows all pages could never finish.
 	if all := info.NumPages * info.PageSize; info.MaxSeqLen > all {
 		if spec.MaxSeqLen != 0 {

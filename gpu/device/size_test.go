@@ -113,6 +113,25 @@ func TestSizesWithStates(t *testing.T) {
 	if err != nil || info.StateBytes != 4<<20 || info.NumPages != gib/4/page {
 		t.Errorf("%+v, %v; want states of 4 MiB for each of 64 slots, and pages in the 256 MiB that are left", info, err)
 	}
+	if info.Snapshots != 0 {
+		t.Errorf("%d snapshots of a device that takes none", info.Snapshots)
+	}
+	d := small
+	d.Snapshots = 1.0 / 3
+	info.NumPages = 0
+	err = d.FitPages(&info, &spec, Memory{All: 3 * gib, Taken: gib, Token: token})
+	if err != nil || info.NumPages != 3*gib/16/page || info.Snapshots != 16 {
+		t.Errorf("%+v, %v; want a quarter of those 256 MiB for snapshots of 4 MiB, the rest for pages", info, err)
+	}
+}
+
+// Where all layers have windows, the widest counts.
+func TestWindow(t *testing.T) {
+	p := &program.Program{Caches: []*program.Cache{{Window: 512}, {Window: 1024}}}
+	info, err := GPU.Settle(&Spec{Model: &model.Model{Config: model.Config{MaxPositions: 4096, Program: p}}})
+	if err != nil || info.Window != 1024 {
+		t.Errorf("%+v, %v; want a window of 1024", info, err)
+	}
 }
 
 // What has no windows computes models with windows as far as they do not matter.
@@ -125,6 +144,9 @@ func TestSizesWithoutWindows(t *testing.T) {
 		info, err := d.Settle(&Spec{Model: &model.Model{Config: c}})
 		if err != nil || info.MaxSeqLen != want || none != strings.Contains(info.Note, "limited to 512 tokens here: sliding windows") {
 			t.Errorf("%+v, %v; want sequences of %d", info, err, want)
+		}
+		if info.Window != 0 {
+			t.Errorf("a window of %d, but one layer sees all", info.Window)
 		}
 		_, err = d.Settle(&Spec{Model: &model.Model{Config: c}, MaxSeqLen: 513})
 		if none != (err != nil) || none && !strings.Contains(err.Error(), "513 tokens; the model has 512 positions here: sliding windows") {

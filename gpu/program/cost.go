@@ -144,6 +144,18 @@ func (p *Program) CacheElements() (n int64) {
 	return n
 }
 
+// Window is how many positions a token sees in the cache where it sees the most;
+// 0: all of them.
+func (p *Program) Window() (n int) {
+	for _, c := range p.Caches {
+		if c.Window == 0 {
+			return 0
+		}
+		n = max(n, c.Window)
+	}
+	return n
+}
+
 // StateElements is how many numbers all layers keep of a request besides.
 func (p *Program) StateElements() (n int64) {
 	for _, s := range p.States {

@@ -23,6 +23,7 @@ type Engine struct {
 	checker *device.Checker
 	slots   []slot
 	kv      []uint64 // [page][offset]: the state after the token there; 0: never written
+	saved   []uint64 // [snapshot]: the state that was saved there
 	turn    uint64   // steps run
 }
 
@@ -55,6 +56,7 @@ func New(spec device.Spec) (*Engine, error) {
 	}
 	e.slots = make([]slot, info.Slots)
 	e.kv = make([]uint64, info.NumPages*info.PageSize)
+	e.saved = make([]uint64, info.Snapshots)
 	return e, nil
 }
 
@@ -124,6 +126,9 @@ func (e *Engine) run(s *batch.Step, r *batch.Result) error {
 		in := &s.Slots[i]
 		e.slots[in.Slot] = slot{drawn: batch.NoToken, sampling: in.Sampling}
 	}
+	for _, c := range s.Restores {
+		e.slots[c.Slot].state = e.saved[c.Snapshot]
+	}
 	logprobs := slices.ContainsFunc(s.Rows, func(row batch.Row) bool { return e.slots[row.Slot].sampling.Logprobs > 0 })
 	for i := range s.Rows {
 		row := &s.Rows[i]
@@ -138,6 +143,9 @@ func (e *Engine) run(s *batch.Step, r *batch.Result) error {
 		for _, t := range row.Score {
 			r.Scores = append(r.Scores, e.logprob(&e.slots[row.Slot], t))
 		}
+	}
+	for _, c := range s.Saves {
+		e.saved[c.Snapshot] = e.slots[c.Slot].state
 	}
 	return nil
 }

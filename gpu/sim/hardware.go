@@ -138,7 +138,9 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 			return device.Info{}, fmt.Errorf("%d key-value heads cannot be shared by %d GPUs", cache.Heads, o.tp)
 		}
 	}
-	info, err := device.GPU.Settle(spec)
+	sizes := device.GPU
+	sizes.Snapshots = 0.25
+	info, err := sizes.Settle(spec)
 	if err != nil {
 		return info, err
 	}
@@ -155,7 +157,7 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	}
 	info.WeightBytes = spec.Model.WeightBytes(model.HeldAs(info.DType))
 	memory := device.Memory{All: o.hw.Memory * int64(o.tp), Taken: info.WeightBytes, Token: c.CacheBytes(info.DType)}
-	err = device.GPU.FitPages(&info, spec, memory)
-	info.FreeBytes = memory.All - info.WeightBytes - info.KVBytes
+	err = sizes.FitPages(&info, spec, memory)
+	info.FreeBytes = memory.All - info.WeightBytes - info.KVBytes - info.StateBytes*int64(info.Slots+info.Snapshots)
 	return info, err
 }

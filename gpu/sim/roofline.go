@@ -23,12 +23,14 @@ type Roofline struct {
 	bodies, heads []bucket
 	windows       []int   // of attention; 0: none
 	draw          float64 // bytes a row that is drawn from: logits, read twice
+	state         float64 // bytes of a copy of states: read and written
 }
 
 func newRoofline(o *options, p *program.Program, dtype model.DType, by rates) *Roofline {
 	l, pr := lower.New(p), newPricer(p, o.tp, dtype)
 	r := &Roofline{hw: o.hw, rates: by, bodies: pr.bodies(l), heads: pr.heads(l), draw: 2 * pr.bytes(p.Logits)}
 	r.windows = pr.looks
+	r.state = 2 * 4 * float64(p.StateElements()) / float64(o.tp)
 	return r
 }
 
@@ -88,6 +90,11 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 	b.add(1, 1, 0) // what begins a step
 	if l.decodes > 0 {
 		b.add(1, 1, 0) // decode attention's plan
+	}
+	for _, copies := range []int{len(s.Restores), len(s.Saves)} { // no step of the fit has any
+		if copies > 0 {
+			b.add(1, 1, float64(copies)*r.state/(r.hw.Read*r.rates.weights))
+		}
 	}
 	r.run(&b, find(r.bodies, l.tokens), l.tokens, &l, prompts)
 	if l.sampled > 0 {
