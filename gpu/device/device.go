@@ -58,8 +58,6 @@ type Info struct {
 	KVBytes     int64
 	FreeBytes   int64 // memory the device has left after opening
 
-	// Note says where the model runs otherwise than elsewhere, and why; "": nowhere.
-	Note string
 }
 
 // PagesPerSlot is how many pages the longest sequence has.

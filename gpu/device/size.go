@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-
-	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // Defaults are the sizes that suit a device, for those a Spec leaves open.
@@ -18,10 +16,6 @@ type Defaults struct {
 
 	PageBytes int64 // for pages at most, unless a share is asked for; 0: no bound
 	Reserve   int64 // bytes that no share includes
-
-	// NoWindows says that attention looks at everything before: sequences of models
-	// with sliding windows are no longer than the smallest, where this is the same.
-	NoWindows bool
 }
 
 // GPU suits a GPU, real or simulated.
@@ -50,9 +44,9 @@ func (d *Defaults) Settle(spec *Spec) (Info, error) {
 	if !(spec.MemoryRatio >= 0 && spec.MemoryRatio <= 1) {
 		return Info{}, fmt.Errorf("memory ratio %v is not between 0 and 1", spec.MemoryRatio)
 	}
-	positions, note := d.positions(&spec.Model.Config)
+	positions := spec.Model.Config.MaxPositions
 	if spec.MaxSeqLen > positions {
-		return Info{}, fmt.Errorf("sequences of %d tokens; the model has %d positions%s", spec.MaxSeqLen, positions, note)
+		return Info{}, fmt.Errorf("sequences of %d tokens; the model has %d positions", spec.MaxSeqLen, positions)
 	}
 	slots := d.Slots
 	if spec.MaxStepTokens > 0 { // of which half are left for prompts
@@ -67,28 +61,10 @@ func (d *Defaults) Settle(spec *Spec) (Info, error) {
 		MaxStepTokens: cmp.Or(spec.MaxStepTokens, max(d.StepTokens, 2*slots)),
 		Vocab:         spec.Model.Config.Vocab,
 	}
-	if note != "" {
-		info.Note = fmt.Sprintf("sequences are limited to %d tokens%s", positions, note)
-	}
 	if info.MaxStepTokens < slots {
 		return Info{}, fmt.Errorf("%d tokens per step are fewer than the %d slots, which may all decode", info.MaxStepTokens, slots)
 	}
 	return info, nil
-}
-
-// positions is how many a sequence may have, and why so few.
-func (d *Defaults) positions(c *model.Config) (n int, note string) {
-	n = c.MaxPositions
-	if !d.NoWindows {
-		return n, ""
-	}
-	for _, cache := range c.Program.Caches {
-		if w := cache.Window; w > 0 && w < n {
-			n = w
-			note = fmt.Sprintf(" here: sliding windows, of %d, are not computed, and up to there attention to all is the same (the model has %d positions)", w, c.MaxPositions)
-		}
-	}
-	return n, note
 }
 
 // Memory is what pages are taken from, in bytes.

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/model"
-	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 const (
@@ -97,24 +96,6 @@ func TestSizesRefuseWhatCannotBe(t *testing.T) {
 	} {
 		if got, err := sizes(small, c.spec, 512, c.memory); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v, %v; want an error with %q", got, err, want)
-		}
-	}
-}
-
-// What has no windows computes models with windows as far as they do not matter.
-func TestSizesWithoutWindows(t *testing.T) {
-	c := model.Config{MaxPositions: 4096, Vocab: 100, Program: &program.Program{Caches: []*program.Cache{{Window: 0}, {Window: 512}, {Window: 1024}}}}
-	for _, none := range []bool{false, true} {
-		d := GPU
-		d.NoWindows = none
-		want := map[bool]int{false: 4096, true: 512}[none]
-		info, err := d.Settle(&Spec{Model: &model.Model{Config: c}})
-		if err != nil || info.MaxSeqLen != want || none != strings.Contains(info.Note, "limited to 512 tokens here: sliding windows") {
-			t.Errorf("%+v, %v; want sequences of %d", info, err, want)
-		}
-		_, err = d.Settle(&Spec{Model: &model.Model{Config: c}, MaxSeqLen: 513})
-		if none != (err != nil) || none && !strings.Contains(err.Error(), "513 tokens; the model has 512 positions here: sliding windows") {
-			t.Errorf("sequences of 513: %v", err)
 		}
 	}
 }
