@@ -251,7 +251,7 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, HEAD_DIM
       x[3] = WIDE && g + 8 < GROUP ? *(const u32*)(p + 8 * HEAD_DIM + 8) : 0;
     };
     // Queries stay in registers, but those for which there are too few.
-    constexpr bool KEPT = !WIDE || HEAD_DIM <= 128;
+    constexpr bool KEPT = HEAD_DIM <= 192;
     u32 qa[KS][4];
 #pragma unroll
     for (int k = 0; KEPT && k < KS; k++) query(qa[k], k);
