@@ -128,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(1024) decode_plan(const __grid_cons
 __device__ __forceinline__ void load_tile(u32 shared, const bf16* kv, int head, int first, int len, int window, int page) {
   constexpr int CHUNKS = HEAD_DIM / 8;
   int lane = threadIdx.x % WARP;
-#pragma unroll
+#pragma unroll(HEAD_DIM > 128 ? 4 : TILE * CHUNKS / WARP) // all, unless registers run out
   for (int i = 0; i < TILE * CHUNKS / WARP; i++) {
     // The i-th of every 32 chunks; whole rows of them where these are a power of 2.
     int row = WARP % CHUNKS ? (i * WARP + lane) / CHUNKS : i * (WARP / CHUNKS) + lane / CHUNKS;
@@ -147,7 +147,7 @@ __device__ __forceinline__ void load_tile(u32 shared, const bf16* kv, int head, 
 // by each lane, and the sums of several. It is of N query heads from h0 on.
 template <int N>
 __device__ __forceinline__ void merge(const DecodeArgs& a, const Run& at, int second, int w0, int w1, int h0) {
-  constexpr int PER = (HEAD_DIM + 63) / 64 * 2, AHEAD = GROUP > 8 ? 2 : GROUP > 4 ? 4 : 8;
+  constexpr int PER = (HEAD_DIM + 63) / 64 * 2, AHEAD = (GROUP > 8 ? 2 : GROUP > 4 ? 4 : 8) / (HEAD_DIM > 128 ? 2 : 1);
   int lane = threadIdx.x % WARP;
   bool mine = HEAD_DIM % 64 == 0 || lane * PER < HEAD_DIM; // some of the columns
   float best[N], all[N], acc[N][PER];
@@ -173,7 +173,7 @@ __device__ __forceinline__ void merge(const DecodeArgs& a, const Run& at, int se
 #pragma unroll
       for (int j = 0; j < PER; j++) acc[h][j] *= shrink;
     }
-#pragma unroll AHEAD
+#pragma unroll(AHEAD)
     for (int i = 0; i < count; i++) {
       const float* sums = a.partial + (size_t)(2 * (base + i) + (base + i == w0 ? second : 0)) * GROUP * HEAD_DIM + h0 * HEAD_DIM + lane * PER;
 #pragma unroll
@@ -251,7 +251,7 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, HEAD_DIM
       x[3] = WIDE && g + 8 < GROUP ? *(const u32*)(p + 8 * HEAD_DIM + 8) : 0;
     };
     // Queries stay in registers, but those for which there are too few.
-    constexpr bool KEPT = HEAD_DIM <= 192;
+    constexpr bool KEPT = HEAD_DIM <= 128;
     u32 qa[KS][4];
 #pragma unroll
     for (int k = 0; KEPT && k < KS; k++) query(qa[k], k);
