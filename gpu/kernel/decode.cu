@@ -128,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(1024) decode_plan(const __grid_cons
 __device__ __forceinline__ void load_tile(u32 shared, const bf16* kv, int head, int first, int len, int window, int page) {
   constexpr int CHUNKS = HEAD_DIM / 8;
   int lane = threadIdx.x % WARP;
-#pragma unroll(HEAD_DIM > 128 ? 4 : TILE * CHUNKS / WARP) // all, unless registers run out
+#pragma unroll(HEAD_DIM > 192 ? 2 : HEAD_DIM > 128 ? 4 : TILE * CHUNKS / WARP) // all, unless registers run out
   for (int i = 0; i < TILE * CHUNKS / WARP; i++) {
     // The i-th of every 32 chunks; whole rows of them where these are a power of 2.
     int row = WARP % CHUNKS ? (i * WARP + lane) / CHUNKS : i * (WARP / CHUNKS) + lane / CHUNKS;
