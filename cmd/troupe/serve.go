@@ -93,9 +93,6 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		Int64("weight_bytes", dev.WeightBytes).Int64("kv_bytes", dev.KVBytes).Int("kv_tokens", dev.NumPages*dev.PageSize).
 		Int("max_running_requests", dev.Slots).Int("max_prefill_length", dev.MaxStepTokens).Int("max_seq_len", dev.MaxSeqLen).
 		Msg("loaded")
-	if dev.Note != "" {
-		log.Warn().Msg(dev.Note)
-	}
 	if what := lacking(system); what != "" {
 		log.Warn().Str("model", system.Model().Name).Msg(what)
 	}

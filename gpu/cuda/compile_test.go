@@ -24,6 +24,12 @@ func TestCompile(t *testing.T) {
 		{Heads: 40, KVHeads: 8, HeadDim: 128, PageSize: 16, Stages: 3},
 		{Heads: 14, KVHeads: 2, HeadDim: 64, PageSize: 1, Stages: 2},
 		{Heads: 12, KVHeads: 1, HeadDim: 64, PageSize: 48, Stages: 3}, // a group of more than 8
+		{Heads: 16, KVHeads: 8, HeadDim: 32, PageSize: 16, Stages: 3},
+		{Heads: 32, KVHeads: 8, HeadDim: 96, PageSize: 16, Stages: 3},
+		{Heads: 64, KVHeads: 4, HeadDim: 128, PageSize: 16, Stages: 3},
+		{Heads: 32, KVHeads: 8, HeadDim: 192, PageSize: 16, Stages: 3},
+		{Heads: 8, KVHeads: 4, HeadDim: 256, PageSize: 16, Stages: 3},
+		{Heads: 32, KVHeads: 2, HeadDim: 256, PageSize: 16, Stages: 2},
 	}
 	done := map[string]bool{}
 	spills := regexp.MustCompile(`[1-9][0-9]* bytes (spill|stack)`)
@@ -39,7 +45,7 @@ func TestCompile(t *testing.T) {
 				if i > 1 && testing.Short() {
 					t.Skip("short")
 				}
-				if s.Experts = true; arch == "sm_90a" {
+				if s.Experts, s.Latent = true, true; arch == "sm_90a" {
 					s.Hopper = 132
 				}
 				programs, err := kernel.Programs(s)

@@ -4,7 +4,7 @@
 //
 // Read it in this order: device.go (steps in, results out), engine.go (what
 // lies in the device's memory), encode.go (a step as one block of bytes),
-// plan.go (a model's program as a list of stages, made once) with ops.go and
+// plan.go (a model's program as a list of stages, made once) with ops.go, attention.go and
 // moe.go (which kernels do which ops), memory.go (which values share memory) and
 // product.go, forward.go (a pass), score.go (what it says of a prompt), then what
 // those stand on: context.go, modules.go, weights.go, chunk.go, blas.go, nvrtc.go,

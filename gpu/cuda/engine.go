@@ -64,7 +64,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 		return nil, err
 	}
 	e.queue = &queue{modules: m, stream: ctx.compute, overlap: ctx.gpu.Capability >= 90}
-	if e.decodeBlocks, err = m.decodeBlocks(ctx.gpu); err != nil {
+	if e.decodeBlocks, err = m.decodeBlocks(e.shape, ctx.gpu); err != nil {
 		return nil, err
 	}
 	e.kernels, e.multiply, e.blocks = e.queue, e.multiplyRounded, 2*ctx.gpu.SMs
@@ -96,7 +96,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 // settleShape decides what kernels are compiled for.
 func (e *engine) settleShape(attention string) error {
 	s, gpu := shapeOf(e.config.Program), &e.gpu
-	s.PageSize, s.Stages, s.Hopper = e.info.PageSize, stages(s.HeadDim, e.shared), gpu.hopper()
+	s.PageSize, s.Stages, s.Hopper = e.info.PageSize, stages(s, e.shared), gpu.hopper()
 	switch attention {
 	case "", "auto":
 	case "portable":
@@ -104,6 +104,9 @@ func (e *engine) settleShape(attention string) error {
 	case "hopper":
 		if s.Hopper == 0 {
 			return fmt.Errorf("attention by hopper kernels on %s, which has compute capability %d.%d; they need 9.0", gpu.Name, gpu.Capability/10, gpu.Capability%10)
+		}
+		if !s.HopperAttention() {
+			return fmt.Errorf("attention by hopper kernels for heads of %d; they are for 64 and 128", s.HeadDim)
 		}
 	default:
 		return fmt.Errorf("attention by %q; there are auto, hopper and portable", attention)
@@ -136,14 +139,18 @@ func (e *engine) allocateSteps() error {
 		{&e.shaped, f32 * s * int64(columns(e.logits)), "shaped logits"},
 		{&e.counts, 4 * s * int64(e.info.Vocab), "token counts"},
 		{&e.parts, s * kernel.PartBytes, "sampling"},
-		{&e.first, scratch.First, "decode attention"},
-		{&e.runs, scratch.Runs, "decode attention"},
 		{&e.partial, scratch.Partial, "decode attention"},
 		{&e.stats, scratch.Stats, "decode attention"},
 		{&e.arrived, scratch.Arrived, "decode attention"},
 		{&workspace, workspaceBytes, "cuBLASLt"},
 	}
 	list = append(list, e.routes.sizes(p, e.info.MaxStepTokens)...)
+	e.divisions = map[int]*division{}
+	for _, window := range windowsOf(p) {
+		d := &division{}
+		e.divisions[window] = d
+		list = append(list, sized{&d.first, scratch.First, "decode attention"}, sized{&d.runs, scratch.Runs, "decode attention"})
+	}
 	buffers := make([]kernel.Ptr, len(layout.Buffers))
 	for i, b := range layout.Buffers {
 		list = append(list, sized{&buffers[i], int64(e.rows(b.Rows, b.PerToken)) * int64(b.Row), "what layers compute"})
@@ -180,11 +187,11 @@ func (e *engine) allocatePages() (err error) {
 	return e.fillAngles(p.Rotary)
 }
 
-// fillAngles makes the tables of cosines and sines: f32 [MaxSeqLen, HeadDim/2, 2].
+// fillAngles makes the tables of cosines and sines: f32 [MaxSeqLen, Dims/2, 2].
 func (e *engine) fillAngles(all []*program.Rotary) (err error) {
 	e.angles = map[*program.Rotary]kernel.Ptr{}
 	for _, r := range all {
-		angles := ropeAngles(r.InvFreq, e.info.MaxSeqLen)
+		angles := ropeAngles(r.Frequencies(e.info.MaxSeqLen), r.Scale, e.info.MaxSeqLen)
 		bytes := int64(f32 * len(angles))
 		if e.angles[r], err = e.allocate(bytes, "angles"); err != nil {
 			return err

@@ -73,13 +73,9 @@ func TestSizes(t *testing.T) {
 		return fields
 	}
 	open := func(fields map[string]any) *model.Model { return &model.Model{Config: modeltest.Config(t, fields)} }
-	for length, fields := range map[int]map[string]any{4096: dense, 1000: windows} {
+	for window, fields := range map[int]map[string]any{0: dense, 1000: windows} { // which do not limit sequences
 		info, err := settle(&device.Spec{Model: open(fields)})
-		if noted := strings.Contains(info.Note, "sliding windows"); noted != (length == 1000) {
-			t.Errorf("noted %q", info.Note)
-		}
-		info.Note = ""
-		if want := (device.Info{DType: model.BFloat16, Slots: 256, PageSize: 16, MaxSeqLen: length, MaxStepTokens: 8192, Vocab: 100, Scores: true}); err != nil || info != want {
+		if want := (device.Info{Window: window, DType: model.BFloat16, Slots: 256, PageSize: 16, MaxSeqLen: 4096, MaxStepTokens: 8192, Vocab: 100, Scores: true}); err != nil || info != want {
 			t.Errorf("%+v, %v\nwant %+v", info, err, want)
 		}
 	}
@@ -101,8 +97,8 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%v, want an error with %q", err, want)
 		}
 	}
-	for _, s := range []struct{ dim, shared, want int }{{128, 227 << 10, 3}, {64, 227 << 10, 3}, {128, 99 << 10, 2}} {
-		if got := stages(s.dim, s.shared); got != s.want {
+	for _, s := range []struct{ dim, shared, want int }{{128, 227 << 10, 3}, {64, 227 << 10, 3}, {128, 99 << 10, 2}, {256, 227 << 10, 3}, {256, 99 << 10, 3}, {192, 99 << 10, 3}, {32, 99 << 10, 3}} {
+		if got := stages(kernel.Shape{HeadDim: s.dim}, s.shared); got != s.want {
 			t.Errorf("heads of %d, %d bytes: %d stages, want %d", s.dim, s.shared, got, s.want)
 		}
 	}

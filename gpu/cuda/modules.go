@@ -77,8 +77,8 @@ func loadModules(s kernel.Shape, arch string) (*modules, error) {
 }
 
 // decodeBlocks is how many blocks of decode attention fit on a device.
-func (m *modules) decodeBlocks(g GPU) (int, error) {
-	k, threads := kernel.DecodeKernel()
+func (m *modules) decodeBlocks(s kernel.Shape, g GPU) (int, error) {
+	k, threads := kernel.DecodeKernel(s)
 	f := m.functions[k]
 	perSM, err := blocksPerSM(f.Function, threads, f.shared)
 	return max(1, perSM) * g.SMs, err

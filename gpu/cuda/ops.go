@@ -1,8 +1,6 @@
 package cuda
 
 import (
-	"math"
-
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
@@ -19,20 +17,6 @@ func (c *compiler) embed(o *program.Embed) run {
 	c.vectors("rows", o.Out.Width)
 	q, a := c.kernels, kernel.EmbedArgs{Tokens: c.tokens, Table: c.weights[o.Table], Out: c.value(o.Out, f32), Hidden: int32(o.Out.Width)}
 	return func(w *work) error { return kernel.Embed(q, a, w.tokens) }
-}
-
-// plan divides the work of decode attention, for all layers.
-func (c *compiler) plan() run {
-	q, blocks := c.kernels, c.decodeBlocks
-	a := kernel.PlanArgs{Lens: c.rowLens, Slots: c.rowSlots, First: c.first, Runs: c.runs}
-	return func(w *work) error {
-		if w.decodes == 0 {
-			return nil
-		}
-		a := a
-		a.Rows = int32(w.decodes)
-		return kernel.DecodePlan(q, a, blocks)
-	}
 }
 
 // norm is of all rows of what it reads, or of those that are looked at.
@@ -147,95 +131,4 @@ func (c *compiler) gate(o *program.Gate) run {
 	c.vectors("gates", o.Out.Width)
 	q, a := c.kernels, kernel.SiluArgs{GateUp: c.value(o.In, bf16), Out: c.value(o.Out, bf16), Intermediate: int32(o.Out.Width)}
 	return func(w *work) error { return kernel.SiluMul(q, a, w.n(o.Out)) }
-}
-
-// ropeWrite turns queries and keys that lie side by side with the values, and
-// enters keys and values into pages. Queries go to memory of their own.
-func (c *compiler) ropeWrite(f *program.Fused) run {
-	rope, store := part[*program.Rope](f), part[*program.Store](f)
-	if len(rope.X) != 2 || rope.X[1] != store.Key {
-		c.need(false, "RoPE of other than queries and the keys that are stored")
-		return nil
-	}
-	query, key, value, r := rope.X[0], store.Key, store.Value, rope.Rotary
-	all := query.Whole()
-	c.need(key.Base == all && value.Base == all && query.At == 0 && key.At == query.Width && value.At == key.At+key.Width && all.Width == value.At+value.Width,
-		"queries, keys and values that do not lie side by side in one value")
-	c.need(rope.HeadDim == c.shape.HeadDim && query.Width == c.shape.Heads*c.shape.HeadDim, "heads of %d; the kernels are for %d of %d", rope.HeadDim, c.shape.Heads, c.shape.HeadDim)
-	c.need(r.Dims == rope.HeadDim, "RoPE of %d elements of heads of %d; the kernel turns all", r.Dims, rope.HeadDim)
-	c.need(r.Scale == 1, "RoPE that scales by %v; the kernel does not", r.Scale)
-	c.cacheFits(store.Cache)
-	a := kernel.RopeArgs{
-		QKV: c.value(all, f32), Q: c.queries, Angles: c.angles[r], Positions: c.positions, Slots: c.tokenSlots, Table: c.table,
-		KV: c.caches[store.Cache], TableStride: int32(c.stride),
-	}
-	for _, op := range f.Ops {
-		switch o := op.(type) {
-		case *program.AddBias:
-			c.need(o.X == all, "a bias on %s alone; the kernel adds one to all of %s", o.X.Name, all.Name)
-			a.Bias = c.weights[o.Bias]
-		case *program.Norm:
-			c.headNorm(&a, o, query, key)
-		}
-	}
-	c.turned = query
-	q, s := c.kernels, c.shape
-	return func(w *work) error {
-		a := a
-		a.Tokens = int32(w.tokens)
-		return kernel.RopeWrite(q, s, a)
-	}
-}
-
-// headNorm is the norm of every head of queries or of keys, before RoPE.
-func (c *compiler) headNorm(a *kernel.RopeArgs, o *program.Norm, query, key *program.Value) {
-	c.need(o.Group == c.shape.HeadDim && o.Weight.Out() == o.Group, "a norm of every %d with %d weights; the kernel norms heads of %d", o.Group, o.Weight.Out(), c.shape.HeadDim)
-	c.need(a.Eps == 0 || a.Eps == o.Eps, "norms of queries and keys that differ, %v and %v", a.Eps, o.Eps)
-	a.Eps = o.Eps
-	switch o.In {
-	case query:
-		a.QNorm = c.weights[o.Weight]
-	case key:
-		a.KNorm = c.weights[o.Weight]
-	default:
-		c.need(false, "a norm of heads of %s; the kernel norms queries and keys", o.In.Name)
-	}
-}
-
-// cacheFits checks that a cache is like those that the kernels are compiled for.
-func (c *compiler) cacheFits(k *program.Cache) {
-	s := c.shape
-	c.need(k.Heads == s.KVHeads && k.KeyDim == s.HeadDim && k.ValueDim == s.HeadDim, "%d heads of keys of %d and values of %d, others in the model %d of %d; the kernels are for one shape",
-		k.Heads, k.KeyDim, k.ValueDim, s.KVHeads, s.HeadDim)
-}
-
-// attend is attention of the decode rows, which come first, and of the others.
-// Windows do not matter: sequences are no longer than these.
-func (c *compiler) attend(o *program.Attend) run {
-	c.need(o.Heads == c.shape.Heads, "%d heads, others in the model %d; the kernels are for one shape", o.Heads, c.shape.Heads)
-	c.need(o.Query == c.turned, "queries that RoPE did not turn just before")
-	c.cacheFits(o.Cache)
-	kv, out := c.caches[o.Cache], c.value(o.Out, bf16)
-	scale, stride := float32(math.Log2E*float64(o.Scale)), int32(c.stride)
-	decode := kernel.DecodeArgs{
-		Q: c.queries, KV: kv, Table: c.table, Slots: c.rowSlots, Lens: c.rowLens, First: c.first, Runs: c.runs, Out: out,
-		Partial: c.partial, Stats: c.stats, Arrived: c.arrived, TableStride: stride, Scale: scale,
-	}
-	prefill := kernel.PrefillArgs{Q: c.queries, KV: kv, Table: c.table, Out: out, TableStride: stride, Scale: scale}
-	q, s, blocks := c.kernels, c.shape, c.decodeBlocks
-	return func(w *work) error {
-		if w.decodes > 0 {
-			decode := decode
-			decode.Rows = int32(w.decodes)
-			if err := kernel.PagedDecode(q, decode, blocks); err != nil {
-				return err
-			}
-		}
-		if w.ntiles == 0 {
-			return nil
-		}
-		prefill := prefill
-		prefill.Tiles = w.tiles
-		return kernel.PagedPrefill(q, s, prefill, w.ntiles)
-	}
 }

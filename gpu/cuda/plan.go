@@ -80,16 +80,17 @@ type machine struct {
 	most         map[program.Rows]int // that there is memory for; of Entries if a token had one
 	stride       int                  // of the page table's rows
 
-	tokens, positions, tokenSlots        kernel.Ptr // i32 [MaxStepTokens]
-	rowSlots, rowLens                    kernel.Ptr // [Slots]
-	table                                kernel.Ptr // i32 [Slots, stride]
-	queries                              kernel.Ptr // bf16 [MaxStepTokens, Heads, HeadDim], as RoPE leaves them
-	first, runs, partial, stats, arrived kernel.Ptr // of decode attention
-	routes                               routes
+	tokens, positions, tokenSlots kernel.Ptr        // i32 [MaxStepTokens]
+	rowSlots, rowLens             kernel.Ptr        // [Slots]
+	table                         kernel.Ptr        // i32 [Slots, stride]
+	queries                       kernel.Ptr        // bf16 [MaxStepTokens, Heads, HeadDim], as RoPE leaves them
+	partial, stats, arrived       kernel.Ptr        // of decode attention
+	divisions                     map[int]*division // by window
+	routes                        routes
 
 	weights map[*program.Weight]kernel.Ptr
 	values  map[*program.Value]kernel.Ptr // those with memory of their own
-	caches  map[*program.Cache]kernel.Ptr // bf16 [NumPages, 2, KVHeads, PageSize, HeadDim]
+	caches  map[*program.Cache]kernel.Ptr // bf16 [NumPages, 2, KVHeads, PageSize, HeadDim]; shared ones without the 2
 	angles  map[*program.Rotary]kernel.Ptr
 }
 
@@ -118,7 +119,7 @@ func compile(p *program.Program, m *machine) (*plans, error) {
 	for _, most := range append(l.Buckets(), math.MaxInt) {
 		c.skinny = most <= l.Skinny
 		stages := c.stages(l.Body(most))
-		out.bodies = append(out.bodies, body{most, slices.Insert(stages, 1, stage{"plan", "of decode attention", c.plan()})})
+		out.bodies = append(out.bodies, body{most, slices.Insert(stages, 1, stage{"plan", "of decode attention", c.plan(p)})})
 		c.from = most + 1
 	}
 	if l.Skinny > 0 {
@@ -178,6 +179,10 @@ func (c *compiler) op(op program.Op) run {
 		return c.product(o, o.Out, false)
 	case *program.Gate:
 		return c.gate(o)
+	case *program.Rope:
+		return c.rope(o)
+	case *program.Store:
+		return c.store(o)
 	case *program.Attend:
 		return c.attend(o)
 	case *program.Route:

@@ -192,8 +192,8 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, f := range []fault{
 		{"x (embed): a scale of 2", func(p *program.Program) { p.Ops[0].(*program.Embed).Scale = 2 }},
-		{"RoPE of 32 elements of heads of 64", func(p *program.Program) { rope(p).Rotary = &program.Rotary{Dims: 32, Scale: 1} }},
-		{"RoPE that scales by 1.5", func(p *program.Program) { rope(p).Rotary = &program.Rotary{Dims: 64, Scale: 1.5} }},
+		{"RoPE of 24 elements of heads of 64", func(p *program.Program) { rope(p).Rotary = &program.Rotary{Dims: 24, Scale: 1} }},
+		{"0 shared heads", func(p *program.Program) { attend(p).Cache.Shared, attend(p).Cache.Heads = true, 0 }},
 		{"(attention): 2 heads, others in the model 4", func(p *program.Program) {
 			o := *attend(p)
 			o.Heads = 2

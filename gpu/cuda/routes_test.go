@@ -120,9 +120,9 @@ func (s *slowly) op(op program.Op) {
 }
 
 func (s *slowly) rope(o *program.Rope, v *program.Value) {
-	angles, x, heads := ropeAngles(o.Rotary.InvFreq, len(s.ids)), s.read(v), v.Width/o.HeadDim
+	angles, x, heads := ropeAngles(o.Rotary.InvFreq, o.Rotary.Scale, len(s.ids)), s.read(v), v.Width/o.HeadDim
 	for at := 0; at < len(x); at += o.HeadDim {
-		copy(x[at:], ref.Rope(x[at:][:o.HeadDim], nil, nil, angles[at/o.HeadDim/heads*o.HeadDim:][:o.HeadDim], 0))
+		copy(x[at:], ref.Rope(x[at:][:o.HeadDim], nil, nil, angles[at/o.HeadDim/heads*o.Rotary.Dims:][:o.Rotary.Dims], 0))
 	}
 	s.write(v, x)
 }

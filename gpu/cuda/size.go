@@ -23,9 +23,7 @@ var held = model.HeldAs(model.BFloat16)
 // settle fills in the sizes that do not depend on free memory, and refuses what
 // cannot be computed.
 func settle(spec *device.Spec) (device.Info, error) {
-	sizes := device.GPU
-	sizes.NoWindows = true
-	info, err := sizes.Settle(spec)
+	info, err := device.GPU.Settle(spec)
 	info.DType, info.Scores = model.BFloat16, true
 	if err != nil {
 		return info, err
@@ -45,12 +43,19 @@ func settle(spec *device.Spec) (device.Info, error) {
 }
 
 // shapeOf is what a program says of the shape of kernels. Where its attention
-// differs, compiling refuses it.
-func shapeOf(p *program.Program) (s kernel.Shape) {
+// differs, compiling refuses it. Latent attention takes any number of heads; a
+// program of which all attention is latent has kernels for one head that are not
+// run.
+func shapeOf(p *program.Program) kernel.Shape {
+	s := kernel.Shape{Heads: 1, KVHeads: 1, HeadDim: 64}
 	for _, op := range p.Ops {
 		switch o := op.(type) {
 		case *program.Attend:
-			s.Heads, s.KVHeads, s.HeadDim = o.Heads, o.Cache.Heads, o.Cache.KeyDim
+			if o.Cache.Shared {
+				s.Latent = true
+			} else {
+				s.Heads, s.KVHeads, s.HeadDim = o.Heads, o.Cache.Heads, o.Cache.KeyDim
+			}
 		case *program.ExpertProduct:
 			s.Experts = true
 		}
@@ -60,7 +65,6 @@ func shapeOf(p *program.Program) (s kernel.Shape) {
 
 // stages is how many copies attention keeps under way in the shared memory
 // that two blocks of a multiprocessor leave each other, or one block alone.
-func stages(headDim, shared int) int {
-	tile := 2 * 64 * (2*headDim + 16)
-	return max(2, min(3, shared/tile))
+func stages(s kernel.Shape, shared int) int {
+	return max(2, min(3, shared/s.StageBytes()))
 }

@@ -30,12 +30,12 @@ func OpenWorkbench(s *kernel.Shape) (*Workbench, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Stages, s.Hopper, s.Experts = stages(s.HeadDim, ctx.shared), ctx.gpu.hopper(), true
+	s.Stages, s.Hopper, s.Experts, s.Latent = stages(*s, ctx.shared), ctx.gpu.hopper(), true, true
 	m, err := loadModules(*s, ctx.gpu.architecture())
 	if err != nil {
 		return nil, errors.Join(err, ctx.close())
 	}
-	blocks, err := m.decodeBlocks(ctx.gpu)
+	blocks, err := m.decodeBlocks(*s, ctx.gpu)
 	if err != nil {
 		return nil, errors.Join(err, ctx.close())
 	}

@@ -67,9 +67,6 @@ type Info struct {
 	// Window is how many positions a token sees in the layer where it sees the most,
 	// itself included; 0: all. What lies before may be forgotten.
 	Window int
-
-	// Note says where the model runs otherwise than elsewhere, and why; "": nowhere.
-	Note string
 }
 
 // PagesPerSlot is how many pages the longest sequence has.

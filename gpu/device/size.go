@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-
-	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // Defaults are the sizes that suit a device, for those a Spec leaves open.
@@ -22,10 +20,6 @@ type Defaults struct {
 	// Snapshots is how many bytes of snapshots of states there are for one of pages;
 	// 0: the device takes none.
 	Snapshots float64
-
-	// NoWindows says that attention looks at everything before: sequences of models
-	// with sliding windows are no longer than the smallest, where this is the same.
-	NoWindows bool
 }
 
 // GPU suits a GPU, real or simulated.
@@ -54,9 +48,9 @@ func (d *Defaults) Settle(spec *Spec) (Info, error) {
 	if !(spec.MemoryRatio >= 0 && spec.MemoryRatio <= 1) {
 		return Info{}, fmt.Errorf("memory ratio %v is not between 0 and 1", spec.MemoryRatio)
 	}
-	positions, note := d.positions(&spec.Model.Config)
+	positions := spec.Model.Config.MaxPositions
 	if spec.MaxSeqLen > positions {
-		return Info{}, fmt.Errorf("sequences of %d tokens; the model has %d positions%s", spec.MaxSeqLen, positions, note)
+		return Info{}, fmt.Errorf("sequences of %d tokens; the model has %d positions", spec.MaxSeqLen, positions)
 	}
 	slots := d.Slots
 	if spec.MaxStepTokens > 0 { // of which half are left for prompts
@@ -74,28 +68,10 @@ func (d *Defaults) Settle(spec *Spec) (Info, error) {
 	if p := spec.Model.Config.Program; p != nil {
 		info.StateBytes, info.Window = stateBytes*p.StateElements(), p.Window()
 	}
-	if note != "" {
-		info.Note = fmt.Sprintf("sequences are limited to %d tokens%s", positions, note)
-	}
 	if info.MaxStepTokens < slots {
 		return Info{}, fmt.Errorf("%d tokens per step are fewer than the %d slots, which may all decode", info.MaxStepTokens, slots)
 	}
 	return info, nil
-}
-
-// positions is how many a sequence may have, and why so few.
-func (d *Defaults) positions(c *model.Config) (n int, note string) {
-	n = c.MaxPositions
-	if !d.NoWindows {
-		return n, ""
-	}
-	for _, cache := range c.Program.Caches {
-		if w := cache.Window; w > 0 && w < n {
-			n = w
-			note = fmt.Sprintf(" here: sliding windows, of %d, are not computed, and up to there attention to all is the same (the model has %d positions)", w, c.MaxPositions)
-		}
-	}
-	return n, note
 }
 
 // stateBytes is what an element of a state takes: float32 on every device, since

@@ -133,24 +133,3 @@ func TestWindow(t *testing.T) {
 		t.Errorf("%+v, %v; want a window of 1024", info, err)
 	}
 }
-
-// What has no windows computes models with windows as far as they do not matter.
-func TestSizesWithoutWindows(t *testing.T) {
-	c := model.Config{MaxPositions: 4096, Vocab: 100, Program: &program.Program{Caches: []*program.Cache{{Window: 0}, {Window: 512}, {Window: 1024}}}}
-	for _, none := range []bool{false, true} {
-		d := GPU
-		d.NoWindows = none
-		want := map[bool]int{false: 4096, true: 512}[none]
-		info, err := d.Settle(&Spec{Model: &model.Model{Config: c}})
-		if err != nil || info.MaxSeqLen != want || none != strings.Contains(info.Note, "limited to 512 tokens here: sliding windows") {
-			t.Errorf("%+v, %v; want sequences of %d", info, err, want)
-		}
-		if info.Window != 0 {
-			t.Errorf("a window of %d, but one layer sees all", info.Window)
-		}
-		_, err = d.Settle(&Spec{Model: &model.Model{Config: c}, MaxSeqLen: 513})
-		if none != (err != nil) || none && !strings.Contains(err.Error(), "513 tokens; the model has 512 positions here: sliding windows") {
-			t.Errorf("sequences of 513: %v", err)
-		}
-	}
-}

@@ -4,10 +4,12 @@
 //   table  i32  [·, M]            table[slots[r]][j] is the j-th page of row r
 //   slots  i32  [R]
 //   lens   i32  [R]               newest included; 0: padding, nothing is written
+//   sinks  bf16 [Hq]              null: none
 //   out    bf16 [R, Hq, D]
-//   out[r,h] = Σ_t softmax_t(q[r,h]·K_t/√D) V_t
-// Defines: HEADS, KV_HEADS (group Hq/Hkv ≤ 16), HEAD_DIM (64 or 128), PAGE_SIZE,
-//          STAGES of copies under way per warp
+//   out[r,h] = Σ_t softmax_t(scale·q[r,h]·K_t) V_t over the last window positions;
+//   exp(sinks[h]) is added to the sum under the softmax
+// Defines: HEADS, KV_HEADS (group Hq/Hkv ≤ 16), HEAD_DIM (32 to 256, see Shape),
+//          PAGE_SIZE, STAGES of copies under way per warp
 // Math:    fp32 accumulation; online softmax, arXiv:1805.02867; paging,
 //          arXiv:2309.06180; splitting the history, arXiv:2311.01282
 //
@@ -29,10 +31,14 @@
 // The query heads of a key head are the rows of one tensor core operand, padded
 // to 16.
 //
-// Launch:  blocks of 4 warps, as many as fit on the device; worker w is warp
-//          w / grid of block w % grid, so that few tiles spread over all blocks
-// Limit:   4·D·Hkv·Σ lens bytes of memory traffic
-// Checked: TestPagedDecode against ref.Attention
+// With a window a row's tiles begin with the one that its first visible position
+// is in. A plan is of one window.
+//
+// Launch:  blocks of 4 warps, of 2 with heads above 128, as many as fit on the
+//          device; worker w is warp w / grid of block w % grid, so that few tiles
+//          spread over all blocks
+// Limit:   4·D·Hkv·Σ min(lens, window) bytes of memory traffic
+// Checked: TestPagedDecode against ref.Windowed
 #define TILE 16
 #define MIN_RUN 4 // tiles; shorter runs cost more in merging than they win
 
@@ -51,8 +57,10 @@ struct DecodeArgs {
   float* partial;   // [2·workers, group, D]: sums not yet divided
   float* stats;     // [2·workers, group, 2]: maximum (of scores·scale), denominator
   u32* arrived;     // [R, Hkv], zero between launches
+  const bf16* sinks;
   int rows, table_stride;
-  float scale;      // log2(e)/√D
+  float scale;      // the scores', in powers of 2: log2(e)/√D
+  int window;       // positions that a row sees; INT_MAX: all
 };
 
 struct PlanArgs {
@@ -60,8 +68,13 @@ struct PlanArgs {
   const int* slots;
   int* first;
   Run* runs;
-  int rows, workers;
+  int rows, workers, window;
 };
+
+// The first tile of which a row of that length sees anything, and how many it
+// looks at.
+__device__ __forceinline__ int first_tile(int len, int window) { return max(0, len - window) / TILE; }
+__device__ __forceinline__ int tiles_of(int len, int window) { return (len + TILE - 1) / TILE - first_tile(len, window); }
 
 // decode_plan: one block of 1024.
 extern "C" __global__ void __launch_bounds__(1024) decode_plan(const __grid_constant__ PlanArgs a) {
@@ -70,7 +83,7 @@ extern "C" __global__ void __launch_bounds__(1024) decode_plan(const __grid_cons
   int before = 0; // tiles of the rows already scanned
   for (int base = 0; base < a.rows; base += blockDim.x) {
     int r = base + threadIdx.x;
-    int n = r < a.rows ? (a.lens[r] + TILE - 1) / TILE * KV_HEADS : 0, sum = n;
+    int n = r < a.rows ? tiles_of(a.lens[r], a.window) * KV_HEADS : 0, sum = n;
 #pragma unroll
     for (int d = 1; d < WARP; d *= 2) {
       int other = __shfl_up_sync(FULL, sum, d);
@@ -101,8 +114,8 @@ extern "C" __global__ void __launch_bounds__(1024) decode_plan(const __grid_cons
       int mid = (lo + hi + 1) / 2;
       if (a.first[mid] <= at) lo = mid; else hi = mid - 1;
     }
-    int tiles = (a.lens[lo] + TILE - 1) / TILE, in = at - a.first[lo];
-    a.runs[w] = Run{lo, in / tiles, in % tiles, a.lens[lo], a.slots[lo], at, min(before, at + length), length};
+    int len = a.lens[lo], tiles = tiles_of(len, a.window), in = at - a.first[lo];
+    a.runs[w] = Run{lo, in / tiles, first_tile(len, a.window) + in % tiles, len, a.slots[lo], at, min(before, at + length), length};
   }
 }
 
@@ -111,43 +124,48 @@ extern "C" __global__ void __launch_bounds__(1024) decode_plan(const __grid_cons
 #define STAGE (2 * TILE * PITCH)
 
 // load starts copying a tile's keys and values; page is, in lane i, that of
-// the tile's position i % 16.
-__device__ __forceinline__ void load_tile(u32 shared, const bf16* kv, int head, int first, int len, int page) {
-  constexpr int CHUNKS = HEAD_DIM / 8, ROWS = WARP / CHUNKS;
-  int lane = threadIdx.x % WARP, chunk = lane % CHUNKS;
-#pragma unroll
-  for (int i = 0; i < TILE / ROWS; i++) {
-    int row = i * ROWS + lane / CHUNKS, position = first + row;
+// the tile's position i % 16. What the row does not see becomes zero.
+__device__ __forceinline__ void load_tile(u32 shared, const bf16* kv, int head, int first, int len, int window, int page) {
+  constexpr int CHUNKS = HEAD_DIM / 8;
+  int lane = threadIdx.x % WARP;
+#pragma unroll(HEAD_DIM > 192 ? 2 : HEAD_DIM > 128 ? 4 : TILE * CHUNKS / WARP) // all, unless registers run out
+  for (int i = 0; i < TILE * CHUNKS / WARP; i++) {
+    // The i-th of every 32 chunks; whole rows of them where these are a power of 2.
+    int row = WARP % CHUNKS ? (i * WARP + lane) / CHUNKS : i * (WARP / CHUNKS) + lane / CHUNKS;
+    int chunk = WARP % CHUNKS ? (i * WARP + lane) % CHUNKS : lane % CHUNKS, position = first + row;
     size_t p = __shfl_sync(FULL, page, row);
     const bf16* k = kv + ((p * 2 * KV_HEADS + head) * PAGE_SIZE + position % PAGE_SIZE) * HEAD_DIM + chunk * 8;
     u32 to = shared + row * PITCH + chunk * 16;
-    copy16(to, k, position < len);
-    copy16(to + TILE * PITCH, k + KV_HEADS * PAGE_SIZE * HEAD_DIM, position < len);
+    bool seen = (u32)(len - 1 - position) < (u32)window;
+    copy16(to, k, seen);
+    copy16(to + TILE * PITCH, k + KV_HEADS * PAGE_SIZE * HEAD_DIM, seen);
   }
 }
 
 // merge adds up the partial results of workers w0 to w1 for a row and key head; of
 // w0 it is the second if second is 1. The statistics are read at once, a worker's
-// by each lane, and the sums of several.
-__device__ __forceinline__ void merge(const DecodeArgs& a, const Run& at, int second, int w0, int w1) {
-  constexpr int PER = HEAD_DIM / WARP, AHEAD = GROUP > 8 ? 2 : GROUP > 4 ? 4 : 8;
+// by each lane, and the sums of several. It is of N query heads from h0 on.
+template <int N>
+__device__ __forceinline__ void merge(const DecodeArgs& a, const Run& at, int second, int w0, int w1, int h0) {
+  constexpr int PER = (HEAD_DIM + 63) / 64 * 2, AHEAD = (GROUP > 8 ? 2 : GROUP > 4 ? 4 : 8) / (HEAD_DIM > 128 ? 2 : 1);
   int lane = threadIdx.x % WARP;
-  float best[GROUP], all[GROUP], acc[GROUP][PER];
+  bool mine = HEAD_DIM % 64 == 0 || lane * PER < HEAD_DIM; // some of the columns
+  float best[N], all[N], acc[N][PER];
 #pragma unroll
-  for (int h = 0; h < GROUP; h++) {
+  for (int h = 0; h < N; h++) {
     best[h] = NEGATIVE_INFINITY, all[h] = 0.f;
 #pragma unroll
     for (int j = 0; j < PER; j++) acc[h][j] = 0.f;
   }
   for (int base = w0; base <= w1; base += WARP) {
     int count = min(WARP, w1 - base + 1), w = base + lane;
-    const float* stats = a.stats + (size_t)(2 * w + (w == w0 ? second : 0)) * GROUP * 2;
-    float2 st[GROUP];
+    const float* stats = a.stats + (size_t)(2 * w + (w == w0 ? second : 0)) * GROUP * 2 + h0 * 2;
+    float2 st[N];
 #pragma unroll
-    for (int h = 0; h < GROUP; h++) st[h] = lane < count ? __ldcg((const float2*)(stats + h * 2)) : make_float2(NEGATIVE_INFINITY, 0.f);
-    float weight[GROUP];
+    for (int h = 0; h < N; h++) st[h] = lane < count ? __ldcg((const float2*)(stats + h * 2)) : make_float2(NEGATIVE_INFINITY, 0.f);
+    float weight[N];
 #pragma unroll
-    for (int h = 0; h < GROUP; h++) {
+    for (int h = 0; h < N; h++) {
       float top = fmaxf(best[h], warp_max(st[h].x)), shrink = exp2_fast(best[h] - top);
       weight[h] = exp2_fast(st[h].x - top);
       best[h] = top;
@@ -155,30 +173,32 @@ __device__ __forceinline__ void merge(const DecodeArgs& a, const Run& at, int se
 #pragma unroll
       for (int j = 0; j < PER; j++) acc[h][j] *= shrink;
     }
-#pragma unroll AHEAD
+#pragma unroll(AHEAD)
     for (int i = 0; i < count; i++) {
-      const float* sums = a.partial + (size_t)(2 * (base + i) + (base + i == w0 ? second : 0)) * GROUP * HEAD_DIM + lane * PER;
+      const float* sums = a.partial + (size_t)(2 * (base + i) + (base + i == w0 ? second : 0)) * GROUP * HEAD_DIM + h0 * HEAD_DIM + lane * PER;
 #pragma unroll
-      for (int h = 0; h < GROUP; h++) {
+      for (int h = 0; h < N; h++) {
         float add = __shfl_sync(FULL, weight[h], i);
 #pragma unroll
         for (int j = 0; j < PER; j += 2) {
-          float2 v = __ldcg((const float2*)(sums + h * HEAD_DIM + j));
+          float2 v = mine ? __ldcg((const float2*)(sums + h * HEAD_DIM + j)) : make_float2(0.f, 0.f);
           acc[h][j] += v.x * add;
           acc[h][j + 1] += v.y * add;
         }
       }
     }
   }
+  if (!mine) return;
 #pragma unroll
-  for (int h = 0; h < GROUP; h++) {
-    bf16* out = a.out + ((size_t)at.row * HEADS + at.head * GROUP + h) * HEAD_DIM + lane * PER;
+  for (int h = 0; h < N; h++) {
+    if (a.sinks) all[h] += exp2_fast(from_bf16(a.sinks[at.head * GROUP + h0 + h]) * LOG2E - best[h]);
+    bf16* out = a.out + ((size_t)at.row * HEADS + at.head * GROUP + h0 + h) * HEAD_DIM + lane * PER;
 #pragma unroll
     for (int j = 0; j < PER; j += 2) *(u32*)(out + j) = pack(acc[h][j] / all[h], acc[h][j + 1] / all[h]);
   }
 }
 
-extern "C" __global__ void __launch_bounds__(128, HEAD_DIM == 128 ? 2 : 3) paged_decode(const __grid_constant__ DecodeArgs a) {
+extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, HEAD_DIM > 64 ? 2 : 3) paged_decode(const __grid_constant__ DecodeArgs a) {
   extern __shared__ __align__(128) u8 memory[];
   constexpr int KS = HEAD_DIM / 16, NS = HEAD_DIM / 8;
   constexpr bool WIDE = GROUP > 8; // rows 8 to 15 hold heads
@@ -196,7 +216,7 @@ extern "C" __global__ void __launch_bounds__(128, HEAD_DIM == 128 ? 2 : 3) paged
   };
 
   // The tiles of the row and head at hand that this run has, and their pages.
-  int position = at.begin, tiles, take, page;
+  int position = at.begin, tiles, take, page; // tiles: before the row's end, seen or not
   const int* pages;
   auto page_of = [&](int tile) { // of the lane's position; positions past the end have none
     int p = tile * TILE + lane % TILE;
@@ -211,7 +231,7 @@ extern "C" __global__ void __launch_bounds__(128, HEAD_DIM == 128 ? 2 : 3) paged
     for (int s = 0; s < STAGES - 1; s++) {
       int tile = at.tile + s, next = page_of(tile + 1);
       if (tile == tiles - 1) wait(); // the newest position is in it
-      if (s < take) load_tile(shared + s * STAGE, a.kv, at.head, tile * TILE, at.len, page);
+      if (s < take) load_tile(shared + s * STAGE, a.kv, at.head, tile * TILE, at.len, a.window, page);
       copies_commit();
       page = next;
     }
@@ -223,15 +243,18 @@ extern "C" __global__ void __launch_bounds__(128, HEAD_DIM == 128 ? 2 : 3) paged
     const bf16* q = a.q + ((size_t)at.row * HEADS + at.head * GROUP) * HEAD_DIM;
     int g = lane / 4, column = lane % 4 * 2, last = at.tile + take;
     wait();
+    auto query = [&](u32* x, int k) {
+      const bf16* p = q + g * HEAD_DIM + k * 16 + column;
+      x[0] = g < GROUP ? *(const u32*)p : 0;
+      x[2] = g < GROUP ? *(const u32*)(p + 8) : 0;
+      x[1] = WIDE && g + 8 < GROUP ? *(const u32*)(p + 8 * HEAD_DIM) : 0;
+      x[3] = WIDE && g + 8 < GROUP ? *(const u32*)(p + 8 * HEAD_DIM + 8) : 0;
+    };
+    // Queries stay in registers, but those for which there are too few.
+    constexpr bool KEPT = HEAD_DIM <= 128;
     u32 qa[KS][4];
 #pragma unroll
-    for (int k = 0; k < KS; k++) {
-      const bf16* p = q + g * HEAD_DIM + k * 16 + column;
-      qa[k][0] = g < GROUP ? *(const u32*)p : 0;
-      qa[k][2] = g < GROUP ? *(const u32*)(p + 8) : 0;
-      qa[k][1] = WIDE && g + 8 < GROUP ? *(const u32*)(p + 8 * HEAD_DIM) : 0;
-      qa[k][3] = WIDE && g + 8 < GROUP ? *(const u32*)(p + 8 * HEAD_DIM + 8) : 0;
-    }
+    for (int k = 0; KEPT && k < KS; k++) query(qa[k], k);
     float o[NS][4], top[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY}, sum[2] = {0.f, 0.f};
 #pragma unroll
     for (int n = 0; n < NS; n++) o[n][0] = o[n][1] = o[n][2] = o[n][3] = 0.f;
@@ -242,7 +265,7 @@ extern "C" __global__ void __launch_bounds__(128, HEAD_DIM == 128 ? 2 : 3) paged
       copies_wait<STAGES - 2>();
       __syncwarp(); // this tile is here, and the stage before it has been read
       int next = page_of(ahead + 1);
-      if (ahead < last) load_tile(shared + into * STAGE, a.kv, at.head, ahead * TILE, at.len, page);
+      if (ahead < last) load_tile(shared + into * STAGE, a.kv, at.head, ahead * TILE, at.len, a.window, page);
       copies_commit();
       page = next;
 
@@ -251,6 +274,7 @@ extern "C" __global__ void __launch_bounds__(128, HEAD_DIM == 128 ? 2 : 3) paged
 #pragma unroll
       for (int k = 0; k < KS; k++) {
         load_matrices(r, base + keys_at + k * 32);
+        if (!KEPT) query(qa[k], k);
         multiply_add(s[0], qa[k], r[0], r[1]);
         multiply_add(s[1], qa[k], r[2], r[3]);
       }
@@ -261,7 +285,7 @@ extern "C" __global__ void __launch_bounds__(128, HEAD_DIM == 128 ? 2 : 3) paged
 #pragma unroll
         for (int j = 0; j < 4; j++) {
           float& z = s[j / 2][h * 2 + j % 2];
-          z = tile * TILE + j / 2 * 8 + column + j % 2 < at.len ? z * a.scale : NEGATIVE_INFINITY;
+          z = (u32)(at.len - 1 - (tile * TILE + j / 2 * 8 + column + j % 2)) < (u32)a.window ? z * a.scale : NEGATIVE_INFINITY;
           highest = fmaxf(highest, z);
         }
         highest = fmaxf(highest, __shfl_xor_sync(FULL, highest, 1));
@@ -293,16 +317,16 @@ extern "C" __global__ void __launch_bounds__(128, HEAD_DIM == 128 ? 2 : 3) paged
 
     // What comes next is on its way before this is written.
     Run done = at;
-    int place = 2 * worker + (position == at.begin ? 0 : 1), all_tiles = tiles;
-    bool whole = take == tiles;
+    int place = 2 * worker + (position == at.begin ? 0 : 1), all_tiles = tiles_of(at.len, a.window);
+    bool whole = take == all_tiles;
     position += take;
     more = position < at.end;
-    at.tile = 0;
     if (more && ++at.head == KV_HEADS) {
       at.head = 0;
       do at.len = a.lens[++at.row]; while (at.len == 0); // padding
       at.slot = a.slots[at.row];
     }
+    at.tile = first_tile(at.len, a.window);
     __syncwarp(); // shared memory has been read
     if (more) start();
 
@@ -314,6 +338,7 @@ extern "C" __global__ void __launch_bounds__(128, HEAD_DIM == 128 ? 2 : 3) paged
       if (mine >= GROUP) continue;
       if (whole) {
         bf16* out = a.out + ((size_t)done.row * HEADS + done.head * GROUP + mine) * HEAD_DIM + column;
+        if (a.sinks) sum[h] += exp2_fast(from_bf16(a.sinks[done.head * GROUP + mine]) * LOG2E - top[h]);
         float scale = 1.f / sum[h];
 #pragma unroll
         for (int n = 0; n < NS; n++) *(u32*)(out + n * 8) = pack(o[n][h * 2] * scale, o[n][h * 2 + 1] * scale);
@@ -336,7 +361,10 @@ extern "C" __global__ void __launch_bounds__(128, HEAD_DIM == 128 ? 2 : 3) paged
       if (n == (u32)(w1 - w0)) {
         __threadfence();
         if (lane == 0) *counter = 0;
-        merge(a, done, from != w0 * done.length, w0, w1);
+        // Half of the heads at a time where registers do not hold the sums of all.
+        constexpr int N = GROUP * HEAD_DIM > 12 * 192 && GROUP % 2 == 0 ? GROUP / 2 : GROUP;
+#pragma unroll 1
+        for (int h = 0; h < GROUP; h += N) merge<N>(a, done, from != w0 * done.length, w0, w1, h);
       }
     }
   }

@@ -128,7 +128,19 @@ var shapes = []kernel.Shape{
 	{Heads: 40, KVHeads: 8, HeadDim: 128, PageSize: 64},
 	{Heads: 14, KVHeads: 2, HeadDim: 64, PageSize: 5},
 	{Heads: 12, KVHeads: 1, HeadDim: 64, PageSize: 1},
+	{Heads: 4, KVHeads: 4, HeadDim: 32, PageSize: 16},
+	{Heads: 6, KVHeads: 2, HeadDim: 96, PageSize: 7},
+	{Heads: 6, KVHeads: 2, HeadDim: 192, PageSize: 16},
+	{Heads: 8, KVHeads: 4, HeadDim: 256, PageSize: 16},
+	{Heads: 16, KVHeads: 1, HeadDim: 256, PageSize: 3}, // sums of half of the heads at a time
 }
+
+// looks are what attention may have: windows, smaller and larger than what kernels
+// take at once, and sinks.
+var looks = []struct {
+	window int
+	sinks  bool
+}{{0, false}, {0, true}, {1, false}, {20, true}, {100, false}, {300, true}}
 
 func TestRMSNorm(t *testing.T) {
 	b := open(t, shapes[0])
@@ -277,22 +289,37 @@ func (h *history) of(slot, which, head int) func(int) []float32 {
 	}
 }
 
-// attention is the reference for a token's query heads.
-func (h *history) attention(q []float32, slot, n int) []float32 {
-	s := h.b.shape
+// attention is the reference for a token's query heads, over the last window
+// positions; 0: all. Sinks may be nil.
+func (h *history) attention(q []float32, slot, n, window int, sinks []float32) []float32 {
+	s, first, sink := h.b.shape, 0, math.Inf(-1)
+	if window > 0 {
+		first = max(0, n-window)
+	}
 	var out []float32
 	for head := range s.Heads {
+		if sinks != nil {
+			sink = float64(sinks[head])
+		}
 		kv := head / (s.Heads / s.KVHeads)
-		out = append(out, ref.Attention(q[head*s.HeadDim:][:s.HeadDim], n, h.of(slot, 0, kv), h.of(slot, 1, kv))...)
+		out = append(out, ref.Windowed(q[head*s.HeadDim:][:s.HeadDim], first, n, sink, h.of(slot, 0, kv), h.of(slot, 1, kv))...)
 	}
 	return out
+}
+
+// sinks are some for the shape's heads, large enough to matter, or none.
+func (b *bench) sinks(some bool) ([]float32, kernel.Ptr) {
+	if !some {
+		return nil, 0
+	}
+	return b.random(b.shape.Heads)
 }
 
 func (b *bench) width() int     { return b.shape.Heads * b.shape.HeadDim } // of queries
 func (b *bench) scale() float32 { return float32(math.Log2E / math.Sqrt(float64(b.shape.HeadDim))) }
 
 // decode makes what decode attention runs on, for rows of these lengths.
-func (b *bench) decode(h *history, q kernel.Ptr, lens []int32) (run func() error, out kernel.Ptr) {
+func (b *bench) decode(h *history, q kernel.Ptr, lens []int32, window int, sinks kernel.Ptr) (run func() error, out kernel.Ptr) {
 	rows := len(lens)
 	slots := make([]int32, rows)
 	for i := range slots {
@@ -303,10 +330,10 @@ func (b *bench) decode(h *history, q kernel.Ptr, lens []int32) (run func() error
 	a := kernel.DecodeArgs{
 		Q: q, KV: h.at, Table: h.table, Slots: upload(b, slots), Lens: upload(b, lens), First: b.zeros(sc.First), Runs: b.zeros(sc.Runs),
 		Out: out, Partial: b.zeros(sc.Partial), Stats: b.zeros(sc.Stats), Arrived: b.zeros(sc.Arrived),
-		Rows: int32(rows), TableStride: int32(h.stride), Scale: b.scale(),
+		Rows: int32(rows), TableStride: int32(h.stride), Scale: b.scale(), Sinks: sinks, Window: int32(window),
 	}
-	b.must(kernel.DecodePlan(b, kernel.PlanArgs{Lens: a.Lens, Slots: a.Slots, First: a.First, Runs: a.Runs, Rows: a.Rows}, b.Blocks))
-	return func() error { return kernel.PagedDecode(b, a, b.Blocks) }, out
+	b.must(kernel.DecodePlan(b, b.shape, kernel.PlanArgs{Lens: a.Lens, Slots: a.Slots, First: a.First, Runs: a.Runs, Rows: a.Rows, Window: a.Window}, b.Blocks))
+	return func() error { return kernel.PagedDecode(b, b.shape, a, b.Blocks) }, out
 }
 
 func TestPagedDecode(t *testing.T) {
@@ -320,18 +347,21 @@ func TestPagedDecode(t *testing.T) {
 				}
 				h := newHistory(b, len(lens), 1000)
 				q, at := b.random(len(lens) * b.width())
-				run, out := b.decode(h, at, lens)
-				var want []float32
-				for i, n := range lens {
-					if n == 0 { // left as it was
-						want = append(want, make([]float32, s.Heads*s.HeadDim)...)
-						continue
+				for _, look := range looks {
+					sinks, sinksAt := b.sinks(look.sinks)
+					run, out := b.decode(h, at, lens, look.window, sinksAt)
+					var want []float32
+					for i, n := range lens {
+						if n == 0 { // left as it was
+							want = append(want, make([]float32, s.Heads*s.HeadDim)...)
+							continue
+						}
+						want = append(want, h.attention(q[i*b.width():], len(lens)-1-i, int(n), look.window, sinks)...)
 					}
-					want = append(want, h.attention(q[i*b.width():], len(lens)-1-i, int(n))...)
-				}
-				for range 3 { // counters are back at zero after each
-					b.must(run())
-					b.same(fmt.Sprint(lens), out, want)
+					for range 3 { // counters are back at zero after each
+						b.must(run())
+						b.same(fmt.Sprint(lens, look), out, want)
+					}
 				}
 			}
 		})
@@ -344,7 +374,7 @@ func (b *bench) prefills() []kernel.Shape {
 	s := b.shape
 	s.Hopper = 0
 	list := []kernel.Shape{s}
-	if b.shape.Hopper > 0 {
+	if b.shape.HopperAttention() {
 		few := b.shape
 		few.Hopper = 3
 		list = append(list, b.shape, few)
@@ -366,20 +396,24 @@ func TestPagedPrefill(t *testing.T) {
 			}
 			b.shape.SortTiles(tiles)
 			q, at := b.random(total * b.width())
-			var want []float32
-			token := 0
-			for i, r := range runs {
-				for j := range r.n {
-					want = append(want, h.attention(q[token*b.width():], i, r.start+j+1)...)
-					token++
+			for _, look := range looks {
+				sinks, sinksAt := b.sinks(look.sinks)
+				var want []float32
+				token := 0
+				for i, r := range runs {
+					for j := range r.n {
+						want = append(want, h.attention(q[token*b.width():], i, r.start+j+1, look.window, sinks)...)
+						token++
+					}
 				}
-			}
-			for _, s := range b.prefills() {
-				out := upload(b, slices.Repeat([]uint16{0xffff}, len(want))) // NaN: nothing is left out
-				b.must(kernel.PagedPrefill(b, s, kernel.PrefillArgs{
-					Q: at, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: out, TableStride: int32(h.stride), Scale: b.scale(),
-				}, len(tiles)))
-				b.same(fmt.Sprintf("tokens, Hopper %d", s.Hopper), out, want)
+				for _, s := range b.prefills() {
+					out := upload(b, slices.Repeat([]uint16{0xffff}, len(want))) // NaN: nothing is left out
+					b.must(kernel.PagedPrefill(b, s, kernel.PrefillArgs{
+						Q: at, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: out, Sinks: sinksAt, TableStride: int32(h.stride),
+						Scale: b.scale(), Window: int32(look.window),
+					}, len(tiles)))
+					b.same(fmt.Sprintf("tokens, Hopper %d, %v", s.Hopper, look), out, want)
+				}
 			}
 		})
 	}
@@ -397,7 +431,7 @@ func BenchmarkPagedDecode(b *testing.B) {
 			}
 			h := newHistory(b, c.rows, c.to)
 			_, q := b.random(c.rows * b.width())
-			run, _ := b.decode(h, q, lens)
+			run, _ := b.decode(h, q, lens, 0, 0)
 			ns := b.median(tb, run)
 			rate := float64(4*b.shape.HeadDim*b.shape.KVHeads*sum) / ns
 			tb.ReportMetric(ns, "ns-gpu/op")

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -20,18 +21,36 @@ func (p Ptr) Plus(n int64) Ptr { return p + Ptr(n) }
 // Shape is what kernels are compiled for.
 type Shape struct {
 	Heads, KVHeads int
-	HeadDim        int // 64 or 128
+	HeadDim        int // one of HeadDims
 	PageSize       int
 	// Stages of copies that attention keeps under way: 3 where a block may
 	// have 104.5 KiB of shared memory (heads of 128), 2 with 70 KiB.
 	Stages int
 	// Hopper is how many multiprocessors a device of compute capability 9.0
-	// has, 0 on others: kernels of its own are compiled for it.
+	// has, 0 on others: kernels of its own are compiled for it, those of attention
+	// for heads of 64 and 128.
 	Hopper int
 	// Experts asks for the kernels of mixtures, too: they take as long to compile
 	// as all the others.
 	Experts bool
+	// Latent asks for the kernel of latent attention, too.
+	Latent bool
 }
+
+// HeadDims are the sizes of heads that there are kernels for.
+var HeadDims = []int{32, 64, 96, 128, 192, 256}
+
+// HopperAttention says whether prefill attention is that for compute capability
+// 9.0.
+func (s Shape) HopperAttention() bool { return s.Hopper > 0 && (s.HeadDim == 64 || s.HeadDim == 128) }
+
+// wide says that heads take so many registers and so much shared memory that
+// attention takes fewer keys at once.
+func (s Shape) wide() bool { return s.HeadDim > 128 }
+
+// StageBytes is the shared memory of one of Stages in decode attention; prefill
+// attention takes no more.
+func (s Shape) StageBytes() int { return s.decodeWarps() * 2 * DecodeTile * (2*s.HeadDim + 16) }
 
 // MaxGroup is how many query heads may share a key head.
 const MaxGroup = 16
@@ -39,8 +58,8 @@ const MaxGroup = 16
 // Check says whether the kernels can be compiled for the shape.
 func (s Shape) Check() error {
 	switch {
-	case s.HeadDim != 64 && s.HeadDim != 128:
-		return fmt.Errorf("heads of %d; the kernels have 64 and 128", s.HeadDim)
+	case !slices.Contains(HeadDims, s.HeadDim):
+		return fmt.Errorf("heads of %d; there are kernels for %v", s.HeadDim, HeadDims)
 	case s.Heads <= 0 || s.KVHeads <= 0 || s.Heads%s.KVHeads != 0 || s.Heads/s.KVHeads > MaxGroup:
 		return fmt.Errorf("%d query heads for %d key heads; there must be 1 to %d for each", s.Heads, s.KVHeads, MaxGroup)
 	case s.PageSize <= 0:
@@ -96,8 +115,7 @@ func Programs(s Shape) ([]Program, error) {
 	}
 	var list []Program
 	for _, f := range files {
-		forHopper, forExperts := strings.HasSuffix(f.Name(), "_hopper.cu"), strings.HasPrefix(f.Name(), "moe_")
-		if !strings.HasSuffix(f.Name(), ".cu") || forHopper && s.Hopper == 0 || forExperts && !s.Experts {
+		if !strings.HasSuffix(f.Name(), ".cu") || !s.takes(f.Name()) {
 			continue
 		}
 		text, err := sources.ReadFile(f.Name())
@@ -124,6 +142,21 @@ func Programs(s Shape) ([]Program, error) {
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+// takes says whether a source has kernels that the shape asks for.
+func (s Shape) takes(source string) bool {
+	switch {
+	case source == "prefill_hopper.cu":
+		return s.HopperAttention()
+	case strings.HasSuffix(source, "_hopper.cu") && s.Hopper == 0:
+		return false
+	case strings.HasPrefix(source, "moe_"):
+		return s.Experts
+	case source == "latent.cu":
+		return s.Latent
+	}
+	return true
 }
 
 // headers are what sources have in common with some others.

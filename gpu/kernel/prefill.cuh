@@ -16,7 +16,14 @@ struct PrefillArgs {
   const int* table;
   const Tile* tiles;
   bf16* out;
+  const bf16* sinks; // [Hq]; null: none
   int table_stride;
-  float scale; // log2(e)/√D
-  int count;   // of tiles
+  float scale;       // the scores', in powers of 2: log2(e)/√D
+  int count;         // of tiles
+  int window;        // positions that a token sees; INT_MAX: all
 };
+
+// first_key is the first key that a tile sees.
+__device__ __forceinline__ int first_key(const Tile& t, int window) {
+  return max(0, t.position + t.pair / GROUP + 1 - window);
+}

@@ -5,10 +5,18 @@ import (
 	"slices"
 )
 
-const (
-	prefillRows = 128
-	prefillKeys = 64
-)
+const prefillRows = 128
+
+// prefillKeys is how many keys and values prefill attention takes at once.
+func (s Shape) prefillKeys() int {
+	switch {
+	case s.HeadDim > 192:
+		return 16
+	case s.wide():
+		return 32
+	}
+	return 64
+}
 
 // Tile is work of prefill attention: see prefill.cuh.
 type Tile struct {
@@ -37,13 +45,15 @@ func (s Shape) SortTiles(tiles []Tile) {
 type PrefillArgs struct {
 	Q, KV, Table, Tiles, Out Ptr
 
+	Sinks       Ptr // 0: none
 	TableStride int32
 	Scale       float32
 	Count       int32 // of tiles; PagedPrefill sets it
+	Window      int32 // 0: all positions
 }
 
 var prefillKernel = newKernel[PrefillArgs]("prefill.cu", "paged_prefill", func(s Shape) int {
-	return s.Stages * 2 * prefillKeys * (2*s.HeadDim + 16)
+	return s.Stages * 2 * s.prefillKeys() * (2*s.HeadDim + 16)
 })
 
 // prefillHopperKernel is faster in every class that was timed: see its source.
@@ -57,8 +67,8 @@ var prefillHopperKernel = newKernel[PrefillArgs]("prefill_hopper.cu", "paged_pre
 
 // PagedPrefill is attention of runs of new tokens.
 func PagedPrefill(q Queue, s Shape, a PrefillArgs, tiles int) error {
-	a.Count = int32(tiles)
-	if s.Hopper > 0 {
+	a.Count, a.Window = int32(tiles), window(a.Window)
+	if s.HopperAttention() {
 		return launch(q, prefillHopperKernel, min(s.Hopper, tiles*s.KVHeads), 1, 384, &a)
 	}
 	return launch(q, prefillKernel, tiles, s.KVHeads, 256, &a)

@@ -31,6 +31,7 @@
 #define CHUNKS (HEAD_DIM / 8)             // of 16 bytes in a row
 #define QUERY_ROWS HEADS // rows of HEAD_DIM from token to token
 #define NONE 0x80000000u                  // no row
+#define LOWEST -1e30f                     // below all scores, and finite
 // Of a warp's 32 keys, those behind one another that are surely in one page.
 #define PAGE_RUN ((PAGE_SIZE & -PAGE_SIZE) < WARP ? PAGE_SIZE & -PAGE_SIZE : WARP)
 
@@ -106,15 +107,16 @@ __device__ __forceinline__ void produce(const PrefillArgs& a, u32 shared) {
     int after = item_of(round + 1);
     if (after < items) next_tile = a.tiles[after / KV_HEADS];
     int head = item % KV_HEADS, pairs = tile.tokens * GROUP, length = length_of(tile), blocks = (length + KEYS - 1) / KEYS;
+    int from = first_key(tile, a.window), start = from / KEYS;
     const int* pages = a.table + (size_t)tile.slot * a.table_stride;
     auto find = [&](int block) -> u32 { // the row of this thread's key
       int p = block * KEYS + thread;
-      return p < length ? (u32)pages[p / PAGE_SIZE] * (2 * KV_HEADS * PAGE_SIZE) + p % PAGE_SIZE : NONE;
+      return p >= from && p < length ? (u32)pages[p / PAGE_SIZE] * (2 * KV_HEADS * PAGE_SIZE) + p % PAGE_SIZE : NONE;
     };
     const bf16* keys = a.kv + (size_t)head * PAGE_SIZE * HEAD_DIM;
     const bf16* values = keys + (size_t)KV_HEADS * PAGE_SIZE * HEAD_DIM;
 
-    u32 next = find(0);
+    u32 next = find(start);
     int pair = tile.pair + thread;
     u32 query = pair < pairs ? (tile.token + pair / GROUP) * QUERY_ROWS + head * GROUP + pair % GROUP : NONE;
     barrier_wait(shared + FREE_QUERIES(q.i), q.phase ^ 1);
@@ -125,18 +127,18 @@ __device__ __forceinline__ void produce(const PrefillArgs& a, u32 shared) {
     q.next();
 
     u32 before = NONE;
-    for (int block = 0; block <= blocks; block++) {
+    for (int block = start; block <= blocks; block++) {
       u32 now = next;
       next = find(block + 1);
       if (block < blocks) {
         barrier_wait(shared + FREE_KEYS(k.i), k.phase ^ 1);
-        copy_rows<PAGE_RUN>(shared + KEYS_OF(k.i), keys, now, (block + 1) * KEYS <= length);
+        copy_rows<PAGE_RUN>(shared + KEYS_OF(k.i), keys, now, block * KEYS >= from && (block + 1) * KEYS <= length);
         barrier_arrive_copied(shared + FULL_KEYS(k.i));
         k.next();
       }
-      if (block > 0) {
+      if (block > start) {
         barrier_wait(shared + FREE_VALUES(v.i), v.phase ^ 1);
-        copy_rows<PAGE_RUN>(shared + VALUES_OF(v.i), values, before, block * KEYS <= length);
+        copy_rows<PAGE_RUN>(shared + VALUES_OF(v.i), values, before, (block - 1) * KEYS >= from && block * KEYS <= length);
         barrier_arrive_copied(shared + FULL_VALUES(v.i));
         v.next();
       }
@@ -215,7 +217,7 @@ __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
   auto mask = [&](int block) {
 #pragma unroll
     for (int i = 0; i < 64; i++)
-      if (block * KEYS + column + i / 4 * 8 + i % 2 > sees[i / 2 % 2]) s[i] = NEGATIVE_INFINITY;
+      if ((u32)(sees[i / 2 % 2] - (block * KEYS + column + i / 4 * 8 + i % 2)) >= (u32)a.window) s[i] = NEGATIVE_INFINITY;
   };
   // exponents makes probabilities of s. What they are relative to follows the
   // highest score only when that has risen by 8 bits: it cancels in the end,
@@ -235,7 +237,8 @@ __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
       highest[h] = fmaxf(m0, __shfl_xor_sync(FULL, m0, 2));
     }
     if (first) {
-      top[0] = highest[0], top[1] = highest[1];
+      // Of a row whose window begins further on nothing is seen yet.
+      top[0] = fmaxf(highest[0], LOWEST), top[1] = fmaxf(highest[1], LOWEST);
       moved = false;
     } else {
       moved = __any_sync(FULL, (highest[0] - top[0]) * a.scale > 8.f || (highest[1] - top[1]) * a.scale > 8.f);
@@ -305,6 +308,9 @@ __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
     sees[1] = tile.position + min(tile.pair + row + 8, pairs - 1) / GROUP;
     // Blocks that all of the warpgroup's rows see.
     int whole = (tile.position + min(tile.pair + group * 64, pairs - 1) / GROUP + 1) / KEYS;
+    // Blocks before which some row's window begins further on.
+    int start = first_key(tile, a.window) / KEYS;
+    int edge = max(0, tile.position + min(tile.pair + group * 64 + 63, pairs - 1) / GROUP + KEYS - a.window) / KEYS;
 #pragma unroll
     for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
     sum[0] = sum[1] = 0.f;
@@ -318,12 +324,13 @@ __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
     pin(s);
     give(shared + FREE_KEYS(k.i));
     k.next();
-    if (whole == 0) mask(0);
+    if (start >= whole || start < edge) mask(start);
     exponents(true);
     round_probabilities();
-    int block = 1;
-    for (; block < whole; block++) step(block, false);
-    for (; block < blocks; block++) step(block, true);
+    for (int block = start + 1, until = min(edge, blocks); block < blocks; until = blocks) {
+      for (; block < until; block++) step(block, true);
+      for (; block < whole; block++) step(block, false);
+    }
 
     barrier_wait(shared + FULL_VALUES(v.i), v.phase);
     copies_visible();
@@ -339,6 +346,7 @@ __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
     for (int h = 0; h < 2; h++) {
       sum[h] += __shfl_xor_sync(FULL, sum[h], 1);
       sum[h] += __shfl_xor_sync(FULL, sum[h], 2);
+      if (a.sinks) sum[h] += exp2_fast(from_bf16(a.sinks[head * GROUP + (tile.pair + row + h * 8) % GROUP]) * LOG2E - top[h] * a.scale);
       asm("rcp.approx.ftz.f32 %0, %0;" : "+f"(sum[h]));
     }
     // The place of the warp's queries, which nothing reads any more.

@@ -1,17 +1,19 @@
 // rope_write: prepares queries and enters keys and values into pages.
-//   qkv       f32  [T, Hq+2·Hkv, D]  queries, keys, values
+//   qkv       f32  [T, ·]            queries, keys, values [Hq+2·Hkv, D], stride
+//                                    from row to row
 //   q         bf16 [T, Hq, D]        written
 //   bias      bf16 [Hq+2·Hkv, D]     added first; null: none
 //   q_norm, k_norm  bf16 [D]         RMSNorm of every head; null: none
-//   angles    f32  [·, D/2, 2]       cosine and sine by position
+//   angles    f32  [·, N/2, 2]       cosine and sine by position, of the leading N
 //   positions i32  [T]
 //   slots     i32  [T]               < 0: padding, nothing is entered
 //   table     i32  [·, M]            table[slot][p/S] is the page of position p
 //   kv        bf16 [P, 2, Hkv, S, D] one layer's pages; written
-//   x'[i] = x[i]·cos − x[i+D/2]·sin,  x'[i+D/2] = x[i+D/2]·cos + x[i]·sin
-// Defines: HEADS (Hq), KV_HEADS (Hkv), HEAD_DIM (D: 64 or 128), PAGE_SIZE (S)
+//   x'[i] = x[i]·cos − x[i+N/2]·sin,  x'[i+N/2] = x[i+N/2]·cos + x[i]·sin   i < N/2
+// Defines: HEADS (Hq), KV_HEADS (Hkv), HEAD_DIM (D: 32 to 256, see Shape), PAGE_SIZE (S)
 // Math:    fp32, rounded once; arXiv:2104.09864
-// Launch:  D/16 lanes a head, blocks of 128 over all heads of all tokens
+// Launch:  D/16 lanes a head, or the next power of 2, blocks of 128 over all heads
+//          of all tokens; N is a multiple of 16
 // Limit:   6·T·(Hq+2·Hkv)·D bytes of memory traffic
 // Checked: TestReferences in package cuda, by every architecture
 struct RopeArgs {
@@ -28,31 +30,39 @@ struct RopeArgs {
   int tokens;
   int table_stride;
   float eps;
+  int stride; // of qkv
+  int dims;   // N
 };
 
 extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_constant__ RopeArgs a) {
-  constexpr int LANES = HEAD_DIM / 16, ALL = HEADS + 2 * KV_HEADS, HALF = HEAD_DIM / 2;
+  constexpr int LANES = HEAD_DIM <= 32 ? 2 : HEAD_DIM <= 64 ? 4 : HEAD_DIM <= 128 ? 8 : 16, ALL = HEADS + 2 * KV_HEADS;
   wait_for_previous();
   let_next_start();
   int i = (blockIdx.x * blockDim.x + threadIdx.x) / LANES, lane = threadIdx.x % LANES;
-  // Lanes past the end stay for the shuffles, on the last head, and store nothing.
-  bool inside = i < a.tokens * ALL;
+  // Lanes past the end stay for the shuffles, on the last head, and store nothing;
+  // those past a head are on its last elements.
+  bool has = LANES * 16 == HEAD_DIM || lane * 16 < HEAD_DIM, inside = i < a.tokens * ALL && has;
+  lane = min(lane, HEAD_DIM / 16 - 1);
   i = min(i, a.tokens * ALL - 1);
   int t = i / ALL, head = i % ALL;
-  const float* at = a.qkv + (size_t)i * HEAD_DIM + lane * 8;
-  float x[8], y[8], w[8]; // elements 8·lane…, and their partners half a head on
+  // Eight elements of the first half of what is turned, and their partners; or
+  // sixteen behind one another that are not.
+  bool turned = lane * 16 < a.dims;
+  int first = turned ? lane * 8 : lane * 16, second = first + (turned ? a.dims / 2 : 8);
+  const float* at = a.qkv + (size_t)t * a.stride + head * HEAD_DIM;
+  float x[8], y[8], w[8];
 #pragma unroll
   for (int j = 0; j < 8; j += 4) {
-    Vec4 v = load16(at + j), u = load16(at + HALF + j);
+    Vec4 v = load16(at + first + j), u = load16(at + second + j);
     x[j] = __uint_as_float(v.x), x[j + 1] = __uint_as_float(v.y), x[j + 2] = __uint_as_float(v.z), x[j + 3] = __uint_as_float(v.w);
     y[j] = __uint_as_float(u.x), y[j + 1] = __uint_as_float(u.y), y[j + 2] = __uint_as_float(u.z), y[j + 3] = __uint_as_float(u.w);
   }
   if (a.bias) {
-    const bf16* b = a.bias + head * HEAD_DIM + lane * 8;
-    unpack(load16(b), w);
+    const bf16* b = a.bias + head * HEAD_DIM;
+    unpack(load16(b + first), w);
 #pragma unroll
     for (int j = 0; j < 8; j++) x[j] += w[j];
-    unpack(load16(b + HALF), w);
+    unpack(load16(b + second), w);
 #pragma unroll
     for (int j = 0; j < 8; j++) y[j] += w[j];
   }
@@ -60,6 +70,7 @@ extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_consta
   float sum = 0.f;
 #pragma unroll
   for (int j = 0; j < 8; j++) sum += x[j] * x[j] + y[j] * y[j];
+  if (!has) sum = 0.f;
 #pragma unroll
   for (int d = LANES / 2; d > 0; d /= 2) sum += __shfl_xor_sync(FULL, sum, d);
   bool value = head >= HEADS + KV_HEADS;
@@ -67,14 +78,16 @@ extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_consta
   if (!value) {
     if (norm) {
       float scale = rsqrtf(sum / HEAD_DIM + a.eps);
-      unpack(load16(norm + lane * 8), w);
+      unpack(load16(norm + first), w);
 #pragma unroll
       for (int j = 0; j < 8; j++) x[j] = x[j] * scale * w[j];
-      unpack(load16(norm + HALF + lane * 8), w);
+      unpack(load16(norm + second), w);
 #pragma unroll
       for (int j = 0; j < 8; j++) y[j] = y[j] * scale * w[j];
     }
-    const float* angles = a.angles + ((size_t)position * HALF + lane * 8) * 2;
+  }
+  if (!value && turned) {
+    const float* angles = a.angles + (size_t)position * a.dims + first * 2;
 #pragma unroll
     for (int j = 0; j < 8; j += 2) {
       Vec4 v = load16(angles + j * 2);
@@ -87,14 +100,14 @@ extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_consta
     }
   }
   if (!inside) return;
-  bf16* to = a.q + ((size_t)t * HEADS + head) * HEAD_DIM + lane * 8;
+  bf16* to = a.q + ((size_t)t * HEADS + head) * HEAD_DIM;
   if (head >= HEADS) {
     int slot = a.slots[t];
     if (slot < 0) return;
     size_t page = a.table[(size_t)slot * a.table_stride + position / PAGE_SIZE];
     // Keys' heads, then values', are in order behind the queries'.
-    to = a.kv + ((page * 2 * KV_HEADS + (head - HEADS)) * PAGE_SIZE + position % PAGE_SIZE) * HEAD_DIM + lane * 8;
+    to = a.kv + ((page * 2 * KV_HEADS + (head - HEADS)) * PAGE_SIZE + position % PAGE_SIZE) * HEAD_DIM;
   }
-  store16(to, pack8(x));
-  store16(to + HALF, pack8(y));
+  store16(to + first, pack8(x));
+  store16(to + second, pack8(y));
 }

@@ -1,17 +1,33 @@
 package kernel
 
+import "fmt"
+
 // RopeArgs: see rope.cu.
 type RopeArgs struct {
 	QKV, Q, Bias, QNorm, KNorm, Angles, Positions, Slots, Table, KV Ptr
 
 	Tokens, TableStride int32
 	Eps                 float32
+	Stride              int32 // floats from row to row of QKV
+	Dims                int32 // leading elements of a head that are turned
 }
 
 var ropeKernel = newKernel[RopeArgs]("rope.cu", "rope_write", nil)
 
+// RopeWriteTurns says whether rope_write can turn so many elements of a head.
+func (s Shape) RopeWriteTurns(dims int) bool {
+	return dims > 0 && dims <= s.HeadDim && dims%16 == 0
+}
+
 // RopeWrite turns queries and keys, and enters keys and values into pages.
 func RopeWrite(q Queue, s Shape, a RopeArgs) error {
-	threads := int(a.Tokens) * (s.Heads + 2*s.KVHeads) * s.HeadDim / 16
+	if !s.RopeWriteTurns(int(a.Dims)) || a.Stride%4 != 0 {
+		return fmt.Errorf("kernel rope_write: %d elements of heads of %d, rows of %d", a.Dims, s.HeadDim, a.Stride)
+	}
+	lanes := 2
+	for lanes*16 < s.HeadDim {
+		lanes *= 2
+	}
+	threads := int(a.Tokens) * (s.Heads + 2*s.KVHeads) * lanes
 	return launch(q, ropeKernel, ceil(threads, 128), 1, 128, &a)
 }

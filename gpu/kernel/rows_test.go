@@ -18,7 +18,11 @@ func TestRopeWrite(t *testing.T) {
 				b := open(t, s)
 				const tokens, positions = 9, 70
 				all, d := s.Heads+2*s.KVHeads, s.HeadDim
-				x, qkv := b.randomFloats(tokens * all * d)
+				dims, width := d, all*d
+				if plain { // some of each head is turned, and rows have more than heads
+					dims, width = 16*(d/32), (all+s.Heads)*d
+				}
+				x, qkv := b.randomFloats(tokens * width)
 				bias, biasAt := b.random(all * d)
 				qNorm, qNormAt := b.random(d)
 				kNorm, kNormAt := b.random(d)
@@ -27,8 +31,8 @@ func TestRopeWrite(t *testing.T) {
 				}
 				var angles []float32
 				for p := range positions {
-					for i := range d / 2 {
-						sin, cos := math.Sincos(float64(p) * math.Pow(1e4, -2*float64(i)/float64(d)))
+					for i := range dims / 2 {
+						sin, cos := math.Sincos(float64(p) * math.Pow(1e4, -2*float64(i)/float64(dims)))
 						angles = append(angles, float32(cos), float32(sin))
 					}
 				}
@@ -44,13 +48,13 @@ func TestRopeWrite(t *testing.T) {
 				b.must(kernel.RopeWrite(b, s, kernel.RopeArgs{
 					QKV: qkv, Q: q, Bias: biasAt, QNorm: qNormAt, KNorm: kNormAt, Angles: upload(b, angles),
 					Positions: upload(b, at), Slots: upload(b, slots), Table: upload(b, table), KV: kv,
-					Tokens: tokens, TableStride: int32(stride), Eps: 1e-6,
+					Tokens: tokens, TableStride: int32(stride), Eps: 1e-6, Stride: int32(width), Dims: int32(dims),
 				}))
 				wantQ, wantKV := []float32{}, make([]float32, pool) // what nobody entered stays zero
 				for token, p := range at {
-					turns := angles[int(p)*d:][:d]
+					turns := angles[int(p)*dims:][:dims]
 					for head := range all {
-						row := x[(token*all+head)*d:][:d]
+						row := x[token*width+head*d:][:d]
 						var added []float32
 						if bias != nil {
 							added = bias[head*d:][:d]
@@ -122,6 +126,7 @@ func BenchmarkRows(tb *testing.B) {
 				QKV: b.zeros(int64(4 * n * width)), Q: b.zeros(int64(2 * n * b.width())), QNorm: norm, KNorm: norm,
 				Angles: b.zeros(int64(4 * n * shape.HeadDim)), Positions: upload(b, positions), Slots: upload(b, slots), Table: upload(b, positions),
 				KV: b.zeros(int64(2 * (n + shape.PageSize) * 2 * shape.KVHeads * shape.HeadDim)), Tokens: int32(n), Eps: 1e-6,
+				Stride: int32(width), Dims: int32(shape.HeadDim),
 			}
 			return func() error { return kernel.RopeWrite(b, shape, a) }, 6 * n * width
 		}},

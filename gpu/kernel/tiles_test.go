@@ -44,7 +44,7 @@ func TestShapeCheck(t *testing.T) {
 		t.Error(err)
 	}
 	for _, change := range []func(*Shape){
-		func(s *Shape) { s.HeadDim = 96 }, func(s *Shape) { s.KVHeads = 3 }, func(s *Shape) { s.Heads = 17 * 8 },
+		func(s *Shape) { s.HeadDim = 80 }, func(s *Shape) { s.KVHeads = 3 }, func(s *Shape) { s.Heads = 17 * 8 },
 		func(s *Shape) { s.PageSize = 0 }, func(s *Shape) { s.Stages = 1 },
 	} {
 		s := good
@@ -55,8 +55,8 @@ func TestShapeCheck(t *testing.T) {
 	}
 }
 
-// Sources for Hopper are compiled for Hopper alone, those for experts where
-// there are some.
+// Sources for Hopper are compiled for Hopper alone, those of attention for heads
+// that it has; those for experts and latent attention where there are some.
 func TestPrograms(t *testing.T) {
 	s := Shape{Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16, Stages: 3}
 	names := func() map[string]bool {
@@ -71,16 +71,33 @@ func TestPrograms(t *testing.T) {
 		return names
 	}
 	for _, device := range []struct {
-		hopper  int
-		experts bool
-	}{{0, false}, {0, true}, {132, false}, {132, true}} {
-		s.Hopper, s.Experts = device.hopper, device.experts
+		dim, hopper     int
+		experts, latent bool
+	}{{128, 0, false, false}, {128, 0, true, false}, {64, 132, false, true}, {128, 132, true, false}, {256, 132, true, true}} {
+		s.HeadDim, s.Hopper, s.Experts, s.Latent = device.dim, device.hopper, device.experts, device.latent
 		has := names()
 		for _, k := range All() {
-			want := (device.hopper > 0 || !strings.Contains(k.Source, "hopper")) && (device.experts || !strings.HasPrefix(k.Source, "moe_"))
+			want := (device.hopper > 0 || !strings.Contains(k.Source, "hopper")) && (device.experts || !strings.HasPrefix(k.Source, "moe_")) &&
+				(device.dim <= 128 || k.Source != "prefill_hopper.cu") && (device.latent || k.Source != "latent.cu")
 			if has[k.Source] != want {
 				t.Errorf("%+v: %s among them: %v", device, k.Source, has[k.Source])
 			}
+		}
+	}
+}
+
+// Shared memory of every size of heads fits the smallest devices, with 99 KiB,
+// at two stages.
+func TestSharedMemory(t *testing.T) {
+	for _, dim := range HeadDims {
+		s := Shape{Heads: 16, KVHeads: 8, HeadDim: dim, PageSize: 16, Stages: 2}
+		for _, k := range []*Kernel{decodeKernel, prefillKernel} {
+			if n := k.Shared(s); n > 99<<10 || n <= 0 {
+				t.Errorf("%s, heads of %d: %d bytes", k.Name, dim, n)
+			}
+		}
+		if n := prefillKernel.Shared(s); n > s.Stages*s.StageBytes() {
+			t.Errorf("heads of %d: prefill takes %d bytes, more than decode", dim, n)
 		}
 	}
 }

@@ -38,7 +38,7 @@ var (
 		Name:  "rope_write",
 		As:    "rope",
 		Ops:   []program.Pattern{program.Maybe(bias), program.Maybe(inPlace), program.Maybe(inPlace), program.A[*program.Rope](), program.A[*program.Store]()},
-		Where: program.NormsHeads,
+		Where: func(ops []program.Op) bool { return program.NormsHeads(ops) && storesTurned(ops) },
 		Keeps: true, // queries
 	}
 	// Route is the norm, the router's product and the grouping by experts of few
@@ -62,6 +62,12 @@ var (
 		Where: program.AddsResult,
 	}
 )
+
+// storesTurned holds of a sequence that turns queries and the keys that it stores.
+func storesTurned(ops []program.Op) bool {
+	rope, store := ops[len(ops)-2].(*program.Rope), ops[len(ops)-1].(*program.Store)
+	return len(rope.X) == 2 && rope.X[1] == store.Key && !store.Cache.Shared
+}
 
 var (
 	gather  = program.A[*program.Gather]()

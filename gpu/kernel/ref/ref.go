@@ -24,8 +24,9 @@ func RMSNorm(x, w []float32, eps float32) []float32 {
 	return y
 }
 
-// Rope turns one head: bias is added and RMSNorm taken first, unless they are
-// nil; angles are the position's cosines and sines, in turns, nil for values.
+// Rope turns the leading len(angles) elements of one head: bias is added and
+// RMSNorm taken first, unless they are nil; angles are the position's cosines and
+// sines, in turns, nil for values.
 func Rope(x, bias, norm, angles []float32, eps float32) []float32 {
 	y := append([]float32{}, x...)
 	for i := range bias {
@@ -34,8 +35,8 @@ func Rope(x, bias, norm, angles []float32, eps float32) []float32 {
 	if norm != nil {
 		y = RMSNorm(y, norm, eps)
 	}
-	half := len(x) / 2
-	for i := range len(angles) / 2 {
+	half := len(angles) / 2
+	for i := range half {
 		cos, sin := float64(angles[2*i]), float64(angles[2*i+1])
 		a, b := float64(y[i]), float64(y[half+i])
 		y[i], y[half+i] = float32(a*cos-b*sin), float32(b*cos+a*sin)
@@ -85,24 +86,30 @@ func Turn(x []float32, angles []float64) []float32 {
 // Attention is Σ softmax(q·k/√D) v for one query head over n positions; key and
 // value return those of a position.
 func Attention(q []float32, n int, key, value func(position int) []float32) []float32 {
+	return Windowed(q, 0, n, math.Inf(-1), key, value)
+}
+
+// Windowed is Attention over positions first to n−1 whose softmax has exp(sink)
+// more under it. Values may have another length than keys.
+func Windowed(q []float32, first, n int, sink float64, key, value func(position int) []float32) []float32 {
 	scores := make([]float64, n)
-	top := math.Inf(-1)
-	for p := range scores {
+	top := sink
+	for p := first; p < n; p++ {
 		for i, k := range key(p) {
 			scores[p] += float64(q[i]) * float64(k)
 		}
 		scores[p] /= math.Sqrt(float64(len(q)))
 		top = max(top, scores[p])
 	}
-	sum, out := 0.0, make([]float64, len(q))
-	for p, s := range scores {
-		w := math.Exp(s - top)
+	sum, out := math.Exp(sink-top), make([]float64, len(value(first)))
+	for p := first; p < n; p++ {
+		w := math.Exp(scores[p] - top)
 		sum += w
 		for i, v := range value(p) {
 			out[i] += w * float64(v)
 		}
 	}
-	y := make([]float32, len(q))
+	y := make([]float32, len(out))
 	for i := range y {
 		y[i] = float32(out[i] / sum)
 	}

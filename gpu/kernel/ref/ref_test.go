@@ -31,6 +31,9 @@ func TestByHand(t *testing.T) {
 	near(t, share, 0.75, 0.25, 0.5, 0.5)
 	_, share = Route([]float32{0, third, 0}, 3, 2, false)
 	near(t, share, 0.6, 0.2)
+	// Of the second position alone, with 2 more under its 3.
+	near(t, Windowed([]float32{1, 0, 0, 0}, 1, 2, math.Log(2), func(p int) []float32 { return keys[p] }, func(p int) []float32 { return values[p][:2] }), 0, 2.4)
+	near(t, Rope([]float32{1, 2, 3, 4}, nil, nil, []float32{0, 1}, 0), -2, 1, 3, 4)
 	near(t, Attention([]float32{1, 0, 0, 0}, 2, func(p int) []float32 { return keys[p] }, func(p int) []float32 { return values[p] }), 1, 3, 0, 6)
 }
 
