@@ -144,6 +144,11 @@ func (e *engine) allocateSteps() error {
 		{&workspace, workspaceBytes, "cuBLASLt"},
 	}
 	list = append(list, e.routes.sizes(p, e.info.MaxStepTokens)...)
+	if bytes := castBytes(p, e.rows); bytes > 0 {
+		list = append(list, sized{&e.cast, bytes, "what products read"})
+	}
+	states, placed := e.sizeStates(p, e.info.Slots)
+	list = append(list, states...)
 	buffers := make([]kernel.Ptr, len(layout.Buffers))
 	for i, b := range layout.Buffers {
 		list = append(list, sized{&buffers[i], int64(e.rows(b.Rows, b.PerToken)) * int64(b.Row), "what layers compute"})
@@ -153,6 +158,7 @@ func (e *engine) allocateSteps() error {
 			return err
 		}
 	}
+	placed()
 	e.values = map[*program.Value]kernel.Ptr{}
 	for v, buffer := range layout.At {
 		e.values[v] = buffers[buffer]
