@@ -14,13 +14,14 @@ import (
 type upload struct {
 	begin kernel.BeginArgs // its inputs; where they go is the device's business
 	tiles kernel.Ptr       // kernel.Tile
+	spans kernel.Ptr       // kernel.Span of rows that are not decoded, in order
 	// How much there is to compute. In a graph all of a kind are the graph's
 	// size, padded.
-	tokens, decodes, draws, ntiles int
-	graph                          int // the graph's size; 0: not a graph
-	late                           int // draws whose masks come later: none is drawn before
-	lists                          []list
-	counts                         []counts
+	tokens, decodes, draws, ntiles, nspans int
+	graph                                  int // the graph's size; 0: not a graph
+	late                                   int // draws whose masks come later: none is drawn before
+	lists                                  []list
+	counts                                 []counts
 
 	scores  int        // tokens to score
 	follows kernel.Ptr // i32 [scores]: which of the step's tokens each follows
@@ -151,6 +152,7 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 	e.rows(b, s)
 	e.scores(b, s)
 	copy(take[kernel.Tile](b, u.ntiles, &u.tiles), e.tiles)
+	e.spans(b, s)
 	u.bytes = b.used
 	return u, nil
 }
@@ -182,7 +184,8 @@ func take[T any](b *block, n int, at *kernel.Ptr) []T {
 func (e *encoder) size(s *batch.Step) int {
 	u := &e.up
 	n := 32*16 + len(s.Slots)*int(unsafe.Sizeof(kernel.Init{})) + len(s.Pages)*int(unsafe.Sizeof(kernel.Entry{})) +
-		12*u.tokens + 8*u.decodes + (int(unsafe.Sizeof(kernel.Draw{}))+4)*u.draws + len(e.tiles)*int(unsafe.Sizeof(kernel.Tile{}))
+		12*u.tokens + 8*u.decodes + (int(unsafe.Sizeof(kernel.Draw{}))+4)*u.draws + len(e.tiles)*int(unsafe.Sizeof(kernel.Tile{})) +
+		len(s.Rows)*int(unsafe.Sizeof(kernel.Span{}))
 	for i := range s.Slots {
 		in := &s.Slots[i]
 		n += 4*16 + 8*len(in.Sampling.Bias) + 4*(len(in.Sampling.Suppress)+len(in.Prompt)+len(in.Output))
@@ -337,6 +340,18 @@ func (e *encoder) lateMasks(m *batch.Masks, place func(bytes int) ([]byte, kerne
 	copy(take[kernel.Draw](b, n, &draws), e.draws)
 	e.late = e.late[:0]
 	return draws, n, b.used, nil
+}
+
+// spans writes whose tokens those behind the decode rows are.
+func (e *encoder) spans(b *block, s *batch.Step) {
+	e.up.nspans = len(s.Rows) - s.NumDecode
+	spans := take[kernel.Span](b, e.up.nspans, &e.up.spans)
+	first := s.NumDecode
+	for i := range spans {
+		r := &s.Rows[s.NumDecode+i]
+		spans[i] = kernel.Span{First: int32(first), Count: int32(r.Len()), Slot: r.Slot, Start: r.Start}
+		first += r.Len()
+	}
 }
 
 // scores writes which tokens are to be scored, in the order of their results.

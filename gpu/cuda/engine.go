@@ -151,6 +151,11 @@ func (e *engine) allocateSteps() error {
 		e.divisions[window] = d
 		list = append(list, sized{&d.first, scratch.First, "decode attention"}, sized{&d.runs, scratch.Runs, "decode attention"})
 	}
+	if bytes := castBytes(p, e.rows); bytes > 0 {
+		list = append(list, sized{&e.cast, bytes, "what products read"})
+	}
+	states, placed := e.sizeStates(p, e.info.Slots)
+	list = append(list, states...)
 	buffers := make([]kernel.Ptr, len(layout.Buffers))
 	for i, b := range layout.Buffers {
 		list = append(list, sized{&buffers[i], int64(e.rows(b.Rows, b.PerToken)) * int64(b.Row), "what layers compute"})
@@ -160,6 +165,7 @@ func (e *engine) allocateSteps() error {
 			return err
 		}
 	}
+	placed()
 	e.values = map[*program.Value]kernel.Ptr{}
 	for v, buffer := range layout.At {
 		e.values[v] = buffers[buffer]

@@ -55,7 +55,7 @@ func (e *engine) enqueue(u *upload, result kernel.Ptr) error {
 		}
 		return g.launch(e.compute)
 	}
-	return e.forward(pass{work{tokens: u.tokens, decodes: u.decodes, tiles: u.tiles, ntiles: u.ntiles}, u.draws, u.late > 0})
+	return e.forward(pass{work{tokens: u.tokens, decodes: u.decodes, tiles: u.tiles, ntiles: u.ntiles, spans: u.spans, nspans: u.nspans}, u.draws, u.late > 0})
 }
 
 // graphOf is the graph of a decode pass, with the drawing or without. The latter

@@ -24,8 +24,9 @@ type sized struct {
 
 // elementsOf is the bytes of an element of each value with memory of its own,
 // which its readers decide: what products and gates read, and what is summed of
-// experts, is bf16; what norms, RoPE, routing and sampling read, and what is
-// added to, is float32. Routes lie in memory of the machine's own.
+// experts, is bf16; what none but norms, RoPE, recurrent layers, routing and
+// sampling read, and what is added to, is float32. Routes lie in memory of the
+// machine's own.
 func elementsOf(p *program.Program) map[*program.Value]int {
 	elements := map[*program.Value]int{}
 	for _, op := range p.Ops {
@@ -39,6 +40,8 @@ func elementsOf(p *program.Program) map[*program.Value]int {
 			elements[o.In.Whole()] = bf16
 		case *program.Gate:
 			elements[o.In.Whole()] = bf16
+		case *program.HeadProduct:
+			elements[o.In.Value.Whole()] = bf16
 		case *program.ExpertProduct:
 			elements[o.In.Whole()] = bf16
 		case *program.Combine:
@@ -82,12 +85,12 @@ func layOut(p *program.Program) (*program.Layout, error) {
 }
 
 // columns is how far apart rows are: whole vectors of logits, whose number is
-// anything.
+// anything, and of few numbers what products write at once.
 func columns(v *program.Value) int {
 	if v.Rows == program.Sampled {
 		return (v.Width + 7) &^ 7
 	}
-	return v.Width
+	return (v.Width + 3) &^ 3
 }
 
 // value is where a value lies whose elements a kernel takes to be of so many

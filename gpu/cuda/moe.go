@@ -63,10 +63,12 @@ func (c *compiler) routing(o *program.Route) (kernel.RouteArgs, mixture) {
 		Place: r.place, Counts: r.counts, Tiles: r.tiles, Count: r.count, Arrived: r.arrived,
 		Experts: int32(m.experts), Chosen: int32(m.chosen),
 	}
-	if o.Normalize {
-		a.Normalize = 1
+	a.Normalize, a.Sigmoid, a.Scale, a.Groups, a.GroupsTaken = flagOf(o.Normalize), flagOf(o.Sigmoid), o.Scale, int32(o.Groups), int32(o.GroupsTaken)
+	if o.Correction != nil {
+		a.Correction = c.weights[o.Correction]
 	}
-	c.routed = o.Routes
+	c.need(o.Groups <= kernel.MaxGroups, "%d groups of experts; there may be %d", o.Groups, kernel.MaxGroups)
+	c.routed, c.shared = o.Routes, false
 	return a, m
 }
 
@@ -114,6 +116,7 @@ func (c *compiler) expertArgs(o *program.ExpertProduct, out *program.Value) (ker
 func (c *compiler) expertsUp(f *program.Fused) run {
 	o := part[*program.ExpertProduct](f)
 	c.need(o.In.Rows == program.Tokens, "a gated product of entries; the kernel gates one of tokens")
+	c.shared = true
 	q, s, blocks := c.kernels, c.shape, c.blocks
 	a, m := c.expertArgs(o, part[*program.Gate](f).Out)
 	return func(w *work) error {
@@ -124,24 +127,51 @@ func (c *compiler) expertsUp(f *program.Fused) run {
 	}
 }
 
-// experts is their second product, of entries.
-func (c *compiler) experts(o *program.ExpertProduct, out *program.Value) run {
-	c.need(o.In.Rows == program.Entries, "a product of tokens that is not gated; the kernel gates it")
+// experts is a product of entries, or one of tokens that is not gated at once.
+func (c *compiler) experts(o *program.ExpertProduct) run {
 	q, s, blocks := c.kernels, c.shape, c.blocks
-	a, m := c.expertArgs(o, out)
+	a, m := c.expertArgs(o, o.Out)
+	plain := o.In.Rows == program.Tokens
 	return func(w *work) error {
-		if rows, hopper := m.tiles(w.tokens); !hopper {
+		rows, hopper := m.tiles(w.tokens)
+		switch {
+		case plain:
+			return kernel.MoEPlain(q, a, rows, blocks)
+		case hopper:
+			return kernel.MoEDownHopper(q, a, s.Hopper)
+		default:
 			return kernel.MoEDown(q, a, rows, blocks)
 		}
-		return kernel.MoEDownHopper(q, a, s.Hopper)
 	}
 }
 
-// combine adds what a token's experts made of it to the residual stream.
-func (c *compiler) combine(f *program.Fused) run {
-	o, x := part[*program.Combine](f), part[*program.Add](f).X
+// expertBias adds to each entry its expert's bias.
+func (c *compiler) expertBias(o *program.ExpertBias) run {
+	c.need(o.Routes == c.routed, "entries by other than the last routes")
+	q, a := c.kernels, kernel.AddBiasArgs{
+		X: c.view(o.X), Bias: c.weights[o.Bias], Entries: c.routes.entries, Width: int32(o.X.Width), Experts: int32(o.Bias.Shape[0]),
+	}
+	return func(w *work) error {
+		a := a
+		a.Rows = int32(w.n(o.X))
+		return kernel.AddBias(q, a)
+	}
+}
+
+// combineAdd adds what a token's experts made of it to the residual stream.
+func (c *compiler) combineAdd(f *program.Fused) run {
+	return c.combine(part[*program.Combine](f), part[*program.Add](f).X, true)
+}
+
+// combine sums what a token's experts made of it, to x or in addition to it.
+func (c *compiler) combine(o *program.Combine, x *program.Value, add bool) run {
 	c.need(o.Routes == c.routed, "entries by other than the last routes")
 	q := c.kernels
-	a := kernel.CombineArgs{X: c.value(x, f32), Y: c.value(o.In, bf16), Place: c.routes.place, Hidden: int32(x.Width), Chosen: int32(o.Routes.Width)}
+	a := kernel.CombineArgs{
+		X: c.value(x, f32), Y: c.value(o.In, bf16), Place: c.routes.place, Hidden: int32(x.Width), Chosen: int32(o.Routes.Width), Add: flagOf(add),
+	}
+	if !c.shared {
+		a.Share = c.routes.share
+	}
 	return func(w *work) error { return kernel.MoECombine(q, a, w.tokens) }
 }

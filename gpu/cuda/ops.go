@@ -13,9 +13,8 @@ func part[T program.Op](f *program.Fused) T {
 }
 
 func (c *compiler) embed(o *program.Embed) run {
-	c.need(o.Scale == 1, "a scale of %v; the kernel has none", o.Scale)
 	c.vectors("rows", o.Out.Width)
-	q, a := c.kernels, kernel.EmbedArgs{Tokens: c.tokens, Table: c.weights[o.Table], Out: c.value(o.Out, f32), Hidden: int32(o.Out.Width)}
+	q, a := c.kernels, kernel.EmbedArgs{Tokens: c.tokens, Table: c.weights[o.Table], Out: c.value(o.Out, f32), Hidden: int32(o.Out.Width), Scale: o.Scale}
 	return func(w *work) error { return kernel.Embed(q, a, w.tokens) }
 }
 
@@ -24,6 +23,8 @@ func (c *compiler) norm(o *program.Norm, of *program.Gather) run {
 	width, x := o.In.Width, o.In
 	if of != nil {
 		x = of.In
+	} else if !c.fromResidual(o) {
+		return c.groupNorm(o)
 	}
 	c.wholeRows(o)
 	c.need(width <= kernel.MaxHidden, "rows of %d; the kernel takes %d at most", width, kernel.MaxHidden)
@@ -34,6 +35,27 @@ func (c *compiler) norm(o *program.Norm, of *program.Gather) run {
 			a.Rows = w.rows
 		}
 		return kernel.RMSNorm(q, a, w.n(o.Out))
+	}
+}
+
+// fromResidual says of a norm that it is of whole rows of float32, to others of
+// bf16.
+func (c *compiler) fromResidual(o *program.Norm) bool {
+	return o.In != o.Out && o.Group == o.In.Width && o.In.Base == nil && o.Out.Base == nil && c.elements[o.In] == f32 && c.elements[o.Out] == bf16
+}
+
+// groupNorm is any norm, of rows or of groups of their columns.
+func (c *compiler) groupNorm(o *program.Norm) run {
+	c.vectors("groups", o.Group)
+	c.need(o.Group <= kernel.MaxHidden, "groups of %d; the kernel takes %d at most", o.Group, kernel.MaxHidden)
+	groups := o.In.Width / o.Group
+	q, a := c.kernels, kernel.GroupNormArgs{
+		X: c.view(o.In), Y: c.view(o.Out), W: c.weights[o.Weight], Groups: int32(groups), Group: int32(o.Group), Every: flagOf(o.Weight.Out() > o.Group), Eps: o.Eps,
+	}
+	return func(w *work) error {
+		a := a
+		a.Rows = int32(w.n(o.Out))
+		return kernel.GroupNorm(q, a)
 	}
 }
 
@@ -53,9 +75,10 @@ func (c *compiler) product(o *program.Product, out *program.Value, add bool) run
 	if c.elements[out] == bf16 {
 		element = bf16
 	}
+	x, cast := c.rounded(o.In)
 	f := factors{
 		product: product{in: o.In.Width, out: out.Width, ld: columns(out), float: element == f32},
-		w:       c.weights[o.Weight], x: c.value(o.In, bf16), y: c.value(out, element), add: add, most: c.rows(out.Rows, out.PerToken),
+		w:       c.weights[o.Weight], x: x, y: c.value(out, element), add: add, most: c.rows(out.Rows, out.PerToken),
 	}
 	c.vectors("inputs", f.in)
 	c.need(f.ld%4 == 0, "%d outputs; the product takes multiples of 4", f.out)
@@ -64,8 +87,38 @@ func (c *compiler) product(o *program.Product, out *program.Value, add bool) run
 	return func(w *work) error {
 		f := f
 		f.n = w.n(out)
+		if cast != nil {
+			if err := cast(w); err != nil {
+				return err
+			}
+		}
 		return multiply(f)
 	}
+}
+
+// rounded is a value as products read it: where it lies, if in bf16, else
+// memory of the machine's own, to which cast copies it.
+func (c *compiler) rounded(v *program.Value) (at kernel.Ptr, cast run) {
+	if c.elements[v.Whole()] == bf16 {
+		return c.value(v, bf16), nil
+	}
+	q, a := c.kernels, kernel.CopyArgs{From: c.view(v), To: kernel.View{At: c.cast, Stride: int32(v.Width), Half: 1}, Heads: 1, Width: int32(v.Width)}
+	return c.cast, func(w *work) error {
+		a := a
+		a.Rows = int32(w.n(v))
+		return kernel.CopyRows(q, a)
+	}
+}
+
+// castBytes is how much memory that takes.
+func castBytes(p *program.Program, most func(program.Rows, int) int) (bytes int64) {
+	elements := elementsOf(p)
+	for _, op := range p.Ops {
+		if o, is := op.(*program.Product); is && elements[o.In.Whole()] == f32 {
+			bytes = max(bytes, bf16*int64(most(o.In.Rows, o.In.PerToken))*int64(o.In.Width))
+		}
+	}
+	return bytes
 }
 
 // productAdd adds a product to the residual stream.
@@ -104,7 +157,9 @@ func (c *compiler) skinnyNorm(f *program.Fused) run {
 	if of != nil {
 		x = of.In
 	}
-	q, blocks, a := c.kernels, c.blocks, c.normed(c.skinnyArgs(o, o.Out, f32), norm, x)
+	element := c.elements[o.Out]
+	q, blocks, a := c.kernels, c.blocks, c.normed(c.skinnyArgs(o, o.Out, element), norm, x)
+	a.Rounded = flagOf(element == bf16)
 	return func(w *work) error {
 		a := a
 		a.N = int32(w.n(o.Out))
@@ -127,8 +182,18 @@ func (c *compiler) skinnyGate(f *program.Fused) run {
 }
 
 func (c *compiler) gate(o *program.Gate) run {
-	c.need(o.Activation == program.SiLU, "an activation that the kernel has not: it has SiLU")
 	c.vectors("gates", o.Out.Width)
 	q, a := c.kernels, kernel.SiluArgs{GateUp: c.value(o.In, bf16), Out: c.value(o.Out, bf16), Intermediate: int32(o.Out.Width)}
-	return func(w *work) error { return kernel.SiluMul(q, a, w.n(o.Out)) }
+	multiply := kernel.SiluMul
+	switch {
+	case o.Activation == program.GELU:
+		multiply = kernel.GeluMul
+	case o.Activation == program.Clamped:
+		multiply = kernel.ClampedMul
+	case o.Activation != program.SiLU:
+		c.need(false, "an activation that the kernels have not: they have SiLU, GELU and the clamped gate")
+	case o.Out.Rows == program.Entries:
+		multiply = kernel.SiluMulEntries
+	}
+	return func(w *work) error { return multiply(q, a, w.n(o.Out)) }
 }

@@ -40,6 +40,8 @@ type work struct {
 	tokens, decodes int
 	tiles           kernel.Ptr // of prefill rows
 	ntiles          int
+	spans           kernel.Ptr // kernel.Span of prefill rows, in order
+	nspans          int
 	// Of the head: the numbers of the tokens whose logits it makes, and how many.
 	rows    kernel.Ptr
 	sampled int
@@ -87,11 +89,13 @@ type machine struct {
 	partial, stats, arrived       kernel.Ptr        // of decode attention
 	divisions                     map[int]*division // by window
 	routes                        routes
+	cast                          kernel.Ptr // bf16: what a product reads of values that are float32
 
 	weights map[*program.Weight]kernel.Ptr
 	values  map[*program.Value]kernel.Ptr // those with memory of their own
 	caches  map[*program.Cache]kernel.Ptr // bf16 [NumPages, 2, KVHeads, PageSize, HeadDim]; shared ones without the 2
 	angles  map[*program.Rotary]kernel.Ptr
+	states  map[*program.State]kernel.Ptr // f32 [Slots, Elements]
 }
 
 // rows is the most that a value with so many entries per token has.
@@ -107,7 +111,9 @@ type compiler struct {
 	skinny   bool // products are of few rows
 	// What lies in the machine's own memory: the last queries and routes.
 	turned, routed *program.Value
-	err            error // the first
+	// shared says that the product of the last routes put shares into its rows.
+	shared bool
+	err    error // the first
 }
 
 // compile makes a program's plans, or says which of its ops has no kernel. A
@@ -177,18 +183,42 @@ func (c *compiler) op(op program.Op) run {
 		return c.norm(o, nil)
 	case *program.Product:
 		return c.product(o, o.Out, false)
+	case *program.AddBias:
+		return c.addBias(o)
 	case *program.Gate:
 		return c.gate(o)
 	case *program.Rope:
 		return c.rope(o)
 	case *program.Store:
 		return c.store(o)
+	case *program.Add:
+		return c.addRows(o)
+	case *program.Multiply:
+		return c.multiplyRows(o)
+	case *program.Scale:
+		return c.scale(o)
+	case *program.PositionScale:
+		return c.positionScale(o)
+	case *program.Gather:
+		return c.gather(o)
+	case *program.CopyHeads:
+		return c.copyHeads(o)
+	case *program.HeadProduct:
+		return c.headProduct(o)
+	case *program.Conv:
+		return c.conv(o)
+	case *program.Delta:
+		return c.delta(o)
 	case *program.Attend:
 		return c.attend(o)
 	case *program.Route:
 		return c.group(o)
 	case *program.ExpertProduct:
-		return c.experts(o, o.Out)
+		return c.experts(o)
+	case *program.ExpertBias:
+		return c.expertBias(o)
+	case *program.Combine:
+		return c.combine(o, o.Out, false)
 	case *program.Fused:
 		if f := fused[o.Rule]; f != nil {
 			return f(c, o)
@@ -207,5 +237,5 @@ var fused = map[*program.Rule]func(*compiler, *program.Fused) run{
 	lower.RopeWrite:  (*compiler).ropeWrite,
 	lower.Route:      (*compiler).routeAtOnce,
 	lower.ExpertsUp:  (*compiler).expertsUp,
-	lower.Combine:    (*compiler).combine,
+	lower.Combine:    (*compiler).combineAdd,
 }

@@ -1,7 +1,7 @@
 // embed: looks the rows of the embedding up.
 //   tokens i32  [T]
 //   table  bf16 [V, H]   H % 8 == 0
-//   out    f32  [T, H]   out[t] = table[tokens[t]]
+//   out    f32  [T, H]   out[t] = scale·table[tokens[t]]
 // Launch:  a block per token; T = grid
 // Limit:   6·T·H bytes of memory traffic
 // Checked: TestEmbed
@@ -10,6 +10,7 @@ struct EmbedArgs {
   const bf16* table;
   float* out;
   int hidden;
+  float scale;
 };
 
 extern "C" __global__ void __launch_bounds__(128) embed(const __grid_constant__ EmbedArgs a) {
@@ -19,8 +20,11 @@ extern "C" __global__ void __launch_bounds__(128) embed(const __grid_constant__ 
   const bf16* from = a.table + (size_t)a.tokens[t] * a.hidden;
   float* to = a.out + t * a.hidden;
   for (int i = threadIdx.x * 8; i < a.hidden; i += blockDim.x * 8) {
-    Vec4 v = load16(from + i); // a bf16 is the upper half of its float
-    store16(to + i, {v.x << 16, v.x & 0xffff0000u, v.y << 16, v.y & 0xffff0000u});
-    store16(to + i + 4, {v.z << 16, v.z & 0xffff0000u, v.w << 16, v.w & 0xffff0000u});
+    float f[8];
+    unpack(load16(from + i), f);
+#pragma unroll
+    for (int j = 0; j < 8; j++) f[j] *= a.scale;
+    store16(to + i, {__float_as_uint(f[0]), __float_as_uint(f[1]), __float_as_uint(f[2]), __float_as_uint(f[3])});
+    store16(to + i + 4, {__float_as_uint(f[4]), __float_as_uint(f[5]), __float_as_uint(f[6]), __float_as_uint(f[7])});
   }
 }

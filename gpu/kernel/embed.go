@@ -6,6 +6,7 @@ import "fmt"
 type EmbedArgs struct {
 	Tokens, Table, Out Ptr
 	Hidden             int32
+	Scale              float32
 }
 
 var embedKernel = newKernel[EmbedArgs]("embed.cu", "embed", nil)

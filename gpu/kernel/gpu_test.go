@@ -245,10 +245,13 @@ func TestEmbed(t *testing.T) {
 	const hidden = 136
 	table, tp := b.random(50 * hidden)
 	y := b.zeros(4 * 3 * hidden)
-	b.must(kernel.Embed(b, kernel.EmbedArgs{Tokens: upload(b, []int32{49, 0, 7}), Table: tp, Out: y, Hidden: hidden}, 3))
+	b.must(kernel.Embed(b, kernel.EmbedArgs{Tokens: upload(b, []int32{49, 0, 7}), Table: tp, Out: y, Hidden: hidden, Scale: 2}, 3))
 	var want []float32
 	for _, id := range []int{49, 0, 7} {
 		want = append(want, table[id*hidden:][:hidden]...)
+	}
+	for i := range want {
+		want[i] *= 2
 	}
 	b.sameFloats("rows", y, want, 0)
 }

@@ -163,6 +163,7 @@ func (s Shape) takes(source string) bool {
 var headers = map[string][]string{
 	"sample.cu": {"draw.cuh"}, "logprobs.cu": {"draw.cuh"},
 	"prefill.cu": {"prefill.cuh"}, "prefill_hopper.cu": {"prefill.cuh", "hopper.cuh"},
+	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh"},
 	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
 }
 
@@ -190,6 +191,11 @@ var twins = map[string][]reflect.Type{
 	"prefill.cu":        {reflect.TypeFor[Tile]()},
 	"prefill_hopper.cu": {reflect.TypeFor[Tile]()},
 	"decode.cu":         {reflect.TypeFor[PlanArgs]()},
+	"rows.cu":           {reflect.TypeFor[View](), reflect.TypeFor[ExpertEntry]()},
+	"norm.cu":           {reflect.TypeFor[View]()},
+	"heads.cu":          {reflect.TypeFor[View]()},
+	"conv.cu":           {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
+	"delta.cu":          {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
 	"moe_route.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 	"moe_hopper.cu":     {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 	"moe_tiles.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},

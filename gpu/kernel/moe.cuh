@@ -8,7 +8,7 @@ struct alignas(16) ExpertTile { // some entries of one expert
 struct alignas(16) ExpertEntry { // a token at one of its experts
   int token;
   float share, scale;
-  int unused;
+  int expert;
 };
 
 struct ExpertArgs {

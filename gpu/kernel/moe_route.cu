@@ -1,4 +1,4 @@
-// moe_route, moe_choose, moe_group: which experts a token goes through, and the
+// moe_route, moe_choose, moe_choose_scored, moe_group: which experts a token goes through, and the
 // rows that the experts' products have, expert by expert.
 //   x        f32  [T, H]   the residual stream; H % 64 == 0
 //   norm     bf16 [H]
@@ -9,6 +9,10 @@
 //   choice   i32  [T, k]   the experts of largest logits, the first among equals;
 //                          −1: padding
 //   share    f32  [T, k]   softmax of the logits over E, or over the k (normalize)
+//            in moe_choose_scored those of largest score, softmax or σ (sigmoid),
+//            plus correction, bf16 [E] or null, among experts of the groups_taken
+//            of groups whose two largest add up to the most; the share is
+//            scale·score, with normalize divided by the sum of the k
 //   entries  Entry [T·k]   a token at one of its experts; they lie expert by
 //                          expert, those of an expert in the order of tokens
 //   place    i32  [T, k]   which entry it is; −1: none
@@ -26,9 +30,9 @@
 // in the end, the counts, from which the last block makes the tiles.
 //
 // Launch:  moe_route (⌈E/16⌉, ⌈T/8⌉) of 256; moe_choose ⌈T/8⌉ of 256; moe_group
-//          E of 1024
+//          E of 1024; moe_choose_scored as moe_choose
 // Limit:   launch; 2·E·H + 6·T·H bytes
-// Checked: TestRoute against ref.Route
+// Checked: TestRoute against ref.Route, TestScoredRoute against ref.ScoredRoute
 #define WARPS 8
 #define MAX_EXPERTS 512
 #define MAX_CHOSEN 16
@@ -50,9 +54,11 @@ struct RouteArgs {
   ExpertTile* tiles;
   int* count;
   int* arrived; // zero before and after
+  const bf16* correction;
   int tokens, hidden, experts, chosen, rows;
   int normalize;
-  float eps;
+  float eps, scale;
+  int sigmoid, groups, groups_taken;
 };
 
 // What other blocks have just written is read past L1.
@@ -60,6 +66,30 @@ __device__ __forceinline__ float fresh(const float* p) {
   float v;
   asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
   return v;
+}
+
+// in_order maps floats to integers of the same order, none to 0.
+__device__ __forceinline__ u32 in_order(float v) {
+  u32 bits = __float_as_uint(v + 0.f); // −0 ties with 0
+  return bits ^ ((u32)((int)bits >> 31) | 0x80000000u);
+}
+__device__ __forceinline__ float from_order(u32 key) { return __uint_as_float(key ^ (key >> 31 ? 0x80000000u : 0xffffffffu)); }
+
+// take_best finds the largest key of a warp and which it is, the first among
+// equals, and clears it. Key r of a lane is number 32·r + lane.
+template <int PER>
+__device__ __forceinline__ u32 take_best(u32 (&key)[PER], int& which) {
+  int lane = threadIdx.x % WARP, at = 0;
+  u32 best = 0;
+#pragma unroll
+  for (int r = 0; r < PER; r++)
+    if (key[r] > best) best = key[r], at = r * WARP + lane;
+  u32 most = __reduce_max_sync(FULL, best);
+  which = (int)__reduce_min_sync(FULL, best == most ? (u32)at : 0x7fffffffu);
+#pragma unroll
+  for (int r = 0; r < PER; r++)
+    if (r * WARP + lane == which) key[r] = 0;
+  return most;
 }
 
 // choose finds a token's experts and their shares; a warp does it, each lane
@@ -78,25 +108,16 @@ __device__ __forceinline__ void choose(const RouteArgs& a, int token, int& exper
   top = warp_max(top);
 #pragma unroll
   for (int r = 0; r < PER; r++) {
-    u32 bits = __float_as_uint(v[r] + 0.f); // −0 ties with 0
-    key[r] = r * WARP + lane < a.experts ? bits ^ ((u32)((int)bits >> 31) | 0x80000000u) : 0;
+    key[r] = r * WARP + lane < a.experts ? in_order(v[r]) : 0;
     total += exp2_fast((v[r] - top) * LOG2E); // 0 beyond the experts
   }
   expert = 0;
   for (int j = 0; j < a.chosen; j++) {
-    u32 best = 0;
-    int at = 0;
-#pragma unroll
-    for (int r = 0; r < PER; r++)
-      if (key[r] > best) best = key[r], at = r * WARP + lane;
-    u32 most = __reduce_max_sync(FULL, best);
-    int which = (int)__reduce_min_sync(FULL, best == most ? (u32)at : 0x7fffffffu);
-#pragma unroll
-    for (int r = 0; r < PER; r++)
-      if (r * WARP + lane == which) key[r] = 0;
+    int which;
+    u32 most = take_best(key, which);
     if (lane == j) {
       expert = which;
-      p = exp2_fast((__uint_as_float(most ^ (most >> 31 ? 0x80000000u : 0xffffffffu)) - top) * LOG2E);
+      p = exp2_fast((from_order(most) - top) * LOG2E);
     }
   }
   total = warp_sum(a.normalize ? p : total);
@@ -109,6 +130,75 @@ __device__ __forceinline__ void choose(const RouteArgs& a, int token, int& exper
   } else {
     choose<MAX_EXPERTS / WARP>(a, token, expert, share);
   }
+}
+
+// best_groups clears the keys of experts whose group's two largest do not add up
+// to enough.
+template <int PER>
+__device__ __forceinline__ void best_groups(const RouteArgs& a, u32 (&key)[PER]) {
+  int lane = threadIdx.x % WARP, size = a.experts / a.groups;
+  u32 sum[1] = {0}; // of group `lane`
+  for (int g = 0; g < a.groups; g++) {
+    u32 own[PER];
+#pragma unroll
+    for (int r = 0; r < PER; r++) own[r] = (r * WARP + lane) / size == g ? key[r] : 0;
+    int which;
+    float first = from_order(take_best(own, which)), second = from_order(take_best(own, which));
+    if (lane == g) sum[0] = in_order(first + second);
+  }
+  u32 taken = 0;
+  for (int i = 0; i < a.groups_taken; i++) {
+    int which;
+    take_best(sum, which);
+    taken |= 1u << which % WARP;
+  }
+#pragma unroll
+  for (int r = 0; r < PER; r++) {
+    int expert = r * WARP + lane;
+    if (expert < a.experts && !(taken >> expert / size & 1)) key[r] = 0;
+  }
+}
+
+// choose_scored is choose by scores, corrected, of some groups' experts.
+template <int PER>
+__device__ __forceinline__ void choose_scored(const RouteArgs& a, int token, int& expert, float& share) {
+  int lane = threadIdx.x % WARP;
+  const float* logits = a.logits + (size_t)token * a.experts;
+  u32 key[PER];
+  float score[PER], top = NEGATIVE_INFINITY, total = 0.f, p = 0.f;
+#pragma unroll
+  for (int r = 0; r < PER; r++) {
+    score[r] = r * WARP + lane < a.experts ? fresh(logits + r * WARP + lane) : NEGATIVE_INFINITY;
+    top = fmaxf(top, score[r]);
+  }
+  top = warp_max(top);
+#pragma unroll
+  for (int r = 0; r < PER; r++) { // 0 beyond the experts
+    score[r] = a.sigmoid ? 1.f / (1.f + expf(-score[r])) : expf(score[r] - top);
+    total += score[r];
+  }
+  total = a.sigmoid ? 1.f : warp_sum(total);
+#pragma unroll
+  for (int r = 0; r < PER; r++) {
+    int i = r * WARP + lane;
+    score[r] /= total;
+    key[r] = i < a.experts ? in_order(score[r] + (a.correction ? from_bf16(a.correction[i]) : 0.f)) : 0;
+  }
+  if (a.groups > 1) best_groups(a, key);
+  expert = 0;
+  for (int j = 0; j < a.chosen; j++) {
+    int which;
+    take_best(key, which);
+    float mine = 0.f;
+#pragma unroll
+    for (int r = 0; r < PER; r++)
+      if (r * WARP + lane == which) mine = score[r];
+    mine = __shfl_sync(FULL, mine, which % WARP);
+    if (lane == j) expert = which, p = mine;
+  }
+  total = a.normalize ? warp_sum(p) : 1.f;
+  if (a.slots && a.slots[token] < 0) expert = -1;
+  share = p / total * a.scale;
 }
 
 // lay_out says where each expert's entries begin, given how many it has, and
@@ -249,12 +339,28 @@ extern "C" __global__ void __launch_bounds__(256, 1) moe_route(const __grid_cons
     if (expert >= 0) {
       u32 below = (1u << token % 32) - 1;
       entry = first[expert] + __popc(takers[2 * expert + token / 32] & below) + (token < 32 ? 0 : __popc(takers[2 * expert]));
-      a.entries[entry] = {token, shares[i], fresh(a.scales + token), 0};
+      a.entries[entry] = {token, shares[i], fresh(a.scales + token), expert};
     }
     a.choice[i] = expert;
     a.share[i] = shares[i];
     a.place[i] = entry;
   }
+}
+
+extern "C" __global__ void __launch_bounds__(256) moe_choose_scored(const __grid_constant__ RouteArgs a) {
+  wait_for_previous();
+  let_next_start();
+  int lane = threadIdx.x % WARP, token = blockIdx.x * WARPS + threadIdx.x / WARP, expert;
+  if (token >= a.tokens) return;
+  float share;
+  if (a.experts <= 4 * WARP) {
+    choose_scored<4>(a, token, expert, share);
+  } else {
+    choose_scored<MAX_EXPERTS / WARP>(a, token, expert, share);
+  }
+  if (lane >= a.chosen) return;
+  a.choice[(size_t)token * a.chosen + lane] = expert;
+  a.share[(size_t)token * a.chosen + lane] = share;
 }
 
 extern "C" __global__ void __launch_bounds__(256) moe_choose(const __grid_constant__ RouteArgs a) {
@@ -314,7 +420,7 @@ extern "C" __global__ void __launch_bounds__(1024) moe_group(const __grid_consta
     for (int j = 0; j < 4; j++) {
       int at = i + lane * 4 + j;
       if (four[j] == expert) {
-        a.entries[entry + before] = {at / a.chosen, a.share[at], 1.f, 0};
+        a.entries[entry + before] = {at / a.chosen, a.share[at], 1.f, expert};
         a.place[at] = entry + before++;
       } else if (expert == 0 && four[j] < 0) {
         a.place[at] = -1;

@@ -11,7 +11,7 @@ type (
 	ExpertEntry struct {
 		Token        int32
 		Share, Scale float32
-		Unused       int32
+		Expert       int32
 	}
 )
 
@@ -19,10 +19,15 @@ type (
 type RouteArgs struct {
 	X, Norm, W, Slots, Logits, Normed, Scales, Choice, Share, Entries, Place, Counts, Tiles, Count, Arrived Ptr
 
+	Correction Ptr // of MoEGroup, as the last four; 0: none
+
 	Tokens, Hidden, Experts, Chosen int32
 	Rows                            int32 // of a tile
 	Normalize                       int32 // 1: shares add up to 1
 	Eps                             float32
+	Scale                           float32 // of shares
+	Sigmoid                         int32   // 1: scores are σ of logits, not their softmax
+	Groups, GroupsTaken             int32   // at most MaxGroups; up to 1: all experts are one
 }
 
 // What routes may have at most; MaxRouted is the tokens that MoERoute takes.
@@ -30,11 +35,13 @@ const (
 	MaxExperts = 512
 	MaxChosen  = 16
 	MaxRouted  = 64
+	MaxGroups  = 32
 )
 
 var (
 	routeKernel  = newKernel[RouteArgs]("moe_route.cu", "moe_route", nil)
 	chooseKernel = newKernel[RouteArgs]("moe_route.cu", "moe_choose", nil)
+	scoredKernel = newKernel[RouteArgs]("moe_route.cu", "moe_choose_scored", nil)
 	groupKernel  = newKernel[RouteArgs]("moe_route.cu", "moe_group", nil)
 )
 
@@ -56,6 +63,9 @@ func RouteScratchFor(tokens, experts, chosen int) RouteScratch {
 // MoERoute normalises tokens, sends each to its experts and groups them into
 // tiles of so many rows.
 func MoERoute(q Queue, a RouteArgs) error {
+	if !a.Plain() {
+		return fmt.Errorf("kernel moe_route: a choice by other than logits")
+	}
 	if a.Tokens > MaxRouted || a.Hidden%64 != 0 {
 		return fmt.Errorf("kernel moe_route: %d tokens of %d; at most %d, of a multiple of 64", a.Tokens, a.Hidden, MaxRouted)
 	}
@@ -70,13 +80,27 @@ func MoEGroup(q Queue, a RouteArgs) error {
 	if err := a.check(); err != nil {
 		return err
 	}
-	if err := launch(q, chooseKernel, ceil(int(a.Tokens), 8), 1, 256, &a); err != nil {
+	choose := chooseKernel
+	if !a.Plain() {
+		choose = scoredKernel
+	}
+	if err := launch(q, choose, ceil(int(a.Tokens), 8), 1, 256, &a); err != nil {
 		return err
 	}
 	return launch(q, groupKernel, int(a.Experts), 1, 1024, &a)
 }
 
+// Plain says that experts are chosen by their logits alone and shares are their
+// softmax: what MoERoute does.
+func (a *RouteArgs) Plain() bool {
+	return a.Correction == 0 && a.Sigmoid == 0 && a.Groups <= 1 && a.Scale == 1
+}
+
 func (a *RouteArgs) check() error {
+	if g := a.Groups; g > 1 && (g > MaxGroups || a.Experts%g != 0 || a.Experts/g < 2 || a.GroupsTaken < 1 || a.GroupsTaken > g || a.GroupsTaken*(a.Experts/g) < a.Chosen) {
+		return fmt.Errorf("kernel moe_route: %d of %d groups of %d experts for %d a token; there may be %d, of two and more",
+			a.GroupsTaken, g, a.Experts, a.Chosen, MaxGroups)
+	}
 	if a.Experts <= 0 || a.Experts > MaxExperts || a.Chosen <= 0 || a.Chosen > min(MaxChosen, a.Experts) || a.Rows <= 0 || a.Tokens <= 0 {
 		return fmt.Errorf("kernel moe_route: %d tokens, %d of %d experts, tiles of %d; there may be %d of %d",
 			a.Tokens, a.Chosen, a.Experts, a.Rows, MaxChosen, MaxExperts)

@@ -38,7 +38,7 @@ func (b *bench) routes(tokens, hidden, experts, chosen, rows int) kernel.RouteAr
 	return kernel.RouteArgs{
 		Logits: b.zeros(s.Logits), Normed: b.zeros(int64(2 * tokens * hidden)), Scales: b.zeros(s.Scales), Choice: b.zeros(s.Choice), Share: b.zeros(s.Share),
 		Entries: b.zeros(s.Entries), Place: b.zeros(s.Place), Counts: b.zeros(s.Counts), Tiles: b.zeros(s.Tiles), Count: b.zeros(s.Count), Arrived: b.zeros(s.Arrived),
-		Tokens: int32(tokens), Hidden: int32(hidden), Experts: int32(experts), Chosen: int32(chosen), Rows: int32(rows), Eps: 1e-6,
+		Tokens: int32(tokens), Hidden: int32(hidden), Experts: int32(experts), Chosen: int32(chosen), Rows: int32(rows), Eps: 1e-6, Scale: 1,
 	}
 }
 
@@ -50,7 +50,7 @@ func group(choice []int32, share, scales []float32, experts, chosen, rows int) (
 		for i, c := range choice {
 			if c == e {
 				place[i] = int32(len(entries))
-				entries = append(entries, kernel.ExpertEntry{Token: int32(i / chosen), Share: share[i], Scale: scales[i/chosen]})
+				entries = append(entries, kernel.ExpertEntry{Token: int32(i / chosen), Share: share[i], Scale: scales[i/chosen], Expert: e})
 			}
 		}
 		for at := first; at < len(entries); at += rows {
@@ -157,7 +157,7 @@ func TestRoute(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ tokens, hidden, experts, chosen int }{{65, 64, 8, 2}, {1, 72, 8, 2}, {1, 64, 513, 2}, {1, 64, 8, 9}, {1, 64, 64, 17}} {
-		if kernel.MoERoute(b, kernel.RouteArgs{Tokens: int32(c.tokens), Hidden: int32(c.hidden), Experts: int32(c.experts), Chosen: int32(c.chosen), Rows: 8}) == nil {
+		if kernel.MoERoute(b, kernel.RouteArgs{Tokens: int32(c.tokens), Hidden: int32(c.hidden), Experts: int32(c.experts), Chosen: int32(c.chosen), Rows: 8, Scale: 1}) == nil {
 			t.Errorf("%+v: accepted", c)
 		}
 	}
@@ -302,8 +302,110 @@ func TestCombine(t *testing.T) {
 				}
 			}
 		}
-		b.must(kernel.MoECombine(b, kernel.CombineArgs{X: xp, Y: yp, Place: upload(b, place), Hidden: int32(c.hidden), Chosen: int32(c.chosen)}, c.tokens))
+		b.must(kernel.MoECombine(b, kernel.CombineArgs{X: xp, Y: yp, Place: upload(b, place), Hidden: int32(c.hidden), Chosen: int32(c.chosen), Add: 1}, c.tokens))
 		b.sameFloats(fmt.Sprintf("%+v", c), xp, x, 1e-5)
+		// Not added, but weighed.
+		share, sp := b.randomFloats(n)
+		clear(x)
+		for i := range x {
+			for j, p := range place[i/c.hidden*c.chosen:][:c.chosen] {
+				if p >= 0 {
+					x[i] += share[i/c.hidden*c.chosen+j] * y[int(p)*c.hidden+i%c.hidden]
+				}
+			}
+		}
+		b.must(kernel.MoECombine(b, kernel.CombineArgs{X: xp, Y: yp, Share: sp, Place: upload(b, place), Hidden: int32(c.hidden), Chosen: int32(c.chosen)}, c.tokens))
+		b.sameFloats(fmt.Sprintf("%+v, weighed", c), xp, x, 1e-4)
+	}
+}
+
+// Products without gates, and biases of experts.
+func TestPlainExperts(t *testing.T) {
+	b := open(t, shapes[0])
+	b.Overlap()
+	for _, c := range []struct{ tokens, hidden, out, experts, chosen int }{{1, 128, 64, 8, 2}, {50, 136, 264, 5, 2}, {300, 64, 1024, 4, 1}} {
+		x, xp := b.random(c.tokens * c.hidden)
+		w, wp := b.scaled(c.experts*c.out*c.hidden, c.hidden)
+		bias, bp := b.random(c.experts * c.out)
+		logits, _ := b.randomFloats(c.tokens * c.experts)
+		choice, share := ref.Route(logits, c.experts, c.chosen, true)
+		for _, rows := range []int{16, 32, 64, 128} {
+			entries, _, tiles := group(choice, share, slices.Repeat([]float32{1}, c.tokens), c.experts, c.chosen, rows)
+			var want []float32
+			for _, e := range entries {
+				row := ref.Product(x[int(e.Token)*c.hidden:][:c.hidden], w[int(e.Expert)*c.out*c.hidden:][:c.out*c.hidden], c.hidden)
+				for i := range row {
+					row[i] += bias[int(e.Expert)*c.out+i]
+				}
+				want = append(want, row...)
+			}
+			ep, y := upload(b, entries), upload(b, slices.Repeat([]uint16{0xffff}, len(want)))
+			b.must(kernel.MoEPlain(b, kernel.ExpertArgs{
+				X: xp, W: wp, Entries: ep, Tiles: upload(b, tiles), Count: upload(b, []int32{int32(len(tiles))}), Y: y, In: int32(c.hidden), Out: int32(c.out),
+			}, rows, 2*b.GPU.SMs))
+			b.must(kernel.AddBias(b, kernel.AddBiasArgs{
+				X: kernel.View{At: y, Stride: int32(c.out), Half: 1}, Bias: bp, Entries: ep, Rows: int32(len(entries)), Width: int32(c.out), Experts: int32(c.experts),
+			}))
+			bits := download[uint16](b, len(want), y)
+			for i, v := range want { // rounded twice
+				if got := math.Float32frombits(uint32(bits[i]) << 16); !(math.Abs(float64(got-v)) <= 0.02+0.02*math.Abs(float64(v))) {
+					t.Fatalf("%+v, tiles of %d: element %d is %v, want %v", c, rows, i, got, v)
+				}
+			}
+		}
+	}
+}
+
+// Experts chosen by scores of every kind.
+func TestScoredRoute(t *testing.T) {
+	b := open(t, shapes[0])
+	for _, c := range []struct {
+		tokens, experts, chosen int
+		correct                 bool
+		scores                  ref.Scores
+	}{
+		{1, 8, 2, true, ref.Scores{Sigmoid: true, Normalize: true, Scale: 2.5, Groups: 2, GroupsTaken: 1}},
+		{300, 256, 8, true, ref.Scores{Sigmoid: true, Normalize: true, Scale: 2.5, Groups: 8, GroupsTaken: 4}},
+		{65, 128, 8, true, ref.Scores{Sigmoid: true, Normalize: true, Scale: 1}},
+		{65, 160, 8, false, ref.Scores{Sigmoid: true, Scale: 1.5, Groups: 1, GroupsTaken: 1}},
+		{40, 64, 6, false, ref.Scores{Scale: 16, Groups: 8, GroupsTaken: 3}},
+		{40, 60, 4, true, ref.Scores{Normalize: true, Scale: 1}},
+	} {
+		a := b.routes(c.tokens, 64, c.experts, c.chosen, 32)
+		var logits []float32
+		for range c.tokens {
+			for _, p := range b.rand.Perm(c.experts) {
+				logits = append(logits, float32(p)/16-4)
+			}
+		}
+		a.Logits = upload(b, logits)
+		if c.correct {
+			correction, at := b.scaled(c.experts, 16)
+			c.scores.Correction, a.Correction = correction, at
+		}
+		s := c.scores
+		a.Scale, a.Groups, a.GroupsTaken = float32(s.Scale), int32(s.Groups), int32(s.GroupsTaken)
+		if s.Sigmoid {
+			a.Sigmoid = 1
+		}
+		if s.Normalize {
+			a.Normalize = 1
+		}
+		b.must(kernel.MoEGroup(b, a))
+		choice, share := ref.ScoredRoute(logits, c.experts, c.chosen, s)
+		if got := download[int32](b, len(choice), a.Choice); !slices.Equal(got, choice) {
+			t.Fatalf("%+v: choices %v, want %v", c, got[:c.chosen], choice[:c.chosen])
+		}
+		b.sameFloats(fmt.Sprintf("%+v: shares", c), a.Share, share, 1e-4)
+		entries, _, _ := group(choice, download[float32](b, len(share), a.Share), slices.Repeat([]float32{1}, c.tokens), c.experts, c.chosen, 32)
+		if !slices.Equal(download[kernel.ExpertEntry](b, len(entries), a.Entries), entries) {
+			t.Errorf("%+v: entries differ", c)
+		}
+	}
+	a := b.routes(1, 64, 8, 2, 16)
+	a.Scale = 2
+	if kernel.MoERoute(b, a) == nil {
+		t.Error("shares are scaled where they cannot be")
 	}
 }
 
@@ -359,7 +461,7 @@ func BenchmarkExperts(tb *testing.B) {
 					return p.down(b, down, blocks)
 				}
 				combine := func() error {
-					return kernel.MoECombine(b, kernel.CombineArgs{X: a.X, Y: down.Y, Place: a.Place, Hidden: hidden, Chosen: chosen}, tokens)
+					return kernel.MoECombine(b, kernel.CombineArgs{X: a.X, Y: down.Y, Place: a.Place, Hidden: hidden, Chosen: chosen, Add: 1}, tokens)
 				}
 				b.must(route())
 				touched := map[int32]bool{}

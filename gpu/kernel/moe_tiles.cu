@@ -6,6 +6,7 @@
 //            bf16 [E, H, I]
 //   moe_up_*    x bf16 [T, H], y bf16 [N, I]
 //               y[n] = share·silu(g)·u, where g|u = scale·x[token]·w[expert]ᵀ
+//   moe_plain_* x bf16 [T, H], y bf16 [N, 2I], without gates: y[n] = x[token]·w[expert]ᵀ
 //   moe_down_*  x bf16 [N, I], y bf16 [N, H]
 //               y[n] = x[n]·w[expert]ᵀ
 // H and I are multiples of 8.
@@ -41,7 +42,8 @@ __device__ __forceinline__ void store(bf16* to, const float (&v)[MT]) {
 }
 
 // Warps are M by N: each has 16·MT rows and 8·NT tokens of the block's.
-template <bool UP, int M, int N, int MT, int NT, int DEPTH>
+// UP gates; with TOKENS_IN x has a row for each token, which entries name.
+template <bool UP, bool TOKENS_IN, int M, int N, int MT, int NT, int DEPTH>
 __device__ __forceinline__ void experts(const ExpertArgs& a) {
   extern __shared__ __align__(128) u8 memory[];
   constexpr int BLOCK_ROWS = M * MT * 16, THREADS = M * N * WARP, TOKENS = N * NT * 8;
@@ -52,7 +54,7 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
   constexpr int HALF = UP ? BLOCK_ROWS / 2 : BLOCK_ROWS; // rows of the result
   int parts = (a.out + HALF - 1) / HALF, steps = (a.in + BLOCK_K - 1) / BLOCK_K;
 
-  if (UP) wait_for_previous();
+  if (TOKENS_IN) wait_for_previous();
   int items = fresh(a.count) * parts;
 
   // What is copied next: an item, a piece of K, a stage it goes to.
@@ -80,7 +82,7 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
 #pragma unroll
     for (int i = 0; i < TOKENS / AT_ONCE; i++) {
       int n = copy_row + i * AT_ONCE;
-      token[i] = n >= t.count ? -1 : UP ? a.entries[t.first + n].token : t.first + n;
+      token[i] = n >= t.count ? -1 : TOKENS_IN ? a.entries[t.first + n].token : t.first + n;
     }
   };
   auto begin = [&] {
@@ -113,7 +115,7 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
     into = into == DEPTH - 1 ? 0 : into + 1;
   };
   begin();
-  if (!UP) {
+  if (!TOKENS_IN) {
 #pragma unroll
     for (int s = 0; s < DEPTH - 1; s++) load(true, false);
     wait_for_previous();
@@ -121,7 +123,7 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
   }
   let_next_start();
 #pragma unroll
-  for (int s = 0; s < DEPTH - 1; s++) load(UP, true);
+  for (int s = 0; s < DEPTH - 1; s++) load(TOKENS_IN, true);
 
   // Where the lane's rows of operands begin, and which of their chunks it takes.
   u32 a_at = (wm * MT * 16 + lane % 16) * ROW_BYTES, a_chunk = lane / 16;
@@ -194,11 +196,15 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
   copies_wait<0>();
 }
 
-extern "C" __global__ void __launch_bounds__(128, 2) moe_up_16(const __grid_constant__ ExpertArgs a) { experts<true, 4, 1, 1, 2, 8>(a); }
-extern "C" __global__ void __launch_bounds__(128, 2) moe_up_32(const __grid_constant__ ExpertArgs a) { experts<true, 4, 1, 2, 4, 4>(a); }
-extern "C" __global__ void __launch_bounds__(128, 2) moe_up_64(const __grid_constant__ ExpertArgs a) { experts<true, 2, 2, 4, 4, 4>(a); }
-extern "C" __global__ void __launch_bounds__(256, 2) moe_up_128(const __grid_constant__ ExpertArgs a) { experts<true, 2, 4, 4, 4, 3>(a); }
-extern "C" __global__ void __launch_bounds__(128, 2) moe_down_16(const __grid_constant__ ExpertArgs a) { experts<false, 4, 1, 1, 2, 8>(a); }
-extern "C" __global__ void __launch_bounds__(128, 2) moe_down_32(const __grid_constant__ ExpertArgs a) { experts<false, 4, 1, 2, 4, 4>(a); }
-extern "C" __global__ void __launch_bounds__(128, 2) moe_down_64(const __grid_constant__ ExpertArgs a) { experts<false, 2, 2, 4, 4, 4>(a); }
-extern "C" __global__ void __launch_bounds__(256, 2) moe_down_128(const __grid_constant__ ExpertArgs a) { experts<false, 2, 4, 4, 4, 3>(a); }
+extern "C" __global__ void __launch_bounds__(128, 2) moe_up_16(const __grid_constant__ ExpertArgs a) { experts<true, true, 4, 1, 1, 2, 8>(a); }
+extern "C" __global__ void __launch_bounds__(128, 2) moe_up_32(const __grid_constant__ ExpertArgs a) { experts<true, true, 4, 1, 2, 4, 4>(a); }
+extern "C" __global__ void __launch_bounds__(128, 2) moe_up_64(const __grid_constant__ ExpertArgs a) { experts<true, true, 2, 2, 4, 4, 4>(a); }
+extern "C" __global__ void __launch_bounds__(256, 2) moe_up_128(const __grid_constant__ ExpertArgs a) { experts<true, true, 2, 4, 4, 4, 3>(a); }
+extern "C" __global__ void __launch_bounds__(128, 2) moe_down_16(const __grid_constant__ ExpertArgs a) { experts<false, false, 4, 1, 1, 2, 8>(a); }
+extern "C" __global__ void __launch_bounds__(128, 2) moe_down_32(const __grid_constant__ ExpertArgs a) { experts<false, false, 4, 1, 2, 4, 4>(a); }
+extern "C" __global__ void __launch_bounds__(128, 2) moe_down_64(const __grid_constant__ ExpertArgs a) { experts<false, false, 2, 2, 4, 4, 4>(a); }
+extern "C" __global__ void __launch_bounds__(256, 2) moe_down_128(const __grid_constant__ ExpertArgs a) { experts<false, false, 2, 4, 4, 4, 3>(a); }
+extern "C" __global__ void __launch_bounds__(128, 2) moe_plain_16(const __grid_constant__ ExpertArgs a) { experts<false, true, 4, 1, 1, 2, 8>(a); }
+extern "C" __global__ void __launch_bounds__(128, 2) moe_plain_32(const __grid_constant__ ExpertArgs a) { experts<false, true, 4, 1, 2, 4, 4>(a); }
+extern "C" __global__ void __launch_bounds__(128, 2) moe_plain_64(const __grid_constant__ ExpertArgs a) { experts<false, true, 2, 2, 4, 4, 4>(a); }
+extern "C" __global__ void __launch_bounds__(256, 2) moe_plain_128(const __grid_constant__ ExpertArgs a) { experts<false, true, 2, 4, 4, 4, 3>(a); }

@@ -26,8 +26,9 @@ func newExperts(name string) map[int]expertKernel {
 }
 
 var (
-	expertsUp   = newExperts("moe_up_")
-	expertsDown = newExperts("moe_down_")
+	expertsUp    = newExperts("moe_up_")
+	expertsPlain = newExperts("moe_plain_")
+	expertsDown  = newExperts("moe_down_")
 )
 
 // ExpertRows is the rows of tiles for so many entries of so many experts:
@@ -49,6 +50,12 @@ func ExpertRows(entries, experts int) int {
 // rows; Out counts gates. It runs in so many blocks; two fit on a multiprocessor.
 func MoEUp(q Queue, a ExpertArgs, rows, blocks int) error {
 	return experts(q, expertsUp[rows], a, rows, blocks)
+}
+
+// MoEPlain is the first product without gates; Out counts all outputs. Entries'
+// scales have to be 1, as MoEGroup leaves them.
+func MoEPlain(q Queue, a ExpertArgs, rows, blocks int) error {
+	return experts(q, expertsPlain[rows], a, rows, blocks)
 }
 
 // MoEDown is the second product.

@@ -60,3 +60,55 @@ __device__ __forceinline__ void norm(const NormArgs& a) {
 
 extern "C" __global__ void __launch_bounds__(256) rms_norm(const __grid_constant__ NormArgs a) { norm<1>(a); }
 extern "C" __global__ void __launch_bounds__(256) rms_norm_wide(const __grid_constant__ NormArgs a) { norm<8>(a); }
+
+// rms_norm_heads, rms_norm_groups, rms_norm_groups_wide: RMSNorm of every `group`
+// columns of rows, in place or not.
+//   x, y  View [R, groups·group], group % 8 == 0; up to 256, 2048, 16384
+//   w     bf16 [group], or (every) [groups·group]
+// Math:    fp32
+// Launch:  rms_norm_heads: a warp per group, 8 a block; else a block per group
+// Limit:   memory traffic: x read and y written
+// Checked: TestGroupNorm against ref.RMSNorm
+struct GroupNormArgs {
+  View x, y;
+  const bf16* w;
+  int rows, groups, group, every;
+  float eps;
+};
+
+// TEAM threads have a group, each PER vectors of it at most.
+template <int TEAM, int PER>
+__device__ __forceinline__ void group_norm(const GroupNormArgs& a) {
+  __shared__ float scratch[8];
+  size_t which = (size_t)blockIdx.x * (256 / TEAM) + threadIdx.x / TEAM;
+  int thread = threadIdx.x % TEAM, vectors = a.group / 8;
+  size_t row = which / a.groups;
+  int at = (int)(which % a.groups) * a.group;
+  wait_for_previous();
+  let_next_start();
+  if (row >= (size_t)a.rows) return; // whole teams
+  float f[PER][8], sum = 0.f;
+#pragma unroll
+  for (int i = 0; i < PER; i++) {
+    int v = thread + i * TEAM;
+    if (v >= vectors) continue;
+    load8(a.x, row, at + v * 8, 8, f[i]);
+#pragma unroll
+    for (int j = 0; j < 8; j++) sum += f[i][j] * f[i][j];
+  }
+  sum = TEAM == WARP ? warp_sum(sum) : block_sum(sum, scratch);
+  float scale = rsqrtf(sum / a.group + a.eps), w[8];
+#pragma unroll
+  for (int i = 0; i < PER; i++) {
+    int v = thread + i * TEAM;
+    if (v >= vectors) continue;
+    weights8(a.w + (a.every ? at : 0) + v * 8, 8, w);
+#pragma unroll
+    for (int j = 0; j < 8; j++) f[i][j] *= scale * w[j];
+    store8(a.y, row, at + v * 8, 8, f[i]);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(256) rms_norm_heads(const __grid_constant__ GroupNormArgs a) { group_norm<WARP, 1>(a); }
+extern "C" __global__ void __launch_bounds__(256) rms_norm_groups(const __grid_constant__ GroupNormArgs a) { group_norm<256, 1>(a); }
+extern "C" __global__ void __launch_bounds__(256) rms_norm_groups_wide(const __grid_constant__ GroupNormArgs a) { group_norm<256, 8>(a); }

@@ -109,7 +109,7 @@ func BenchmarkRows(tb *testing.B) {
 			for i := range ids {
 				ids[i] = int32(b.rand.IntN(vocab))
 			}
-			a := kernel.EmbedArgs{Tokens: upload(b, ids), Table: b.zeros(2 * vocab * hidden), Out: b.zeros(int64(4 * n * hidden)), Hidden: hidden}
+			a := kernel.EmbedArgs{Tokens: upload(b, ids), Table: b.zeros(2 * vocab * hidden), Out: b.zeros(int64(4 * n * hidden)), Hidden: hidden, Scale: 1}
 			return func() error { return kernel.Embed(b, a, n) }, 6 * n * hidden
 		}},
 		{"rms_norm", []int{256, 8192}, func(b *bench, n int) (func() error, int) {

@@ -4,7 +4,7 @@
 //   w     bf16 [M, K]   read once
 //   norm  bf16 [K]      RMSNorm of x comes first; absent in skinny_add
 //   rows  i32  [N]      which rows of x; null: 0, 1, 2, …
-//   skinny_norm, skinny_wide  y f32  [N, ld] = rms_norm(x)·wᵀ
+//   skinny_norm, skinny_wide  y f32, or (rounded) bf16, [N, ld] = rms_norm(x)·wᵀ
 //   skinny_gate               y bf16 [N, M/2] = silu(g)·u, where g|u = rms_norm(x)·wᵀ
 //   skinny_add                y f32  [N, M] += x·wᵀ
 // Math:    bf16 products, fp32 sums. The norm's factor 1/√(mean(x²)+ε) is the
@@ -36,6 +36,7 @@ struct SkinnyArgs {
   void* y;
   int n, in, out, ld;
   float eps;
+  int rounded;
 };
 
 enum Epilogue { FLOATS, GATE, ADD };
@@ -174,7 +175,9 @@ __device__ __forceinline__ void skinny(const SkinnyArgs& a) {
       }
       int row = (tile * MT + m) * 16 + r;
       if (row >= a.out) continue;
-      if (EPILOGUE == FLOATS) {
+      if (EPILOGUE == FLOATS && a.rounded) {
+        ((bf16*)a.y)[(size_t)token * a.ld + row] = to_bf16(v);
+      } else if (EPILOGUE == FLOATS) {
         ((float*)a.y)[(size_t)token * a.ld + row] = v;
       } else {
         ((float*)a.y)[(size_t)token * a.ld + row] += v;

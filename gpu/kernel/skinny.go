@@ -7,6 +7,7 @@ type SkinnyArgs struct {
 	X, W, Norm, Rows, Y Ptr
 	N, In, Out, Ld      int32
 	Eps                 float32
+	Rounded             int32 // 1: SkinnyNorm writes bf16
 }
 
 // MaxSkinny is the most rows that skinny products take.
@@ -31,7 +32,7 @@ var (
 	skinnyAdd  = newSkinny("skinny_add", 5, 5)
 )
 
-// SkinnyNorm is y = rms_norm(x)·wᵀ in float32. Skinny products run in no more
+// SkinnyNorm is y = rms_norm(x)·wᵀ in float32, or Rounded. Skinny products run in no more
 // blocks than most; two fit on a multiprocessor.
 func SkinnyNorm(q Queue, a SkinnyArgs, most int) error {
 	if a.Out >= wideFrom {

@@ -4,6 +4,8 @@
 package lower
 
 import (
+	"slices"
+
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
@@ -95,11 +97,13 @@ type Lowering struct {
 	program *program.Program
 	// Skinny is the most rows of passes that take skinny products.
 	Skinny int
+	// routes says that few tokens are routed at once.
+	routes bool
 }
 
 // New finds what suits a program.
 func New(p *program.Program) *Lowering {
-	l := &Lowering{program: p}
+	l := &Lowering{program: p, routes: routesAtOnce(p)}
 	hidden := 0
 	for _, op := range p.Ops {
 		switch o := op.(type) {
@@ -120,6 +124,37 @@ func New(p *program.Program) *Lowering {
 	return l
 }
 
+// routesAtOnce says whether one kernel can do all of routing: choices are by
+// logits alone, and what it leaves, rows without the norm's factor, is read by none
+// but the router and products that are gated at once, which know the factors.
+func routesAtOnce(p *program.Program) bool {
+	for i, op := range p.Ops {
+		r, is := op.(*program.Route)
+		if !is {
+			continue
+		}
+		if r.Sigmoid || r.Correction != nil || r.Groups > 1 || r.Scale != 1 || i < 2 {
+			return false
+		}
+		router, is := p.Ops[i-1].(*program.Product)
+		if !is || router.Out != r.Logits {
+			return false
+		}
+		for j, reader := range p.Ops {
+			if slices.Contains(reader.Uses().Reads, router.In) && j != i-1 && !gatedAtOnce(p.Ops[j:]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// gatedAtOnce says that ops begin with what ExpertsUp is.
+func gatedAtOnce(ops []program.Op) bool {
+	fused := program.Fuse(ops[:min(2, len(ops))], []*program.Rule{ExpertsUp})
+	return len(fused) == 1
+}
+
 // Buckets are the numbers of tokens, each the most of its kind, for which bodies
 // differ; more tokens than the last are of a kind, too.
 func (l *Lowering) Buckets() []int {
@@ -133,7 +168,7 @@ func (l *Lowering) Buckets() []int {
 // looked at.
 func (l *Lowering) Body(tokens int) []program.Op {
 	rules := always
-	if tokens <= RoutedAtOnce && l.Skinny > 0 {
+	if tokens <= RoutedAtOnce && l.Skinny > 0 && l.routes {
 		rules = append(rules[:len(rules):len(rules)], Route)
 	}
 	if tokens <= l.Skinny {

@@ -56,6 +56,28 @@ func SiluMul(x []float32, n int) []float32 {
 	return y
 }
 
+// Gate is act(gate)·up for rows of n gates, then n ups, as package program says
+// of "gelu" and "clamped".
+func Gate(x []float32, n int, activation string) []float32 {
+	var y []float32
+	for ; len(x) > 0; x = x[2*n:] {
+		for i := range n {
+			g, u := float64(x[i]), float64(x[n+i])
+			switch activation {
+			case "gelu":
+				g *= 0.5 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(g+0.044715*g*g*g)))
+			case "clamped":
+				g, u = min(g, 7), max(-7, min(u, 7))+1
+				g *= sigmoid(1.702 * g)
+			}
+			y = append(y, float32(g*u))
+		}
+	}
+	return y
+}
+
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
 // Product is y[n, out] = x[n, in]·wᵀ for w of [out, in].
 func Product(x, w []float32, in int) []float32 {
 	var y []float32
@@ -158,6 +180,72 @@ func Route(logits []float32, n, k int, normalize bool) (choice []int32, share []
 		for _, e := range experts[:k] {
 			choice = append(choice, e)
 			share = append(share, float32(math.Exp(float64(row[e])-top)/sum))
+		}
+	}
+	return choice, share
+}
+
+// Scores is how ScoredRoute chooses experts; see program.Route.
+type Scores struct {
+	Correction          []float32 // nil: none
+	Groups, GroupsTaken int
+	Sigmoid, Normalize  bool
+	Scale               float64
+}
+
+// ScoredRoute picks the k experts of largest corrected score for each row of n
+// logits, the first among equals, of the best groups' alone, and their shares.
+func ScoredRoute(logits []float32, n, k int, s Scores) (choice []int32, share []float32) {
+	for ; len(logits) > 0; logits = logits[n:] {
+		score, rank := make([]float64, n), make([]float64, n)
+		sum := 0.0
+		for e, z := range logits[:n] {
+			score[e] = math.Exp(float64(z))
+			sum += score[e]
+		}
+		for e, z := range logits[:n] {
+			score[e] /= sum
+			if s.Sigmoid {
+				score[e] = sigmoid(float64(z))
+			}
+			rank[e] = score[e]
+			if s.Correction != nil {
+				rank[e] += float64(s.Correction[e])
+			}
+		}
+		best := func(of []float64, k int) []int {
+			order := make([]int, len(of))
+			for i := range order {
+				order[i] = i
+			}
+			slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(of[b], of[a]) })
+			return order[:k]
+		}
+		if s.Groups > 1 {
+			size, sums := n/s.Groups, make([]float64, s.Groups)
+			for g := range sums {
+				group := rank[g*size:][:size]
+				for _, e := range best(group, 2) {
+					sums[g] += group[e]
+				}
+			}
+			taken := best(sums, s.GroupsTaken)
+			for e := range rank {
+				if !slices.Contains(taken, e/size) {
+					rank[e] = math.Inf(-1)
+				}
+			}
+		}
+		chosen, total := best(rank, k), 1.0
+		if s.Normalize {
+			total = 0
+			for _, e := range chosen {
+				total += score[e]
+			}
+		}
+		for _, e := range chosen {
+			choice = append(choice, int32(e))
+			share = append(share, float32(score[e]/total*s.Scale))
 		}
 	}
 	return choice, share

@@ -1,0 +1,72 @@
+package cuda
+
+import (
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/program"
+)
+
+// sizeStates lists the memory of what recurrent layers keep of each slot's request,
+// f32 [slots, Elements]. Kernels begin at zero where a request does.
+func (m *machine) sizeStates(p *program.Program, slots int) (list []sized, done func()) {
+	at := make([]kernel.Ptr, len(p.States))
+	for i, s := range p.States {
+		list = append(list, sized{&at[i], f32 * int64(slots) * int64(s.Elements), "states of recurrent layers"})
+	}
+	return list, func() {
+		m.states = map[*program.State]kernel.Ptr{}
+		for i, s := range p.States {
+			m.states[s] = at[i]
+		}
+	}
+}
+
+// others is how many tokens are not of decode rows, behind which they come.
+func (w *work) others() int { return w.tokens - w.decodes }
+
+// conv is of the decode rows, which come first, and of the others.
+func (c *compiler) conv(o *program.Conv) run {
+	c.need(o.Weight.In() >= 2 && o.Weight.Out() == o.In.Width, "%d channels of %d by %d", o.In.Width, o.Weight.Out(), o.Weight.In())
+	q, a := c.kernels, kernel.ConvArgs{
+		X: c.view(o.In), Y: c.view(o.Out), W: c.weights[o.Weight], Slots: c.tokenSlots, Positions: c.positions, State: c.states[o.State],
+		Channels: int32(o.In.Width), K: int32(o.Weight.In()),
+	}
+	return func(w *work) error {
+		if w.decodes > 0 {
+			a := a
+			a.Tokens = int32(w.decodes)
+			if err := kernel.Conv(q, a); err != nil {
+				return err
+			}
+		}
+		if w.nspans == 0 {
+			return nil
+		}
+		a := a
+		a.First, a.Tokens, a.Spans = int32(w.decodes), int32(w.others()), w.spans
+		return kernel.ConvSpans(q, a, w.nspans)
+	}
+}
+
+// delta is the gated delta rule, of the decode rows and of the others.
+func (c *compiler) delta(o *program.Delta) run {
+	key, value := o.Key.Width/o.KeyHeads, o.Value.Width/o.Heads
+	c.need(key%8 == 0 && key <= kernel.MaxKeyDim && value%4 == 0, "keys of %d and values of %d; the kernel takes multiples of 8 up to %d, and of 4", key, value, kernel.MaxKeyDim)
+	q, a := c.kernels, kernel.DeltaArgs{
+		Query: c.view(o.Query), Key: c.view(o.Key), Value: c.view(o.Value), A: c.view(o.A), B: c.view(o.B), Y: c.view(o.Out),
+		Decay: c.weights[o.Decay], StepBias: c.weights[o.StepBias], State: c.states[o.State], Slots: c.tokenSlots, Positions: c.positions,
+		Heads: int32(o.Heads), KeyHeads: int32(o.KeyHeads), KeyDim: int32(key), ValueDim: int32(value),
+	}
+	return func(w *work) error {
+		if w.decodes > 0 {
+			if err := kernel.Delta(q, a, w.decodes); err != nil {
+				return err
+			}
+		}
+		if w.nspans == 0 {
+			return nil
+		}
+		a := a
+		a.Spans = w.spans
+		return kernel.Delta(q, a, w.nspans)
+	}
+}
