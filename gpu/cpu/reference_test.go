@@ -12,7 +12,6 @@ import (
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
-	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // What transformers says in float32 and how close to it is close enough.
@@ -31,7 +30,7 @@ func TestReferences(t *testing.T) {
 			continue
 		}
 		m, ref := c.Open(t), c.Reference(t)
-		adjust(&c, m, &ref)
+		c.Adjust(m, &ref)
 		for _, k := range variants() {
 			if k == &portable && len(variants()) > 1 && (c.Name != "qwen3" || raceDetector) {
 				continue // slow, and the same bits as the others
@@ -55,20 +54,6 @@ func TestReferences(t *testing.T) {
 				})
 			}
 		}
-	}
-}
-
-// adjust makes a checkpoint what its references were made of, and leaves out cases
-// that one device cannot serve beside the others.
-func adjust(c *modeltest.Checkpoint, m *model.Model, ref *modeltest.Reference) {
-	switch {
-	case strings.HasPrefix(c.Name, "families/gemma3"):
-		// Who made them scaled the factor of embeddings, too, when they scaled those.
-		m.Config.Program.Ops[0].(*program.Embed).Scale /= 10
-	case strings.HasSuffix(c.Name, "families/phi3"):
-		// Transformers takes each sequence's frequencies by its own length, and
-		// changes them when it grows; here a device has those of its longest.
-		ref.Cases = slices.DeleteFunc(ref.Cases, func(c modeltest.Case) bool { return len(c.PromptIDs) <= 64 })
 	}
 }
 

@@ -52,8 +52,8 @@ func (c *compiler) plan(p *program.Program) run {
 	}
 }
 
-// view is where columns of a value begin, and how many elements rows are apart.
-func (c *compiler) view(v *program.Value, element int) (at kernel.Ptr, stride int32) {
+// columnsAt is where columns of a value begin, and how many elements rows are apart.
+func (c *compiler) columnsAt(v *program.Value, element int) (at kernel.Ptr, stride int32) {
 	whole := v.Whole()
 	c.need(v.At%8 == 0 && columns(whole)%8 == 0, "columns from %d of %s, %d apart; the kernel takes multiples of 8", v.At, whole.Name, columns(whole))
 	return c.value(whole, element).Plus(int64(v.At * element)), int32(columns(whole))
@@ -70,7 +70,7 @@ func (c *compiler) ropeWrite(f *program.Fused) run {
 	c.need(rope.HeadDim == c.shape.HeadDim && query.Width == c.shape.Heads*c.shape.HeadDim, "heads of %d; the kernels are for %d of %d", rope.HeadDim, c.shape.Heads, c.shape.HeadDim)
 	c.need(c.shape.RopeWriteTurns(r.Dims), "RoPE of %d elements of heads of %d; the kernel turns multiples of 16", r.Dims, rope.HeadDim)
 	c.cacheFits(store.Cache)
-	qkv, stride := c.view(query, f32)
+	qkv, stride := c.columnsAt(query, f32)
 	a := kernel.RopeArgs{
 		QKV: qkv, Q: c.queries, Angles: c.angles[r], Positions: c.positions, Slots: c.tokenSlots, Table: c.table,
 		KV: c.caches[store.Cache], TableStride: int32(c.stride), Stride: stride, Dims: int32(r.Dims),
@@ -112,7 +112,7 @@ func (c *compiler) headNorm(a *kernel.RopeArgs, o *program.Norm, query, key *pro
 func (c *compiler) rope(o *program.Rope) run {
 	var list []kernel.TurnArgs
 	for _, x := range o.X {
-		at, stride := c.view(x, f32)
+		at, stride := c.columnsAt(x, f32)
 		list = append(list, kernel.TurnArgs{
 			X: at, Angles: c.angles[o.Rotary], Positions: c.positions, Heads: int32(x.Width / o.HeadDim), HeadDim: int32(o.HeadDim),
 			Dims: int32(o.Rotary.Dims), Stride: stride,
@@ -134,7 +134,7 @@ func (c *compiler) rope(o *program.Rope) run {
 // with these.
 func (c *compiler) store(o *program.Store) run {
 	k := o.Cache
-	keys, stride := c.view(o.Key, f32)
+	keys, stride := c.columnsAt(o.Key, f32)
 	a := kernel.StoreArgs{
 		Keys: keys, Positions: c.positions, Slots: c.tokenSlots, Table: c.table, KV: c.caches[k], Heads: int32(k.Heads), Dim: int32(k.KeyDim),
 		PageSize: int32(c.shape.PageSize), TableStride: int32(c.stride), KeyStride: stride,
@@ -143,7 +143,7 @@ func (c *compiler) store(o *program.Store) run {
 		c.latentFits(k)
 	} else {
 		c.cacheFits(k)
-		a.Values, a.ValueStride = c.view(o.Value, f32)
+		a.Values, a.ValueStride = c.columnsAt(o.Value, f32)
 	}
 	q := c.kernels
 	return func(w *work) error {
@@ -210,7 +210,7 @@ func (c *compiler) roundQueries(x *program.Value) run {
 	if x == c.turned {
 		return func(*work) error { return nil }
 	}
-	at, stride := c.view(x, f32)
+	at, stride := c.columnsAt(x, f32)
 	q, a := c.kernels, kernel.QueriesArgs{X: at, Y: c.queries, Width: int32(x.Width), Stride: stride}
 	return func(w *work) error {
 		a := a

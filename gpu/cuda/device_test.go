@@ -193,10 +193,11 @@ func (r *rig) decode(prompts [][]int32, n int, ahead bool) []*batch.Result {
 // without, one step at a time and two.
 func TestReferences(t *testing.T) {
 	require(t)
-	for _, c := range modeltest.All(t) {
+	for _, c := range append(modeltest.All(t), modeltest.Families(t)...) {
 		m, ref := c.Open(t), c.Reference(t)
+		c.Adjust(m, &ref)
 		margins := map[string][]float64{}
-		if mixed(&m.Config) {
+		if mixed(&m.Config) && slowable(m.Config.Program) {
 			for _, c := range ref.Cases {
 				margins[fmt.Sprint(c.PromptIDs)], _ = slow(m, slices.Concat(c.PromptIDs, c.GreedyIDs))
 			}
@@ -226,12 +227,15 @@ func TestReferences(t *testing.T) {
 						groups = append(groups, ref.Cases[i:i+1])
 					}
 				}
-				d := distances{within: tolerance, margins: margins}
+				d := distances{within: tolerance, margins: margins, stray: mixed(&m.Config) && len(margins) == 0}
 				if mixed(&m.Config) || c.Name == "qwen2" {
 					d.within = widest
 				}
 				for _, cases := range groups {
 					compare(t, r, cases, variant.chunk, variant.ahead, &d)
+				}
+				if 10*d.strays > d.n {
+					t.Errorf("%d of %d tokens stray; near ties of routes are less than one in ten", d.strays, d.n)
 				}
 				t.Logf("log-probabilities differ by %.4f at most, %.4f in the root of the mean square of %d", d.worst, math.Sqrt(d.squares/float64(d.n)), d.n)
 			})
@@ -264,6 +268,8 @@ func TestQuantizedReferences(t *testing.T) {
 type distances struct {
 	within         float64              // what is allowed
 	margins        map[string][]float64 // of routes, by prompt and token: see slow
+	stray          bool                 // margins are not known, and some tokens may go to other experts
+	strays         int                  // that seem to have
 	worst, squares float64
 	n              int
 }
@@ -283,14 +289,15 @@ func compare(t *testing.T, r *rig, cases []modeltest.Case, chunk int, ahead bool
 			if at > 0 {
 				token, logprob = rest[at-1].Tokens[i], rest[at-1].Logprobs[i].Token
 			}
-			margin := c.MinMargin
-			if len(c.GreedyMargins) > at {
-				margin = c.GreedyMargins[at]
-			}
+			margin := c.Margin(at)
 			routes := to.margins[fmt.Sprint(c.PromptIDs)]
 			rerouted := routes != nil && routes[len(c.PromptIDs)-1+at] < nearTie
 			if token != c.GreedyIDs[at] {
-				if margin > tie && !rerouted {
+				switch {
+				case margin <= tie || rerouted:
+				case to.stray:
+					to.strays++
+				default:
 					t.Errorf("case %d: token %d is %d, want %d (margin %v)", i, at, token, c.GreedyIDs[at], margin)
 				}
 				break // another text from here on
@@ -299,6 +306,10 @@ func compare(t *testing.T, r *rig, cases []modeltest.Case, chunk int, ahead bool
 				continue
 			}
 			d := math.Abs(float64(logprob - c.GreedyLogprobs[at]))
+			if to.stray && !(d <= to.within) {
+				to.strays++
+				continue
+			}
 			to.worst, to.squares, to.n = max(to.worst, d), to.squares+d*d, to.n+1
 			if !(d <= to.within) {
 				t.Errorf("case %d: log-probability of token %d is %v, want %v", i, at, logprob, c.GreedyLogprobs[at])

