@@ -62,7 +62,7 @@ type Schedule struct {
 
 // Server is how clients reach it.
 type Server struct {
-	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine"`
+	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine, :: every address"`
 	Port            int           `flag:"port,p" value:"N" min:"0" max:"65535" help:"port to listen on; 0 picks a free one"`
 	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
 	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" help:"how the model writes tool calls: auto (as its chat template shows), none, or a family by vLLM's names: hermes, llama3_json, pythonic, mistral, qwen3_coder, deepseek_v31, glm45, kimi_k2, minimax_m2, openai, granite, … (a wrong one lists all)"`

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
@@ -231,7 +232,11 @@ func front(cfg *Config, log zerolog.Logger) (settings http.Config, admin net.Lis
 }
 
 func listen(s *Server) (net.Listener, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+	network := "tcp"
+	if ip, err := netip.ParseAddr(s.Host); err == nil && ip.Is4() { // else 0.0.0.0 means IPv6, too
+		network = "tcp4"
+	}
+	l, err := net.Listen(network, net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("port %d of %s is in use; name another with --port, or 0 for a free one", s.Port, s.Host)
