@@ -31,7 +31,7 @@ func newServe() *cobra.Command {
 		Long: `Serve loads a model and answers the OpenAI API at http://HOST:PORT/v1. One line on
 standard output says when it is ready and where; logs go to standard error.
 
-On SIGTERM or Ctrl-C it takes no new requests, lets running ones finish and ends; a
+On SIGTERM, SIGHUP or Ctrl-C it takes no new requests, lets running ones finish and ends; a
 second signal ends it at once.`,
 		Example: `  troupe serve
   troupe serve --model ~/models/Qwen3-0.6B --port 8000
@@ -107,6 +107,9 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, stopSignals...)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(stop, syscall.SIGHUP)
+	}
 	served := make(chan error, 2)
 	go func() { served <- server.Serve(listener) }()
 	if admin != nil {

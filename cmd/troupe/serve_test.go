@@ -176,14 +176,19 @@ var (
 )
 
 func TestServeDrainsNoLongerThanToldTo(t *testing.T) {
-	s := start(t, append(slow, "--drain-timeout", "50ms")...)
-	resp := s.ask("/completions", reply)
-	s.signal(os.Interrupt)
-	events, _ := io.ReadAll(resp.Body) // however the connection ends
-	if strings.Contains(string(events), `"finish_reason":"length"`) {
-		t.Error("the reply was finished, which takes minutes")
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		s := start(t, append(slow, "--drain-timeout", "50ms")...)
+		resp := s.ask("/completions", reply)
+		s.signal(sig)
+		events, _ := io.ReadAll(resp.Body) // however the connection ends
+		if strings.Contains(string(events), `"finish_reason":"length"`) {
+			t.Errorf("%v: the reply was finished, which takes minutes", sig)
+		}
+		if !strings.Contains(string(events), `"code":"shutting_down"`) {
+			t.Errorf("%v: the cut stream does not say why", sig)
+		}
+		s.end(0)
 	}
-	s.end(0)
 }
 
 func TestServeStopsAtOnceAtTheSecondSignal(t *testing.T) {
