@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -41,6 +42,10 @@ type Config struct {
 	// MaxOpenRequests bounds the requests accepted and not yet ended, waiting
 	// or running; more are turned away with a BusyError. Default 4096.
 	MaxOpenRequests int
+	// StepTimeout is how long a step may take before the device counts as hung, which
+	// ends the system (see System.Failed). Default: on a processor there is none; else
+	// the longer of 30 s and a hundred times what a roofline predicts.
+	StepTimeout time.Duration
 	// Tokenizers is the size of the tokenizer pool; default: one a core, but
 	// at least 2, for a long prompt and the others, and at most 8.
 	Tokenizers int
@@ -90,6 +95,9 @@ func (c *Config) check() error {
 	atLeast("NumPages", c.NumPages, 0)
 	atLeast("MaxSeqLen", c.MaxSeqLen, 0)
 	atLeast("MaxOpenRequests", c.MaxOpenRequests, 1)
+	if c.StepTimeout < 0 {
+		faults = append(faults, fmt.Errorf("StepTimeout is %v; it must not be negative", c.StepTimeout))
+	}
 	atLeast("Tokenizers", c.Tokenizers, 1)
 	atLeast("Compilers", c.Compilers, 1)
 	if c.Compilers > maxCompilers {

@@ -20,12 +20,14 @@ import (
 // Out:    *stepDone, one a step in order; *deviceLost; *deviceOpened.
 // Blocks: while launching and while (re)opening; never for a result.
 // Fails:  any error of the device condemns it: it is closed when the scheduler
-// asks for a new one, and steps made for it are dropped.
+// asks for a new one, and steps made for it are dropped. One that hangs is never
+// closed: see watchdog.go.
 type executor struct {
 	open      func() (device.Device, error)
 	scheduler *actor.PID
 	log       zerolog.Logger
 	trace     *Trace
+	watchdog  watchdog
 	// waiterMail outlives the handling of a message, as an actor's own does not.
 	waiterMail mail
 
@@ -47,7 +49,7 @@ func (e *executor) handle(c mail, m message) {
 		}
 		began := e.trace.now()
 		if err := e.launch(m.step); err != nil {
-			c.send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("launching step %d: %w", m.step.Seq, err)})
+			c.send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("launching %s: %w", described(m.step), err)})
 			e.close()
 			return
 		}
@@ -96,6 +98,7 @@ func (e *executor) adopt(dev device.Device, out mail) {
 
 // launch is dev.Launch, with a panic taken for an error.
 func (e *executor) launch(s *batch.Step) (err error) {
+	defer e.watch(s, e.epoch, "launching")()
 	defer recovered(&err)
 	return e.dev.Launch(s)
 }
@@ -115,8 +118,11 @@ func (e *executor) wait(dev device.Device, epoch int, pending <-chan *flight, go
 	defer close(gone)
 	runtime.LockOSThread() // never unlocked: the thread ends with the waiter
 	for f := range pending {
-		if err := waitFor(dev, &f.result); err != nil {
-			out.send(e.scheduler, &deviceLost{epoch: epoch, err: fmt.Errorf("waiting for step %d: %w", f.step.Seq, err)})
+		returned := e.watch(f.step, epoch, "waiting for")
+		err := waitFor(dev, &f.result)
+		returned()
+		if err != nil {
+			out.send(e.scheduler, &deviceLost{epoch: epoch, err: fmt.Errorf("waiting for %s: %w", described(f.step), err)})
 			for range pending { // until close: nothing more will come back
 			}
 			return

@@ -104,6 +104,7 @@ type deviceLost struct {
 	stamp
 	epoch int
 	err   error
+	hung  bool // it has not returned, so that it cannot be closed, nor another opened
 }
 
 // reopen asks for a new device. Scheduler → Executor, which answers with

@@ -40,7 +40,8 @@ type scheduler struct {
 	free     []*flight       // not under way
 	epoch    int             // of the device that steps are made for
 	state    lifecycle
-	reopens  int // since the last completed step
+	reopens  int   // since the last completed step
+	first    error // of those that led to them: the others follow from it
 	device   deviceClock
 }
 
@@ -71,7 +72,7 @@ func (s *scheduler) handle(c mail, m message) {
 		}
 		s.commit(c, m.flight)
 		s.free = append(s.free, m.flight)
-		s.reopens = 0
+		s.reopens, s.first = 0, nil
 	case *deviceLost:
 		s.lost(c, m)
 	case *deviceOpened:
@@ -232,9 +233,13 @@ func (s *scheduler) lost(c mail, m *deviceLost) {
 		return
 	}
 	s.reopens++
+	if s.first == nil {
+		s.first = m.err
+	}
 	s.log.Error().Err(m.err).Int("requests", len(s.jobs)).Int("attempt", s.reopens).Msg("the device failed")
-	if s.reopens > maxReopens {
-		s.die(c, fmt.Errorf("%w: %w", ErrFailed, m.err))
+	if m.hung || s.reopens > maxReopens {
+		s.log.Error().AnErr("first_error", s.first).Int("requests", len(s.jobs)).Msg("the device is given up")
+		s.die(c, fmt.Errorf("%w: %w", ErrFailed, s.first))
 		return
 	}
 	// The planner is reset only when the new device is open: until the old one
@@ -248,6 +253,7 @@ func (s *scheduler) lost(c mail, m *deviceLost) {
 // die ends every request; none is accepted any more.
 func (s *scheduler) die(c mail, err error) {
 	s.state = dead
+	s.epoch++ // what may come back yet is of no use
 	for _, j := range s.jobs {
 		c.send(s.detokenizer, &failed{job: j, err: err})
 	}

@@ -48,6 +48,7 @@ type System struct {
 	lastID atomic.Uint64
 	state  atomic.Int32  // lifecycle, written by the scheduler
 	failed chan struct{} // closed by the scheduler when state is dead
+	hung   atomic.Bool   // a step did not return; set by the watchdog
 	stats  statsBox
 
 	mu       sync.Mutex
@@ -137,7 +138,7 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 		close(s.thread.work)
 		return nil, err
 	}
-	s.spawn(sched, &executor{open: open, log: cfg.Log}, dev)
+	s.spawn(sched, &executor{open: open, log: cfg.Log, watchdog: newWatchdog(&cfg, m, &s.dev, s.hang)}, dev)
 	return s, nil
 }
 
@@ -355,14 +356,19 @@ func (s *System) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Close cancels what is open, stops the actors and closes the device.
+// Close cancels what is open, stops the actors and closes the device. One that hangs
+// it leaves as it is, with the model's memory, which it may be reading: only the
+// process's end sets them free.
 func (s *System) Close() error {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := s.Drain(now); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	pids := append([]*actor.PID{s.scheduler, s.executor, s.detok, s.grammars}, s.compilers...)
+	pids := append([]*actor.PID{s.scheduler, s.detok, s.grammars}, s.compilers...)
+	if !s.hung.Load() {
+		pids = append(pids, s.executor)
+	}
 	for _, t := range s.tokenizers {
 		pids = append(pids, t.pid)
 	}
@@ -370,6 +376,10 @@ func (s *System) Close() error {
 		if err := s.actors.Root.PoisonFuture(pid).Wait(); err != nil {
 			return fmt.Errorf("stopping %s: %w", pid.Id, err)
 		}
+	}
+	if s.hung.Load() {
+		s.actors.Shutdown()
+		return nil
 	}
 	close(s.thread.work)
 	s.actors.Shutdown()
@@ -398,5 +408,8 @@ func (s *System) Ready() bool {
 	s.mu.Lock()
 	draining := s.draining
 	s.mu.Unlock()
-	return !draining && lifecycle(s.state.Load()) == ready
+	return !draining && !s.hung.Load() && lifecycle(s.state.Load()) == ready
 }
+
+// hang notes that the device does not return: at once, whatever the actors do.
+func (s *System) hang() { s.hung.Store(true) }

@@ -39,6 +39,7 @@ type answer struct {
 
 // choice is one of an answer's texts.
 type choice struct {
+	index  int
 	stream stream
 	event  actors.Event // the latest; its memory is used again
 	held   bool         // event was taken ahead of time and is still to be handled
@@ -60,6 +61,9 @@ var (
 // newAnswer makes the answer to a call; begin comes next, and cancel last.
 func (s *Server) newAnswer(c *call, begun time.Time) *answer {
 	a := &answer{s: s, c: c, begun: begun, choices: make([]choice, c.choices()), woken: make(chan struct{}, 1)}
+	for i := range a.choices {
+		a.choices[i].index = i
+	}
 	s.live.add(a)
 	return a
 }
@@ -157,6 +161,9 @@ func (a *answer) note(ch *choice) {
 	ev := &ch.event
 	if ev.Started != nil {
 		ch.prompt = ev.Started.PromptTokens
+		if ch.index%a.c.n == 0 { // a prompt counts once
+			a.s.metrics.promptTokens.Add(int64(len(ch.prompt)))
+		}
 		if a.c.reply.Parsed() {
 			a.newParser(ch)
 		}
@@ -172,6 +179,7 @@ func (a *answer) note(ch *choice) {
 	}
 	if n := len(ev.Tokens); n > 0 {
 		ch.tokens += n
+		a.s.metrics.outputTokens.Add(int64(n))
 		now := time.Now()
 		if a.first == 0 {
 			a.first = now.Sub(a.begun)
@@ -186,6 +194,8 @@ func (a *answer) note(ch *choice) {
 		}
 	}
 	if ev.Final != nil {
+		// A stop token is no token of an event, but one of the usage.
+		a.s.metrics.outputTokens.Add(int64(max(0, ev.Final.Usage.CompletionTokens-ch.tokens)))
 		ch.final = ev.Final
 		a.unended--
 	}

@@ -42,7 +42,7 @@ func newMetrics() *metricSet {
 		whole:      newHistogram(.05, .1, .3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960),
 		delivery:   newHistogram(.0001, .0002, .0005, .001, .002, .003, .005, .0075, .01, .015, .02, .03, .05, .1, .25, 1),
 		requests:   map[requestKey]int64{},
-		finished:   map[string]int64{},
+		finished:   map[string]int64{"stop": 0, "length": 0, "abort": 0, "error": 0}, // there before the first
 	}
 }
 
@@ -53,10 +53,7 @@ func (m *metricSet) request(route string, status int) {
 }
 
 func (m *metricSet) answered(a *answer, finish string, took time.Duration) {
-	u := a.usage()
-	m.promptTokens.Add(int64(u.PromptTokens))
-	m.cachedTokens.Add(int64(u.CachedTokens))
-	m.outputTokens.Add(int64(u.CompletionTokens))
+	m.cachedTokens.Add(int64(a.usage().CachedTokens))
 	m.whole.observe(took)
 	m.mu.Lock()
 	m.finished[finish]++
@@ -150,9 +147,9 @@ func (m *metricSet) write(w *exposition) {
 	w.histogram("troupe_inter_token_latency_seconds", "Between the tokens of one answer.", &m.tokenGap)
 	w.histogram("troupe_e2e_request_latency_seconds", "From a request's arrival to its answer's end.", &m.whole)
 	w.histogram("troupe_token_delivery_seconds", "From the end of a token's step on the device to its being written to a stream.", &m.delivery)
-	w.counter("troupe_prompt_tokens_total", "Prompt tokens of answered requests.", float64(m.promptTokens.Load()))
+	w.counter("troupe_prompt_tokens_total", "Prompt tokens of requests, counted when they are accepted.", float64(m.promptTokens.Load()))
 	w.counter("troupe_cached_prompt_tokens_total", "Prompt tokens found in the prefix cache.", float64(m.cachedTokens.Load()))
-	w.counter("troupe_generation_tokens_total", "Tokens generated for answered requests.", float64(m.outputTokens.Load()))
+	w.counter("troupe_generation_tokens_total", "Tokens generated, counted step by step.", float64(m.outputTokens.Load()))
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -178,6 +175,7 @@ func writeProcess(w *exposition, began time.Time) {
 		w.counter("process_cpu_system_seconds_total", "Processor time used in the system's kernel.", p.system.Seconds())
 		w.gauge("process_resident_memory_bytes", "Memory that lies in the machine's.", float64(p.resident))
 		w.gauge("process_open_fds", "Open files and connections.", float64(p.files))
+		w.gauge("process_max_fds", "Files and connections that may be open.", float64(p.mostFiles))
 	}
 	w.gauge("process_start_time_seconds", "When the server was made, in Unix time.", float64(began.UnixMilli())/1000)
 	w.gauge("go_goroutines", "Goroutines that exist.", float64(runtime.NumGoroutine()))

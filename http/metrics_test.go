@@ -74,6 +74,7 @@ func TestMetrics(t *testing.T) {
 		`troupe_http_requests_total{route="other",status="404"}`:           1,
 		`troupe_request_success_total{finished_reason="stop"}`:             1,
 		`troupe_request_success_total{finished_reason="length"}`:           1,
+		`troupe_request_success_total{finished_reason="abort"}`:            0,
 		`troupe_prompt_tokens_total`:                                       4,
 		`troupe_generation_tokens_total`:                                   5,
 		`troupe_time_to_first_token_seconds_count`:                         2,
@@ -113,7 +114,34 @@ func TestProcess(t *testing.T) {
 	if !ok {
 		t.Skip("the system says nothing of a process")
 	}
-	if p.user+p.system <= 0 || p.resident < 1<<20 || p.files < 3 {
+	if p.user+p.system <= 0 || p.resident < 1<<20 || p.files < 3 || p.mostFiles < uint64(p.files) {
 		t.Errorf("%+v", p)
+	}
+}
+
+// Tokens are counted as they come, not when their answer ends, and once each.
+func TestTokensAreCountedByStep(t *testing.T) {
+	s := &Server{metrics: newMetrics()}
+	a := &answer{s: s, c: &call{n: 1}, choices: make([]choice, 1)}
+	for i, want := range [][2]int64{{2, 0}, {2, 3}, {2, 4}, {2, 5}} {
+		a.choices[0].event = []actors.Event{started("ab"), says("xyz"), says("x"), ends("stop", 2, 5)}[i]
+		a.note(&a.choices[0])
+		if got := [2]int64{s.metrics.promptTokens.Load(), s.metrics.outputTokens.Load()}; got != want {
+			t.Errorf("after event %d prompts and output have %v tokens, want %v", i, got, want)
+		}
+	}
+}
+
+// A token of which nothing is written is not delivered.
+func TestDeliveryIsOfWhatIsWritten(t *testing.T) {
+	h := start(t, script([]actors.Event{started("ab"), {Tokens: []int32{1, 2}}, says("x"), ends("stop", 2, 3)}), Config{})
+	h.read(h.post("/v1/completions", `{"prompt":"ab","stream":true}`))
+	_, text := h.read(h.do("GET", "/metrics", ""))
+	got := scrape(t, text)
+	if n := got["troupe_token_delivery_seconds_count"]; n != 1 {
+		t.Errorf("%v tokens were delivered, want 1", n)
+	}
+	if got["process_max_fds"] < 1 && got["process_open_fds"] > 0 {
+		t.Error("nothing says how many files may be open")
 	}
 }

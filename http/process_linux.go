@@ -13,6 +13,7 @@ type process struct {
 	user, system time.Duration // of processors, outside of the kernel and in it
 	resident     int64         // bytes
 	files        int           // open
+	mostFiles    uint64        // that may be
 }
 
 func processNow() (p process, ok bool) {
@@ -33,5 +34,10 @@ func processNow() (p process, ok bool) {
 	p.resident = pages * int64(os.Getpagesize())
 	files, err := os.ReadDir("/proc/self/fd")
 	p.files = len(files)
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return p, false
+	}
+	p.mostFiles = limit.Cur
 	return p, err == nil
 }

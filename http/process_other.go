@@ -9,6 +9,7 @@ type process struct {
 	user, system time.Duration
 	resident     int64
 	files        int
+	mostFiles    uint64
 }
 
 func processNow() (p process, ok bool) { return process{}, false }

@@ -216,12 +216,6 @@ func (r *sse) notice(err error) {
 // append appends an event of choice i.
 func (r *sse) append(i int, ev *actors.Event) {
 	c, o := r.a.c, &r.open[i]
-	if n := len(ev.Tokens); n > 0 {
-		if r.tokens == 0 {
-			r.computed = ev.Computed
-		}
-		r.tokens += n
-	}
 	if ev.Receipt.Wanted() {
 		if r.taken == 0 {
 			r.taken = batch.Now()
@@ -238,6 +232,12 @@ func (r *sse) append(i int, ev *actors.Event) {
 		told = slices.ContainsFunc(sp.parts, visible)
 	}
 	tells := told || len(ev.Tokens) > 0 && (c.returnIDs || len(ev.Logprobs) > 0)
+	if n := len(ev.Tokens); n > 0 && tells { // else nothing of them is written
+		if r.tokens == 0 {
+			r.computed = ev.Computed
+		}
+		r.tokens += n
+	}
 	if !o.begun && (tells || ev.Final != nil) {
 		o.begun = true
 		r.begin(i, o)

@@ -45,23 +45,24 @@ type Engine struct {
 
 // Schedule sizes the device's memory and says what shares a step.
 type Schedule struct {
-	MaxRunningRequests int     `flag:"max-running-requests" value:"N" min:"0" help:"requests in one step (0: what suits the device)"`
-	MaxPrefillLength   int     `flag:"max-prefill-length" value:"N" min:"0" help:"tokens in one step; longer prompts take several (0: what suits the device)"`
-	PageSize           int     `flag:"page-size" value:"N" min:"0" max:"256" help:"tokens a page of KV memory, a power of two (0: what suits the device)"`
-	NumPages           int     `flag:"num-pages" value:"N" min:"0" help:"pages of KV memory (0: what --memory-ratio allows)"`
-	MemoryRatio        float64 `flag:"memory-ratio" value:"R" min:"0" max:"1" help:"share of the device's free memory to use (0: what suits the device)"`
-	MaxSeqLen          int     `flag:"max-seq-len" value:"N" min:"0" help:"tokens of prompt and reply together (0: the model's own limit, as memory allows)"`
-	CUDAGraphMaxBS     int     `flag:"cuda-graph-max-bs" value:"N" min:"-1" help:"most decode rows for which a GPU has a CUDA graph (0: what suits the device; -1: no graphs)"`
-	AttentionBackend   string  `flag:"attention-backend" choices:"auto,hopper,portable" help:"a GPU's kernels for prompts: auto takes hopper where the GPU is one, for it is faster"`
-	Cache              string  `flag:"cache" choices:"radix,naive" help:"radix shares what prompts begin with in common, naive shares nothing"`
-	Schedule           string  `flag:"schedule" choices:"mixed,prefill-first" help:"mixed fills steps of decodes up with prefill, prefill-first keeps them apart"`
-	Policy             string  `flag:"policy" choices:"fcfs,priority,longest-prefix" help:"which waiting request is next"`
-	Overlap            bool    `flag:"overlap" help:"prepare the next step while the device computes this one; --overlap=false waits for it"`
+	MaxRunningRequests int           `flag:"max-running-requests" value:"N" min:"0" help:"requests in one step (0: what suits the device)"`
+	MaxPrefillLength   int           `flag:"max-prefill-length" value:"N" min:"0" help:"tokens in one step; longer prompts take several (0: what suits the device)"`
+	PageSize           int           `flag:"page-size" value:"N" min:"0" max:"256" help:"tokens a page of KV memory, a power of two (0: what suits the device)"`
+	NumPages           int           `flag:"num-pages" value:"N" min:"0" help:"pages of KV memory (0: what --memory-ratio allows)"`
+	MemoryRatio        float64       `flag:"memory-ratio" value:"R" min:"0" max:"1" help:"share of the device's free memory to use (0: what suits the device)"`
+	MaxSeqLen          int           `flag:"max-seq-len" value:"N" min:"0" help:"tokens of prompt and reply together (0: the model's own limit, as memory allows)"`
+	CUDAGraphMaxBS     int           `flag:"cuda-graph-max-bs" value:"N" min:"-1" help:"most decode rows for which a GPU has a CUDA graph (0: what suits the device; -1: no graphs)"`
+	AttentionBackend   string        `flag:"attention-backend" choices:"auto,hopper,portable" help:"a GPU's kernels for prompts: auto takes hopper where the GPU is one, for it is faster"`
+	Cache              string        `flag:"cache" choices:"radix,naive" help:"radix shares what prompts begin with in common, naive shares nothing"`
+	Schedule           string        `flag:"schedule" choices:"mixed,prefill-first" help:"mixed fills steps of decodes up with prefill, prefill-first keeps them apart"`
+	Policy             string        `flag:"policy" choices:"fcfs,priority,longest-prefix" help:"which waiting request is next"`
+	StepTimeout        time.Duration `flag:"step-timeout" value:"DURATION" min:"0" help:"a step that takes longer means that the device hangs, and another process begins anew (0: on a GPU the longer of 30s and 100 times what is predicted; on a processor as long as it takes)"`
+	Overlap            bool          `flag:"overlap" help:"prepare the next step while the device computes this one; --overlap=false waits for it"`
 }
 
 // Server is how clients reach it.
 type Server struct {
-	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine"`
+	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine, :: every address"`
 	Port            int           `flag:"port,p" value:"N" min:"0" max:"65535" help:"port to listen on; 0 picks a free one"`
 	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
 	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" help:"how the model writes tool calls: auto (as its chat template shows), none, or a family by vLLM's names: hermes, llama3_json, pythonic, mistral, qwen3_coder, deepseek_v31, glm45, kimi_k2, minimax_m2, openai, granite, … (a wrong one lists all)"`
@@ -275,7 +276,7 @@ func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 		MaxRunningRequests: c.Schedule.MaxRunningRequests, MaxPrefillLength: c.Schedule.MaxPrefillLength,
 		PageSize: c.Schedule.PageSize, NumPages: c.Schedule.NumPages, MemoryRatio: c.Schedule.MemoryRatio,
 		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),
-		Policy: plan.Policy(c.Schedule.Policy), NoOverlap: !c.Schedule.Overlap, MaxOpenRequests: c.Server.MaxOpenRequests,
+		Policy: plan.Policy(c.Schedule.Policy), NoOverlap: !c.Schedule.Overlap, StepTimeout: c.Schedule.StepTimeout, MaxOpenRequests: c.Server.MaxOpenRequests,
 		GraphRows: c.Schedule.CUDAGraphMaxBS, Attention: c.Schedule.AttentionBackend,
 		Log: log, Progress: showProgress(stderr, log, "loading", true), Capturing: showProgress(stderr, log, "capturing graphs", false),
 	}

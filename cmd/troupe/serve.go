@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
@@ -30,7 +31,7 @@ func newServe() *cobra.Command {
 		Long: `Serve loads a model and answers the OpenAI API at http://HOST:PORT/v1. One line on
 standard output says when it is ready and where; logs go to standard error.
 
-On SIGTERM or Ctrl-C it takes no new requests, lets running ones finish and ends; a
+On SIGTERM, SIGHUP or Ctrl-C it takes no new requests, lets running ones finish and ends; a
 second signal ends it at once.`,
 		Example: `  troupe serve
   troupe serve --model ~/models/Qwen3-0.6B --port 8000
@@ -103,6 +104,9 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, stopSignals...)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(stop, syscall.SIGHUP)
+	}
 	served := make(chan error, 2)
 	go func() { served <- server.Serve(listener) }()
 	if admin != nil {
@@ -228,7 +232,11 @@ func front(cfg *Config, log zerolog.Logger) (settings http.Config, admin net.Lis
 }
 
 func listen(s *Server) (net.Listener, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+	network := "tcp"
+	if ip, err := netip.ParseAddr(s.Host); err == nil && ip.Is4() { // else 0.0.0.0 means IPv6, too
+		network = "tcp4"
+	}
+	l, err := net.Listen(network, net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("port %d of %s is in use; name another with --port, or 0 for a free one", s.Port, s.Host)

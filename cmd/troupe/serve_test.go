@@ -176,14 +176,19 @@ var (
 )
 
 func TestServeDrainsNoLongerThanToldTo(t *testing.T) {
-	s := start(t, append(slow, "--drain-timeout", "50ms")...)
-	resp := s.ask("/completions", reply)
-	s.signal(os.Interrupt)
-	events, _ := io.ReadAll(resp.Body) // however the connection ends
-	if strings.Contains(string(events), `"finish_reason":"length"`) {
-		t.Error("the reply was finished, which takes minutes")
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		s := start(t, append(slow, "--drain-timeout", "50ms")...)
+		resp := s.ask("/completions", reply)
+		s.signal(sig)
+		events, _ := io.ReadAll(resp.Body) // however the connection ends
+		if strings.Contains(string(events), `"finish_reason":"length"`) {
+			t.Errorf("%v: the reply was finished, which takes minutes", sig)
+		}
+		if !strings.Contains(string(events), `"code":"shutting_down"`) {
+			t.Errorf("%v: the cut stream does not say why", sig)
+		}
+		s.end(0)
 	}
-	s.end(0)
 }
 
 func TestServeStopsAtOnceAtTheSecondSignal(t *testing.T) {
@@ -219,6 +224,19 @@ func TestServeRestartsWhenTheDeviceIsLost(t *testing.T) {
 	s.end(1)
 }
 
+// So does one whose device hangs.
+func TestServeRestartsWhenTheDeviceHangs(t *testing.T) {
+	s := start(t, "--model", "Qwen3-0.6B", "--dummy-weights", "--device", "sim:h200,speed=inf,hang=5", "--num-pages", "4096", "--step-timeout", "500ms")
+	resp := s.ask("/completions", reply)
+	if events, _ := io.ReadAll(resp.Body); !strings.Contains(string(events), "has not returned within 500ms") {
+		t.Fatalf("%s", events)
+	}
+	if line, err := s.stdout.ReadString('\n'); err != nil || !strings.Contains(line, s.url) {
+		t.Fatalf("the next said %q, %v; want %s", line, err, s.url)
+	}
+	s.ask("/completions", strings.Replace(reply, "20000", "2", 1))
+}
+
 func TestServeSaysThatThePortIsInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -229,5 +247,17 @@ func TestServeSaysThatThePortIsInUse(t *testing.T) {
 	status, stdout, stderr := invoke(t, "", "serve", "--port", port)
 	if want := "port " + port + " of 127.0.0.1 is in use"; status != 1 || stdout != "" || !strings.Contains(stderr, want) {
 		t.Errorf("status %d, %q, %q; want 1 and %q", status, stdout, stderr, want)
+	}
+}
+
+// An IPv4 literal means IPv4, and the address that is told says so.
+func TestListenKeepsToTheFamily(t *testing.T) {
+	l, err := listen(&Server{Host: "0.0.0.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if got := l.Addr().String(); !strings.HasPrefix(got, "0.0.0.0:") {
+		t.Errorf("it listens on %s, want 0.0.0.0", got)
 	}
 }

@@ -28,6 +28,7 @@ type Device struct {
 type outcome struct {
 	result batch.Result
 	err    error
+	hangs  bool // nobody hears of it
 	late   bool // it waits for its masks, without which its end is not known
 }
 
@@ -36,7 +37,7 @@ type outcome struct {
 // each step take at least this long, eos=N draws an end of sequence once in N
 // tokens, fail=N makes the N-th step fail,
 // lost=N too, and opening any device with lost after it in this process: as
-// when a GPU faults.
+// when a GPU faults; hang=N makes the N-th step never return.
 func Open(spec device.Spec) (*Device, error) {
 	e, err := New(spec)
 	if err != nil {
@@ -78,7 +79,7 @@ func (d *Device) Launch(s *batch.Step) error {
 	if err != nil && !d.engine.fails() {
 		return err
 	}
-	o.err, o.late = err, err == nil && s.Late() > 0
+	o.err, o.late, o.hangs = err, err == nil && s.Late() > 0, d.engine.hangs()
 	if o.late {
 		d.late = s
 	}
@@ -122,6 +123,9 @@ func (d *Device) Wait(r *batch.Result) error {
 	}
 	o := d.out[0]
 	d.mu.Unlock()
+	if o.hangs {
+		select {}
+	}
 	if left := o.result.Ended - batch.Now(); left > 0 {
 		sleep(left)
 	}

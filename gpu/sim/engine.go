@@ -109,6 +109,9 @@ func (e *Engine) Mask(s *batch.Step, m *batch.Masks, r *batch.Result) (time.Dura
 // fails says whether the step at hand was to fail.
 func (e *Engine) fails() bool { return e.turn > 0 && (e.turn == e.opts.fail || e.turn == e.opts.lost) }
 
+// hangs says whether the step at hand was to hang.
+func (e *Engine) hangs() bool { return e.turn > 0 && e.turn == e.opts.hang }
+
 func (e *Engine) run(s *batch.Step, r *batch.Result) error {
 	e.turn++
 	r.Reset()

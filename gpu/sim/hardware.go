@@ -63,6 +63,7 @@ type options struct {
 	eos   int           // mean tokens until the end of sequence is drawn; 0: never
 	fail  uint64        // Wait returns an error for this many-th step; 0: never
 	lost  uint64        // the same, and no device is opened any more; 0: never
+	hang  uint64        // Wait does not return from this many-th step; 0: never
 }
 
 // Names lists the GPUs there are.
@@ -119,8 +120,11 @@ func parse(name string) (options, error) {
 		case "lost":
 			want = "the number of a step"
 			o.lost, err = strconv.ParseUint(value, 10, 64)
+		case "hang":
+			want = "the number of a step"
+			o.hang, err = strconv.ParseUint(value, 10, 64)
 		default:
-			return o, fmt.Errorf("sim: device %q: unknown option %q; there are tp, speed, step, eos, fail and lost", name, key)
+			return o, fmt.Errorf("sim: device %q: unknown option %q; there are tp, speed, step, eos, fail, lost and hang", name, key)
 		}
 		if err != nil {
 			return o, fmt.Errorf("sim: device %q: %s is %q; it must be %s", name, key, value, want)
