@@ -117,11 +117,13 @@ func TestAttentionLaunches(t *testing.T) {
 			fmt.Sprintf("decode_plan 50, decode_plan %[1]d, rope_write 64/512, paged_decode 50, paged_prefill 50, rope_write 64/512, paged_decode %[1]d, paged_prefill %[1]d", all),
 		},
 		{
-			"SmolLM3ForCausalLM", map[string]any{"no_rope_layers": []int{0}},
+			"SmolLM3ForCausalLM",
+			map[string]any{"no_rope_layers": []int{0}},
 			fmt.Sprintf("decode_plan %[1]d, store 2×64/512, round_queries, paged_decode %[1]d, paged_prefill %[1]d", all),
 		},
 		{
-			"Glm4MoeForCausalLM", map[string]any{"n_routed_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 64, "n_shared_experts": 1},
+			"Glm4MoeForCausalLM",
+			map[string]any{"n_routed_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 64, "n_shared_experts": 1},
 			fmt.Sprintf("decode_plan %[1]d, rope_write 32/512, paged_decode %[1]d, paged_prefill %[1]d", all),
 		},
 		{

@@ -58,8 +58,10 @@ var packers = map[string]struct {
 	"gptq_v2 of 8 bits": {`{"quant_method": "gptq", "bits": 8, "group_size": -1, "sym": false, "checkpoint_format": "gptq_v2"}`, func(p *packer) { p.gptq(8, p.in, 0, false) }},
 	"awq":               {`{"quant_method": "awq", "bits": 4, "group_size": 32}`, (*packer).awq},
 	"pack":              {fmt.Sprintf(packGroup, `"num_bits": 4, "strategy": "group", "group_size": 32`), func(p *packer) { p.packed(4, 32, false, false) }},
-	"pack with zero points": {fmt.Sprintf(packGroup, `"num_bits": 4, "strategy": "group", "group_size": 32, "symmetric": false, "actorder": "group"`),
-		func(p *packer) { p.packed(4, 32, true, true) }},
+	"pack with zero points": {
+		fmt.Sprintf(packGroup, `"num_bits": 4, "strategy": "group", "group_size": 32, "symmetric": false, "actorder": "group"`),
+		func(p *packer) { p.packed(4, 32, true, true) },
+	},
 	"pack of 8 bits": {fmt.Sprintf(packGroup, `"num_bits": 8, "strategy": "channel"`), func(p *packer) { p.packed(8, p.in, false, false) }},
 	"mxfp4":          {`{"quant_method": "mxfp4"}`, (*packer).mxfp4},
 	"fp8 by blocks of experts": {`{"quant_method": "fp8", "weight_block_size": [48, 40]}`, func(p *packer) {
@@ -370,21 +372,40 @@ func TestDecode(t *testing.T) {
 		row  int
 		want []float32
 	}{
-		"E4M3": {Tensor{Encoding: Encoding{Element: Float8, Scale: BFloat16}, Shape: []int{1, 8}, Data: []byte{0x00, 0x01, 0x08, 0x38, 0x7e, 0xb8, 0xfe, 0x3c}, Scales: []byte{0, 0x40}},
-			0, []float32{0, 0x1p-8, 0x1p-5, 2, 896, -2, -896, 3}},
-		"MXFP4": {Tensor{Encoding: Encoding{Element: MXFP4, Scale: Exponent8, Rows: 1, Columns: 32}, Shape: []int{1, 32},
-			Data: []byte{0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0xf0}, Scales: []byte{128}},
-			0, append([]float32{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}, append(make([]float32, 15), -12)...)},
+		"E4M3": {
+			Tensor{Encoding: Encoding{Element: Float8, Scale: BFloat16}, Shape: []int{1, 8}, Data: []byte{0x00, 0x01, 0x08, 0x38, 0x7e, 0xb8, 0xfe, 0x3c}, Scales: []byte{0, 0x40}},
+			0,
+			[]float32{0, 0x1p-8, 0x1p-5, 2, 896, -2, -896, 3},
+		},
+		"MXFP4": {
+			Tensor{
+				Encoding: Encoding{Element: MXFP4, Scale: Exponent8, Rows: 1, Columns: 32}, Shape: []int{1, 32},
+				Data: []byte{0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0xf0}, Scales: []byte{128},
+			},
+			0, append([]float32{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}, append(make([]float32, 15), -12)...),
+		},
 		"packed": {Tensor{Encoding: group, Shape: []int{2, 8}, Data: words(0xfedcba98, 0x76543210), Scales: ones}, 1, []float32{-16, -14, -12, -10, -8, -6, -4, -2}},
-		"packed with zero points": {Tensor{Encoding: of(Packed4, ZerosStored), Shape: []int{2, 8}, Data: words(0, 0x76543210), Scales: ones, Zeros: words(0x30)},
-			1, []float32{-6, -4, -2, 0, 2, 4, 6, 8}},
+		"packed with zero points": {
+			Tensor{Encoding: of(Packed4, ZerosStored), Shape: []int{2, 8}, Data: words(0, 0x76543210), Scales: ones, Zeros: words(0x30)},
+			1,
+			[]float32{-6, -4, -2, 0, 2, 4, 6, 8},
+		},
 		"packed of 8 bits": {Tensor{Encoding: of(Packed8, NoZeros), Shape: []int{1, 4}, Data: words(0xff818000), Scales: ones}, 0, []float32{-128, 0, 1, 127}},
-		"GPTQ": {Tensor{Encoding: of(GPTQ4, ZerosLessOne), Shape: []int{2, 8}, Data: words(0, 0x76543210), Scales: ones, Zeros: words(0x20)},
-			1, []float32{-6, -4, -2, 0, 2, 4, 6, 8}},
-		"GPTQ v2": {Tensor{Encoding: of(GPTQ4, ZerosStored), Shape: []int{2, 8}, Data: words(0, 0x76543210), Scales: ones, Zeros: words(0x30)},
-			1, []float32{-6, -4, -2, 0, 2, 4, 6, 8}},
-		"AWQ, output 1 in the fifth place": {Tensor{Encoding: of(AWQ4, ZerosStored), Shape: []int{8, 2}, Data: words(0x00050000, 0x00090000), Scales: ones, Zeros: words(0x00070000)},
-			1, []float32{-4, 4}},
+		"GPTQ": {
+			Tensor{Encoding: of(GPTQ4, ZerosLessOne), Shape: []int{2, 8}, Data: words(0, 0x76543210), Scales: ones, Zeros: words(0x20)},
+			1,
+			[]float32{-6, -4, -2, 0, 2, 4, 6, 8},
+		},
+		"GPTQ v2": {
+			Tensor{Encoding: of(GPTQ4, ZerosStored), Shape: []int{2, 8}, Data: words(0, 0x76543210), Scales: ones, Zeros: words(0x30)},
+			1,
+			[]float32{-6, -4, -2, 0, 2, 4, 6, 8},
+		},
+		"AWQ, output 1 in the fifth place": {
+			Tensor{Encoding: of(AWQ4, ZerosStored), Shape: []int{8, 2}, Data: words(0x00050000, 0x00090000), Scales: ones, Zeros: words(0x00070000)},
+			1,
+			[]float32{-4, 4},
+		},
 	} {
 		got := make([]float32, len(c.want))
 		c.t.widen(got, 1, 0, c.row, 0)

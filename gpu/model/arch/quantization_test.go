@@ -23,19 +23,31 @@ func TestSchemes(t *testing.T) {
 		{`{"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 64]}`, Scheme{Method: FP8, Block: [2]int{128, 64}}, activations},
 		{`{"quant_method": "fp8", "activation_scheme": "static", "ignored_layers": ["lm_head"]}`, Scheme{Method: FP8}, activations},
 		{`{"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_scheme": {"num_bits": 8}}`, Scheme{Method: FP8}, "keys and values are kept in more bits"},
-		{`{"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": true, "sym": true}`,
-			Scheme{Method: GPTQ, Bits: 4, Group: 128, Symmetric: true, Reordered: true, LessOne: true}, ""},
+		{
+			`{"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": true, "sym": true}`,
+			Scheme{Method: GPTQ, Bits: 4, Group: 128, Symmetric: true, Reordered: true, LessOne: true},
+			"",
+		},
 		{`{"quant_method": "gptq", "bits": 8, "group_size": -1, "sym": false, "checkpoint_format": "gptq_v2", "dynamic": {"-:lm_head": {}}}`, Scheme{Method: GPTQ, Bits: 8}, ""},
 		{`{"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": true, "version": "GEMM"}`, Scheme{Method: AWQ, Bits: 4, Group: 128}, ""},
 		{`{"quant_method": "awq", "w_bit": 4, "q_group_size": 64}`, Scheme{Method: AWQ, Bits: 4, Group: 64}, ""},
 		{compressed("float-quantized", `"num_bits": 8, "type": "float", "strategy": "channel"`), Scheme{Method: FP8, Bits: 8, Symmetric: true}, ""},
 		{compressed("naive-quantized", `"num_bits": 8, "type": "float", "strategy": "tensor", "group_size": null`), Scheme{Method: FP8, Bits: 8, Symmetric: true}, ""},
-		{compressed("float-quantized", `"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [128, 128]`),
-			Scheme{Method: FP8, Bits: 8, Symmetric: true, Block: [2]int{128, 128}}, ""},
-		{compressed("pack-quantized", `"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": false, "actorder": "group"`),
-			Scheme{Method: PackQuantized, Bits: 4, Group: 32, Reordered: true}, ""},
-		{compressed("pack-quantized", `"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": true, "actorder": "weight"`),
-			Scheme{Method: PackQuantized, Bits: 8, Symmetric: true}, ""},
+		{
+			compressed("float-quantized", `"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [128, 128]`),
+			Scheme{Method: FP8, Bits: 8, Symmetric: true, Block: [2]int{128, 128}},
+			"",
+		},
+		{
+			compressed("pack-quantized", `"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": false, "actorder": "group"`),
+			Scheme{Method: PackQuantized, Bits: 4, Group: 32, Reordered: true},
+			"",
+		},
+		{
+			compressed("pack-quantized", `"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": true, "actorder": "weight"`),
+			Scheme{Method: PackQuantized, Bits: 8, Symmetric: true},
+			"",
+		},
 	} {
 		c, err := Read([]byte(with(`"quantization_config": `+tc.text)), "config.json")
 		if err != nil {
@@ -74,9 +86,11 @@ func TestSchemeFaults(t *testing.T) {
 		{compressed("pack-quantized", `"num_bits": 2, "type": "int", "strategy": "channel"`), `num_bits: 2 is not supported`, true},
 		{compressed("pack-quantized", `"num_bits": 4, "type": "int", "strategy": "group"`), `group_size: missing`, false},
 		{compressed("pack-quantized", `"num_bits": 4, "type": "int", "strategy": "tensor"`), `strategy "tensor" of pack-quantized`, true},
-		{`{"quant_method": "compressed-tensors", "format": "pack-quantized", "sparsity_config": {"format": "sparse-24-bitmask"}, "transform_config": {"a": 1}, "config_groups": {
+		{
+			`{"quant_method": "compressed-tensors", "format": "pack-quantized", "sparsity_config": {"format": "sparse-24-bitmask"}, "transform_config": {"a": 1}, "config_groups": {
 			"a": {"weights": {"num_bits": 4, "type": "int", "strategy": "channel"}}, "b": {"weights": {"num_bits": 8, "type": "int", "strategy": "channel"}}}}`,
-			`config_groups: b differs from the others`, true},
+			`config_groups: b differs from the others`, true,
+		},
 	} {
 		_, err := Read([]byte(with(`"quantization_config": `+tc.text)), "config.json")
 		if err == nil || !strings.Contains(err.Error(), "quantization_config: "+tc.want) || errors.Is(err, ErrUnsupported) != tc.unsupported {
