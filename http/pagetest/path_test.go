@@ -183,8 +183,18 @@ func TestParameters(t *testing.T) {
 
 	p.click("#open-settings")
 	for _, f := range []struct{ name, text string }{
-		{"temperature", "0.5"}, {"top_p", "0.9"}, {"top_k", "7"}, {"min_p", "0.1"}, {"max_tokens", "9"}, {"min_tokens", "1"}, {"repetition_penalty", "1.1"},
-		{"presence_penalty", "-1"}, {"frequency_penalty", "0.25"}, {"seed", "42"}, {"stop", "END\n."}, {"logit_bias", `{"5":-100}`},
+		{"temperature", "0.5"},
+		{"top_p", "0.9"},
+		{"top_k", "7"},
+		{"min_p", "0.1"},
+		{"max_tokens", "9"},
+		{"min_tokens", "1"},
+		{"repetition_penalty", "1.1"},
+		{"presence_penalty", "-1"},
+		{"frequency_penalty", "0.25"},
+		{"seed", "42"},
+		{"stop", "END\n."},
+		{"logit_bias", `{"5":-100}`},
 	} {
 		p.eval(`document.querySelector("#p-` + f.name + `").focus()`)
 		p.write(f.text)

@@ -185,7 +185,16 @@ func TestMath(t *testing.T) {
 		{`\text{if } x`, "<mrow><mtext>if&nbsp;</mtext><mi>x</mi></mrow>"},
 		{`3.14\%`, `<mrow><mn>3.14</mn><mo>%</mo></mrow>`},
 		{`\vec v`, `<mover accent="true"><mi>v</mi><mo>→</mo></mover>`},
-		{`\unknown`, ""}, {` `, ""}, {`{a`, ""}, {`a}`, ""}, {`x^1^2`, ""}, {`\frac{a}`, ""}, {`\begin{pmatrix}1`, ""}, {`\begin{x}1\end{x}`, ""}, {`#`, ""}, {`\`, ""},
+		{`\unknown`, ""},
+		{` `, ""},
+		{`{a`, ""},
+		{`a}`, ""},
+		{`x^1^2`, ""},
+		{`\frac{a}`, ""},
+		{`\begin{pmatrix}1`, ""},
+		{`\begin{x}1\end{x}`, ""},
+		{`#`, ""},
+		{`\`, ""},
 		{strings.Repeat("{", 50) + strings.Repeat("}", 50), ""},
 	} {
 		got := p.with("math", `m.mathOf(`+quoted(c.tex)+`)?.outerHTML.replace(/ xmlns="[^"]*"/g, "") ?? ""`)
