@@ -2,7 +2,6 @@ package actors
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"regexp"
@@ -252,7 +251,7 @@ func TestCancelBeforeMasks(t *testing.T) {
 		}
 		d.mask = func(m *batch.Masks) error {
 			if m.Seq == 6 && (len(m.Allow) != 2 || (m.Allow[0] == nil) == (m.Allow[1] == nil)) {
-				return fmt.Errorf("masks %v: one of two requests is gone", m.Allow)
+				t.Errorf("masks %v: one of two requests is gone", m.Allow) // an error would keep the step waiting for ever
 			}
 			return nil
 		}
@@ -260,9 +259,11 @@ func TestCancelBeforeMasks(t *testing.T) {
 	defer closeSystem(t, s)
 	gone.Store(submit(t, s, request()))
 	other := submit(t, s, request())
-	var ev Event
-	if err := other.Next(t.Context(), &ev); err != nil || ev.Started == nil {
-		t.Fatalf("%+v, %v", ev, err)
+	for _, st := range []*Stream{gone.Load(), other} { // in no order: each has a tokenizer
+		var ev Event
+		if err := st.Next(t.Context(), &ev); err != nil || ev.Started == nil {
+			t.Fatalf("%+v, %v", ev, err)
+		}
 	}
 	close(seen)
 	if got := read(t, gone.Load()); got.final.Reason != FinishAbort || len(got.tokens) > 4 {

@@ -253,12 +253,12 @@ func (s *scheduler) lost(c mail, m *deviceLost) {
 // die ends every request; none is accepted any more.
 func (s *scheduler) die(c mail, err error) {
 	s.state = dead
-	s.epoch++ // what may come back yet is of no use
+	s.epoch++                                          // what may come back yet is of no use
+	s.publish(plan.Stats{}, s.device.DeviceTime, dead) // first: who is told of an end may ask again at once
 	for _, j := range s.jobs {
 		c.send(s.detokenizer, &failed{job: j, err: err})
 	}
 	clear(s.jobs)
-	s.publish(plan.Stats{}, s.device.DeviceTime, dead)
 }
 
 // newScheduler plans for an opened device.

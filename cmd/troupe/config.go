@@ -194,10 +194,14 @@ func (c *Config) check(found *faults) {
 	c.Remote.APIKey = readSecret("api-key", c.Remote.APIKey, found)
 	if len(found.all) == 0 { // else it may tell the same again
 		if err := c.http().Check(); err != nil {
-			found.add("%w", err)
+			found.add("%s", asFlags.Replace(err.Error()))
 		}
 	}
 }
+
+// asFlags calls what package http finds at fault as it is called here.
+var asFlags = strings.NewReplacer("ToolCallParser", "--tool-call-parser", "ReasoningParser", "--reasoning-parser",
+	"BodyBudget", "--body-budget", "MaxBody", "--max-body")
 
 // check adds what no single flag of these can tell.
 func (a *Access) check(found *faults) {
