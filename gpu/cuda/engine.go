@@ -232,3 +232,29 @@ func (e *engine) reserve(slot int32, bytes int64) (kernel.Ptr, error) {
 	e.lists[slot] = l
 	return l.at, nil
 }
+
+// castBytes is how much memory casting the inputs of products takes.
+func castBytes(p *program.Program, most func(program.Rows, int) int) (bytes int64) {
+	elements := elementsOf(p)
+	for _, op := range p.Ops {
+		if o, is := op.(*program.Product); is && elements[o.In.Whole()] == f32 {
+			bytes = max(bytes, bf16*int64(most(o.In.Rows, o.In.PerToken))*int64(o.In.Width))
+		}
+	}
+	return bytes
+}
+
+// sizeStates lists the memory of what recurrent layers keep of each slot's request,
+// f32 [slots, Elements]. Kernels begin at zero where a request does.
+func (m *machine) sizeStates(p *program.Program, slots int) (list []sized, done func()) {
+	at := make([]kernel.Ptr, len(p.States))
+	for i, s := range p.States {
+		list = append(list, sized{&at[i], f32 * int64(slots) * int64(s.Elements), "states of recurrent layers"})
+	}
+	return list, func() {
+		m.states = map[*program.State]kernel.Ptr{}
+		for i, s := range p.States {
+			m.states[s] = at[i]
+		}
+	}
+}

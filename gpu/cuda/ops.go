@@ -110,17 +110,6 @@ func (c *compiler) rounded(v *program.Value) (at kernel.Ptr, cast run) {
 	}
 }
 
-// castBytes is how much memory that takes.
-func castBytes(p *program.Program, most func(program.Rows, int) int) (bytes int64) {
-	elements := elementsOf(p)
-	for _, op := range p.Ops {
-		if o, is := op.(*program.Product); is && elements[o.In.Whole()] == f32 {
-			bytes = max(bytes, bf16*int64(most(o.In.Rows, o.In.PerToken))*int64(o.In.Width))
-		}
-	}
-	return bytes
-}
-
 // productAdd adds a product to the residual stream.
 func (c *compiler) productAdd(f *program.Fused) run {
 	o, x := part[*program.Product](f), part[*program.Add](f).X

@@ -5,21 +5,6 @@ import (
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// sizeStates lists the memory of what recurrent layers keep of each slot's request,
-// f32 [slots, Elements]. Kernels begin at zero where a request does.
-func (m *machine) sizeStates(p *program.Program, slots int) (list []sized, done func()) {
-	at := make([]kernel.Ptr, len(p.States))
-	for i, s := range p.States {
-		list = append(list, sized{&at[i], f32 * int64(slots) * int64(s.Elements), "states of recurrent layers"})
-	}
-	return list, func() {
-		m.states = map[*program.State]kernel.Ptr{}
-		for i, s := range p.States {
-			m.states[s] = at[i]
-		}
-	}
-}
-
 // others is how many tokens are not of decode rows, behind which they come.
 func (w *work) others() int { return w.tokens - w.decodes }
 

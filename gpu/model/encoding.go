@@ -158,11 +158,11 @@ func (e Encoding) sizes(shape []int) (elements, scales, zeros int64) {
 		matrices *= int64(d)
 	}
 	groups := blocks(columns, e.Columns)
-	switch n := 1; t.word {
+	switch t.word {
 	case unpacked:
 		elements = matrices * ((int64(rows)*int64(columns)*int64(t.bits) + 7) / 8)
 	default:
-		n = t.perWord()
+		n := t.perWord()
 		packedRows, packedColumns := int64(rows), int64(columns)
 		if t.word == awqOrder {
 			packedRows = blocks(rows, n)
