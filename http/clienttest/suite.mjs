@@ -1,6 +1,6 @@
 // Has the conversations of suite.json by the official JavaScript client.
 //
-//     TROUPE_URL=http://… TROUPE_KEY=… node suite.mjs DIRECTORY
+//     TROUPE_URL=http://… API_KEY=… node suite.mjs DIRECTORY
 //
 // The client is looked for in DIRECTORY/node_modules. What the wants mean is
 // said in suite_test.go, which has the same conversations by the Go client.
@@ -120,7 +120,7 @@ async function converse(client, model, c) {
   return found;
 }
 
-const client = connect(process.env.TROUPE_KEY);
+const client = connect(process.env.API_KEY);
 const model = (await client.models.list()).data[0].id;
 let failed = 0;
 for (const c of suite.cases) {

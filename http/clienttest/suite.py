@@ -1,6 +1,6 @@
 """Has the conversations of suite.json by a Python client: openai or langchain.
 
-    TROUPE_URL=http://… TROUPE_KEY=… python suite.py openai|langchain
+    TROUPE_URL=http://… API_KEY=… python suite.py openai|langchain
 
 What the wants mean is said in suite_test.go, which has the same conversations
 by the Go client.
@@ -203,7 +203,7 @@ def converse(client, case, defaults):
 def main():
     suite = json.loads(pathlib.Path(__file__).with_name("suite.json").read_text())
     make = {"openai": OpenAI, "langchain": LangChain}[sys.argv[1]]
-    client = make(os.environ["TROUPE_KEY"], None)
+    client = make(os.environ["API_KEY"], None)
     failed = 0
     for case in suite["cases"]:
         by = client
