@@ -26,11 +26,6 @@ type stopper struct {
 	places []int
 }
 
-func newStopper(stops []string, include bool) (s stopper) {
-	s.begin(stops, include)
-	return s
-}
-
 func (s *stopper) begin(stops []string, include bool) {
 	s.include = include
 	for _, x := range stops {

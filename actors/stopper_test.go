@@ -179,3 +179,8 @@ func TestStopperInAnswersCutAnywhere(t *testing.T) {
 		}
 	}
 }
+
+func newStopper(stops []string, include bool) (s stopper) {
+	s.begin(stops, include)
+	return s
+}

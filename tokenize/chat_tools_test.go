@@ -59,30 +59,43 @@ func TestPublishedTextArguments(t *testing.T) {
 // those calls.
 func TestPublishedFormats(t *testing.T) {
 	dir := filepath.Join(fixtures(t), "chat")
-	want := map[string]string{
-		"ByteDance-Seed-OSS":                            "seed_oss",
-		"CohereForAI-c4ai-command-r7b-12-2024-tool_use": "command_r",
-		"Mistral-Small-3.2-24B-Instruct-2506":           "mistral",
-		"unsloth-mistral-Devstral-Small-2507":           "mistral",
-		"mistralai-Mistral-Nemo-Instruct-2407":          "mistral",
-		"NVIDIA-Nemotron-Nano-v2":                       "nemotron_json",
-		"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use": "hermes",
-		"NousResearch-Hermes-3-Llama-3.1-8B-tool_use":   "hermes",
-		"Qwen-QwQ-32B":                                  "hermes",
-		"Qwen-Qwen2.5-7B-Instruct":                      "hermes",
-		"Qwen-Qwen3-0.6B":                               "hermes",
-		"deepseek-ai-DeepSeek-R1-Distill-Llama-8B":      "deepseek_v3",
-		"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B":      "deepseek_v3",
-		"deepseek-ai-DeepSeek-V3.1":                     "deepseek_v31",
-		"fireworks-ai-llama-3-firefunction-v2":          "phi4_mini_json",
-		"ibm-granite-granite-3.3-2B-Instruct":           "granite",
-		"llama-cpp-deepseek-r1":                         "deepseek_v3",
-		"meetkai-functionary-medium-v3.1":               "functionary",
-		"meta-llama-Llama-3.1-8B-Instruct":              "llama3",
-		"meta-llama-Llama-3.2-3B-Instruct":              "llama3",
-		"meta-llama-Llama-3.3-70B-Instruct":             "llama3",
-		"moonshotai-Kimi-K2":                            "kimi_k2",
-		"openai-gpt-oss-120b":                           "openai",
+	want := map[string]string{}
+	for format, templates := range map[string][]string{
+		"seed_oss":  {"ByteDance-Seed-OSS"},
+		"command_r": {"CohereForAI-c4ai-command-r7b-12-2024-tool_use"},
+		"mistral": {
+			"Mistral-Small-3.2-24B-Instruct-2506",
+			"unsloth-mistral-Devstral-Small-2507",
+			"mistralai-Mistral-Nemo-Instruct-2407",
+		},
+		"nemotron_json": {"NVIDIA-Nemotron-Nano-v2"},
+		"hermes": {
+			"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use",
+			"NousResearch-Hermes-3-Llama-3.1-8B-tool_use",
+			"Qwen-QwQ-32B",
+			"Qwen-Qwen2.5-7B-Instruct",
+			"Qwen-Qwen3-0.6B",
+		},
+		"deepseek_v3": {
+			"deepseek-ai-DeepSeek-R1-Distill-Llama-8B",
+			"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
+			"llama-cpp-deepseek-r1",
+		},
+		"deepseek_v31":   {"deepseek-ai-DeepSeek-V3.1"},
+		"phi4_mini_json": {"fireworks-ai-llama-3-firefunction-v2"},
+		"granite":        {"ibm-granite-granite-3.3-2B-Instruct"},
+		"functionary":    {"meetkai-functionary-medium-v3.1"},
+		"llama3": {
+			"meta-llama-Llama-3.1-8B-Instruct",
+			"meta-llama-Llama-3.2-3B-Instruct",
+			"meta-llama-Llama-3.3-70B-Instruct",
+		},
+		"kimi_k2": {"moonshotai-Kimi-K2"},
+		"openai":  {"openai-gpt-oss-120b"},
+	} {
+		for _, t := range templates {
+			want[t] = format
+		}
 	}
 	// These write no calls beside a content that is not null, or want variables
 	// of their own.

@@ -29,10 +29,10 @@ import (
 // transformers in bf16 itself is off by 0.04 to 0.18. One checkpoint, of large
 // biases, and one of experts are off by 0.052 here.
 const (
-	tolerance      = 0.05
-	widest         = 0.055
-	familiesWithin = 0.1 // the farthest seen is 0.080, of a Qwen3.5; most are within 0.06
-	tie            = 0.1
+	tolerance = 0.05
+	widest    = 0.055
+	quantized = 0.08 // of Qwen3 in formats that transformers did not run beside us
+	tie       = 0.1
 )
 
 // require skips the test where there is no GPU.
@@ -235,20 +235,49 @@ func TestReferences(t *testing.T) {
 						groups = append(groups, ref.Cases[i:i+1])
 					}
 				}
-				d := distances{within: tolerance, margins: margins, stray: mixed(&m.Config) && len(margins) == 0}
+				d := distances{within: tolerance, margins: margins}
 				if mixed(&m.Config) || c.Name == "qwen2" {
 					d.within = widest
 				}
-				if strings.Contains(c.Name, "families/") {
-					d.within = familiesWithin
-				}
+				d.allow(c, m)
 				for _, cases := range groups {
 					compare(t, r, cases, variant.chunk, variant.ahead, &d)
 				}
-				if 10*d.strays > d.n {
-					t.Errorf("%d of %d tokens stray; near ties of routes are less than one in ten", d.strays, d.n)
+				d.report(t)
+			})
+		}
+	}
+}
+
+// Families, their tokens given in prompts, so that every one is compared: what
+// transformersIn16 is of, too.
+func TestFamiliesGiven(t *testing.T) {
+	require(t)
+	for _, c := range modeltest.Families(t) {
+		m, ref := c.Open(t), c.Reference(t)
+		if _, err := compile(m.Config.Program, &machine{shape: shapeOf(m.Config.Program)}); err != nil {
+			t.Logf("%s has sizes that kernels do not take: %v", c.Name, err)
+			continue
+		}
+		c.Adjust(m, &ref)
+		var texts [][]int32
+		for _, c := range ref.Cases {
+			texts = append(texts, slices.Concat(c.PromptIDs, c.GreedyIDs))
+		}
+		for _, chunk := range []int{4096, 7} {
+			t.Run(fmt.Sprint(c.Name, "/", chunk), func(t *testing.T) {
+				r := openCUDA(t, device.Spec{Model: m, DType: model.BFloat16, Slots: max(8, len(texts)+1), MaxStepTokens: 4096, NumPages: 4096})
+				got, _ := r.score(texts, batch.Sampling{Logprobs: 1}, chunk, ref.Cases[0].PromptIDs)
+				d := distances{within: tolerance}
+				d.allow(c, m)
+				for i, c := range ref.Cases {
+					for at, want := range c.GreedyLogprobs {
+						if l := got[i][len(c.PromptIDs)-1+at].Token; !d.add(l, want) {
+							t.Errorf("text %d, greedy token %d: %v, want %v", i, at, l, want)
+						}
+					}
 				}
-				t.Logf("log-probabilities differ by %.4f at most, %.4f in the root of the mean square of %d", d.worst, math.Sqrt(d.squares/float64(d.n)), d.n)
+				d.report(t)
 			})
 		}
 	}
@@ -268,9 +297,10 @@ func TestQuantizedReferences(t *testing.T) {
 				ref.Cases[i].GreedyMargins = ref.Cases[i].Margins
 			}
 			r := openCUDA(t, device.Spec{Model: m, Slots: max(8, len(ref.Cases)), MaxStepTokens: 1024, NumPages: 1024, PageSize: 16})
-			d := distances{within: 0.08}
+			d := distances{within: quantized}
+			d.allow(c, m)
 			compare(t, r, ref.Cases, 4096, true, &d)
-			t.Logf("log-probabilities differ by %.4f at most, %.4f in the root of the mean square of %d", d.worst, math.Sqrt(d.squares/float64(d.n)), d.n)
+			d.report(t)
 		})
 	}
 }
@@ -278,11 +308,50 @@ func TestQuantizedReferences(t *testing.T) {
 // distances are between log-probabilities and the reference's.
 type distances struct {
 	within         float64              // what is allowed
+	rms            float64              // of the root of the mean square; 0: anything
 	margins        map[string][]float64 // of routes, by prompt and token: see slow
-	stray          bool                 // margins are not known, and some tokens may go to other experts
-	strays         int                  // that seem to have
+	rerouting      bool                 // some tokens may go to other experts, where margins are not known
+	rerouted       int                  // that are farther than allowed: worst is of them, too, squares is not
 	worst, squares float64
 	n              int
+}
+
+// allow bounds the distances of a family's checkpoint by half as much again as
+// those of transformers in bfloat16. In mixtures one token in ten may be farther:
+// where experts are as good to a rounding, a token goes to others, and those that
+// see it change, too. In float32 the routes of MiniMax-M2's that do are 0.0005
+// and 0.0024 from a tie.
+func (d *distances) allow(c modeltest.Checkpoint, m *model.Model) {
+	if r, known := transformersIn16[c.Name]; known {
+		d.within, d.rms = max(tolerance, 1.5*r.most), max(tolerance/3, 1.5*r.rms)
+		d.rerouting = mixed(&m.Config)
+	} else if slices.Contains(model.Quantized, m.Config.DType) {
+		d.within = quantized
+	}
+}
+
+// add says whether a log-probability is as near as it must be.
+func (d *distances) add(got, want float32) bool {
+	far := math.Abs(float64(got) - float64(want))
+	d.worst, d.n = max(d.worst, far), d.n+1
+	if d.rerouting && !(far <= d.within) {
+		d.rerouted++
+		return true
+	}
+	d.squares += far * far
+	return far <= d.within
+}
+
+func (d *distances) report(t *testing.T) {
+	t.Helper()
+	rms := math.Sqrt(d.squares / float64(max(1, d.n-d.rerouted)))
+	t.Logf("log-probabilities differ by %.4f at most, %.4f in the root of the mean square of %d but %d; allowed %.4f, %.4f", d.worst, rms, d.n, d.rerouted, d.within, d.rms)
+	if d.n == 0 || d.rms > 0 && !(rms <= d.rms) {
+		t.Errorf("the root of the mean square of %d is %.4f, want at most %.4f", d.n, rms, d.rms)
+	}
+	if 10*d.rerouted > d.n {
+		t.Errorf("%d of %d are farther than %.4f, want one in ten at most", d.rerouted, d.n, d.within)
+	}
 }
 
 func compare(t *testing.T, r *rig, cases []modeltest.Case, chunk int, ahead bool, to *distances) {
@@ -305,9 +374,7 @@ func compare(t *testing.T, r *rig, cases []modeltest.Case, chunk int, ahead bool
 			rerouted := routes != nil && routes[len(c.PromptIDs)-1+at] < nearTie
 			if token != c.GreedyIDs[at] {
 				switch {
-				case margin <= tie || rerouted:
-				case to.stray:
-					to.strays++
+				case float64(margin) <= max(tie, 2*to.within) || rerouted:
 				default:
 					t.Errorf("case %d: token %d is %d, want %d (margin %v)", i, at, token, c.GreedyIDs[at], margin)
 				}
@@ -316,13 +383,7 @@ func compare(t *testing.T, r *rig, cases []modeltest.Case, chunk int, ahead bool
 			if rerouted {
 				continue
 			}
-			d := math.Abs(float64(logprob - c.GreedyLogprobs[at]))
-			if to.stray && !(d <= to.within) {
-				to.strays++
-				continue
-			}
-			to.worst, to.squares, to.n = max(to.worst, d), to.squares+d*d, to.n+1
-			if !(d <= to.within) {
+			if !to.add(logprob, c.GreedyLogprobs[at]) {
 				t.Errorf("case %d: log-probability of token %d is %v, want %v", i, at, logprob, c.GreedyLogprobs[at])
 				break
 			}
