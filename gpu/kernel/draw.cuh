@@ -1,7 +1,6 @@
 // draw: what drawing tokens and reporting their log-probabilities share. It
 // comes after common.cuh.
 #define NO_TOKEN (-1)
-#define MAX_TOP 20
 
 struct Bias { int token; float bias; };
 

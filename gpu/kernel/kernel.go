@@ -97,7 +97,7 @@ func All() []*Kernel { return all }
 type Program struct {
 	Name    string
 	Text    string
-	Defines []string // what of the shape it depends on, for the compiler: "HEADS=16"
+	Defines []string // what of the shape and of constants here it depends on, for the compiler: "HEADS=16"
 }
 
 // Programs are the sources of the kernels for a shape.
@@ -134,7 +134,18 @@ func Programs(s Shape) ([]Program, error) {
 		for _, d := range []struct {
 			name  string
 			value int
-		}{{"HEADS", s.Heads}, {"KV_HEADS", s.KVHeads}, {"HEAD_DIM", s.HeadDim}, {"PAGE_SIZE", s.PageSize}, {"STAGES", s.Stages}} {
+		}{
+			{"HEADS", s.Heads},
+			{"KV_HEADS", s.KVHeads},
+			{"HEAD_DIM", s.HeadDim},
+			{"PAGE_SIZE", s.PageSize},
+			{"STAGES", s.Stages},
+			{"SAMPLE_PARTS", sampleParts},
+			{"SURVEY_VECTORS", surveyVectors},
+			{"SURVEY_THREADS", surveyThreads},
+			{"MAX_TOP", MaxTop},
+			{"MAX_VOCAB", MaxVocab},
+		} {
 			if strings.Contains(p.Text, d.name) {
 				p.Defines = append(p.Defines, fmt.Sprintf("%s=%d", d.name, d.value))
 			}

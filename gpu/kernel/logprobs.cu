@@ -16,7 +16,7 @@
 // Limit:   4·N·V bytes of memory traffic, and as much again where L2 holds no rows
 // Checked: TestLogprobs against ref.Logprobs
 #define THREADS 1024
-#define MEMBERS (MAX_TOP * 262144 / THREADS) // of the largest vocabulary
+#define MEMBERS (MAX_TOP * MAX_VOCAB / THREADS)
 
 struct LogprobArgs {
   const float* logits;

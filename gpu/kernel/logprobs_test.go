@@ -42,7 +42,7 @@ func (b *bench) logitRows(vocab int) [][]float32 {
 // every number of alternatives.
 func TestLogprobs(t *testing.T) {
 	b := open(t, shapes[0])
-	for _, vocab := range []int{3, 100, 1024, 1030, 5000, 151936, 262144} {
+	for _, vocab := range []int{3, 100, 1024, 1030, 5000, 151936, 262144, 262208, kernel.MaxVocab} {
 		rows := b.logitRows(vocab)
 		var wants []said
 		for _, z := range rows {

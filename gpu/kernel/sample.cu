@@ -15,10 +15,11 @@
 // the last token kept, and only its members are compared with each other.
 // Masses are added as integers (2⁻²⁸ of the likeliest token's): any order of
 // adding gives the same bits.
-// Launch:  (32, N) blocks of 256, of 1/32 of a row each; N of 512
+// Launch:  (32, N) blocks of 256, or as many up to 512 as keep all of 1/32 of a row,
+//          8 vectors a thread; N of 512
 // Limit:   4·N·V bytes of memory traffic
 // Checked: TestSamplingAgainstCPU in package cuda
-#define PARTS 32
+#define PARTS SAMPLE_PARTS
 #define IN_PROMPT 0x80000000u
 
 struct Part { float top; int token; float sum; int unused; };
@@ -81,11 +82,11 @@ __device__ __forceinline__ void shape(const SampleArgs& a, const Draw& d, const 
 // better orders tokens: by logit, then by lower id.
 __device__ __forceinline__ bool better(float z, int t, float than, int other) { return z > than || (z == than && (u32)t < (u32)other); }
 
-extern "C" __global__ void __launch_bounds__(256) survey(const __grid_constant__ SampleArgs a) {
-  constexpr int MOST = 8; // vectors a thread keeps: parts of up to 8192 tokens
-  __shared__ float tops[8];
-  __shared__ int tokens[8];
-  __shared__ float scratch[8];
+extern "C" __global__ void __launch_bounds__(SURVEY_THREADS) survey(const __grid_constant__ SampleArgs a) {
+  constexpr int MOST = SURVEY_VECTORS, WARPS = SURVEY_THREADS / WARP;
+  __shared__ float tops[WARPS];
+  __shared__ int tokens[WARPS];
+  __shared__ float scratch[WARPS];
   wait_for_previous();
   let_next_start();
   Draw d = a.draws[blockIdx.y];
@@ -120,8 +121,7 @@ extern "C" __global__ void __launch_bounds__(256) survey(const __grid_constant__
   }
   if (threadIdx.x % WARP == 0) tops[threadIdx.x / WARP] = top, tokens[threadIdx.x / WARP] = token;
   __syncthreads();
-#pragma unroll
-  for (int w = 0; w < 8; w++)
+  for (int w = 0; w < blockDim.x / WARP; w++)
     if (better(tops[w], tokens[w], top, token)) top = tops[w], token = tokens[w];
   float sum = 0.f;
   if (s.temperature > 0.f && top > NEGATIVE_INFINITY) {

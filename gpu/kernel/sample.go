@@ -3,11 +3,15 @@ package kernel
 import "fmt"
 
 const (
-	sampleParts = 32
+	sampleParts = 32 // of a row of logits, a block each
+	// A thread of survey keeps so many vectors of four logits. A part that is
+	// larger than 256 threads keep takes more of them.
+	surveyVectors = 8
+	surveyThreads = 512
 	// MaxTop is how many of the likeliest tokens are reported at most.
 	MaxTop = 20
-	// MaxVocab is the largest vocabulary that is sampled from.
-	MaxVocab = sampleParts * 8192
+	// MaxVocab is the largest vocabulary that is sampled from: what survey keeps.
+	MaxVocab = sampleParts * surveyThreads * surveyVectors * 4
 	// PartBytes is the scratch memory of a token to draw.
 	PartBytes = sampleParts * 16
 )
@@ -58,7 +62,7 @@ func Sample(q Queue, a SampleArgs, draws int) error {
 	if err := vocabulary(a.Vocab, a.Ld); err != nil {
 		return err
 	}
-	if err := launch(q, surveyKernel, sampleParts, draws, 256, &a); err != nil {
+	if err := launch(q, surveyKernel, sampleParts, draws, surveyBlock(int(a.Vocab)), &a); err != nil {
 		return err
 	}
 	if err := launch(q, drawKernel, draws, 1, 512, &a); err != nil {
@@ -67,6 +71,12 @@ func Sample(q Queue, a SampleArgs, draws int) error {
 	return launch(q, logprobsKernel, draws, 1, 1024, &LogprobArgs{
 		Logits: a.Logits, Draws: a.Draws, Slots: a.Slots, Last: a.Last, Result: a.Result, Vocab: a.Vocab, Ld: a.Ld, Rows: a.Rows,
 	})
+}
+
+// surveyBlock is how many threads keep a part of so many logits, whole warps.
+func surveyBlock(vocab int) int {
+	part := ceil(vocab, sampleParts*4) * 4
+	return max(256, ceil(part, surveyVectors*4*32)*32)
 }
 
 // vocabulary checks rows of logits.
