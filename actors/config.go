@@ -110,9 +110,9 @@ func (c *Config) check() error {
 		faults = append(faults, fmt.Errorf("MemoryRatio is %g; it must be above 0 and at most 1", c.MemoryRatio))
 	}
 	switch c.DType {
-	case "", model.Float32, model.BFloat16, model.Int8:
+	case "", model.Float32, model.BFloat16, model.Int8, model.Int4:
 	default:
-		faults = append(faults, fmt.Errorf("DType is %q; weights can be held as %s, %s or %s", c.DType, model.Float32, model.BFloat16, model.Int8))
+		faults = append(faults, fmt.Errorf("DType is %q; weights can be held as %s, %s, %s or %s", c.DType, model.Float32, model.BFloat16, model.Int8, model.Int4))
 	}
 	return errors.Join(faults...)
 }

@@ -121,7 +121,7 @@ var absent = map[string]string{
 	"expert-parallel-size":   oneDevice,
 	"ep-size":                oneDevice,
 	"enable-expert-parallel": oneDevice,
-	"quantization":           "a checkpoint's weights are run as they are; --dtype int8 rounds them while they are loaded",
+	"quantization":           "a checkpoint's weights are run as they are; --dtype int8 and int4 round them while they are loaded",
 	"kv-cache-dtype":         "the device chooses the type of keys and values",
 	"trust-remote-code":      "leave it out: no code of a checkpoint is ever run",
 	"tokenizer":              "the tokenizer is the one beside the checkpoint's weights",

@@ -54,7 +54,7 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"serve --max-seq-len -1", []string{"it must be at least 0"}},
 		{"serve --page-size 24", []string{"--page-size is 24; it must be a power of two"}},
 		{"serve --cache radx", []string{`--cache is "radx"; it must be radix or naive: did you mean radix?`}},
-		{"serve --dtype float16", []string{"it must be auto, float32, bfloat16 or int8"}},
+		{"serve --dtype float16", []string{"it must be auto, float32, bfloat16, int8 or int4"}},
 		{"serve --device gpu:1", []string{`--device is "gpu:1": did you mean cuda:1?`}},
 		{"serve --device cpo", []string{"it must be auto, cpu, cuda, cuda:N or sim:NAME: did you mean cpu?"}},
 		{"serve --device cpu:1", []string{"did you mean --device cpu?"}},

@@ -153,19 +153,24 @@ func roomOf(m *model.Model, name string, usable int64, processor bool) Room {
 	enough := min(usefulContext, c.MaxPositions)
 	r.Tokens = fit(c.DType)
 	r.Fits = r.Tokens >= enough
-	rounded := processor && fit(model.Int8) >= enough
+	rounded := model.DType("") // what a processor may round weights to
+	for _, dtype := range []model.DType{model.Int8, model.Int4} {
+		if processor && rounded == "" && fit(dtype) >= enough {
+			rounded = dtype
+		}
+	}
 	switch {
 	case r.Fits && r.Tokens == c.MaxPositions:
-	case r.Fits && rounded && fit(model.Int8) > r.Tokens:
-		r.Advice = fmt.Sprintf("longer requests fit with --dtype int8 (%d tokens) or a larger --memory-ratio", fit(model.Int8))
+	case r.Fits && rounded != "" && fit(rounded) > r.Tokens:
+		r.Advice = fmt.Sprintf("longer requests fit with --dtype %s (%d tokens) or a larger --memory-ratio", rounded, fit(rounded))
 	case r.Fits:
 		r.Advice = "longer requests fit with a larger --memory-ratio"
-	case rounded:
-		r.Advice = fmt.Sprintf("--dtype int8 needs %s for its weights, which leaves room for %d tokens", bytesText(weights(model.Int8)), fit(model.Int8))
+	case rounded != "":
+		r.Advice = fmt.Sprintf("--dtype %s needs %s for its weights, which leaves room for %d tokens", rounded, bytesText(weights(rounded)), fit(rounded))
 	default:
 		least := weights(c.DType)
 		if processor {
-			least = weights(model.Int8)
+			least = weights(model.Int4)
 		}
 		r.Advice = fmt.Sprintf("it takes %s at least: free memory, raise --memory-ratio, or take a smaller model", bytesText(least+int64(enough)*r.Token))
 	}

@@ -75,7 +75,9 @@ func counts() []int {
 }
 
 // narrow are the types of weights to measure with.
-var narrow = []model.DType{model.BFloat16, model.Int8}
+var narrow = []model.DType{model.BFloat16, model.Int8, model.Int4}
+
+func formatOf(d model.DType) format { return format{dtype: d, group: model.HeldAs(d).Matrix.Columns} }
 
 // BenchmarkGEMV: one row by weights that come from memory.
 func BenchmarkGEMV(b *testing.B) {
@@ -86,7 +88,7 @@ func BenchmarkGEMV(b *testing.B) {
 					e := benchEngine(b, n)
 					memory := stream(b)
 					// As many copies as make the weights come from memory.
-					m := &matrix{out: shape[0], in: shape[1], dtype: dtype}
+					m := &matrix{out: shape[0], in: shape[1], format: formatOf(dtype)}
 					size := m.panels() * m.panelBytes()
 					copies := max(1, len(memory)/size)
 					x, y := make([]float32, m.in), make([]float32, m.stride())
@@ -111,11 +113,15 @@ func BenchmarkGEMM(b *testing.B) {
 			for _, rows := range []int{4, 8, 16, 64, 240} {
 				b.Run(fmt.Sprintf("cores=%d/%s/rows=%d", n, dtype, rows), func(b *testing.B) {
 					e := benchEngine(b, n)
-					m := &matrix{out: out, in: in, dtype: dtype}
+					m := &matrix{out: out, in: in, format: formatOf(dtype)}
 					m.data = make([]byte, m.panels()*m.panelBytes())
 					x, y := make([]float32, rows*apart(in)), make([]float32, rows*out)
-					ours, best := fastest(b, func() { e.linear(y, out, x, apart(in), rows, m, nil) }, func() { multiply(e.pool) })
-					report(b, 2*float64(rows)*out*in/ours/1e9/float64(n), "GFLOP/s/core", peakWork*peakLanes/best/1e9, "GFLOP/s/core-peak")
+					peak, work, unit := multiply, peakWork*peakLanes, "GFLOP/s/core"
+					if m.whole() {
+						peak, work, unit = multiplyBytes, peakWork*peakBytes, "GOP/s/core"
+					}
+					ours, best := fastest(b, func() { e.linear(y, out, x, apart(in), rows, m, nil) }, func() { peak(e.pool) })
+					report(b, 2*float64(rows)*out*in/ours/1e9/float64(n), unit, work/best/1e9, unit+"-peak")
 				})
 			}
 		}
@@ -129,6 +135,9 @@ const (
 )
 
 func multiply(p *pool) { p.run(p.size, func(_, _ int) { peakRun(peakRounds) }) }
+
+// multiplyBytes is multiply of bytes, where there are dot products of them.
+func multiplyBytes(p *pool) { p.run(p.size, func(_, _ int) { peakBytesRun(peakRounds) }) }
 
 func report(b *testing.B, ours float64, unit string, best float64, bestUnit string) {
 	b.ReportMetric(0, "ns/op")
@@ -243,26 +252,30 @@ func BenchmarkPrefill(b *testing.B) {
 	}
 }
 
-// BenchmarkInt8 sets steps with int8 weights beside the same with bfloat16,
-// taken in turn.
-func BenchmarkInt8(b *testing.B) {
-	compare := func(b *testing.B, tokens int, narrow, bf16 func()) {
+// BenchmarkWhole sets steps with int8 and int4 weights beside the same with
+// bfloat16, taken in turn.
+func BenchmarkWhole(b *testing.B) {
+	compare := func(b *testing.B, dtype model.DType, tokens int, narrow, bf16 func()) {
 		ours, theirs := fastest(b, narrow, bf16)
 		b.ReportMetric(0, "ns/op")
-		b.ReportMetric(float64(tokens)/ours, "tok/s-int8")
+		b.ReportMetric(float64(tokens)/ours, "tok/s-"+string(dtype))
 		b.ReportMetric(float64(tokens)/theirs, "tok/s-bfloat16")
 		b.ReportMetric(theirs/ours, "times-bfloat16")
 	}
-	const most = 16
+	const most = 8
 	for _, n := range counts() {
-		ours, theirs := decoding(b, model.Int8, most, n), decoding(b, model.BFloat16, most, n)
-		for _, rows := range []int{1, 2, 4, most} {
-			b.Run(fmt.Sprintf("cores=%d/decode=%d", n, rows), func(b *testing.B) { compare(b, rows, ours.decode(rows), theirs.decode(rows)) })
+		for _, dtype := range []model.DType{model.Int8, model.Int4} {
+			ours, theirs := decoding(b, dtype, most, n), decoding(b, model.BFloat16, most, n)
+			for _, rows := range []int{1, 2, 4, most} {
+				b.Run(fmt.Sprintf("cores=%d/%s/decode=%d", n, dtype, rows), func(b *testing.B) {
+					compare(b, dtype, rows, ours.decode(rows), theirs.decode(rows))
+				})
+			}
+			ours, theirs = prefilling(b, dtype, n), prefilling(b, model.BFloat16, n)
+			b.Run(fmt.Sprintf("cores=%d/%s/prefill=256", n, dtype), func(b *testing.B) {
+				compare(b, dtype, 256, ours.prefill(0), theirs.prefill(0))
+			})
 		}
-	}
-	for _, n := range counts() {
-		ours, theirs := prefilling(b, model.Int8, n), prefilling(b, model.BFloat16, n)
-		b.Run(fmt.Sprintf("cores=%d/prefill=256", n), func(b *testing.B) { compare(b, 256, ours.prefill(0), theirs.prefill(0)) })
 	}
 }
 
@@ -287,14 +300,18 @@ func BenchmarkLoad(b *testing.B) {
 		slots = append(slots, s)
 	}
 	m.Weights = model.NewWeights(slots...)
-	gated := newPlan(m.Config.Program, rules).gated
+	pl := newPlan(m.Config.Program, rules)
 	for _, n := range counts() {
 		p := newPool(n)
 		b.Cleanup(p.close)
 		for _, dtype := range narrow {
 			b.Run(fmt.Sprintf("cores=%d/%s", n, dtype), func(b *testing.B) {
 				for b.Loop() {
-					w, err := load(m, dtype, gated, p, nil)
+					made, err := newBuilder(m, dtype, pl)
+					if err != nil {
+						b.Fatal(err)
+					}
+					w, err := made.load(p, nil)
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -57,7 +57,7 @@ func newEngine(spec device.Spec, k *kernels, p *pool) (*engine, device.Info, err
 // newEngineBy is of a program that is fused by rules.
 func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (*engine, device.Info, error) {
 	m := spec.Model
-	dtype, err := weightType(spec.DType, m.Config.DType)
+	asked, dtype, err := weightType(spec.DType, m.Config.DType)
 	if err != nil {
 		return nil, device.Info{}, err
 	}
@@ -66,14 +66,19 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 		return nil, info, fmt.Errorf("cpu: %w", err)
 	}
 	info.Name, info.Hardware, info.DType, info.Scores = "cpu", Probe().hardware(k, p.size), dtype, true
+	pl := newPlan(m.Config.Program, rules)
+	b, err := newBuilder(m, asked, pl)
+	if err != nil {
+		return nil, info, err
+	}
 	_, available := memory()
-	room := device.Memory{All: available, Taken: m.WeightBytes(model.HeldAs(dtype)), Token: m.Config.CacheBytes(model.Float32)}
+	room := device.Memory{All: available, Taken: b.bytes(), Token: m.Config.CacheBytes(model.Float32)}
 	if err := defaults.FitPages(&info, &spec, room); err != nil {
 		return nil, info, fmt.Errorf("cpu: %w", err)
 	}
-	e := &engine{info: info, program: m.Config.Program, plan: newPlan(m.Config.Program, rules), kernels: k, pool: p, perSlot: info.PagesPerSlot()}
+	e := &engine{info: info, program: m.Config.Program, plan: pl, kernels: k, pool: p, perSlot: info.PagesPerSlot()}
 	e.work.angles = make([][]float32, len(e.program.Rotary))
-	if e.weights, err = load(m, dtype, e.plan.gated, p, spec.Progress); err != nil {
+	if e.weights, err = b.load(p, spec.Progress); err != nil {
 		return nil, info, err
 	}
 	e.slots = make([]slot, info.Slots)
@@ -93,17 +98,18 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 	return e, info, nil
 }
 
-// weightType decides how weights lie in memory. Left open it loses nothing:
-// float16, which has no kernels of its own, becomes float32.
-func weightType(asked, own model.DType) (model.DType, error) {
-	switch asked {
-	case model.Float32, model.BFloat16, model.Int8:
-		return asked, nil
+// weightType decides how weights lie in memory: as is asked for, or, left open, as
+// they are; float16, which has no kernels of its own, becomes float32. What they
+// mostly are then is held.
+func weightType(want, own model.DType) (asked, held model.DType, err error) {
+	switch want {
+	case model.Float32, model.BFloat16, model.Int8, model.Int4:
+		return want, want, nil
 	case "", "auto":
-		held, err := Formats.Held(model.Plain(own))
-		return held.Element, err
+		e, err := Formats.Held(model.Plain(own))
+		return "", e.Element, err
 	}
-	return "", fmt.Errorf("cpu: weights of type %q; the CPU device keeps float32, bfloat16 or int8", asked)
+	return "", "", fmt.Errorf("cpu: weights of type %q; the CPU device keeps float32, bfloat16, int8 or int4", want)
 }
 
 // free gives all memory back.

@@ -19,6 +19,7 @@ type workspace struct {
 	allow   [][]uint32 // what each sampled row may draw
 	routing routing
 	drawers []drawer
+	numbers []byte // activations that are multiplied as whole numbers
 	spans   []span
 }
 

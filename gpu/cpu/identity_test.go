@@ -125,7 +125,7 @@ func TestSameBitsWhateverTheBatch(t *testing.T) {
 		}
 	}
 	for name, m := range models {
-		for _, dtype := range []model.DType{"", model.Int8} {
+		for _, dtype := range []model.DType{"", model.Int8, model.Int4} {
 			t.Run(strings.TrimSuffix(name+"/"+string(dtype), "/"), func(t *testing.T) { sameBitsWhateverTheBatch(t, m, dtype, variants()) })
 		}
 	}

@@ -16,8 +16,7 @@ const panelWidth = 32
 //
 //	c[i·ldc + j] = Σ_k a[i·lda + k] · w[k][j]    i < m, j < panelWidth
 //
-// in the order of k, by fused multiply-add from zero; of int8 weights the sum
-// is multiplied by the output's scale in the end. k ≥ 1; strides count
+// in the order of k, by fused multiply-add from zero. k ≥ 1; strides count
 // elements.
 type gemmFunc func(c *float32, ldc int, a *float32, lda int, w *byte, k int)
 
@@ -35,9 +34,8 @@ type products struct {
 type kernels struct {
 	name string // "AVX-512", "AVX2", "portable"
 
-	int8, bf16, f32 products
-	// widen writes an int8 panel's numbers as a bfloat16 panel, exactly.
-	widen func(to, w *byte, k int)
+	bf16, f32 products
+	whole     whole
 
 	// scores writes s[i·lds+t] = Σ_d q[i·dim+d]·k[t·dim+d] for i < m, t < n.
 	scores func(s *float32, lds int, q *float32, m int, k *float32, n, dim int)
@@ -63,10 +61,9 @@ const lanes = 16
 // assembly.
 var portable = kernels{
 	name:       "portable",
-	int8:       portableProducts(model.Int8, gemmInt8),
 	bf16:       portableProducts(model.BFloat16, gemmBF16),
 	f32:        portableProducts(model.Float32, gemmF32),
-	widen:      widen,
+	whole:      portableWhole,
 	scores:     scores,
 	values:     values,
 	expSum:     expSum,
@@ -89,12 +86,9 @@ func (k *kernels) activation(a program.Activation) func(y, g, u *float32, n int)
 	panic(fmt.Sprintf("cpu: no gate with activation %d", a))
 }
 
-// of is the products with weights of a type.
+// of is the products with weights of a type that are not whole numbers.
 func (k *kernels) of(dtype model.DType) *products {
-	switch dtype {
-	case model.Int8:
-		return &k.int8
-	case model.BFloat16:
+	if dtype == model.BFloat16 {
 		return &k.bf16
 	}
 	return &k.f32
@@ -107,33 +101,9 @@ func portableProducts(dtype model.DType, f func(m int, c *float32, ldc int, a *f
 	}
 	return products{table, func(c, a *float32, w *byte, k int) {
 		for p := range 4 {
-			f(1, at(c, p*panelWidth), 0, a, 0, (*byte)(unsafe.Add(unsafe.Pointer(w), p*panelBytes(dtype, k))), k)
+			f(1, at(c, p*panelWidth), 0, a, 0, (*byte)(unsafe.Add(unsafe.Pointer(w), p*k*panelWidth*dtype.Size())), k)
 		}
 	}}
-}
-
-func gemmInt8(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
-	ws, scales := int8s(w, k)
-	for i := range m {
-		var sum [panelWidth]float32
-		for j, x := range unsafe.Slice(at(a, i*lda), k) {
-			row := ws[j*panelWidth:][:panelWidth]
-			for l := range sum {
-				sum[l] = fma(x, float32(row[l]), sum[l])
-			}
-		}
-		for l := range sum {
-			*at(c, i*ldc+l) = float32(sum[l] * scales[l])
-		}
-	}
-}
-
-func widen(to, w *byte, k int) {
-	ws, _ := int8s(w, k)
-	wide := unsafe.Slice((*uint16)(unsafe.Pointer(to)), len(ws))
-	for i, q := range ws {
-		wide[i/panelWidth*panelWidth+lane(i%panelWidth)] = model.ToBF16(float32(q))
-	}
 }
 
 func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {

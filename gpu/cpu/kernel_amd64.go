@@ -25,6 +25,7 @@ func variants() []*kernels {
 // x/sys/cpu also asks whether the system saves the registers.
 var (
 	haveAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	haveVNNI   = haveAVX512 && cpu.X86.HasAVX512VNNI
 	haveAVX512 = haveAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ
 )
 
@@ -35,7 +36,7 @@ func features() []string {
 		has  bool
 		name string
 	}{
-		{cpu.X86.HasAVX2, "AVX2"}, {cpu.X86.HasFMA, "FMA"}, {haveAVX512, "AVX-512"}, {cpu.X86.HasAVX512BF16, "AVX512-BF16"},
+		{cpu.X86.HasAVX2, "AVX2"}, {cpu.X86.HasFMA, "FMA"}, {haveAVX512, "AVX-512"}, {haveVNNI, "AVX512-VNNI"}, {cpu.X86.HasAVX512BF16, "AVX512-BF16"},
 	} {
 		if f.has {
 			list = append(list, f.name)
@@ -55,11 +56,8 @@ func why() string {
 }
 
 var kernelsAVX512 = kernels{
-	name: "AVX-512",
-	int8: products{[]gemmFunc{
-		gemmInt8x1AVX512, gemmInt8x2AVX512, gemmInt8x3AVX512, gemmInt8x4AVX512, gemmInt8x5AVX512, gemmInt8x6AVX512,
-		gemmInt8x7AVX512, gemmInt8x8AVX512, gemmInt8x9AVX512, gemmInt8x10AVX512, gemmInt8x11AVX512, gemmInt8x12AVX512,
-	}, gemvInt8AVX512},
+	name:  "AVX-512",
+	whole: wholeAVX512,
 	bf16: products{[]gemmFunc{
 		gemmBF16x1AVX512, gemmBF16x2AVX512, gemmBF16x3AVX512, gemmBF16x4AVX512, gemmBF16x5AVX512, gemmBF16x6AVX512,
 		gemmBF16x7AVX512, gemmBF16x8AVX512, gemmBF16x9AVX512, gemmBF16x10AVX512, gemmBF16x11AVX512, gemmBF16x12AVX512,
@@ -68,7 +66,6 @@ var kernelsAVX512 = kernels{
 		gemmF32x1AVX512, gemmF32x2AVX512, gemmF32x3AVX512, gemmF32x4AVX512, gemmF32x5AVX512, gemmF32x6AVX512,
 		gemmF32x7AVX512, gemmF32x8AVX512, gemmF32x9AVX512, gemmF32x10AVX512, gemmF32x11AVX512, gemmF32x12AVX512,
 	}, gemvF32AVX512},
-	widen:      widenAVX512,
 	scores:     scores512,
 	values:     values512,
 	expSum:     expSum512,
@@ -80,10 +77,9 @@ var kernelsAVX512 = kernels{
 
 var kernelsAVX2 = kernels{
 	name:       "AVX2",
-	int8:       products{[]gemmFunc{gemmInt8x1AVX2, gemmInt8x2AVX2, gemmInt8x3AVX2}, gemvInt8AVX2},
+	whole:      wholeAVX2,
 	bf16:       products{[]gemmFunc{gemmBF16x1AVX2, gemmBF16x2AVX2, gemmBF16x3AVX2}, gemvBF16AVX2},
 	f32:        products{[]gemmFunc{gemmF32x1AVX2, gemmF32x2AVX2, gemmF32x3AVX2}, gemvF32AVX2},
-	widen:      widenAVX2,
 	scores:     scores256,
 	values:     values256,
 	expSum:     expSum256,
@@ -92,6 +88,34 @@ var kernelsAVX2 = kernels{
 	mulScale:   groupedMulScale(mulScaleAVX2),
 	swiglu:     groupedSwiglu(swigluAVX2),
 }
+
+// wholeAVX512 takes dot products of bytes, which not all that have AVX-512 have.
+var wholeAVX512 = func() whole {
+	if !haveVNNI {
+		return wholeAVX2
+	}
+	return grouped(whole{
+		name: "VNNI",
+		int8: blockProducts{rowsInt8x1VNNI, rowsInt8x2VNNI, rowsInt8x3VNNI, rowsInt8x4VNNI, rowsInt8x5VNNI, rowsInt8x6VNNI},
+		int8Offset: blockProducts{
+			rowsInt8Offsetx1VNNI, rowsInt8Offsetx2VNNI, rowsInt8Offsetx3VNNI,
+			rowsInt8Offsetx4VNNI, rowsInt8Offsetx5VNNI, rowsInt8Offsetx6VNNI,
+		},
+		int4: blockProducts{rowsInt4x1VNNI, rowsInt4x2VNNI, rowsInt4x3VNNI, rowsInt4x4VNNI, rowsInt4x5VNNI, rowsInt4x6VNNI},
+		offset: blockProducts{
+			rowsInt4Offsetx1VNNI, rowsInt4Offsetx2VNNI, rowsInt4Offsetx3VNNI,
+			rowsInt4Offsetx4VNNI, rowsInt4Offsetx5VNNI, rowsInt4Offsetx6VNNI,
+		},
+		sizeOf: sizeOfAVX512, round: roundAVX512,
+	})
+}()
+
+var wholeAVX2 = grouped(whole{
+	name: "AVX2",
+	int8: blockProducts{rowsInt8x1AVX2, rowsInt8x2AVX2}, int8Offset: blockProducts{rowsInt8Offsetx1AVX2, rowsInt8Offsetx2AVX2},
+	int4: blockProducts{rowsInt4x1AVX2, rowsInt4x2AVX2}, offset: blockProducts{rowsInt4Offsetx1AVX2, rowsInt4Offsetx2AVX2},
+	sizeOf: sizeOfAVX2, round: roundAVX2,
+})
 
 // The assembly works on whole groups of 16. These add what is left over, in
 // the same chains.

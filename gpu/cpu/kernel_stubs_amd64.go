@@ -132,75 +132,15 @@ func gemmF32x12AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
 //go:noescape
 func gemvF32AVX512(c *float32, a *float32, w *byte, k int)
 
-// gemmInt8x1AVX512 multiplies 1 row(s) of a by a panel of weights.
+// sizeOfAVX512 is the largest of the bits without signs. n is a multiple of 32, not 0.
 //
 //go:noescape
-func gemmInt8x1AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+func sizeOfAVX512(x *float32, n int) uint32
 
-// gemmInt8x2AVX512 multiplies 2 row(s) of a by a panel of weights.
+// roundAVX512 writes x·by as whole numbers of 8 bits and returns their sum. n is a multiple of 32.
 //
 //go:noescape
-func gemmInt8x2AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x3AVX512 multiplies 3 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x3AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x4AVX512 multiplies 4 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x4AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x5AVX512 multiplies 5 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x5AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x6AVX512 multiplies 6 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x6AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x7AVX512 multiplies 7 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x7AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x8AVX512 multiplies 8 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x8AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x9AVX512 multiplies 9 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x9AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x10AVX512 multiplies 10 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x10AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x11AVX512 multiplies 11 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x11AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x12AVX512 multiplies 12 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x12AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemvInt8AVX512 multiplies a row by four adjacent panels of weights.
-//
-//go:noescape
-func gemvInt8AVX512(c *float32, a *float32, w *byte, k int)
-
-// widenAVX512 writes an int8 panel's numbers as a bfloat16 panel.
-//
-//go:noescape
-func widenAVX512(to *byte, w *byte, k int)
+func roundAVX512(to *byte, x *float32, by float32, n int) int32
 
 // scoresAVX512 writes the dot products of q with n rows of k.
 //
@@ -287,30 +227,15 @@ func gemmF32x3AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
 //go:noescape
 func gemvF32AVX2(c *float32, a *float32, w *byte, k int)
 
-// gemmInt8x1AVX2 multiplies 1 row(s) of a by a panel of weights.
+// sizeOfAVX2 is the largest of the bits without signs. n is a multiple of 32, not 0.
 //
 //go:noescape
-func gemmInt8x1AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+func sizeOfAVX2(x *float32, n int) uint32
 
-// gemmInt8x2AVX2 multiplies 2 row(s) of a by a panel of weights.
+// roundAVX2 writes x·by as whole numbers of 8 bits and returns their sum. n is a multiple of 32.
 //
 //go:noescape
-func gemmInt8x2AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemmInt8x3AVX2 multiplies 3 row(s) of a by a panel of weights.
-//
-//go:noescape
-func gemmInt8x3AVX2(c *float32, ldc int, a *float32, lda int, w *byte, k int)
-
-// gemvInt8AVX2 multiplies a row by four adjacent panels of weights.
-//
-//go:noescape
-func gemvInt8AVX2(c *float32, a *float32, w *byte, k int)
-
-// widenAVX2 writes an int8 panel's numbers as a bfloat16 panel.
-//
-//go:noescape
-func widenAVX2(to *byte, w *byte, k int)
+func roundAVX2(to *byte, x *float32, by float32, n int) int32
 
 // scoresAVX2 writes the dot products of q with n rows of k.
 //
@@ -356,6 +281,169 @@ func readAVX2(p *byte, n int)
 //
 //go:noescape
 func peakAVX2(n int)
+
+// rowsInt8x1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8x2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8x3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8x4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8x5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8x6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8x1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8x2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// peakVNNI does n rounds of 12 independent dot products of 64 bytes.
+func peakVNNI(n int)
 
 // scores4AVX512 writes the dot products of four queries, rows of q, with n rows of k.
 //

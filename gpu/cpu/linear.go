@@ -1,11 +1,6 @@
 package cpu
 
-import (
-	"unsafe"
-
-	"github.com/troupe-llm/troupe/gpu/model"
-	"github.com/troupe-llm/troupe/gpu/program"
-)
+import "github.com/troupe-llm/troupe/gpu/program"
 
 // rowBlock is how many rows of activations pass by a panel before the next
 // panel is taken: weights come from memory once per block, activations from
@@ -34,6 +29,10 @@ func (e *engine) multiply(o *program.Product, finish epilogue) func() {
 // included, on all cores. Which core takes which outputs is chance; the bits are
 // not.
 func (e *engine) linear(y []float32, ldy int, x []float32, ldx, rows int, m *matrix, finish epilogue) {
+	a := operand{x: x, ldx: ldx}
+	if m.whole() {
+		a = e.quantize(rows, func(i int) []float32 { return x[i*ldx:][:m.in] }, m)
+	}
 	panels := m.panels()
 	// Four panels are one call of gemv; fewer when cores would go idle. An
 	// even number keeps gate and up together.
@@ -43,25 +42,52 @@ func (e *engine) linear(y []float32, ldy int, x []float32, ldx, rows int, m *mat
 	}
 	groups := (panels + group - 1) / group
 	blocks := (rows + rowBlock - 1) / rowBlock
-	e.pool.run(groups*blocks, func(worker, task int) {
+	e.pool.run(groups*blocks, func(_, task int) {
 		first, row := task%groups*group, task/groups*rowBlock
-		e.product(worker, y, ldy, x, ldx, row, min(row+rowBlock, rows), m, first, min(first+group, panels), finish)
+		e.product(y, ldy, a, row, min(row+rowBlock, rows), m, first, min(first+group, panels), finish)
 	})
 }
 
-// product is a task of linear: rows [row, rowEnd) by panels [first, last).
-func (e *engine) product(worker int, y []float32, ldy int, x []float32, ldx, row, rowEnd int, m *matrix, first, last int, finish epilogue) {
-	by := e.kernels.of(m.dtype)
-	if rowEnd-row == 1 && last-first == 4 {
-		by.gemv(&y[row*ldy+first*panelWidth], &x[row*ldx], m.panel(first), m.in)
-	} else {
-		wide := m.dtype == model.Int8 && rowEnd-row >= manyCalls*len(by.gemm)
-		for p := first; p < last; p++ {
-			if wide {
-				e.widened(worker, y[p*panelWidth:], ldy, x, ldx, row, rowEnd, m, p)
-				continue
+// operand is rows that are multiplied: float32, or whole numbers.
+type operand struct {
+	x       []float32
+	ldx     int
+	numbers []byte
+	bytes   int // how far apart rows of numbers lie
+}
+
+// quantize makes whole numbers of rows, as a matrix takes them.
+func (e *engine) quantize(rows int, row func(i int) []float32, m *matrix) operand {
+	a := operand{bytes: m.rowBytes(m.in)}
+	grow(&e.work.numbers, rows*a.bytes)
+	a.numbers = e.work.numbers
+	e.each(rows, 2, func(i int) {
+		to, x := a.numbers[i*a.bytes:][:a.bytes], row(i)
+		if m.order != nil {
+			sorted := make([]float32, m.in)
+			for k, from := range m.order {
+				sorted[k] = x[from]
 			}
-			tiles(by.gemm, y[p*panelWidth:], ldy, x, ldx, row, rowEnd, m.panel(p), m.in)
+			x = sorted
+		}
+		e.kernels.whole.quantize(to, x, m.format)
+	})
+	return a
+}
+
+// product is a task of linear: rows [row, rowEnd) by panels [first, last).
+func (e *engine) product(y []float32, ldy int, a operand, row, rowEnd int, m *matrix, first, last int, finish epilogue) {
+	switch by := e.kernels.of(m.dtype); {
+	case m.whole():
+		by := e.kernels.whole.of(m.format)
+		for p := first; p < last; p++ {
+			m.tiles(by, y[p*panelWidth:], ldy, a, row, rowEnd, p)
+		}
+	case rowEnd-row == 1 && last-first == 4:
+		by.gemv(&y[row*ldy+first*panelWidth], &a.x[row*a.ldx], m.panel(first), m.in)
+	default:
+		for p := first; p < last; p++ {
+			tiles(by.gemm, y[p*panelWidth:], ldy, a.x, a.ldx, row, rowEnd, m.panel(p), m.in)
 		}
 	}
 	if finish != nil {
@@ -69,22 +95,12 @@ func (e *engine) product(worker int, y []float32, ldy int, x []float32, ldx, row
 	}
 }
 
-// manyCalls is how many calls of gemm an int8 panel must be good for to be
-// converted once, before them, instead of in each. Converting in each took
-// prompts with AVX2 to 0.82 of bfloat16's speed.
-const manyCalls = 4
-
-// widened multiplies rows [row, rowEnd) by an int8 panel that it has made one
-// of bfloat16, which holds the same numbers: the same sums, by the same order.
-func (e *engine) widened(worker int, y []float32, ldy int, x []float32, ldx, row, rowEnd int, m *matrix, p int) {
-	scratch := &e.pool.scratch[worker]
-	grow(scratch, panelBytes(model.BFloat16, m.in)/4)
-	panel := (*byte)(unsafe.Pointer(&(*scratch)[0]))
-	e.kernels.widen(panel, m.panel(p), m.in)
-	tiles(e.kernels.bf16.gemm, y, ldy, x, ldx, row, rowEnd, panel, m.in)
-	_, scales := int8s(m.panel(p), m.in)
-	for ; row < rowEnd; row++ {
-		e.kernels.mulScale(&y[row*ldy], &y[row*ldy], &scales[0], 1, panelWidth)
+// tiles is that of whole numbers.
+func (m *matrix) tiles(by blockProducts, y []float32, ldy int, a operand, row, end, p int) {
+	for calls := (end - row + len(by) - 1) / len(by); row < end; calls-- {
+		n := (end - row + calls - 1) / calls
+		by[n-1](&y[row*ldy], ldy, &a.numbers[row*a.bytes], a.bytes, m.panel(p), (m.in+3)/4, m.group/4)
+		row += n
 	}
 }
 

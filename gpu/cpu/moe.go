@@ -169,29 +169,34 @@ func (r *routing) group() {
 func (e *engine) multiplyExperts(o *program.ExpertProduct, finish epilogue) func() {
 	in, out, experts, r := e.plan.view(o.In), e.plan.view(o.Out), e.weights.matrices[o.Weight], &e.work.routing
 	return func() {
-		x, ldx := in.all(), in.stride
+		a, n := operand{x: in.all(), ldx: in.stride}, len(r.token)
+		row := in.row
 		if in.rows == program.Tokens {
-			n := len(r.token)
-			grow(&r.rows, n*ldx)
-			e.each(n, 16, func(i int) { copy(r.rows[i*ldx:][:in.width], in.row(int(r.token[i]))) })
-			x = r.rows
+			row = func(i int) []float32 { return in.row(int(r.token[i])) }
 		}
-		e.grouped(out.all(), out.stride, x, ldx, experts, finish)
+		if experts[0].whole() {
+			a = e.quantize(n, row, experts[0])
+		} else if in.rows == program.Tokens {
+			grow(&r.rows, n*a.ldx)
+			e.each(n, 16, func(i int) { copy(r.rows[i*a.ldx:][:in.width], row(i)) })
+			a.x = r.rows
+		}
+		e.grouped(out.all(), out.stride, a, experts, finish)
 	}
 }
 
 // grouped is linear with a matrix for each block of entries, all of a size.
-func (e *engine) grouped(y []float32, ldy int, x []float32, ldx int, experts []*matrix, finish epilogue) {
+func (e *engine) grouped(y []float32, ldy int, a operand, experts []*matrix, finish epilogue) {
 	blocks, panels := e.work.routing.blocks, experts[0].panels()
 	group := 4
 	if panels*len(blocks) < 8*e.pool.size {
 		group = 2
 	}
 	groups := (panels + group - 1) / group
-	e.pool.run(groups*len(blocks), func(worker, task int) {
+	e.pool.run(groups*len(blocks), func(_, task int) {
 		first := task % groups * group
 		b := blocks[task/groups]
-		e.product(worker, y, ldy, x, ldx, b.row, b.end, experts[b.expert], first, min(first+group, panels), finish)
+		e.product(y, ldy, a, b.row, b.end, experts[b.expert], first, min(first+group, panels), finish)
 	})
 }
 

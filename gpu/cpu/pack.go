@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"encoding/binary"
-	"math"
 	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/model"
@@ -12,42 +11,74 @@ import (
 //
 //	float32   w[out/32][in][32]        output j of the panel at j
 //	bfloat16  w[out/32][in][16][2]     outputs j and j+16 at j, side by side
-//	int8      w[out/32]{[in][32], [32] float32}: output j at j, then its scale
+//	int8      w[out/32][in/group]{[32] scales, [group/4][32][4]}: output j at j
+//	int4      w[out/32][in/group]{[32] scales, [group/4][16][4]}: of a byte the
+//	          lower half is output j's, the upper j+16's
 //
 // One inner index of a bfloat16 panel is one cache line; read as 16 words of
 // 32 bits, a shift yields the float32 of outputs 0–15 and a mask those of
 // 16–31. Outputs past the end are zero.
 //
-// int8 weights are numbers from −127 to 127, times the output's scale. Scales
-// for groups of 128 inner indices were no closer to transformers on the twelve
-// checkpoints of reference_test.go (0.92 to 1.08 times the difference of
-// log-probabilities, 0.99 on average), of 64 hardly (0.93), of 32 somewhat
-// (0.83), for an eighth more memory and another product a weight. The routers
-// of mixtures left as they are made no difference.
+// Scales are float32; behind them lie [32] offsets where the format has some.
+// Whole numbers are stored from 0 on: blocks.go says what is computed with them.
 //
 // Weights are copied into this layout instead of being used where the file is
 // mapped: vector lanes then hold outputs, so each output has one order of
 // summation; a stream of weights is contiguous and, in anonymous memory, can
-// lie in huge pages.
+// lie in huge pages. It serves one row and many.
 type matrix struct {
 	out, in int
-	dtype   model.DType // Float32, BFloat16 or Int8
-	data    []byte      // 64-byte aligned
+	format
+	// order is which input is k-th, where groups are not of inputs one behind the
+	// other; nil: they are.
+	order []int32
+	// kept says that the numbers are the checkpoint's own.
+	kept bool
+	data []byte // 64-byte aligned
 }
+
+// format is how a matrix's numbers are held.
+type format struct {
+	dtype   model.DType // Float32, BFloat16, Int8 or Int4
+	group   int         // of Int8 and Int4: inputs that share a scale
+	offsets bool        // of those: each group has one
+}
+
+// whole says that numbers are whole, times scales.
+func (f format) whole() bool { return f.dtype == model.Int8 || f.dtype == model.Int4 }
+
+// line is the bytes of four inner indices of a panel of whole numbers.
+func (f format) line() int {
+	if f.dtype == model.Int4 {
+		return 2 * panelWidth
+	}
+	return 4 * panelWidth
+}
+
+// head is the bytes before a group's lines.
+func (f format) head() int {
+	n := panelWidth * model.Float32.Size()
+	if f.offsets {
+		n *= 2
+	}
+	return n
+}
+
+// blockBytes is the bytes of a whole group.
+func (f format) blockBytes() int { return f.head() + f.group/4*f.line() }
 
 func (m *matrix) panels() int { return (m.out + panelWidth - 1) / panelWidth }
 
 // stride is the number of outputs, padding included.
 func (m *matrix) stride() int { return m.panels() * panelWidth }
 
-func (m *matrix) panelBytes() int { return panelBytes(m.dtype, m.in) }
+func (m *matrix) panelBytes() int { return m.format.panelBytes(m.in) }
 
-func panelBytes(dtype model.DType, in int) int {
-	n := in * panelWidth * dtype.Size()
-	if dtype == model.Int8 {
-		n += panelWidth * model.Float32.Size()
+func (f format) panelBytes(in int) int {
+	if f.whole() {
+		return (in+f.group-1)/f.group*f.head() + (in+3)/4*f.line()
 	}
-	return n
+	return in * panelWidth * f.dtype.Size()
 }
 
 func (m *matrix) panel(p int) *byte {
@@ -63,10 +94,41 @@ func (m *matrix) bfloat16s(p int) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(m.panel(p))), m.in*panelWidth)
 }
 
-// int8s are the numbers of an int8 panel, and its outputs' scales.
-func int8s(panel *byte, in int) ([]int8, []float32) {
-	n := in * panelWidth
-	return unsafe.Slice((*int8)(unsafe.Pointer(panel)), n), unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(panel), n)), panelWidth)
+// block is a group of a panel: its outputs' scales, and offsets behind them, and
+// the lines of its whole numbers.
+func (m *matrix) block(p, g int) (scales []float32, lines []byte) {
+	at := g * m.blockBytes()
+	end := min(at+m.blockBytes(), m.panelBytes())
+	b := m.data[p*m.panelBytes():][at:end]
+	return unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), m.head()/4), b[m.head():]
+}
+
+// put stores the numbers of a group of output j, from 0 on.
+func (f format) put(lines []byte, j int, numbers []uint8) {
+	for k, q := range numbers {
+		at := k/4*f.line() + 4*j + k%4
+		switch {
+		case f.dtype == model.Int8:
+			lines[at] = q
+		case j < panelWidth/2:
+			lines[at] = lines[at]&0xf0 | q
+		default:
+			at -= 4 * panelWidth / 2
+			lines[at] = lines[at]&0x0f | q<<4
+		}
+	}
+}
+
+// number is what is stored as the k-th of a group of output j.
+func (f format) number(lines []byte, j, k int) uint8 {
+	at := k/4*f.line() + 4*j + k%4
+	switch {
+	case f.dtype == model.Int8:
+		return lines[at]
+	case j < panelWidth/2:
+		return lines[at] & 15
+	}
+	return lines[at-4*panelWidth/2] >> 4
 }
 
 // row copies one output's weights to dst [in]: how an embedding is looked up.
@@ -83,10 +145,25 @@ func (m *matrix) row(dst []float32, out int) {
 		for k := range dst {
 			dst[k] = model.FromBF16(w[k*panelWidth])
 		}
-	case model.Int8:
-		w, scales := int8s(m.panel(p), m.in)
-		for k := range dst {
-			dst[k] = float32(w[k*panelWidth+j]) * scales[j]
+	default:
+		m.wholeRow(dst, p, j)
+	}
+}
+
+func (m *matrix) wholeRow(dst []float32, p, j int) {
+	zero := middle(m.dtype)
+	for first := 0; first < m.in; first += m.group {
+		scales, lines := m.block(p, first/m.group)
+		for k := range min(m.group, m.in-first) {
+			v := float32(int32(m.number(lines, j, k))-zero) * scales[j]
+			if m.offsets {
+				v += scales[panelWidth+j]
+			}
+			at := first + k
+			if m.order != nil {
+				at = int(m.order[at])
+			}
+			dst[at] = v
 		}
 	}
 }
@@ -119,6 +196,11 @@ func (m *matrix) packPanel(p int, source func(out int) row) {
 	values := make([]float32, n*m.in)
 	for j := 0; j < n; {
 		many := together(rows[j:n])
+		if m.kept {
+			m.keep(p, j, many, rows[j])
+			j += many
+			continue
+		}
 		rows[j].read(many, values[:many*m.in])
 		for l := range many {
 			m.pack(p, j+l, values[l*m.in:][:m.in])
@@ -150,30 +232,9 @@ func (m *matrix) pack(p, j int, values []float32) {
 		for k, v := range values {
 			w[k*panelWidth] = model.ToBF16(v)
 		}
-	case model.Int8:
-		w, scales := int8s(m.panel(p), m.in)
-		scales[j] = quantize(w[j:], values)
+	default:
+		m.round(p, j, values)
 	}
-}
-
-// quantize writes an output's weights as whole numbers, panelWidth apart, of
-// which the one farthest from zero is 127, and returns what they count.
-func quantize(w []int8, values []float32) (scale float32) {
-	var bits uint32
-	for _, v := range values { // of the size alone; what is no number is above all
-		bits = max(bits, math.Float32bits(v)&^(1<<31))
-	}
-	most := math.Float32frombits(bits)
-	if most < 0x1p-100 { // or its inverse might be infinite
-		return 0
-	}
-	inverse := 127 / most
-	for k, v := range values {
-		// Adding 1.5·2²³ rounds to the nearest whole number, ties to even,
-		// and leaves it in the lowest bits.
-		w[k*panelWidth] = int8(math.Float32bits(float32(v*inverse) + 0x1.8p23))
-	}
-	return most / 127
 }
 
 // row is one row of a slot, as its tensor has it; without a source it is zeros.

@@ -43,7 +43,9 @@ type plan struct {
 	// what comes of them: 2·padded(n) outputs.
 	gated  map[*program.Weight]bool
 	paired map[*program.Value]bool
-	group  int // the most query heads to a cache head
+	// plain are those of which each head has a matrix, which no whole numbers multiply.
+	plain map[*program.Weight]bool
+	group int // the most query heads to a cache head
 }
 
 // newPlan fuses a program's ops and lays its values out. What the functions are
@@ -52,7 +54,7 @@ func newPlan(p *program.Program, rules []*program.Rule) *plan {
 	head := program.Fuse(p.Head(), rules)
 	pl := &plan{
 		ops: slices.Concat(program.Fuse(p.Body(), rules), head), heads: len(head),
-		gated: map[*program.Weight]bool{}, paired: map[*program.Value]bool{}, group: 1,
+		gated: map[*program.Weight]bool{}, paired: map[*program.Value]bool{}, plain: map[*program.Weight]bool{}, group: 1,
 	}
 	for _, op := range pl.ops {
 		if f, fused := op.(*program.Fused); fused {
@@ -60,6 +62,9 @@ func newPlan(p *program.Program, rules []*program.Rule) *plan {
 				first := f.Ops[0].Uses()
 				pl.gated[first.Weights[0]], pl.paired[first.Writes[0]] = true, true
 			}
+		}
+		if h, heads := op.(*program.HeadProduct); heads {
+			pl.plain[h.Weight] = true
 		}
 		if a, attends := program.One[*program.Attend](op); attends {
 			pl.group = max(pl.group, a.Heads/a.Cache.Heads)

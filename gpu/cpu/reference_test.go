@@ -123,20 +123,20 @@ func generate(t *testing.T, r *rig, cases []modeltest.Case) float64 {
 	return worst
 }
 
-// What quantised weights become by default, and asked for int8, against
-// transformers with the values that the files stand for: log-probabilities'
-// differences, at most and the root of the mean square. MXFP4's values are
-// bfloat16's, too.
+// Quantised weights as they are held by default (whole numbers as they are, by
+// activations of 8 bits), as bfloat16 and as int8, against transformers with the
+// values that the files stand for. MXFP4's values are bfloat16's, too.
 func TestQuantizedReferences(t *testing.T) {
 	for _, c := range modeltest.Families(t) {
 		m := c.Open(t)
 		if !slices.Contains(model.Quantized, m.Config.DType) || raceDetector {
 			continue
 		}
-		for dtype, bound := range map[model.DType]struct{ most, rms float64 }{"": {0.1, 0.02}, model.Int8: int8Bounds[c.Name == "families/gpt-oss-mxfp4"]} {
+		for dtype, bound := range map[model.DType]apartness{"": {0.2, 0.04}, model.BFloat16: {0.1, 0.02}, model.Int8: wholeBounds[model.Int8][c.Name == "families/gpt-oss-mxfp4"]} {
 			t.Run(c.Name+"/"+string(dtype), func(t *testing.T) {
 				r := newRig(t, device.Spec{Model: m, DType: dtype, Slots: 1, MaxStepTokens: 1024}, choose(), 2)
-				if want := cmp.Or(dtype, model.BFloat16); r.info.DType != want {
+				held, err := Formats.Held(model.Plain(m.Config.DType))
+				if want := cmp.Or(dtype, held.Element); err != nil || r.info.DType != want {
 					t.Fatalf("held as %s, want %s", r.info.DType, want)
 				}
 				var most, squares float64

@@ -21,13 +21,13 @@ type weights struct {
 // matrix is that of a slot without experts.
 func (w *weights) matrix(slot *program.Weight) *matrix { return w.matrices[slot][0] }
 
-// load copies the model's weights into panels, using all cores of the pool. Of
-// gated slots gates and ups take turns.
-func load(m *model.Model, dtype model.DType, gated map[*program.Weight]bool, p *pool, progress func(done, total int64)) (*weights, error) {
+// newBuilder lays out the model's weights in panels. Of gated slots gates and ups
+// take turns; plain ones are multiplied by what takes no whole numbers.
+func newBuilder(m *model.Model, asked model.DType, pl *plan) (*builder, error) {
 	if err := Formats.Check(m); err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
-	b := &builder{dtype: dtype, pool: p, progress: progress}
+	b := &builder{model: m, asked: asked}
 	b.weights.matrices, b.weights.vectors = map[*program.Weight][]*matrix{}, map[*program.Weight][]float32{}
 	for _, w := range m.Config.Program.Weights {
 		if m.Shared(w) != w {
@@ -38,7 +38,7 @@ func load(m *model.Model, dtype model.DType, gated map[*program.Weight]bool, p *
 			slot = m.Weights.Of(w)
 		}
 		if w.Matrix() {
-			b.matrix(w, slot, gated[w])
+			b.matrix(w, slot, pl.gated[w], pl.plain[w])
 		} else {
 			b.vector(w, slot)
 		}
@@ -48,25 +48,62 @@ func load(m *model.Model, dtype model.DType, gated map[*program.Weight]bool, p *
 			b.weights.matrices[w] = b.weights.matrices[shared]
 		}
 	}
-	return b.build()
+	return b, nil
 }
 
 // Formats are the encodings of checkpoints that are taken, and how they are held
 // unless Spec.DType asks for another type: nothing is lost unasked but of what is
-// quantised, whose values are rounded to bfloat16.
-var Formats = append(device.Formats{
+// quantised and not kept as it is, whose values are rounded to bfloat16.
+var Formats = device.Formats{
 	{Element: model.BFloat16, Held: model.Plain(model.BFloat16)},
 	{Element: model.Float16, Held: model.Plain(model.Float32)},
 	{Element: model.Float32, Held: model.Plain(model.Float32)},
-}, device.Quantized(model.Plain(model.BFloat16))...)
+	{Element: model.Packed4, Held: model.InGroups(model.Int4, model.GroupOfInt8)},
+	{Element: model.GPTQ4, Held: model.InGroups(model.Int4, model.GroupOfInt8)},
+	{Element: model.AWQ4, Held: model.InGroups(model.Int4, model.GroupOfInt8)},
+	{Element: model.Packed8, Held: model.InGroups(model.Int8, model.GroupOfInt8)},
+	{Element: model.GPTQ8, Held: model.InGroups(model.Int8, model.GroupOfInt8)},
+	{Element: model.Float8, Held: model.Plain(model.BFloat16)},
+	{Element: model.MXFP4, Held: model.Plain(model.BFloat16)},
+}
+
+// hold decides how a slot is held.
+func (b *builder) hold(w *program.Weight, slot *model.Slot, plain bool) *matrix {
+	m := &matrix{out: w.Out(), in: w.In()}
+	keep := map[model.DType][]int{"": {4, 8}, model.Int4: {4}, model.Int8: {8}}[b.asked]
+	if f, order, ok := keeping(slot, keep...); ok && !plain {
+		m.format, m.order, m.kept = f, order, true
+		return m
+	}
+	m.dtype = b.asked
+	if b.asked == "" {
+		m.dtype = model.BFloat16
+		if own, _ := Formats.Held(model.Plain(b.model.Config.DType)); own.Element == model.Float32 {
+			m.dtype = model.Float32
+		}
+	}
+	if e := model.HeldAs(m.dtype).Of(w); e.Columns > 0 && !plain {
+		m.format = format{dtype: e.Element, group: e.Columns}
+	} else if e.Columns > 0 {
+		m.dtype = model.BFloat16
+	}
+	return m
+}
 
 // builder lays out all matrices first, then fills them panel by panel.
 type builder struct {
-	dtype    model.DType
-	pool     *pool
-	progress func(done, total int64)
-	weights  weights
-	pending  []pending
+	model   *model.Model
+	asked   model.DType // ""; or what every matrix is to be
+	weights weights
+	pending []pending
+}
+
+// bytes is the memory that the matrices take.
+func (b *builder) bytes() (n int64) {
+	for _, p := range b.pending {
+		n += int64(p.m.panels() * p.m.panelBytes())
+	}
+	return n
 }
 
 // pending is a matrix without its memory.
@@ -89,9 +126,11 @@ func (p *pending) done() {
 }
 
 // matrix makes one for a slot, or one for each of its experts.
-func (b *builder) matrix(w *program.Weight, slot *model.Slot, gated bool) {
+func (b *builder) matrix(w *program.Weight, slot *model.Slot, gated, plain bool) {
+	like := b.hold(w, slot, plain)
 	for x := range w.Experts() {
-		m := &matrix{out: w.Out(), in: w.In(), dtype: b.dtype}
+		m := new(matrix)
+		*m = *like
 		var source func(int) row
 		if slot != nil {
 			source = func(i int) row { return rowOf(slot, x*w.Out()+i) }
@@ -155,36 +194,36 @@ func (b *builder) vector(w *program.Weight, slot *model.Slot) {
 // padded is n outputs in whole panels.
 func padded(n int) int { return (n + panelWidth - 1) / panelWidth * panelWidth }
 
-func (b *builder) build() (*weights, error) {
-	total, tasks := 0, 0
+// load fills the panels, using all cores of the pool.
+func (b *builder) load(p *pool, progress func(done, total int64)) (*weights, error) {
+	total, tasks := int(b.bytes()), 0
 	first := make([]int, len(b.pending)) // a matrix's first panel among all
-	for i, p := range b.pending {
+	for i, one := range b.pending {
 		first[i] = tasks
-		total += p.m.panels() * p.m.panelBytes()
-		tasks += p.m.panels()
+		tasks += one.m.panels()
 	}
 	memory, err := allocate(total)
 	if err != nil {
 		return nil, fmt.Errorf("cpu: memory for the weights: %w", err)
 	}
 	b.weights.memory = memory
-	for _, p := range b.pending {
-		n := p.m.panels() * p.m.panelBytes()
-		p.m.data, memory = memory[:n:n], memory[n:]
+	for _, one := range b.pending {
+		n := one.m.panels() * one.m.panelBytes()
+		one.m.data, memory = memory[:n:n], memory[n:]
 	}
 	var done atomic.Int64
 	// A matrix at a time: progress is reported from this goroutine alone.
-	for i, p := range b.pending {
-		b.pool.run(p.m.panels(), func(_, task int) {
-			if p.source == nil {
-				p.m.randomPanel(task, uint64(first[i]+task))
+	for i, one := range b.pending {
+		p.run(one.m.panels(), func(_, task int) {
+			if one.source == nil {
+				one.m.randomPanel(task, uint64(first[i]+task))
 			} else {
-				p.m.packPanel(task, p.source)
+				one.m.packPanel(task, one.source)
 			}
 		})
-		p.done()
-		if n := done.Add(int64(len(p.m.data))); b.progress != nil {
-			b.progress(n, int64(total))
+		one.done()
+		if n := done.Add(int64(len(one.m.data))); progress != nil {
+			progress(n, int64(total))
 		}
 	}
 	return &b.weights, nil

@@ -60,7 +60,7 @@ func TestPackedRows(t *testing.T) {
 		for _, to := range []model.DType{model.Float32, model.BFloat16, model.Int8} {
 			t1, want := tensor(r, from, out, in)
 			source := slotOf(t1)
-			m := &matrix{out: out, in: in, dtype: to}
+			m := &matrix{out: out, in: in, format: format{dtype: to, group: 32}}
 			m.data = make([]byte, m.panels()*m.panelBytes())
 			for p := range m.panels() {
 				m.packPanel(p, func(i int) row { return rowOf(source, i) })
@@ -99,10 +99,10 @@ func TestGateAndUpTakeTurns(t *testing.T) {
 	gate, g := tensor(r, model.BFloat16, 40, 8)
 	up, u := tensor(r, model.BFloat16, 40, 8)
 	slot := slotOf(gate, up)
-	b := &builder{dtype: model.Float32, pool: newPool(1)}
+	b := &builder{asked: model.Float32}
 	b.weights.matrices = map[*program.Weight][]*matrix{}
-	b.matrix(slot.Weight, slot, true)
-	if _, err := b.build(); err != nil {
+	b.matrix(slot.Weight, slot, true, false)
+	if _, err := b.load(newPool(1), nil); err != nil {
 		t.Fatal(err)
 	}
 	m := b.weights.matrix(slot.Weight)
@@ -167,7 +167,7 @@ func TestOpenSaysWhatIsWrongWithWeights(t *testing.T) {
 	if _, err := Open(device.Spec{}); err == nil || !strings.Contains(err.Error(), "no model") {
 		t.Errorf("without a model: %v", err)
 	}
-	if _, err := Open(device.Spec{Model: tiny(t), DType: model.Float16}); err == nil || !strings.Contains(err.Error(), `"float16"; the CPU device keeps float32, bfloat16 or int8`) {
+	if _, err := Open(device.Spec{Model: tiny(t), DType: model.Float16}); err == nil || !strings.Contains(err.Error(), `"float16"; the CPU device keeps float32, bfloat16, int8 or int4`) {
 		t.Errorf("float16 asked: %v", err)
 	}
 }
@@ -181,8 +181,11 @@ func TestWeightTypes(t *testing.T) {
 		{model.BFloat16, model.Float32, model.BFloat16},
 		{model.Float32, model.BFloat16, model.Float32},
 		{model.Int8, model.BFloat16, model.Int8},
+		{model.Int4, model.BFloat16, model.Int4},
+		{"", model.GPTQ4, model.Int4}, // as it is
+		{"", model.Float8, model.BFloat16},
 	} {
-		if got, err := weightType(c.asked, c.own); err != nil || got != c.want {
+		if _, got, err := weightType(c.asked, c.own); err != nil || got != c.want {
 			t.Errorf("%q of a %s checkpoint: %s, %v; want %s", c.asked, c.own, got, err, c.want)
 		}
 	}

@@ -29,7 +29,7 @@ func settle(spec *device.Spec) (device.Info, error) {
 		return info, err
 	}
 	if spec.DType != "" && spec.DType != "auto" && spec.DType != model.BFloat16 {
-		return info, fmt.Errorf("weights of type %q; the kernels take bfloat16, the processor (\"cpu\") float32 and int8 as well", spec.DType)
+		return info, fmt.Errorf("weights of type %q; the kernels take bfloat16, the processor (\"cpu\") float32, int8 and int4 as well", spec.DType)
 	}
 	if info.Vocab <= 0 || info.Vocab > kernel.MaxVocab {
 		return info, fmt.Errorf("a vocabulary of %d; at most %d", info.Vocab, kernel.MaxVocab)

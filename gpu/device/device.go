@@ -80,7 +80,7 @@ type Spec struct {
 	Device string // "auto", "cpu", "cuda", "cuda:N", "sim:h200", …
 	Model  *model.Model
 	// DType of the weights in memory; "" takes the checkpoint's. Only the
-	// processor takes model.Int8.
+	// processor takes model.Int8 and model.Int4.
 	DType model.DType
 
 	Slots         int

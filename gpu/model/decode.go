@@ -1,12 +1,28 @@
 package model
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // widen writes what rows [row, row+n) of a matrix have from a column on into dst,
 // one row behind the other: the numbers that its elements stand for.
 func (t *Tensor) widen(dst []float32, n, matrix, row, column int) {
-	f, width := types[t.Encoding.Element], len(dst)/n
-	switch f.word {
+	t.read(dst, n, matrix, row, column)
+	if t.Encoding.Scale == "" {
+		return
+	}
+	width := len(dst) / n
+	by := newScaler(t, matrix)
+	for j := range n {
+		by.scale(dst[j*width:(j+1)*width], row+j, column)
+	}
+}
+
+// read is widen without scales and zero points.
+func (t *Tensor) read(dst []float32, n, matrix, row, column int) {
+	width := len(dst) / n
+	switch types[t.Encoding.Element].word {
 	case byInput:
 		t.readByInput(dst, n, matrix, row, column)
 	case awqOrder:
@@ -15,13 +31,6 @@ func (t *Tensor) widen(dst []float32, n, matrix, row, column int) {
 		for j := range n {
 			t.readRow(dst[j*width:(j+1)*width], matrix, row+j, column)
 		}
-	}
-	if t.Encoding.Scale == "" {
-		return
-	}
-	by := newScaler(t, matrix)
-	for j := range n {
-		by.scale(dst[j*width:(j+1)*width], row+j, column)
 	}
 }
 
@@ -180,4 +189,76 @@ func (s *scaler) readZeros(row int) {
 			s.zeros[g]++
 		}
 	}
+}
+
+// Whole says of how many bits the part's numbers are, where those are whole and lie
+// as ReadWhole takes them, and how many inputs share a scale, 0: all of them; bits
+// are 0 of others.
+func (s *Source) Whole() (bits, group int) {
+	t := s.Tensor
+	f, group := types[t.Encoding.Element], t.Encoding.Columns
+	_, columns := t.matrix()
+	switch {
+	case f.word == unpacked, s.Transposed, s.Step > 1, s.plus != 0:
+		return 0, 0
+	case s.Column == 0 && s.in == columns:
+		return f.bits, group
+	case t.Groups != nil, group == 0, s.Column%max(group, 1) != 0:
+		return 0, 0
+	}
+	return f.bits, group
+}
+
+// ReadWhole reads rows [i, i+n) of a part of whole numbers as they are stored, from
+// 0 on, and of each row its groups' scales and zero points: a number is
+// (element − zero point)·scale. Each has its rows one behind the other.
+func (s *Source) ReadWhole(i, n int, elements, scales, zeros []float32) {
+	t := s.Tensor
+	width, groups := len(elements)/n, len(scales)/n
+	by, first := newScaler(t, s.Slab), 0
+	if each := t.Encoding.Columns; each > 0 {
+		first = s.Column / each
+	}
+	for j := 0; j < n; {
+		at, many := s.Row(i+j), 1
+		for j+many < n && s.Row(i+j+many) == at+many {
+			many++
+		}
+		t.read(elements[j*width:(j+many)*width], many, s.Slab, at, s.Column)
+		for l := range many {
+			by.readScales(at + l)
+			by.readZeros(at + l)
+			copy(scales[(j+l)*groups:][:groups], by.scales[first:])
+			copy(zeros[(j+l)*groups:][:groups], by.zeros[first:])
+		}
+		j += many
+	}
+}
+
+// Centred says that all zero points are the middle of what elements can be.
+func (t *Tensor) Centred() bool {
+	f := types[t.Encoding.Element]
+	if t.Encoding.Zeros == NoZeros {
+		return true
+	}
+	zero := byte(1) << (f.bits - 1)
+	if t.Encoding.Zeros == ZerosLessOne {
+		zero--
+	}
+	if f.bits == 4 {
+		zero |= zero << 4
+	}
+	return bytes.Count(t.Zeros, []byte{zero}) == len(t.Zeros)
+}
+
+// GroupOf is the group of each input; nil where those are one behind the other.
+func (t *Tensor) GroupOf() []int32 {
+	if t.Groups == nil {
+		return nil
+	}
+	g := make([]int32, len(t.Groups)/4)
+	for i := range g {
+		g[i] = int32(binary.LittleEndian.Uint32(t.Groups[4*i:]))
+	}
+	return g
 }

@@ -15,8 +15,10 @@ const (
 	Float32  DType = "float32"
 	Float16  DType = "float16"
 	BFloat16 DType = "bfloat16"
-	// Int8 is whole numbers from −127 to 127, which count what their scale says.
+	// Int8 is whole numbers from −128 to 127, which count what their scale says, and
+	// Int4 from −8 to 7.
 	Int8 DType = "int8"
+	Int4 DType = "int4"
 
 	// Of published quantised checkpoints. MXFP4's elements are E2M1;
 	// Exponent8 is powers of two, which scales alone are.
@@ -77,6 +79,9 @@ var types = map[DType]traits{
 		for i := range dst {
 			dst[i] = float32(int8(from[i]))
 		}
+	}},
+	Int4: {bits: 4, read: func(dst []float32, from []byte) {
+		nibbles(dst, from, &signed4)
 	}},
 	Float8: {bits: 8, file: "F8_E4M3", read: func(dst []float32, from []byte) {
 		for i := range dst {
@@ -140,6 +145,11 @@ func Plain(d DType) Encoding { return Encoding{Element: d} }
 // ByOutput is elements with a scale of type float32 for every row.
 func ByOutput(d DType) Encoding { return Encoding{Element: d, Scale: Float32, Rows: 1} }
 
+// InGroups is elements with a scale of type float32 for every so many inputs of a row.
+func InGroups(d DType, inputs int) Encoding {
+	return Encoding{Element: d, Scale: Float32, Rows: 1, Columns: inputs}
+}
+
 // Bytes is what a tensor of that shape takes, scales and zero points included: of
 // three dimensions each matrix by itself.
 func (e Encoding) Bytes(shape []int) int64 {
@@ -199,25 +209,38 @@ func (e Encoding) String() string {
 	return string(e.Element) + " by blocks"
 }
 
-// Held says how a device holds weights: matrices in one encoding, vectors, which
-// are norms and biases, in another.
-type Held struct{ Matrix, Vector Encoding }
+// Held says how a device holds weights: matrices in one encoding, those of the
+// vocabulary perhaps in another, vectors, which are norms and biases, in a third.
+type Held struct{ Matrix, Vocabulary, Vector Encoding }
 
-// HeldAs is how weights are held of which a type is asked for: of Int8 are
-// matrices alone, each output with a scale of its own.
+// Inputs that share a scale where weights are rounded while they are loaded.
+const (
+	GroupOfInt8 = 128
+	GroupOfInt4 = 64
+)
+
+// HeldAs is how weights are held of which a type is asked for: whole numbers are
+// of matrices alone, by groups, and of 8 bits where 4 are asked for those of the
+// vocabulary, which suffer the most.
 func HeldAs(d DType) Held {
-	if d == Int8 {
-		return Held{ByOutput(Int8), Plain(Float32)}
+	switch d {
+	case Int8:
+		return Held{InGroups(Int8, GroupOfInt8), InGroups(Int8, GroupOfInt8), Plain(Float32)}
+	case Int4:
+		return Held{InGroups(Int4, GroupOfInt4), InGroups(Int8, GroupOfInt8), Plain(Float32)}
 	}
-	return Held{Plain(d), Plain(d)}
+	return Held{Plain(d), Plain(d), Plain(d)}
 }
 
 // Of is the encoding of a slot.
 func (h Held) Of(w *program.Weight) Encoding {
-	if w.Matrix() {
-		return h.Matrix
+	switch {
+	case !w.Matrix():
+		return h.Vector
+	case w.Role == "embed" || w.Role == "head":
+		return h.Vocabulary
 	}
-	return h.Vector
+	return h.Matrix
 }
 
 // Sizes are what a program's elements take that is held so, with keys and values
@@ -251,6 +274,9 @@ var float4 = [16]float32{0, .5, 1, 1.5, 2, 3, 4, 6, float32(math.Copysign(0, -1)
 
 // whole4 are the numbers of 4 bits.
 var whole4 = [16]float32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+
+// signed4 are those of 4 bits of which the highest is the sign.
+var signed4 = [16]float32{0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1}
 
 // nibbles widens elements of 4 bits, of a byte the lower ones first.
 func nibbles(dst []float32, from []byte, numbers *[16]float32) {

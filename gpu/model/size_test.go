@@ -17,12 +17,14 @@ func TestSizes(t *testing.T) {
 			t.Errorf("weights take %d bytes as %s", got, dtype)
 		}
 	}
-	// A byte a weight; 4 for each output of a matrix (the embedding's and, in
-	// each layer, those of queries, keys and values, o, gate, up and down) and
-	// for each number of a norm.
-	outputs, norms := int64(151_936+28*(2048+2*1024+1024+2*3072+1024)), int64(1024+28*(2*1024+2*128))
-	if got, want := m.WeightBytes(HeldAs(Int8)), 596_049_920-norms+4*(outputs+norms); got != want {
+	// A byte a weight; 4 for each group of 128 inputs of an output and for each
+	// number of a norm. Half a byte, but for the embedding, and 4 for each 64.
+	norms, embedding := int64(1024+28*(2*1024+2*128)), int64(151_936*1024)
+	if got, want := m.WeightBytes(HeldAs(Int8)), (596_049_920-norms)*(128+4)/128+4*norms; got != want {
 		t.Errorf("weights in int8 take %d bytes, want %d", got, want)
+	}
+	if got, want := m.WeightBytes(HeldAs(Int4)), embedding*(128+4)/128+(596_049_920-norms-embedding)*(32+4)/64+4*norms; got != want {
+		t.Errorf("weights in int4 take %d bytes, want %d", got, want)
 	}
 	if got := m.Config.CacheBytes(BFloat16); got != 114_688 { // 28 layers × 8 heads × 128 × key and value × 2 bytes
 		t.Errorf("a position takes %d bytes", got)

@@ -148,8 +148,8 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	if err != nil {
 		return info, err
 	}
-	if spec.DType == model.Int8 {
-		return info, fmt.Errorf("weights of type %q; GPUs are simulated with bfloat16 or float32, the processor (\"cpu\") takes int8", spec.DType)
+	if spec.DType == model.Int8 || spec.DType == model.Int4 {
+		return info, fmt.Errorf("weights of type %q; GPUs are simulated with bfloat16 or float32, the processor (\"cpu\") takes int8 and int4", spec.DType)
 	}
 	info.Name, info.Hardware, info.DType = spec.Device, "simulated "+o.hw.Full, spec.DType
 	info.Scores = true

@@ -212,7 +212,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{device.Spec{Device: "sim:h200,tp=3"}, "8 key-value heads cannot be shared by 3"},
 		{device.Spec{Device: "sim:4090"}, "sim: no memory for pages"},
 		{device.Spec{Device: "sim:h200", Slots: -1}, "sim: slots is -1"},
-		{device.Spec{Device: "sim:h200", DType: model.Int8}, `sim: weights of type "int8"; GPUs are simulated with bfloat16 or float32, the processor ("cpu") takes int8`},
+		{device.Spec{Device: "sim:h200", DType: model.Int8}, `sim: weights of type "int8"; GPUs are simulated with bfloat16 or float32, the processor ("cpu") takes int8 and int4`},
 	} {
 		c.spec.Model = m
 		_, err := Open(c.spec)

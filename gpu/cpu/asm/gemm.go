@@ -10,15 +10,13 @@ import (
 
 // weights is how a panel's weights are kept; see ../pack.go.
 type weights struct {
-	name   string
-	line   int // bytes of one inner index: 32 outputs
-	scales int // bytes of the outputs' scales, behind the last line
+	name string
+	line int // bytes of one inner index: 32 outputs
 }
 
 var (
-	bf16 = weights{"BF16", 64, 0}
-	f32  = weights{"F32", 128, 0}
-	i8   = weights{"Int8", 32, 128}
+	bf16 = weights{"BF16", 64}
+	f32  = weights{"F32", 128}
 )
 
 // unpack loads part p of a line: into lo the outputs from p·width on, into hi
@@ -29,12 +27,6 @@ func (s *set) unpack(w weights, line Mem, p int, lo, hi, mask reg.VecPhysical) {
 	case w == f32:
 		VMOVUPS(part, lo)
 		VMOVUPS(line.Offset(64+p*s.bytes), hi)
-	case w == i8:
-		part = line.Offset(p * s.bytes / 4)
-		VPMOVSXBD(part, lo)
-		VPMOVSXBD(part.Offset(16), hi)
-		VCVTDQ2PS(lo, lo)
-		VCVTDQ2PS(hi, hi)
 	case s == avx512:
 		VMOVDQU32(part, hi)
 		VPSLLD(U8(16), hi, lo)
@@ -46,14 +38,9 @@ func (s *set) unpack(w weights, line Mem, p int, lo, hi, mask reg.VecPhysical) {
 	}
 }
 
-// finish stores part p of a panel's sums, from lo and hi, times the scales that
-// end the panel, if it has some.
-func (s *set) finish(w weights, end reg.Register, p int, lo, hi reg.VecPhysical, c Mem) {
+// finish stores part p of a panel's sums, from lo and hi.
+func (s *set) finish(p int, lo, hi reg.VecPhysical, c Mem) {
 	c = c.Offset(p * s.bytes)
-	if w.scales > 0 {
-		VMULPS(at(end, p*s.bytes), lo, lo)
-		VMULPS(at(end, 64+p*s.bytes), hi, hi)
-	}
 	VMOVUPS(lo, c)
 	VMOVUPS(hi, c.Offset(64))
 }
@@ -65,12 +52,6 @@ func (s *set) finish(w weights, end reg.Register, p int, lo, hi reg.VecPhysical,
 // VDPBF16PS would need activations in bfloat16; as a sum of two, to keep their
 // accuracy, it takes two of them for what two fused multiply-adds do, and it
 // rounds otherwise.
-//
-// Of int8, a line of 32 took a Zen 4 core 1.09 ns with AVX-512, 1.07 with AVX2,
-// in the second cache. Loaded four times over and shuffled into the upper bytes
-// it was 1.49 and 1.31; as words of four, two lines in one, that shifts and masks
-// take apart 1.00 and 1.31, that shuffles take apart 0.92 and 1.07: too little,
-// as weights that come from memory were multiplied 4% faster then.
 func (s *set) gemm(w weights, m int) {
 	v := s.function(fmt.Sprintf("gemm%sx%d", w.name, m), "func(c *float32, ldc int, a *float32, lda int, w *byte, k int)",
 		fmt.Sprintf("multiplies %d row(s) of a by a panel of weights.", m))
@@ -119,7 +100,7 @@ func (s *set) gemm(w weights, m int) {
 	SHLQ(U8(2), ldc)
 	for i := range m {
 		for p := range s.parts {
-			s.finish(w, panel, p, acc[(i*s.parts+p)*2], acc[(i*s.parts+p)*2+1], at(c, 0))
+			s.finish(p, acc[(i*s.parts+p)*2], acc[(i*s.parts+p)*2+1], at(c, 0))
 		}
 		ADDQ(ldc, c)
 	}
@@ -149,9 +130,6 @@ func (s *set) gemv(w weights) {
 			next := GP64()
 			MOVQ(k, next)
 			SHLQ(U8(shift(w.line)), next)
-			if w.scales > 0 {
-				ADDQ(I32(w.scales), next)
-			}
 			ADDQ(panels[len(panels)-1], next)
 			panels = append(panels, next)
 		}
@@ -175,34 +153,11 @@ func (s *set) gemv(w weights) {
 		}
 		for i := range streams {
 			for p := range s.parts {
-				s.finish(w, panels[i], p, acc[(i*s.parts+p)*2], acc[(i*s.parts+p)*2+1], at(c, (first+i)*128))
+				s.finish(p, acc[(i*s.parts+p)*2], acc[(i*s.parts+p)*2+1], at(c, (first+i)*128))
 			}
 		}
 		panel = panels[streams-1] // the end of the last is where the next begins
-		if w.scales > 0 {
-			ADDQ(I32(w.scales), panel)
-		}
 	}
-	VZEROUPPER()
-	RET()
-}
-
-// widen: the numbers of an int8 panel as a bfloat16 panel, which holds them
-// exactly: the upper half of their float32.
-func (s *set) widen() {
-	v := s.function("widen", "func(to *byte, w *byte, k int)", "writes an int8 panel's numbers as a bfloat16 panel.")
-	lo, hi := v.one(), v.one()
-	to, panel, k := argument("to"), argument("w"), argument("k")
-	loop("lines", k, 1, func() {
-		for p := range s.parts {
-			s.unpack(i8, at(panel, 0), p, lo, hi, nil)
-			VPSRLD(U8(16), lo, lo)
-			VORPS(hi, lo, lo)
-			VMOVUPS(lo, at(to, p*s.bytes))
-		}
-		ADDQ(I32(i8.line), panel)
-		ADDQ(I32(bf16.line), to)
-	})
 	VZEROUPPER()
 	RET()
 }

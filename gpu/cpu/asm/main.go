@@ -22,13 +22,14 @@ import (
 
 func main() {
 	for _, s := range []*set{avx512, avx2} {
-		for _, w := range []weights{bf16, f32, i8} {
+		for _, w := range []weights{bf16, f32} {
 			for m := 1; m <= s.rows; m++ {
 				s.gemm(w, m)
 			}
 			s.gemv(w)
 		}
-		s.widen()
+		s.sizes()
+		s.round()
 		s.scores()
 		s.values()
 		s.expSum()
@@ -39,6 +40,14 @@ func main() {
 		s.read()
 		s.peak()
 	}
+	for _, d := range []*dots{vnni, avx2Dots} {
+		for _, w := range wholes {
+			for m := 1; m <= d.rows; m++ {
+				d.product(w, m)
+			}
+		}
+	}
+	peakDots()
 	scores4()
 	values4()
 	TEXT("pause", noSplit, "func()")

@@ -274,3 +274,21 @@ func (s *set) peak() {
 	VZEROUPPER()
 	RET()
 }
+
+// peakDots is peak for dot products of bytes.
+func peakDots() {
+	TEXT("peakVNNI", noSplit, "func(n int)")
+	Doc("peakVNNI does n rounds of 12 independent dot products of 64 bytes.")
+	v := avx512.vectors()
+	acc, x := v.some(12), v.one()
+	avx512.zero(acc...)
+	avx512.zero(x)
+	n := argument("n")
+	loop("rounds", n, 1, func() {
+		for _, r := range acc {
+			vpdpbusd(x, x, r)
+		}
+	})
+	VZEROUPPER()
+	RET()
+}

@@ -12,9 +12,9 @@ import (
 
 // The model must tell a story about what it is asked for and end it by
 // itself: through the tokenizer, the template and the processor's kernels,
-// not through the Python that trained it; and with weights of 8 bits, too.
+// not through the Python that trained it; and with weights of 8 and 4 bits, too.
 func TestStory(t *testing.T) {
-	for _, dtype := range []model.DType{model.BFloat16, model.Int8} {
+	for _, dtype := range []model.DType{model.BFloat16, model.Int8, model.Int4} {
 		t.Run(string(dtype), func(t *testing.T) { tellStories(t, dtype) })
 	}
 }

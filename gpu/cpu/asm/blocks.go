@@ -1,0 +1,348 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// whole is how a panel keeps whole numbers; see ../blocks.go.
+type whole struct {
+	name    string
+	bits    int
+	offsets bool // groups have offsets behind their scales
+}
+
+var wholes = []whole{{"Int8", 8, false}, {"Int8Offset", 8, true}, {"Int4", 4, false}, {"Int4Offset", 4, true}}
+
+// line is the bytes of four inner indices of a panel's 32 outputs.
+func (w whole) line() int { return 16 * w.bits }
+
+// head is the bytes before a group's lines.
+func (w whole) head() int {
+	if w.offsets {
+		return 256
+	}
+	return 128
+}
+
+// rowHead is the bytes before a group of a row's numbers: scale, correction, sum.
+const rowHead = 12
+
+// dots is an instruction set with dot products of bytes.
+type dots struct {
+	*set
+	name string
+	rows int // that a product takes at most
+}
+
+var (
+	vnni     = &dots{avx512, "VNNI", 6}
+	avx2Dots = &dots{avx2, "AVX2", 2}
+)
+
+// product: m rows of whole numbers by a panel, group by group: sums of a group are
+// whole, exact, and in registers; so are those over groups, in float32. AVX-512
+// does a panel at a time, AVX2 half of one: outputs p·8 to p·8+7 and 16 more, twice.
+//
+// With the sums over groups in memory twelve rows would fit into the registers;
+// six keep the multipliers busy, too.
+func (d *dots) product(w whole, m int) {
+	name := fmt.Sprintf("rows%sx%d%s", w.name, m, d.name)
+	TEXT(name, noSplit, "func(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s multiplies %d row(s) of whole numbers by a panel.", name, m))
+	v := &vectors{set: d.set}
+	p := &blockProduct{dots: d, whole: w, sums: v.some(2 * m), total: v.some(2 * m), lo: v.one(), hi: v.one(), x: v.one()}
+	switch {
+	case w.bits == 4:
+		p.mask = v.one()
+		p.fill(p.mask, 0x0f0f0f0f)
+	case d == avx2Dots:
+		p.mask, p.size = v.one(), v.one()
+		p.fill(p.mask, 0x80808080)
+	}
+	if d == avx2Dots {
+		p.t, p.ones = v.one(), v.one()
+		p.fill(p.ones, 0x00010001)
+	}
+	for part := range d.parts {
+		p.panel(m, part)
+	}
+	VZEROUPPER()
+	RET()
+}
+
+type blockProduct struct {
+	*dots
+	whole
+	sums, total []reg.VecPhysical // [row][lo, hi]: of a group, over groups
+	lo, hi, x   reg.VecPhysical
+	mask        reg.VecPhysical // of 4 bits: the lower ones; of 8 without VNNI: the sign
+	// Without VNNI:
+	t, ones, size reg.VecPhysical
+}
+
+// panel is one part of a panel.
+func (p *blockProduct) panel(m, part int) {
+	id := func(s string) string { return fmt.Sprint(s, part) }
+	p.zero(p.total...)
+	a, lda, w, k := argument("a"), argument("lda"), argument("w"), argument("k")
+	rows := []reg.GPVirtual{a}
+	for range m - 1 {
+		r := GP64()
+		MOVQ(rows[len(rows)-1], r)
+		ADDQ(lda, r)
+		rows = append(rows, r)
+	}
+	if part > 0 {
+		ADDQ(I32(part*p.bytes), w)
+	}
+	Label(id("group"))
+	CMPQ(k, I32(0))
+	JLE(LabelRef(id("groupEnd")))
+	n, j, scales := argument("group"), GP64(), GP64()
+	CMPQ(n, k)
+	CMOVQGT(k, n)
+	SUBQ(n, k)
+	XORQ(j, j)
+	MOVQ(w, scales)
+	ADDQ(I32(p.head()), w)
+	p.begin(rows)
+	for _, unroll := range []int{4, 1} {
+		loop(fmt.Sprint("lines", part, "by", unroll), n, unroll, func() {
+			for l := range unroll {
+				p.inner(rows, w, j, l)
+			}
+			ADDQ(I32(unroll*p.line()), w)
+			ADDQ(I32(unroll*4), j)
+		})
+	}
+	p.end(rows, scales)
+	for _, r := range rows {
+		LEAQ(Mem{Base: r, Index: j, Scale: 1, Disp: rowHead}, r)
+	}
+	JMP(LabelRef(id("group")))
+	Label(id("groupEnd"))
+	c, ldc := argument("c"), argument("ldc")
+	SHLQ(U8(2), ldc)
+	for i := range rows {
+		VMOVUPS(p.total[2*i], at(c, part*p.bytes))
+		VMOVUPS(p.total[2*i+1], at(c, 64+part*p.bytes))
+		ADDQ(ldc, c)
+	}
+}
+
+// signed says that products are made of signed weights: nothing is to be corrected.
+func (p *blockProduct) signed() bool { return p.dots == avx2Dots && p.bits == 8 }
+
+// begin sets a group's sums to the corrections of its rows.
+func (p *blockProduct) begin(rows []reg.GPVirtual) {
+	if p.signed() {
+		p.zero(p.sums...)
+		return
+	}
+	for i, r := range rows {
+		VPBROADCASTD(at(r, 4), p.sums[2*i])
+		if p.set == avx512 {
+			VMOVDQA32(p.sums[2*i], p.sums[2*i+1])
+		} else {
+			VMOVDQA(p.sums[2*i], p.sums[2*i+1])
+		}
+	}
+}
+
+// inner adds four inner indices, line l from here.
+func (p *blockProduct) inner(rows []reg.GPVirtual, w, j reg.GPVirtual, l int) {
+	line := at(w, l*p.line())
+	switch {
+	case p.bits == 4 && p.set == avx512:
+		VMOVDQU32(line, p.hi)
+		VPANDD(p.mask, p.hi, p.lo)
+		VPSRLW(U8(4), p.hi, p.hi)
+		VPANDD(p.mask, p.hi, p.hi)
+	case p.bits == 4:
+		VMOVDQU(line, p.hi)
+		VPAND(p.mask, p.hi, p.lo)
+		VPSRLW(U8(4), p.hi, p.hi)
+		VPAND(p.mask, p.hi, p.hi)
+	case p.set == avx512:
+		VMOVDQU32(line, p.lo)
+		VMOVDQU32(line.Offset(64), p.hi)
+	default:
+		VMOVDQU(line, p.lo)
+		VMOVDQU(line.Offset(64), p.hi)
+	}
+	element := func(i int) Mem { return Mem{Base: rows[i], Index: j, Scale: 1, Disp: rowHead + 4*l} }
+	if p.signed() {
+		p.innerSigned(len(rows), element)
+		return
+	}
+	for i := range rows {
+		VPBROADCASTD(element(i), p.x)
+		for half, r := range []reg.VecPhysical{p.lo, p.hi} {
+			sum := p.sums[2*i+half]
+			if p.set == avx512 {
+				vpdpbusd(p.x, r, sum)
+				continue
+			}
+			VPMADDUBSW(p.x, r, p.t) // of 4 bits: below 2·15·127
+			VPMADDWD(p.ones, p.t, p.t)
+			VPADDD(p.t, sum, sum)
+		}
+	}
+}
+
+// innerSigned multiplies sizes of weights by numbers that have taken their signs:
+// two products are at most 2·128·127, which 16 bits hold.
+func (p *blockProduct) innerSigned(m int, element func(i int) Mem) {
+	for half, r := range []reg.VecPhysical{p.lo, p.hi} {
+		VPXOR(p.mask, r, r)
+		VPABSB(r, p.size)
+		for i := range m {
+			VPBROADCASTD(element(i), p.x)
+			VPSIGNB(r, p.x, p.x)
+			VPMADDUBSW(p.x, p.size, p.t)
+			VPMADDWD(p.ones, p.t, p.t)
+			VPADDD(p.t, p.sums[2*i+half], p.sums[2*i+half])
+		}
+	}
+}
+
+// end adds a group's sums, times both scales, to those over groups.
+func (p *blockProduct) end(rows []reg.GPVirtual, scales reg.GPVirtual) {
+	VMOVUPS(at(scales, 0), p.lo)
+	VMOVUPS(at(scales, 64), p.hi)
+	for i, r := range rows {
+		VBROADCASTSS(at(r, 0), p.x)
+		for half, scale := range []reg.VecPhysical{p.lo, p.hi} {
+			sum := p.sums[2*i+half]
+			VCVTDQ2PS(sum, sum)
+			VMULPS(scale, sum, sum)
+			VFMADD231PS(p.x, sum, p.total[2*i+half])
+		}
+		if p.offsets {
+			VBROADCASTSS(at(r, 8), p.x)
+			VFMADD231PS(at(scales, 128), p.x, p.total[2*i])
+			VFMADD231PS(at(scales, 192), p.x, p.total[2*i+1])
+		}
+	}
+}
+
+// vpdpbusd adds to each word of sum the products of four bytes of x, signed, by
+// four of w, unsigned. avo does not know it, Go's assembler does.
+func vpdpbusd(x, w, sum reg.VecPhysical) {
+	Instruction(&ir.Instruction{
+		Opcode: "VPDPBUSD", Operands: []Op{x, w, sum}, Inputs: []Op{x, w, sum}, Outputs: []Op{sum},
+	})
+}
+
+// sizes: the largest of the absolute values' bits.
+func (s *set) sizes() {
+	v := s.function("sizeOf", "func(x *float32, n int) uint32", "is the largest of the bits without signs. n is a multiple of 32, not 0.")
+	top, x, mask := v.some(2), v.one(), v.one()
+	s.zero(top...)
+	s.fill(mask, 0x7fffffff)
+	p, n := argument("x"), argument("n")
+	loop("some", n, s.bytes/2, func() {
+		for i, r := range top {
+			if s == avx512 {
+				VPANDD(at(p, i*s.bytes), mask, x)
+				VPMAXUD(x, r, r)
+			} else {
+				VPAND(at(p, i*s.bytes), mask, x)
+				VPMAXUD(x, r, r)
+			}
+		}
+		ADDQ(I32(2*s.bytes), p)
+	})
+	VPMAXUD(top[1], top[0], top[0])
+	if s == avx512 {
+		VEXTRACTI64X4(U8(1), top[0], x.AsY())
+		VPMAXUD(x.AsY(), top[0].AsY(), top[0].AsY())
+	}
+	VEXTRACTI128(U8(1), top[0].AsY(), x.AsX())
+	a, b := top[0].AsX(), x.AsX()
+	VPMAXUD(b, a, a)
+	VPSHUFD(U8(0x4e), a, b)
+	VPMAXUD(b, a, a)
+	VPSHUFD(U8(0xb1), a, b)
+	VPMAXUD(b, a, a)
+	g := GP32()
+	VMOVD(a, g)
+	Store(g, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+}
+
+// round: x·by to the nearest whole number, as bytes, and their sum: adding
+// 1.5·2²³ rounds, ties to even, and leaves the number in the lowest bits.
+func (s *set) round() {
+	v := s.function("round", "func(to *byte, x *float32, by float32, n int) int32",
+		"writes x·by as whole numbers of 8 bits and returns their sum. n is a multiple of 32.")
+	by, magic, sum := v.one(), v.one(), v.one()
+	x := v.some(4)
+	VBROADCASTSS(parameter("by"), by)
+	s.fill(magic, 0x4b400000)
+	s.zero(sum)
+	order := v.one()
+	if s == avx2 {
+		VMOVDQU(orderTable(), order)
+	}
+	to, p, n := argument("to"), argument("x"), argument("n")
+	loop("some", n, 32, func() {
+		for i := range 128 / s.bytes {
+			r := x[i]
+			VMULPS(at(p, i*s.bytes), by, r)
+			VADDPS(magic, r, r)
+			VPSUBD(magic, r, r)
+			VPADDD(r, sum, sum)
+			if s == avx512 {
+				VPMOVDB(r, at(to, 16*i))
+			}
+		}
+		if s == avx2 {
+			VPACKSSDW(x[1], x[0], x[0])
+			VPACKSSDW(x[3], x[2], x[2])
+			VPACKSSWB(x[2], x[0], x[0])
+			VPERMD(x[0], order, x[0])
+			VMOVDQU(x[0], at(to, 0))
+		}
+		ADDQ(I32(128), p)
+		ADDQ(I32(32), to)
+	})
+	t := x[0]
+	if s == avx512 {
+		VEXTRACTI64X4(U8(1), sum, t.AsY())
+		VPADDD(t.AsY(), sum.AsY(), sum.AsY())
+	}
+	VEXTRACTI128(U8(1), sum.AsY(), t.AsX())
+	a, b := sum.AsX(), t.AsX()
+	VPADDD(b, a, a)
+	VPSHUFD(U8(0x4e), a, b)
+	VPADDD(b, a, a)
+	VPSHUFD(U8(0xb1), a, b)
+	VPADDD(b, a, a)
+	g := GP32()
+	VMOVD(a, g)
+	Store(g, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+}
+
+var orders *Mem
+
+// orderTable puts words in order that packing twice has left in turns.
+func orderTable() Mem {
+	if orders == nil {
+		m := GLOBL("packed", 8|16) // RODATA|NOPTR
+		for i, word := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} {
+			DATA(4*i, U32(word))
+		}
+		orders = &m
+	}
+	return *orders
+}

@@ -1,0 +1,214 @@
+package cpu
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/model"
+)
+
+// Products of whole numbers: weights of 8 or 4 bits by activations of 8, by groups
+// of inner indices, of weights and activations the same. Sums of a group are
+// exact, so every instruction set makes the same ones; they count what both scales
+// say:
+//
+//	y_j = Σ_g (Σ_{k∈g} a_k·q_kj) · s_gj · t_g  +  o_gj · t_g·Σ_{k∈g} a_k
+//
+// with activations t_g·a_k and weights s_gj·q_kj + o_gj; o are offsets, of groups
+// whose zero point is not the middle. In float32, in the order of groups, it is
+//
+//	y = fma(float(sum)·s, t, y), then fma(o, t·Σa, y)
+//
+// A row of activations is, group by group,
+//
+//	{t float32, −middle·Σa int32, t·Σa float32, a [group rounded up to 4] int8}
+//
+// since weights are stored as q + middle, from 0 on: what multiplies bytes takes
+// one of them without a sign.
+
+// rowHead is the bytes before a group of a row's numbers.
+const rowHead = 12
+
+// middle is what stands for zero in weights of that type.
+func middle(dtype model.DType) int32 {
+	if dtype == model.Int4 {
+		return 8
+	}
+	return 128
+}
+
+// blockFunc multiplies m rows of activations, lda bytes apart, by a panel of
+// weights: c[i·ldc + j]. k and group count inner indices by fours.
+type blockFunc func(c *float32, ldc int, a *byte, lda int, w *byte, k, group int)
+
+// blockProducts are those of one format; the m-th takes m+1 rows at once.
+type blockProducts []blockFunc
+
+// whole are the products of whole numbers, and what makes them of activations.
+type whole struct {
+	name               string // of the instructions
+	int8, int4         blockProducts
+	int8Offset, offset blockProducts // with offsets: of 8 bits, of 4
+	// sizeOf is the largest of the bits without signs.
+	sizeOf func(x *float32, n int) uint32
+	// round writes x·by to the nearest whole number and returns their sum.
+	round func(to *byte, x *float32, by float32, n int) int32
+}
+
+// of is the products with weights of a format.
+func (w *whole) of(f format) blockProducts {
+	switch {
+	case f.dtype == model.Int8 && f.offsets:
+		return w.int8Offset
+	case f.dtype == model.Int8:
+		return w.int8
+	case f.offsets:
+		return w.offset
+	}
+	return w.int4
+}
+
+// portableWhole is the definition of them all.
+var portableWhole = whole{
+	name: "portable",
+	int8: portableBlocks(format{dtype: model.Int8}), int8Offset: portableBlocks(format{dtype: model.Int8, offsets: true}),
+	int4: portableBlocks(format{dtype: model.Int4}), offset: portableBlocks(format{dtype: model.Int4, offsets: true}),
+	sizeOf: sizeOf, round: round,
+}
+
+func portableBlocks(f format) blockProducts {
+	table := make(blockProducts, 4)
+	for i := range table {
+		table[i] = func(c *float32, ldc int, a *byte, lda int, w *byte, k, group int) {
+			for r := range i + 1 {
+				f.product(unsafe.Slice(at(c, r*ldc), panelWidth), (*byte)(unsafe.Add(unsafe.Pointer(a), r*lda)), w, k, group)
+			}
+		}
+	}
+	return table
+}
+
+// product multiplies a row by a panel.
+func (f format) product(y []float32, a, w *byte, k, group int) {
+	clear(y)
+	line := f.line()
+	for ; k > 0; k -= group {
+		n := min(group, k)
+		head := unsafe.Slice((*float32)(unsafe.Pointer(a)), 3)
+		numbers := unsafe.Slice((*int8)(unsafe.Add(unsafe.Pointer(a), rowHead)), 4*n)
+		scales := unsafe.Slice((*float32)(unsafe.Pointer(w)), f.head()/4)
+		var sums [panelWidth]int32
+		for j := range sums {
+			sums[j] = int32(math.Float32bits(head[1]))
+		}
+		lines := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(w), f.head())), n*line)
+		for l := range n {
+			f.dot(&sums, lines[l*line:][:line], numbers[4*l:][:4])
+		}
+		for j, sum := range sums {
+			y[j] = fma(float32(float32(sum)*scales[j]), head[0], y[j])
+			if f.offsets {
+				y[j] = fma(scales[panelWidth+j], head[2], y[j])
+			}
+		}
+		a = (*byte)(unsafe.Add(unsafe.Pointer(a), rowHead+4*n))
+		w = (*byte)(unsafe.Add(unsafe.Pointer(w), f.head()+n*line))
+	}
+}
+
+// dot adds four inner indices.
+func (f format) dot(sums *[panelWidth]int32, line []byte, a []int8) {
+	a0, a1, a2, a3 := int32(a[0]), int32(a[1]), int32(a[2]), int32(a[3])
+	if f.dtype == model.Int8 {
+		for j := range sums {
+			w := line[4*j:][:4]
+			sums[j] += a0*int32(w[0]) + a1*int32(w[1]) + a2*int32(w[2]) + a3*int32(w[3])
+		}
+		return
+	}
+	for j := range panelWidth / 2 {
+		w := line[4*j:][:4]
+		sums[j] += a0*int32(w[0]&15) + a1*int32(w[1]&15) + a2*int32(w[2]&15) + a3*int32(w[3]&15)
+		sums[j+panelWidth/2] += a0*int32(w[0]>>4) + a1*int32(w[1]>>4) + a2*int32(w[2]>>4) + a3*int32(w[3]>>4)
+	}
+}
+
+func sizeOf(x *float32, n int) (bits uint32) {
+	for _, v := range unsafe.Slice(x, n) { // of the size alone; what is no number is above all
+		bits = max(bits, math.Float32bits(v)&^(1<<31))
+	}
+	return bits
+}
+
+// magic is 1.5·2²³: adding it rounds to the nearest whole number, ties to even,
+// and leaves it in the lowest bits.
+const magic = 0x1.8p23
+
+func round(to *byte, x *float32, by float32, n int) (sum int32) {
+	q := unsafe.Slice((*int8)(unsafe.Pointer(to)), n)
+	for i, v := range unsafe.Slice(x, n) {
+		q[i] = int8(math.Float32bits(float32(v*by) + magic))
+		sum += int32(q[i])
+	}
+	return sum
+}
+
+// grouped makes them of any number of elements, by functions that take 32 at a time.
+func grouped(w whole) whole {
+	const some = 32
+	size, rounded := w.sizeOf, w.round
+	w.sizeOf = func(x *float32, n int) uint32 {
+		whole, bits := n&^(some-1), uint32(0)
+		if whole > 0 {
+			bits = size(x, whole)
+		}
+		if whole < n { // there is no pointer past the end
+			bits = max(bits, sizeOf(at(x, whole), n-whole))
+		}
+		return bits
+	}
+	w.round = func(to *byte, x *float32, by float32, n int) int32 {
+		whole := n &^ (some - 1)
+		sum := rounded(to, x, by, whole)
+		if whole < n {
+			sum += round((*byte)(unsafe.Add(unsafe.Pointer(to), whole)), at(x, whole), by, n-whole)
+		}
+		return sum
+	}
+	return w
+}
+
+// scaleOf is what whole numbers count of which most stands for the largest size,
+// and its inverse; 0: all are nothing.
+func scaleOf(bits uint32, most float32) (scale, inverse float32) {
+	size := math.Float32frombits(bits)
+	if size < 0x1p-100 { // or the inverse might be infinite
+		return 0, 0
+	}
+	return size / most, most / size
+}
+
+// rowBytes is what a row of activations takes, and how far apart rows lie: not a
+// multiple of 4 KiB; see apart.
+func (f format) rowBytes(in int) int {
+	groups := (in + f.group - 1) / f.group
+	n := groups*rowHead + (in+3)/4*4
+	return (n+63)/64*64 + 64*(1-(n+63)/64%2)
+}
+
+// quantize makes whole numbers of a row of activations.
+func (w *whole) quantize(to []byte, x []float32, f format) {
+	for at := 0; len(x) > 0; {
+		n := min(f.group, len(x))
+		scale, inverse := scaleOf(w.sizeOf(&x[0], n), 127)
+		numbers := to[at+rowHead:][:(n+3)/4*4]
+		clear(numbers[n:])
+		sum := w.round(&numbers[0], &x[0], inverse, n)
+		head := unsafe.Slice((*uint32)(unsafe.Pointer(&to[at])), 3)
+		head[0] = math.Float32bits(scale)
+		head[1] = uint32(-middle(f.dtype) * sum)
+		head[2] = math.Float32bits(float32(scale * float32(sum)))
+		at += rowHead + len(numbers)
+		x = x[n:]
+	}
+}

@@ -1,0 +1,320 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+)
+
+// formats are all that whole numbers are held in.
+func formats(group int) []format {
+	return []format{
+		{model.Int8, group, false}, {model.Int8, group, true}, {model.Int4, group, false}, {model.Int4, group, true},
+	}
+}
+
+func (f format) String() string { return fmt.Sprintf("%s/%d/%v", f.dtype, f.group, f.offsets) }
+
+// randomMatrix has every number there is.
+func randomMatrix(r *rand.Rand, f format, out, in int) *matrix {
+	m := &matrix{out: out, in: in, format: f}
+	m.data = make([]byte, m.panels()*m.panelBytes())
+	for p := range m.panels() {
+		for g := range (in + f.group - 1) / f.group {
+			scales, lines := m.block(p, g)
+			copy(scales, random(r, len(scales)))
+			for i := range lines {
+				lines[i] = byte(r.Uint32())
+			}
+		}
+	}
+	return m
+}
+
+// What is put is found, in the place where products look for it, and nothing else is.
+func TestNumbersAreWhereTheyWerePut(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	for _, f := range formats(32) {
+		m := &matrix{out: panelWidth, in: 32, format: f}
+		m.data = make([]byte, m.panelBytes())
+		_, lines := m.block(0, 0)
+		var want [panelWidth][32]uint8
+		for _, j := range r.Perm(panelWidth) {
+			for k := range want[j] {
+				want[j][k] = uint8(r.IntN(int(2 * middle(f.dtype))))
+			}
+			m.put(lines, j, want[j][:])
+		}
+		for j := range want {
+			for k, q := range want[j] {
+				if got := m.number(lines, j, k); got != q {
+					t.Fatalf("%v: number %d of output %d is %d, want %d", f, k, j, got, q)
+				}
+			}
+		}
+	}
+}
+
+// Rounding to 8 bits: no weight is farther from its number than half of what one
+// counts, and the largest is 127 of them; ties go to even.
+func TestNearest8(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, n := range []int{1, 2, 31, 128} {
+		for _, size := range []float64{1e-28, 1e-3, 1, 1e30} {
+			values, numbers := make([]float32, n), make([]uint8, n)
+			most := 0.0
+			for i := range values {
+				values[i] = float32(r.NormFloat64() * size)
+				most = max(most, math.Abs(float64(values[i])))
+			}
+			scale := float64(nearest8(numbers, values))
+			if math.Abs(scale*127/most-1) > 1e-6 {
+				t.Fatalf("a number counts %v where the largest weight is %v", scale, most)
+			}
+			top := 0
+			for i, v := range values {
+				q := int(numbers[i]) - 128
+				if d := math.Abs(float64(q)*scale - float64(v)); d > scale*(0.5+1e-4) {
+					t.Fatalf("%v is %d times %v", v, q, scale)
+				}
+				top = max(top, q, -q)
+			}
+			if top != 127 {
+				t.Fatalf("the largest number is %d", top)
+			}
+		}
+	}
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, c := range []struct {
+		values []float32
+		want   []int
+		scale  float32
+	}{
+		{[]float32{127, 0.5, 1.5, -2.5}, []int{127, 0, 2, -2}, 1},
+		{[]float32{-254, 1, 3, 0}, []int{-127, 0, 2, 0}, 2},
+		{[]float32{0, 0, 0, 0}, []int{0, 0, 0, 0}, 0},
+		{[]float32{1e-40, 0, -1e-38, 0}, []int{0, 0, 0, 0}, 0}, // nothing beside any other
+		{[]float32{1, nan, 2, 3}, nil, nan},                    // what is broken stays broken
+		{[]float32{1, -inf, 2, 3}, nil, inf},
+	} {
+		numbers := make([]uint8, 4)
+		scale := nearest8(numbers, c.values)
+		if scale != c.scale && !(scale != scale && c.scale != c.scale) {
+			t.Errorf("%v: a number counts %v, want %v", c.values, scale, c.scale)
+		}
+		for i, want := range c.want {
+			if got := int(numbers[i]) - 128; got != want {
+				t.Errorf("%v: number %d is %d, want %d", c.values, i, got, want)
+			}
+		}
+	}
+}
+
+// Rounding to 4 bits: what 16 numbers hold exactly comes back, and of others the
+// squares of errors are no more than those of the plain way, which takes the value
+// farthest from zero for −8.
+func TestNearest4(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	errorOf := func(values []float32, scale float32, number func(k int) float64) (sum float64) {
+		for k, v := range values {
+			d := float64(v) - number(k)*float64(scale)
+			sum += d * d
+		}
+		return sum
+	}
+	better := 0
+	for range 300 {
+		values, numbers := random(r, 1+r.IntN(64)), make([]uint8, 64)
+		scale := nearest4(numbers, values)
+		got := errorOf(values, scale, func(k int) float64 { return float64(numbers[k]) - 8 })
+		farthest := values[0]
+		for _, v := range values {
+			if math.Abs(float64(v)) > math.Abs(float64(farthest)) {
+				farthest = v
+			}
+		}
+		plain := errorOf(values, farthest/-8, func(k int) float64 {
+			return min(7, math.RoundToEven(float64(values[k]/(farthest/-8))))
+		})
+		if got > plain*(1+1e-6) {
+			t.Fatalf("%v: squares of errors %v, plainly %v", values, got, plain)
+		}
+		if got < plain {
+			better++
+		}
+	}
+	if better < 200 {
+		t.Errorf("better than plainly in %d of 300", better)
+	}
+	for _, values := range [][]float32{{-8, 7, 3, 0}, {4, -3.5, 1, 0.5}, {0, 0}, {1e-38}} {
+		numbers := make([]uint8, len(values))
+		scale := nearest4(numbers, values)
+		for k, v := range values {
+			if got := (float32(numbers[k]) - 8) * scale; math.Abs(float64(got-v)) > 1e-7 {
+				t.Errorf("%v: %v came back as %v", values, v, got)
+			}
+		}
+	}
+	nan := float32(math.NaN())
+	if scale := nearest4(make([]uint8, 2), []float32{1, nan}); scale == scale {
+		t.Errorf("a number counts %v where one is none", scale)
+	}
+}
+
+// Products against sums of integers and a plain reading of the formula: all ways to
+// cut rows and panels, all instruction sets.
+func TestWholeProducts(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	p := newPool(2)
+	defer p.close()
+	for _, group := range []int{32, 64, 128} {
+		for _, f := range formats(group) {
+			for _, shape := range [][2]int{{1, 1}, {31, 3}, {33, 64}, {128, 48}, {70, 129}, {40, 300}} {
+				m := randomMatrix(r, f, shape[0], shape[1])
+				for _, rows := range []int{1, 2, 3, 5, 6, 7, 12, 13} {
+					x := random(r, rows*m.in)
+					want := plainly(m, x, rows)
+					for _, k := range variants() {
+						e := &engine{kernels: k, pool: p}
+						y := guarded(rows * m.stride())
+						e.linear(y, m.stride(), x, m.in, rows, m, nil)
+						for i := range want {
+							if math.Float32bits(y[i]) != math.Float32bits(want[i]) {
+								t.Fatalf("%s, %v, %d rows by %v: row %d, output %d is %v, want %v", k.name, f, rows, shape, i/m.stride(), i%m.stride(), y[i], want[i])
+							}
+						}
+						if y[len(want)] != guard {
+							t.Fatalf("%s, %v, %d rows by %v: wrote too far", k.name, f, rows, shape)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// plainly is the product as the formula has it.
+func plainly(m *matrix, x []float32, rows int) (y []float32) {
+	for i := range rows {
+		row := x[i*m.in:][:m.in]
+		for j := range m.stride() {
+			var sum float32
+			for first := 0; first < m.in; first += m.group {
+				n := min(m.group, m.in-first)
+				size := 0.0
+				for _, v := range row[first:][:n] {
+					size = max(size, math.Abs(float64(v)))
+				}
+				scales, lines := m.block(j/panelWidth, first/m.group)
+				var dot, all int
+				inverse := 127 / float32(size)
+				for k, v := range row[first:][:n] {
+					a := int(math.RoundToEven(float64(v * inverse)))
+					dot += a * (int(m.number(lines, j%panelWidth, k)) - int(middle(m.dtype)))
+					all += a
+				}
+				t := float32(size) / 127
+				sum = fma(float32(dot)*scales[j%panelWidth], t, sum)
+				if m.offsets {
+					sum = fma(scales[panelWidth+j%panelWidth], t*float32(all), sum)
+				}
+			}
+			y = append(y, sum)
+		}
+	}
+	return y
+}
+
+// apartness is how far log-probabilities are from transformers' in float32: at
+// most, and the root of the mean square.
+type apartness struct{ most, rms float64 }
+
+// wholeBounds are how far whole numbers may be, of mixtures of experts (true) and
+// others. The checkpoints are small and random, which is the worst case: trained
+// models are closer (see the built-in one in bench/results/cpu.md). Where experts
+// are as good as each other, rounding may choose another.
+var wholeBounds = map[model.DType]map[bool]apartness{
+	model.Int8: {false: {0.6, 0.13}, true: {1.8, 0.25}},
+	model.Int4: {false: {6, 1}, true: {6, 1}},
+}
+
+// Every checkpoint with weights of 8 and 4 bits, activations of 8: within bounds
+// of what transformers makes of the exact ones. The references' own continuation is
+// scored, so that one other token does not change all that follow.
+func TestWholeReferences(t *testing.T) {
+	for _, c := range modeltest.All(t) {
+		if raceDetector && c.Name != "qwen3" && c.Name != "qwen3moe" {
+			continue
+		}
+		for _, dtype := range []model.DType{model.Int8, model.Int4} {
+			t.Run(c.Name+"/"+string(dtype), func(t *testing.T) {
+				m, ref := c.Open(t), c.Reference(t)
+				r := newRig(t, device.Spec{Model: m, DType: dtype, Slots: 1, MaxStepTokens: 1024}, choose(), 2)
+				var a apartness
+				var squares float64
+				n, agreed, tokens := 0, 0, 0
+				differ := func(got, want float64) {
+					d := math.Abs(got - want)
+					a.most, squares, n = max(a.most, d), squares+d*d, n+1
+				}
+				for i := range ref.Cases {
+					c := &ref.Cases[i]
+					logits, scores := score(r, c)
+					got, want := likelihoods(logits), likelihoods(c.LastLogits)
+					for j := range logits {
+						differ(got[j], want[j])
+					}
+					for j, s := range scores {
+						differ(float64(s.Token), float64(c.GreedyLogprobs[j]))
+						if s.Top[0].Token == c.GreedyIDs[j] {
+							agreed++
+						}
+						tokens++
+					}
+				}
+				a.rms = math.Sqrt(squares / float64(n))
+				bound := wholeBounds[dtype][slotNamed(m, "layers.0.router") != nil]
+				t.Logf("log-probabilities differ by %.3f at most, %.4f rms; %d of %d tokens are the likeliest still", a.most, a.rms, agreed, tokens)
+				if !(a.most <= bound.most) || !(a.rms <= bound.rms) {
+					t.Errorf("log-probabilities differ by %+v; want %+v", a, bound)
+				}
+			})
+		}
+	}
+}
+
+// score runs a case's prompt and its continuation, and returns the logits
+// after the prompt and what the model says of each token of the continuation.
+func score(r *rig, c *modeltest.Case) ([]float32, []batch.Logprob) {
+	r.t.Helper()
+	r.forget()
+	s := &batch.Step{}
+	r.give(s, 0, batch.Sampling{Logprobs: 2}, nil)
+	r.row(s, 0, 0, c.PromptIDs, true)
+	s.Rows[0].Score = append(append([]int32{}, c.PromptIDs[1:]...), c.GreedyIDs[0])
+	scores := r.run(s).Scores[len(c.PromptIDs)-1:]
+	s = &batch.Step{}
+	last := len(c.GreedyIDs) - 1
+	r.row(s, 0, int32(len(c.PromptIDs)), c.GreedyIDs[:last], false)
+	s.Rows[0].Score = c.GreedyIDs[1:]
+	return r.logits[0], append(scores, r.run(s).Scores...)
+}
+
+// likelihoods are the log-probabilities that logits mean.
+func likelihoods(logits []float32) []float64 {
+	var total float64
+	for _, z := range logits {
+		total += math.Exp(float64(z))
+	}
+	p := make([]float64, len(logits))
+	for i, z := range logits {
+		p[i] = float64(z) - math.Log(total)
+	}
+	return p
+}
