@@ -101,21 +101,18 @@ var (
 
 // Check says all that is wrong with the configuration, as New would.
 func (c Config) Check() error {
-	_, err := c.complete("")
+	_, err := c.complete()
 	return err
 }
 
 // complete returns the configuration with its defaults, or all that is wrong
-// with it.
-func (c Config) complete(model string) (Config, error) {
+// with it. What Models is by default the engine knows.
+func (c Config) complete() (Config, error) {
 	var faults []error
 	for _, name := range c.Models {
 		if name == "" {
 			faults = append(faults, errors.New("a served model's name is empty"))
 		}
-	}
-	if len(c.Models) == 0 {
-		c.Models = []string{model}
 	}
 	for _, key := range c.APIKeys {
 		if strings.TrimSpace(key) == "" {

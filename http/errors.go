@@ -57,6 +57,10 @@ var (
 		Status: fasthttp.StatusServiceUnavailable, Type: typeServer, Code: "shutting_down",
 		Message: "the server is shutting down", RetryAfter: 5,
 	}
+	errLoading = &Error{
+		Status: fasthttp.StatusServiceUnavailable, Type: typeServer, Code: "loading",
+		Message: "the model is being loaded; try again soon", RetryAfter: 2,
+	}
 	errInternal = &Error{
 		Status: fasthttp.StatusInternalServerError, Type: typeServer,
 		Message: "the server failed to handle this request; its log says why",

@@ -61,7 +61,7 @@ func (f *front) handle(ctx *fasthttp.RequestCtx) {
 	ctx.SetUserValue(exchangeKey, x)
 	x.allowOrigin()
 	x.continueTrace()
-	if s.draining.Load() {
+	if s.draining.Load() || s.retiring.Load() {
 		ctx.SetConnectionClose()
 	}
 	length := ctx.Request.Header.ContentLength()

@@ -134,8 +134,12 @@ func metrics(x *exchange) *Error {
 	w.head("troupe_http_limited_total", "counter", "Requests refused for a limit of their key or address.")
 	x.s.byKey.write(&w)
 	x.s.byAddress.write(&w)
-	st := x.s.engine.Stats()
-	writeStats(&w, &st)
+	if x.s.attached.Load() {
+		st := x.s.engine.Stats()
+		writeStats(&w, &st)
+	} else {
+		writeReady(&w, false)
+	}
 	writeProcess(&w, x.s.began)
 	x.ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	x.ctx.SetBody(w.Bytes())

@@ -223,7 +223,7 @@ func TestOrigins(t *testing.T) {
 }
 
 func TestConfigFaults(t *testing.T) {
-	_, err := Config{Models: []string{""}, APIKeys: []string{" "}, Origins: []string{"example.org"}, MaxBody: -1, IdleTimeout: -1}.complete("m")
+	_, err := Config{Models: []string{""}, APIKeys: []string{" "}, Origins: []string{"example.org"}, MaxBody: -1, IdleTimeout: -1}.complete()
 	for _, want := range []string{"name is empty", "key is empty", `origin "example.org"`, "MaxBody must not", "IdleTimeout must not"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not among the faults: %v", want, err)

@@ -21,14 +21,14 @@ type handler func(*exchange) *Error
 
 func (s *Server) routes() *router.Router {
 	r := s.newRouter()
-	post := func(path string, h handler) { r.POST(path, s.guarded(path, h)) }
+	post := func(path string, h handler) { r.POST(path, s.guarded(path, attached(h))) }
 	post("/v1/chat/completions", generate(true))
 	post("/v1/completions", generate(false))
 	post("/tokenize", tokenizePrompt)
 	post("/detokenize", detokenize)
-	get(r, "/v1/models", s.guarded("/v1/models", models))
-	get(r, "/v1/models/{model:*}", s.guarded("/v1/models/{model}", oneModel))
-	get(r, "/tokenizer_info", s.guarded("/tokenizer_info", tokenizerInfo))
+	get(r, "/v1/models", s.guarded("/v1/models", attached(models)))
+	get(r, "/v1/models/{model:*}", s.guarded("/v1/models/{model}", attached(oneModel)))
+	get(r, "/tokenizer_info", s.guarded("/tokenizer_info", attached(tokenizerInfo)))
 	for _, path := range openPaths {
 		if !s.cfg.Admin || !slices.Contains(adminPaths, path) {
 			get(r, path, s.open(path, openRoutes[path]))
@@ -53,7 +53,7 @@ func (s *Server) adminRoutes() *router.Router {
 
 // openRoutes need no key.
 var openRoutes = map[string]handler{
-	"/": playgroundPage, "/stats": stats,
+	"/": playgroundPage, "/stats": attached(stats),
 	"/health": health, "/ready": ready, "/version": version, "/metrics": metrics, "/openapi.json": describe,
 }
 
@@ -124,6 +124,16 @@ func (s *Server) open(route string, h handler) fasthttp.RequestHandler {
 		if e != nil {
 			x.failed(e)
 		}
+	}
+}
+
+// attached serves what needs an engine, once there is one.
+func attached(h handler) handler {
+	return func(x *exchange) *Error {
+		if !x.s.attached.Load() {
+			return errLoading
+		}
+		return h(x)
 	}
 }
 

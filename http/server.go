@@ -17,16 +17,19 @@ import (
 
 // Server serves one engine. Its methods may be called from any goroutine.
 type Server struct {
-	cfg         Config
+	cfg   Config
+	log   zerolog.Logger
+	began time.Time
+	epoch time.Time // see wall
+
+	// What Attach brings; only to be looked at once attached says so.
+	attached    atomic.Bool
 	engine      engine
-	log         zerolog.Logger
 	info        info
 	tokenizer   tokenizer // nil: the model has none
 	limits      limits
 	family      family
 	fingerprint string // see fingerprint
-	began       time.Time
-	epoch       time.Time // see wall
 
 	keys      *keyring
 	byKey     *clients // held to their limits
@@ -39,6 +42,7 @@ type Server struct {
 	metrics *metricSet
 
 	answers  atomic.Int64 // under way; see enter
+	retiring atomic.Bool  // soon draining
 	draining atomic.Bool
 	live     liveAnswers
 	pens     pens
@@ -52,15 +56,23 @@ func New(cfg Config, sys *actors.System, log zerolog.Logger) (*Server, error) {
 }
 
 func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
-	info := eng.Info()
-	cfg, err := cfg.complete(info.model)
+	s, err := NewLoading(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	s.attach(eng)
+	return s, nil
+}
+
+// NewLoading makes a server whose model is still being loaded: until Attach it
+// answers that it lives and is not ready, and everything else with status 503.
+func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
+	cfg, err := cfg.complete()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, engine: eng, log: log, info: info,
-		tokenizer: eng.Tokenizer(),
-		limits:    limits{vocab: info.vocab, context: info.maxLen, choices: cfg.MaxChoices, stops: cfg.MaxStops, stopBytes: maxStopBytes},
+		cfg: cfg, log: log,
 		began:     time.Now(),
 		epoch:     epoch(),
 		metrics:   newMetrics(),
@@ -77,10 +89,23 @@ func newServer(cfg Config, eng engine, log zerolog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.family = newFamily(&s.cfg, s.tokenizer)
-	s.fingerprint = fingerprint(&s.cfg, &s.info)
 	s.main, s.admin = newFront(s, s.routes()), newFront(s, s.adminRoutes())
 	return s, nil
+}
+
+// Attach gives the server the system that it serves from now on. It is called
+// once, unless the server came from New.
+func (s *Server) Attach(sys *actors.System) { s.attach(system{sys}) }
+
+func (s *Server) attach(eng engine) {
+	s.engine, s.info, s.tokenizer = eng, eng.Info(), eng.Tokenizer()
+	if len(s.cfg.Models) == 0 {
+		s.cfg.Models = []string{s.info.model}
+	}
+	s.limits = limits{vocab: s.info.vocab, context: s.info.maxLen, choices: s.cfg.MaxChoices, stops: s.cfg.MaxStops, stopBytes: maxStopBytes}
+	s.family = newFamily(&s.cfg, s.tokenizer)
+	s.fingerprint = fingerprint(&s.cfg, &s.info)
+	s.attached.Store(true)
 }
 
 // Serve answers clients' requests from ln until Shutdown; then it returns nil.
@@ -100,6 +125,11 @@ func (s *Server) encrypted(ln net.Listener) net.Listener {
 
 // lastWords is how long cut streams get to tell their clients.
 const lastWords = 2 * time.Second
+
+// Retire says at /ready that no more requests should be sent here, and takes
+// them all the same: who spreads requests over servers needs time to see it.
+// Shutdown comes after it.
+func (s *Server) Retire() { s.retiring.Store(true) }
 
 // Shutdown takes no more requests and waits for the answers under way. When
 // ctx ends first, those left are told so and closed, and ctx's error returned.
@@ -159,8 +189,10 @@ func (s *Server) leave() { s.answers.Add(-1) }
 // ready says why requests are not taken, if so.
 func (s *Server) ready() *Error {
 	switch {
-	case s.draining.Load():
+	case s.draining.Load(), s.retiring.Load():
 		return errDraining
+	case !s.attached.Load():
+		return errLoading
 	case !s.engine.Ready():
 		return &Error{
 			Status: fasthttp.StatusServiceUnavailable, Type: typeServer, Code: "not_ready",

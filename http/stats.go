@@ -11,11 +11,7 @@ func writeStats(w *exposition, st *actors.Stats) {
 	w.gauge("troupe_num_requests_running", "Requests in the batch.", float64(st.Running))
 	w.gauge("troupe_num_requests_waiting", "Requests waiting to run.", float64(st.Waiting))
 	w.gauge("troupe_num_requests_open", "Requests accepted and not ended.", float64(st.OpenRequests))
-	ready := 0.0
-	if st.Ready {
-		ready = 1
-	}
-	w.gauge("troupe_ready", "1 while requests are taken and computed.", ready)
+	writeReady(w, st.Ready)
 
 	pages := st.PagesUsed + st.PagesCached + st.PagesFree
 	w.gauge("troupe_kv_cache_usage_ratio", "Share of the KV pages that running requests hold.", float64(st.PagesUsed)/float64(max(pages, 1)))
@@ -36,6 +32,14 @@ func writeStats(w *exposition, st *actors.Stats) {
 	w.counter("troupe_sampled_tokens_total", "Tokens drawn.", float64(st.Generated))
 	w.counter("troupe_wasted_rows_total", "Rows computed for requests that had just ended.", float64(st.Wasted))
 	writeActors(w, st.Actors)
+}
+
+func writeReady(w *exposition, ready bool) {
+	v := 0.0
+	if ready {
+		v = 1
+	}
+	w.gauge("troupe_ready", "1 while requests are taken and computed.", v)
 }
 
 // writeActors writes how the actors' mailboxes do.

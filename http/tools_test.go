@@ -135,7 +135,7 @@ func TestFamily(t *testing.T) {
 			t.Errorf("%+v: got %+v", tc, f)
 		}
 	}
-	if _, err := (Config{ToolCallParser: "qwen9"}).complete("m"); err == nil || !strings.Contains(err.Error(), "hermes") {
+	if _, err := (Config{ToolCallParser: "qwen9"}).complete(); err == nil || !strings.Contains(err.Error(), "hermes") {
 		t.Errorf("an unknown parser: %v", err)
 	}
 }

@@ -64,6 +64,7 @@ type Schedule struct {
 type Server struct {
 	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine, :: every address"`
 	Port            int           `flag:"port,p" value:"N" min:"0" max:"65535" help:"port to listen on; 0 picks a free one"`
+	UDS             string        `flag:"uds" value:"FILE" help:"listen on this Unix socket instead"`
 	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
 	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" help:"how the model writes tool calls: auto (as its chat template shows), none, or a family by vLLM's names: hermes, llama3_json, pythonic, mistral, qwen3_coder, deepseek_v31, glm45, kimi_k2, minimax_m2, openai, granite, … (a wrong one lists all)"`
 	ReasoningParser string        `flag:"reasoning-parser" value:"FAMILY" help:"what sets reasoning apart from answers: auto (as the chat template shows), none, think (<think>…</think>), or a family by vLLM's names: qwen3, deepseek_r1, seed_oss, mistral, granite, … (a wrong one lists all)"`
@@ -78,6 +79,7 @@ type Server struct {
 	IdleTimeout     time.Duration `flag:"idle-timeout" value:"DURATION" min:"0.001" help:"close connections that ask for nothing this long"`
 	StallTimeout    time.Duration `flag:"stall-timeout" value:"DURATION" min:"0.001" help:"end a reply whose client has not read for this long"`
 	KeepAlive       time.Duration `flag:"keep-alive" value:"DURATION" min:"0.001" help:"send a comment on streams that were silent this long, so that proxies keep them open"`
+	LameDuck        time.Duration `flag:"lame-duck" value:"DURATION" min:"0" help:"after SIGTERM: how long /ready says 503 while requests are still taken, for load balancers to see it, before draining begins"`
 	DrainTimeout    time.Duration `flag:"drain-timeout" value:"DURATION" min:"0" help:"after SIGTERM or Ctrl-C: how long running requests may take to finish"`
 	Trace           string        `flag:"trace" value:"FILE" writes:"true" help:"at the end, write what every actor and the device did, for ui.perfetto.dev; the last million things"`
 	OTLPEndpoint    string        `flag:"otlp-endpoint" value:"URL" help:"send a span of each request and its phases to this OpenTelemetry collector, such as http://127.0.0.1:4318"`

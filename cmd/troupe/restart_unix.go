@@ -36,11 +36,14 @@ func inherited() (net.Listener, int, error) {
 
 // legacy keeps a listener for the next process; connections wait in it.
 func legacy(l net.Listener) (*os.File, error) {
-	t, ok := l.(*net.TCPListener)
-	if !ok {
-		return nil, fmt.Errorf("a %T cannot be handed over", l)
+	switch l := l.(type) {
+	case *net.TCPListener:
+		return l.File()
+	case *net.UnixListener:
+		l.SetUnlinkOnClose(false)
+		return l.File()
 	}
-	return t.File()
+	return nil, fmt.Errorf("a %T cannot be handed over", l)
 }
 
 // restart replaces this process by another of the same program, arguments and

@@ -56,10 +56,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	// The port before the model: loading may take minutes, a port in use is
 	// known at once.
 	began := time.Now()
-	listener, restarts, err := inherited()
-	if listener == nil && err == nil {
-		listener, err = listen(&cfg.Server)
-	}
+	listener, heir, restarts, err := openListener(&cfg.Server)
 	if err != nil {
 		return err
 	}
@@ -76,6 +73,18 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		}
 		defer flushSpans(exporter, 5*time.Second, log)
 		settings.Spans = exporter
+	}
+	server, err := http.NewLoading(settings, log)
+	if err != nil {
+		return err
+	}
+	super := newSupervisor(os.Getenv)
+	served := make(chan error, 2)
+	if !heir { // else clients have waited for a server before this one: a little longer is no refusal
+		go func() { served <- server.Serve(listener) }()
+	}
+	if admin != nil {
+		go func() { served <- server.ServeAdmin(admin) }()
 	}
 	log.Info().Str("model", cfg.Engine.Model).Str("device", cfg.Engine.Device).Msg("loading")
 	engine, err := cfg.engine(cmd, log)
@@ -97,9 +106,9 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	if what := lacking(system); what != "" {
 		log.Warn().Str("model", system.Model().Name).Msg(what)
 	}
-	server, err := http.New(settings, system, log)
-	if err != nil {
-		return errors.Join(err, system.Close())
+	server.Attach(system)
+	if heir {
+		go func() { served <- server.Serve(listener) }()
 	}
 
 	stop := make(chan os.Signal, 1)
@@ -107,26 +116,24 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		signal.Notify(stop, syscall.SIGHUP)
 	}
-	served := make(chan error, 2)
-	go func() { served <- server.Serve(listener) }()
-	if admin != nil {
-		go func() { served <- server.ServeAdmin(admin) }()
+	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s at %s\n", cfg.servedName(system), dev.Name, address(listener, settings.TLS != nil))
+	if err := super.tell("READY=1"); err != nil {
+		log.Warn().Err(err).Send()
 	}
-	scheme := "http"
-	if settings.TLS != nil {
-		scheme = "https"
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s at %s://%s/v1\n", cfg.servedName(system), dev.Name, scheme, listener.Addr())
 
 	select {
 	case err := <-served:
 		return errors.Join(err, system.Close())
-	case <-stop:
+	case sig := <-stop:
 		go func() {
 			<-stop
 			log.Warn().Msg("stopping at once")
 			os.Exit(130)
 		}()
+		_ = super.tell("STOPPING=1")
+		if sig != os.Interrupt { // who presses Ctrl-C spreads no requests over servers
+			retire(cfg.Server.LameDuck, server, log)
+		}
 	case <-cmd.Context().Done():
 	case <-system.Failed():
 		if time.Since(began) > shortLife {
@@ -196,6 +203,17 @@ func flushSpans(e *otlp.Exporter, within time.Duration, log zerolog.Logger) {
 	}
 }
 
+// retire has who spreads requests over servers see that this one is about to
+// end, before it does.
+func retire(wait time.Duration, server *http.Server, log zerolog.Logger) {
+	if wait == 0 {
+		return
+	}
+	log.Info().Stringer("for", wait).Msg("retiring: /ready says 503, requests are still taken; a second signal stops at once")
+	server.Retire()
+	time.Sleep(wait)
+}
+
 // drain lets running requests finish, as long as they may take, and closes all.
 func drain(cfg *Config, system *actors.System, server *http.Server, log zerolog.Logger) error {
 	log.Info().Int("open_requests", system.Stats().OpenRequests).Stringer("at_most", cfg.Server.DrainTimeout).
@@ -231,7 +249,36 @@ func front(cfg *Config, log zerolog.Logger) (settings http.Config, admin net.Lis
 	return settings, admin, nil
 }
 
+// openListener is where clients come: what the process before this one left
+// (then this one is its heir, and restarts counts the short-lived ones), what a
+// supervisor passed, or what the configuration names.
+func openListener(s *Server) (l net.Listener, heir bool, restarts int, err error) {
+	if l, restarts, err = inherited(); l != nil || err != nil {
+		return l, true, restarts, err
+	}
+	if l, err = activated(os.Getenv); l != nil || err != nil {
+		return l, false, 0, err
+	}
+	l, err = listen(s)
+	return l, false, 0, err
+}
+
+// address is how clients reach a listener.
+func address(l net.Listener, encrypted bool) string {
+	scheme := "http"
+	if encrypted {
+		scheme = "https"
+	}
+	if l.Addr().Network() == "unix" {
+		return fmt.Sprintf("%s over the socket %s, path /v1", scheme, l.Addr())
+	}
+	return fmt.Sprintf("%s://%s/v1", scheme, l.Addr())
+}
+
 func listen(s *Server) (net.Listener, error) {
+	if s.UDS != "" {
+		return listenUnix(s.UDS)
+	}
 	network := "tcp"
 	if ip, err := netip.ParseAddr(s.Host); err == nil && ip.Is4() { // else 0.0.0.0 means IPv6, too
 		network = "tcp4"
@@ -242,6 +289,28 @@ func listen(s *Server) (net.Listener, error) {
 		return nil, fmt.Errorf("port %d of %s is in use; name another with --port, or 0 for a free one", s.Port, s.Host)
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on --host %s --port %d: %w", s.Host, s.Port, err)
+	}
+	return l, nil
+}
+
+// listenUnix listens on a Unix socket. One that a process left which ended
+// badly is replaced; one that is in use is not.
+func listenUnix(name string) (net.Listener, error) {
+	if info, err := os.Lstat(name); err == nil {
+		if info.Mode().Type() != os.ModeSocket {
+			return nil, fmt.Errorf("--uds %s: there is a file of this name that is no socket", name)
+		}
+		if c, err := net.Dial("unix", name); err == nil {
+			c.Close()
+			return nil, fmt.Errorf("--uds %s is in use by another process", name)
+		}
+		if err := os.Remove(name); err != nil {
+			return nil, fmt.Errorf("--uds: %w", err)
+		}
+	}
+	l, err := net.Listen("unix", name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on --uds %s: %w", name, err)
 	}
 	return l, nil
 }
