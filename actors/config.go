@@ -30,6 +30,7 @@ type Config struct {
 	MemoryRatio        float64 // share of the device's free memory to use; default: the device's
 	MaxSeqLen          int     // prompt and output of one request; default: the model's, as memory allows
 	GraphRows          int     // most decode rows with a CUDA graph; default: the device's; below 0: none
+	TP                 int     // devices that share the model; default: one, or as many as Device names
 	Attention          string  // CUDA kernels that attend over prompts: hopper or portable; default: the faster
 
 	Cache    plan.Cache    // radix or naive; default radix

@@ -13,7 +13,8 @@ import (
 // computed one after the other, each op as long as moving weights, keys and
 // values takes or computing, whichever is longer, and nothing else
 // (program.Program.Limit). Prompts come first, packed into steps of the most
-// tokens; then steps of one token for each request that is left.
+// tokens; then steps of one token for each request that is left. Of devices that
+// share a model it is one's, which waits for nobody.
 type Limit struct {
 	Read  float64 `json:"read_bytes_per_s"`
 	FLOPs float64 `json:"flops"` // a second, of matrix products
@@ -41,9 +42,17 @@ func limitOf(c *model.Config, dev device.Info, in, out []int) *Limit {
 	if at < 0 || len(in) == 0 || len(in) > dev.Slots || changed {
 		return nil
 	}
+	ops := c.Program
+	if dev.Ranks > 1 {
+		share, err := ops.Share(0, dev.Ranks, 0)
+		if err != nil {
+			return nil
+		}
+		ops = share.Program
+	}
 	l := &Limit{Read: peaks[at].read, FLOPs: peaks[at].flops}
 	sizes := model.HeldAs(dev.DType).Sizes(dev.DType)
-	pass := func(p *program.Pass) (cached, others float64) { return c.Program.Limit(p, &sizes, l.Read, l.FLOPs) }
+	pass := func(p *program.Pass) (cached, others float64) { return ops.Limit(p, &sizes, l.Read, l.FLOPs) }
 	for _, p := range promptPasses(in, dev.MaxStepTokens) {
 		cached, others := pass(p)
 		l.PromptsS += cached + others

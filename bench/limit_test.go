@@ -69,6 +69,13 @@ func TestLimit(t *testing.T) {
 			t.Errorf("%s: %v tokens/s in %v s", c.model, l.OutputThroughput, sum)
 		}
 	}
+	// Two share all but the little that both have whole.
+	two := h200
+	two.Ranks = 2
+	one, half := limitOn(t, "qwen3-14b", h200, in, out).OutputThroughput, limitOn(t, "qwen3-14b", two, in, out).OutputThroughput
+	if half < 1.98*one || half > 2*one {
+		t.Errorf("two GPUs are limited to %v tokens/s, one to %v", half, one)
+	}
 	for _, dev := range []device.Info{
 		{Hardware: "a toaster", DType: model.BFloat16, Slots: 256, MaxStepTokens: 8192},
 		{Name: "sim:h200,tp=2", Hardware: "simulated 2 × NVIDIA H200 SXM", DType: model.BFloat16, Slots: 256, MaxStepTokens: 8192},
@@ -187,7 +194,7 @@ func TestLimitsInReports(t *testing.T) {
 			if one.Limit == nil || s == nil {
 				continue
 			}
-			dev := device.Info{Name: e.Device, Hardware: e.Hardware, DType: model.DType(e.DType), Slots: e.Slots, MaxStepTokens: e.StepTokens}
+			dev := device.Info{Name: e.Device, Hardware: e.Hardware, DType: model.DType(e.DType), Ranks: e.Ranks, Slots: e.Slots, MaxStepTokens: e.StepTokens}
 			l := limitOn(t, strings.ToLower(e.Model), dev, s.Input, s.Output)
 			if math.Abs(one.Limit.OutputThroughput/l.OutputThroughput-1) > 1e-9 || math.Abs(one.Limit.WeightsS/l.WeightsS-1) > 1e-9 {
 				t.Errorf("%s: %+v, want %+v", file, *one.Limit, *l)

@@ -307,6 +307,7 @@ type Environment struct {
 	Dummy      bool      `json:"dummy_weights"`
 	Device     string    `json:"device"`
 	Hardware   string    `json:"hardware"`
+	Ranks      int       `json:"ranks,omitempty"`  // devices that share the model, where there are several
 	Driver     string    `json:"driver,omitempty"` // of a GPU: the kernel driver's version
 	Slots      int       `json:"slots"`
 	PageSize   int       `json:"page_size"`

@@ -9,44 +9,65 @@ import (
 	"github.com/troupe-llm/troupe/gpu/cpu"
 	"github.com/troupe-llm/troupe/gpu/cuda"
 	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/gang"
 	"github.com/troupe-llm/troupe/gpu/sim"
 )
 
 // Open opens the device that spec.Device names:
 //
-//	auto    the fastest there is; "" too
-//	cpu     the processor, all cores
-//	cuda:N  an NVIDIA GPU, in a binary built with the tag "cuda"; "cuda" is "cuda:0"
-//	sim:X   a simulated GPU, such as "sim:h200"; see package sim
+//	auto      the fastest there is; "" too
+//	cpu       the processor, all cores
+//	cuda:N    an NVIDIA GPU, in a binary built with the tag "cuda"; "cuda" is "cuda:0"
+//	cuda:M,N  several, which share the model
+//	sim:X     a simulated GPU, such as "sim:h200"; see package sim
+//
+// With spec.TP above 1 so many of them share the model: package gang makes one
+// device of them.
 func Open(spec device.Spec) (device.Device, error) {
 	kind, _, _ := strings.Cut(spec.Device, ":")
-	onCUDA := kind == "cuda" || (spec.Device == "" || spec.Device == "auto") && hasCUDA()
-	if !onCUDA && spec.GraphRows != 0 {
+	if kind == "" || kind == "auto" && kind == spec.Device {
+		if kind = "cpu"; hasCUDA() {
+			kind = "cuda"
+		}
+		spec.Device = kind
+	}
+	if kind != "cuda" && spec.GraphRows != 0 {
 		return nil, fmt.Errorf("gpu: graphs of %d rows are asked for; only a CUDA device has graphs", spec.GraphRows)
 	}
-	if !onCUDA && spec.Attention != "" && spec.Attention != "auto" {
+	if kind != "cuda" && spec.Attention != "" && spec.Attention != "auto" {
 		return nil, fmt.Errorf("gpu: attention by %q is asked for; only a CUDA device has a choice", spec.Attention)
 	}
-	switch kind {
-	case "", "auto", "cpu":
-		if kind != "cpu" && kind == spec.Device && hasCUDA() {
-			return openCUDA(spec)
-		}
-		if kind != spec.Device && spec.Device != "" {
-			break // "cpu:1"
-		}
+	names, err := gang.Names(spec.Device, spec.TP)
+	if err != nil {
+		return nil, fmt.Errorf("gpu: %w", err)
+	}
+	if len(names) == 1 {
+		return open(spec)
+	}
+	g, err := gang.Open(spec, names, open)
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// open opens one device.
+func open(spec device.Spec) (device.Device, error) {
+	kind, _, _ := strings.Cut(spec.Device, ":")
+	switch {
+	case spec.Device == "cpu":
 		d, err := cpu.Open(spec)
 		if err != nil {
 			return nil, err
 		}
 		return d, nil
-	case "sim":
+	case kind == "sim":
 		d, err := sim.Open(spec)
 		if err != nil {
 			return nil, err
 		}
 		return d, nil
-	case "cuda":
+	case kind == "cuda":
 		return openCUDA(spec)
 	}
 	return nil, fmt.Errorf(`gpu: unknown device %q; there are "auto", "cpu", "cuda" and "sim:h200"`, spec.Device)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/gpu/gang"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/http"
 	"github.com/troupe-llm/troupe/http/otlp"
@@ -38,7 +39,8 @@ type Config struct {
 // Engine says which model runs on what.
 type Engine struct {
 	Model        string `flag:"model,m" value:"NAME|DIR|builtin" help:"a model on Hugging Face, OWNER/NAME or OWNER/NAME:REVISION, pulled when it is not there yet; a checkpoint's directory; or the one inside this program"`
-	Device       string `flag:"device" value:"auto|cpu|cuda[:N]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor)"`
+	Device       string `flag:"device" value:"auto|cpu|cuda[:N,…]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor); cuda:0,2 are two GPUs that share the model"`
+	TP           int    `flag:"tp" value:"N" min:"0" max:"64" help:"devices that share the model (tensor parallelism): N GPUs from the first on, or for trying it N parts of the processor or N simulated GPUs; N divides the model's heads (0: as many as --device names)"`
 	DType        string `flag:"dtype" choices:"auto,float32,bfloat16,int8,int4" help:"type of the weights in memory; auto takes the checkpoint's (on a GPU bfloat16 where that is quantised); int8 and int4, on a processor alone, round them to 8 or 4 bits, and activations to 8: half and a third of the memory, and several times as fast"`
 	DummyWeights bool   `flag:"dummy-weights" help:"random weights: to measure speed with no more than a config.json, or a published model's name"`
 }
@@ -164,7 +166,10 @@ func (c *Config) check(found *faults) {
 	case "gpu":
 		found.add("--device is %q: did you mean cuda%s?", c.Engine.Device, c.Engine.Device[len(kind):])
 	default:
-		found.add("--device is %q; it must be auto, cpu, cuda, cuda:N or sim:NAME%s", c.Engine.Device, didYouMean(closest(kind, kinds)))
+		found.add("--device is %q; it must be auto, cpu, cuda, cuda:N, cuda:M,N or sim:NAME%s", c.Engine.Device, didYouMean(closest(kind, kinds)))
+	}
+	if _, err := gang.Names(c.Engine.Device, c.Engine.TP); err != nil {
+		found.add("--device and --tp: %w", err)
 	}
 	if n := c.Schedule.PageSize; n&(n-1) != 0 {
 		found.add("--page-size is %d; it must be a power of two", n)
@@ -278,7 +283,7 @@ func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 		dtype = ""
 	}
 	return actors.Config{
-		Model: c.Engine.Model, DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, DType: dtype,
+		Model: c.Engine.Model, DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, TP: c.Engine.TP, DType: dtype,
 		MaxRunningRequests: c.Schedule.MaxRunningRequests, MaxPrefillLength: c.Schedule.MaxPrefillLength,
 		PageSize: c.Schedule.PageSize, NumPages: c.Schedule.NumPages, MemoryRatio: c.Schedule.MemoryRatio,
 		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),

@@ -87,6 +87,10 @@ var importRules = []importRule{
 		why: "a family is its configuration and its pass: it knows no files, no tensors' bytes, no device",
 	},
 	{
+		under: "gpu/gang", banned: []string{module + "/gpu/cpu", module + "/gpu/cuda", module + "/gpu/sim"},
+		why: "ranks are devices of any kind, told how to open one",
+	},
+	{
 		under: "gpu/kernel", banned: []string{module + "/gpu/cuda", module + "/gpu/sim", "gorgonia.org/cu"},
 		why: "which kernels a pass consists of is known without a GPU, for those who price it",
 	},

@@ -189,9 +189,21 @@ type Result struct {
 	// Began and Ended bound the step on the device, in nanoseconds on the
 	// host's monotonic clock (see Now).
 	Began, Ended int64
+	// Reducing is how much of that, in nanoseconds, went into adding up and putting
+	// together what devices that share a model have, and Waiting how much of this
+	// was waiting for others. Ranks are these devices' own times, where there are
+	// several.
+	Reducing, Waiting int64
+	Ranks             []RankTime
 	// Stalled and Resumed bound the time in between in which the device stood
 	// still, for want of masks. Both are 0 when it did not.
 	Stalled, Resumed int64
+}
+
+// RankTime is a step's time on one of the devices that share a model, as in Result.
+type RankTime struct {
+	Began, Ended      int64
+	Reducing, Waiting int64
 }
 
 // NoToken marks rows that drew nothing.
@@ -219,14 +231,15 @@ func (s *Step) Reset() {
 
 // Reset empties the result for reuse, keeping its memory.
 func (r *Result) Reset() {
-	*r = Result{Tokens: r.Tokens[:0], Logprobs: r.Logprobs[:0], Scores: r.Scores[:0]}
+	*r = Result{Tokens: r.Tokens[:0], Logprobs: r.Logprobs[:0], Scores: r.Scores[:0], Ranks: r.Ranks[:0]}
 }
 
 // Copy makes the result the same as another, reusing its own memory.
 func (r *Result) Copy(from *Result) {
-	tokens, logprobs, scores := r.Tokens[:0], r.Logprobs[:0], r.Scores[:0]
+	tokens, logprobs, scores, ranks := r.Tokens[:0], r.Logprobs[:0], r.Scores[:0], r.Ranks[:0]
 	*r = *from
 	r.Tokens = append(tokens, from.Tokens...)
 	r.Logprobs = append(logprobs, from.Logprobs...)
 	r.Scores = append(scores, from.Scores...)
+	r.Ranks = append(ranks, from.Ranks...)
 }

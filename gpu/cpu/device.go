@@ -59,7 +59,11 @@ var _ device.Device = (*Device)(nil)
 // Open loads the model and returns a device that is ready for steps. The
 // model's weights are copied: it may be closed afterwards.
 func Open(spec device.Spec) (*Device, error) {
-	return open(spec, choose(), cores())
+	n := cores()
+	if spec.Rank != nil { // all of them are here
+		n = max(1, n/spec.Rank.Ranks)
+	}
+	return open(spec, choose(), n)
 }
 
 func open(spec device.Spec, k *kernels, cores int) (*Device, error) {
@@ -175,12 +179,17 @@ func (d *Device) serve() {
 func (d *Device) compute(l launched, r *batch.Result) (err error) {
 	s := l.step
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover().(type) {
+		case nil:
+		case lost:
+			err = fmt.Errorf("cpu: step %d: %w", s.Seq, p.error)
+		default:
 			err = fmt.Errorf("cpu: step %d: %v\n%s", s.Seq, p, debug.Stack())
 		}
 	}()
 	r.Reset()
 	r.Seq, r.Began = s.Seq, batch.Now()
+	d.engine.reducing, d.engine.waiting = 0, 0
 	d.engine.forward(s)
 	var late [][]uint32
 	if l.masks != nil {
@@ -190,6 +199,7 @@ func (d *Device) compute(l launched, r *batch.Result) (err error) {
 	}
 	d.engine.finish(s, late, r)
 	r.Ended = batch.Now()
+	r.Reducing, r.Waiting = int64(d.engine.reducing), int64(d.engine.waiting)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -28,6 +29,7 @@ type engine struct {
 	weights *weights
 	kernels *kernels
 	pool    *pool
+	rank    *device.Rank // nil: it has the model to itself
 
 	cache   cache
 	states  states
@@ -36,6 +38,8 @@ type engine struct {
 	perSlot int
 
 	work workspace
+	// Of the step at hand: how long it met other ranks, and waited for them in that.
+	reducing, waiting time.Duration
 	// inspect, when set by a test, sees the logits of every sampled row
 	// before anything is done to them.
 	inspect func(step *batch.Step, row int, logits []float32)
@@ -72,11 +76,17 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 		return nil, info, err
 	}
 	_, available := memory()
+	if spec.Rank != nil { // all of them are here
+		available /= int64(spec.Rank.Ranks)
+	}
 	room := device.Memory{All: available, Taken: b.bytes(), Token: m.Config.CacheBytes(model.Float32)}
 	if err := defaults.FitPages(&info, &spec, room); err != nil {
 		return nil, info, fmt.Errorf("cpu: %w", err)
 	}
-	e := &engine{info: info, program: m.Config.Program, plan: pl, kernels: k, pool: p, perSlot: info.PagesPerSlot()}
+	if err := ranked(m.Config.Program, spec.Rank); err != nil {
+		return nil, info, err
+	}
+	e := &engine{info: info, program: m.Config.Program, plan: pl, kernels: k, pool: p, rank: spec.Rank, perSlot: info.PagesPerSlot()}
 	e.work.angles = make([][]float32, len(e.program.Rotary))
 	if e.weights, err = b.load(p, spec.Progress); err != nil {
 		return nil, info, err

@@ -142,8 +142,12 @@ func (e *engine) embed(o *program.Embed) func() {
 	table, x := e.weights.matrix(o.Table), e.plan.view(o.Out)
 	return func() {
 		e.each(len(e.work.tokens), 4, func(i int) {
-			row := x.row(i)
-			table.row(row, int(e.work.tokens[i].id))
+			row, id := x.row(i), int(e.work.tokens[i].id)-o.First
+			if id < 0 || id >= o.Table.Out() { // another rank's
+				clear(row)
+				return
+			}
+			table.row(row, id)
 			if o.Scale != 1 {
 				for j := range row {
 					row[j] *= o.Scale

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/troupe-llm/troupe/gpu/program"
@@ -9,12 +10,13 @@ import (
 // routing says which experts compute which tokens of a layer. An entry is one
 // token at one of its experts; k of them are a token's. Entries lie expert by
 // expert, those of an expert in the order of tokens, so that an expert's rows
-// are one product.
+// are one product. Where experts are spread over ranks, entries are of those that
+// are here.
 type routing struct {
 	k      int
 	choice []int32   // [tokens, k]: the token's experts, ascending
 	share  []float32 // [tokens, k]: what the expert's output counts
-	entry  []int32   // [tokens, k]: which entry it is
+	entry  []int32   // [tokens, k]: which entry it is; −1: another rank's
 	token  []int32   // [entries]
 	rows   []float32 // [entries, width apart]: the tokens, copied
 	ends   []int32   // [experts]: where the expert's entries end
@@ -27,6 +29,7 @@ type expertBlock struct{ expert, row, end int }
 // route chooses experts and groups entries by them.
 func (e *engine) route(o *program.Route) func() {
 	logits, r, k := e.plan.view(o.Logits), &e.work.routing, o.Routes.Width
+	here := cmp.Or(o.Here, logits.width)
 	c := chooser{Route: o, kernels: e.kernels}
 	if o.Correction != nil {
 		c.correction = e.weights.vectors[o.Correction]
@@ -38,9 +41,9 @@ func (e *engine) route(o *program.Route) func() {
 		for _, b := range []*[]int32{&r.choice, &r.entry, &r.token} {
 			grow(b, n*k)
 		}
-		grow(&r.ends, logits.width)
+		grow(&r.ends, here)
 		e.each(n, 16, func(i int) { c.choose(r.choice[i*k:][:k], r.share[i*k:][:k], logits.row(i)) })
-		r.group()
+		r.group(int32(o.First))
 	}
 }
 
@@ -142,11 +145,13 @@ func (c *chooser) bestGroups(rank []float32) []float32 {
 }
 
 // group gives every token's experts their entries, and cuts the entries into
-// blocks.
-func (r *routing) group() {
+// blocks. Those from first on are here.
+func (r *routing) group(first int32) {
 	clear(r.ends)
 	for _, x := range r.choice {
-		r.ends[x]++
+		if x -= first; x >= 0 && int(x) < len(r.ends) {
+			r.ends[x]++
+		}
 	}
 	r.blocks = r.blocks[:0]
 	next := 0
@@ -158,7 +163,12 @@ func (r *routing) group() {
 			next = b.end
 		}
 	}
+	r.token = r.token[:next]
 	for i, x := range r.choice {
+		if x -= first; x < 0 || int(x) >= len(r.ends) {
+			r.entry[i] = -1
+			continue
+		}
 		at := r.ends[x]
 		r.ends[x]++
 		r.entry[i], r.token[at] = at, int32(i/r.k)
@@ -230,6 +240,9 @@ func (e *engine) combine(o *program.Combine, then *program.Add) func() {
 			sum := out.row(i)
 			clear(sum)
 			for j := i * r.k; j < (i+1)*r.k; j++ {
+				if r.entry[j] < 0 {
+					continue
+				}
 				e.kernels.values(&sum[0], &r.share[j], 1, 1, &in.row(int(r.entry[j]))[0], 1, out.width)
 			}
 			if finish != nil {

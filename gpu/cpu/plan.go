@@ -169,6 +169,10 @@ func (e *engine) function(op program.Op) (func(), error) {
 		return e.combine(o, nil), nil
 	case *program.Gather:
 		return e.gather(o), nil
+	case *program.AllReduce:
+		return e.allReduce(o), nil
+	case *program.AllGather:
+		return e.allGather(o), nil
 	}
 	return nil, fmt.Errorf("cpu: the model needs %q (%T), which the CPU device does not compute", op.Name(), op)
 }

@@ -44,6 +44,7 @@ type Info struct {
 	Name     string // "cpu", "cuda:0", "sim:h200"
 	Hardware string // what a person calls it: "AMD EPYC, 2 cores, AVX-512"
 	DType    model.DType
+	Ranks    int // devices that share the model; 0: it is one
 
 	Slots     int // requests that may run at once
 	PageSize  int // tokens a page
@@ -79,6 +80,10 @@ func (i *Info) pages(tokens int) int { return (tokens + i.PageSize - 1) / i.Page
 type Spec struct {
 	Device string // "auto", "cpu", "cuda", "cuda:N", "sim:h200", …
 	Model  *model.Model
+	// TP is how many devices of the kind share the model (tensor parallelism); 0 is
+	// one. Package gpu opens them, each with its Rank.
+	TP   int
+	Rank *Rank
 	// DType of the weights in memory; "" takes the checkpoint's. Only the
 	// processor takes model.Int8 and model.Int4.
 	DType model.DType

@@ -109,6 +109,10 @@ func (d *Defaults) FitPages(info *Info, spec *Spec, m Memory) error {
 				m.Taken>>20, usable>>20, ratio, m.All>>20)
 		}
 	}
+	var err error
+	if info.NumPages, err = spec.Rank.least(info.NumPages); err != nil {
+		return err
+	}
 	info.KVBytes = page * int64(info.NumPages)
 	if snapshots > 0 { // a page has use for one
 		info.Snapshots = min(info.NumPages, int(snapshots*float64(info.KVBytes))/int(info.StateBytes))

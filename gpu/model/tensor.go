@@ -83,16 +83,16 @@ func (t *Tensor) matrix() (rows, columns int) {
 
 // Bytes are the elements of rows [row, row+n) of the part as they lie in the
 // file, one behind the other; nil where they do not, or are not as the slot wants
-// them.
+// them. Of some of a tensor's columns only a single row lies so.
 func (s *Source) Bytes(row, n int) []byte {
 	rows, columns := s.Tensor.matrix()
 	at := s.Row(row)
-	if s.Transposed || s.Step > 1 || s.plus != 0 || s.Tensor.Encoding.Scale != "" || columns != s.in || s.Row(row+n-1) != at+n-1 {
+	if s.Transposed || s.Step > 1 || s.plus != 0 || s.Tensor.Encoding.Scale != "" || columns != s.in && n > 1 || s.Row(row+n-1) != at+n-1 {
 		return nil
 	}
-	size := columns * s.Tensor.Encoding.Element.Size()
-	at = (s.Slab*rows + at) * size
-	return s.Tensor.Data[at : at+n*size]
+	size := s.Tensor.Encoding.Element.Size()
+	at = ((s.Slab*rows+at)*columns + s.Column) * size
+	return s.Tensor.Data[at : at+n*s.in*size]
 }
 
 // Prefetch has the system read what rows [row, row+n) need, where they lie

@@ -90,7 +90,7 @@ func (b *Builder) Split(v *Value, widths ...int) []*Value {
 // Embed appends the lookup.
 func (b *Builder) Embed(table *Weight, scale float32) *Value {
 	out := b.Value("x", Tokens, table.In())
-	b.Do(&Embed{table, scale, out})
+	b.Do(&Embed{Table: table, Scale: scale, Out: out})
 	return out
 }
 

@@ -195,4 +195,16 @@ func (o *Delta) shapes() string {
 		"%s, %s, %s to %s by %s and %s, of which %d are kept", o.Query, o.Key, o.Value, o.Out, o.A, o.B, o.State.Elements)
 }
 
+func (o *AllReduce) shapes() string {
+	return wrong(o.Ranks < 2 || o.X.Base != nil, "%s over %d ranks", o.X, o.Ranks)
+}
+
+func (o *AllGather) shapes() string {
+	n := 0
+	for _, c := range o.Brings {
+		n += width(c.To)
+	}
+	return wrong(n != o.Out.Width || o.In.Rows != o.Out.Rows, "%s to %s, of which ranks bring %d columns", o.In, o.Out, n)
+}
+
 func (f *Fused) shapes() string { return "" }

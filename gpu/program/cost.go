@@ -29,7 +29,7 @@ func (p *Pass) Rows(v *Value) float64 {
 	case Sampled:
 		n = p.Sampled
 	case Entries:
-		n *= v.PerToken
+		return float64(n*v.PerToken) / float64(max(v.Ranks, 1)) * float64(v.Width)
 	}
 	return float64(n) * float64(v.Width)
 }
@@ -79,6 +79,7 @@ type Cost struct {
 	Cache  float64 // elements of keys and values, read and written
 	State  float64 // elements of states, read and written; float32
 	Rows   float64 // elements of values, read and written
+	Link   float64 // elements of values, sent to other ranks
 	FLOPs  float64
 }
 

@@ -57,7 +57,7 @@ func TestCosts(t *testing.T) {
 		op   Op
 		want Cost
 	}{
-		"embed":                 {&Embed{table, 1, x}, Cost{Weight: table, Share: 6.0 / 100, Rows: 48, FLOPs: 48}},
+		"embed":                 {&Embed{Table: table, Scale: 1, Out: x}, Cost{Weight: table, Share: 6.0 / 100, Rows: 48, FLOPs: 48}},
 		"norm":                  {&Norm{x, value(Tokens, 8), norm, 8, 1e-6}, Cost{Weight: norm, Share: 1, Rows: 96, FLOPs: 4 * 48}},
 		"product":               {&Product{x, value(Tokens, 5), matrix}, Cost{Weight: matrix, Share: 1, Rows: 6 * 13, FLOPs: 2 * 6 * 40}},
 		"product of sampled":    {&Product{value(Sampled, 8), value(Sampled, 5), matrix}, Cost{Weight: matrix, Share: 1, Rows: 2 * 13, FLOPs: 2 * 2 * 40}},

@@ -18,6 +18,9 @@ type Route struct {
 	Groups, GroupsTaken int     // 0: all experts are one group
 	Sigmoid, Normalize  bool
 	Scale               float32
+	// Of the experts, Here from First on are this rank's, whose entries alone there
+	// are; 0: all are.
+	First, Here int
 }
 
 func (o *Route) Name() string { return "route" }
@@ -55,8 +58,9 @@ func (o *ExpertProduct) Uses() Uses {
 // Cost counts the weights of experts that have entries, on average.
 func (o *ExpertProduct) Cost(p *Pass) Cost {
 	entries := p.Rows(o.Out) / float64(o.Out.Width)
+	experts := o.Weight.Experts() * max(o.Out.Ranks, 1)
 	return Cost{
-		Weight: o.Weight, Share: Touched(o.Weight.Experts(), o.Routes.Width, p.Tokens) / float64(o.Weight.Experts()),
+		Weight: o.Weight, Share: Touched(experts, o.Routes.Width, p.Tokens) / float64(experts),
 		Rows:  entries*float64(o.Weight.In()) + p.Rows(o.Out),
 		FLOPs: 2 * entries * float64(o.Weight.In()) * float64(o.Weight.Out()),
 	}
@@ -75,8 +79,8 @@ func (o *ExpertBias) Uses() Uses {
 }
 
 func (o *ExpertBias) Cost(p *Pass) Cost {
-	n := p.Rows(o.X)
-	return Cost{Weight: o.Bias, Share: Touched(o.Bias.Shape[0], o.Routes.Width, p.Tokens) / float64(o.Bias.Shape[0]), Rows: 2 * n, FLOPs: n}
+	n, experts := p.Rows(o.X), o.Bias.Shape[0]*max(o.X.Ranks, 1)
+	return Cost{Weight: o.Bias, Share: Touched(experts, o.Routes.Width, p.Tokens) / float64(experts), Rows: 2 * n, FLOPs: n}
 }
 
 // Combine is out = Σ share·in over a token's entries.

@@ -98,6 +98,7 @@ func (f *Fused) Cost(p *Pass) (c Cost) {
 		c.FLOPs += one.FLOPs
 		c.Cache += one.Cache
 		c.State += one.State
+		c.Link += one.Link
 		if one.Weight != nil && (c.Weight == nil || one.Weight.Elements() > c.Weight.Elements()) {
 			c.Weight, c.Share = one.Weight, one.Share
 		}

@@ -26,6 +26,9 @@ type Embed struct {
 	Table *Weight // [vocabulary, width]
 	Scale float32
 	Out   *Value
+	// The table has tokens from First on, of Vocab; the embeddings of others are
+	// zeros. Vocab 0: all are there.
+	First, Vocab int
 }
 
 func (o *Embed) Name() string { return "embed" }
@@ -34,7 +37,7 @@ func (o *Embed) Uses() Uses { return Uses{Writes: values(o.Out), Weights: weight
 
 func (o *Embed) Cost(p *Pass) Cost {
 	n := p.Rows(o.Out)
-	return Cost{Weight: o.Table, Share: float64(p.Tokens) / float64(o.Table.Out()), Rows: n, FLOPs: n}
+	return Cost{Weight: o.Table, Share: float64(p.Tokens) / float64(max(o.Table.Out(), o.Vocab)), Rows: n, FLOPs: n}
 }
 
 // Norm is RMSNorm of every Group elements of a row (arXiv:1910.07467):

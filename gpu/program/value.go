@@ -25,8 +25,9 @@ type Value struct {
 	// memory of its own. Bases have no bases.
 	Base *Value
 	At   int
-	// PerToken is how many Entries a token has.
-	PerToken int
+	// PerToken is how many Entries a token has. Where experts are spread over Ranks,
+	// there is room for all, and so many times fewer of them on average.
+	PerToken, Ranks int
 }
 
 // Whole is the value that has the memory: Base, or the value itself.

@@ -20,8 +20,7 @@ type Weight struct {
 	// weights less one.
 	Plus float32
 	// Tied is taken in its stead where a checkpoint has none of its tensors.
-	Tied  *Weight
-	Shard Shard
+	Tied *Weight
 }
 
 // Init is what stands for a weight that is made up.
@@ -31,15 +30,6 @@ const (
 	Random Init = iota // of standard deviation 1/√in, so that signals keep their size
 	Ones
 	Zeros
-)
-
-// Shard is how a weight is cut when GPUs share a layer.
-type Shard int
-
-const (
-	Replicated Shard = iota // every GPU has all of it
-	ByOutput                // each computes some outputs
-	ByInput                 // each sums over some inputs; sums are added up behind it
 )
 
 // Part is some rows of one tensor of a checkpoint. Rows are those of a matrix

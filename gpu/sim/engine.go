@@ -44,9 +44,19 @@ func New(spec device.Spec) (*Engine, error) {
 	if spec.Model == nil {
 		return nil, errors.New("sim: no model")
 	}
+	if o.tp > 1 && (spec.TP > 1 || spec.Rank != nil) {
+		return nil, fmt.Errorf("sim: device %q: how many GPUs share the model is said twice", spec.Device)
+	}
+	o.tp = max(o.tp, spec.TP)
+	if spec.Model, err = spec.Model.Share(0, o.tp); err != nil {
+		return nil, fmt.Errorf("sim: %w", err)
+	}
 	c := &spec.Model.Config
 	info, err := o.size(&spec)
 	if err != nil {
+		return nil, fmt.Errorf("sim: %w", err)
+	}
+	if info, err = device.Together(slices.Repeat([]device.Info{info}, o.tp)); err != nil {
 		return nil, fmt.Errorf("sim: %w", err)
 	}
 	e := &Engine{info: info, opts: o, checker: device.NewChecker(info), roof: newRoofline(&o, c.Program, info.DType, measured)}

@@ -12,7 +12,7 @@ import (
 // Predict prices the steps of an opened GPU, real or simulated, that runs a model;
 // false: it is none of those in hardware.go. Any goroutine may call the function.
 func Predict(info *device.Info, m *model.Model) (func(*batch.Step) time.Duration, bool) {
-	o := options{tp: 1}
+	var o options
 	if strings.HasPrefix(info.Name, "sim:") {
 		var err error
 		if o, err = parse(info.Name); err != nil {
@@ -21,7 +21,11 @@ func Predict(info *device.Info, m *model.Model) (func(*batch.Step) time.Duration
 	} else if o.hw = named(info.Hardware); o.hw.Name == "" {
 		return nil, false
 	}
-	return newRoofline(&o, m.Config.Program, info.DType, measured).Step, true
+	share, err := m.Share(0, max(info.Ranks, 1))
+	if err != nil {
+		return nil, false
+	}
+	return newRoofline(&o, share.Config.Program, info.DType, measured).Step, true
 }
 
 // named is the GPU that a driver calls so, such as "NVIDIA H200 NVL"; zero: unknown.

@@ -17,7 +17,7 @@ type priced struct {
 	row               float64 // bytes of values, a row
 	flops             float64 // a row
 	tiled             bool    // rows are rounded up as cuBLASLt's are
-	reduce            float64 // bytes a row that GPUs add up behind it
+	link              float64 // bytes a row that GPUs that share the model send each other; above 0: they meet
 
 	look           int     // of attention: which of the Roofline's windows
 	position, pair float64 // of attention: bytes of a position, FLOPs of a token that sees one
@@ -39,50 +39,25 @@ type several struct {
 	n float64
 }
 
-// pricer prices the kernels of a program on one of some GPUs that share it.
+// pricer prices the kernels of a program.
 type pricer struct {
-	tp     float64
 	width  float64 // bytes of a weight, a key, a value, and what is multiplied with them
 	held   model.Held
 	narrow map[*program.Value]bool // values with memory that products and gates alone read: of that width
-	cut    map[*program.Value]bool // of which each GPU has a share
 	looks  []int                   // the windows there are
 }
 
-func newPricer(p *program.Program, tp int, dtype model.DType) *pricer {
-	pr := &pricer{
-		tp: float64(tp), width: float64(dtype.Size()), held: model.HeldAs(dtype),
-		narrow: map[*program.Value]bool{}, cut: map[*program.Value]bool{},
-	}
+func newPricer(p *program.Program, dtype model.DType) *pricer {
+	pr := &pricer{width: float64(dtype.Size()), held: model.HeldAs(dtype), narrow: map[*program.Value]bool{}}
 	for _, op := range p.Ops {
-		u := op.Uses()
 		switch op.(type) {
 		case *program.Product, *program.ExpertProduct, *program.Gate, *program.Attend:
-			for _, v := range u.Reads {
+			for _, v := range op.Uses().Reads {
 				pr.narrow[v] = true
 			}
 		}
-		for _, v := range u.Writes {
-			pr.cut[v.Whole()] = pr.cuts(op)
-		}
 	}
 	return pr
-}
-
-// cuts says whether each GPU makes a share of an op's result.
-func (pr *pricer) cuts(op program.Op) bool {
-	u := op.Uses()
-	for _, w := range u.Weights {
-		if w.Matrix() {
-			return w.Shard == program.ByOutput && len(u.Reads) > 0 // a token's embedding all have whole
-		}
-	}
-	for _, v := range u.Reads {
-		if pr.cut[v.Whole()] {
-			return true
-		}
-	}
-	return false
 }
 
 // all prices kernels; few says that products of a rule are skinny.
@@ -134,44 +109,30 @@ func (pr *pricer) kernel(op program.Op, few bool) priced {
 // add counts what an op needs beside the values.
 func (pr *pricer) add(k *priced, op program.Op) {
 	for _, w := range op.Uses().Weights {
-		k.weights += float64(pr.held.Of(w).Bytes(w.Shape)) / pr.sharers(w)
+		k.weights += float64(pr.held.Of(w).Bytes(w.Shape))
 	}
 	switch o := op.(type) {
 	case *program.Embed:
 		k.weights, k.row = 0, pr.width*float64(o.Out.Width)
 	case *program.Product:
 		k.bound = byProducts
-		k.multiply(pr, o.Weight, o.Cost(one).FLOPs)
+		k.flops += o.Cost(one).FLOPs
 	case *program.ExpertProduct:
-		k.bound, k.experts, k.perToken = byExperts, o.Weight.Experts(), o.Routes.Width
-		k.multiply(pr, o.Weight, o.Cost(one).FLOPs)
+		k.bound, k.experts, k.perToken = byExperts, o.Weight.Experts()*max(o.Out.Ranks, 1), o.Routes.Width
+		k.flops += o.Cost(one).FLOPs
+	case *program.AllReduce, *program.AllGather:
+		k.link += pr.width * o.Cost(one).Link
 	case *program.Store:
-		k.row += pr.width * float64(o.Cache.Elements()) / pr.tp
+		k.row += pr.width * float64(o.Cache.Elements())
 	case *program.Attend:
 		k.bound, k.look = byAttention, pr.window(o.Cache.Window)
-		k.position = pr.width * float64(o.Cache.Elements()) / pr.tp
-		k.pair = o.FLOPs(1) / pr.tp
+		k.position = pr.width * float64(o.Cache.Elements())
+		k.pair = o.FLOPs(1)
 	}
 }
 
 // one is a pass of one row: costs of products are by rows.
 var one = program.NewPass([]program.Span{{Tokens: 1}}, 1)
-
-// multiply counts a product that takes so many operations a row.
-func (k *priced) multiply(pr *pricer, w *program.Weight, flops float64) {
-	k.flops += flops / pr.sharers(w)
-	if w.Shard == program.ByInput && pr.tp > 1 {
-		// A ring moves 2(n−1)/n of the data over each link.
-		k.reduce = 2 * (pr.tp - 1) / pr.tp * pr.width * float64(w.Out())
-	}
-}
-
-func (pr *pricer) sharers(w *program.Weight) float64 {
-	if w.Shard == program.Replicated {
-		return 1
-	}
-	return pr.tp
-}
 
 // bytes is what a value takes for a row of the pass.
 func (pr *pricer) bytes(v *program.Value) float64 {
@@ -180,10 +141,7 @@ func (pr *pricer) bytes(v *program.Value) float64 {
 		n = pr.width * float64(v.Width)
 	}
 	if v.Rows == program.Entries {
-		n *= float64(v.PerToken)
-	}
-	if pr.cut[v.Whole()] {
-		n /= pr.tp
+		n *= float64(v.PerToken) / float64(max(v.Ranks, 1))
 	}
 	return n
 }

@@ -43,6 +43,13 @@ func priceOf(t *testing.T, name string, p *program.Program) *Roofline {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if o.tp > 1 {
+		share, err := p.Share(0, o.tp, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p = share.Program
+	}
 	return newRoofline(&o, p, model.BFloat16, measured)
 }
 
@@ -67,7 +74,7 @@ func TestRooflineOfWindows(t *testing.T) {
 
 // GPUs that share layers have a share of the matrices, and of what comes of
 // them; the router, norms and the residual stream they have whole. Behind every
-// sum over inputs they add up, twice a layer.
+// sum over inputs they add up, twice a layer, and once embeddings.
 func TestPricesOfShares(t *testing.T) {
 	c := &published(t, "qwen3-30b-a3b").Config
 	sums := func(name string) (weights, reduce, reduces, position float64) {
@@ -75,8 +82,8 @@ func TestPricesOfShares(t *testing.T) {
 		for _, k := range find(r.bodies, 4096) {
 			weights += k.n * k.weights
 			position += k.n * k.position
-			reduce += k.n * k.reduce
-			if k.reduce > 0 {
+			reduce += k.n * k.link
+			if k.link > 0 {
 				reduces += k.n
 			}
 		}
@@ -95,7 +102,7 @@ func TestPricesOfShares(t *testing.T) {
 		}
 		want := 0.0
 		if n > 1 {
-			want = 2 * 48
+			want = 2*48 + 1
 		}
 		if reduces != want || reduce != want*2*2048*2*(n-1)/n {
 			t.Errorf("%s: %v sums of %v bytes a token, want %v", name, reduces, reduce, want)

@@ -27,10 +27,10 @@ type Roofline struct {
 }
 
 func newRoofline(o *options, p *program.Program, dtype model.DType, by rates) *Roofline {
-	l, pr := lower.New(p), newPricer(p, o.tp, dtype)
+	l, pr := lower.New(p), newPricer(p, dtype)
 	r := &Roofline{hw: o.hw, rates: by, bodies: pr.bodies(l), heads: pr.heads(l), draw: 2 * pr.bytes(p.Logits)}
 	r.windows = pr.looks
-	r.state = 2 * 4 * float64(p.StateElements()) / float64(o.tp)
+	r.state = 2 * 4 * float64(p.StateElements())
 	return r
 }
 
@@ -155,8 +155,8 @@ func (r *Roofline) time(k *priced, rows int) float64 {
 	case byExperts:
 		t = rounded(t, k.flops*n/(r.hw.FLOPs*r.rates.experts))
 	}
-	if k.reduce > 0 {
-		t += reduceStart + n*k.reduce/(r.hw.Link*linkShare)
+	if k.link > 0 {
+		t += meeting + n*k.link/(r.hw.Link*linkShare)
 	}
 	return t
 }

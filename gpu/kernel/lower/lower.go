@@ -30,6 +30,13 @@ var (
 		Ops:   []program.Pattern{product, add},
 		Where: program.AddsResult,
 	}
+	// ReduceAdd is a sum over GPUs that is added to the residual stream.
+	ReduceAdd = &program.Rule{
+		Name:  "reduce_add",
+		As:    "all_reduce",
+		Ops:   []program.Pattern{program.A[*program.AllReduce](), add},
+		Where: program.AddsResult,
+	}
 	// GatherNorm is the norm of the rows whose logits are looked at.
 	GatherNorm = &program.Rule{
 		Name: "gather_norm",
@@ -82,7 +89,7 @@ var (
 )
 
 var (
-	always = []*program.Rule{RopeWrite, ExpertsUp, Combine}
+	always = []*program.Rule{RopeWrite, ExpertsUp, Combine, ReduceAdd}
 	few    = []*program.Rule{SkinnyGate, SkinnyNorm, ProductAdd}
 	many   = []*program.Rule{ProductAdd, GatherNorm}
 )

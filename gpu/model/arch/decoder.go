@@ -32,8 +32,8 @@ func (d *decoder) layers(f func()) {
 }
 
 // weight is a slot of the layer at hand.
-func (d *decoder) weight(role string, shape []int, init program.Init, shard program.Shard, parts ...program.Part) *program.Weight {
-	return &program.Weight{Name: d.name + role, Role: role, Shape: shape, Parts: parts, Init: init, Shard: shard}
+func (d *decoder) weight(role string, shape []int, init program.Init, parts ...program.Part) *program.Weight {
+	return &program.Weight{Name: d.name + role, Role: role, Shape: shape, Parts: parts, Init: init}
 }
 
 // whole is all of a tensor of the layer at hand.
@@ -48,7 +48,7 @@ func (d *decoder) some(tensor string, shape []int, n, first, block, stride int) 
 
 // vector is a norm's weights.
 func (d *decoder) vector(role, tensor string, n int) *program.Weight {
-	w := d.weight(role, []int{n}, program.Ones, program.Replicated, d.whole(tensor, n))
+	w := d.weight(role, []int{n}, program.Ones, d.whole(tensor, n))
 	w.Plus = d.plus
 	return w
 }
@@ -59,19 +59,19 @@ func (d *decoder) norm(x *program.Value, tensor string) *program.Value {
 }
 
 // linear is a product with one tensor [out, in].
-func (d *decoder) linear(x *program.Value, role, tensor string, out int, shard program.Shard) *program.Value {
-	return d.Product(x, d.weight(role, []int{out, x.Width}, program.Random, shard, d.whole(tensor, out, x.Width)))
+func (d *decoder) linear(x *program.Value, role, tensor string, out int) *program.Value {
+	return d.Product(x, d.weight(role, []int{out, x.Width}, program.Random, d.whole(tensor, out, x.Width)))
 }
 
 // bias adds the tensors of that length, one behind the other.
-func (d *decoder) bias(x *program.Value, role string, shard program.Shard, parts ...program.Part) {
-	d.AddBias(x, d.weight(role, []int{x.Width}, program.Zeros, shard, parts...))
+func (d *decoder) bias(x *program.Value, role string, parts ...program.Part) {
+	d.AddBias(x, d.weight(role, []int{x.Width}, program.Zeros, parts...))
 }
 
 // embed looks tokens up.
 func (d *decoder) embed(scale float32) (x *program.Value, table *program.Weight) {
 	table = &program.Weight{
-		Name: "embed", Role: "embed", Shape: []int{d.c.Vocab, d.c.Hidden}, Shard: program.ByOutput,
+		Name: "embed", Role: "embed", Shape: []int{d.c.Vocab, d.c.Hidden},
 		Parts: []program.Part{program.Whole("model.embed_tokens.weight", d.c.Vocab, d.c.Hidden)},
 	}
 	return d.Embed(table, scale), table
@@ -82,7 +82,7 @@ func (d *decoder) embed(scale float32) (x *program.Value, table *program.Weight)
 // does.
 func (d *decoder) head(x *program.Value, embed *program.Weight) {
 	head := &program.Weight{
-		Name: "head", Role: "head", Shape: []int{d.c.Vocab, d.c.Hidden}, Shard: program.ByOutput,
+		Name: "head", Role: "head", Shape: []int{d.c.Vocab, d.c.Hidden},
 		Parts: []program.Part{program.Whole("lm_head.weight", d.c.Vocab, d.c.Hidden)},
 	}
 	if d.c.TieEmbedding {
@@ -135,7 +135,7 @@ func (d *decoder) attend(x *program.Value, has attention) *program.Value {
 	}
 	qkv := d.Product(x, d.qkv(x.Width, has, widths))
 	if has.bias {
-		d.bias(qkv, "qkv_bias", program.ByOutput,
+		d.bias(qkv, "qkv_bias",
 			d.whole("self_attn.q_proj.bias", q), d.whole("self_attn.k_proj.bias", kv), d.whole("self_attn.v_proj.bias", kv))
 	}
 	parts := d.Split(qkv, widths...)
@@ -156,16 +156,16 @@ func (d *decoder) attend(x *program.Value, has attention) *program.Value {
 	}
 	var sinks *program.Weight
 	if has.sinks {
-		sinks = d.weight("sinks", []int{c.Heads}, program.Zeros, program.ByOutput, d.whole("self_attn.sinks", c.Heads))
+		sinks = d.weight("sinks", []int{c.Heads}, program.Zeros, d.whole("self_attn.sinks", c.Heads))
 	}
 	cache := d.Store(parts[1], parts[2], c.KVHeads, c.Windows[d.layer])
 	out := d.Attend(parts[0], cache, c.Heads, c.AttentionScale, sinks)
 	if has.gated {
 		d.Do(&program.Multiply{X: out, By: parts[3], Activation: program.Sigmoid})
 	}
-	y := d.linear(out, "o", "self_attn.o_proj.weight", c.Hidden, program.ByInput)
+	y := d.linear(out, "o", "self_attn.o_proj.weight", c.Hidden)
 	if has.outBias {
-		d.bias(y, "o_bias", program.Replicated, d.whole("self_attn.o_proj.bias", c.Hidden))
+		d.bias(y, "o_bias", d.whole("self_attn.o_proj.bias", c.Hidden))
 	}
 	return y
 }
@@ -193,7 +193,7 @@ func (d *decoder) qkv(in int, has attention, widths []int) *program.Weight {
 			d.whole("self_attn.q_proj.weight", q, in), d.whole("self_attn.k_proj.weight", kv, in), d.whole("self_attn.v_proj.weight", kv, in),
 		}
 	}
-	return d.weight("qkv", []int{out, in}, program.Random, program.ByOutput, parts...)
+	return d.weight("qkv", []int{out, in}, program.Random, parts...)
 }
 
 // mlp is the layer's gated MLP of x: down(act(gate(x))·up(x)) (arXiv:2002.05202).
@@ -203,14 +203,14 @@ func (d *decoder) mlp(x *program.Value) *program.Value {
 
 // gated is a gated MLP whose tensors' names begin with a prefix.
 func (d *decoder) gated(x *program.Value, gateUp, down, prefix string, n int) *program.Value {
-	up := d.Product(x, d.weight(gateUp, []int{2 * n, x.Width}, program.Random, program.ByOutput,
+	up := d.Product(x, d.weight(gateUp, []int{2 * n, x.Width}, program.Random,
 		d.whole(prefix+"gate_proj.weight", n, x.Width), d.whole(prefix+"up_proj.weight", n, x.Width)))
 	if d.c.MLPBias {
-		d.bias(up, gateUp+"_bias", program.ByOutput, d.whole(prefix+"gate_proj.bias", n), d.whole(prefix+"up_proj.bias", n))
+		d.bias(up, gateUp+"_bias", d.whole(prefix+"gate_proj.bias", n), d.whole(prefix+"up_proj.bias", n))
 	}
-	y := d.linear(d.Gate(up, d.c.Activation), down, prefix+"down_proj.weight", d.c.Hidden, program.ByInput)
+	y := d.linear(d.Gate(up, d.c.Activation), down, prefix+"down_proj.weight", d.c.Hidden)
 	if d.c.MLPBias {
-		d.bias(y, down+"_bias", program.Replicated, d.whole(prefix+"down_proj.bias", d.c.Hidden))
+		d.bias(y, down+"_bias", d.whole(prefix+"down_proj.bias", d.c.Hidden))
 	}
 	return y
 }
@@ -224,13 +224,13 @@ func (d *decoder) experts(x *program.Value) *program.Value {
 
 // router is the logits by which experts are chosen.
 func (d *decoder) router(x *program.Value, tensor string) *program.Value {
-	return d.linear(x, "router", tensor, d.c.MoE.Experts, program.Replicated)
+	return d.linear(x, "router", tensor, d.c.MoE.Experts)
 }
 
 // correction is what is added to scores for choosing.
 func (d *decoder) correction(tensor string) *program.Weight {
 	n := d.c.MoE.Experts
-	return d.weight("router_correction", []int{n}, program.Zeros, program.Replicated, d.whole(tensor, n))
+	return d.weight("router_correction", []int{n}, program.Zeros, d.whole(tensor, n))
 }
 
 // expertNames are what the three tensors of an expert are called.
@@ -255,7 +255,7 @@ func (d *decoder) mix(x, logits *program.Value, r program.Route, names expertNam
 		gateUp = append(gateUp, d.whole(g, m.Intermediate, x.Width), d.whole(u, m.Intermediate, x.Width))
 		down = append(down, d.whole(o, x.Width, m.Intermediate))
 	}
-	up := d.ExpertProduct(x, routes, d.weight("experts_gate_up", []int{m.Experts, 2 * m.Intermediate, x.Width}, program.Random, program.ByOutput, gateUp...))
-	out := d.ExpertProduct(d.Gate(up, d.c.Activation), routes, d.weight("experts_down", []int{m.Experts, x.Width, m.Intermediate}, program.Random, program.ByInput, down...))
+	up := d.ExpertProduct(x, routes, d.weight("experts_gate_up", []int{m.Experts, 2 * m.Intermediate, x.Width}, program.Random, gateUp...))
+	out := d.ExpertProduct(d.Gate(up, d.c.Activation), routes, d.weight("experts_down", []int{m.Experts, x.Width, m.Intermediate}, program.Random, down...))
 	return d.Combine(out, routes)
 }

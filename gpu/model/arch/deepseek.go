@@ -134,7 +134,7 @@ func (d *decoder) latentAttention(x *program.Value) *program.Value {
 	head := nope + rope
 
 	q := d.latentQueries(x, head, nope, rope)
-	kv := d.Product(x, d.weight("kv_a", []int{rank + rope, x.Width}, program.Random, program.Replicated,
+	kv := d.Product(x, d.weight("kv_a", []int{rank + rope, x.Width}, program.Random,
 		append([]program.Part{d.some("self_attn.kv_a_proj_with_mqa.weight", []int{rank + rope, x.Width}, rank, 0, rank, rank)},
 			d.pairs("self_attn.kv_a_proj_with_mqa.weight", []int{rank + rope, x.Width}, rank, rope)...)...))
 	parts := d.Split(kv, rank, rope)
@@ -158,7 +158,7 @@ func (d *decoder) latentAttention(x *program.Value) *program.Value {
 		In: program.Heads{Value: latent, Width: rank, Stride: rank}, Out: program.Heads{Value: out, Width: value, Stride: value},
 		Weight: d.expanding("v_b", rank, nope, value, false),
 	})
-	return d.linear(out, "o", "self_attn.o_proj.weight", c.Hidden, program.ByInput)
+	return d.linear(out, "o", "self_attn.o_proj.weight", c.Hidden)
 }
 
 // latentQueries are [tokens, heads·(nope+rope)], through a compressed space of
@@ -166,7 +166,7 @@ func (d *decoder) latentAttention(x *program.Value) *program.Value {
 func (d *decoder) latentQueries(x *program.Value, head, nope, rope int) *program.Value {
 	tensor := "self_attn.q_proj.weight"
 	if r := d.c.json.QueryRank; r != nil {
-		a := d.linear(x, "q_a", "self_attn.q_a_proj.weight", *r, program.Replicated)
+		a := d.linear(x, "q_a", "self_attn.q_a_proj.weight", *r)
 		d.Do(&program.Norm{In: a, Out: a, Weight: d.vector("q_a_norm", "self_attn.q_a_layernorm.weight", *r), Group: *r, Eps: 1e-6})
 		x, tensor = a, "self_attn.q_b_proj.weight"
 	}
@@ -176,7 +176,7 @@ func (d *decoder) latentQueries(x *program.Value, head, nope, rope int) *program
 		parts = append(parts, d.some(tensor, shape, nope, h*head, nope, nope))
 		parts = append(parts, d.pairs(tensor, shape, h*head+nope, rope)...)
 	}
-	return d.Product(x, d.weight("q_b", shape, program.Random, program.ByOutput, parts...))
+	return d.Product(x, d.weight("q_b", shape, program.Random, parts...))
 }
 
 // pairs are rows that positions turn, from first on: pairs (2i, 2i+1) where the
@@ -208,5 +208,5 @@ func (d *decoder) expanding(role string, rank, nope, value int, keys bool) *prog
 	if keys {
 		out = []int{heads, rank, nope}
 	}
-	return d.weight(role, out, program.Random, program.ByOutput, parts...)
+	return d.weight(role, out, program.Random, parts...)
 }

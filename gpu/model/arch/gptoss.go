@@ -21,7 +21,7 @@ func (d *decoder) clampedExperts(x *program.Value) *program.Value {
 	m := d.c.MoE
 	n, inner, hidden := m.Experts, m.Intermediate, x.Width
 	logits := d.router(x, "mlp.router.weight")
-	d.bias(logits, "router_bias", program.Replicated, d.whole("mlp.router.bias", n))
+	d.bias(logits, "router_bias", d.whole("mlp.router.bias", n))
 	// Of the softmax over all experts, normalised: that over the chosen ones.
 	routes := d.Route(logits, m.PerToken, program.Route{Normalize: true, Scale: 1})
 
@@ -34,9 +34,9 @@ func (d *decoder) clampedExperts(x *program.Value) *program.Value {
 	}
 	upBias := d.whole("mlp.experts.gate_up_proj_bias", n, 2*inner)
 	upBias.Step = 2
-	entries := d.ExpertProduct(x, routes, d.weight("experts_gate_up", []int{n, 2 * inner, hidden}, program.Random, program.ByOutput, up...))
+	entries := d.ExpertProduct(x, routes, d.weight("experts_gate_up", []int{n, 2 * inner, hidden}, program.Random, up...))
 	d.Do(&program.ExpertBias{X: entries, Routes: routes, Bias: d.biases("experts_gate_up_bias", upBias)})
-	out := d.ExpertProduct(d.Gate(entries, program.Clamped), routes, d.weight("experts_down", []int{n, hidden, inner}, program.Random, program.ByInput, down...))
+	out := d.ExpertProduct(d.Gate(entries, program.Clamped), routes, d.weight("experts_down", []int{n, hidden, inner}, program.Random, down...))
 	d.Do(&program.ExpertBias{X: out, Routes: routes, Bias: d.biases("experts_down_bias", d.whole("mlp.experts.down_proj_bias", n, hidden))})
 	return d.Combine(out, routes)
 }
@@ -54,7 +54,7 @@ func (d *decoder) slab(tensor string, experts, out, in, expert, n, first, block,
 
 // biases are a row for each expert.
 func (d *decoder) biases(role string, part program.Part) *program.Weight {
-	w := d.weight(role, part.Shape, program.Zeros, program.ByOutput, part)
+	w := d.weight(role, part.Shape, program.Zeros, part)
 	w.Elementwise = true
 	return w
 }

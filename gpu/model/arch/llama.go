@@ -63,8 +63,8 @@ var phi3 = family{
 	name: "Phi3ForCausalLM", modelType: "phi3", window: windowIfNumber, unsaid: `{"sliding_window": null}`,
 	build: func(c *Config, d *decoder) {
 		d.plain(attention{fused: true}, func(x *program.Value) *program.Value {
-			up := d.linear(x, "gate_up", "mlp.gate_up_proj.weight", 2*c.Intermediate, program.ByOutput)
-			return d.linear(d.Gate(up, c.Activation), "down", "mlp.down_proj.weight", c.Hidden, program.ByInput)
+			up := d.linear(x, "gate_up", "mlp.gate_up_proj.weight", 2*c.Intermediate)
+			return d.linear(d.Gate(up, c.Activation), "down", "mlp.down_proj.weight", c.Hidden)
 		})
 	},
 }

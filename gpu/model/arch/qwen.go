@@ -45,7 +45,7 @@ var qwen35MoE = family{
 	build: func(c *Config, d *decoder) {
 		d.hybrid(func(x *program.Value) *program.Value {
 			shared := d.gated(x, "shared_gate_up", "shared_down", "mlp.shared_expert.", c.MoE.Shared)
-			share := d.linear(x, "shared_gate", "mlp.shared_expert_gate.weight", 1, program.Replicated)
+			share := d.linear(x, "shared_gate", "mlp.shared_expert_gate.weight", 1)
 			d.Do(&program.Multiply{X: shared, By: share, Activation: program.Sigmoid})
 			y := d.mix(x, d.router(x, "mlp.gate.weight"), program.Route{Normalize: true, Scale: 1}, mixtral("mlp.experts.", "gate_proj", "up_proj", "down_proj"))
 			d.Add(y, shared, 1)
@@ -103,20 +103,20 @@ func (d *decoder) delta(x *program.Value) *program.Value {
 	heads, keyHeads, kernel := *j.LinearValueHeads, *j.LinearKeyHeads, *j.ConvKernel
 	keys, vals := keyHeads**j.LinearKeyDim, heads**j.LinearValueDim
 	channels := 2*keys + vals
-	in := d.Product(x, d.weight("delta_in", []int{channels + vals + 2*heads, x.Width}, program.Random, program.ByOutput,
+	in := d.Product(x, d.weight("delta_in", []int{channels + vals + 2*heads, x.Width}, program.Random,
 		d.whole("linear_attn.in_proj_qkv.weight", channels, x.Width), d.whole("linear_attn.in_proj_z.weight", vals, x.Width),
 		d.whole("linear_attn.in_proj_a.weight", heads, x.Width), d.whole("linear_attn.in_proj_b.weight", heads, x.Width)))
 	parts := d.Split(in, channels, vals, heads, heads)
 	mixed := d.Value("conv", program.Tokens, channels)
-	conv := d.weight("conv", []int{channels, kernel}, program.Random, program.ByOutput, d.whole("linear_attn.conv1d.weight", channels, 1, kernel))
+	conv := d.weight("conv", []int{channels, kernel}, program.Random, d.whole("linear_attn.conv1d.weight", channels, 1, kernel))
 	conv.Elementwise = true
 	d.Do(&program.Conv{In: parts[0], Out: mixed, Weight: conv, State: d.State("conv", channels*(kernel-1))})
 	qkv := d.Split(mixed, keys, keys, vals)
 	out := d.Value("delta", program.Tokens, vals)
 	d.Do(&program.Delta{
 		Query: qkv[0], Key: qkv[1], Value: qkv[2], A: parts[2], B: parts[3], Out: out, Heads: heads, KeyHeads: keyHeads,
-		Decay:    d.weight("delta_decay", []int{heads}, program.Zeros, program.ByOutput, d.whole("linear_attn.A_log", heads)),
-		StepBias: d.weight("delta_step", []int{heads}, program.Ones, program.ByOutput, d.whole("linear_attn.dt_bias", heads)),
+		Decay:    d.weight("delta_decay", []int{heads}, program.Zeros, d.whole("linear_attn.A_log", heads)),
+		StepBias: d.weight("delta_step", []int{heads}, program.Ones, d.whole("linear_attn.dt_bias", heads)),
 		State:    d.State("delta", vals**j.LinearKeyDim),
 	})
 	n := *j.LinearValueDim
@@ -124,5 +124,5 @@ func (d *decoder) delta(x *program.Value) *program.Value {
 	norm.Plus = 0
 	d.NormHeads(out, norm, n, d.c.NormEps)
 	d.Do(&program.Multiply{X: out, By: parts[1], Activation: program.SiLU})
-	return d.linear(out, "delta_out", "linear_attn.out_proj.weight", d.c.Hidden, program.ByInput)
+	return d.linear(out, "delta_out", "linear_attn.out_proj.weight", d.c.Hidden)
 }

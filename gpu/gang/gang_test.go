@@ -1,0 +1,172 @@
+package gang
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/cpu"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+	"github.com/troupe-llm/troupe/gpu/program"
+)
+
+// tolerance is what log-probabilities may differ by: sums of float32 in another
+// order.
+const tolerance = 2e-4
+
+func openCPU(spec device.Spec) (device.Device, error) {
+	d, err := cpu.Open(spec)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// open opens so many ranks on the processor, or one device by itself.
+func open(t testing.TB, m *model.Model, ranks int) (device.Device, error) {
+	t.Helper()
+	spec := device.Spec{Device: "cpu", Model: m, Slots: 4, NumPages: 256, MaxStepTokens: 1024}
+	if ranks == 1 {
+		return openCPU(spec)
+	}
+	g, err := Open(spec, slices.Repeat([]string{"cpu"}, ranks), openCPU)
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// run has prompts computed, all in one step, and steps tokens more of each, and
+// returns the log-probabilities of all tokens at every place, and the tokens.
+func run(t testing.TB, d device.Device, prompts [][]int32, steps int) (all [][]float32, tokens [][]int32) {
+	t.Helper()
+	info := d.Info()
+	vocab := info.Vocab
+	perSlot := min(info.NumPages/info.Slots, info.PagesPerSlot())
+	step := func(s *batch.Step) *batch.Result {
+		t.Helper()
+		var r batch.Result
+		if err := d.Launch(s); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Wait(&r); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range r.Logprobs {
+			one := make([]float32, vocab)
+			for _, top := range l.Top {
+				one[top.Token] = top.Logprob
+			}
+			all = append(all, one)
+		}
+		tokens = append(tokens, slices.Clone(r.Tokens))
+		return &r
+	}
+	s := &batch.Step{Seq: 1}
+	for i, p := range prompts {
+		slot := int32(i)
+		s.Slots = append(s.Slots, batch.SlotInit{Slot: slot, Sampling: batch.Sampling{Logprobs: int32(vocab) + 1}})
+		for j := range perSlot {
+			s.Pages = append(s.Pages, batch.PageEntry{Slot: slot, Index: int32(j), Page: int32(j*info.Slots + i)})
+		}
+		s.Rows = append(s.Rows, batch.Row{Slot: slot, Tokens: p, Sample: true})
+		s.NumTokens += len(p)
+	}
+	step(s)
+	for n := range steps {
+		s := &batch.Step{Seq: uint64(n + 2), NumDecode: len(prompts), NumTokens: len(prompts)}
+		for i, p := range prompts {
+			s.Rows = append(s.Rows, batch.Row{Slot: int32(i), Start: int32(len(p) + n), Sample: true})
+		}
+		step(s)
+	}
+	return all, tokens
+}
+
+// prompts are those of a checkpoint's references, as far as they fit.
+func promptsOf(t testing.TB, c modeltest.Checkpoint, m *model.Model) (list [][]int32) {
+	ref := c.Reference(t)
+	c.Adjust(m, &ref)
+	for _, k := range ref.Cases[:min(2, len(ref.Cases))] {
+		list = append(list, k.PromptIDs[:min(len(k.PromptIDs), 96)])
+	}
+	return list
+}
+
+// Every family and every encoding, shared by 2, 3 and 4, says what it says by
+// itself, or refuses by name.
+func TestSharedFamilies(t *testing.T) {
+	for _, c := range append(modeltest.All(t), modeltest.Families(t)...) {
+		t.Run(c.Name, func(t *testing.T) {
+			m := c.Open(t)
+			prompts, heads := promptsOf(t, c, m), headsOf(m.Config.Program)
+			d, err := open(t, m, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, drawn := run(t, d, prompts, 6)
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+			for ranks := 2; ranks <= 4; ranks++ {
+				g, err := open(t, m, ranks)
+				if want := heads%ranks != 0; want || err != nil {
+					if err == nil || !want || !strings.Contains(err.Error(), fmt.Sprintf("heads cannot be shared by %d", ranks)) {
+						t.Errorf("%d heads by %d ranks: %v", heads, ranks, err)
+					}
+					continue
+				}
+				got, tokens := run(t, g, prompts, 6)
+				compare(t, ranks, want, got, drawn, tokens, len(prompts))
+				if err := g.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// headsOf is what divides the numbers of heads and experts of all layers.
+func headsOf(p *program.Program) (n int) {
+	with := func(m int) {
+		for ; m > 0; n, m = m, n%m {
+		}
+	}
+	for _, op := range p.Ops {
+		switch o := op.(type) {
+		case *program.Attend:
+			with(o.Heads)
+		case *program.Delta:
+			with(o.Heads)
+		case *program.Route:
+			with(o.Logits.Width)
+		}
+	}
+	return n
+}
+
+// compare holds log-probabilities against those of one device, of each sequence as
+// long as the tokens before are the same.
+func compare(t *testing.T, ranks int, want, got [][]float32, drawn, tokens [][]int32, rows int) {
+	t.Helper()
+	worst := 0.0
+	for row := range rows {
+		for at := range drawn {
+			for token, w := range want[at*rows+row] {
+				d := math.Abs(float64(got[at*rows+row][token] - w))
+				if worst = max(worst, d); !(d <= tolerance) {
+					t.Fatalf("%d ranks, sequence %d, place %d, token %d: %v, one device says %v", ranks, row, at, token, got[at*rows+row][token], w)
+				}
+			}
+			if drawn[at][row] != tokens[at][row] { // a tie
+				break
+			}
+		}
+	}
+	t.Logf("%d ranks: largest difference %.1e", ranks, worst)
+}

@@ -1,0 +1,49 @@
+package model
+
+import "fmt"
+
+// Share is what one of some ranks runs and holds of a model (program.Share): of
+// each tensor the rows and columns that it has, read from the same mapped files.
+// It is good for as long as the whole model is open. A rank's outputs and inputs
+// end at the borders of blocks that share scales, where there are enough blocks.
+func (m *Model) Share(rank, ranks int) (*Model, error) {
+	if ranks == 1 {
+		return m, nil
+	}
+	s, err := m.Config.Program.Share(rank, ranks, m.block())
+	if err != nil {
+		return nil, fmt.Errorf("the model cannot be shared by %d: %w", ranks, err)
+	}
+	own := *m
+	own.release, own.Config.Program = nil, s.Program
+	if m.Weights == nil {
+		return &own, nil
+	}
+	own.Weights = NewWeights()
+	for _, w := range s.Weights {
+		whole := m.Weights.slots[s.Whole[w]]
+		if whole == nil {
+			continue // tied
+		}
+		slot := &Slot{Weight: w}
+		for i, p := range w.Parts {
+			slot.Sources = append(slot.Sources, Source{Part: p, Tensor: whole.Sources[s.From[w][i]].Tensor})
+		}
+		own.Weights.add(slot)
+	}
+	return &own, nil
+}
+
+// block is the largest number of inputs or outputs that share a scale.
+func (m *Model) block() (n int) {
+	if m.Weights == nil {
+		return 0
+	}
+	for _, slot := range m.Weights.slots {
+		for i := range slot.Sources {
+			e := &slot.Sources[i].Tensor.Encoding
+			n = max(n, e.Rows, e.Columns)
+		}
+	}
+	return n
+}
