@@ -40,6 +40,10 @@ type DeviceTime struct {
 	Idle time.Duration // between steps or in them, though requests were running or waiting
 	// Busy by what steps held: decode rows alone, prefill rows alone, both.
 	Decode, Prefill, Mixed time.Duration
+	// Reducing is how much of Busy went into adding up what devices that share the
+	// model have, and Waiting how much of that was waiting for the slowest, of all
+	// of them in the mean.
+	Reducing, Waiting time.Duration
 }
 
 // deviceClock adds up a device's time. It is the scheduler's.
@@ -57,6 +61,8 @@ func (c *deviceClock) ran(s *batch.Step, r *batch.Result) {
 	c.Idle += time.Duration(stalled)
 	busy := time.Duration(r.Ended - r.Began - stalled)
 	c.Busy += busy
+	c.Reducing += time.Duration(r.Reducing)
+	c.Waiting += time.Duration(r.Waiting)
 	switch {
 	case s.NumDecode == len(s.Rows):
 		c.Decode += busy

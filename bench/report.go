@@ -158,6 +158,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		if share, ok := s.Idle(); ok {
 			line("idle", "%.2f%% of the time the device had work", 100*share)
 		}
+		if s.ReduceS > 0 {
+			line("all-reduce", "%.2f%% of the time %d devices computed; %.2f%% waiting for the slowest", 100*s.ReduceS/s.BusyS, r.Environment.Ranks, 100*s.WaitS/s.BusyS)
+		}
 		if l := r.Limit; l != nil {
 			line("limit", "%.1f output tokens/s, of which %.1f%% were reached: at %.2f TB/s and %.0f TFLOP/s prompts take %.2f s, then attention %.2f s and all else %.2f s",
 				l.OutputThroughput, 100*r.OutputThroughput/l.OutputThroughput, l.Read/1e12, l.FLOPs/1e12, l.PromptsS, l.KVS, l.WeightsS)

@@ -86,7 +86,9 @@ type Steps struct {
 	PrefillMS float64 `json:"prefill_ms,omitempty"` // the same
 	MixedMS   float64 `json:"mixed_ms,omitempty"`   // the same
 	BusyS     float64 `json:"busy_s,omitempty"`
-	IdleS     float64 `json:"idle_s,omitempty"` // between steps, or in them for masks, though there was work
+	IdleS     float64 `json:"idle_s,omitempty"`   // between steps, or in them for masks, though there was work
+	ReduceS   float64 `json:"reduce_s,omitempty"` // of busy_s: adding up what devices that share the model have
+	WaitS     float64 `json:"wait_s,omitempty"`   // of reduce_s: waiting for the slowest of them
 }
 
 // Idle is the share of the time the device had work in which it did none, if

@@ -156,6 +156,7 @@ func stepsBetween(before, after actors.Stats) Steps {
 	return Steps{
 		DecodeMS: mean(a.Decode-b.Decode, after.DecodeSteps-before.DecodeSteps), PrefillMS: mean(a.Prefill-b.Prefill, after.PrefillSteps-before.PrefillSteps),
 		MixedMS: mean(a.Mixed-b.Mixed, after.MixedSteps-before.MixedSteps), BusyS: round((a.Busy - b.Busy).Seconds(), 6), IdleS: round((a.Idle - b.Idle).Seconds(), 6),
+		ReduceS: round((a.Reducing - b.Reducing).Seconds(), 6), WaitS: round((a.Waiting - b.Waiting).Seconds(), 6),
 		Total: after.Steps - before.Steps, Decode: after.DecodeSteps - before.DecodeSteps,
 		Prefill: after.PrefillSteps - before.PrefillSteps, Mixed: after.MixedSteps - before.MixedSteps,
 		ComputedTokens: after.Computed - before.Computed, CachedTokens: after.CachedTokens - before.CachedTokens,

@@ -26,6 +26,7 @@ type Device struct {
 
 	// Owned by the goroutine of serve.
 	engine *engine
+	failed error // of a step: none is computed any more
 
 	steps chan launched // not yet computed
 	done  chan outcome  // computed, not yet waited for
@@ -165,7 +166,11 @@ func (d *Device) serve() {
 			return
 		}
 		r := &results[i%len(results)]
-		d.done <- outcome{r, d.compute(l, r)}
+		err := d.compute(l, r)
+		if d.failed == nil {
+			d.failed = err
+		}
+		d.done <- outcome{r, err}
 		// The next step is launched already and takes all cores: whoever waits
 		// for this one would get none for milliseconds. Letting them go first
 		// brings a token of Qwen3-0.6B on 2 cores out 5.5 ms earlier (the waiter
@@ -178,6 +183,9 @@ func (d *Device) serve() {
 // process.
 func (d *Device) compute(l launched, r *batch.Result) (err error) {
 	s := l.step
+	if d.failed != nil {
+		return fmt.Errorf("cpu: step %d: the device failed before: %w", s.Seq, d.failed)
+	}
 	defer func() {
 		switch p := recover().(type) {
 		case nil:

@@ -11,8 +11,8 @@
 // model by rates fitted to the others alone it is 1.2% to 2.6% in the median and
 // 5.6% to 14.0% at worst. (The form of the roofline and its corner were chosen
 // with all four in view.) Whole runs come out within 2%:
-// bench/results/virtual.md. Several GPUs, and all GPUs but the H200, are assumed:
-// the same shares of other peaks.
+// bench/results/virtual.md. All GPUs but the H200 are assumed: the same shares
+// of other peaks. So is what several lose to adding up, see hardware.go.
 //
 // Read hardware.go (the GPUs), price.go (what a program's kernels move and
 // compute), roofline.go (how long a step takes), engine.go (what a step draws,

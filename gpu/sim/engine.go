@@ -79,7 +79,9 @@ func (e *Engine) Run(s *batch.Step, r *batch.Result) (time.Duration, error) {
 	if err := e.run(s, r); err != nil {
 		return 0, fmt.Errorf("sim: step %d: %w", s.Seq, err)
 	}
-	return max(e.opts.step, e.scaled(e.roof.Step(s))), nil
+	took, met := e.roof.step(s)
+	r.Reducing = int64(e.scaled(met))
+	return max(e.opts.step, e.scaled(took)), nil
 }
 
 // scaled is a time at the speed that was asked for.

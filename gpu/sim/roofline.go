@@ -73,6 +73,7 @@ func (r *Roofline) count(s *batch.Step, looks []look) load {
 // bill adds up what kernels take.
 type bill struct {
 	busy             float64 // s: moving, computing
+	met              float64 // s: of that, adding up with other GPUs
 	starts, launches float64
 }
 
@@ -84,6 +85,12 @@ func (b *bill) add(n, starts, busy float64) {
 
 // Step is how long the step takes on the device.
 func (r *Roofline) Step(s *batch.Step) time.Duration {
+	took, _ := r.step(s)
+	return took
+}
+
+// step is Step, and how much of it GPUs that share the model add up in.
+func (r *Roofline) step(s *batch.Step) (took, met time.Duration) {
 	l := r.count(s, make([]look, 0, 4))
 	prompts := len(s.Rows) > s.NumDecode
 	var b bill
@@ -111,7 +118,7 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 	} else { // a captured graph
 		t += graphLaunch
 	}
-	return time.Duration(t * 1e9)
+	return time.Duration(t * 1e9), time.Duration(b.met * 1e9)
 }
 
 // run bills kernels of so many rows.
@@ -123,6 +130,7 @@ func (r *Roofline) run(b *bill, kernels []several, rows int, l *load, prompts bo
 			continue
 		}
 		b.add(k.n, k.starts, r.time(&k.priced, rows))
+		b.met += k.n * r.meets(&k.priced, rows)
 	}
 }
 
@@ -155,10 +163,16 @@ func (r *Roofline) time(k *priced, rows int) float64 {
 	case byExperts:
 		t = rounded(t, k.flops*n/(r.hw.FLOPs*r.rates.experts))
 	}
-	if k.link > 0 {
-		t += meeting + n*k.link/(r.hw.Link*linkShare)
+	return t + r.meets(k, rows)
+}
+
+// meets is how long GPUs that share the model take to send each other what they
+// have of so many rows.
+func (r *Roofline) meets(k *priced, rows int) float64 {
+	if k.link == 0 {
+		return 0
 	}
-	return t
+	return meeting + float64(rows)*k.link/(r.hw.Link*linkShare)
 }
 
 // rounded is the roofline with its corner rounded: reading and arithmetic that
