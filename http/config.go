@@ -50,6 +50,9 @@ type Config struct {
 	// Spans takes the spans of each request that is over, as an otlp.Exporter
 	// does, and must not block. Default: none are made.
 	Spans interface{ Send([]otlp.Span) }
+	// Sampler says of which requests. Default: of those whose caller wants it, and
+	// of those that come without a traceparent.
+	Sampler otlp.Sampler
 	// Profiling serves /debug/pprof, to those who have a key.
 	Profiling bool
 

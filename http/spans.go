@@ -18,6 +18,7 @@ func (x *exchange) continueTrace() {
 	}
 	h := &x.ctx.Request.Header
 	x.trace = otlp.Continue(string(h.Peek("traceparent")), string(h.Peek("tracestate")))
+	x.s.cfg.Sampler.Sample(&x.trace)
 }
 
 // sendSpans tells of a request that is over: one span of the whole, and within

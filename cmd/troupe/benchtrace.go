@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -86,7 +87,12 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 		return err
 	}
 	if tr.OTLPEndpoint != "" {
-		exporter, err := newExporter(tr.OTLPEndpoint, log)
+		exporter, _, err := newExporter(tr.OTLPEndpoint, func(name string) string {
+			if name == "OTEL_SDK_DISABLED" { // of requests; this was asked for
+				return ""
+			}
+			return os.Getenv(name)
+		}, log)
 		if err != nil {
 			return err
 		}

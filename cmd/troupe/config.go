@@ -84,7 +84,7 @@ type Server struct {
 	LameDuck        time.Duration `flag:"lame-duck" value:"DURATION" min:"0" help:"after SIGTERM: how long /ready says 503 while requests are still taken, for load balancers to see it, before draining begins"`
 	DrainTimeout    time.Duration `flag:"drain-timeout" value:"DURATION" min:"0" help:"after SIGTERM or Ctrl-C: how long running requests may take to finish"`
 	Trace           string        `flag:"trace" value:"FILE" writes:"true" help:"at the end, write what every actor and the device did, for ui.perfetto.dev; the last million things"`
-	OTLPEndpoint    string        `flag:"otlp-endpoint" value:"URL" help:"send a span of each request and its phases to this OpenTelemetry collector, such as http://127.0.0.1:4318"`
+	OTLPEndpoint    string        `flag:"otlp-endpoint" value:"URL" help:"send a span of each request and its phases to this OpenTelemetry collector, such as http://127.0.0.1:4318 (default: what OTEL_EXPORTER_OTLP_ENDPOINT says)"`
 	Profiling       bool          `flag:"profiling" help:"serve Go's profiles under /debug/pprof"`
 }
 

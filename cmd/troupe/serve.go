@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -66,13 +67,13 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Server.OTLPEndpoint != "" {
-		exporter, err := newExporter(cfg.Server.OTLPEndpoint, log)
-		if err != nil {
-			return err
-		}
+	exporter, sampler, err := newExporter(cfg.Server.OTLPEndpoint, os.Getenv, log)
+	if err != nil {
+		return err
+	}
+	if exporter != nil {
 		defer flushSpans(exporter, 5*time.Second, log)
-		settings.Spans = exporter
+		settings.Spans, settings.Sampler = exporter, sampler
 	}
 	server, err := http.NewLoading(settings, log)
 	if err != nil {
@@ -177,21 +178,29 @@ func succeed(listener net.Listener, restarts int, server *http.Server, system *a
 	return fmt.Errorf("the device is lost to this process, and no other could be started: %w", restart(left, restarts+1))
 }
 
-// newExporter sends spans to a collector.
-func newExporter(endpoint string, log zerolog.Logger) (*otlp.Exporter, error) {
+// newExporter sends spans to a collector: the one that was named, else the one
+// that OpenTelemetry's variables name; nil when there is none.
+func newExporter(endpoint string, getenv func(string) string, log zerolog.Logger) (*otlp.Exporter, otlp.Sampler, error) {
+	env := otlp.ReadEnvironment(getenv)
+	if endpoint = cmp.Or(endpoint, env.Endpoint); endpoint == "" || getenv("OTEL_SDK_DISABLED") == "true" {
+		return nil, env.Sampler, nil
+	}
+	for _, err := range env.Ignored {
+		log.Warn().Err(err).Msg("a variable of OpenTelemetry's is ignored")
+	}
 	e, err := otlp.New(otlp.Config{
-		Endpoint: endpoint, Log: log,
-		Resource: []otlp.Attr{
+		Endpoint: endpoint, Headers: env.Headers, Log: log,
+		Resource: otlp.Override([]otlp.Attr{
 			{Key: "service.name", Value: "troupe"},
 			{Key: "service.version", Value: thisBuild().Version},
 			{Key: "service.instance.id", Value: rand.Text()},
 			{Key: "process.pid", Value: int64(os.Getpid())},
-		},
+		}, env.Resource),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("--otlp-endpoint: %w", err)
+		return nil, env.Sampler, fmt.Errorf("--otlp-endpoint: %w", err)
 	}
-	return e, nil
+	return e, env.Sampler, nil
 }
 
 // flushSpans sends what spans are left. That it fails is not the end's failure.

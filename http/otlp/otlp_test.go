@@ -24,7 +24,14 @@ type collector struct {
 
 	mu     sync.Mutex
 	bodies [][]byte
-	asked  chan struct{} // has a value for each request
+	head   chan http.Header // when not nil, gets each request's
+	asked  chan struct{}    // has a value for each request
+}
+
+// headers are those of requests to come.
+func (c *collector) headers() <-chan http.Header {
+	c.head = make(chan http.Header, 10)
+	return c.head
 }
 
 func collect(t *testing.T, statuses ...int) *collector {
@@ -39,6 +46,9 @@ func collect(t *testing.T, statuses ...int) *collector {
 		n := min(len(c.bodies), len(c.statuses)-1)
 		c.bodies = append(c.bodies, body)
 		c.mu.Unlock()
+		if c.head != nil {
+			c.head <- r.Header
+		}
 		w.WriteHeader(c.statuses[n])
 		_, _ = io.WriteString(w, c.reply)
 		c.asked <- struct{}{}
