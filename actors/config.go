@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/actors/trace"
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
@@ -64,7 +65,7 @@ type Config struct {
 }
 
 // maxCompilers bounds Compilers: traces have so many tracks for them.
-const maxCompilers = 4
+const maxCompilers = trace.MaxCompilers
 
 func (c *Config) fill() {
 	if c.Model == "" {

@@ -1,34 +1,27 @@
-// Package actors carries a request from text to tokens and back to text.
+// Package actors carries a request from text to tokens and back to text. It is what embedders use:
+// Open makes a System of a model, a device and the rest of a Config, and what requests and their
+// streams are is package front's, by the names that this package gives it.
 //
-// Read it in the order a request does:
+//	Submit ─▶ tokenizer ─▶ detokenizer ─────────▶ scheduler ─▶ executor
+//	           (a pool)     │   ▲                  │ ▲  │ ▲      │ launch, wait
+//	                        │   └─ tokens a step ──┘ │  │ └──────┘ results
+//	Stream ◀────────────────┘                        │  ▼
+//	                                            compilers ◀▶ grammars
+//	└────────────── front ──────────┘ wire └───────────── engine ──────────────┘
 //
-//	Submit ─▶ tokenizer ─▶ scheduler ─▶ executor
-//	(system.go)  (a pool)  ▲ │   ▲         │ launch, wait
-//	                │      │ │   └─────────┘ results
-//	                ▼      │ │
-//	             grammars ─┘ │
-//	               │ ▲       │
-//	             compilers   │
-//	                         ▼
-//	Stream ◀──────────── detokenizer
+// Read front, wire, engine, in this order; each lists its files in the order of a request's way.
+// Package plan decides what runs; package trace records what was done.
 //
-// system.go wires and supervises them and keeps the table of open requests;
-// messages.go is their vocabulary, in flow order; stream.go is where the
-// reader takes the events. What to run is decided by package plan, which knows
-// no actors; how to run it by the device, which knows no requests.
+// # Who has what
 //
-// # Overlap
-//
-// The scheduler sends a step before the previous one's tokens are known: what
-// the next step needs of them stays on the device. At most two steps are
-// outstanding, so while the device computes one the other is ready to follow,
-// and the CPU's work between steps costs no device time. What a request with a
-// grammar may draw follows its step: it depends on the token before.
+// A front has the requests: texts, clients, every token that came. An engine has a device, and of a
+// request what it takes to compute it: prompt, tokens so far, how to draw, the grammar's source.
+// Between them go plain values (package wire), and nobody changes what was handed over: so an
+// engine may as well be somewhere else, and another can go on where it ended.
 //
 // # Ending
 //
-// Every submitted request gets exactly one final event, whatever happens:
-// finished, cancelled, refused by the tokenizer or the planner, lost with a
-// device that could not be reopened, or ended by a panic of its own. The
-// detokenizer writes it, being the only writer of streams.
+// Every submitted request gets exactly one final event, whatever happens: finished, cancelled,
+// refused by the tokenizer or the planner, lost with a device that could not be reopened, or ended by
+// a panic of its own. The detokenizer writes it, being the only writer of streams.
 package actors

@@ -7,11 +7,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/rs/zerolog"
 
+	"github.com/troupe-llm/troupe/actors/internal/toy"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/cpu"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -91,51 +91,9 @@ func TestGrammarFails(t *testing.T) {
 	}
 }
 
-// meddler is a processor that a test has a hand in. Its hooks are called before
-// what they are named after; an error is the device's.
-type meddler struct {
-	device.Device
-	launch func(*batch.Step) error
-	mask   func(*batch.Masks) error
-	wait   func(seq uint64) error
-	waited uint64
-	late   int // steps with late rows
-}
-
-func (d *meddler) Launch(s *batch.Step) error {
-	if s.Late() > 0 {
-		d.late++
-	}
-	if d.launch != nil {
-		if err := d.launch(s); err != nil {
-			return err
-		}
-	}
-	return d.Device.Launch(s)
-}
-
-func (d *meddler) Mask(m *batch.Masks) error {
-	if d.mask != nil {
-		if err := d.mask(m); err != nil {
-			return err
-		}
-	}
-	return d.Device.Mask(m)
-}
-
-func (d *meddler) Wait(r *batch.Result) error {
-	d.waited++
-	if d.wait != nil {
-		if err := d.wait(d.waited); err != nil {
-			return err
-		}
-	}
-	return d.Device.Wait(r)
-}
-
 // meddled is a system on meddlers, the first of which is prepared; those opened
 // after it are left alone.
-func meddled(t *testing.T, cfg Config, prepare func(*meddler)) (*System, *[]*meddler) {
+func meddled(t *testing.T, cfg Config, prepare func(*toy.Meddler)) (*System, *[]*toy.Meddler) {
 	t.Helper()
 	m, err := model.Open("builtin", false)
 	if err != nil {
@@ -145,12 +103,12 @@ func meddled(t *testing.T, cfg Config, prepare func(*meddler)) (*System, *[]*med
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := new([]*meddler)
+	all := new([]*toy.Meddler)
 	cfg.Log = zerolog.Nop()
 	cfg.fill()
 	s, err := start(cfg, m, codec, func() (device.Device, error) {
 		dev, err := cpu.Open(device.Spec{Model: m, Slots: cfg.MaxRunningRequests, NumPages: cfg.NumPages, PageSize: cfg.PageSize, MaxStepTokens: cfg.MaxPrefillLength})
-		d := &meddler{Device: dev}
+		d := &toy.Meddler{Device: dev}
 		if *all = append(*all, d); len(*all) == 1 && prepare != nil {
 			prepare(d)
 		}
@@ -198,7 +156,7 @@ func TestLateMasksChangeNothing(t *testing.T) {
 			all = append(all, read(t, st))
 		}
 		closeSystem(t, s)
-		return all, (*devs)[0].late
+		return all, (*devs)[0].Late
 	}
 	want, late := run(Config{NoOverlap: true})
 	if late > 0 {
@@ -220,57 +178,8 @@ func TestLateMasksChangeNothing(t *testing.T) {
 	s, devs := meddled(t, Config{}, nil)
 	got := read(t, submit(t, s, &Request{Text: "Once", Grammar: grammar.Regex("(ab){20}c")}))
 	closeSystem(t, s)
-	if n := len(got.tokens); (*devs)[0].late != n || got.text != strings.Repeat("ab", 20)+"c" {
-		t.Errorf("alone it drew %d tokens, %q, with %d steps with late rows; all but the first are to be, and one is too many", n, got.text, (*devs)[0].late)
-	}
-}
-
-// A request that is cancelled while its row waits for its mask draws something
-// that nobody sees, and the others what they would.
-func TestCancelBeforeMasks(t *testing.T) {
-	request := func() *Request { return &Request{Text: "Once", Grammar: grammar.Regex("[a-z ]{40}"), MaxTokens: 60} }
-	var gone atomic.Pointer[Stream]
-	seen := make(chan struct{})
-	s, _ := meddled(t, Config{}, func(d *meddler) {
-		launched := make(chan struct{})
-		d.launch = func(s *batch.Step) error {
-			if s.Seq == 6 {
-				gone.Load().Cancel() // is in the mailbox before the result of step 5
-				close(launched)
-			}
-			return nil
-		}
-		d.wait = func(seq uint64) error {
-			switch seq {
-			case 1:
-				<-seen
-			case 5:
-				<-launched
-			}
-			return nil
-		}
-		d.mask = func(m *batch.Masks) error {
-			if m.Seq == 6 && (len(m.Allow) != 2 || (m.Allow[0] == nil) == (m.Allow[1] == nil)) {
-				t.Errorf("masks %v: one of two requests is gone", m.Allow) // an error would keep the step waiting for ever
-			}
-			return nil
-		}
-	})
-	defer closeSystem(t, s)
-	gone.Store(submit(t, s, request()))
-	other := submit(t, s, request())
-	for _, st := range []*Stream{gone.Load(), other} { // in no order: each has a tokenizer
-		var ev Event
-		if err := st.Next(t.Context(), &ev); err != nil || ev.Started == nil {
-			t.Fatalf("%+v, %v", ev, err)
-		}
-	}
-	close(seen)
-	if got := read(t, gone.Load()); got.final.Reason != FinishAbort || len(got.tokens) > 4 {
-		t.Errorf("cancelled, it ended with %+v after %d tokens", got.final, len(got.tokens))
-	}
-	if got, want := read(t, other), read(t, submit(t, s, request())); got.text != want.text || got.final.Reason != FinishStop {
-		t.Errorf("the other said %q (%s), alone %q", got.text, got.final.Reason, want.text)
+	if n := len(got.tokens); (*devs)[0].Late != n || got.text != strings.Repeat("ab", 20)+"c" {
+		t.Errorf("alone it drew %d tokens, %q, with %d steps with late rows; all but the first are to be, and one is too many", n, got.text, (*devs)[0].Late)
 	}
 }
 
@@ -280,33 +189,33 @@ func TestLostDeviceWithLateMasks(t *testing.T) {
 		return &Request{Text: "Once", Grammar: grammar.Regex("[a-z ]{30}"), MaxTokens: 60, Sampling: batch.Sampling{Temperature: 1, Seed: uint64(i)}}
 	}
 	alone := openSystem(t, Config{NoOverlap: true})
-	for name, prepare := range map[string]func(*meddler){
-		"Mask fails": func(d *meddler) {
-			d.mask = func(m *batch.Masks) error {
+	for name, prepare := range map[string]func(*toy.Meddler){
+		"Mask fails": func(d *toy.Meddler) {
+			d.BeforeMask = func(m *batch.Masks) error {
 				if m.Seq < 5 {
 					return nil
 				}
 				return errors.New("meddled with")
 			}
 		},
-		"Mask panics, once": func(d *meddler) {
-			d.mask = func(m *batch.Masks) error {
+		"Mask panics, once": func(d *toy.Meddler) {
+			d.BeforeMask = func(m *batch.Masks) error {
 				if m.Seq == 5 {
-					d.mask = nil
+					d.BeforeMask = nil
 					panic("meddled with")
 				}
 				return nil
 			}
 		},
-		"Wait fails": func(d *meddler) {
+		"Wait fails": func(d *toy.Meddler) {
 			launched := make(chan struct{})
-			d.launch = func(s *batch.Step) error {
+			d.BeforeLaunch = func(s *batch.Step) error {
 				if s.Seq == 6 {
 					close(launched)
 				}
 				return nil
 			}
-			d.wait = func(seq uint64) error {
+			d.BeforeWait = func(seq uint64) error {
 				if seq == 5 {
 					<-launched // step 6 is on the device, and waits
 					return errors.New("meddled with")
@@ -316,13 +225,13 @@ func TestLostDeviceWithLateMasks(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, devs := meddled(t, Config{}, func(d *meddler) {
+			s, devs := meddled(t, Config{}, func(d *toy.Meddler) {
 				prepare(d)
-				inner := d.mask
+				inner := d.BeforeMask
 				if inner == nil {
 					return
 				}
-				d.mask = func(m *batch.Masks) error {
+				d.BeforeMask = func(m *batch.Masks) error {
 					err := inner(m)
 					if err != nil { // a device that fails lets its waiter go
 						_ = d.Device.Mask(m)
@@ -351,8 +260,8 @@ func TestLostDeviceWithLateMasks(t *testing.T) {
 // to hand over.
 func TestCloseBeforeMasks(t *testing.T) {
 	launched, masked := make(chan struct{}), make(chan struct{})
-	s, _ := meddled(t, Config{}, func(d *meddler) {
-		d.launch = func(s *batch.Step) error {
+	s, _ := meddled(t, Config{}, func(d *toy.Meddler) {
+		d.BeforeLaunch = func(s *batch.Step) error {
 			if s.Late() > 0 {
 				close(launched)
 			}
@@ -360,8 +269,8 @@ func TestCloseBeforeMasks(t *testing.T) {
 		}
 		// The result of the step before comes after the masks, which it is not
 		// known from: so these come from closing.
-		d.wait = func(uint64) error { <-masked; return nil }
-		d.mask = func(m *batch.Masks) error {
+		d.BeforeWait = func(uint64) error { <-masked; return nil }
+		d.BeforeMask = func(m *batch.Masks) error {
 			if m.Allow[0] != nil {
 				t.Errorf("a mask of %d words, and no token is known", len(m.Allow[0]))
 			}

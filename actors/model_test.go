@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/troupe-llm/troupe/actors/internal/toy"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 	"github.com/troupe-llm/troupe/tokenize"
@@ -204,7 +205,7 @@ func TestPromptLogprobsOfOtherDevices(t *testing.T) {
 		return &Request{Tokens: make([]int32, 90), PromptOnly: true, PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 1}}
 	}
 	var input *InputError
-	if _, err := toySystem(t, Config{}, newToy()).Submit(request()); !errors.As(err, &input) || !strings.Contains(input.Msg, "prompt_logprobs") {
+	if _, err := toySystem(t, Config{}, toy.New()).Submit(request()); !errors.As(err, &input) || !strings.Contains(input.Msg, "prompt_logprobs") {
 		t.Errorf("Submit = %v, want an error about the log-probabilities of prompts", err)
 	}
 	s, err := Open(Config{Model: modeltest.Get(t, "qwen3").Dir, Device: "sim:h200,speed=inf", Log: zerolog.Nop()})

@@ -2,13 +2,12 @@ package actors
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/rs/zerolog"
 
+	"github.com/troupe-llm/troupe/actors/internal/toy"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/tokenize"
@@ -48,8 +47,8 @@ func TestMoreTokensThanRows(t *testing.T) {
 	codec, log := letters(t), new(strings.Builder)
 	cfg := Config{Cache: "naive", Log: zerolog.New(log)}
 	cfg.fill()
-	d := newToy()
-	d.info.Vocab = 20
+	d := toy.New()
+	d.Sizes.Vocab = 20
 	m := &model.Model{Name: "toy", Config: model.Config{Vocab: 20, EOS: []int32{0}}}
 	s, err := start(cfg, m, codec, func() (device.Device, error) { return d, nil })
 	if err != nil {
@@ -68,35 +67,6 @@ func TestMoreTokensThanRows(t *testing.T) {
 		var in *InputError
 		if ok != (err == nil) || !ok && (!errors.As(err, &in) || !strings.Contains(in.Msg, `"z", token 25`)) {
 			t.Errorf("%s: %v", text, err)
-		}
-	}
-}
-
-// TestEnds: the tokenizer's own end-of-text token ends replies beside those that the
-// configurations name.
-func TestEnds(t *testing.T) {
-	file := `{"model":{"type":"BPE","vocab":{"a":0,"b":1,"c":2},"merges":[]}}`
-	codec, err := tokenize.Load(fstest.MapFS{
-		"tokenizer.json":        {Data: []byte(file)},
-		"tokenizer_config.json": {Data: []byte(`{"eos_token": "c"}`)},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		config, generation []int32
-		rows               int
-		want               []int32
-	}{
-		{[]int32{0}, nil, 3, []int32{0, 2}},
-		{[]int32{0}, []int32{1}, 3, []int32{1, 2}},
-		{[]int32{2}, nil, 3, []int32{2}},
-		{nil, nil, 3, []int32{2}},
-		{[]int32{0}, nil, 2, []int32{0}}, // it has no row: it cannot be drawn
-	} {
-		m := &model.Model{Config: model.Config{Vocab: c.rows, EOS: c.config}, Generation: model.Generation{EOS: c.generation}}
-		if got := eos(m, codec); !slices.Equal(got, c.want) {
-			t.Errorf("%v and %v: %v, want %v", c.config, c.generation, got, c.want)
 		}
 	}
 }

@@ -14,136 +14,18 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/troupe-llm/troupe/actors/internal/toy"
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/gpu/device"
-	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/tokenize"
 )
 
-// toy is a device whose model is "the next token is the sum of all tokens so
-// far plus one, modulo the vocabulary": cheap, and wrong at once if a step
-// misses, repeats or mixes up a token. Logprobs are the token's negative.
-type toy struct {
-	vocab int32
-	gate  func(seq uint64) // when set, called as a step is waited for
-
-	failAt  uint64 // Wait of this step fails; 0: never
-	panicAt uint64 // Launch of this step panics; 0: never
-
-	info  device.Info
-	seats []seat
-	queue chan batch.Result
-	mu    sync.Mutex
-	done  bool
-}
-
-type seat struct {
-	sum, last int32
-	length    int32
-	logprobs  bool
-}
-
-func newToy() *toy {
-	d := &toy{vocab: 97, queue: make(chan batch.Result, device.MaxOutstanding)}
-	d.info = device.Info{Name: "toy", Slots: 8, PageSize: 4, NumPages: 64, MaxSeqLen: 120, MaxStepTokens: 32, Vocab: 97}
-	d.seats = make([]seat, d.info.Slots)
-	return d
-}
-
-func (d *toy) Info() device.Info { return d.info }
-
-func (d *toy) Launch(s *batch.Step) error {
-	if s.Seq == d.panicAt {
-		panic("toy broke")
-	}
-	for _, in := range s.Slots {
-		d.seats[in.Slot] = seat{logprobs: in.Sampling.Logprobs > 0}
-	}
-	r := batch.Result{Seq: s.Seq}
-	for i := range s.Rows {
-		row := &s.Rows[i]
-		st := &d.seats[row.Slot]
-		if st.length == 0 && row.Start > 0 { // a cached prefix: this toy has no memory of it
-			return fmt.Errorf("row %d starts at %d of an empty slot", i, row.Start)
-		}
-		if row.Start != st.length {
-			return fmt.Errorf("row %d starts at %d, its slot has %d tokens", i, row.Start, st.length)
-		}
-		if row.Tokens == nil {
-			st.sum += st.last
-			st.length++
-		}
-		for _, t := range row.Tokens {
-			st.sum += t
-			st.length++
-		}
-		st.sum %= d.vocab
-		token, lp := batch.NoToken, batch.Logprob{}
-		if row.Sample {
-			st.last = (st.sum + 1) % d.vocab
-			token, lp.Token = st.last, -float32(st.last)
-		}
-		r.Tokens = append(r.Tokens, token)
-		r.Logprobs = append(r.Logprobs, lp)
-	}
-	d.queue <- r
-	return nil
-}
-
-func (d *toy) Mask(*batch.Masks) error { return errors.New("a toy has no late rows") }
-
-func (d *toy) Wait(r *batch.Result) error {
-	got := <-d.queue
-	if d.gate != nil {
-		d.gate(got.Seq)
-	}
-	if got.Seq == d.failAt {
-		return errors.New("toy failed")
-	}
-	*r = got
-	r.Ended = batch.Now()
-	return nil
-}
-
-func (d *toy) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.done {
-		return errors.New("closed twice")
-	}
-	d.done = true
-	return nil
-}
-
-// toyTokens is what the toy goes on with after a prompt.
-func toyTokens(prompt []int32, n int) []int32 {
-	var sum int32
-	for _, t := range prompt {
-		sum += t
-	}
-	var out []int32
-	for range n {
-		next := (sum%97 + 1) % 97
-		out = append(out, next)
-		sum += next
-	}
-	return out
-}
-
 // toySystem serves toys: the first device is devs[0], reopened ones follow.
-func toySystem(t *testing.T, cfg Config, devs ...*toy) *System {
+func toySystem(t *testing.T, cfg Config, devs ...*toy.Device) *System {
 	t.Helper()
 	cfg.Cache = "naive" // a toy's slots remember no other slot's tokens
 	cfg.Log = zerolog.Nop()
 	cfg.fill()
-	m := &model.Model{Name: "toy", Config: model.Config{EOS: []int32{0}}}
-	next := 0
-	s, err := start(cfg, m, nil, func() (device.Device, error) {
-		if next == len(devs) {
-			return nil, errors.New("no toys left")
-		}
-		next++
-		return devs[next-1], nil
-	})
+	s, err := start(cfg, toy.Model(), nil, toy.Opener(devs...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +35,35 @@ func toySystem(t *testing.T, cfg Config, devs ...*toy) *System {
 		}
 	})
 	return s
+}
+
+// textSystem serves a toy with a tokenizer.
+func textSystem(t testing.TB, cfg Config, codec *tokenize.Tokenizer) *System {
+	t.Helper()
+	cfg.Cache, cfg.Log = "naive", zerolog.Nop()
+	cfg.fill()
+	d := toy.New()
+	d.Sizes.Vocab = codec.Vocab()
+	s, err := start(cfg, toy.Model(), codec, toy.Opener(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// letters is a tokenizer of the letters a to z, and echoes chats.
+func letters(t testing.TB) *tokenize.Tokenizer {
+	t.Helper()
+	codec, err := toy.Letters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return codec
 }
 
 // collect reads a stream to its end.
@@ -183,7 +94,7 @@ func submit(t testing.TB, s *System, r *Request) *Stream {
 func TestManyRequestsGetTheirOwnTokens(t *testing.T) {
 	for _, noOverlap := range []bool{false, true} {
 		t.Run(fmt.Sprintf("overlap=%v", !noOverlap), func(t *testing.T) {
-			s := toySystem(t, Config{NoOverlap: noOverlap}, newToy())
+			s := toySystem(t, Config{NoOverlap: noOverlap}, toy.New())
 			rnd := rand.New(rand.NewPCG(3, 4))
 			var wg sync.WaitGroup
 			for range 200 {
@@ -195,10 +106,10 @@ func TestManyRequestsGetTheirOwnTokens(t *testing.T) {
 				wg.Go(func() {
 					st := submit(t, s, &Request{Tokens: prompt, MaxTokens: n, IgnoreEOS: true})
 					got, f := collect(t, st)
-					if want := toyTokens(prompt, n); !slices.Equal(got, want) {
+					if want := toy.Tokens(prompt, n); !slices.Equal(got, want) {
 						t.Errorf("prompt %v: got %v, want %v", prompt, got, want)
 					}
-					if f.Reason != FinishLength || f.Usage != (Usage{len(prompt), 0, n}) || f.Err != nil {
+					if f.Reason != FinishLength || f.Usage != (Usage{PromptTokens: len(prompt), CompletionTokens: n}) || f.Err != nil {
 						t.Errorf("final %+v", f)
 					}
 				})
@@ -212,8 +123,8 @@ func TestManyRequestsGetTheirOwnTokens(t *testing.T) {
 }
 
 func TestStopTokenEndsARequest(t *testing.T) {
-	s := toySystem(t, Config{}, newToy())
-	want := toyTokens([]int32{5}, 10)
+	s := toySystem(t, Config{}, toy.New())
+	want := toy.Tokens([]int32{5}, 10)
 	st := submit(t, s, &Request{Tokens: []int32{5}, StopTokens: []int32{want[4]}, IgnoreEOS: true})
 	got, f := collect(t, st)
 	if !slices.Equal(got, want[:5]) || f.Reason != FinishStop || f.StopToken != want[4] || f.Usage.CompletionTokens != 5 {
@@ -222,7 +133,7 @@ func TestStopTokenEndsARequest(t *testing.T) {
 }
 
 func TestEndOfSequenceIsNoStopToken(t *testing.T) {
-	s := toySystem(t, Config{}, newToy())
+	s := toySystem(t, Config{}, toy.New())
 	got, f := collect(t, submit(t, s, &Request{Tokens: []int32{96}, StopTokens: []int32{5}, MaxTokens: 9})) // after 96 comes 0
 	if !slices.Equal(got, []int32{0}) || f.Reason != FinishStop || f.StopToken != batch.NoToken {
 		t.Errorf("got %v, %+v; want the end of the sequence and no stop token", got, f)
@@ -230,7 +141,7 @@ func TestEndOfSequenceIsNoStopToken(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	s := toySystem(t, Config{}, newToy())
+	s := toySystem(t, Config{}, toy.New())
 	for _, c := range []struct {
 		name string
 		req  Request
@@ -259,8 +170,8 @@ func TestRefusals(t *testing.T) {
 
 func TestBusy(t *testing.T) {
 	hold := make(chan struct{})
-	d := newToy()
-	d.gate = func(uint64) { <-hold }
+	d := toy.New()
+	d.Gate = func(uint64) { <-hold }
 	s := toySystem(t, Config{MaxOpenRequests: 1}, d)
 	st := submit(t, s, &Request{Tokens: []int32{1}, MaxTokens: 2, IgnoreEOS: true})
 	_, err := s.Submit(&Request{Tokens: []int32{1}})
@@ -274,8 +185,8 @@ func TestBusy(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	hold := make(chan struct{})
-	d := newToy()
-	d.gate = func(seq uint64) {
+	d := toy.New()
+	d.Gate = func(seq uint64) {
 		if seq == 3 {
 			<-hold
 		}
@@ -296,12 +207,12 @@ func TestCancel(t *testing.T) {
 }
 
 func TestLostDeviceLosesNoRequest(t *testing.T) {
-	for name, breakIt := range map[string]func(*toy){
-		"in Wait":         func(d *toy) { d.failAt = 7 },
-		"panic in Launch": func(d *toy) { d.panicAt = 7 },
+	for name, breakIt := range map[string]func(*toy.Device){
+		"in Wait":         func(d *toy.Device) { d.FailAt = 7 },
+		"panic in Launch": func(d *toy.Device) { d.PanicAt = 7 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			first, second := newToy(), newToy()
+			first, second := toy.New(), toy.New()
 			breakIt(first)
 			s := toySystem(t, Config{}, first, second)
 			var streams []*Stream
@@ -310,11 +221,11 @@ func TestLostDeviceLosesNoRequest(t *testing.T) {
 			}
 			for i, st := range streams {
 				got, f := collect(t, st)
-				if want := toyTokens([]int32{int32(i), int32(i) + 1}, 30); !slices.Equal(got, want) || f.Reason != FinishLength {
+				if want := toy.Tokens([]int32{int32(i), int32(i) + 1}, 30); !slices.Equal(got, want) || f.Reason != FinishLength {
 					t.Errorf("request %d: got %v (%+v), want %v", i, got, f, want)
 				}
 			}
-			if !first.done {
+			if !first.Closed() {
 				t.Error("the lost device was not closed")
 			}
 		})
@@ -322,8 +233,8 @@ func TestLostDeviceLosesNoRequest(t *testing.T) {
 }
 
 func TestDeviceThatCannotBeReopenedEndsEverything(t *testing.T) {
-	d := newToy()
-	d.failAt = 4
+	d := toy.New()
+	d.FailAt = 4
 	s := toySystem(t, Config{}, d) // nothing to reopen
 	st := submit(t, s, &Request{Tokens: []int32{1}, IgnoreEOS: true})
 	if _, f := collect(t, st); f.Reason != FinishError || !errors.Is(f.Err, ErrFailed) {
@@ -339,8 +250,8 @@ func TestDeviceThatCannotBeReopenedEndsEverything(t *testing.T) {
 
 func TestDrain(t *testing.T) {
 	hold := make(chan struct{})
-	d := newToy()
-	d.gate = func(uint64) { <-hold }
+	d := toy.New()
+	d.Gate = func(uint64) { <-hold }
 	s := toySystem(t, Config{}, d)
 	st := submit(t, s, &Request{Tokens: []int32{1}, MaxTokens: 5, IgnoreEOS: true})
 	drained := make(chan error, 1)
@@ -361,7 +272,7 @@ func TestDrain(t *testing.T) {
 }
 
 func TestDrainCancelsWhenItsTimeIsUp(t *testing.T) {
-	s := toySystem(t, Config{}, newToy())
+	s := toySystem(t, Config{}, toy.New())
 	st := submit(t, s, &Request{Tokens: []int32{1}, IgnoreEOS: true}) // may end before it is cancelled
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -2,16 +2,16 @@ package actors
 
 import (
 	"slices"
-	"sync/atomic"
 	"testing"
 
+	"github.com/troupe-llm/troupe/actors/internal/toy"
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
 // A traced run shows each step prepared, launched, computed and committed in
 // that order, and with overlap a step prepared while another is computed.
 func TestTraceShowsStepsAndOverlap(t *testing.T) {
-	d := newToy()
+	d := toy.New()
 	tr := NewTrace(1 << 14)
 	s := toySystem(t, Config{Trace: tr}, d)
 	collect(t, submit(t, s, &Request{Tokens: []int32{1, 2, 3}, MaxTokens: 20, IgnoreEOS: true}))
@@ -38,7 +38,7 @@ func TestTraceShowsStepsAndOverlap(t *testing.T) {
 		stages[sp.ID] = st
 	}
 	steps := len(stages)
-	if steps < 20 || handled[HandleRun] != steps || handled[HandleGenerate] != 1 || handled[HandleAdmitted] != 1 {
+	if steps < 20 || handled[HandleRun] != steps || handled[HandleGenerate] != 1 || handled[HandlePlace] != 1 || handled[HandleNews] != 1 {
 		t.Errorf("%d steps, handled %v", steps, handled)
 	}
 	overlapped := 0
@@ -64,7 +64,7 @@ func TestTraceShowsStepsAndOverlap(t *testing.T) {
 // is asked for none.
 func TestReceiptsReachTheTrace(t *testing.T) {
 	tr := NewTrace(1 << 10)
-	s := toySystem(t, Config{Trace: tr}, newToy())
+	s := toySystem(t, Config{Trace: tr}, toy.New())
 	st := submit(t, s, &Request{Tokens: []int32{1}, MaxTokens: 5, IgnoreEOS: true})
 	tokens := 0
 	for ev := (Event{}); ev.Final == nil; {
@@ -89,30 +89,13 @@ func TestReceiptsReachTheTrace(t *testing.T) {
 	if tokens != 5 {
 		t.Errorf("%d tokens were signed for, want 5", tokens)
 	}
-	var several Receipts
-	for i := range uint64(3) {
-		several.Sign(&Receipt{tr, 8 + i, 10, 1}, 20, 30)
-	}
-	several.Sign(&Receipt{}, 1, 2) // of an untraced stream
-	before, _ := tr.Spans()
-	several.HandIn()
-	several.HandIn() // none are left
-	if after, _ := tr.Spans(); len(after) != len(before)+3 {
-		t.Errorf("%d receipts were handed in, want 3", len(after)-len(before))
-	}
-	var ev Event
-	untraced := newStream("x", nil)
-	untraced.start(&Started{})
-	if !untraced.Take(&ev) || ev.Receipt.Wanted() {
-		t.Errorf("an untraced stream wants receipts: %+v", ev)
-	}
 }
 
 // A request's phases follow each other without a gap, from its being submitted
 // to its end, and are on the trace as they are in its final event.
 func TestRequestsHavePhases(t *testing.T) {
 	tr := NewTrace(1 << 10)
-	s := toySystem(t, Config{Trace: tr}, newToy())
+	s := toySystem(t, Config{Trace: tr}, toy.New())
 	before := batch.Now()
 	_, f := collect(t, submit(t, s, &Request{Tokens: []int32{1, 2, 3}, MaxTokens: 5, IgnoreEOS: true}))
 	phases := f.Times.Phases()
@@ -123,7 +106,7 @@ func TestRequestsHavePhases(t *testing.T) {
 	spans, _ := tr.Spans()
 	for _, sp := range spans {
 		if sp.On == TrackRequests {
-			traced = append(traced, Phase{sp.Kind, sp.Began, sp.Ended})
+			traced = append(traced, Phase{Kind: sp.Kind, Began: sp.Began, Ended: sp.Ended})
 			if sp.ID != 1 || (sp.Kind == SpanDecode) != (sp.N == 5) {
 				t.Errorf("%+v", sp)
 			}
@@ -139,14 +122,14 @@ func TestRequestsHavePhases(t *testing.T) {
 	}
 	// One that ends early has the phases it came to.
 	cut := Times{Submitted: 1, Queued: 3, Ended: 9}
-	if got := cut.Phases(); !slices.Equal(got, []Phase{{SpanTokenize, 1, 3}, {SpanQueue, 3, 9}}) {
+	if got := cut.Phases(); !slices.Equal(got, []Phase{{Kind: SpanTokenize, Began: 1, Ended: 3}, {Kind: SpanQueue, Began: 3, Ended: 9}}) {
 		t.Errorf("of one that never ran: %+v", got)
 	}
 }
 
 func TestPausedTraceRecordsNothing(t *testing.T) {
 	tr := NewTrace(1 << 10)
-	s := toySystem(t, Config{Trace: tr}, newToy())
+	s := toySystem(t, Config{Trace: tr}, toy.New())
 	ask := func() int {
 		collect(t, submit(t, s, &Request{Tokens: []int32{1}, MaxTokens: 5, IgnoreEOS: true}))
 		spans, _ := tr.Spans()
@@ -159,117 +142,5 @@ func TestPausedTraceRecordsNothing(t *testing.T) {
 	tr.Resume()
 	if n := ask(); n < 15 {
 		t.Errorf("%d spans after that", n)
-	}
-}
-
-func TestFullTraceForgetsTheOldest(t *testing.T) {
-	tr := NewTrace(8)
-	for i := range int64(6) {
-		tr.add(Span{ID: uint64(i), Ended: i})
-	}
-	tr.add(Span{On: TrackSocket, ID: 9, Ended: 1}) // forgets none of the others
-	spans, forgotten := tr.Spans()
-	var ids []uint64
-	for _, sp := range spans {
-		ids = append(ids, sp.ID)
-	}
-	if !slices.Equal(ids, []uint64{9, 2, 3, 4, 5}) || forgotten != 2 {
-		t.Errorf("kept %v, %d forgotten", ids, forgotten)
-	}
-	tr.Clear()
-	if spans, forgotten := tr.Spans(); len(spans) > 0 || forgotten > 0 {
-		t.Errorf("after clearing: %d spans, %d forgotten", len(spans), forgotten)
-	}
-}
-
-// A trace that is not there, or paused, costs no memory and next to no time:
-// see BenchmarkTrace.
-func TestNoTraceAllocatesNothing(t *testing.T) {
-	paused := NewTrace(8)
-	paused.Pause()
-	for name, tr := range map[string]*Trace{"none": nil, "paused": paused} {
-		if n := testing.AllocsPerRun(100, func() { recordOne(tr) }); n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
-		}
-		if tr != nil && tr.actors.written > 0 {
-			t.Error("a paused trace recorded")
-		}
-	}
-}
-
-func recordOne(tr *Trace) { tr.span(SpanCommit, TrackScheduler, 1, tr.now(), 1) }
-
-// What an event costs on its way through a stream, when whoever writes it knows
-// what time it is.
-func BenchmarkTraceEvent(b *testing.B) {
-	paused := NewTrace(1 << 12)
-	paused.Pause()
-	for _, c := range []struct {
-		name  string
-		trace *Trace
-	}{{"none", nil}, {"paused", paused}, {"on", NewTrace(1 << 12)}} {
-		b.Run(c.name, func(b *testing.B) {
-			s := newStream("x", nil)
-			s.trace = c.trace
-			var ev Event
-			for i := 0; b.Loop(); i++ {
-				var now int64
-				if i%clockEvery == 0 {
-					now = c.trace.now()
-				}
-				s.add(1, 0, max(now, 1), nil, nil)
-				s.Take(&ev)
-				at := batch.Now() // which is read without a trace, too
-				ev.Receipt.Written(at, at)
-			}
-		})
-	}
-}
-
-// What an event costs, in time by the clock, where all cores write and hand
-// receipts in by eights: times the cores is what it takes of a processor.
-func BenchmarkTraceReceipts(b *testing.B) {
-	paused := NewTrace(1 << 16)
-	paused.Pause()
-	for _, c := range []struct {
-		name  string
-		trace *Trace
-	}{{"paused", paused}, {"on", NewTrace(1 << 16)}} {
-		b.Run(c.name, func(b *testing.B) {
-			var ids atomic.Uint64
-			b.RunParallel(func(pb *testing.PB) {
-				var streams [128]*Stream
-				for i := range streams {
-					streams[i] = newStream("x", nil)
-					streams[i].trace, streams[i].id = c.trace, ids.Add(1)
-				}
-				var ev Event
-				var signed Receipts
-				for i := 0; pb.Next(); i++ {
-					s := streams[i%len(streams)]
-					s.add(1, 0, 1, nil, nil)
-					s.Take(&ev)
-					at := batch.Now()
-					if signed.Sign(&ev.Receipt, at, at); i%8 == 7 {
-						signed.HandIn()
-					}
-				}
-			})
-		})
-	}
-}
-
-func BenchmarkTrace(b *testing.B) {
-	paused := NewTrace(1 << 12)
-	paused.Pause()
-	for _, c := range []struct {
-		name  string
-		trace *Trace
-	}{{"none", nil}, {"paused", paused}, {"on", NewTrace(1 << 12)}} {
-		b.Run(c.name, func(b *testing.B) {
-			for b.Loop() {
-				recordOne(c.trace)
-			}
-		})
 	}
 }

@@ -20,7 +20,7 @@ func twoSteps() []actors.Span {
 	}
 	return []actors.Span{
 		h(actors.HandleGenerate, actors.TrackScheduler, actors.TrackAPI, 7, 10, 20, 60),
-		h(actors.HandleAdmitted, actors.TrackDetokenizer, actors.TrackScheduler, 7, 25, 26, 27),
+		h(actors.HandleNews, actors.TrackDetokenizer, actors.TrackScheduler, 7, 25, 26, 27),
 		d(actors.SpanPrepare, actors.TrackScheduler, 1, 30, 40),
 		h(actors.HandleRun, actors.TrackExecutor, actors.TrackScheduler, 1, 41, 50, 80),
 		d(actors.SpanLaunch, actors.TrackExecutor, 1, 51, 80),

@@ -221,7 +221,7 @@ func TestPerfettoHasTracksAndArrows(t *testing.T) {
 		"compute stream":     {"compute", "compute"},
 		"standing still":     {"wait for masks"},
 		"waiter":             {"wake", "wake"},
-		"detokenizer":        {"admitted", "tokens"},
+		"detokenizer":        {"news", "tokens"},
 		"request 7":          {"tokenize", "queue", "prefill", "decode"},
 		"request 7's client": {"write"},
 	}

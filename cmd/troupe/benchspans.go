@@ -23,7 +23,7 @@ func otlpSpans(spans []actors.Span) []otlp.Span {
 		of := subject{"step", s.ID}
 		switch s.Kind {
 		case actors.SpanSocket, actors.SpanTokenize, actors.SpanQueue, actors.SpanPrefill, actors.SpanDecode,
-			actors.HandleTokenize, actors.HandleWait, actors.HandleGenerate, actors.HandleAdmitted, actors.HandleFailed, actors.HandleStop, actors.HandleCancel:
+			actors.HandleTokenize, actors.HandleWait, actors.HandleGenerate, actors.HandlePlace, actors.HandleNews, actors.HandlePrepared, actors.HandleFailed, actors.HandleCancel:
 			of.name = "request"
 		case actors.HandleLost, actors.HandleReopen, actors.HandleOpened:
 			of = subject{name: "device"}

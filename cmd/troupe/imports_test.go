@@ -43,6 +43,22 @@ var importRules = []importRule{
 		why: "the system is embedded without a web server, too",
 	},
 	{
+		under: "actors/wire", allowed: []string{module + "/gpu/batch", module + "/tokenize/grammar"},
+		why: "what crosses is plain data: it knows neither of its ends",
+	},
+	{
+		under: "actors/engine", tests: true, banned: []string{module + "/actors/front"},
+		why: "an engine computes tokens: whose they are, and what they say, is the front's",
+	},
+	{
+		under: "actors/front", banned: []string{module + "/gpu/cpu", module + "/gpu/sim", "gorgonia.org/cu"},
+		why: "a front knows no device: its engines may be anywhere",
+	},
+	{
+		under: "actors/trace", allowed: []string{module + "/gpu/batch"},
+		why: "a trace is written by all, and reads nothing",
+	},
+	{
 		under: "http", banned: []string{"github.com/asynkron/protoactor-go", module + "/actors/plan"},
 		why: "HTTP knows requests and streams, not who carries them",
 	},
@@ -127,7 +143,7 @@ var importRules = []importRule{
 		why: "flags, files of settings and terminals are the program's",
 	},
 	{
-		under: "", banned: []string{module + "/gpu/model/modeltest", "testing"}, except: []string{"gpu/model/modeltest"},
+		under: "", banned: []string{module + "/gpu/model/modeltest", module + "/actors/internal/toy", "testing"}, except: []string{"gpu/model/modeltest", "actors/internal/toy"},
 		why: "what only tests need stays out of the program",
 	},
 	{

@@ -1,4 +1,4 @@
-package actors
+package engine
 
 import (
 	"fmt"
@@ -7,12 +7,11 @@ import (
 	"github.com/troupe-llm/troupe/gpu"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
-	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // watchdog notices a device that does not return from a step. Nothing can be done
 // about it in this process: whoever called the device waits for good, and a device
-// that is in use cannot be closed. So the system ends, as when a device is lost for
+// that is in use cannot be closed. So the engine ends, as when a device is lost for
 // good, and another process may begin anew. Opening a device, captures included, is
 // no step and may take its time.
 type watchdog struct {
@@ -32,22 +31,23 @@ const (
 )
 
 // newWatchdog is for an opened device.
-func newWatchdog(cfg *Config, m *model.Model, info *device.Info, hung func()) watchdog {
-	return watchdog{limit: stepLimit(cfg, m, info), hung: hung, after: func(d time.Duration, f func()) func() {
+func newWatchdog(cfg *Config, info *device.Info, hung func()) watchdog {
+	return watchdog{limit: stepLimit(cfg, info), hung: hung, after: func(d time.Duration, f func()) func() {
 		t := time.AfterFunc(d, f)
 		return func() { t.Stop() }
 	}}
 }
 
-// stepLimit is what steps may take; nil: as long as they do.
-func stepLimit(cfg *Config, m *model.Model, info *device.Info) func(*batch.Step) time.Duration {
+// stepLimit is what steps may take; nil: as long as they do. Unless it is set there is no limit on a
+// processor, and else it is the longer of leastTimeout and timeoutFactor times the roofline's time.
+func stepLimit(cfg *Config, info *device.Info) func(*batch.Step) time.Duration {
 	if cfg.StepTimeout > 0 {
 		return func(*batch.Step) time.Duration { return cfg.StepTimeout }
 	}
 	if !gpu.IsGPU(info) {
 		return nil
 	}
-	predict, known := gpu.Predict(info, m)
+	predict, known := gpu.Predict(info, cfg.Model)
 	if !known {
 		return func(s *batch.Step) time.Duration { return max(leastTimeout, time.Duration(s.NumTokens)*tokenTimeout) }
 	}
@@ -64,7 +64,7 @@ func (e *executor) watch(s *batch.Step, epoch int, doing string) (returned func(
 	return w.after(limit, func() {
 		w.hung()
 		err := fmt.Errorf("the device hangs: %s %s has not returned within %v", doing, what, limit)
-		e.waiterMail.send(e.scheduler, &deviceLost{epoch: epoch, err: err, hung: true})
+		e.waiterMail.Send(e.scheduler, &deviceLost{epoch: epoch, err: err, hung: true})
 	})
 }
 

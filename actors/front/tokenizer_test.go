@@ -1,37 +1,42 @@
-package actors
+package front
 
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/rs/zerolog"
 
-	"github.com/troupe-llm/troupe/gpu/device"
-	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/actors/engine"
+	"github.com/troupe-llm/troupe/actors/internal/shell"
+	"github.com/troupe-llm/troupe/actors/internal/toy"
+	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/actors/wire"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 	"github.com/troupe-llm/troupe/tokenize"
 	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 // textSystem serves a toy with a tokenizer.
-func textSystem(t testing.TB, cfg Config, codec *tokenize.Tokenizer) *System {
+func textSystem(t testing.TB, tokenizers int, codec *tokenize.Tokenizer) *System {
 	t.Helper()
-	cfg.Cache = "naive"
-	cfg.Log = zerolog.Nop()
-	cfg.fill()
-	d := newToy()
-	d.info.Vocab = codec.Vocab()
-	m := &model.Model{Name: "toy", Config: model.Config{EOS: []int32{0}}}
-	s, err := start(cfg, m, codec, func() (device.Device, error) { return d, nil })
+	d, m := toy.New(), toy.Model()
+	d.Sizes.Vocab = codec.Vocab()
+	s, err := Open(Config{
+		Model: m, Codec: codec, MaxOpenRequests: 4096, Tokenizers: tokenizers, Log: zerolog.Nop(),
+		Engine: func(deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
+			return engine.Open(engine.Config{
+				Open: toy.Opener(d), Model: m, Codec: codec, Cache: plan.Naive, Compilers: 1, Log: zerolog.Nop(), Deliver: deliver, Lost: lost,
+			})
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,35 +51,51 @@ func textSystem(t testing.TB, cfg Config, codec *tokenize.Tokenizer) *System {
 // letters is a tokenizer of the letters a to z, and echoes chats.
 func letters(t testing.TB) *tokenize.Tokenizer {
 	t.Helper()
-	var vocab []string
-	for i := range 26 {
-		vocab = append(vocab, fmt.Sprintf(`"%c":%d`, 'a'+i, i))
-	}
-	file := `{"model":{"type":"BPE","vocab":{` + strings.Join(vocab, ",") + `},"merges":[]}}`
-	codec, err := tokenize.Load(fstest.MapFS{
-		"tokenizer.json":      {Data: []byte(file)},
-		"chat_template.jinja": {Data: []byte("{% for m in messages %}{{ m.content }}{% endfor %}")},
-	})
+	codec, err := toy.Letters()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return codec
 }
 
+// submit is Submit, which must take the request.
+func submit(t testing.TB, s *System, r *Request) *Stream {
+	t.Helper()
+	st, err := s.Submit(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// collect reads a stream to its end.
+func collect(t testing.TB, st *Stream) (tokens []int32, f *Final) {
+	t.Helper()
+	var ev Event
+	for f == nil {
+		if err := st.Next(context.Background(), &ev); err != nil {
+			t.Fatal(err)
+		}
+		tokens = append(tokens, ev.Tokens...)
+		f = ev.Final
+	}
+	return tokens, f
+}
+
 // gate stands before a tokenizer and holds up prompts of this size.
 type gate struct {
-	handler
+	shell.Handler
 	size int64
 	held chan<- struct{} // told of each that is held
 	open <-chan struct{} // closed to let them go on
 }
 
-func (g *gate) handle(c mail, m message) {
+func (g *gate) Handle(c shell.Mail, m shell.Message) {
 	if r, ok := m.(*tokenizeJob); ok && r.job.size >= g.size {
 		g.held <- struct{}{}
 		<-g.open
 	}
-	g.handler.handle(c, m)
+	g.Handler.Handle(c, m)
 }
 
 // A long prompt that a tokenizer does not get done with holds up no other: they
@@ -91,13 +112,14 @@ func TestLongPromptHoldsUpNoOther(t *testing.T) {
 	plain := func(text string) *Request { return &Request{Text: text, MaxTokens: 2, IgnoreEOS: true} }
 	for name, request := range map[string]func(string) *Request{"text": plain, "chat": chat} {
 		t.Run(name, func(t *testing.T) {
-			s := textSystem(t, Config{Tokenizers: 2}, letters(t))
+			s := textSystem(t, 2, letters(t))
 			held, open := make(chan struct{}), make(chan struct{})
-			for _, sh := range s.shells {
-				if h, ok := sh.h.(*tokenizer); ok {
-					sh.h = &gate{h, int64(len(long)), held, open} // no message has been sent yet
+			s.actors.Replace(func(h shell.Handler) shell.Handler { // no message has been sent yet
+				if _, ok := h.(*tokenizer); ok {
+					return &gate{h, int64(len(long)), held, open}
 				}
-			}
+				return h
+			})
 			first := submit(t, s, request(long))
 			<-held
 			var wg sync.WaitGroup
@@ -131,7 +153,7 @@ func BenchmarkShortBesideLong(b *testing.B) {
 	long := strings.Repeat("the quick brown fox jumps over the lazy dog ", 1<<20/44)
 	for _, beside := range []bool{false, true} {
 		b.Run(map[bool]string{false: "alone", true: "beside"}[beside], func(b *testing.B) {
-			s := textSystem(b, Config{}, codec)
+			s := textSystem(b, max(2, min(runtime.NumCPU(), 8)), codec)
 			ctx, stop := context.WithCancel(context.Background())
 			defer stop()
 			var wg sync.WaitGroup

@@ -1,4 +1,4 @@
-package actors
+package front
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/troupe-llm/troupe/actors/internal/shell"
 	"github.com/troupe-llm/troupe/tokenize"
-	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
 // tokenizer turns a job's prompt into tokens: it renders the chat template and
@@ -15,55 +15,40 @@ import (
 //
 // Owns:   nothing but its share of load.
 // In:     *tokenizeJob from System.
-// Out:    *generate to the scheduler, *compileJob to grammars when the output is to
-// keep to a grammar that is not known, or *failed to the detokenizer; exactly one
-// of them per job.
+// Out:    *prepared or *failed to the detokenizer; exactly one of them per job.
 // Blocks: never; a megabyte of text takes some tens of milliseconds.
 // Fails:  a panic fails the job it happened in and no other.
 type tokenizer struct {
 	codec       *tokenize.Tokenizer // shared, safe for concurrent use; nil: a model without one
-	known       *grammar.Cache      // likewise
-	grammars    *actor.PID
-	scheduler   *actor.PID
 	detokenizer *actor.PID
 	context     int           // tokens that a request may have
 	rows        int           // ids that the model has an embedding for
 	load        *atomic.Int64 // bytes sent to this tokenizer and not yet encoded
 }
 
-func (t *tokenizer) handle(c mail, m message) {
+// Handle encodes.
+func (t *tokenizer) Handle(c shell.Mail, m shell.Message) {
 	r, ok := m.(*tokenizeJob)
 	if !ok {
 		return
 	}
 	defer t.load.Add(-r.job.size)
-	if r.job.canceled.Load() { // the scheduler ends it; do not spend time on it
-		c.send(t.scheduler, &generate{job: r.job})
+	if r.job.canceled.Load() { // the detokenizer ends it; do not spend time on it
+		c.Send(t.detokenizer, &prepared{job: r.job})
 		return
 	}
 	prompt, err := t.encode(&r.job.req)
 	if err != nil {
-		c.send(t.detokenizer, &failed{job: r.job, err: err})
+		c.Send(t.detokenizer, &failed{job: r.job, err: err})
 		return
 	}
-	if r.job.req.Grammar == nil {
-		c.send(t.scheduler, &generate{job: r.job, prompt: prompt})
-		return
-	}
-	g, known, err := t.known.Find(r.job.req.Grammar)
-	switch {
-	case !known:
-		c.send(t.grammars, &compileJob{job: r.job, prompt: prompt})
-	case err != nil:
-		c.send(t.detokenizer, &failed{job: r.job, err: grammarError(err)})
-	default:
-		c.send(t.scheduler, &generate{job: r.job, prompt: prompt, matcher: g.Matcher()})
-	}
+	c.Send(t.detokenizer, &prepared{job: r.job, prompt: prompt})
 }
 
-func (t *tokenizer) panicked(c mail, m message, err error) {
+// Panicked fails the job.
+func (t *tokenizer) Panicked(c shell.Mail, m shell.Message, err error) {
 	if r, ok := m.(*tokenizeJob); ok {
-		c.send(t.detokenizer, &failed{job: r.job, err: fmt.Errorf("tokenizing the prompt: %w", err)})
+		c.Send(t.detokenizer, &failed{job: r.job, err: fmt.Errorf("tokenizing the prompt: %w", err)})
 	}
 }
 

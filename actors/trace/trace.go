@@ -1,4 +1,6 @@
-package actors
+// Package trace records what actors and devices do, for looking at afterwards: fixed-size spans on
+// tracks, in rings that forget the oldest.
+package trace
 
 import (
 	"cmp"
@@ -28,10 +30,10 @@ type ring struct {
 	_       [64]byte
 }
 
-// NewTrace keeps the last n spans, half of them of actors and the device: a
+// New keeps the last n spans, half of them of actors and the device: a
 // decode step makes about eight. The others are events on their way to
 // clients, and four for each request.
-func NewTrace(n int) *Trace {
+func New(n int) *Trace {
 	t := &Trace{actors: ring{spans: make([]Span, (n+1)/2)}}
 	for i := range t.shared {
 		t.shared[i].spans = make([]Span, max(1, n/2/len(t.shared)))
@@ -70,8 +72,8 @@ func (t *Trace) rings(yield func(*ring) bool) {
 	}
 }
 
-// on reports whether to record.
-func (t *Trace) on() bool { return t != nil && !t.paused.Load() }
+// On reports whether it records.
+func (t *Trace) On() bool { return t != nil && !t.paused.Load() }
 
 // Span is one thing done, on one track. Times are as batch.Now.
 type Span struct {
@@ -87,6 +89,9 @@ type Span struct {
 	ID uint64
 	N  int32 // rows, tokens or outputs, as Kind says
 }
+
+// MaxCompilers is how many compilers have a track.
+const MaxCompilers = 4
 
 // Track is where something was done.
 type Track uint8
@@ -105,7 +110,7 @@ const (
 	TrackRequests // each request as a whole
 	TrackGrammars
 	TrackCompiler
-	TrackTokenizer = TrackCompiler + maxCompilers
+	TrackTokenizer = TrackCompiler + MaxCompilers
 )
 
 // Kind is what was done.
@@ -130,6 +135,7 @@ const (
 	HandleWait // for a grammar
 	HandleCompile
 	HandleCompiled
+	HandlePrepared
 	HandleGenerate
 	HandleRun
 	HandleMask
@@ -137,17 +143,17 @@ const (
 	HandleLost
 	HandleReopen
 	HandleOpened
-	HandleAdmitted
+	HandlePlace
+	HandleNews
 	HandleTokens
 	HandleFailed
-	HandleStop
 	HandleCancel
 )
 
 var kindNames = [...]string{
 	"prepare", "launch", "compute", "commit", "wait for masks", "socket",
 	"tokenize", "queue", "prefill", "decode",
-	"tokenizeJob", "compileJob", "compile", "compiled", "generate", "runStep", "maskStep", "stepDone", "deviceLost", "reopen", "deviceOpened", "admitted", "tokens", "failed", "stopFound", "cancel",
+	"tokenizeJob", "compileJob", "compile", "compiled", "prepared", "generate", "runStep", "maskStep", "stepDone", "deviceLost", "reopen", "deviceOpened", "place", "news", "tokens", "failed", "cancel",
 }
 
 // String is the span's name: a stage of a step, or a message.
@@ -156,121 +162,41 @@ func (k Kind) String() string { return kindNames[k] }
 // Handles reports whether the span is the handling of a message.
 func (k Kind) Handles() bool { return k >= HandleTokenize }
 
-// kindOf is the kind of span that handling m makes.
-func kindOf(m message) Kind {
-	switch m.(type) {
-	case *tokenizeJob:
-		return HandleTokenize
-	case *compileJob:
-		return HandleWait
-	case *compile:
-		return HandleCompile
-	case *compiled:
-		return HandleCompiled
-	case *generate:
-		return HandleGenerate
-	case *runStep:
-		return HandleRun
-	case *maskStep:
-		return HandleMask
-	case *stepDone:
-		return HandleDone
-	case *deviceLost:
-		return HandleLost
-	case *reopen:
-		return HandleReopen
-	case *deviceOpened:
-		return HandleOpened
-	case *admitted:
-		return HandleAdmitted
-	case *tokens:
-		return HandleTokens
-	case *failed:
-		return HandleFailed
-	case *stopFound:
-		return HandleStop
-	default:
-		return HandleCancel
-	}
-}
-
-// subject is the number of the step or request that a message is about.
-func subject(m message) uint64 {
-	switch m := m.(type) {
-	case *tokenizeJob:
-		return m.job.id
-	case *compileJob:
-		return m.job.id
-	case *generate:
-		return m.job.id
-	case *runStep:
-		return m.step.Seq
-	case *maskStep:
-		return m.masks.Seq
-	case *stepDone:
-		return m.step.Seq
-	case *admitted:
-		return m.job.id
-	case *tokens:
-		return m.seq
-	case *failed:
-		return m.job.id
-	case *stopFound:
-		return m.job.id
-	case *cancel:
-		return m.job.id
-	}
-	return 0
-}
-
-// now is the time a span begins at; 0 when nobody wants to know.
-func (t *Trace) now() int64 {
-	if !t.on() {
+// Now is the time a span begins at; 0 when nobody wants to know.
+func (t *Trace) Now() int64 {
+	if !t.On() {
 		return 0
 	}
 	return batch.Now()
 }
 
-// span records something that ends now and began at what now said then.
-func (t *Trace) span(k Kind, on Track, id uint64, began int64, n int) {
-	if began != 0 && t.on() {
-		t.add(Span{Kind: k, On: on, ID: id, Began: began, Ended: batch.Now(), N: int32(n)})
+// Record records something that ends now and began at what Now said then.
+func (t *Trace) Record(k Kind, on Track, id uint64, began int64, n int) {
+	if began != 0 && t.On() {
+		t.Add(Span{Kind: k, On: on, ID: id, Began: began, Ended: batch.Now(), N: int32(n)})
 	}
 }
 
-// handled records the handling of a message.
-func (t *Trace) handled(on Track, st stamp, k Kind, id uint64, began, ended int64) {
-	if t.on() {
-		t.add(Span{Kind: k, On: on, From: st.from, Posted: st.posted, ID: id, Began: began, Ended: ended})
+// Handled records the handling of a message.
+func (t *Trace) Handled(s Span) {
+	if t.On() {
+		t.Add(s)
 	}
 }
 
-// device records a step's time on the device.
-func (t *Trace) device(s *batch.Step, r *batch.Result) {
-	if !t.on() {
+// Step records a step's time on the device.
+func (t *Trace) Step(s *batch.Step, r *batch.Result) {
+	if !t.On() {
 		return
 	}
 	if r.Resumed > r.Stalled {
-		t.add(Span{Kind: SpanMasks, On: TrackDevice, ID: s.Seq, Began: r.Stalled, Ended: r.Resumed})
+		t.Add(Span{Kind: SpanMasks, On: TrackDevice, ID: s.Seq, Began: r.Stalled, Ended: r.Resumed})
 	}
-	t.add(Span{Kind: SpanCompute, On: TrackDevice, ID: s.Seq, Began: r.Began, Ended: r.Ended, N: int32(len(s.Rows))})
+	t.Add(Span{Kind: SpanCompute, On: TrackDevice, ID: s.Seq, Began: r.Began, Ended: r.Ended, N: int32(len(s.Rows))})
 }
 
-// request records a request that has ended.
-func (t *Trace) request(id uint64, at *Times, tokens int) {
-	if !t.on() {
-		return
-	}
-	for _, p := range at.Phases() {
-		s := Span{Kind: p.Kind, On: TrackRequests, ID: id, Began: p.Began, Ended: p.Ended}
-		if p.Kind == SpanDecode {
-			s.N = int32(tokens)
-		}
-		t.add(s)
-	}
-}
-
-func (t *Trace) add(s Span) {
+// Add records a span.
+func (t *Trace) Add(s Span) {
 	r := &t.actors
 	if s.On == TrackSocket || s.On == TrackRequests {
 		r = t.share(s.ID)
@@ -284,8 +210,8 @@ func (t *Trace) add(s Span) {
 // share is one of the shared rings.
 func (t *Trace) share(id uint64) *ring { return &t.shared[id%uint64(len(t.shared))] }
 
-// addShared records spans of sockets, all in the ring of the first.
-func (t *Trace) addShared(spans []Span) {
+// AddShared records spans of sockets, at least one, all in the ring of the first.
+func (t *Trace) AddShared(spans []Span) {
 	r := t.share(spans[0].ID)
 	r.mu.Lock()
 	for i := range spans {

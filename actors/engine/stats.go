@@ -1,38 +1,10 @@
-package actors
+package engine
 
 import (
-	"sync"
 	"time"
 
-	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
-
-// Stats is a snapshot of a system's counters.
-type Stats struct {
-	plan.Stats
-	Device       DeviceTime
-	OpenRequests int  // submitted and not ended
-	Ready        bool // see System.Ready
-	Actors       []ActorStats
-}
-
-// statsBox holds the scheduler's last words. Written by the scheduler once a
-// message, read by anyone.
-type statsBox struct {
-	mu     sync.Mutex
-	plan   plan.Stats
-	device DeviceTime
-}
-
-func (s *System) published(st plan.Stats, dev DeviceTime, l lifecycle) {
-	if old := s.state.Swap(int32(l)); l == dead && lifecycle(old) != dead {
-		close(s.failed)
-	}
-	s.stats.mu.Lock()
-	s.stats.plan, s.stats.device = st, dev
-	s.stats.mu.Unlock()
-}
 
 // DeviceTime is how the device spent its time while there was work.
 type DeviceTime struct {
@@ -76,18 +48,3 @@ func (c *deviceClock) ran(s *batch.Step, r *batch.Result) {
 
 // rest says that the time until the next step is not the device's fault.
 func (c *deviceClock) rest() { c.ended = 0 }
-
-// Stats is how things stand.
-func (s *System) Stats() Stats {
-	s.mu.Lock()
-	open := len(s.open)
-	s.mu.Unlock()
-	st := Stats{OpenRequests: open, Ready: s.Ready()}
-	for _, sh := range s.shells {
-		st.Actors = append(st.Actors, sh.read())
-	}
-	s.stats.mu.Lock()
-	defer s.stats.mu.Unlock()
-	st.Stats, st.Device = s.stats.plan, s.stats.device
-	return st
-}

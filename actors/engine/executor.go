@@ -1,4 +1,4 @@
-package actors
+package engine
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"github.com/troupe-llm/troupe/actors/internal/shell"
+	"github.com/troupe-llm/troupe/actors/trace"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 )
@@ -26,10 +28,10 @@ type executor struct {
 	open      func() (device.Device, error)
 	scheduler *actor.PID
 	log       zerolog.Logger
-	trace     *Trace
+	trace     *trace.Trace
 	watchdog  watchdog
 	// waiterMail outlives the handling of a message, as an actor's own does not.
-	waiterMail mail
+	waiterMail shell.Mail
 
 	dev   device.Device // nil: lost
 	epoch int
@@ -41,19 +43,20 @@ type executor struct {
 	gone    chan struct{}
 }
 
-func (e *executor) handle(c mail, m message) {
+// Handle does what a message asks.
+func (e *executor) Handle(c shell.Mail, m shell.Message) {
 	switch m := m.(type) {
 	case *runStep:
 		if m.epoch != e.epoch || e.dev == nil {
 			return // made for a device that is gone; the scheduler knows
 		}
-		began := e.trace.now()
+		began := e.trace.Now()
 		if err := e.launch(m.step); err != nil {
-			c.send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("launching %s: %w", described(m.step), err)})
+			c.Send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("launching %s: %w", described(m.step), err)})
 			e.close()
 			return
 		}
-		e.trace.span(SpanLaunch, TrackExecutor, m.step.Seq, began, m.step.NumTokens)
+		e.trace.Record(trace.SpanLaunch, trace.TrackExecutor, m.step.Seq, began, m.step.NumTokens)
 		if m.step.Late() > 0 {
 			e.unmasked = m.step
 		}
@@ -63,7 +66,7 @@ func (e *executor) handle(c mail, m message) {
 			return
 		}
 		if err := e.mask(m.masks); err != nil {
-			c.send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("the masks of step %d: %w", m.masks.Seq, err)})
+			c.Send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("the masks of step %d: %w", m.masks.Seq, err)})
 			e.close()
 		}
 	case *reopen:
@@ -71,25 +74,25 @@ func (e *executor) handle(c mail, m message) {
 		e.epoch = m.epoch
 		dev, err := e.open()
 		if err != nil {
-			c.send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("opening the device: %w", err)})
+			c.Send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("opening the device: %w", err)})
 			return
 		}
 		e.adopt(dev, e.waiterMail)
-		c.send(e.scheduler, &deviceOpened{epoch: e.epoch, info: dev.Info()})
+		c.Send(e.scheduler, &deviceOpened{epoch: e.epoch, info: dev.Info()})
 	}
 }
 
-// panicked is a panic outside of the device's own calls: the device's state is
+// Panicked is a panic outside of the device's own calls: the device's state is
 // unknown, so it is lost.
-func (e *executor) panicked(c mail, _ message, err error) {
-	c.send(e.scheduler, &deviceLost{epoch: e.epoch, err: err})
+func (e *executor) Panicked(c shell.Mail, _ shell.Message, err error) {
+	c.Send(e.scheduler, &deviceLost{epoch: e.epoch, err: err})
 }
 
-// stopped closes the device when the system is closed.
-func (e *executor) stopped() { e.close() }
+// Stopped closes the device when the engine is closed.
+func (e *executor) Stopped() { e.close() }
 
 // adopt takes over an opened device and starts its waiter.
-func (e *executor) adopt(dev device.Device, out mail) {
+func (e *executor) adopt(dev device.Device, out shell.Mail) {
 	e.dev = dev
 	e.pending = make(chan *flight, device.MaxOutstanding)
 	e.gone = make(chan struct{})
@@ -99,13 +102,13 @@ func (e *executor) adopt(dev device.Device, out mail) {
 // launch is dev.Launch, with a panic taken for an error.
 func (e *executor) launch(s *batch.Step) (err error) {
 	defer e.watch(s, e.epoch, "launching")()
-	defer recovered(&err)
+	defer shell.Recovered(&err)
 	return e.dev.Launch(s)
 }
 
 // mask is dev.Mask, with a panic taken for an error.
 func (e *executor) mask(m *batch.Masks) (err error) {
-	defer recovered(&err)
+	defer shell.Recovered(&err)
 	if err = e.dev.Mask(m); err == nil {
 		e.unmasked = nil
 	}
@@ -114,7 +117,7 @@ func (e *executor) mask(m *batch.Masks) (err error) {
 
 // wait is the waiter: it turns the device's results into messages until the
 // device fails or is closed.
-func (e *executor) wait(dev device.Device, epoch int, pending <-chan *flight, gone chan<- struct{}, out mail) {
+func (e *executor) wait(dev device.Device, epoch int, pending <-chan *flight, gone chan<- struct{}, out shell.Mail) {
 	defer close(gone)
 	runtime.LockOSThread() // never unlocked: the thread ends with the waiter
 	for f := range pending {
@@ -122,18 +125,18 @@ func (e *executor) wait(dev device.Device, epoch int, pending <-chan *flight, go
 		err := waitFor(dev, &f.result)
 		returned()
 		if err != nil {
-			out.send(e.scheduler, &deviceLost{epoch: epoch, err: fmt.Errorf("waiting for %s: %w", described(f.step), err)})
+			out.Send(e.scheduler, &deviceLost{epoch: epoch, err: fmt.Errorf("waiting for %s: %w", described(f.step), err)})
 			for range pending { // until close: nothing more will come back
 			}
 			return
 		}
-		e.trace.device(f.step, &f.result)
-		out.send(e.scheduler, &stepDone{flight: f})
+		e.trace.Step(f.step, &f.result)
+		out.Send(e.scheduler, &stepDone{flight: f})
 	}
 }
 
 func waitFor(dev device.Device, r *batch.Result) (err error) {
-	defer recovered(&err)
+	defer shell.Recovered(&err)
 	r.Reset()
 	return dev.Wait(r)
 }

@@ -1,4 +1,4 @@
-package actors
+package front
 
 import (
 	"math/rand/v2"

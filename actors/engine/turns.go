@@ -1,4 +1,4 @@
-package actors
+package engine
 
 // turns is a queue of several clients' work, served one of each in turn: who
 // brings a thousand things delays another's by one of them. Those who are not

@@ -1,11 +1,13 @@
-package actors
+package engine
 
 import (
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/actors/wire"
 )
 
 // masks works out what may follow the tokens just committed, for requests that
@@ -18,7 +20,7 @@ import (
 // device. Were rows without a mask left out of steps instead, a request that
 // meets a new one would miss a step, which costs it more than the mask costs the
 // others.
-func (s *scheduler) masks(c mail, outs []plan.Output) {
+func (s *scheduler) masks(outs []plan.Output) {
 	s.unmasked = s.unmasked[:0]
 	constrained := false
 	for i := range outs {
@@ -40,9 +42,8 @@ func (s *scheduler) masks(c mail, outs []plan.Output) {
 		j.matcher.Allow(j.planned.Output())
 	})
 	for _, j := range s.unmasked {
-		if err := j.matcher.Err(); err != nil && s.plan.Finish(j.id, plan.Failed) {
-			delete(s.jobs, j.id)
-			c.send(s.detokenizer, &failed{job: j, err: inputErrorf(j.req.Grammar.Path(), "the output cannot be kept to the grammar: %v", err)})
+		if err := j.matcher.Err(); err != nil && s.plan.Finish(key(j.ref), plan.Failed) {
+			s.fail(j, &wire.Fault{Kind: wire.Refused, Param: j.req.Grammar.Path(), Msg: fmt.Sprintf("the output cannot be kept to the grammar: %v", err)})
 		}
 	}
 	clear(s.unmasked)

@@ -1,10 +1,11 @@
-package actors
+package front
 
 import (
 	"context"
 	"sync"
 	"time"
 
+	"github.com/troupe-llm/troupe/actors/trace"
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
@@ -19,7 +20,7 @@ type Stream struct {
 	Created time.Time
 
 	id     uint64 // the job's
-	trace  *Trace
+	trace  *trace.Trace
 	ends   bool // Request.TextEnds
 	cancel func()
 	wake   func()        // see Request.Wake
@@ -56,7 +57,7 @@ func (s *Stream) Take(ev *Event) bool {
 	}
 	*ev, s.pending, s.some = s.pending, empty, false
 	ev.Receipt = Receipt{}
-	if s.trace.on() && s.since > 0 {
+	if s.trace.On() && s.since > 0 {
 		ev.Receipt = Receipt{s.trace, s.id, s.since, int32(len(ev.Tokens))}
 	}
 	return true
@@ -65,7 +66,7 @@ func (s *Stream) Take(ev *Event) bool {
 // Receipt is how whoever takes an event tells the trace that it is on its way
 // to the client.
 type Receipt struct {
-	trace  *Trace
+	trace  *trace.Trace
 	id     uint64 // the job's
 	posted int64  // when the event was there to be taken
 	tokens int32
@@ -80,13 +81,13 @@ func (r *Receipt) Wanted() bool { return r.trace != nil }
 // tracing costs.
 func (r *Receipt) Written(taken, at int64) {
 	if r.trace != nil {
-		r.trace.add(r.span(taken, at))
+		r.trace.Add(r.span(taken, at))
 	}
 }
 
-func (r *Receipt) span(taken, at int64) Span {
+func (r *Receipt) span(taken, at int64) trace.Span {
 	taken = max(taken, r.posted)
-	return Span{Kind: SpanSocket, On: TrackSocket, ID: r.id, Posted: r.posted, Began: taken, Ended: max(at, taken), N: r.tokens}
+	return trace.Span{Kind: trace.SpanSocket, On: trace.TrackSocket, ID: r.id, Posted: r.posted, Began: taken, Ended: max(at, taken), N: r.tokens}
 }
 
 // Receipts are signed one after the other and handed in together: the trace's
@@ -94,8 +95,8 @@ func (r *Receipt) span(taken, at int64) Span {
 // about a receipt (120 ns against 60 where two cores write, for one that is
 // handed in by itself).
 type Receipts struct {
-	trace *Trace
-	spans []Span
+	trace *trace.Trace
+	spans []trace.Span
 }
 
 // Sign is what Written is for a single receipt.
@@ -108,7 +109,7 @@ func (r *Receipts) Sign(one *Receipt, taken, at int64) {
 // HandIn gives them to the trace.
 func (r *Receipts) HandIn() {
 	if len(r.spans) > 0 {
-		r.trace.addShared(r.spans)
+		r.trace.AddShared(r.spans)
 		r.spans = r.spans[:0]
 	}
 }
@@ -143,7 +144,7 @@ func (s *Stream) Cancel() { s.cancel() }
 func (s *Stream) start(st *Started) {
 	s.mu.Lock()
 	s.pending.Started = st
-	s.noted(s.trace.now())
+	s.noted(s.trace.Now())
 	s.mu.Unlock()
 	s.wake()
 }
@@ -172,7 +173,7 @@ func (s *Stream) add(token int32, computed, now int64, text []byte, lp *batch.Lo
 func (s *Stream) score(lps []batch.Logprob) {
 	s.mu.Lock()
 	s.pending.PromptLogprobs = append(s.pending.PromptLogprobs, lps...)
-	s.noted(s.trace.now())
+	s.noted(s.trace.Now())
 	s.mu.Unlock()
 	s.wake()
 }
@@ -184,7 +185,7 @@ func (s *Stream) end(text []byte, f *Final) {
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
-		panic("actors: request " + s.ID + " ended twice")
+		panic("front: request " + s.ID + " ended twice")
 	}
 	s.ended = true
 	s.noted(f.Times.Ended)

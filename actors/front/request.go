@@ -1,10 +1,12 @@
-package actors
+package front
 
 import (
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/troupe-llm/troupe/actors/engine"
+	"github.com/troupe-llm/troupe/actors/trace"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/tokenize"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
@@ -110,7 +112,7 @@ type Final struct {
 // then it generated.
 type Times struct {
 	Submitted int64
-	Queued    int64 // the scheduler had its tokens
+	Queued    int64 // an engine had its tokens
 	Started   int64 // the first step with it was built
 	First     int64 // the device was done with its first token
 	Ended     int64 // its last event was there to be taken
@@ -118,8 +120,8 @@ type Times struct {
 
 // Phase is a part of a request's time.
 type Phase struct {
-	Kind         Kind  // SpanTokenize, SpanQueue, SpanPrefill or SpanDecode
-	Began, Ended int64 // as batch.Now
+	Kind         trace.Kind // SpanTokenize, SpanQueue, SpanPrefill or SpanDecode
+	Began, Ended int64      // as batch.Now
 }
 
 // Phases are the parts that the request came to, one after the other.
@@ -131,7 +133,7 @@ func (t *Times) Phases() (out []Phase) {
 			ended = t.Ended
 		}
 		if began > 0 && ended >= began {
-			out = append(out, Phase{SpanTokenize + Kind(i), began, ended})
+			out = append(out, Phase{trace.SpanTokenize + trace.Kind(i), began, ended})
 		}
 	}
 	return out
@@ -190,7 +192,7 @@ var (
 	// ErrDraining means the system takes no new requests: HTTP 503.
 	ErrDraining = errors.New("the server is shutting down")
 	// ErrFailed means the device failed and could not be brought back: HTTP 503.
-	ErrFailed = errors.New("the device failed and could not be reopened")
+	ErrFailed = engine.ErrLost
 )
 
 // check finds what is wrong with a request before it enters the actors.

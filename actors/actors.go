@@ -1,0 +1,174 @@
+package actors
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/troupe-llm/troupe/actors/engine"
+	"github.com/troupe-llm/troupe/actors/front"
+	"github.com/troupe-llm/troupe/actors/internal/shell"
+	"github.com/troupe-llm/troupe/actors/trace"
+	"github.com/troupe-llm/troupe/actors/wire"
+	"github.com/troupe-llm/troupe/gpu"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/tokenize"
+)
+
+// What is asked of a system and what it answers: see package front.
+type (
+	System       = front.System
+	Request      = front.Request
+	Stream       = front.Stream
+	Event        = front.Event
+	Started      = front.Started
+	Final        = front.Final
+	FinishReason = front.FinishReason
+	Usage        = front.Usage
+	Times        = front.Times
+	Phase        = front.Phase
+	Receipt      = front.Receipt
+	Receipts     = front.Receipts
+	InputError   = front.InputError
+	BusyError    = front.BusyError
+	Stats        = front.Stats
+	DeviceTime   = engine.DeviceTime
+	ActorStats   = shell.ActorStats
+)
+
+// PromptEnd and the reasons: see package front.
+const (
+	PromptEnd    = front.PromptEnd
+	FinishStop   = front.FinishStop
+	FinishLength = front.FinishLength
+	FinishAbort  = front.FinishAbort
+	FinishError  = front.FinishError
+)
+
+var (
+	// ErrDraining means the system takes no new requests: HTTP 503.
+	ErrDraining = front.ErrDraining
+	// ErrFailed means the device failed and could not be brought back: HTTP 503.
+	ErrFailed = front.ErrFailed
+	// DelayBuckets are the upper bounds of ActorStats.Delay in seconds; the last
+	// bucket has none.
+	DelayBuckets = shell.DelayBuckets
+)
+
+// What a trace is: see package trace.
+type (
+	Trace = trace.Trace
+	Span  = trace.Span
+	Track = trace.Track
+	Kind  = trace.Kind
+)
+
+// The tracks and kinds of spans.
+const (
+	TrackAPI         = trace.TrackAPI
+	TrackScheduler   = trace.TrackScheduler
+	TrackExecutor    = trace.TrackExecutor
+	TrackDevice      = trace.TrackDevice
+	TrackWaiter      = trace.TrackWaiter
+	TrackDetokenizer = trace.TrackDetokenizer
+	TrackSocket      = trace.TrackSocket
+	TrackRequests    = trace.TrackRequests
+	TrackGrammars    = trace.TrackGrammars
+	TrackCompiler    = trace.TrackCompiler
+	TrackTokenizer   = trace.TrackTokenizer
+
+	SpanPrepare  = trace.SpanPrepare
+	SpanLaunch   = trace.SpanLaunch
+	SpanCompute  = trace.SpanCompute
+	SpanCommit   = trace.SpanCommit
+	SpanMasks    = trace.SpanMasks
+	SpanSocket   = trace.SpanSocket
+	SpanTokenize = trace.SpanTokenize
+	SpanQueue    = trace.SpanQueue
+	SpanPrefill  = trace.SpanPrefill
+	SpanDecode   = trace.SpanDecode
+
+	HandleTokenize = trace.HandleTokenize
+	HandleWait     = trace.HandleWait
+	HandleCompile  = trace.HandleCompile
+	HandleCompiled = trace.HandleCompiled
+	HandlePrepared = trace.HandlePrepared
+	HandleGenerate = trace.HandleGenerate
+	HandleRun      = trace.HandleRun
+	HandleMask     = trace.HandleMask
+	HandleDone     = trace.HandleDone
+	HandleLost     = trace.HandleLost
+	HandleReopen   = trace.HandleReopen
+	HandleOpened   = trace.HandleOpened
+	HandlePlace    = trace.HandlePlace
+	HandleNews     = trace.HandleNews
+	HandleTokens   = trace.HandleTokens
+	HandleFailed   = trace.HandleFailed
+	HandleCancel   = trace.HandleCancel
+)
+
+// NewTrace keeps the last n spans: see trace.New.
+func NewTrace(n int) *Trace { return trace.New(n) }
+
+// Open loads the model, opens the device and starts the actors.
+func Open(cfg Config) (*System, error) {
+	cfg.fill()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	m, err := model.Open(cfg.Model, cfg.DummyWeights)
+	if err != nil {
+		return nil, err
+	}
+	var codec *tokenize.Tokenizer
+	if m.Files != nil {
+		if codec, err = tokenize.Load(m.Files); err != nil {
+			return nil, fmt.Errorf("model %s: %w", m.Name, err)
+		}
+	}
+	spec := device.Spec{
+		Device: cfg.Device, TP: cfg.TP, Model: m, DType: cfg.DType,
+		Slots: cfg.MaxRunningRequests, PageSize: cfg.PageSize, NumPages: cfg.NumPages, MemoryRatio: cfg.MemoryRatio,
+		MaxSeqLen: cfg.MaxSeqLen, MaxStepTokens: cfg.MaxPrefillLength,
+		GraphRows: cfg.GraphRows, Attention: cfg.Attention, Progress: cfg.Progress, Capturing: cfg.Capturing,
+	}
+	return start(cfg, m, codec, func() (device.Device, error) { return gpu.Open(spec) })
+}
+
+// start is Open with the parts given.
+func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (device.Device, error)) (*System, error) {
+	s, err := front.Open(front.Config{
+		Model: m, Codec: codec, MaxOpenRequests: cfg.MaxOpenRequests, Tokenizers: cfg.Tokenizers, Log: cfg.Log, Trace: cfg.Trace,
+		Engine: func(deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
+			e, err := engine.Open(engine.Config{
+				Open: open, Model: m, Codec: codec,
+				Cache: cfg.Cache, Schedule: cfg.Schedule, Policy: cfg.Policy, NoOverlap: cfg.NoOverlap,
+				StepTimeout: cfg.StepTimeout, Compilers: cfg.Compilers, Log: cfg.Log, Trace: cfg.Trace,
+				Deliver: deliver, Lost: lost,
+			})
+			if err != nil { // not a nil *Local in an Engine
+				return nil, err
+			}
+			return e, nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range notes(m, codec, s.Device().Vocab) {
+		cfg.Log.Warn().Str("model", m.Name).Msg(note)
+	}
+	return s, nil
+}
+
+// notes tell where the model is run otherwise than its files say. A tokenizer may
+// have more tokens than the embedding has rows, when one was added and the model not
+// trained on: as in transformers that is no fault until a prompt has such a token.
+func notes(m *model.Model, codec *tokenize.Tokenizer, rows int) []string {
+	all := slices.Clone(m.Config.Notes)
+	if codec != nil && codec.Vocab() > rows {
+		all = append(all, fmt.Sprintf("the tokenizer has ids up to %d, the model's embedding only rows up to %d: prompts with tokens beyond, such as %q, are refused",
+			codec.Vocab()-1, rows-1, codec.Token(int32(codec.Vocab()-1))))
+	}
+	return all
+}

@@ -1,0 +1,264 @@
+package front
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/actors/engine"
+	"github.com/troupe-llm/troupe/actors/internal/shell"
+	"github.com/troupe-llm/troupe/actors/trace"
+	"github.com/troupe-llm/troupe/actors/wire"
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/reply"
+)
+
+// detokenizer hands jobs to the engine, turns the tokens that come into text and feeds the jobs'
+// streams. Text never splits a character and never runs into a stop string.
+//
+// Owns:   the table of jobs that an engine has, each job's text state, and the writing end of its
+// stream.
+// In:     *prepared, *failed from tokenizers; *news from engines; *cancel from streams.
+// Out:    requests and cancels to engines; events on streams.
+// Blocks: never: a stream takes what it is given at once.
+// Fails:  a panic fails the job it happened in and no other.
+type detokenizer struct {
+	codec   *tokenize.Tokenizer // nil: a model without one, whose streams carry tokens only
+	marks   []int32             // special tokens shown in what keeps to a grammar
+	engine  engine.Engine
+	eos     func(int32) bool
+	closed  func(*job) // tells the system that the job's final event is out
+	trace   *trace.Trace
+	log     zerolog.Logger
+	table   table
+	now     int64 // about; kept for the trace
+	scratch []byte
+}
+
+// text is a job's state in the detokenizer.
+type text struct {
+	decoder  *tokenize.Stream
+	stop     stopper
+	prompt   int // prompt tokens, of one that was accepted
+	produced int // completion tokens
+	cached   int // prompt tokens found in the prefix cache
+	done     bool
+}
+
+// Handle does what a message asks.
+func (d *detokenizer) Handle(_ shell.Mail, m shell.Message) {
+	switch m := m.(type) {
+	case *prepared:
+		d.place(m.job, m.prompt)
+	case *news:
+		b := m.batch
+		for i := range b.Outputs {
+			if i%clockEvery == 0 {
+				d.now = d.trace.Now()
+			}
+			if j := d.table.find(b.Outputs[i].Ref); j != nil {
+				d.guarded(j, &b.Outputs[i], b.Computed)
+			}
+		}
+		b.Release()
+	case *failed:
+		d.fail(m.job, m.err)
+	case *cancel:
+		if m.job.placed {
+			d.engine.Cancel(m.job.ref)
+		}
+	}
+}
+
+// place hands a job to the engine, unless it was cancelled meanwhile.
+func (d *detokenizer) place(j *job, prompt []int32) {
+	if j.canceled.Load() {
+		d.end(j, nil, &Final{Reason: FinishAbort, StopToken: batch.NoToken})
+		return
+	}
+	j.prompt = prompt
+	d.table.add(j)
+	d.engine.Submit(j.wire())
+}
+
+// wire is what the engine is told of a job.
+func (j *job) wire() *wire.Request {
+	r := &j.req
+	return &wire.Request{
+		Ref: j.ref, ID: j.id, Prompt: j.prompt,
+		MaxTokens: r.MaxTokens, PromptOnly: r.PromptOnly, MinTokens: r.MinTokens, StopTokens: r.StopTokens, IgnoreEOS: r.IgnoreEOS,
+		Sampling: r.Sampling, Score: r.PromptLogprobs, Grammar: r.Grammar, Priority: r.Priority, Client: r.Client,
+	}
+}
+
+// clockEvery is how many tokens share a reading of the clock: one takes as long
+// as turning a token into text.
+const clockEvery = 8
+
+// Panicked fails a job that was being handed over; guarded deals with those whose
+// tokens came.
+func (d *detokenizer) Panicked(_ shell.Mail, m shell.Message, err error) {
+	if m, ok := m.(*prepared); ok {
+		d.fail(m.job, fmt.Errorf("handing over a request: %w", err))
+	}
+}
+
+// guarded keeps one job's panic from the others of its step.
+func (d *detokenizer) guarded(j *job, o *wire.Output, computed int64) {
+	defer func() {
+		if r := recover(); r != nil {
+			err := shell.PanicError(r)
+			d.log.Error().Str("request", j.stream.ID).Err(err).Msg("detokenizing a request panicked; it fails")
+			d.engine.Cancel(j.ref)
+			d.fail(j, fmt.Errorf("turning tokens into text: %w", err))
+		}
+	}()
+	d.output(j, o, computed)
+}
+
+// output adds one output to its job's stream. One that completes a stop string ends the job
+// here, and the engine is told.
+func (d *detokenizer) output(j *job, o *wire.Output, computed int64) {
+	if o.Accepted {
+		d.accepted(j)
+		return
+	}
+	if p := o.Progress; p != nil {
+		j.times.Queued, j.times.Started, j.times.First, j.text.cached = p.Queued, p.Started, p.First, p.Cached
+	}
+	if len(o.Scores) > 0 {
+		j.stream.score(o.Scores)
+	}
+	if o.Token != batch.NoToken {
+		j.text.produced++
+		text, found := d.scratch[:0], false
+		if d.codec != nil && !(o.Reason == wire.Stop && d.hides(j, o.Token)) {
+			if j.text.decoder == nil {
+				show := j.req.Show
+				if j.req.Grammar != nil {
+					show = d.marks
+				}
+				j.text.decoder = d.codec.Stream(!j.req.KeepSpecial, show...)
+				j.text.stop.begin(j.req.Stop, j.req.IncludeStop)
+			}
+			text = j.text.decoder.Append(text, o.Token)
+		}
+		d.scratch = text
+		text, found = j.text.stop.add(text)
+		j.stream.add(o.Token, computed, d.now, text, o.Logprob)
+		if found {
+			if !o.Ends() {
+				d.engine.Cancel(j.ref)
+			}
+			d.end(j, nil, &Final{Reason: FinishStop, Stop: j.text.stop.found, StopToken: batch.NoToken})
+			return
+		}
+	}
+	if o.Ends() {
+		d.finish(j, o)
+	}
+}
+
+// accepted begins a job's stream.
+func (d *detokenizer) accepted(j *job) {
+	prompt := j.prompt
+	j.text.prompt = len(prompt)
+	if r := &j.req; r.Reply != nil && len(r.Stop) > 0 && d.codec != nil {
+		end := d.codec.Decode(prompt[max(0, len(prompt)-PromptEnd):], false)
+		j.text.stop.answer = reply.NewParser(r.Reply.After(end))
+	}
+	j.stream.start(&Started{PromptTokens: prompt})
+}
+
+// hides reports whether the stop token that ended the job stays out of the
+// text: always, unless the request wants to see special tokens or stops.
+func (d *detokenizer) hides(j *job, token int32) bool {
+	return !j.req.IncludeStop && !(j.req.KeepSpecial && d.eos(token))
+}
+
+// finish writes what text was held back and the final event.
+func (d *detokenizer) finish(j *job, o *wire.Output) {
+	f := &Final{StopToken: batch.NoToken}
+	switch o.Reason {
+	case wire.Stop:
+		f.Reason = FinishStop
+		if slices.Contains(j.req.StopTokens, o.Token) {
+			f.StopToken = o.Token
+		}
+	case wire.Length:
+		f.Reason = FinishLength
+	case wire.Aborted:
+		f.Reason = FinishAbort
+	default:
+		d.fail(j, j.failure(o.Fault))
+		return
+	}
+	text := d.scratch[:0]
+	if j.text.decoder != nil {
+		text = j.text.decoder.Flush(text)
+	}
+	text, found := j.text.stop.flush(text)
+	if found {
+		f.Reason, f.Stop = FinishStop, j.text.stop.found
+	}
+	d.scratch = text
+	d.end(j, text, f)
+}
+
+// fail ends a job with an error.
+func (d *detokenizer) fail(j *job, err error) {
+	d.end(j, nil, &Final{Reason: FinishError, StopToken: batch.NoToken, Err: err})
+}
+
+// end writes the final event, once.
+func (d *detokenizer) end(j *job, text []byte, f *Final) {
+	if j.text.done {
+		return
+	}
+	j.text.done = true
+	if j.placed {
+		d.table.remove(j)
+	}
+	f.Usage = Usage{PromptTokens: j.text.prompt, CachedTokens: j.text.cached, CompletionTokens: j.text.produced}
+	f.Times = j.times
+	f.Times.Ended = batch.Now()
+	d.record(j.id, &f.Times, f.Usage.CompletionTokens)
+	j.stream.end(text, f)
+	d.closed(j)
+}
+
+// record has a request that has ended on the trace.
+func (d *detokenizer) record(id uint64, at *Times, tokens int) {
+	if !d.trace.On() {
+		return
+	}
+	for _, p := range at.Phases() {
+		s := trace.Span{Kind: p.Kind, On: trace.TrackRequests, ID: id, Began: p.Began, Ended: p.Ended}
+		if p.Kind == trace.SpanDecode {
+			s.N = int32(tokens)
+		}
+		d.trace.Add(s)
+	}
+}
+
+// failure is what an engine says is wrong with a job, as its client is told.
+func (j *job) failure(f *wire.Fault) error {
+	switch f.Kind {
+	case wire.Refused:
+		in := &InputError{Param: f.Param, Msg: f.Msg, TooLong: f.TooLong}
+		if in.Param == "prompt" && j.req.Chat != nil {
+			in.Param = "messages"
+		}
+		return in
+	case wire.Lost:
+		return &lostError{f}
+	}
+	return f
+}
+
+// lostError is ErrFailed with what is known of it.
+type lostError struct{ *wire.Fault }
+
+func (e *lostError) Unwrap() error { return ErrFailed }

@@ -1,0 +1,298 @@
+// Package front has the requests: it admits them, turns their text into tokens and their tokens into
+// text, and hands them to engines, of which it knows nothing but package wire's messages.
+//
+// Read it in the order a request goes:
+//
+//	Submit ─▶ tokenizer ─▶ detokenizer ─▶ engine
+//	(system.go)  (a pool)    │  ▲            │
+//	                         │  └────────────┘ batches of tokens
+//	Stream ◀─────────────────┘
+//
+// messages.go is the actors' vocabulary, in flow order; stream.go is where the reader takes the
+// events.
+package front
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+
+	"github.com/troupe-llm/troupe/actors/engine"
+	"github.com/troupe-llm/troupe/actors/internal/shell"
+	"github.com/troupe-llm/troupe/actors/trace"
+	"github.com/troupe-llm/troupe/actors/wire"
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/tokenize"
+)
+
+// Config says what a front serves.
+type Config struct {
+	Model *model.Model        // closed with the system, unless an engine's device hangs
+	Codec *tokenize.Tokenizer // nil: a model without one
+
+	MaxOpenRequests int
+	Tokenizers      int // in the pool
+
+	Log   zerolog.Logger
+	Trace *trace.Trace // nil records nothing
+
+	// Engine opens what computes the requests: it delivers what it has to say by the one function,
+	// and calls the other when it is lost.
+	Engine func(deliver func(*wire.Batch), lost func()) (engine.Engine, error)
+}
+
+// System is a model being served: its actors and the requests in them.
+type System struct {
+	cfg    Config
+	codec  *tokenize.Tokenizer
+	engine engine.Engine
+	info   device.Info // of its device
+
+	actors     *shell.Group
+	api        shell.Mail // what Submit and Cancel send through
+	tokenizers []tokenizerRef
+	detok      *actor.PID
+
+	lastID atomic.Uint64
+	failed chan struct{} // closed when the engine is lost
+
+	mu       sync.Mutex
+	open     map[uint64]*job // guarded by mu: submitted, final event not out
+	draining bool            // guarded by mu
+	empty    chan struct{}   // guarded by mu: closed when draining and open is empty; nil before
+}
+
+type tokenizerRef struct {
+	pid  *actor.PID
+	load *atomic.Int64
+}
+
+// job is a request on its way through the actors. Each field belongs to one of
+// them.
+type job struct {
+	// Set by Submit, then read only.
+	id     uint64
+	req    Request
+	stream *Stream
+	size   int64 // bytes of text to encode, for spreading the load
+
+	canceled atomic.Bool // set by Stream.Cancel
+
+	// The detokenizer's, from when it has the prompt.
+	times  Times
+	prompt []int32
+	ref    wire.Ref // what the engine calls it
+	placed bool     // an engine has it
+	text   text
+}
+
+// Open opens the engine and starts the actors.
+func Open(cfg Config) (*System, error) {
+	s := &System{cfg: cfg, codec: cfg.Codec, open: make(map[uint64]*job), failed: make(chan struct{})}
+	s.actors = shell.NewGroup(cfg.Log, cfg.Trace, describe)
+	s.api, s.detok = s.actors.Mail(trace.TrackAPI), s.actors.PID("detokenizer")
+	fromEngine := s.api.On(trace.TrackScheduler)
+	var err error
+	s.engine, err = cfg.Engine(func(b *wire.Batch) { fromEngine.Send(s.detok, &news{batch: b}) }, func() { close(s.failed) })
+	if err != nil {
+		s.actors.Shutdown()
+		return nil, err
+	}
+	s.info = s.engine.Info()
+	s.spawn()
+	return s, nil
+}
+
+// spawn starts the actors.
+func (s *System) spawn() {
+	ends := engine.Ends(s.cfg.Model, s.codec)
+	s.actors.Run("detokenizer", trace.TrackDetokenizer, &detokenizer{
+		codec: s.codec, marks: engine.Marks(s.codec), engine: s.engine, closed: s.closed, trace: s.cfg.Trace, log: s.cfg.Log,
+		eos: func(t int32) bool { return slices.Contains(ends, t) },
+	})
+	for i := range s.cfg.Tokenizers {
+		load := new(atomic.Int64)
+		t := &tokenizer{codec: s.codec, detokenizer: s.detok, load: load, context: s.info.MaxSeqLen, rows: s.info.Vocab}
+		s.tokenizers = append(s.tokenizers, tokenizerRef{s.actors.Run("tokenizer-"+strconv.Itoa(i), trace.TrackTokenizer+trace.Track(i), t), load})
+	}
+}
+
+// Submit accepts a request. It fails with a *BusyError, ErrDraining, ErrFailed
+// or an *InputError; everything else that can go wrong arrives as the
+// stream's final event.
+func (s *System) Submit(r *Request) (*Stream, error) {
+	if err := r.check(s.codec != nil); err != nil {
+		return nil, err
+	}
+	if r.PromptLogprobs && !s.info.Scores {
+		return nil, inputErrorf("", "log-probabilities of a prompt, as echo with logprobs and prompt_logprobs ask for, are not computed on %s", s.info.Name)
+	}
+	j := &job{id: s.lastID.Add(1), req: *r, times: Times{Submitted: batch.Now()}}
+	if j.req.ID == "" {
+		j.req.ID = "req-" + strconv.FormatUint(j.id, 10)
+	}
+	j.stream = newStream(j.req.ID, r.Wake)
+	j.stream.id, j.stream.trace, j.stream.ends = j.id, s.cfg.Trace, j.req.TextEnds
+	j.stream.cancel = func() {
+		if !j.canceled.Swap(true) {
+			s.api.Send(s.detok, &cancel{job: j})
+		}
+	}
+	if err := s.admit(j); err != nil {
+		return nil, err
+	}
+	if j.req.Tokens != nil {
+		s.api.Send(s.detok, &prepared{job: j, prompt: j.req.Tokens})
+		return j.stream, nil
+	}
+	j.size = int64(len(j.req.Text)) + promptSize
+	if j.req.Chat != nil {
+		j.size += j.req.Chat.Size()
+	}
+	t := s.leastLoaded()
+	t.load.Add(j.size)
+	s.api.Send(t.pid, &tokenizeJob{job: j})
+	return j.stream, nil
+}
+
+// promptSize is what any prompt costs a tokenizer, in bytes of text, when the
+// load is spread.
+const promptSize = 64
+
+func (s *System) leastLoaded() tokenizerRef {
+	best, least := 0, int64(math.MaxInt64)
+	for i, t := range s.tokenizers {
+		if l := t.load.Load(); l < least {
+			best, least = i, l
+		}
+	}
+	return s.tokenizers[best]
+}
+
+// admit enters a job into the table of open ones.
+func (s *System) admit(j *job) error {
+	if s.engine.State() == engine.Lost {
+		return ErrFailed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return ErrDraining
+	}
+	if n := len(s.open); n >= s.cfg.MaxOpenRequests {
+		return &BusyError{Open: n, Limit: s.cfg.MaxOpenRequests, RetryAfter: time.Second}
+	}
+	s.open[j.id] = j
+	return nil
+}
+
+// Failed is closed when the device is lost and could not be opened again: no
+// request is accepted any more, and those that were open end with ErrFailed. A
+// GPU that faulted may work again in another process.
+func (s *System) Failed() <-chan struct{} { return s.failed }
+
+// closed takes a job whose final event is out from the table. Called by the
+// detokenizer.
+func (s *System) closed(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, j.id)
+	if s.draining && len(s.open) == 0 {
+		s.signalEmpty()
+	}
+}
+
+// signalEmpty closes s.empty once. Called with mu held.
+func (s *System) signalEmpty() {
+	select {
+	case <-s.empty:
+	default:
+		close(s.empty)
+	}
+}
+
+// Drain stops taking requests and waits until those that are open have ended.
+// When the context ends first it cancels the rest, waits for their final
+// events and returns the context's error.
+func (s *System) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.draining {
+		s.draining, s.empty = true, make(chan struct{})
+		if len(s.open) == 0 {
+			s.signalEmpty()
+		}
+	}
+	empty := s.empty
+	s.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for _, j := range s.open {
+		j.stream.Cancel()
+	}
+	s.mu.Unlock()
+	<-empty
+	return ctx.Err()
+}
+
+// Close cancels what is open, stops the actors and closes the device. One that hangs
+// it leaves as it is, with the model's memory, which it may be reading: only the
+// process's end sets them free.
+func (s *System) Close() error {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Drain(now); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	err := s.engine.Close()
+	inUse := errors.Is(err, engine.ErrInUse)
+	if err != nil && !inUse {
+		return err
+	}
+	pids := []*actor.PID{s.detok}
+	for _, t := range s.tokenizers {
+		pids = append(pids, t.pid)
+	}
+	if err := s.actors.Stop(pids...); err != nil {
+		return err
+	}
+	s.actors.Shutdown()
+	if inUse {
+		return nil
+	}
+	return s.cfg.Model.Close()
+}
+
+// Trace is what the system records to; nil when it records nothing.
+func (s *System) Trace() *trace.Trace { return s.cfg.Trace }
+
+// Tokenizer is the model's, or nil when it was opened without one.
+func (s *System) Tokenizer() *tokenize.Tokenizer { return s.codec }
+
+// Model is what is being served.
+func (s *System) Model() *model.Model { return s.cfg.Model }
+
+// Device describes the device it runs on.
+func (s *System) Device() device.Info { return s.info }
+
+// Ready reports whether requests are being computed: false while the device is
+// being reopened, once it could not be, and while draining.
+func (s *System) Ready() bool {
+	s.mu.Lock()
+	draining := s.draining
+	s.mu.Unlock()
+	return !draining && s.engine.State() == engine.Ready
+}

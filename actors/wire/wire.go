@@ -1,0 +1,125 @@
+// Package wire is what a front and an engine say to each other, as plain data: no pointer to what
+// either of them owns, no closure, no matcher. In one process the values are handed over as they
+// are, and nobody changes what was handed over.
+//
+// A front has the requests: their texts, their clients, and every token that came. An engine computes
+// tokens. It keeps of a request what Request says, until it has sent its end.
+package wire
+
+import (
+	"sync"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/tokenize/grammar"
+)
+
+// Ref names a request between a front and an engine.
+type Ref struct {
+	// Slot is where the front keeps the request. It is used again when the request has ended.
+	Slot uint32
+	// Epoch counts what was handed to engines under this slot: a request anew, or the same one
+	// again, to be resumed. Whatever is said about another epoch than the last is ignored, so
+	// no token is taken twice, whoever still sends some.
+	Epoch uint32
+}
+
+// Request is to be computed, or to be resumed. Front → Engine, which answers with exactly one
+// output that Ends it.
+type Request struct {
+	Ref
+	ID uint64 // its number at the front, for traces
+
+	Prompt []int32
+	// Given are tokens that were drawn already, by whichever engine. They count as output, for
+	// penalties, limits, the grammar and the random numbers that are left: what follows is what
+	// would have followed there.
+	Given []int32
+
+	MaxTokens  int  // most tokens of output, those given included; 0: up to the model's limit
+	PromptOnly bool // draw none
+	MinTokens  int  // stop tokens cannot be drawn before this many, those given included
+	StopTokens []int32
+	IgnoreEOS  bool
+	Sampling   batch.Sampling
+	Score      bool          // bring the log-probabilities of the prompt's tokens
+	Grammar    *grammar.Spec // what the output keeps to; nil: anything
+	Priority   int
+	Client     string // who asks, for being fair where requests wait for grammars
+}
+
+// Batch is what is new of some requests. Engine → Front, in the order in which it happened; one a
+// step, and others for what happens to a request outside of steps.
+type Batch struct {
+	Seq      uint64 // of the step; 0: of none
+	Computed int64  // when the device was done with the step, as batch.Now
+	About    uint64 // outside of steps, the number of the request
+	Outputs  []Output
+}
+
+var batches = sync.Pool{New: func() any { return new(Batch) }}
+
+// NewBatch is an empty one.
+func NewBatch() *Batch { return batches.Get().(*Batch) }
+
+// Release gives a batch back, when nothing of it is used any more but for log-probabilities and
+// what else outputs point to.
+func (b *Batch) Release() {
+	clear(b.Outputs)
+	*b = Batch{Outputs: b.Outputs[:0]}
+	batches.Put(b)
+}
+
+// Output is one token of one request, its end, or both.
+type Output struct {
+	Ref
+	Token    int32 // batch.NoToken when there is none
+	Reason   Reason
+	Accepted bool            // it will run: said before all else of a request that does
+	Scores   []batch.Logprob // of the prompt's next tokens; the receiver may keep them
+	Logprob  *batch.Logprob  // of Token; nil unless asked for; the receiver may keep it
+	Progress *Progress       // with the first token, or else with the end
+	Fault    *Fault          // with the end, when Reason is Failed
+}
+
+// Reason says why a request ended.
+type Reason uint8
+
+// The reasons.
+const (
+	Running Reason = iota // it has not
+	Stop                  // a stop token was drawn
+	Length                // MaxTokens or a limit of the engine's was reached, or the prompt was all
+	Aborted               // it was cancelled
+	Failed                // see Output.Fault
+)
+
+// Ends reports whether the output is its request's last.
+func (o *Output) Ends() bool { return o.Reason != Running }
+
+// Progress is when a request came how far on an engine, as batch.Now there; 0 where it did not.
+type Progress struct {
+	Queued  int64 // the planner had it
+	Started int64 // the first step with it was built
+	First   int64 // the device was done with its first token
+	Cached  int   // tokens of the prompt found in the prefix cache
+}
+
+// Fault says why a request failed.
+type Fault struct {
+	Kind    FaultKind
+	Param   string // of a Refused one, the field at fault: "prompt", or where its grammar came from
+	Msg     string
+	TooLong bool // of a Refused one: the prompt is, for the context or for the memory
+}
+
+func (f *Fault) Error() string { return f.Msg }
+
+// FaultKind says whose fault it is.
+type FaultKind uint8
+
+// The kinds.
+const (
+	Broken  FaultKind = iota // something of this request's broke; others go on
+	Refused                  // the client's: it cannot be run as it is
+	Lost                     // the engine is: any other one could resume the request
+)
