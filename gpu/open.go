@@ -15,7 +15,7 @@ import (
 
 // Open opens the device that spec.Device names:
 //
-//	auto      the fastest there is; "" too
+//	auto      a GPU, if there is one and CUDA's libraries are, else the processor; "" too
 //	cpu       the processor, all cores
 //	cuda:N    an NVIDIA GPU, in a binary built with the tag "cuda"; "cuda" is "cuda:0"
 //	cuda:M,N  several, which share the model

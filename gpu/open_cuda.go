@@ -8,9 +8,15 @@ import (
 )
 
 // hasCUDA reports whether there is a GPU to open.
-func hasCUDA() bool {
-	_, err := cuda.Probe()
-	return err == nil
+func hasCUDA() bool { return cuda.Usable() == nil }
+
+// Idle says why a GPU that is there is not what "auto" takes, nil if it is or
+// there is none.
+func Idle() error {
+	if _, err := cuda.Probe(); err != nil {
+		return nil // none
+	}
+	return cuda.Usable()
 }
 
 func openCUDA(spec device.Spec) (device.Device, error) {

@@ -10,6 +10,9 @@ import (
 
 func hasCUDA() bool { return false }
 
+// Idle is nil: this build knows of no GPU that it could use.
+func Idle() error { return nil }
+
 func openCUDA(spec device.Spec) (device.Device, error) {
 	return nil, fmt.Errorf(`gpu: device %q: this binary was built without CUDA; use "cpu"`, spec.Device)
 }

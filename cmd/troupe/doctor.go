@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/troupe-llm/troupe/gpu"
 	"github.com/troupe-llm/troupe/gpu/cpu"
+	"github.com/troupe-llm/troupe/gpu/cuda"
 )
 
 // Findings are what doctor found on this machine.
@@ -44,11 +46,20 @@ type GPU struct {
 
 // CUDA is what a build with CUDA needs to run.
 type CUDA struct {
-	Built     bool     `json:"built"`            // this program was built with it
-	Driver    string   `json:"driver,omitempty"` // the kernel driver's version
-	Devices   []string `json:"devices"`          // device files
-	Libraries []string `json:"libraries"`        // where they were found
-	Missing   []string `json:"missing"`          // libraries that were not found
+	Built     bool      `json:"built"`            // this program was built with it
+	Driver    string    `json:"driver,omitempty"` // the kernel driver's version
+	Devices   []string  `json:"devices"`          // device files
+	Libraries []Library `json:"libraries"`
+	Looked    []string  `json:"looked"` // where libraries were looked for
+	usable    error     // what the build itself says, nil when it can use a GPU
+}
+
+// Library is one that is opened at run time.
+type Library struct {
+	Name    string `json:"name"`
+	Path    string `json:"path,omitempty"`
+	Version string `json:"version,omitempty"` // "" when it was not opened
+	Problem string `json:"problem,omitempty"`
 }
 
 // DeviceChoice is a value for --device: whether it can be used, and why.
@@ -75,7 +86,7 @@ func newDoctor() *cobra.Command {
 		if err := found.err(); err != nil {
 			return err
 		}
-		f := examine(os.DirFS("/"), thisBuild(), cpu.Probe())
+		f := examine(os.DirFS("/"), thisBuild(), cpu.Probe(), cudaHere())
 		if options.JSON {
 			return printJSON(cmd.OutOrStdout(), f)
 		}
@@ -86,8 +97,9 @@ func newDoctor() *cobra.Command {
 
 // examine looks at the machine whose file system this is. Only Linux tells
 // about its graphics processors this way.
-func examine(root fs.FS, build Build, processor cpu.Facts) *Findings {
-	f := &Findings{Build: build, Processor: describe(processor), GPUs: findGPUs(root), CUDA: findCUDA(root)}
+func examine(root fs.FS, build Build, processor cpu.Facts, libraries CUDA) *Findings {
+	f := &Findings{Build: build, Processor: describe(processor), GPUs: findGPUs(root), CUDA: libraries}
+	f.CUDA.Driver, f.CUDA.Devices = findDriver(root), findDevices(root)
 	f.CUDA.Built = slices.Contains(strings.Split(build.Tags, ","), "cuda")
 	f.Devices = []DeviceChoice{
 		{Name: "cuda", Usable: f.whyNoCUDA() == "", Why: f.whyNoCUDA()},
@@ -124,10 +136,10 @@ func (f *Findings) whyNoCUDA() string {
 		return "there is a GPU, but NVIDIA's driver is not loaded"
 	case len(c.Devices) == 0:
 		return "the driver is loaded, but there is no /dev/nvidia0: pass the devices into this container"
-	case slices.Contains(c.Missing, "libcuda.so.1"):
-		return "libcuda.so.1 was not found: install the driver's user libraries"
 	case !c.Built:
 		return "this program was built without CUDA (build tag cuda)"
+	case c.usable != nil:
+		return brief(c.usable)
 	}
 	return ""
 }
@@ -153,14 +165,6 @@ func findGPUs(root fs.FS) []GPU {
 	return gpus
 }
 
-var cudaLibraries = []string{"libcuda.so.1", "libnvrtc.so", "libcublasLt.so", "libnccl.so.2"}
-
-// libraryDirs is where Linux distributions and CUDA's installers put libraries.
-var libraryDirs = []string{
-	"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib", "lib64", "lib",
-	"usr/local/cuda/lib64", "usr/local/nvidia/lib64", "usr/lib/wsl/lib", "usr/local/lib",
-}
-
 // findDriver is the version of NVIDIA's kernel driver, "" without one.
 func findDriver(root fs.FS) string {
 	for _, line := range strings.Split(readAll(root, "proc/driver/nvidia/version"), "\n") {
@@ -171,30 +175,36 @@ func findDriver(root fs.FS) string {
 	return ""
 }
 
-func findCUDA(root fs.FS) CUDA {
-	c := CUDA{Driver: findDriver(root), Devices: []string{}, Libraries: []string{}, Missing: []string{}}
+// findDevices lists the device files of GPUs.
+func findDevices(root fs.FS) []string {
+	list := []string{}
 	files, _ := fs.Glob(root, "dev/nvidia[0-9]*") // the pattern is good
 	for _, name := range files {
-		c.Devices = append(c.Devices, "/"+name)
+		list = append(list, "/"+name)
 	}
-	for _, library := range cudaLibraries {
-		if at := findLibrary(root, library); at != "" {
-			c.Libraries = append(c.Libraries, at)
-		} else {
-			c.Missing = append(c.Missing, library)
+	return list
+}
+
+// cudaHere is what is known of CUDA's libraries on this machine: a build that uses
+// them opens them.
+func cudaHere() CUDA {
+	c := CUDA{Looked: cuda.Looked(), usable: cuda.Usable()}
+	for _, found := range cuda.Libraries() {
+		l := Library{Name: found.Name, Path: found.Path, Version: found.Version}
+		if found.Err != nil {
+			l.Problem = brief(found.Err)
 		}
+		c.Libraries = append(c.Libraries, l)
 	}
 	return c
 }
 
-// findLibrary finds a library, perhaps with a version after its name.
-func findLibrary(root fs.FS, name string) string {
-	for _, dir := range libraryDirs {
-		if found, _ := fs.Glob(root, dir+"/"+name+"*"); len(found) > 0 { // the pattern is good
-			return "/" + found[0]
-		}
+// brief is an error of CUDA's libraries without the places, which are listed.
+func brief(err error) string {
+	if missing := new(cuda.NotFound); errors.As(err, &missing) {
+		return missing.Brief()
 	}
-	return ""
+	return strings.TrimPrefix(err.Error(), "cuda: ")
 }
 
 // versionIn is the first word that is a number with dots, "" if there is none.
@@ -241,8 +251,10 @@ func (f *Findings) print(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "CUDA driver %s\n", driver)
 	fmt.Fprintf(&b, "  devices   %s\n", orNone(f.CUDA.Devices))
-	fmt.Fprintf(&b, "  found     %s\n", orNone(f.CUDA.Libraries))
-	fmt.Fprintf(&b, "  missing   %s\n\n", orNone(f.CUDA.Missing))
+	for _, l := range f.CUDA.Libraries {
+		fmt.Fprintf(&b, "  %-9s %s\n", l.Name, l)
+	}
+	fmt.Fprintf(&b, "  looked in %s\n\n", strings.Join(f.CUDA.Looked, "\n            "))
 	for _, d := range f.Devices {
 		mark, verb := " ", "cannot be used"
 		if d.Usable {
@@ -255,6 +267,16 @@ func (f *Findings) print(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func (l Library) String() string {
+	switch {
+	case l.Problem != "":
+		return strings.TrimPrefix(l.Problem, l.Name+" ")
+	case l.Version == "":
+		return l.Path
+	}
+	return l.Path + ", version " + l.Version
 }
 
 func orNone(words []string) string {

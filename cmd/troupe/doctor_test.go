@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 	"strings"
 	"testing"
@@ -31,21 +32,22 @@ func TestDoctorFindsWhatKeepsCUDAFromUse(t *testing.T) {
 		"proc/driver/nvidia/version=NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep\n",
 		"proc/driver/nvidia/gpus/0000:01:00.0/information=Model: \t\t NVIDIA H200\nIRQ: 5\n")
 	files := append(driver[:len(driver):len(driver)], "dev/nvidia0=", "dev/nvidiactl=")
-	libraries := append(files[:len(files):len(files)], "usr/lib/x86_64-linux-gnu/libcuda.so.1=", "usr/local/cuda/lib64/libnvrtc.so.13=")
+	lacks := errors.New("cuda: NVRTC cannot be used")
 	for _, c := range []struct {
 		name  string
 		files []string
 		tags  string
+		err   error  // what CUDA says, where all the rest is there
 		why   string // "" when CUDA can be used
 	}{
-		{"nothing", nil, "cuda", "no NVIDIA GPU was found"},
-		{"card", gpu, "cuda", "driver is not loaded"},
-		{"driver", driver, "cuda", "/dev/nvidia0"},
-		{"device files", files, "cuda", "libcuda.so.1"},
-		{"all, other build", libraries, "invariants", "built without CUDA"},
-		{"all", libraries, "invariants,cuda", ""},
+		{"nothing", nil, "cuda", lacks, "no NVIDIA GPU was found"},
+		{"card", gpu, "cuda", lacks, "driver is not loaded"},
+		{"driver", driver, "cuda", lacks, "/dev/nvidia0"},
+		{"device files", files, "cuda", lacks, "NVRTC cannot be used"},
+		{"all, other build", files, "invariants", lacks, "built without CUDA"},
+		{"all", files, "invariants,cuda", nil, ""},
 	} {
-		f := examine(machine(c.files...), Build{Tags: c.tags}, cpu.Facts{Kernels: "portable"})
+		f := examine(machine(c.files...), Build{Tags: c.tags}, cpu.Facts{Kernels: "portable"}, CUDA{usable: c.err})
 		cuda, cpu := f.Devices[0], f.Devices[1]
 		if usable := c.why == ""; cuda.Usable != usable || cuda.Auto != usable || cpu.Auto == usable || !cpu.Usable {
 			t.Errorf("%s: %+v", c.name, f.Devices)
@@ -54,11 +56,11 @@ func TestDoctorFindsWhatKeepsCUDAFromUse(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, cuda.Why, c.why)
 		}
 	}
-	f := examine(machine(libraries...), Build{}, cpu.Facts{})
+	f := examine(machine(files...), Build{}, cpu.Facts{}, CUDA{})
 	if len(f.GPUs) != 1 || f.GPUs[0] != (GPU{"NVIDIA H200", "0000:01:00.0", true}) {
 		t.Errorf("GPUs %+v", f.GPUs)
 	}
-	if f.CUDA.Driver != "580.95.05" || len(f.CUDA.Devices) != 1 || len(f.CUDA.Libraries) != 2 || len(f.CUDA.Missing) != 2 {
+	if f.CUDA.Driver != "580.95.05" || len(f.CUDA.Devices) != 1 {
 		t.Errorf("CUDA %+v", f.CUDA)
 	}
 }

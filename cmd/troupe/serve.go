@@ -20,6 +20,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/bench"
+	"github.com/troupe-llm/troupe/gpu"
 	"github.com/troupe-llm/troupe/http"
 	"github.com/troupe-llm/troupe/http/otlp"
 )
@@ -86,6 +87,9 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	}
 	if admin != nil {
 		go func() { served <- server.ServeAdmin(admin) }()
+	}
+	if err := gpu.Idle(); err != nil && cfg.Engine.Device == "auto" {
+		log.Warn().Err(err).Msg("the GPU cannot be used, the processor is; see troupe doctor")
 	}
 	log.Info().Str("model", cfg.Engine.Model).Str("device", cfg.Engine.Device).Msg("loading")
 	engine, err := cfg.engine(cmd, log)

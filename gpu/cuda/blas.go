@@ -3,7 +3,6 @@
 package cuda
 
 /*
-#cgo LDFLAGS: -lcublasLt
 #include <cuda.h>
 #include <cublasLt.h>
 
@@ -76,6 +75,9 @@ type blas struct {
 }
 
 func newBlas(workspace kernel.Ptr, s cu.Stream) (*blas, error) {
+	if err := need(libblas); err != nil {
+		return nil, err
+	}
 	b := &blas{workspace: workspace, stream: s, chosen: map[product]C.cublasLtMatmulAlgo_t{}}
 	return b, blasError("cublasLtCreate", C.cublasLtCreate(&b.handle))
 }
@@ -262,6 +264,12 @@ func (e *engine) loadWith(b *blas) (err error) {
 		}
 	}
 	return b.stream.Synchronize()
+}
+
+// blasVersion is that of an open cuBLASLt.
+func blasVersion() string {
+	v := C.cublasLtGetVersion()
+	return fmt.Sprintf("%d.%d.%d", v/10000, v%10000/100, v%100)
 }
 
 func flag(b bool) C.int {

@@ -45,6 +45,14 @@ func Probe() ([]GPU, error) {
 	return list, nil
 }
 
+// Usable is nil when there is a GPU and all that running models on it takes.
+func Usable() error {
+	if _, err := Probe(); err != nil {
+		return err
+	}
+	return need(libnvrtc, libblas)
+}
+
 func describe(dev cu.Device) (g GPU, err error) {
 	if g.Name, err = dev.Name(); err != nil {
 		return g, err

@@ -93,6 +93,9 @@ func Open(spec device.Spec) (*Device, error) {
 			return nil, fmt.Errorf(`cuda: device %q; give it as "cuda" or "cuda:1"`, spec.Device)
 		}
 	}
+	if err := Usable(); err != nil {
+		return nil, err
+	}
 	ctx, err := openContext(ordinal)
 	if err != nil {
 		return nil, err

@@ -8,7 +8,8 @@
 // moe.go (which kernels do which ops), memory.go (which values share memory) and
 // product.go, forward.go (a pass), score.go (what it says of a prompt), then what
 // those stand on: context.go, modules.go, weights.go, chunk.go, blas.go, nvrtc.go,
-// driver.go. Kernels are package kernel's; how ops become kernels, and from how
+// driver.go, and libraries.go, which opens CUDA's libraries where find.go says that
+// they may be. Kernels are package kernel's; how ops become kernels, and from how
 // many rows on other ones, is package lower's.
 //
 // A new op, or ops that one kernel does, is a case of compiler.op or a row of
@@ -42,14 +43,17 @@
 // # Building
 //
 // gorgonia.org/cu meets CUDA 13 through include/cuda.h; with.sh sets the paths,
-// fetch.sh gets CUDA where there is none:
+// fetch.sh gets headers where there are none:
 //
 //	gpu/cuda/with.sh go build -tags cuda -o bin/ ./cmd/troupe
 //
+// Nothing of CUDA's is linked: calls go to stubs.S, one for each name in symbols.h,
+// and on into the libraries once they are open. So the program starts anywhere, and
+// a library that is missing, or lacks a function, is an error of who needs it.
+//
 // # On another machine
 //
-// Where there is no Go, what is built elsewhere is taken along; CUDA's libraries
-// are found by LD_LIBRARY_PATH or in /usr/local/cuda/lib64. Tests look for
+// Where there is no Go, what is built elsewhere is taken along. Tests look for
 // checkpoints beside the path they were built in.
 //
 //	gpu/cuda/with.sh go test -c -tags cuda -o bin/ ./gpu/cuda ./gpu/kernel

@@ -69,16 +69,28 @@ func driverError(call string, r C.CUresult) error {
 	return fmt.Errorf("%s: %s (%s)", call, C.GoString(C.troupe_error(r)), C.GoString(C.troupe_error_name(r)))
 }
 
-// start initialises the driver.
+// start opens the driver and initialises it.
 func start() error {
+	if err := need(libcuda); err != nil {
+		return err
+	}
 	r := C.troupe_init()
 	switch r {
 	case C.CUDA_SUCCESS:
 		return nil
 	case C.CUDA_ERROR_STUB_LIBRARY:
-		return fmt.Errorf("cuda: libcuda.so.1 is the stub that programs are linked with; install NVIDIA's driver, or put its directory ahead on LD_LIBRARY_PATH")
+		return fmt.Errorf("cuda: %s is the stub that programs are linked with; install NVIDIA's driver, or put its directory ahead on LD_LIBRARY_PATH", libcuda.opened().Path)
 	}
 	return fmt.Errorf("cuda: %w", driverError("cuInit", r))
+}
+
+// driverVersion is the newest CUDA that an open driver can run: "13.0".
+func driverVersion() string {
+	var v C.int
+	if C.cuDriverGetVersion(&v) != C.CUDA_SUCCESS {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d", v/1000, v%1000/10)
 }
 
 // A cu.Stream and a cu.Event are one pointer wide: the handle.

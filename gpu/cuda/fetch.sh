@@ -1,53 +1,48 @@
 #!/usr/bin/env bash
-# Puts what the tag "cuda" needs to build into .cuda/ at the repository's root,
-# for machines without the CUDA toolkit: headers, NVRTC and cuBLASLt
-# from NVIDIA's packages on PyPI, and a stub of the driver's library
-# made from its header. Nothing here needs a GPU. Run it again after changing
-# a version below.
+# Puts parts of CUDA into .cuda/ at the repository's root, for machines without the
+# CUDA toolkit, from NVIDIA's packages on PyPI:
+#
+#	fetch.sh headers     what the tag "cuda" needs to build: 6 MB, a few seconds
+#	fetch.sh compiler    NVRTC, which tests that compile kernels open: 90 MB
+#
+# What is there already stays. Nothing here needs a GPU. Programs that run models
+# on one open cuBLASLt, too, which is not fetched.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-root=$PWD/.cuda
-
-packages=(
-  nvidia-cuda-runtime==13.0.96
-  nvidia-cuda-nvrtc==13.0.88
-  nvidia-cuda-crt==13.0.88
-  nvidia-cuda-cccl==13.0.85
-  nvidia-cublas==13.0.2.14
-)
-stamp="${packages[*]} 4"
-[[ -f $root/stamp && $(<"$root/stamp") == "$stamp" ]] && exit 0
-
-rm -rf "$root"
-mkdir -p "$root/lib" "$root/stub"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)/.cuda
 python=${PYTHON:-python3}
-"$python" -m pip download --quiet --no-deps --no-cache-dir --only-binary=:all: \
-  --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 \
-  --dest "$root/wheels" "${packages[@]}"
-for wheel in "$root"/wheels/*.whl; do
-  "$python" -m zipfile -e "$wheel" "$root/unpacked"
-done
-cu=$root/unpacked/nvidia/cu13
-mv "$cu/include" "$root/include"
-for lib in nvrtc nvrtc-builtins cublasLt; do
-  for file in "$cu"/lib/lib$lib.so.*; do
-    mv "$file" "$root/lib/"
-    ln -sf "$(basename "$file")" "$root/lib/lib$lib.so"
-  done
-done
-rm -rf "$root/wheels" "$root/unpacked"
+nvrtc=nvidia-cuda-nvrtc==13.0.88
 
-# Every function that cuda.h names, in every version: a call returns
-# CUDA_ERROR_STUB_LIBRARY. The linker is content, and a program that is started
-# with it finds no device instead of not starting.
-grep -ohE '\bcu[A-Z][A-Za-z0-9]*(_v[0-9]+)?\b' "$root/include/cuda.h" | sort -u |
-  awk '{ print "int " $1 "(void) { return 34; }" } ' |
-  cat - <(for f in cuCtxCreate cuMemAdvise cuMemPrefetchAsync cuGraphAddDependencies cuGraphRemoveDependencies \
-    cuGraphGetEdges cuGraphNodeGetDependencies cuGraphNodeGetDependentNodes cuGraphAddNode cuGraphKernelNodeGetParams \
-    cuStreamGetCaptureInfo cuStreamUpdateCaptureDependencies cuEventElapsedTime; do
-    for v in "" _v2 _v3 _v4; do echo "int $f$v(void) { return 34; }"; done
-  done) | sort -u >"$root/stub/libcuda.c"
-"${CC:-gcc}" -w -shared -fPIC -Wl,-soname,libcuda.so.1 -o "$root/stub/libcuda.so.1" "$root/stub/libcuda.c"
-ln -sf libcuda.so.1 "$root/stub/libcuda.so"
-echo "$stamp" >"$root/stamp"
-du -sh "$root" | cut -f1 | sed 's/$/ in .cuda/'
+headers() {
+  rm -rf "$root/include"
+  "$python" "$here/headers.py" "$root" "$@"
+}
+
+compiler() {
+  local new
+  new=$(mktemp -d "$root/new.XXXXXX")
+  "$python" -m pip download --quiet --no-deps --no-cache-dir --only-binary=:all: \
+    --platform manylinux2014_x86_64 --platform manylinux_2_12_x86_64 --dest "$new" "$@"
+  "$python" -m zipfile -e "$new"/*.whl "$new"
+  mkdir -p "$root/lib"
+  mv "$new"/nvidia/cu13/lib/libnvrtc{,-builtins}.so.* "$root/lib/"
+  rm -rf "$new"
+}
+
+case ${1:-} in
+headers) packages=(nvidia-cuda-runtime==13.0.96 "$nvrtc" nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85 nvidia-cublas==13.0.2.14) ;;
+compiler) packages=("$nvrtc") ;;
+*)
+  echo "usage: $0 headers|compiler" >&2
+  exit 2
+  ;;
+esac
+
+mkdir -p "$root"
+exec 9>"$root/lock"
+flock 9
+stamp=$root/$1.stamp
+[[ -f $stamp && $(<"$stamp") == "${packages[*]}" ]] && exit 0
+rm -f "$stamp"
+"$1" "${packages[@]}"
+echo "${packages[*]}" >"$stamp"

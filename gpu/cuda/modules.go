@@ -32,10 +32,10 @@ func loadModules(s kernel.Shape, arch string) (*modules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
-	version, err := compilerVersion()
-	if err != nil {
+	if err := need(libnvrtc); err != nil {
 		return nil, err
 	}
+	version := libnvrtc.opened().Version
 	code := make([][]byte, len(programs))
 	errs := make([]error, len(programs))
 	var group sync.WaitGroup

@@ -3,7 +3,6 @@
 package cuda
 
 /*
-#cgo LDFLAGS: -lnvrtc
 #include <nvrtc.h>
 #include <stdlib.h>
 */
@@ -20,6 +19,9 @@ import (
 // Architectures are those that NVRTC compiles for, as compute capability
 // without the point: 80, 90, …
 func Architectures() ([]int, error) {
+	if err := need(libnvrtc); err != nil {
+		return nil, err
+	}
 	var n C.int
 	if err := nvrtcError("nvrtcGetNumSupportedArchs", C.nvrtcGetNumSupportedArchs(&n)); err != nil {
 		return nil, err
@@ -35,17 +37,22 @@ func Architectures() ([]int, error) {
 	return archs, nil
 }
 
-// compilerVersion is NVRTC's, for the names of cached programs.
-func compilerVersion() (string, error) {
+// nvrtcVersion is that of an open NVRTC.
+func nvrtcVersion() string {
 	var major, minor C.int
-	err := nvrtcError("nvrtcVersion", C.nvrtcVersion(&major, &minor))
-	return fmt.Sprintf("%d.%d", major, minor), err
+	if C.nvrtcVersion(&major, &minor) != C.NVRTC_SUCCESS {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d", major, minor)
 }
 
 // Compile makes machine code (a cubin) for an architecture ("sm_90a"). The log
 // holds the assembler's account of registers and shared memory. It needs no
 // GPU and may be called from several goroutines.
 func Compile(p kernel.Program, arch string) (code []byte, log string, err error) {
+	if err := need(libnvrtc); err != nil {
+		return nil, "", err
+	}
 	options := []string{"--gpu-architecture=" + arch, "--std=c++17", "--ptxas-options=-v"}
 	for _, d := range p.Defines {
 		options = append(options, "--define-macro="+d)

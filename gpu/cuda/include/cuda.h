@@ -17,6 +17,7 @@ static inline CUresult troupe_init_later(unsigned int flags) { return flags ? CU
 
 #if CUDA_VERSION >= 13000
 #undef cuCtxCreate
+#undef cuEventElapsedTime
 #undef cuMemAdvise
 #undef cuMemPrefetchAsync
 #undef cuGraphGetEdges
@@ -26,6 +27,7 @@ static inline CUresult troupe_init_later(unsigned int flags) { return flags ? CU
 #undef cuGraphRemoveDependencies
 #define cuCtxCreate cuCtxCreate_v2
 CUresult CUDAAPI cuCtxCreate_v2(CUcontext *ctx, unsigned int flags, CUdevice dev);
+CUresult CUDAAPI cuEventElapsedTime(float *ms, CUevent from, CUevent to);
 CUresult CUDAAPI cuMemAdvise(CUdeviceptr ptr, size_t count, CUmem_advise advice, CUdevice device);
 CUresult CUDAAPI cuMemPrefetchAsync(CUdeviceptr ptr, size_t count, CUdevice device, CUstream stream);
 CUresult CUDAAPI cuGraphGetEdges(CUgraph graph, CUgraphNode *from, CUgraphNode *to, size_t *n);
