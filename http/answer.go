@@ -2,25 +2,31 @@ package http
 
 import (
 	"errors"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/http/dialect"
+	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
 // answer is the engine's side of one call: the streams of its choices, merged.
-// It belongs to the connection's goroutine.
+// It belongs to who writes it: the connection's goroutine, or a writer of
+// streams whose turn it is.
 type answer struct {
-	s       *Server
-	c       *call
-	choices []choice
-	unended int // choices without a final event
-	turn    int // the choice looked at first
-	begun   time.Time
+	dialect.Answer // what its writer sees of it
+
+	engine  engine
+	tok     model.Tokenizer
+	call    *dialect.Call
+	metrics *metricSet
+	epoch   time.Time
+	choices []choice      // beside Answer.Choices
+	unended int           // choices without a final event
+	turn    int           // the choice looked at first
+	begun   time.Time     // when its request came
 	first   time.Duration // until the first token; 0: none yet
 	marks   marks         // of the first choice
 
@@ -28,9 +34,8 @@ type answer struct {
 	// stream may have an event, or one of the notices below was given. (A
 	// select over a channel for each costs a token 0.3 µs more.)
 	woken chan struct{}
-	// shared is the answer as a stream that pens write: then that is woken
-	// instead.
-	shared atomic.Pointer[sse]
+	// instead, when set, is called for that: who writes the answer waits elsewhere.
+	instead atomic.Pointer[func()]
 	// Notices, given by any goroutine; see tell.
 	gone atomic.Bool // the client went away
 	cut  atomic.Bool // the server stops
@@ -39,15 +44,12 @@ type answer struct {
 
 // choice is one of an answer's texts.
 type choice struct {
-	index  int
+	*dialect.Choice
 	stream stream
-	event  actors.Event // the latest; its memory is used again
-	held   bool         // event was taken ahead of time and is still to be handled
-	prompt []int32
-	scores []batch.Logprob // of the prompt, from its second token on
-	tokens int             // taken so far
-	final  *actors.Final
-	latest time.Time // when its latest token came; zero: none yet
+	event  actors.Event  // the latest; its memory is used again
+	delta  dialect.Delta // what it means, likewise
+	held   bool          // event was taken ahead of time and is still to be handled
+	latest time.Time     // when its latest token came; zero: none yet
 	parsed parsed
 }
 
@@ -59,12 +61,17 @@ var (
 )
 
 // newAnswer makes the answer to a call; begin comes next, and cancel last.
-func (s *Server) newAnswer(c *call, begun time.Time) *answer {
-	a := &answer{s: s, c: c, begun: begun, choices: make([]choice, c.choices()), woken: make(chan struct{}, 1)}
-	for i := range a.choices {
-		a.choices[i].index = i
+func (s *Server) newAnswer(c *dialect.Call, begun time.Time) *answer {
+	n := len(c.Requests)
+	a := &answer{
+		Answer: dialect.Answer{Choices: make([]dialect.Choice, n), PerPrompt: c.PerPrompt, Thinks: c.Reply.Thinks()},
+		engine: s.engine, tok: s.model.Tokenizer, call: c, metrics: s.metrics, epoch: s.epoch,
+		begun: begun, choices: make([]choice, n), woken: make(chan struct{}, 1),
 	}
-	s.live.add(a)
+	for i := range a.choices {
+		a.choices[i].Choice = &a.Choices[i]
+		a.choices[i].delta.Choice = i
+	}
 	return a
 }
 
@@ -77,8 +84,8 @@ func (a *answer) tell(notice *atomic.Bool) {
 // wake has the answer looked at. Whoever calls it has done before what is
 // there to be seen.
 func (a *answer) wake() {
-	if r := a.shared.Load(); r != nil {
-		r.wake()
+	if f := a.instead.Load(); f != nil {
+		(*f)()
 		return
 	}
 	select {
@@ -91,10 +98,9 @@ func (a *answer) wake() {
 // request that cannot be run is still answered with a status. When it fails,
 // nothing of it is running.
 func (a *answer) begin() error {
-	for i := range a.choices {
-		r := a.c.request(i)
+	for i, r := range a.call.Requests {
 		r.Wake = a.wake
-		st, err := a.s.engine.Submit(r)
+		st, err := a.engine.Submit(r)
 		if err != nil {
 			a.cancel()
 			return err
@@ -122,82 +128,93 @@ func (a *answer) start() error {
 		if f := ch.event.Final; f != nil && f.Err != nil {
 			return f.Err
 		}
+		if s := ch.event.Started; s != nil {
+			a.accepted(i, s.PromptTokens)
+		}
 	}
 	return nil
 }
 
-// next waits for an event of any choice. The event is good until that choice
-// is waited for again.
-func (a *answer) next() (int, *actors.Event, error) {
+// accepted notes that a choice is running.
+func (a *answer) accepted(i int, prompt []int32) {
+	ch := &a.choices[i]
+	ch.Prompt = prompt
+	if i%a.PerPrompt == 0 { // a prompt counts once
+		a.metrics.promptTokens.Add(int64(len(prompt)))
+	}
+	o := a.call.Reply
+	if !o.Parsed() {
+		return
+	}
+	if o.Thinks() {
+		o = o.After(a.tok.Decode(prompt[max(0, len(prompt)-actors.PromptEnd):], false))
+	}
+	ch.parsed.parser = reply.NewParser(o)
+}
+
+// next waits for more of any choice. It is good until that choice is waited for
+// again.
+func (a *answer) next() (*choice, error) {
 	for {
-		if i, ev := a.take(); ev != nil {
-			return i, ev, nil
+		if ch := a.take(); ch != nil {
+			return ch, nil
 		}
 		if err := a.wait(); err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 	}
 }
 
-// take returns an event that is there already, if any, in turns.
-func (a *answer) take() (int, *actors.Event) {
+// take returns a choice of which there is more already, if any, in turns: its
+// event, and in delta what that means.
+func (a *answer) take() *choice {
 	for range a.choices {
 		i := a.turn
 		if a.turn++; a.turn == len(a.choices) {
 			a.turn = 0
 		}
 		ch := &a.choices[i]
-		if ch.final == nil && (ch.held || ch.stream.Take(&ch.event)) {
+		if ch.Final == nil && (ch.held || ch.stream.Take(&ch.event)) {
 			ch.held = false
 			a.note(ch)
-			return i, &ch.event
+			return ch
 		}
 	}
-	return 0, nil
+	return nil
 }
 
 // note keeps and measures what an event says.
 func (a *answer) note(ch *choice) {
-	ev := &ch.event
-	if ev.Started != nil {
-		ch.prompt = ev.Started.PromptTokens
-		if ch.index%a.c.n == 0 { // a prompt counts once
-			a.s.metrics.promptTokens.Add(int64(len(ch.prompt)))
-		}
-		if a.c.reply.Parsed() {
-			a.newParser(ch)
-		}
-	}
-	ch.scores = append(ch.scores, ev.PromptLogprobs...)
-	if ch.parsed.parser != nil {
-		ch.parse(ev)
-	}
-	if most := a.c.top; a.c.promptTop > most {
-		for i := range ev.Logprobs { // more were asked for of the prompt
-			ev.Logprobs[i].Top = ev.Logprobs[i].Top[:min(len(ev.Logprobs[i].Top), most)]
-		}
-	}
+	ev, d := &ch.event, &ch.delta
+	ch.Scores = append(ch.Scores, ev.PromptLogprobs...)
+	d.Parts = ch.parse(ev)
+	d.Tokens, d.Logprobs, d.TextEnds = ev.Tokens, ev.Logprobs, ev.TextEnds
 	if n := len(ev.Tokens); n > 0 {
-		ch.tokens += n
-		a.s.metrics.outputTokens.Add(int64(n))
-		now := time.Now()
-		if a.first == 0 {
-			a.first = now.Sub(a.begun)
-			a.s.metrics.firstToken.observe(a.first)
-		}
-		if !ch.latest.IsZero() {
-			a.s.metrics.tokenGap.observeN(now.Sub(ch.latest)/time.Duration(n), n)
-		}
-		ch.latest = now
-		if ch == &a.choices[0] && ev.Computed > 0 {
-			a.marks.add(n, ev.Computed, int64(now.Sub(a.s.epoch)))
-		}
+		ch.Tokens += n
+		a.measure(ch, n)
 	}
-	if ev.Final != nil {
+	if d.Final = ev.Final; ev.Final != nil {
 		// A stop token is no token of an event, but one of the usage.
-		a.s.metrics.outputTokens.Add(int64(max(0, ev.Final.Usage.CompletionTokens-ch.tokens)))
-		ch.final = ev.Final
+		a.metrics.outputTokens.Add(int64(max(0, ev.Final.Usage.CompletionTokens-ch.Tokens)))
+		ch.Final = ev.Final
 		a.unended--
+	}
+}
+
+// measure notes that n tokens of a choice have come.
+func (a *answer) measure(ch *choice, n int) {
+	a.metrics.outputTokens.Add(int64(n))
+	now := time.Now()
+	if a.first == 0 {
+		a.first = now.Sub(a.begun)
+		a.metrics.firstToken.observe(a.first)
+	}
+	if !ch.latest.IsZero() {
+		a.metrics.tokenGap.observeN(now.Sub(ch.latest)/time.Duration(n), n)
+	}
+	ch.latest = now
+	if ch == &a.choices[0] && ch.event.Computed > 0 {
+		a.marks.add(n, ch.event.Computed, int64(now.Sub(a.epoch)))
 	}
 }
 
@@ -224,11 +241,27 @@ func (a *answer) notice() error {
 // cancel ends what is still running. Calling it again does nothing.
 func (a *answer) cancel() {
 	for i := range a.choices {
-		if ch := &a.choices[i]; ch.stream != nil && ch.final == nil {
+		if ch := &a.choices[i]; ch.stream != nil && ch.Final == nil {
 			ch.stream.Cancel()
 		}
 	}
-	a.s.live.remove(a)
+}
+
+// whole waits for all of the answer and returns what its writer makes of it.
+func (a *answer) whole() ([]byte, error) {
+	w := a.call.Whole
+	body := w.Begin(nil, &a.Answer)
+	for a.unended > 0 {
+		ch, err := a.next()
+		if err != nil {
+			return nil, err
+		}
+		if f := ch.delta.Final; f != nil && f.Err != nil {
+			return nil, f.Err
+		}
+		body = w.Delta(body, &a.Answer, &ch.delta)
+	}
+	return w.End(body, &a.Answer), nil
 }
 
 // liveAnswers are those under way, which a stopping server tells so.
@@ -260,114 +293,4 @@ func (l *liveAnswers) cutAll() {
 	for a := range l.all {
 		a.tell(&a.cut)
 	}
-}
-
-// usage adds up the choices': of those that did not come to their end, what
-// was seen. A prompt counts once, however many choices it has.
-func (a *answer) usage() actors.Usage {
-	var sum actors.Usage
-	for i := range a.choices {
-		ch := &a.choices[i]
-		u := actors.Usage{PromptTokens: len(ch.prompt), CompletionTokens: ch.tokens}
-		if ch.final != nil {
-			u = ch.final.Usage
-		}
-		sum.CompletionTokens += u.CompletionTokens
-		if i%a.c.n == 0 {
-			sum.PromptTokens += u.PromptTokens
-			sum.CachedTokens += u.CachedTokens
-		}
-	}
-	return sum
-}
-
-// reasoned adds up the tokens that choices spent on reasoning; -1 when nobody
-// looked.
-func (a *answer) reasoned() int {
-	if !a.c.reply.Thinks() {
-		return -1
-	}
-	sum := 0
-	for i := range a.choices {
-		sum += a.choices[i].parsed.reasoned
-	}
-	return sum
-}
-
-// collect waits for all of an answer and returns its choices.
-func (a *answer) collect() ([]piece, error) {
-	all := make([]piece, len(a.choices))
-	for i := range all {
-		p := &all[i]
-		p.index = i
-	}
-	for a.unended > 0 {
-		i, ev, err := a.next()
-		if err != nil {
-			return nil, err
-		}
-		if ev.Final != nil && ev.Final.Err != nil {
-			return nil, ev.Final.Err
-		}
-		all[i].add(ev, &a.choices[i].parsed)
-	}
-	if a.c.echo {
-		for i := range all {
-			e := a.echo(i)
-			all[i].precede(&e)
-		}
-	}
-	if a.c.returnIDs || a.c.promptLogprobs {
-		for i := range all {
-			all[i].prompt, all[i].scores = a.choices[i].prompt, a.choices[i].scores
-		}
-	}
-	return all, nil
-}
-
-// add appends what an event says, and what that means. It copies.
-func (p *piece) add(ev *actors.Event, sp *parsed) {
-	if sp.parser != nil {
-		if p.message == nil {
-			p.message = new(reply.Message)
-		}
-		p.message.Add(sp.parts)
-	}
-	for _, end := range ev.TextEnds {
-		p.ends = append(p.ends, len(p.text)+end)
-	}
-	p.text = append(p.text, ev.Text...)
-	p.ids = append(p.ids, ev.Tokens...)
-	p.logprobs = append(p.logprobs, ev.Logprobs...)
-	p.final = ev.Final
-}
-
-// echo is choice i's prompt: its text, and, when asked for, what the model says
-// of its tokens. There the text is what they come to.
-func (a *answer) echo(i int) (e piece) {
-	p, ch := &a.c.prompts[i/a.c.n], &a.choices[i]
-	switch {
-	case a.c.logprobs:
-		e.text, e.ends = a.s.tokenizer.DecodeEnds(ch.prompt, !a.c.req.KeepSpecial)
-		unknown := batch.Logprob{Token: float32(math.NaN())} // nothing comes before the first
-		e.echo, e.logprobs = ch.prompt, append([]batch.Logprob{unknown}, ch.scores...)
-		for i := range e.logprobs {
-			lp := &e.logprobs[i]
-			lp.Top = lp.Top[:min(len(lp.Top), a.c.top)]
-		}
-	case p.ids != nil:
-		e.text = []byte(a.s.tokenizer.Decode(p.ids, !a.c.req.KeepSpecial))
-	default:
-		e.text = []byte(p.text)
-	}
-	return e
-}
-
-// precede puts an echo before what was said, as one.
-func (p *piece) precede(e *piece) {
-	for _, end := range p.ends {
-		e.ends = append(e.ends, len(e.text)+end)
-	}
-	p.text, p.ends = append(e.text, p.text...), e.ends
-	p.echo, p.logprobs = e.echo, append(e.logprobs, p.logprobs...)
 }

@@ -12,6 +12,9 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/http/dialect"
+	"github.com/troupe-llm/troupe/http/dialect/chat"
+	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
@@ -54,32 +57,42 @@ func (e tapEngine) Submit(r *actors.Request) (stream, error) {
 	return t, nil
 }
 
+// benchmarkWriter is the writer of a chat that is streamed, which has begun, and
+// its answer.
+func benchmarkWriter(b *testing.B) (dialect.StreamWriter, *dialect.Answer) {
+	m := &model.Model{Names: []string{"model"}, MaxChoices: 1, Tokenizer: byteTokenizer{}, Family: model.NewFamily("none", "none", byteTokenizer{})}
+	c, fault := chat.Dialect{}.Decode(&dialect.Request{Model: m, ID: "0123456789", Body: []byte(`{"stream":true,` + withHi + `}`)})
+	if fault != nil {
+		b.Fatal(fault)
+	}
+	a := &dialect.Answer{Choices: make([]dialect.Choice, 1), PerPrompt: 1}
+	c.Stream.Delta(nil, a, &dialect.Delta{Parts: []reply.Part{{Text: []byte("a")}}})
+	return c.Stream, a
+}
+
 // BenchmarkChunk is a token's way from an event to bytes.
 func BenchmarkChunk(b *testing.B) {
-	c := &call{id: "chatcmpl-0123456789", isChat: true, stream: true, model: "model"}
-	head := c.appendHead(nil)
-	p := piece{text: []byte(" token"), ids: []int32{7}}
+	w, a := benchmarkWriter(b)
+	d := &dialect.Delta{Parts: []reply.Part{{Text: []byte(" token")}}, Tokens: []int32{7}}
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = c.appendChunk(buf[:0], head, &p, byteTokenizer{})
+		buf = w.Delta(buf[:0], a, d)
 	}
 }
 
 // BenchmarkParsedChunk is the same where reasoning and tool calls are looked for.
 func BenchmarkParsedChunk(b *testing.B) {
-	c := &call{id: "chatcmpl-0123456789", isChat: true, stream: true, model: "model"}
-	head := c.appendHead(nil)
+	w, a := benchmarkWriter(b)
 	parser := reply.NewParser(reply.Options{Reasoning: reply.FindReasoning("think"), Format: reply.FindFormat("hermes", "")})
 	parser.Add([]byte("<think>"))
 	token := []byte(" token")
+	d := &dialect.Delta{Tokens: []int32{7}}
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = buf[:0]
-		for _, part := range parser.Add(token) {
-			buf = c.appendChunk(buf, head, &piece{ids: []int32{7}, part: &part}, byteTokenizer{})
-		}
+		d.Parts = parser.Add(token)
+		buf = w.Delta(buf[:0], a, d)
 	}
 }
 

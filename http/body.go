@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/valyala/fasthttp"
 )
 
@@ -26,13 +27,13 @@ func (x *exchange) json() ([]byte, *Error) {
 	kind = strings.TrimSpace(kind)
 	if len(h.Peek(fasthttp.HeaderOrigin)) > 0 && kind != "" && !strings.EqualFold(kind, typeJSON) {
 		return nil, &Error{
-			Status: fasthttp.StatusUnsupportedMediaType, Type: typeInvalid,
+			Status: fasthttp.StatusUnsupportedMediaType, Type: apierr.TypeInvalid,
 			Message: "the body must be " + typeJSON + ", not " + kind,
 		}
 	}
 	if coding := h.ContentEncoding(); len(coding) > 0 && string(coding) != "identity" {
 		return nil, &Error{
-			Status: fasthttp.StatusUnsupportedMediaType, Type: typeInvalid,
+			Status: fasthttp.StatusUnsupportedMediaType, Type: apierr.TypeInvalid,
 			Message: "the body must not be encoded, but Content-Encoding is " + string(coding),
 		}
 	}
@@ -90,7 +91,7 @@ func (x *exchange) readBody() *Error {
 
 func (s *Server) noRoom() *Error {
 	return &Error{
-		Status: fasthttp.StatusTooManyRequests, Type: typeBusy, Code: "server_busy", RetryAfter: 1,
+		Status: fasthttp.StatusTooManyRequests, Type: apierr.TypeBusy, Code: "server_busy", RetryAfter: 1,
 		Message: fmt.Sprintf("the server is busy: what is being read takes %d bytes already, and there is a limit", s.bodies.used.Load()),
 	}
 }
@@ -109,16 +110,16 @@ func (s *Server) unread(err error) *Error {
 	switch {
 	case errors.As(err, &small):
 		return &Error{
-			Status: fasthttp.StatusRequestHeaderFieldsTooLarge, Type: typeInvalid,
+			Status: fasthttp.StatusRequestHeaderFieldsTooLarge, Type: apierr.TypeInvalid,
 			Message: fmt.Sprintf("the header is larger than %d bytes", headerSize),
 		}
 	case errors.As(err, &network) && network.Timeout():
 		return &Error{
-			Status: fasthttp.StatusRequestTimeout, Type: typeInvalid,
+			Status: fasthttp.StatusRequestTimeout, Type: apierr.TypeInvalid,
 			Message: fmt.Sprintf("the request did not arrive within %v", s.cfg.ReadTimeout),
 		}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return badRequest("", "the request ended before it was whole")
+		return apierr.Invalid("", "the request ended before it was whole")
 	}
-	return badRequest("", "the request cannot be read: its first line, a header field or the framing of its body is malformed")
+	return apierr.Invalid("", "the request cannot be read: its first line, a header field or the framing of its body is malformed")
 }

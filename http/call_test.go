@@ -10,6 +10,13 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/http/dialect"
+	"github.com/troupe-llm/troupe/http/dialect/chat"
+	"github.com/troupe-llm/troupe/http/dialect/draft"
+	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/dialect/openai"
+	"github.com/troupe-llm/troupe/http/dialect/text"
 )
 
 // ask sends one request and returns what the engine was asked for.
@@ -55,7 +62,7 @@ func TestDefaults(t *testing.T) {
 	temperature, topK, topP := 0.6, 20, 0.95
 	eng.info.sampling = defaults(&temperature, &topK, &topP, nil, nil)
 	chat := ask(t, eng, "/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"top_p":0,"max_tokens":null}`)[0]
-	want := batch.Sampling{Temperature: 0.6, TopK: 20, TopP: leastTopP, Seed: chat.Sampling.Seed}
+	want := batch.Sampling{Temperature: 0.6, TopK: 20, TopP: draft.LeastTopP, Seed: chat.Sampling.Seed}
 	if chat.MaxTokens != 0 || !reflect.DeepEqual(chat.Sampling, want) || !chat.Chat.AddGenerationPrompt {
 		t.Errorf("a chat got %+v", chat)
 	}
@@ -80,38 +87,21 @@ func TestPromptShapes(t *testing.T) {
 	}
 }
 
-// TestMessages makes a chat what templates expect, in the order it came.
-func TestMessages(t *testing.T) {
-	for in, want := range map[string]string{
-		`[{"role":"user","content":"a"}]`: `[{"role":"user","content":"a"}]`,
-		` [ { "content" : [ {"type":"text","text":"a\n"} , {"text":"\"b\"","type":"text"}, "c" ] , "role" : "user" } ] `: `[{"content":"a\n \"b\" c","role":"user"}]`,
-		`[{"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"z\": 1, \"a\": [2]}"}}]}]`:
-		/**/ `[{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":{"z": 1, "a": [2]}}}],"content":""}]`,
-		`[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}]}]`: `[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}],"content":""}]`,
-		`[{"role":"tool","tool_call_id":"1","content":"é\u00e9","z":{},"y":[]}]`:           `[{"role":"tool","tool_call_id":"1","content":"é\u00e9","z":{},"y":[]}]`,
-	} {
-		body, fault := parse([]byte(`{"messages":` + in + `}`))
-		if fault != nil {
-			t.Fatal(fault)
-		}
-		for _, v := range body.members() {
-			got, err := plainMessages(v, &family{})
-			if err != nil || string(got) != want {
-				t.Errorf("%s:\ngot  %s %v\nwant %s", in, got, err, want)
-			}
-		}
-	}
+// decodeChat reads a request of chat completions.
+func decodeChat(s *Server, body string) (*dialect.Call, *Error) {
+	return chat.Dialect{}.Decode(&dialect.Request{Model: &s.model, Body: []byte(body)})
 }
 
-// TestDevelopers are systems to a template that has not heard of them.
-func TestDevelopers(t *testing.T) {
-	const in = `[{"role":"developer","content":"a"},{"role":"user","content":"developer"}]`
-	for knows, want := range map[bool]string{true: in, false: strings.Replace(in, "developer", "system", 1)} {
-		if got, err := plainMessages(raw(in), &family{developers: knows}); err != nil || string(got) != want {
-			t.Errorf("known %v: got %s, %v", knows, got, err)
-		}
-		if f := newFamily(&Config{}, byteTokenizer{map[bool]string{true: "{% if role == 'developer' %}"}[knows]}); f.developers != knows {
-			t.Errorf("known %v: %+v", knows, f)
+// decodeText reads a request of text completions.
+func decodeText(s *Server, body string) (*dialect.Call, *Error) {
+	return text.Dialect{}.Decode(&dialect.Request{Model: &s.model, Body: []byte(body)})
+}
+
+// TestDevelopersAreKnown by a template that speaks of them.
+func TestDevelopersAreKnown(t *testing.T) {
+	for template, want := range map[string]bool{"{% if role == 'developer' %}": true, "": false} {
+		if f := model.NewFamily("", "", byteTokenizer{template}); f.Developers != want {
+			t.Errorf("%q: %+v", template, f)
 		}
 	}
 }
@@ -141,13 +131,13 @@ func TestEffort(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, fault := s.decodeCall([]byte(`{`+withHi+`,`+tc.fields+`}`), true)
+		c, fault := decodeChat(s, `{`+withHi+`,`+tc.fields+`}`)
 		switch {
 		case tc.want == nil:
 			if fault == nil || fault.Param != "reasoning_effort" {
 				t.Errorf("%s, %s: %+v, want it refused", tc.template, tc.fields, fault)
 			}
-		case fault != nil || !maps.Equal(c.chat.Kwargs, tc.want):
+		case fault != nil || !maps.Equal(c.Requests[0].Chat.Kwargs, tc.want):
 			t.Errorf("%s, %s: %+v, want %v", tc.template, tc.fields, fault, tc.want)
 		}
 	}
@@ -176,7 +166,7 @@ func TestTokenizeRoutes(t *testing.T) {
 		{"/tokenize", `{"model":"fake","prompt":"h","add_special_tokens":false}`, `{"count":1,"max_model_len":1024,"tokens":[104],"prompt":"h"}`},
 		{
 			"/tokenize", `{"messages":[{"role":"user","content":[]}]}`,
-			`{"count":33,"max_model_len":1024,"tokens":` + string(appendIDs(nil, byteTokenizer{}.Encode(`[{"role": "user", "content": ""}]`, false))) + `,"prompt":"[{\"role\": \"user\", \"content\": \"\"}]"}`,
+			`{"count":33,"max_model_len":1024,"tokens":` + string(jsonenc.IDs(nil, byteTokenizer{}.Encode(`[{"role": "user", "content": ""}]`, false))) + `,"prompt":"[{\"role\": \"user\", \"content\": \"\"}]"}`,
 		},
 		{"/detokenize", `{"tokens":[104,105]}`, `{"prompt":"hi"}`},
 		{"/detokenize", `{"tokens":[]}`, `{"prompt":""}`},
@@ -215,25 +205,28 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte, isChat bool) {
 		before := string(body)
-		c, fault := s.decodeCall(body, isChat)
+		var d dialect.Dialect = text.Dialect{}
+		if isChat {
+			d = chat.Dialect{}
+		}
+		c, fault := d.Decode(&dialect.Request{Model: &s.model, Body: body})
 		if string(body) != before {
 			t.Fatal("the body was changed")
 		}
 		if fault != nil {
-			if fault.Status < 400 || fault.Status > 404 || fault.Message == "" || !json.Valid(appendError(nil, fault)) {
-				t.Fatalf("%d %q", fault.Status, appendError(nil, fault))
+			if fault.Status < 400 || fault.Status > 404 || fault.Message == "" || !json.Valid(openai.AppendError(nil, fault)) {
+				t.Fatalf("%d %q", fault.Status, openai.AppendError(nil, fault))
 			}
 			return
 		}
 		if !json.Valid(body) {
 			t.Fatal("what is not JSON was taken")
 		}
-		for i := range c.choices() {
-			r := c.request(i)
+		for _, r := range c.Requests {
 			if (r.Chat != nil) == (r.Text != "" || r.Tokens != nil) && (isChat || r.Text != "") {
 				t.Fatalf("not one prompt: %+v", r)
 			}
-			if r.MaxTokens < 0 || r.MinTokens < 0 || r.MaxTokens > 0 && r.MinTokens > r.MaxTokens || r.Sampling.Logprobs > 1+maxLogprobs {
+			if r.MaxTokens < 0 || r.MinTokens < 0 || r.MaxTokens > 0 && r.MinTokens > r.MaxTokens || r.Sampling.Logprobs > 1+draft.MaxLogprobs {
 				t.Fatalf("%+v", r)
 			}
 			for _, id := range append(r.Tokens, r.StopTokens...) {
@@ -243,4 +236,21 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTooManyMessages: more messages than the context has room for are refused before
+// they are read, in the words of prompts that are too long; /tokenize counts them.
+func TestTooManyMessages(t *testing.T) {
+	for n, status := range map[int]int{600: 400, 100: 200} { // of a context of 1,024, two tokens each
+		message := fmt.Sprintf(`{"role":"user","content":%q},`, strings.Repeat("a", 1000))
+		body := `{"messages":[` + strings.Repeat(message, n) + `{"role":"user","content":"b"}]}`
+		h := start(t, script([]actors.Event{started("a"), ends("stop", 1, 0)}), Config{})
+		got, answer := h.read(h.post("/v1/chat/completions", body))
+		if got != status || status == 400 && (!strings.Contains(answer, `"code":"context_length_exceeded"`) || !strings.Contains(answer, `at least 1202 tokens, but this model's maximum context length is 1024`)) {
+			t.Errorf("%d messages: %d %.300s", n, got, answer)
+		}
+		if got, answer := h.read(h.post("/tokenize", body)); got != 200 {
+			t.Errorf("%d messages counted: %d %.300s", n, got, answer)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/http/otlp"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
@@ -88,18 +89,12 @@ const maxStopBytes = 1024
 // small ones.
 const leastBodies = 4
 
-const (
-	parserAuto = "auto"
-	parserNone = "none"
-	// parserChannels is vLLM's name for reasoning in channels, which the format of
-	// calls tells, too.
-	parserChannels = "openai_gptoss"
-)
+const parserNone = "none"
 
 // What can be configured.
 var (
-	ToolCallParsers  = append([]string{parserAuto, parserNone}, reply.FormatNames()...)
-	ReasoningParsers = append([]string{parserAuto, parserNone, parserChannels}, reply.ReasoningNames()...)
+	ToolCallParsers  = append([]string{model.ParserAuto, parserNone}, reply.FormatNames()...)
+	ReasoningParsers = append([]string{model.ParserAuto, parserNone, model.ParserChannels}, reply.ReasoningNames()...)
 )
 
 // Check says all that is wrong with the configuration, as New would.
@@ -147,7 +142,7 @@ func (c Config) complete() (Config, error) {
 		{"ReasoningParser", &c.ReasoningParser, ReasoningParsers},
 	} {
 		if *f.value == "" {
-			*f.value = parserAuto
+			*f.value = model.ParserAuto
 		}
 		if !slices.Contains(f.known, *f.value) {
 			faults = append(faults, fmt.Errorf("%s: %q is not known, only %s are", f.name, *f.value, strings.Join(f.known, ", ")))

@@ -3,7 +3,7 @@ package http
 import (
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/http/dialect/model"
 )
 
 // engine is what this package asks of an actors.System.
@@ -12,31 +12,13 @@ type engine interface {
 	Info() info
 	Stats() actors.Stats
 	Ready() bool
-	Tokenizer() tokenizer // nil: the model has none
+	Tokenizer() model.Tokenizer // nil: the model has none
 }
 
 // stream is what this package asks of an *actors.Stream.
 type stream interface {
 	Take(*actors.Event) bool
 	Cancel()
-}
-
-// tokenizer is what this package asks of a *tokenize.Tokenizer.
-type tokenizer interface {
-	Encode(text string, addSpecial bool) []int32
-	Decode(ids []int32, skipSpecial bool) string
-	DecodeEnds(ids []int32, skipSpecial bool) ([]byte, []int)
-	TokenBytes(id int32) []byte
-	Render(tokenize.Chat) (string, error)
-	TokenID(string) (int32, bool)
-	IsSpecial(id int32) bool
-	ChatTemplate(tools bool) string
-	Named(special string) string
-	TextArguments() bool
-	NineLetterIDs() bool
-	ContentParts() map[string]bool
-	LeastChatTokens(*tokenize.Chat) int
-	LeastMarks(users, assistants int) int
 }
 
 // system adapts an actors.System.
@@ -50,7 +32,7 @@ func (s system) Submit(r *actors.Request) (stream, error) {
 	return st, nil
 }
 
-func (s system) Tokenizer() tokenizer {
+func (s system) Tokenizer() model.Tokenizer {
 	if t := s.System.Tokenizer(); t != nil {
 		return t
 	}

@@ -2,42 +2,36 @@ package http
 
 import (
 	"crypto/rand"
-	"errors"
 	"runtime/debug"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
-	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/dialect"
 	"github.com/troupe-llm/troupe/http/otlp"
 )
 
 // exchange is one HTTP request and its response.
 type exchange struct {
-	s      *Server
-	ctx    *fasthttp.RequestCtx // borrowed: only while the request is handled
-	id     string               // X-Request-Id
-	begun  time.Time
-	method string
-	route  string // as registered; "" matched none
-	holder string // of the key it came with; "" without one
-	from   string // its address, once it was let in; see network
-	read   bool   // its body was, or as much as was wanted
-	body   []byte // see body.go
-	held   int    // of the budget, for body
-	status int    // as logged
-	stream *sse   // nil: the response is all there when handled
+	s       *Server
+	ctx     *fasthttp.RequestCtx // borrowed: only while the request is handled
+	id      string               // X-Request-Id
+	begun   time.Time
+	method  string
+	route   string          // as registered; "" matched none
+	holder  string          // of the key it came with; "" without one
+	from    string          // its address, once it was let in; see network
+	read    bool            // its body was, or as much as was wanted
+	body    []byte          // see body.go
+	held    int             // of the budget, for body
+	status  int             // as logged
+	streams bool            // its response is not all there when handled
+	dialect dialect.Dialect // that errors are told in
 
-	generated bool // an answer was generated, in whole or in part
-	usage     actors.Usage
-	finish    string
-	err       error
-
-	// For spans, when those are wanted.
-	trace  otlp.Context
-	chat   bool
-	finals []*actors.Final // of each choice that ended
+	outcome *outcome // of the answer that was generated, in whole or in part; nil: none
+	err     error
+	trace   otlp.Context // when spans are wanted
 }
 
 const (
@@ -55,7 +49,7 @@ const leftover = 256 << 10
 // handle surrounds every request.
 func (f *front) handle(ctx *fasthttp.RequestCtx) {
 	s := f.s
-	x := &exchange{s: s, ctx: ctx, begun: time.Now(), method: string(ctx.Method())}
+	x := &exchange{s: s, ctx: ctx, begun: time.Now(), method: string(ctx.Method()), dialect: common}
 	x.id = requestID(ctx.Request.Header.Peek(headerID))
 	ctx.Response.Header.Set(headerID, x.id)
 	ctx.SetUserValue(exchangeKey, x)
@@ -70,7 +64,7 @@ func (f *front) handle(ctx *fasthttp.RequestCtx) {
 	if !x.read && (length == -1 || length > leftover || len(ctx.Request.Header.Peek(unreadBody)) > 0) {
 		x.hangUp()
 	}
-	if x.stream == nil {
+	if !x.streams {
 		if x.status == 0 {
 			x.status = ctx.Response.StatusCode()
 		}
@@ -83,8 +77,8 @@ func (x *exchange) run(handle fasthttp.RequestHandler) {
 	defer func() {
 		if p := recover(); p != nil {
 			x.s.log.Error().Str("request_id", x.id).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("a request's handler panicked")
-			x.stream = nil
-			writeError(x.ctx, errInternal)
+			x.streams = false
+			writeError(x.ctx, x.dialect, x.id, errInternal)
 		}
 	}()
 	handle(x.ctx)
@@ -118,7 +112,10 @@ func (x *exchange) letOut() {
 	if x.from == "" {
 		return
 	}
-	tokens := x.usage.PromptTokens + x.usage.CompletionTokens
+	tokens := 0
+	if o := x.outcome; o != nil {
+		tokens = o.usage.PromptTokens + o.usage.CompletionTokens
+	}
 	x.s.byAddress.leave(x.from, tokens)
 	if x.holder != "" {
 		x.s.byKey.leave(x.holder, tokens)
@@ -145,9 +142,9 @@ func (x *exchange) end() {
 	if x.holder != "" {
 		e = e.Str("key", x.holder)
 	}
-	if x.generated {
-		e = e.Int("prompt_tokens", x.usage.PromptTokens).Int("cached_tokens", x.usage.CachedTokens).
-			Int("completion_tokens", x.usage.CompletionTokens).Str("finish", x.finish)
+	if o := x.outcome; o != nil {
+		e = e.Int("prompt_tokens", o.usage.PromptTokens).Int("cached_tokens", o.usage.CachedTokens).
+			Int("completion_tokens", o.usage.CompletionTokens).Str("finish", o.finish)
 	}
 	if x.trace.Sampled {
 		e = e.Hex("trace_id", x.trace.Trace[:])
@@ -203,35 +200,13 @@ func preflight(x *exchange) *Error {
 	return nil
 }
 
-// answered notes how an answer went.
-func (x *exchange) answered(a *answer, err error) {
-	x.generated, x.usage, x.err = true, a.usage(), err
-	x.finish, x.status = "error", fasthttp.StatusOK
-	switch {
-	case err == nil:
-		x.finish = string(a.choices[0].final.Reason)
-	case errors.Is(err, errGone):
-		x.finish, x.status, x.err = "abort", statusClientClosed, nil
-	default:
-		x.status = asError(err).Status
-	}
-	ended := time.Now()
-	x.s.metrics.answered(a, x.finish, ended.Sub(x.begun))
-	x.s.journeys.keep(x, a, ended)
-	if x.trace.Sampled {
-		x.chat = a.c.isChat
-		for i := range a.choices {
-			if f := a.choices[i].final; f != nil {
-				x.finals = append(x.finals, f)
-			}
-		}
-	}
-}
+// answered notes how the exchange's answer went.
+func (x *exchange) answered(o *outcome) { x.outcome, x.status, x.err = o, o.status, o.err }
 
 // failed is the response to a request that could not be handled.
 func (x *exchange) failed(e *Error) {
 	if x.err == nil && e.Status >= 500 {
 		x.err = e
 	}
-	writeError(x.ctx, e)
+	writeError(x.ctx, x.dialect, x.id, e)
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
 )
 
 // TestFormats has the built-in model, which tells stories, answer in formats it
@@ -57,7 +59,7 @@ func TestFormats(t *testing.T) {
 		{"json object", `"response_format":{"type":"json_object"}`, object, 16},
 		{"json schema", `"response_format":{"type":"json_schema","json_schema":{"name":"person","strict":true,"schema":` + schema + `}}`, isPerson, 16},
 		{"structured json", `"structured_outputs":{"json":` + schema + `}`, isPerson, 3},
-		{"guided json", `"guided_json":` + string(appendQuoted(nil, schema)), isPerson, 3},
+		{"guided json", `"guided_json":` + string(jsonenc.Quoted(nil, schema)), isPerson, 3},
 		{"structured object", `"structured_outputs":{"json_object":true}`, object, 3},
 		{"structured regex", `"structured_outputs":{"regex":"[a-z]{2,9}( [a-z]+){0,3}!"}`, matches(`[a-z]{2,9}( [a-z]+){0,3}!`), 16},
 		{"regex", `"regex":"\\d{3}-\\d{4}"`, matches(`\d{3}-\d{4}`), 16},

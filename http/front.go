@@ -112,7 +112,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	e := s.unread(err)
 	s.metrics.request("", e.Status)
 	setUnread(ctx.Conn(), true)
-	writeError(ctx, e)
+	writeError(ctx, common, "", e)
 }
 
 // fastLog gives fasthttp's few messages a level: that a connection was closed,

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/valyala/fasthttp"
 )
 
@@ -65,18 +66,18 @@ func (s *Server) refusal(h *fasthttp.RequestHeader) *Error {
 // errHost and errForeign quote nothing: a page could have written it.
 var (
 	errHost = &Error{
-		Status: fasthttp.StatusMisdirectedRequest, Type: typeInvalid, Code: "unknown_host",
+		Status: fasthttp.StatusMisdirectedRequest, Type: apierr.TypeInvalid, Code: "unknown_host",
 		Message: "this server goes by another name than the one in Host: --allowed-hosts adds names",
 	}
 	errForeign = &Error{
-		Status: fasthttp.StatusForbidden, Type: typeInvalid, Code: "foreign_origin",
+		Status: fasthttp.StatusForbidden, Type: apierr.TypeInvalid, Code: "foreign_origin",
 		Message: "pages of other sites may not use this server: --allowed-origins adds sites",
 	}
 )
 
 func tooLarge(most int) *Error {
 	return &Error{
-		Status: fasthttp.StatusRequestEntityTooLarge, Type: typeInvalid,
+		Status: fasthttp.StatusRequestEntityTooLarge, Type: apierr.TypeInvalid,
 		Message: fmt.Sprintf("the body is larger than %d bytes", most),
 	}
 }

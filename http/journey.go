@@ -27,12 +27,7 @@ type journeys struct {
 }
 
 // keep notes an answer that has just ended.
-func (j *journeys) keep(x *exchange, a *answer, ended time.Time) {
-	f := a.choices[0].final
-	if f == nil {
-		return // left or cut before its end
-	}
-	one := &journey{id: x.id, begun: x.begun, ended: ended, finish: x.finish, usage: x.usage, times: f.Times, marks: a.marks}
+func (j *journeys) keep(one *journey) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.last[j.next] = one

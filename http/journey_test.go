@@ -82,8 +82,7 @@ func TestJourneysForget(t *testing.T) {
 	s := &Server{epoch: epoch()}
 	var all journeys
 	for i := range 100 {
-		a := &answer{choices: []choice{{final: &actors.Final{Times: actors.Times{Submitted: batch.Now()}}}}}
-		all.keep(&exchange{id: fmt.Sprint(i)}, a, s.wall(batch.Now()))
+		all.keep(&journey{id: fmt.Sprint(i), ended: s.wall(batch.Now()), times: actors.Times{Submitted: batch.Now()}})
 	}
 	for id, want := range map[string]bool{"99": true, "68": true, "67": false, "0": false, "": false} {
 		if got := all.find(s, id) != nil; got != want {

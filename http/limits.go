@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/valyala/fasthttp"
 )
 
@@ -92,7 +93,7 @@ func (c *clients) refuse(which int, what string, minutes float64) *Error {
 	c.refused[which]++
 	wait := max(1, int(math.Ceil(minutes*60)))
 	return &Error{
-		Status: fasthttp.StatusTooManyRequests, Type: typeBusy, Code: "rate_limit_exceeded", RetryAfter: wait,
+		Status: fasthttp.StatusTooManyRequests, Type: apierr.TypeBusy, Code: "rate_limit_exceeded", RetryAfter: wait,
 		Message: fmt.Sprintf("one %s may %s: try again in %d s", c.kind, what, wait),
 	}
 }

@@ -52,11 +52,11 @@ func (m *metricSet) request(route string, status int) {
 	m.mu.Unlock()
 }
 
-func (m *metricSet) answered(a *answer, finish string, took time.Duration) {
-	m.cachedTokens.Add(int64(a.usage().CachedTokens))
+func (m *metricSet) answered(o *outcome, took time.Duration) {
+	m.cachedTokens.Add(int64(o.usage.CachedTokens))
 	m.whole.observe(took)
 	m.mu.Lock()
-	m.finished[finish]++
+	m.finished[o.finish]++
 	m.mu.Unlock()
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/dialect"
 )
 
 var sample = regexp.MustCompile(`^([a-z_:][a-z0-9_:]*)(\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})? (\S+)$`)
@@ -121,11 +122,18 @@ func TestProcess(t *testing.T) {
 
 // Tokens are counted as they come, not when their answer ends, and once each.
 func TestTokensAreCountedByStep(t *testing.T) {
-	s := &Server{metrics: newMetrics()}
-	a := &answer{s: s, c: &call{n: 1}, choices: make([]choice, 1)}
+	s, err := newServer(Config{}, script([]actors.Event{started("ab"), says("xyz"), says("x"), ends("stop", 2, 5)}), zerologNop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := s.newAnswer(&dialect.Call{Requests: []*actors.Request{{}}, PerPrompt: 1}, time.Now())
+	if err := a.begin(); err != nil {
+		t.Fatal(err)
+	}
 	for i, want := range [][2]int64{{2, 0}, {2, 3}, {2, 4}, {2, 5}} {
-		a.choices[0].event = []actors.Event{started("ab"), says("xyz"), says("x"), ends("stop", 2, 5)}[i]
-		a.note(&a.choices[0])
+		if _, err := a.next(); err != nil {
+			t.Fatal(err)
+		}
 		if got := [2]int64{s.metrics.promptTokens.Load(), s.metrics.outputTokens.Load()}; got != want {
 			t.Errorf("after event %d prompts and output have %v tokens, want %v", i, got, want)
 		}

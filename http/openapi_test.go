@@ -11,7 +11,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/dialect"
+	"github.com/troupe-llm/troupe/http/dialect/chat"
+	"github.com/troupe-llm/troupe/http/dialect/field"
+	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/dialect/openai"
+	"github.com/troupe-llm/troupe/http/dialect/text"
 )
 
 // schema is what these tests read of one.
@@ -125,22 +130,20 @@ func TestDescriptionHasEveryRoute(t *testing.T) {
 // described.
 func TestDescriptionHasEveryField(t *testing.T) {
 	d := described(t)
-	lim := limits{vocab: 256, choices: math.MaxInt32, stops: 16, stopBytes: 1024}
-	checkFields(t, d, "ChatRequest", chatFields, func(body string) error {
-		return orNil(decode([]byte(body), chatFields, newCall(&lim)))
+	m := &model.Model{Vocab: 256, MaxChoices: math.MaxInt32, MaxStops: 16, MaxStopBytes: 1024}
+	checkFields(t, d, "ChatRequest", chat.Fields, func(body string) error {
+		return orNil(field.Decode([]byte(body), chat.Fields, chat.New(m)))
 	})
-	checkFields(t, d, "CompletionRequest", textFields, func(body string) error {
-		return orNil(decode([]byte(body), textFields, newCall(&lim)))
+	checkFields(t, d, "CompletionRequest", text.Fields, func(body string) error {
+		return orNil(field.Decode([]byte(body), text.Fields, text.New(m)))
 	})
 	checkFields(t, d, "TokenizeRequest", tokenizeFields, func(body string) error {
-		return orNil(decode([]byte(body), tokenizeFields, &tokenizeCall{call: *newCall(&lim)}))
+		return orNil(field.Decode([]byte(body), tokenizeFields, newTokenizeCall(m)))
 	})
 	checkFields(t, d, "DetokenizeRequest", detokenizeFields, func(body string) error {
-		return orNil(decode([]byte(body), detokenizeFields, &detokenizeCall{call: *newCall(&lim)}))
+		return orNil(field.Decode([]byte(body), detokenizeFields, &detokenizeCall{vocab: 256}))
 	})
 }
-
-func newCall(l *limits) *call { return &call{limits: l, family: new(family)} }
 
 // orNil keeps a nil *Error from being an error.
 func orNil(e *Error) error {
@@ -157,7 +160,7 @@ var values = map[string][]string{
 	"array": {"[]", "[1]", `["x"]`, "[[1]]", `["text"]`, `[{"role":"user","content":"x"}]`, "[{}]", `[{"function":{"name":"f"}}]`},
 }
 
-func checkFields[T any](t *testing.T, d *description, name string, fields table[T], decode func(body string) error) {
+func checkFields[T any](t *testing.T, d *description, name string, fields field.Table[T], decode func(body string) error) {
 	t.Helper()
 	props := d.Components.Schemas[name].Properties
 	for field := range props {
@@ -202,9 +205,9 @@ func checkFields[T any](t *testing.T, d *description, name string, fields table[
 func TestDescriptionOfAnswers(t *testing.T) {
 	d := described(t)
 	for name, body := range map[string][]byte{
-		"Error": appendError(nil, errInternal),
+		"Error": openai.AppendError(nil, errInternal),
 		"Model": (&Server{info: info{model: "m"}}).appendModel(nil, "m"),
-		"Usage": appendUsage(nil, actors.Usage{}, 0),
+		"Usage": openai.AppendUsage(nil, &dialect.Usage{}),
 	} {
 		var v any
 		if err := json.Unmarshal(body, &v); err != nil {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/http/dialect/conversation"
+	"github.com/troupe-llm/troupe/http/dialect/model"
 )
 
 // statsBody is what /stats says: how things stand, and counters since the
@@ -84,7 +86,7 @@ func stats(x *exchange) *Error {
 	body := statsOf(&st)
 	body.Uptime = time.Since(x.s.began).Seconds()
 	body.Requests.Slots, body.Pages.Size = x.s.info.slots, x.s.info.pageSize
-	body.Sampling = samplingOf(&x.s.info.sampling, &x.s.family)
+	body.Sampling = samplingOf(&x.s.info.sampling, &x.s.model.Family)
 	if id := x.ctx.QueryArgs().Peek("request"); len(id) > 0 {
 		body.Request = x.s.journeys.find(x.s, string(id))
 	}
@@ -113,7 +115,7 @@ func statsOf(st *actors.Stats) *statsBody {
 	return b
 }
 
-func samplingOf(s *batch.Sampling, f *family) samplingBody {
+func samplingOf(s *batch.Sampling, f *model.Family) samplingBody {
 	b := samplingBody{
 		Temperature: s.Temperature, TopP: s.TopP, TopK: s.TopK, MinP: s.MinP,
 		Repetition: s.Repetition, Presence: s.Presence, Frequency: s.Frequency, Efforts: []string{},
@@ -125,10 +127,10 @@ func samplingOf(s *batch.Sampling, f *family) samplingBody {
 		b.Repetition = 1
 	}
 	switch {
-	case f.efforts:
-		b.Efforts = efforts
-	case f.quiet:
-		b.Efforts = efforts[:1]
+	case f.Efforts:
+		b.Efforts = conversation.Efforts
+	case f.Quiet:
+		b.Efforts = conversation.Efforts[:1]
 	}
 	return b
 }

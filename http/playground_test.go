@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/http/dialect/conversation"
+	"github.com/troupe-llm/troupe/http/dialect/model"
 )
 
 // TestPlayground serves the page without a key, with a policy that lets its
@@ -83,9 +85,9 @@ func TestPlayground(t *testing.T) {
 // What the model's template takes is what is offered.
 func TestSamplingEfforts(t *testing.T) {
 	for _, c := range []struct {
-		family family
+		family model.Family
 		want   []string
-	}{{family{}, []string{}}, {family{quiet: true}, []string{"none"}}, {family{efforts: true}, efforts}} {
+	}{{model.Family{}, []string{}}, {model.Family{Quiet: true}, []string{"none"}}, {model.Family{Efforts: true}, conversation.Efforts}} {
 		if got := samplingOf(&batch.Sampling{}, &c.family).Efforts; !slices.Equal(got, c.want) {
 			t.Errorf("%+v: got %q, want %q", c.family, got, c.want)
 		}

@@ -1,7 +1,6 @@
 package http
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -13,7 +12,11 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/pprofhandler"
 
-	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/dialect"
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/dialect/chat"
+	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/dialect/text"
 )
 
 // handler answers one route's requests. What it returns becomes the response.
@@ -22,8 +25,9 @@ type handler func(*exchange) *Error
 func (s *Server) routes() *router.Router {
 	r := s.newRouter()
 	post := func(path string, h handler) { r.POST(path, s.guarded(path, attached(h))) }
-	post("/v1/chat/completions", generate(true))
-	post("/v1/completions", generate(false))
+	for path, d := range dialects {
+		r.POST(path, s.speaking(d, s.guarded(path, attached(generate(d)))))
+	}
 	post("/tokenize", tokenizePrompt)
 	post("/detokenize", detokenize)
 	get(r, "/v1/models", s.guarded("/v1/models", attached(models)))
@@ -51,6 +55,23 @@ func (s *Server) adminRoutes() *router.Router {
 	return r
 }
 
+// dialects are the APIs in which clients ask for text, by their paths.
+var dialects = map[string]dialect.Dialect{
+	"/v1/chat/completions": chat.Dialect{},
+	"/v1/completions":      text.Dialect{},
+}
+
+// common is the dialect of what is no dialect's own.
+var common = text.Dialect{}
+
+// speaking has errors told in a dialect.
+func (s *Server) speaking(d dialect.Dialect, h fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		ctx.UserValue(exchangeKey).(*exchange).dialect = d
+		h(ctx)
+	}
+}
+
 // openRoutes need no key.
 var openRoutes = map[string]handler{
 	"/": playgroundPage, "/stats": attached(stats),
@@ -69,14 +90,14 @@ func (s *Server) newRouter() *router.Router {
 	r.GlobalOPTIONS = s.open("", preflight)
 	r.NotFound = s.open("", func(x *exchange) *Error {
 		return &Error{
-			Status: fasthttp.StatusNotFound, Type: typeInvalid, Code: "unknown_url",
+			Status: fasthttp.StatusNotFound, Type: apierr.TypeInvalid, Code: "unknown_url",
 			Message: fmt.Sprintf("there is no %s here; %s", x.ctx.Path(), instead(x.ctx.Path())),
 		}
 	})
 	r.MethodNotAllowed = s.open("", func(x *exchange) *Error {
 		ctx := x.ctx
 		return &Error{
-			Status: fasthttp.StatusMethodNotAllowed, Type: typeInvalid, Code: "method_not_allowed",
+			Status: fasthttp.StatusMethodNotAllowed, Type: apierr.TypeInvalid, Code: "method_not_allowed",
 			Message: fmt.Sprintf("%s takes %s, not %s", ctx.Path(), ctx.Response.Header.Peek(fasthttp.HeaderAllow), ctx.Method()),
 		}
 	})
@@ -155,79 +176,8 @@ func (s *Server) guarded(route string, h handler) fasthttp.RequestHandler {
 }
 
 var errKey = &Error{
-	Status: fasthttp.StatusUnauthorized, Type: typeAuth, Code: "invalid_api_key",
+	Status: fasthttp.StatusUnauthorized, Type: apierr.TypeAuth, Code: "invalid_api_key",
 	Message: "a valid API key is required: Authorization: Bearer KEY, or X-Api-Key: KEY",
-}
-
-// generate serves both kinds of completions.
-func generate(isChat bool) handler {
-	return func(x *exchange) *Error {
-		s := x.s
-		body, e := x.json()
-		if e != nil {
-			return e
-		}
-		if e := s.enter(); e != nil {
-			return e
-		}
-		stop := func() {}
-		defer func() {
-			if x.stream == nil { // else its Close does this
-				stop()
-				s.leave()
-			}
-		}()
-		c, e := s.decodeCall(body, isChat)
-		if e != nil {
-			return e
-		}
-		c.id, c.created = "cmpl-"+x.id, x.begun.Unix()
-		if isChat {
-			c.id = "chat" + c.id
-		}
-		if c.req.Grammar != nil { // compiled in turn with other clients'
-			c.req.Client = cmp.Or(x.holder, x.ctx.RemoteIP().String())
-		}
-		a := s.newAnswer(c, x.begun)
-		stop = watch(x.ctx.Conn(), func() { a.tell(&a.gone) })
-		err := a.begin()
-		x.dropBody() // the prompt is tokens; the answer may take long
-		if err != nil {
-			return asError(err)
-		}
-		if c.stream {
-			x.streamed(a, stop)
-			return nil
-		}
-		var pieces []piece
-		pieces, err = a.collect()
-		a.cancel()
-		x.answered(a, err)
-		if err != nil {
-			return asError(err)
-		}
-		x.send(c.appendBody(nil, pieces, a.usage(), a.reasoned(), s.tokenizer))
-		return nil
-	}
-}
-
-// appendBody appends a whole answer.
-func (c *call) appendBody(dst []byte, pieces []piece, usage actors.Usage, reasoned int, tok tokenizer) []byte {
-	dst = c.appendHead(dst)
-	for i := range pieces {
-		dst = comma(dst, i)
-		dst = c.appendWhole(dst, &pieces[i], tok)
-	}
-	dst = append(dst, `],"usage":`...)
-	dst = appendUsage(dst, usage, reasoned)
-	if c.isChat && c.promptLogprobs {
-		dst = c.appendPromptLogprobs(dst, &pieces[0], tok)
-	}
-	if c.isChat && c.returnIDs {
-		dst = append(dst, `,"prompt_token_ids":`...)
-		dst = appendIDs(dst, pieces[0].prompt)
-	}
-	return append(dst, '}')
 }
 
 // send makes JSON the response.
@@ -236,17 +186,10 @@ func (x *exchange) send(body []byte) {
 	x.ctx.SetBody(append(body, '\n'))
 }
 
-func (s *Server) modelNotFound(name string) *Error {
-	return &Error{
-		Status: fasthttp.StatusNotFound, Type: typeInvalid, Param: "model", Code: "model_not_found",
-		Message: fmt.Sprintf("the model %q is not served here; %q is", name, s.cfg.Models[0]),
-	}
-}
-
 func models(x *exchange) *Error {
 	dst := []byte(`{"object":"list","data":[`)
 	for i, name := range x.s.cfg.Models {
-		dst = x.s.appendModel(comma(dst, i), name)
+		dst = x.s.appendModel(jsonenc.Comma(dst, i), name)
 	}
 	x.send(append(dst, "]}"...))
 	return nil
@@ -258,7 +201,7 @@ func oneModel(x *exchange) *Error {
 		name = plain
 	}
 	if !slices.Contains(x.s.cfg.Models, name) {
-		return x.s.modelNotFound(name)
+		return x.s.model.NotFound(name)
 	}
 	x.send(x.s.appendModel(nil, name))
 	return nil
@@ -266,11 +209,11 @@ func oneModel(x *exchange) *Error {
 
 func (s *Server) appendModel(dst []byte, name string) []byte {
 	dst = append(dst, `{"id":`...)
-	dst = appendQuoted(dst, name)
+	dst = jsonenc.Quoted(dst, name)
 	dst = append(dst, `,"object":"model","created":`...)
 	dst = strconv.AppendInt(dst, s.began.Unix(), 10)
 	dst = append(dst, `,"owned_by":"troupe","root":`...)
-	dst = appendQuoted(dst, s.info.model)
+	dst = jsonenc.Quoted(dst, s.info.model)
 	dst = append(dst, `,"max_model_len":`...)
 	dst = strconv.AppendInt(dst, int64(s.info.maxLen), 10)
 	dst = append(dst, `,"vocab_size":`...)
@@ -294,6 +237,6 @@ func ready(x *exchange) *Error {
 }
 
 func version(x *exchange) *Error {
-	x.send(append(appendQuoted([]byte(`{"version":`), x.s.cfg.Version), '}'))
+	x.send(append(jsonenc.Quoted([]byte(`{"version":`), x.s.cfg.Version), '}'))
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"hash/fnv"
 	"net"
 	"runtime"
 	"sync/atomic"
@@ -13,6 +14,9 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/sse"
 )
 
 // Server serves one engine. Its methods may be called from any goroutine.
@@ -23,13 +27,10 @@ type Server struct {
 	epoch time.Time // see wall
 
 	// What Attach brings; only to be looked at once attached says so.
-	attached    atomic.Bool
-	engine      engine
-	info        info
-	tokenizer   tokenizer // nil: the model has none
-	limits      limits
-	family      family
-	fingerprint string // see fingerprint
+	attached atomic.Bool
+	engine   engine
+	info     info
+	model    model.Model
 
 	keys      *keyring
 	byKey     *clients // held to their limits
@@ -45,7 +46,7 @@ type Server struct {
 	retiring atomic.Bool  // soon draining
 	draining atomic.Bool
 	live     liveAnswers
-	pens     pens
+	writers  *sse.Writers
 	journeys journeys
 }
 
@@ -80,7 +81,7 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 		byAddress: newClients("address", cfg.AddressLimits),
 		errLarge:  tooLarge(cfg.MaxBody),
 		live:      liveAnswers{all: map[*answer]struct{}{}},
-		pens:      pens{most: runtime.GOMAXPROCS(0)},
+		writers:   sse.NewWriters(runtime.GOMAXPROCS(0)),
 	}
 	s.bodies.most = int64(cfg.BodyBudget)
 	s.keys, err = newKeyring(&s.cfg, func(err error) {
@@ -98,14 +99,24 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 func (s *Server) Attach(sys *actors.System) { s.attach(system{sys}) }
 
 func (s *Server) attach(eng engine) {
-	s.engine, s.info, s.tokenizer = eng, eng.Info(), eng.Tokenizer()
+	s.engine, s.info = eng, eng.Info()
 	if len(s.cfg.Models) == 0 {
 		s.cfg.Models = []string{s.info.model}
 	}
-	s.limits = limits{vocab: s.info.vocab, context: s.info.maxLen, choices: s.cfg.MaxChoices, stops: s.cfg.MaxStops, stopBytes: maxStopBytes}
-	s.family = newFamily(&s.cfg, s.tokenizer)
-	s.fingerprint = fingerprint(&s.cfg, &s.info)
+	s.model = newModel(&s.cfg, &s.info, eng.Tokenizer())
 	s.attached.Store(true)
+}
+
+// newModel is what dialects know of the served model.
+func newModel(cfg *Config, i *info, tok model.Tokenizer) model.Model {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%q %q %d %d", cfg.Version, i.model, i.vocab, i.maxLen)
+	return model.Model{
+		Names: cfg.Models, Fingerprint: fmt.Sprintf("fp_%010x", h.Sum64()&(1<<40-1)),
+		Vocab: i.vocab, Context: i.maxLen, Sampling: i.sampling, Tokenizer: tok,
+		Family:     model.NewFamily(cfg.ToolCallParser, cfg.ReasoningParser, tok),
+		MaxChoices: cfg.MaxChoices, MaxStops: cfg.MaxStops, MaxStopBytes: maxStopBytes,
+	}
 }
 
 // Serve answers clients' requests from ln until Shutdown; then it returns nil.
@@ -172,12 +183,12 @@ func (s *Server) quiet(ctx context.Context) bool {
 // enter admits one more answer; leave must follow.
 func (s *Server) enter() *Error {
 	if s.draining.Load() {
-		return errDraining
+		return apierr.Draining
 	}
 	if n := s.answers.Add(1); n > int64(s.cfg.MaxOpen) {
 		s.answers.Add(-1)
 		return &Error{
-			Status: fasthttp.StatusTooManyRequests, Type: typeBusy, Code: "server_busy", RetryAfter: 1,
+			Status: fasthttp.StatusTooManyRequests, Type: apierr.TypeBusy, Code: "server_busy", RetryAfter: 1,
 			Message: fmt.Sprintf("the server is busy: %d answers are under way, which is its limit", s.cfg.MaxOpen),
 		}
 	}
@@ -190,12 +201,12 @@ func (s *Server) leave() { s.answers.Add(-1) }
 func (s *Server) ready() *Error {
 	switch {
 	case s.draining.Load(), s.retiring.Load():
-		return errDraining
+		return apierr.Draining
 	case !s.attached.Load():
 		return errLoading
 	case !s.engine.Ready():
 		return &Error{
-			Status: fasthttp.StatusServiceUnavailable, Type: typeServer, Code: "not_ready",
+			Status: fasthttp.StatusServiceUnavailable, Type: apierr.TypeServer, Code: "not_ready",
 			Message: "the engine is not ready", RetryAfter: 1,
 		}
 	}

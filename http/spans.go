@@ -37,29 +37,25 @@ func (x *exchange) sendSpans(ended time.Time) {
 			{Key: "troupe.request_id", Value: x.id},
 		},
 	}
-	if x.status >= 500 || x.finish == "error" {
+	if x.status >= 500 || x.outcome != nil && x.outcome.finish == "error" {
 		whole.Error = "the request failed"
 		if x.err != nil {
 			whole.Error = x.err.Error()
 		}
 	}
 	spans := make([]otlp.Span, 1, 8)
-	if x.generated {
-		operation := "text_completion"
-		if x.chat {
-			operation = "chat"
-		}
+	if o := x.outcome; o != nil {
 		// Names are those of OpenTelemetry's conventions for generative AI.
 		whole.Attrs = append(
 			whole.Attrs,
-			otlp.Attr{Key: "gen_ai.operation.name", Value: operation},
+			otlp.Attr{Key: "gen_ai.operation.name", Value: o.operation},
 			otlp.Attr{Key: "gen_ai.request.model", Value: x.s.cfg.Models[0]},
-			otlp.Attr{Key: "gen_ai.usage.input_tokens", Value: int64(x.usage.PromptTokens)},
-			otlp.Attr{Key: "gen_ai.usage.output_tokens", Value: int64(x.usage.CompletionTokens)},
-			otlp.Attr{Key: "troupe.cached_tokens", Value: int64(x.usage.CachedTokens)},
+			otlp.Attr{Key: "gen_ai.usage.input_tokens", Value: int64(o.usage.PromptTokens)},
+			otlp.Attr{Key: "gen_ai.usage.output_tokens", Value: int64(o.usage.CompletionTokens)},
+			otlp.Attr{Key: "troupe.cached_tokens", Value: int64(o.usage.CachedTokens)},
 		)
 		var finishes []string
-		for i, f := range x.finals {
+		for i, f := range o.finals {
 			finishes = append(finishes, string(f.Reason))
 			spans = x.choiceSpans(spans, &whole, i, f)
 		}
@@ -72,7 +68,7 @@ func (x *exchange) sendSpans(ended time.Time) {
 // choiceSpans appends what one choice went through.
 func (x *exchange) choiceSpans(spans []otlp.Span, whole *otlp.Span, i int, f *actors.Final) []otlp.Span {
 	add := func(name string, began, ended time.Time, attrs ...otlp.Attr) {
-		if len(x.finals) > 1 {
+		if len(x.outcome.finals) > 1 {
 			attrs = append(attrs, otlp.Attr{Key: "troupe.choice", Value: int64(i)})
 		}
 		spans = append(spans, otlp.Span{

@@ -354,7 +354,7 @@ func TestOldClient(t *testing.T) {
 }
 
 // TestSlowClient reads late and slowly what is far more than sockets hold, and
-// gets all of it: what a pen cannot write at once waits in the connection's
+// gets all of it: what a writer cannot write at once waits in the connection's
 // goroutine.
 func TestSlowClient(t *testing.T) {
 	const events = 64

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
@@ -34,7 +35,7 @@ func TestStructuralTags(t *testing.T) {
 	}{
 		"structures":        {`"response_format":{"type":"structural_tag",` + old + `}`, anyCalls},
 		"structured":        {`"structured_outputs":{"structural_tag":{"type":"structural_tag",` + old + `}}`, anyCalls},
-		"in a string":       {`"structured_outputs":{"structural_tag":` + string(appendQuoted(nil, `{`+old+`}`)) + `}`, anyCalls},
+		"in a string":       {`"structured_outputs":{"structural_tag":` + string(jsonenc.Quoted(nil, `{`+old+`}`)) + `}`, anyCalls},
 		"triggered":         {triggered(""), append(anyCalls, "+ <fn=count>1<fn/>")},
 		"at least one":      {triggered(`,"at_least_one":true`), []string{"+ so <fn=count>1</fn> it is", "- so", "- "}},
 		"the first":         {triggered(`,"stop_after_first":true`), []string{"+ so <fn=count>1</fn>", "+ so", "- <fn=count>1</fn> it is"}},
@@ -47,12 +48,12 @@ func TestStructuralTags(t *testing.T) {
 		},
 	} {
 		s := mustServer(t)
-		c, fault := s.decodeCall([]byte(`{"messages":[{"role":"user","content":"a"}],`+tc.field+`}`), true)
+		c, fault := decodeChat(s, `{"messages":[{"role":"user","content":"a"}],`+tc.field+`}`)
 		if fault != nil {
 			t.Errorf("%s: %v", name, fault)
 			continue
 		}
-		g, err := grammar.Compile(t.Context(), c.req.Grammar, byteVocabulary())
+		g, err := grammar.Compile(t.Context(), c.Requests[0].Grammar, byteVocabulary())
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -108,17 +109,17 @@ func TestStructuralTagRefusals(t *testing.T) {
 		strings.Repeat(`{"format":{"type":"star","content":`, 1) + strings.Repeat(`{"type":"star","content":`, 40) + `{"type":"any_text"}` + strings.Repeat(`}`, 42): `is nested deeper than 32`,
 	} {
 		body := `{"prompt":"a","structured_outputs":{"structural_tag":` + tag + `}}`
-		_, fault := s.decodeCall([]byte(body), false)
+		_, fault := decodeText(s, body)
 		if fault == nil || !strings.Contains(fault.Message, want) || !strings.HasPrefix(fault.Param, "structured_outputs.structural_tag") {
 			t.Errorf("%.80s: got %v, want %s", tag, fault, want)
 		}
 	}
 	// What is wrong within is found when it is compiled, and named by its place.
-	c, fault := s.decodeCall([]byte(`{"prompt":"a","response_format":{"type":"structural_tag","format":{"type":"tag","begin":"a","content":{"type":"json_schema","json_schema":{"items":{"pattern":"("}}},"end":"b"}}}`), false)
+	c, fault := decodeText(s, `{"prompt":"a","response_format":{"type":"structural_tag","format":{"type":"tag","begin":"a","content":{"type":"json_schema","json_schema":{"items":{"pattern":"("}}},"end":"b"}}}`)
 	if fault != nil {
 		t.Fatal(fault)
 	}
-	_, err := grammar.Compile(t.Context(), c.req.Grammar, byteVocabulary())
+	_, err := grammar.Compile(t.Context(), c.Requests[0].Grammar, byteVocabulary())
 	var wrong *grammar.Error
 	if !errors.As(err, &wrong) || wrong.Path != "response_format.format.content.json_schema.items.pattern" {
 		t.Errorf("got %v", err)

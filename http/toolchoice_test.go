@@ -28,6 +28,9 @@ var templates = map[string]string{
 	"none":        "{{ tools }}",
 }
 
+// manyCalls are as many as a reply can have.
+const manyCalls = 64
+
 const weather = `"messages":[{"role":"user","content":"Rain?"}],"tools":[
 	{"type":"function","function":{"name":"weather","strict":true,"parameters":{"type":"object","properties":{"city":{"enum":["Oslo","\"Rom\""]},"days":{"type":"integer","minimum":1,"maximum":9}},"required":["city"],"additionalProperties":false}}},
 	{"type":"function","function":{"name":"time"}},
@@ -136,15 +139,15 @@ func TestToolChoice(t *testing.T) {
 			least, most   int // calls
 			names         []string
 		}{
-			{"required", `"tool_choice":"required"`, 1, maxCalls, []string{"weather", "time", "note"}},
+			{"required", `"tool_choice":"required"`, 1, manyCalls, []string{"weather", "time", "note"}},
 			{"required, but one", `"tool_choice":"required","parallel_tool_calls":false`, 1, 1, []string{"weather", "time", "note"}},
 			{"named", `"tool_choice":{"type":"function","function":{"name":"note"}}`, 1, 1, []string{"note"}},
-			{"strict", `"tool_choice":"auto"`, 0, maxCalls, []string{"weather", "time", "note"}},
-			{"or a format", `"response_format":{"type":"json_object"}`, 0, maxCalls, []string{"weather", "time", "note"}},
+			{"strict", `"tool_choice":"auto"`, 0, manyCalls, []string{"weather", "time", "note"}},
+			{"or a format", `"response_format":{"type":"json_object"}`, 0, manyCalls, []string{"weather", "time", "note"}},
 		} {
-			c, fault := s.decodeCall([]byte(`{`+tc.fields+`,`+weather+`}`), true)
+			c, fault := decodeChat(s, `{`+tc.fields+`,`+weather+`}`)
 			if family == "none" && tc.least == 0 {
-				if fault == nil && c.reply.Format != nil {
+				if fault == nil && c.Reply.Format != nil {
 					t.Errorf("%s/%s: calls of an unknown family are looked for", family, tc.about)
 				}
 				continue
@@ -152,14 +155,14 @@ func TestToolChoice(t *testing.T) {
 			if fault != nil {
 				t.Fatalf("%s/%s: %v", family, tc.about, fault)
 			}
-			g, err := grammar.Compile(t.Context(), c.req.Grammar, vocabulary)
+			g, err := grammar.Compile(t.Context(), c.Requests[0].Grammar, vocabulary)
 			if err != nil {
 				t.Fatalf("%s/%s: %v", family, tc.about, err)
 			}
 			for range 20 {
 				text := wander(t, g, rng)
 				var m reply.Message
-				m.Add(reply.NewParser(c.reply).Finish([]byte(text)))
+				m.Add(reply.NewParser(c.Reply).Finish([]byte(text)))
 				if n := len(m.Calls); n < tc.least || n > tc.most || tc.least > 0 && len(m.Text) > 0 {
 					t.Errorf("%s/%s: %.300q has %d calls and the text %.300q", family, tc.about, text, n, m.Text)
 				}
@@ -169,7 +172,7 @@ func TestToolChoice(t *testing.T) {
 						t.Errorf("%s/%s: %.300q: %v", family, tc.about, text, err)
 					}
 				}
-				if c.reply.Reasoning == nil && family != "openai" && len(m.Reasoning) > 0 {
+				if c.Reply.Reasoning == nil && family != "openai" && len(m.Reasoning) > 0 {
 					t.Errorf("%s/%s: %q is reasoning", family, tc.about, m.Reasoning)
 				}
 			}
@@ -198,11 +201,11 @@ func TestReasoningComesFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, fault := s.decodeCall([]byte(`{"guided_regex":"ab","add_generation_prompt":false,"continue_final_message":true,"messages":[{"role":"assistant","content":"`+tc.content+`"}]}`), true)
+		c, fault := decodeChat(s, `{"guided_regex":"ab","add_generation_prompt":false,"continue_final_message":true,"messages":[{"role":"assistant","content":"`+tc.content+`"}]}`)
 		if fault != nil {
 			t.Fatal(fault)
 		}
-		g, err := grammar.Compile(t.Context(), c.req.Grammar, vocabulary)
+		g, err := grammar.Compile(t.Context(), c.Requests[0].Grammar, vocabulary)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,8 +214,8 @@ func TestReasoningComesFirst(t *testing.T) {
 			ok = ok && m.Allow(out)[id/32]>>(id%32)&1 != 0
 			out = append(out, id)
 		}
-		if ok != tc.want || c.req.Grammar.Path() != "guided_regex" {
-			t.Errorf("after %q, %q is allowed: %v; path %s", tc.content, tc.text, ok, c.req.Grammar.Path())
+		if ok != tc.want || c.Requests[0].Grammar.Path() != "guided_regex" {
+			t.Errorf("after %q, %q is allowed: %v; path %s", tc.content, tc.text, ok, c.Requests[0].Grammar.Path())
 		}
 	}
 }

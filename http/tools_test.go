@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/dialect/model"
 )
 
 const (
@@ -131,7 +132,7 @@ func TestFamily(t *testing.T) {
 		{"", "auto", "auto", "none", false},
 	} {
 		cfg := Config{ToolCallParser: tc.tools, ReasoningParser: tc.reasoning}
-		if f := newFamily(&cfg, byteTokenizer{tc.template}); f.format.Name() != tc.format || (f.reasoning != nil) != tc.thinks {
+		if f := model.NewFamily(cfg.ToolCallParser, cfg.ReasoningParser, byteTokenizer{tc.template}); f.Format.Name() != tc.format || (f.Reasoning != nil) != tc.thinks {
 			t.Errorf("%+v: got %+v", tc, f)
 		}
 	}

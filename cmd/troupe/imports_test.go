@@ -69,6 +69,20 @@ var importRules = []importRule{
 		why: "what HTTP says about a device it learns from the actors",
 	},
 	{
+		under: "http/dialect", allowed: []string{
+			module + "/http/dialect", module + "/http/sse", module + "/actors", module + "/gpu/batch", module + "/tokenize", "github.com/valyala/fasthttp",
+		},
+		why: "an API is a request's text and an answer's: the server serves it, and it knows no server",
+	},
+	{
+		under: "http/dialect", banned: []string{module + "/http/dialect/chat", module + "/http/dialect/text"},
+		why: "what dialects share lies below them: none is made of another",
+	},
+	{
+		under: "http/sse", allowed: []string{module + "/http/sse", module + "/actors"},
+		why: "events are frames and bytes: what is in them is a dialect's",
+	},
+	{
 		under: "tokenize", tests: true, allowed: []string{
 			module + "/tokenize", "golang.org/x/text",
 		},

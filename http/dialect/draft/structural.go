@@ -1,4 +1,4 @@
-package http
+package draft
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/dialect/field"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
@@ -16,23 +18,23 @@ import (
 // a response_format.
 
 // structuralTag reads one, which may be within a string.
-func structuralTag(v raw, path string) (*grammar.Spec, error) {
+func structuralTag(v field.Value, path string) (*grammar.Spec, error) {
 	if v[0] == '"' {
-		body, fault := parse([]byte(unquote(v)))
+		body, fault := field.Parse([]byte(v.Unquote()))
 		if fault != nil {
 			return nil, errors.New(strings.TrimPrefix(fault.Message, "the body "))
 		}
 		v = body
 	}
 	if v[0] != '{' {
-		return nil, v.want("a structural tag, as an object or a string")
+		return nil, v.Want("a structural tag, as an object or a string")
 	}
 	f := form{path: path}
 	if err := f.read(v); err != nil {
 		return nil, err
 	}
 	if kind := f.kind; kind != "" && kind != "structural_tag" {
-		return nil, at(".type", fmt.Errorf("expected \"structural_tag\", got %.40q", kind))
+		return nil, apierr.At(".type", fmt.Errorf("expected \"structural_tag\", got %.40q", kind))
 	}
 	switch tree, old := f.fields["format"], f.fields["structures"]; {
 	case tree != nil && old == nil:
@@ -54,27 +56,27 @@ type form struct {
 	path   string
 	depth  int
 	kind   string
-	fields map[string]raw // but for type, and none that is null
+	fields map[string]field.Value // but for type, and none that is null
 }
 
 // deepest is how deep forms may be within each other.
 const deepest = 32
 
-func (f *form) read(v raw) error {
+func (f *form) read(v field.Value) error {
 	if v[0] != '{' {
-		return v.want("an object")
+		return v.Want("an object")
 	}
 	if f.depth > deepest {
 		return fmt.Errorf("is nested deeper than %d", deepest)
 	}
-	f.fields = map[string]raw{}
-	for key, v := range v.members() {
+	f.fields = map[string]field.Value{}
+	for key, v := range v.Members() {
 		switch {
-		case v.null():
+		case v.Null():
 		case key == "type":
 			var err error
-			if f.kind, err = v.text(); err != nil {
-				return at(".type", err)
+			if f.kind, err = v.Text(); err != nil {
+				return apierr.At(".type", err)
 			}
 		default:
 			f.fields[key] = v
@@ -87,7 +89,7 @@ func (f *form) read(v raw) error {
 func (f *form) only(names ...string) error {
 	for key := range f.fields {
 		if !slices.Contains(names, key) {
-			return at("."+key, errors.New("unknown field"))
+			return apierr.At("."+key, errors.New("unknown field"))
 		}
 	}
 	return nil
@@ -119,11 +121,11 @@ func formKinds() map[string]formKind {
 }
 
 // child reads a form within f.
-func (f *form) child(part string, v raw, without []string) (*grammar.Spec, error) {
+func (f *form) child(part string, v field.Value, without []string) (*grammar.Spec, error) {
 	c := form{path: f.path + part, depth: f.depth + 1}
 	s, err := c.make(v, without)
 	if err != nil {
-		return nil, at(part, err)
+		return nil, apierr.At(part, err)
 	}
 	if s.Path() == "" { // else it knows better
 		s.At(c.path)
@@ -131,7 +133,7 @@ func (f *form) child(part string, v raw, without []string) (*grammar.Spec, error
 	return s, nil
 }
 
-func (f *form) make(v raw, without []string) (*grammar.Spec, error) {
+func (f *form) make(v field.Value, without []string) (*grammar.Spec, error) {
 	if err := f.read(v); err != nil {
 		return nil, err
 	}
@@ -139,7 +141,7 @@ func (f *form) make(v raw, without []string) (*grammar.Spec, error) {
 	k, ok := kinds[f.kind]
 	if !ok {
 		names := slices.Sorted(maps.Keys(kinds))
-		return nil, at(".type", fmt.Errorf("%.40q is not supported, only %s are", f.kind, strings.Join(names, ", ")))
+		return nil, apierr.At(".type", fmt.Errorf("%.40q is not supported, only %s are", f.kind, strings.Join(names, ", ")))
 	}
 	if err := f.only(k.fields...); err != nil {
 		return nil, err
@@ -150,11 +152,11 @@ func (f *form) make(v raw, without []string) (*grammar.Spec, error) {
 func (f *form) text(name string) (string, error) {
 	v := f.fields[name]
 	if v == nil {
-		return "", at("."+name, errors.New("required"))
+		return "", apierr.At("."+name, errors.New("required"))
 	}
-	s, err := v.text()
+	s, err := v.Text()
 	if err != nil {
-		return "", at("."+name, err)
+		return "", apierr.At("."+name, err)
 	}
 	return s, nil
 }
@@ -167,14 +169,14 @@ func (f *form) texts(name string) (all []string, err error) {
 	case v == nil:
 		return nil, nil
 	case v[0] == '"':
-		all = []string{unquote(v)}
+		all = []string{v.Unquote()}
 	case v[0] != '[':
-		return nil, at("."+name, v.want("strings"))
+		return nil, apierr.At("."+name, v.Want("strings"))
 	default:
-		for i, e := range v.elements() {
-			s, err := e.text()
+		for i, e := range v.Elements() {
+			s, err := e.Text()
 			if err != nil {
-				return nil, at("."+name+index(i), err)
+				return nil, apierr.At("."+name+apierr.Index(i), err)
 			}
 			all = append(all, s)
 		}
@@ -187,9 +189,9 @@ func (f *form) flag(name string) (bool, error) {
 	if v == nil {
 		return false, nil
 	}
-	b, err := v.boolean()
+	b, err := v.Boolean()
 	if err != nil {
-		return false, at("."+name, err)
+		return false, apierr.At("."+name, err)
 	}
 	return b, nil
 }
@@ -202,10 +204,10 @@ func (f *form) constant([]string) (*grammar.Spec, error) {
 func (f *form) schema([]string) (*grammar.Spec, error) {
 	v := f.fields["json_schema"]
 	if style := f.fields["style"]; style != nil && string(style) != `"json"` {
-		return nil, at(".style", errors.New(`only "json" is supported`))
+		return nil, apierr.At(".style", errors.New(`only "json" is supported`))
 	}
 	if v == nil {
-		return nil, at(".json_schema", errors.New("required"))
+		return nil, apierr.At(".json_schema", errors.New("required"))
 	}
 	return f.jsonSchema("json_schema"), nil
 }
@@ -243,17 +245,17 @@ func (f *form) rules([]string) (*grammar.Spec, error) {
 func (f *form) children(name string, without []string) (all []*grammar.Spec, err error) {
 	v := f.fields[name]
 	if v == nil || v[0] != '[' {
-		return nil, at("."+name, errors.New("expected an array"))
+		return nil, apierr.At("."+name, errors.New("expected an array"))
 	}
-	for i, e := range v.elements() {
-		s, err := f.child("."+name+index(i), e, without)
+	for i, e := range v.Elements() {
+		s, err := f.child("."+name+apierr.Index(i), e, without)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, s)
 	}
 	if len(all) == 0 {
-		return nil, at("."+name, errors.New("must not be empty"))
+		return nil, apierr.At("."+name, errors.New("must not be empty"))
 	}
 	return all, nil
 }
@@ -271,7 +273,7 @@ func (f *form) or(without []string) (*grammar.Spec, error) {
 func (f *form) repeated(without []string) (*grammar.Spec, error) {
 	v := f.fields["content"]
 	if v == nil {
-		return nil, at(".content", errors.New("required"))
+		return nil, apierr.At(".content", errors.New("required"))
 	}
 	s, err := f.child(".content", v, without)
 	if err != nil {

@@ -1,4 +1,4 @@
-package http
+package field
 
 import (
 	"encoding/json"
@@ -8,28 +8,28 @@ import (
 )
 
 // value rebuilds a JSON value by walking it, as encoding/json would.
-func (v raw) value() any {
+func (v Value) value() any {
 	switch v[0] {
 	case '{':
 		m := map[string]any{}
-		for k, e := range v.members() {
+		for k, e := range v.Members() {
 			m[k] = e.value()
 		}
 		return m
 	case '[':
 		l := []any{}
-		for _, e := range v.elements() {
+		for _, e := range v.Elements() {
 			l = append(l, e.value())
 		}
 		return l
 	case '"':
-		return unquote(v)
+		return v.Unquote()
 	case 't', 'f':
 		return v[0] == 't'
 	case 'n':
 		return nil
 	}
-	x, _ := v.number()
+	x, _ := v.Number()
 	return x
 }
 
@@ -44,7 +44,7 @@ func FuzzWalk(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var want map[string]any
 		err := json.Unmarshal(body, &want)
-		v, fault := parse(body)
+		v, fault := Parse(body)
 		if fault != nil {
 			if err == nil && want != nil && utf8.Valid(body) {
 				t.Fatalf("%q was refused: %v", body, fault)
@@ -60,32 +60,14 @@ func FuzzWalk(f *testing.F) {
 	})
 }
 
-// FuzzString writes any string as JSON that reads back as itself.
-func FuzzString(f *testing.F) {
-	f.Add("plain")
-	f.Add("\x00\x1f\"\\/\n\r\t\x7fé😀\u2028\xff\xc3")
-	f.Fuzz(func(t *testing.T, s string) {
-		var got string
-		if err := json.Unmarshal(appendQuoted(nil, s), &got); err != nil {
-			t.Fatal(err)
-		}
-		if want := string([]rune(s)); got != want { // invalid bytes become U+FFFD
-			t.Fatalf("got %q, want %q", got, want)
-		}
-		if string(appendString(nil, []byte(s))) != string(appendString(nil, s)) {
-			t.Fatal("bytes and strings differ")
-		}
-	})
-}
-
 func TestIntegers(t *testing.T) {
 	for in, want := range map[string]int64{"0": 0, "-7": -7, "16.0": 16, "1e3": 1000, "9223372036854775807": 1<<63 - 1, "-0": 0} {
-		if got, err := raw(in).integer(); err != nil || got != want {
+		if got, err := Value(in).Integer(); err != nil || got != want {
 			t.Errorf("%s: got %d, %v", in, got, err)
 		}
 	}
 	for _, in := range []string{"1.5", "1e99", "99999999999999999999", `"1"`, "true", "null", "1e-3"} {
-		if got, err := raw(in).integer(); err == nil {
+		if got, err := Value(in).Integer(); err == nil {
 			t.Errorf("%s was read as %d", in, got)
 		}
 	}

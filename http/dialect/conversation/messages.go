@@ -1,4 +1,4 @@
-package http
+package conversation
 
 import (
 	"encoding/json"
@@ -8,6 +8,10 @@ import (
 	"strings"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/dialect/field"
+	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
@@ -18,31 +22,31 @@ func ordered(v []byte) (any, error) { return jinja.DecodeJSON(v) }
 // manyBytes are messages of which it is worth while to ask first whether they can fit.
 const manyBytes = 1 << 16
 
-// setFittingMessages is setMessages but for more messages than a context has room for,
+// SetFittingMessages is SetMessages but for more messages than a context has room for,
 // which are refused before they are read, as the engine would refuse them later.
-func setFittingMessages(c *call, v raw) error {
-	if len(v) > manyBytes && v[0] == '[' && c.family.leastMarks != nil {
-		if least := c.family.leastMarks(countRoles(v)); least > c.limits.context {
+func SetFittingMessages(c *Conversation, v field.Value) error {
+	if len(v) > manyBytes && v[0] == '[' && c.Model.Family.LeastMarks != nil {
+		if least := c.Model.Family.LeastMarks(countRoles(v)); least > c.Model.Context {
 			return &actors.InputError{
 				Param: "messages", TooLong: true,
-				Msg: fmt.Sprintf("the prompt has at least %d tokens, but this model's maximum context length is %d, prompt and output", least, c.limits.context),
+				Msg: fmt.Sprintf("the prompt has at least %d tokens, but this model's maximum context length is %d, prompt and output", least, c.Model.Context),
 			}
 		}
 	}
-	return setMessages(c, v)
+	return SetMessages(c, v)
 }
 
 // countRoles counts the messages of users and of assistants that have a text.
-func countRoles(v raw) (users, assistants int) {
-	for _, m := range v.elements() {
+func countRoles(v field.Value) (users, assistants int) {
+	for _, m := range v.Elements() {
 		if m[0] != '{' {
 			continue
 		}
 		role, text := "", false
-		for name, v := range m.members() {
+		for name, v := range m.Members() {
 			switch {
 			case name == "role" && v[0] == '"':
-				role = unquote(v)
+				role = v.Unquote()
 			case name == "content":
 				text = v[0] == '"'
 			}
@@ -58,33 +62,33 @@ func countRoles(v raw) (users, assistants int) {
 	return users, assistants
 }
 
-// setMessages checks a chat and makes it what templates are written for:
+// SetMessages checks a chat and makes it what templates are written for:
 // contents are strings, or parts for a template that looks into them, the arguments
 // of tool calls are objects, or text for a template that wants it, and developers, which is OpenAI's newer word, are
 // systems to one that has not heard of them: most leave out a role they do not
 // know.
-func setMessages(c *call, v raw) error {
-	msgs, err := plainMessages(v, c.family)
+func SetMessages(c *Conversation, v field.Value) error {
+	msgs, err := plainMessages(v, &c.Model.Family)
 	if err == nil {
-		c.chat.Messages, err = ordered(msgs)
+		c.Chat.Messages, err = ordered(msgs)
 	}
 	return err
 }
 
 // plainMessages copies the messages, replacing the values that templates
 // expect in another form than clients send.
-func plainMessages(v raw, f *family) ([]byte, error) {
+func plainMessages(v field.Value, f *model.Family) ([]byte, error) {
 	if v[0] != '[' {
-		return nil, v.want("an array of messages")
+		return nil, v.Want("an array of messages")
 	}
 	out := append(make([]byte, 0, len(v)), '[')
-	for i, m := range v.elements() {
+	for i, m := range v.Elements() {
 		if i > 0 {
 			out = append(out, ',')
 		}
 		var err error
 		if out, err = appendMessage(out, m, f); err != nil {
-			return nil, at(index(i), err)
+			return nil, apierr.At(apierr.Index(i), err)
 		}
 	}
 	if len(out) == 1 {
@@ -93,9 +97,9 @@ func plainMessages(v raw, f *family) ([]byte, error) {
 	return append(out, ']'), nil
 }
 
-func appendMessage(out []byte, m raw, f *family) ([]byte, error) {
+func appendMessage(out []byte, m field.Value, f *model.Family) ([]byte, error) {
 	if m[0] != '{' {
-		return nil, m.want("a message object")
+		return nil, m.Want("a message object")
 	}
 	role, err := roleOf(m)
 	if err != nil {
@@ -103,29 +107,29 @@ func appendMessage(out []byte, m raw, f *family) ([]byte, error) {
 	}
 	out = append(out, '{')
 	var content, others bool // others: what may stand in for the content
-	for name, v := range m.members() {
-		if v.null() || name == "tool_calls" && v[0] == '[' && v[space(v, 1)] == ']' { // as good as absent
+	for name, v := range m.Members() {
+		if v.Null() || name == "tool_calls" && v[0] == '[' && v.First() == ']' { // as good as absent
 			continue
 		}
 		if out[len(out)-1] != '{' {
 			out = append(out, ',')
 		}
-		out = append(appendQuoted(out, name), ':')
+		out = append(jsonenc.Quoted(out, name), ':')
 		var err error
 		switch name {
 		case "role":
-			if role == "developer" && !f.developers {
-				v = raw(`"system"`)
+			if role == "developer" && !f.Developers {
+				v = field.Value(`"system"`)
 			}
 			out = append(out, v...)
 		case "content":
 			content = true
-			out, err = appendContent(out, v, f.parts[role])
+			out, err = appendContent(out, v, f.Parts[role])
 		case "tool_calls":
 			others = true
 			out, err = appendToolCalls(out, v, f)
 		case "tool_call_id":
-			out = f.appendCallID(out, v)
+			out = appendCallID(out, v, f)
 		case "reasoning_content", "reasoning", "thinking":
 			others = true
 			out = append(out, v...)
@@ -133,12 +137,12 @@ func appendMessage(out []byte, m raw, f *family) ([]byte, error) {
 			out = append(out, v...)
 		}
 		if err != nil {
-			return nil, at("."+name, err)
+			return nil, apierr.At("."+name, err)
 		}
 	}
 	switch {
 	case !content && !others:
-		return nil, at(".content", errors.New("required"))
+		return nil, apierr.At(".content", errors.New("required"))
 	case !content: // many templates fail without
 		out = append(out, `,"content":""`...)
 	}
@@ -146,39 +150,39 @@ func appendMessage(out []byte, m raw, f *family) ([]byte, error) {
 }
 
 // roleOf reads a message's role, which tells how the rest is to be read.
-func roleOf(m raw) (string, error) {
-	for name, v := range m.members() {
+func roleOf(m field.Value) (string, error) {
+	for name, v := range m.Members() {
 		if name != "role" {
 			continue
 		}
-		s, err := v.text()
+		s, err := v.Text()
 		if err == nil && s == "" {
 			err = errors.New("must not be empty")
 		}
 		if err != nil {
-			return "", at(".role", err)
+			return "", apierr.At(".role", err)
 		}
 		return s, nil
 	}
-	return "", at(".role", errors.New("required"))
+	return "", apierr.At(".role", errors.New("required"))
 }
 
 // appendContent leaves a content's text parts to a template that looks into them, and
 // joins them with spaces for others, as transformers' own server does.
-func appendContent(out []byte, v raw, parts bool) ([]byte, error) {
+func appendContent(out []byte, v field.Value, parts bool) ([]byte, error) {
 	switch v[0] {
 	case '"':
 		return append(out, v...), nil
 	case '[':
 	default:
-		return nil, v.want("a string or an array of text parts")
+		return nil, v.Want("a string or an array of text parts")
 	}
 	var texts []string
 	list := append(make([]byte, 0, len(v)), '[')
-	for i, part := range v.elements() {
+	for i, part := range v.Elements() {
 		text, err := textPart(part)
 		if err != nil {
-			return nil, at(index(i), err)
+			return nil, apierr.At(apierr.Index(i), err)
 		}
 		texts = append(texts, text)
 		if i > 0 {
@@ -193,36 +197,36 @@ func appendContent(out []byte, v raw, parts bool) ([]byte, error) {
 	if parts {
 		return append(append(out, list...), ']'), nil
 	}
-	return appendQuoted(out, strings.Join(texts, " ")), nil
+	return jsonenc.Quoted(out, strings.Join(texts, " ")), nil
 }
 
-func textPart(v raw) (text string, err error) {
+func textPart(v field.Value) (text string, err error) {
 	if v[0] == '"' {
-		return unquote(v), nil
+		return v.Unquote(), nil
 	}
 	if v[0] != '{' {
-		return "", v.want("a part object")
+		return "", v.Want("a part object")
 	}
 	kind := ""
 	found := false
-	for name, v := range v.members() {
+	for name, v := range v.Members() {
 		switch name {
 		case "type":
-			if kind, err = v.text(); err != nil {
-				return "", at(".type", err)
+			if kind, err = v.Text(); err != nil {
+				return "", apierr.At(".type", err)
 			}
 		case "text":
-			if text, err = v.text(); err != nil {
-				return "", at(".text", err)
+			if text, err = v.Text(); err != nil {
+				return "", apierr.At(".text", err)
 			}
 			found = true
 		}
 	}
 	switch {
 	case kind != "text":
-		return "", at(".type", fmt.Errorf("%q is not supported, only \"text\" is", kind))
+		return "", apierr.At(".type", fmt.Errorf("%q is not supported, only \"text\" is", kind))
 	case !found:
-		return "", at(".text", errors.New("required"))
+		return "", apierr.At(".text", errors.New("required"))
 	}
 	return text, nil
 }
@@ -230,45 +234,45 @@ func textPart(v raw) (text string, err error) {
 // appendToolCalls turns the arguments of an assistant's earlier calls, which
 // OpenAI has as a string of JSON, into the object they stand for, or the other
 // way round. Arguments that are no object stay as they are; none are an empty one.
-func appendToolCalls(out []byte, v raw, f *family) ([]byte, error) {
+func appendToolCalls(out []byte, v field.Value, f *model.Family) ([]byte, error) {
 	if v[0] != '[' {
-		return nil, v.want("an array of tool calls")
+		return nil, v.Want("an array of tool calls")
 	}
 	out = append(out, '[')
-	for i, call := range v.elements() {
+	for i, call := range v.Elements() {
 		if i > 0 {
 			out = append(out, ',')
 		}
 		var err error
-		out, err = rewriteMembers(out, call, func(out []byte, name string, v raw) ([]byte, error) {
+		out, err = rewriteMembers(out, call, func(out []byte, name string, v field.Value) ([]byte, error) {
 			switch name {
 			case "function":
-				return appendFunction(out, v, f.textArguments)
+				return appendFunction(out, v, f.TextArguments)
 			case "id":
-				return f.appendCallID(out, v), nil
+				return appendCallID(out, v, f), nil
 			}
 			return append(out, v...), nil
 		})
 		if err != nil {
-			return nil, at(index(i), err)
+			return nil, apierr.At(apierr.Index(i), err)
 		}
 	}
 	return append(out, ']'), nil
 }
 
 // appendFunction copies what was called, with arguments as the template wants them.
-func appendFunction(out []byte, v raw, textArguments bool) ([]byte, error) {
+func appendFunction(out []byte, v field.Value, textArguments bool) ([]byte, error) {
 	write, given := appendArguments, false
 	if textArguments {
 		write = appendTextArguments
 	}
-	out, err := rewriteMembers(out, v, func(out []byte, name string, v raw) ([]byte, error) {
+	out, err := rewriteMembers(out, v, func(out []byte, name string, v field.Value) ([]byte, error) {
 		if name != "arguments" {
 			return append(out, v...), nil
 		}
 		given = true
-		if v.null() || v[0] == '"' && strings.TrimSpace(unquote(v)) == "" {
-			v = raw("{}")
+		if v.Null() || v[0] == '"' && strings.TrimSpace(v.Unquote()) == "" {
+			v = field.Value("{}")
 		}
 		return write(out, v), nil
 	})
@@ -279,32 +283,32 @@ func appendFunction(out []byte, v raw, textArguments bool) ([]byte, error) {
 	if out[len(out)-1] != '{' {
 		out = append(out, ',')
 	}
-	return append(write(append(out, `"arguments":`...), raw("{}")), '}'), nil
+	return append(write(append(out, `"arguments":`...), field.Value("{}")), '}'), nil
 }
 
-func appendArguments(out []byte, v raw) []byte {
+func appendArguments(out []byte, v field.Value) []byte {
 	if v[0] == '"' {
-		if s := unquote(v); strings.HasPrefix(strings.TrimSpace(s), "{") && json.Valid([]byte(s)) {
+		if s := v.Unquote(); strings.HasPrefix(strings.TrimSpace(s), "{") && json.Valid([]byte(s)) {
 			return append(out, s...)
 		}
 	}
 	return append(out, v...)
 }
 
-func appendTextArguments(out []byte, v raw) []byte {
+func appendTextArguments(out []byte, v field.Value) []byte {
 	if v[0] == '{' {
-		return appendQuoted(out, string(v))
+		return jsonenc.Quoted(out, string(v))
 	}
 	return append(out, v...)
 }
 
 // appendCallID writes the id of a tool call, as one of nine letters and digits for a
 // template that takes no other: equal ones stay equal.
-func (f *family) appendCallID(out []byte, v raw) []byte {
-	if !f.nineLetterIDs || v[0] != '"' {
+func appendCallID(out []byte, v field.Value, f *model.Family) []byte {
+	if !f.NineLetterIDs || v[0] != '"' {
 		return append(out, v...)
 	}
-	return appendQuoted(out, nineLetters(unquote(v)))
+	return jsonenc.Quoted(out, nineLetters(v.Unquote()))
 }
 
 const alphanumerics = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -324,48 +328,48 @@ func nineLetters(id string) string {
 }
 
 // rewriteMembers copies object v with the values that rewrite writes.
-func rewriteMembers(out []byte, v raw, rewrite func(out []byte, name string, v raw) ([]byte, error)) ([]byte, error) {
+func rewriteMembers(out []byte, v field.Value, rewrite func(out []byte, name string, v field.Value) ([]byte, error)) ([]byte, error) {
 	if v[0] != '{' {
-		return nil, v.want("an object")
+		return nil, v.Want("an object")
 	}
 	out = append(out, '{')
-	for name, v := range v.members() {
+	for name, v := range v.Members() {
 		if out[len(out)-1] != '{' {
 			out = append(out, ',')
 		}
-		out = append(appendQuoted(out, name), ':')
+		out = append(jsonenc.Quoted(out, name), ':')
 		var err error
 		if out, err = rewrite(out, name, v); err != nil {
-			return nil, at("."+name, err)
+			return nil, apierr.At("."+name, err)
 		}
 	}
 	return append(out, '}'), nil
 }
 
-func setTemplateKwargs(c *call, v raw) error {
+func setTemplateKwargs(c *Conversation, v field.Value) error {
 	if v[0] != '{' {
-		return v.want("an object")
+		return v.Want("an object")
 	}
-	c.chat.Kwargs = map[string]any{}
-	for name, v := range v.members() {
+	c.Chat.Kwargs = map[string]any{}
+	for name, v := range v.Members() {
 		x, err := ordered(v)
 		if err != nil {
-			return at("."+name, err)
+			return apierr.At("."+name, err)
 		}
-		c.chat.Kwargs[name] = x
+		c.Chat.Kwargs[name] = x
 	}
 	return nil
 }
 
-func setDocuments(c *call, v raw) (err error) {
+func setDocuments(c *Conversation, v field.Value) (err error) {
 	if v[0] != '[' {
-		return v.want("an array of documents")
+		return v.Want("an array of documents")
 	}
-	for i, d := range v.elements() {
+	for i, d := range v.Elements() {
 		if d[0] != '{' {
-			return at(index(i), d.want("an object"))
+			return apierr.At(apierr.Index(i), d.Want("an object"))
 		}
 	}
-	c.chat.Documents, err = ordered(v)
+	c.Chat.Documents, err = ordered(v)
 	return err
 }

@@ -1,11 +1,11 @@
-package http
+package conversation
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/dialect/field"
+	"github.com/troupe-llm/troupe/http/dialect/model"
 )
 
 // TestHistories takes conversations as other servers wrote them: calls without
@@ -14,9 +14,9 @@ func TestHistories(t *testing.T) {
 	call := func(function string) string {
 		return `[{"role":"assistant","content":"","tool_calls":[{"id":"call_1","type":"function","function":{` + function + `}}]}]`
 	}
-	object, text, nine, parts := &family{}, &family{textArguments: true}, &family{nineLetterIDs: true}, &family{parts: map[string]bool{"user": true}}
+	object, text, nine, parts := &model.Family{}, &model.Family{TextArguments: true}, &model.Family{NineLetterIDs: true}, &model.Family{Parts: map[string]bool{"user": true}}
 	for _, c := range []struct {
-		f        *family
+		f        *model.Family
 		in, want string
 	}{
 		{object, call(`"name":"f","arguments":""`), call(`"name":"f","arguments":{}`)},
@@ -45,7 +45,7 @@ func TestHistories(t *testing.T) {
 		{parts, `[{"role":"system","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]`, `[{"role":"system","content":"a b"}]`},
 		{parts, `[{"role":"user","content":[{"type":"image"}]}]`, "[0].content[0].type"},
 	} {
-		got, err := plainMessages(raw(c.in), c.f)
+		got, err := plainMessages(field.Value(c.in), c.f)
 		if err != nil {
 			got = []byte(err.Error())
 		}
@@ -57,7 +57,7 @@ func TestHistories(t *testing.T) {
 	const answered = `[{"role":"assistant","content":"","tool_calls":[{"id":"ID","function":{"name":"f","arguments":{}}}]},{"role":"tool","tool_call_id":"ID","content":"x"}]`
 	short := map[string]string{}
 	for _, id := range []string{"abc123XYZ", "call_1", "call_2", "chatcmpl-tool-0123456789", "", "abcdefgh-"} {
-		got, err := plainMessages(raw(strings.ReplaceAll(answered, "ID", id)), nine)
+		got, err := plainMessages(field.Value(strings.ReplaceAll(answered, "ID", id)), nine)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,19 +72,35 @@ func TestHistories(t *testing.T) {
 	}
 }
 
-// TestTooManyMessages: more messages than the context has room for are refused before
-// they are read, in the words of prompts that are too long; /tokenize counts them.
-func TestTooManyMessages(t *testing.T) {
-	for n, status := range map[int]int{600: 400, 100: 200} { // of a context of 1,024, two tokens each
-		message := fmt.Sprintf(`{"role":"user","content":%q},`, strings.Repeat("a", 1000))
-		body := `{"messages":[` + strings.Repeat(message, n) + `{"role":"user","content":"b"}]}`
-		h := start(t, script([]actors.Event{started("a"), ends("stop", 1, 0)}), Config{})
-		got, answer := h.read(h.post("/v1/chat/completions", body))
-		if got != status || status == 400 && (!strings.Contains(answer, `"code":"context_length_exceeded"`) || !strings.Contains(answer, `at least 1202 tokens, but this model's maximum context length is 1024`)) {
-			t.Errorf("%d messages: %d %.300s", n, got, answer)
+// TestMessages makes a chat what templates expect, in the order it came.
+func TestMessages(t *testing.T) {
+	for in, want := range map[string]string{
+		`[{"role":"user","content":"a"}]`: `[{"role":"user","content":"a"}]`,
+		` [ { "content" : [ {"type":"text","text":"a\n"} , {"text":"\"b\"","type":"text"}, "c" ] , "role" : "user" } ] `: `[{"content":"a\n \"b\" c","role":"user"}]`,
+		`[{"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"z\": 1, \"a\": [2]}"}}]}]`:
+		/**/ `[{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":{"z": 1, "a": [2]}}}],"content":""}]`,
+		`[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}]}]`: `[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}],"content":""}]`,
+		`[{"role":"tool","tool_call_id":"1","content":"é\u00e9","z":{},"y":[]}]`:           `[{"role":"tool","tool_call_id":"1","content":"é\u00e9","z":{},"y":[]}]`,
+	} {
+		body, fault := field.Parse([]byte(`{"messages":` + in + `}`))
+		if fault != nil {
+			t.Fatal(fault)
 		}
-		if got, answer := h.read(h.post("/tokenize", body)); got != 200 {
-			t.Errorf("%d messages counted: %d %.300s", n, got, answer)
+		for _, v := range body.Members() {
+			got, err := plainMessages(v, &model.Family{})
+			if err != nil || string(got) != want {
+				t.Errorf("%s:\ngot  %s %v\nwant %s", in, got, err, want)
+			}
+		}
+	}
+}
+
+// TestDevelopers are systems to a template that has not heard of them.
+func TestDevelopers(t *testing.T) {
+	const in = `[{"role":"developer","content":"a"},{"role":"user","content":"developer"}]`
+	for knows, want := range map[bool]string{true: in, false: strings.Replace(in, "developer", "system", 1)} {
+		if got, err := plainMessages(field.Value(in), &model.Family{Developers: knows}); err != nil || string(got) != want {
+			t.Errorf("known %v: got %s, %v", knows, got, err)
 		}
 	}
 }

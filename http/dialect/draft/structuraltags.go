@@ -1,4 +1,4 @@
-package http
+package draft
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
@@ -26,13 +27,13 @@ func (f *form) tagParts(content string) (begin string, rest *grammar.Spec, err e
 		return "", nil, err
 	}
 	if len(ends) == 0 {
-		return "", nil, at(".end", errors.New("required"))
+		return "", nil, apierr.At(".end", errors.New("required"))
 	}
 	v := f.fields[content]
 	var inside *grammar.Spec
 	switch {
 	case v == nil:
-		return "", nil, at("."+content, errors.New("required"))
+		return "", nil, apierr.At("."+content, errors.New("required"))
 	case content == "schema":
 		inside = f.jsonSchema(content)
 	default:
@@ -51,18 +52,18 @@ func (f *form) tagParts(content string) (begin string, rest *grammar.Spec, err e
 func (f *form) tags(name string) (begins []string, rests []*grammar.Spec, err error) {
 	v := f.fields[name]
 	if v == nil || v[0] != '[' {
-		return nil, nil, at("."+name, errors.New("expected an array of tags"))
+		return nil, nil, apierr.At("."+name, errors.New("expected an array of tags"))
 	}
 	content := map[string]string{"structures": "schema"}[name]
 	if content == "" {
 		content = "content"
 	}
-	for i, e := range v.elements() {
-		part := "." + name + index(i)
+	for i, e := range v.Elements() {
+		part := "." + name + apierr.Index(i)
 		t := form{path: f.path + part, depth: f.depth + 1}
 		err := t.read(e)
 		if err == nil && t.kind != "" && t.kind != "tag" {
-			err = at(".type", errors.New(`expected "tag"`))
+			err = apierr.At(".type", errors.New(`expected "tag"`))
 		}
 		if err == nil {
 			err = t.only("begin", content, "end")
@@ -73,12 +74,12 @@ func (f *form) tags(name string) (begins []string, rests []*grammar.Spec, err er
 			begin, rest, err = t.tagParts(content)
 		}
 		if err != nil {
-			return nil, nil, at(part, err)
+			return nil, nil, apierr.At(part, err)
 		}
 		begins, rests = append(begins, begin), append(rests, rest)
 	}
 	if len(begins) == 0 {
-		return nil, nil, at("."+name, errors.New("must not be empty"))
+		return nil, nil, apierr.At("."+name, errors.New("must not be empty"))
 	}
 	return begins, rests, nil
 }
@@ -99,7 +100,7 @@ func (f *form) triggered(name string, without []string) (*grammar.Spec, error) {
 		return nil, err
 	}
 	if len(triggers) == 0 || slices.Contains(triggers, "") {
-		return nil, at(".triggers", errors.New("expected strings that are not empty"))
+		return nil, apierr.At(".triggers", errors.New("expected strings that are not empty"))
 	}
 	begins, rests, err := f.tags(name)
 	if err != nil {
@@ -121,7 +122,7 @@ func (f *form) triggered(name string, without []string) (*grammar.Spec, error) {
 		}
 	}
 	if j := slices.Index(used, false); j >= 0 {
-		return nil, at("."+name+index(j)+".begin", fmt.Errorf("%.40q begins with none of the triggers", begins[j]))
+		return nil, apierr.At("."+name+apierr.Index(j)+".begin", fmt.Errorf("%.40q begins with none of the triggers", begins[j]))
 	}
 	return f.often(grammar.Choice(all...), nil, freeText(markers))
 }

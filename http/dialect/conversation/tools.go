@@ -1,0 +1,164 @@
+package conversation
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/dialect/field"
+	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/tokenize/reply"
+)
+
+// Tool is a function the model may call.
+type Tool struct {
+	Name       string
+	Parameters field.Value // a JSON schema, an object; nil: none given. A copy
+	Strict     bool        // calls keep to it
+	// Where in the request the schema is, and what asks for strictness: errors say so.
+	Path, StrictPath string
+}
+
+// ToolChoice says whether tools may or must be called.
+type ToolChoice uint8
+
+// The choices.
+const (
+	ToolsAuto     ToolChoice = iota // they may be called
+	ToolsNone                       // they may not
+	ToolsRequired                   // one must be
+	ToolsNamed                      // the one that was named must be
+)
+
+// setTools takes the functions a template shows to the model.
+func setTools(c *Conversation, v field.Value) error {
+	if v[0] != '[' {
+		return v.Want("an array of tools")
+	}
+	c.Tools = nil
+	for i, e := range v.Elements() {
+		t, err := readTool(e)
+		place := "tools" + apierr.Index(i) + ".function"
+		t.Path, t.StrictPath = place+".parameters", place+".strict"
+		if err == nil && slices.ContainsFunc(c.Tools, func(other Tool) bool { return other.Name == t.Name }) {
+			err = apierr.At(".function.name", fmt.Errorf("%q is the name of two tools", t.Name))
+		}
+		if err != nil {
+			return apierr.At(apierr.Index(i), err)
+		}
+		c.Tools = append(c.Tools, t)
+	}
+	return c.SetTools(c.Tools, v)
+}
+
+// SetTools has these tools, none twice of a name, shown to the model as JSON: an
+// array of them as OpenAI's chat has it.
+func (c *Conversation) SetTools(tools []Tool, shown field.Value) (err error) {
+	if c.Tools = tools; len(tools) > 0 {
+		c.Chat.Tools, err = ordered(shown)
+	}
+	return err
+}
+
+func readTool(v field.Value) (t Tool, err error) {
+	if v[0] != '{' {
+		return t, v.Want("an object")
+	}
+	found := false
+	for name, v := range v.Members() {
+		switch {
+		case name == "type" && string(v) != `"function"`:
+			return t, apierr.At(".type", fmt.Errorf("only \"function\" is supported, got %s", v))
+		case name == "function":
+			found = true
+			if t, err = readFunction(v); err != nil {
+				return t, apierr.At(".function", err)
+			}
+		}
+	}
+	if !found {
+		return t, apierr.At(".function", errors.New("required"))
+	}
+	return t, nil
+}
+
+func readFunction(v field.Value) (t Tool, err error) {
+	if v[0] != '{' {
+		return t, v.Want("an object")
+	}
+	for name, v := range v.Members() {
+		switch {
+		case v.Null():
+		case name == "name":
+			t.Name, err = v.Text()
+		case name == "parameters" && v[0] != '{':
+			err = v.Want("a JSON schema, an object")
+		case name == "parameters":
+			t.Parameters = slices.Clone(v)
+		case name == "strict":
+			t.Strict, err = v.Boolean()
+		}
+		if err != nil {
+			return t, apierr.At("."+name, err)
+		}
+	}
+	if t.Name == "" {
+		return t, apierr.At(".name", errors.New("required"))
+	}
+	return t, nil
+}
+
+// setToolChoice reads a word, or {"type":"function","function":{"name":…}}.
+func setToolChoice(c *Conversation, v field.Value) error {
+	switch v[0] {
+	case '"':
+		choice, known := map[string]ToolChoice{"auto": ToolsAuto, "none": ToolsNone, "required": ToolsRequired}[v.Unquote()]
+		if !known {
+			return fmt.Errorf(`must be "none", "auto", "required" or a function, got %s`, v)
+		}
+		c.ToolChoice = choice
+		return nil
+	case '{':
+	default:
+		return v.Want("a string or an object")
+	}
+	t, err := readTool(v)
+	c.ToolChoice, c.ToolNamed = ToolsNamed, t.Name
+	return err
+}
+
+// expect says what the replies may hold.
+func (c *Conversation) expect(tok model.Tokenizer) {
+	if c.ToolChoice == ToolsNone {
+		c.Chat.Tools, c.Tools = nil, nil
+	}
+	c.Reply = reply.Options{One: !c.ParallelCalls || c.ToolChoice == ToolsNamed, Required: c.mustCall(), Joined: !c.Separate}
+	if c.Separate {
+		c.Reply.Reasoning = c.Model.Family.Reasoning
+	}
+	if f := c.Model.Family.CallFormat(); len(c.Tools) > 0 && (c.Model.Family.Format != nil || c.mustCall()) || c.Model.Family.Channels() {
+		c.Reply.Format = f
+	}
+	for i := range c.Tools {
+		t := reply.Tool{Name: c.Tools[i].Name}
+		if c.Reply.Format.Typed() {
+			t.Types = reply.ParameterTypes(c.Tools[i].Parameters)
+		}
+		c.Reply.Tools = append(c.Reply.Tools, t)
+	}
+	if c.Chat.ContinueFinalMessage {
+		c.Reply = c.Reply.Continues(lastContent(c.Chat.Messages))
+	}
+	if c.Engine.TextEnds = c.Reply.Thinks(); c.Engine.Grammar != nil && (c.Reply.Reasoning != nil || c.Model.Family.Channels()) {
+		c.reasonFirst(tok)
+	}
+	if len(c.Engine.Stop) > 0 && c.Reply.Parsed() {
+		c.Engine.Reply = &c.Reply
+	}
+	for _, mark := range c.Reply.Tokens() {
+		if id, ok := tok.TokenID(mark); ok && tok.IsSpecial(id) {
+			c.Engine.Show = append(c.Engine.Show, id)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package http
+
+import (
+	"cmp"
+	"errors"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/dialect"
+)
+
+// generate answers requests for text in a dialect.
+func generate(d dialect.Dialect) handler {
+	return func(x *exchange) *Error {
+		s := x.s
+		body, e := x.json()
+		if e != nil {
+			return e
+		}
+		if e := s.enter(); e != nil {
+			return e
+		}
+		over := s.leave
+		defer func() {
+			if !x.streams { // else its Close does this
+				over()
+			}
+		}()
+		call, e := d.Decode(x.request(body))
+		if e != nil {
+			return e
+		}
+		a, end := s.begin(x, call)
+		over = func() { end(); s.leave() }
+		err := a.begin()
+		x.dropBody() // the prompt is tokens; the answer may take long
+		if err != nil {
+			return asError(err)
+		}
+		if call.Stream != nil {
+			s.stream(x, a, over)
+			return nil
+		}
+		text, err := a.whole()
+		a.cancel()
+		s.answered(x, a, err)
+		if err != nil {
+			return asError(err)
+		}
+		x.send(text)
+		return nil
+	}
+}
+
+// begin makes the answer to a call, whose client is watched until end is called.
+func (s *Server) begin(x *exchange, call *dialect.Call) (a *answer, end func()) {
+	for _, r := range call.Requests {
+		if r.Grammar != nil { // compiled in turn with other clients'
+			r.Client = x.client()
+		}
+	}
+	a = s.newAnswer(call, x.begun)
+	s.live.add(a)
+	stop := watch(x.ctx.Conn(), func() { a.tell(&a.gone) })
+	return a, func() {
+		stop()
+		a.cancel()
+		s.live.remove(a)
+	}
+}
+
+// request is the exchange's as a dialect decodes it.
+func (x *exchange) request(body []byte) *dialect.Request {
+	h := &x.ctx.Request.Header
+	return &dialect.Request{
+		Model: &x.s.model, Body: body, ID: x.id, Came: x.begun, Client: x.client(),
+		Header: func(name string) string { return string(h.Peek(name)) },
+	}
+}
+
+// client is who asks: the holder of the key, or an address.
+func (x *exchange) client() string { return cmp.Or(x.holder, x.ctx.RemoteIP().String()) }
+
+// outcome is how an answer went.
+type outcome struct {
+	operation string // see dialect.Call
+	usage     actors.Usage
+	finish    string
+	status    int // as logged
+	err       error
+	finals    []*actors.Final // of each choice that ended
+}
+
+func outcomeOf(a *answer, err error) *outcome {
+	o := &outcome{operation: a.call.Operation, usage: a.Usage().Usage, finish: "error", status: fasthttp.StatusOK, err: err}
+	switch {
+	case err == nil:
+		o.finish = string(a.Choices[0].Final.Reason)
+	case errors.Is(err, errGone):
+		o.finish, o.status, o.err = "abort", statusClientClosed, nil
+	default:
+		o.status = asError(err).Status
+	}
+	for i := range a.Choices {
+		if f := a.Choices[i].Final; f != nil {
+			o.finals = append(o.finals, f)
+		}
+	}
+	return o
+}
+
+// answered notes how an answer went.
+func (s *Server) answered(x *exchange, a *answer, err error) {
+	o := outcomeOf(a, err)
+	x.answered(o)
+	ended := time.Now()
+	s.metrics.answered(o, ended.Sub(x.begun))
+	if f := a.Choices[0].Final; f != nil { // else it left or was cut before its end
+		s.journeys.keep(&journey{
+			id: x.id, begun: x.begun, ended: ended, finish: o.finish, usage: o.usage, times: f.Times, marks: a.marks,
+		})
+	}
+}
