@@ -23,6 +23,9 @@ type Config struct {
 
 	Device string      // "auto", "cpu", "cuda", "cuda:N" or "sim:GPU"; default "auto"
 	DType  model.DType // of the weights in memory; default: the checkpoint's
+	// KVDType is of keys and values in memory; default: bfloat16, or float32 beside
+	// weights that are.
+	KVDType model.DType
 
 	MaxRunningRequests int     // requests in one step; default: the device's
 	MaxPrefillLength   int     // tokens in one step; default: the device's
@@ -115,6 +118,11 @@ func (c *Config) check() error {
 	case "", model.Float32, model.BFloat16, model.Int8, model.Int4:
 	default:
 		faults = append(faults, fmt.Errorf("DType is %q; weights can be held as %s, %s, %s or %s", c.DType, model.Float32, model.BFloat16, model.Int8, model.Int4))
+	}
+	switch c.KVDType {
+	case "", model.Float32, model.BFloat16, model.Float8, model.Int8:
+	default:
+		faults = append(faults, fmt.Errorf("KVDType is %q; keys and values can be kept as %s, %s, %s or %s", c.KVDType, model.Float32, model.BFloat16, model.Float8, model.Int8))
 	}
 	return errors.Join(faults...)
 }

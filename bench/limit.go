@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -51,7 +52,7 @@ func limitOf(c *model.Config, dev device.Info, in, out []int) *Limit {
 		ops = share.Program
 	}
 	l := &Limit{Read: peaks[at].read, FLOPs: peaks[at].flops}
-	sizes := model.HeldAs(dev.DType).Sizes(dev.DType)
+	sizes := model.HeldAs(dev.DType).Sizes(cmp.Or(dev.KVDType, dev.DType))
 	pass := func(p *program.Pass) (cached, others float64) { return ops.Limit(p, &sizes, l.Read, l.FLOPs) }
 	for _, p := range promptPasses(in, dev.MaxStepTokens) {
 		cached, others := pass(p)

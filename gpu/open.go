@@ -10,6 +10,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/cuda"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/gang"
+	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/sim"
 )
 
@@ -71,6 +72,15 @@ func open(spec device.Spec) (device.Device, error) {
 		return openCUDA(spec)
 	}
 	return nil, fmt.Errorf(`gpu: unknown device %q; there are "auto", "cpu", "cuda" and "sim:h200"`, spec.Device)
+}
+
+// CacheTypes are those of keys and values that a kind of device keeps, "cpu" or
+// "cuda", the usual first.
+func CacheTypes(kind string) []model.DType {
+	if kind == "cuda" {
+		return []model.DType{model.BFloat16}
+	}
+	return cpu.CacheTypes
 }
 
 // Formats are the encodings of checkpoints that a kind of device takes, "cpu" or

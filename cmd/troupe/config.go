@@ -42,6 +42,7 @@ type Engine struct {
 	Device       string `flag:"device" value:"auto|cpu|cuda[:N,…]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor); cuda:0,2 are two GPUs that share the model"`
 	TP           int    `flag:"tp" value:"N" min:"0" max:"64" help:"devices that share the model (tensor parallelism): N GPUs from the first on, or for trying it N parts of the processor or N simulated GPUs; N divides the model's heads (0: as many as --device names)"`
 	DType        string `flag:"dtype" choices:"auto,float32,bfloat16,int8,int4" help:"type of the weights in memory; auto takes the checkpoint's (on a GPU bfloat16 where that is quantised); int8 and int4, on a processor alone, round them to 8 or 4 bits, and activations to 8: half and a third of the memory, and several times as fast"`
+	KVDType      string `flag:"kv-dtype" choices:"auto,bf16,fp8,int8,float32" help:"type of keys and values in memory; auto takes bf16, or float32 beside weights that are; int8 and float32 are a processor's"`
 	DummyWeights bool   `flag:"dummy-weights" help:"random weights: to measure speed with no more than a config.json, or a published model's name"`
 }
 
@@ -133,7 +134,7 @@ type Log struct {
 
 func defaultConfig() *Config {
 	return &Config{
-		Engine:   Engine{Model: model.Builtin, Device: "auto", DType: "auto"},
+		Engine:   Engine{Model: model.Builtin, Device: "auto", DType: "auto", KVDType: "auto"},
 		Schedule: Schedule{AttentionBackend: "auto", Cache: string(plan.Radix), Schedule: string(plan.Mixed), Policy: string(plan.FCFS), Overlap: true},
 		Server: Server{
 			Host: "127.0.0.1", Port: 1919, MaxOpenRequests: 4096, DrainTimeout: 30 * time.Second,
@@ -276,6 +277,9 @@ func readSecret(flag, text string, found *faults) string {
 	return secret
 }
 
+// kvTypes are what keys and values may be, by the names that vLLM has for them.
+var kvTypes = map[string]model.DType{"bf16": model.BFloat16, "fp8": model.Float8, "int8": model.Int8, "float32": model.Float32}
+
 // actors is the configuration of the system that serves the model.
 func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 	dtype := model.DType(c.Engine.DType)
@@ -283,7 +287,7 @@ func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 		dtype = ""
 	}
 	return actors.Config{
-		Model: c.Engine.Model, DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, TP: c.Engine.TP, DType: dtype,
+		Model: c.Engine.Model, DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, TP: c.Engine.TP, DType: dtype, KVDType: kvTypes[c.Engine.KVDType],
 		MaxRunningRequests: c.Schedule.MaxRunningRequests, MaxPrefillLength: c.Schedule.MaxPrefillLength,
 		PageSize: c.Schedule.PageSize, NumPages: c.Schedule.NumPages, MemoryRatio: c.Schedule.MemoryRatio,
 		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),

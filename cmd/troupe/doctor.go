@@ -14,6 +14,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu"
 	"github.com/troupe-llm/troupe/gpu/cpu"
 	"github.com/troupe-llm/troupe/gpu/cuda"
+	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // Findings are what doctor found on this machine.
@@ -70,6 +71,8 @@ type DeviceChoice struct {
 	Why    string `json:"why"`
 	// Formats are the types of weights that it takes, and as what it holds them.
 	Formats string `json:"formats"`
+	// CacheTypes are those of keys and values that it keeps, the usual first.
+	CacheTypes []model.DType `json:"kv_dtypes"`
 }
 
 func newDoctor() *cobra.Command {
@@ -110,6 +113,7 @@ func examine(root fs.FS, build Build, processor cpu.Facts, libraries CUDA) *Find
 	}
 	for i := range f.Devices {
 		f.Devices[i].Formats = gpu.Formats(f.Devices[i].Name).String()
+		f.Devices[i].CacheTypes = gpu.CacheTypes(f.Devices[i].Name)
 	}
 	for i := range f.Devices {
 		if f.Devices[i].Usable {
@@ -263,7 +267,8 @@ func (f *Findings) print(w io.Writer) error {
 		if d.Auto {
 			mark, verb = "*", "is what --device auto takes"
 		}
-		fmt.Fprintf(&b, "%s --device %-5s %s: %s\n                   weights in %s\n", mark, d.Name, verb, d.Why, d.Formats)
+		fmt.Fprintf(&b, "%s --device %-5s %s: %s\n                   weights in %s\n                   keys and values in %s\n",
+			mark, d.Name, verb, d.Why, d.Formats, strings.Trim(fmt.Sprint(d.CacheTypes), "[]"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -240,13 +240,13 @@ func TestRoom(t *testing.T) {
 		advice    string
 	}{
 		{100 * gib, true, true, 40960, ""},
-		{8 * gib, true, true, 32252, "--dtype int8 (34768 tokens)"},
+		{4 * gib, true, true, 27054, "--dtype int8 ("},
 		{8 * gib, false, true, 40960, ""},
 		{3 * gib, false, true, 17692, "longer requests fit with a larger --memory-ratio"},
-		{gib, true, false, 0, "--dtype int8 needs 586.4 MiB for its weights, which leaves room for 2000 tokens"},
+		{gib, true, false, 0, "--dtype int8 needs 586.4 MiB for its weights, which leaves room for 4001 tokens"},
 		{gib, false, false, 0, "it takes 1.2 GiB at least"},
-		{7 * gib / 10, true, false, 0, "--dtype int4 needs"},
-		{gib / 2, true, false, 0, "it takes"},
+		{gib / 2, true, false, 0, "--dtype int4 needs 389.5 MiB for its weights, which leaves room for 1119 tokens"},
+		{gib / 3, true, false, 0, "it takes 501.5 MiB at least"},
 		{0, true, false, 0, "not known"},
 	} {
 		r := roomOf(m, "x", c.usable, c.processor)

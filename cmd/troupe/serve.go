@@ -104,7 +104,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		return err
 	}
 	dev := system.Device()
-	log.Info().Str("device", dev.Name).Str("hardware", dev.Hardware).Str("dtype", string(dev.DType)).
+	log.Info().Str("device", dev.Name).Str("hardware", dev.Hardware).Str("dtype", string(dev.DType)).Str("kv_dtype", string(dev.KVDType)).
 		Int64("weight_bytes", dev.WeightBytes).Int64("kv_bytes", dev.KVBytes).Int("kv_tokens", dev.NumPages*dev.PageSize).
 		Int("max_running_requests", dev.Slots).Int("max_prefill_length", dev.MaxStepTokens).Int("max_seq_len", dev.MaxSeqLen).
 		Msg("loaded")
@@ -121,7 +121,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		signal.Notify(stop, syscall.SIGHUP)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s at %s\n", cfg.servedName(system), dev.Name, address(listener, settings.TLS != nil))
+	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s (%s, keys and values %s) at %s\n", cfg.servedName(system), dev.Name, dev.DType, dev.KVDType, address(listener, settings.TLS != nil))
 	if err := super.tell("READY=1"); err != nil {
 		log.Warn().Err(err).Send()
 	}

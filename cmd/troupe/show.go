@@ -140,8 +140,8 @@ func roomOf(m *model.Model, name string, usable int64, processor bool) Room {
 	c := &m.Config
 	weights := func(dtype model.DType) int64 { return m.WeightBytes(model.HeldAs(dtype)) }
 	r := Room{Device: name, Bytes: usable, DType: string(c.DType), Weights: weights(c.DType), Token: c.CacheBytes(c.DType)}
-	if processor { // a processor computes in float32
-		r.Token = c.CacheBytes(model.Float32)
+	if c.DType != model.Float32 {
+		r.Token = c.CacheBytes(model.BFloat16)
 	}
 	if usable <= 0 {
 		r.Advice = "how much memory there is is not known"

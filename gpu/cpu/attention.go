@@ -1,93 +1,10 @@
 package cpu
 
 import (
-	"fmt"
 	"math"
-	"unsafe"
 
-	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
-
-// cache is the keys and values of all pages: for each of the program's caches
-//
-//	float32 [NumPages]{keys [Heads, PageSize, KeyDim], values [Heads, PageSize, ValueDim]}
-//
-// so that what one head reads of a page is contiguous. Not bfloat16, which
-// would halve what attention reads: rounding keys and values to it moves the
-// test checkpoints' logits by 0.015 to 0.1, where 0.002 is allowed.
-type cache struct {
-	memory []byte
-	layers map[*program.Cache]*layerCache
-}
-
-// layerCache is one of the program's caches.
-type layerCache struct {
-	*program.Cache
-	memory   []byte
-	pageSize int
-	page     int // elements of a page, keys and values
-}
-
-func newCache(p *program.Program, info *device.Info) (cache, error) {
-	b, err := allocate(int(info.KVBytes))
-	if err != nil {
-		return cache{}, fmt.Errorf("cpu: memory for %d pages of keys and values (%d MiB): %w", info.NumPages, info.KVBytes>>20, err)
-	}
-	c := cache{b, map[*program.Cache]*layerCache{}}
-	for _, l := range p.Caches {
-		page := info.PageSize * l.Elements()
-		n := 4 * page * info.NumPages
-		c.layers[l] = &layerCache{l, b[:n:n], info.PageSize, page}
-		b = b[n:]
-	}
-	return c, nil
-}
-
-func (c *cache) of(l *program.Cache) *layerCache { return c.layers[l] }
-
-// keys and values return what a head has in a page: [PageSize, dim]; shared values
-// are the leading elements of keys.
-func (c *layerCache) keys(page int32, head int) *float32 {
-	return c.element(int(page)*c.page + head*c.pageSize*c.KeyDim)
-}
-
-func (c *layerCache) values(page int32, head int) *float32 {
-	if c.Shared {
-		return c.keys(page, head)
-	}
-	return c.element(int(page)*c.page + c.pageSize*(c.Heads*c.KeyDim+head*c.ValueDim))
-}
-
-func (c *layerCache) element(i int) *float32 { return (*float32)(unsafe.Pointer(&c.memory[4*i])) }
-
-// enter writes a token's key and value of a head.
-func (c *layerCache) enter(page int32, offset, head int, k, v []float32) {
-	copy(unsafe.Slice(at(c.keys(page, head), offset*c.KeyDim), c.KeyDim), k)
-	if !c.Shared {
-		copy(unsafe.Slice(at(c.values(page, head), offset*c.ValueDim), c.ValueDim), v)
-	}
-}
-
-// valueStride is how far apart the values of a head lie.
-func (c *layerCache) valueStride() int {
-	if c.Shared {
-		return c.KeyDim
-	}
-	return c.ValueDim
-}
-
-// add is kernels.values for this cache's values: out += p·v of m queries and n
-// positions. Shared ones are not contiguous: position by position, the same sums.
-func (c *layerCache) add(k *kernels, out, p *float32, ldp, m int, v *float32, n int) {
-	if !c.Shared {
-		k.values(out, p, ldp, m, v, n, c.ValueDim)
-		return
-	}
-	for t := range n {
-		k.values(out, at(p, t), ldp, m, at(v, t*c.KeyDim), 1, c.ValueDim)
-	}
-}
 
 // place is where a token's keys and values go.
 func (e *engine) place(t token) (page int32, offset int) {
@@ -192,7 +109,7 @@ func (e *engine) prepare(a *attention, i, head int) {
 	}
 	turn.head(k)
 	page, offset := e.place(e.work.tokens[i])
-	a.cache.enter(page, offset, head, k, v)
+	a.cache.enter(e.kernels, page, offset, head, k, v)
 }
 
 // turn is the rotation of one position: pair (i, i+Dims/2) by its angle.
@@ -252,7 +169,7 @@ func (e *engine) store(o *program.Store) func() {
 			page, offset := e.place(e.work.tokens[i])
 			for h := range c.Heads {
 				v := value.row(i)[h*c.ValueDim:][:c.ValueDim] // shared ones are not looked at
-				c.enter(page, offset, h, key.row(i)[h*c.KeyDim:][:c.KeyDim], v)
+				c.enter(e.kernels, page, offset, h, key.row(i)[h*c.KeyDim:][:c.KeyDim], v)
 			}
 		})
 	}
@@ -274,9 +191,11 @@ func (e *engine) attendBlock(worker int, a *attention, b queryBlock, head int) {
 	context := s.before + b.n - from
 
 	// Contiguous, query by query of token by token: queries, outputs, scores.
-	grow(&e.pool.scratch[worker], m*(c.KeyDim+c.ValueDim+context))
+	// Behind them a page, as float32.
+	grow(&e.pool.scratch[worker], m*(c.KeyDim+c.ValueDim+context)+c.pageSize*max(c.KeyDim, c.ValueDim))
 	scratch := e.pool.scratch[worker]
 	queries, out, scores := scratch[:m*c.KeyDim], scratch[m*c.KeyDim:][:m*c.ValueDim], scratch[m*(c.KeyDim+c.ValueDim):]
+	wide := widener{c, k, scores[m*context:], -1}
 	for i := range b.n {
 		copy(queries[i*group*c.KeyDim:][:group*c.KeyDim], a.query.row(b.first + i)[head*group*c.KeyDim:])
 	}
@@ -284,7 +203,7 @@ func (e *engine) attendBlock(worker int, a *attention, b queryBlock, head int) {
 
 	pages := e.table[int(first.slot)*e.perSlot:]
 	s.visit(func(page, i, n, t, end int) {
-		keys := at(c.keys(pages[page], head), (t-page*s.size)*c.KeyDim)
+		keys := at(wide.keys(pages[page], head, s.seenOf(page)), (t-page*s.size)*c.KeyDim)
 		k.scores(&scores[i*group*context+t-from], context, &queries[i*group*c.KeyDim], n*group, keys, end-t, c.KeyDim)
 	})
 	for i := range m {
@@ -299,8 +218,9 @@ func (e *engine) attendBlock(worker int, a *attention, b queryBlock, head int) {
 		top = max(top, sink/a.Scale)
 		queries[i] = k.expSum(z, high-low, top, a.Scale) + float32(math.Exp(float64(sink-top*a.Scale)))
 	}
+	wide.page = -1
 	s.visit(func(page, i, n, t, end int) {
-		values := at(c.values(pages[page], head), (t-page*s.size)*c.valueStride())
+		values := at(wide.values(pages[page], head, s.seenOf(page)), (t-page*s.size)*c.valueStride())
 		c.add(k, &out[i*group*c.ValueDim], &scores[i*group*context+t-from], context, n*group, values, end-t)
 	})
 	for i := range m {
@@ -322,6 +242,9 @@ func (s *seen) low(i int) int {
 	}
 	return max(0, s.before+i+1-s.window)
 }
+
+// seenOf is how many leading positions of a page any of the tokens sees, or more.
+func (s *seen) seenOf(page int) int { return min(s.size, s.before+s.n-page*s.size) }
 
 // visit calls f for pages in order: for positions [t, end) of a page and the
 // tokens [i, i+n) that see them; at once where all tokens see the same of it.

@@ -244,48 +244,68 @@ var wholeBounds = map[model.DType]map[bool]apartness{
 	model.Int4: {false: {6, 1}, true: {6, 1}},
 }
 
-// Every checkpoint with weights of 8 and 4 bits, activations of 8: within bounds
-// of what transformers makes of the exact ones. The references' own continuation is
-// scored, so that one other token does not change all that follow.
+// cacheBounds are that of keys and values in other types than float32.
+var cacheBounds = map[model.DType]map[bool]apartness{
+	model.BFloat16: {false: {0.2, 0.03}, true: {0.3, 0.03}},
+	model.Int8:     {false: {0.4, 0.06}, true: {1.7, 0.06}},
+}
+
+// Every checkpoint with weights of 8 and 4 bits, activations of 8, and with exact
+// weights but keys and values in 16 and 8: within bounds of what transformers makes
+// of all exact ones.
 func TestWholeReferences(t *testing.T) {
 	for _, c := range modeltest.All(t) {
 		if raceDetector && c.Name != "qwen3" && c.Name != "qwen3moe" {
 			continue
 		}
+		m, ref := c.Open(t), c.Reference(t)
+		mixture := slotNamed(m, "layers.0.router") != nil
 		for _, dtype := range []model.DType{model.Int8, model.Int4} {
 			t.Run(c.Name+"/"+string(dtype), func(t *testing.T) {
-				m, ref := c.Open(t), c.Reference(t)
-				r := newRig(t, device.Spec{Model: m, DType: dtype, Slots: 1, MaxStepTokens: 1024}, choose(), 2)
-				var a apartness
-				var squares float64
-				n, agreed, tokens := 0, 0, 0
-				differ := func(got, want float64) {
-					d := math.Abs(got - want)
-					a.most, squares, n = max(a.most, d), squares+d*d, n+1
-				}
-				for i := range ref.Cases {
-					c := &ref.Cases[i]
-					logits, scores := score(r, c)
-					got, want := likelihoods(logits), likelihoods(c.LastLogits)
-					for j := range logits {
-						differ(got[j], want[j])
-					}
-					for j, s := range scores {
-						differ(float64(s.Token), float64(c.GreedyLogprobs[j]))
-						if s.Top[0].Token == c.GreedyIDs[j] {
-							agreed++
-						}
-						tokens++
-					}
-				}
-				a.rms = math.Sqrt(squares / float64(n))
-				bound := wholeBounds[dtype][slotNamed(m, "layers.0.router") != nil]
-				t.Logf("log-probabilities differ by %.3f at most, %.4f rms; %d of %d tokens are the likeliest still", a.most, a.rms, agreed, tokens)
-				if !(a.most <= bound.most) || !(a.rms <= bound.rms) {
-					t.Errorf("log-probabilities differ by %+v; want %+v", a, bound)
-				}
+				differ(t, device.Spec{Model: m, DType: dtype}, &ref, wholeBounds[dtype][mixture])
 			})
 		}
+		for dtype, bound := range cacheBounds {
+			t.Run(c.Name+"/cache/"+string(dtype), func(t *testing.T) {
+				differ(t, device.Spec{Model: m, DType: model.Float32, KVDType: dtype}, &ref, bound[mixture])
+			})
+		}
+	}
+}
+
+// differ holds log-probabilities to a bound of how far they may be from a
+// reference's. The reference's own continuation is scored, so that one other token
+// does not change all that follow.
+func differ(t *testing.T, spec device.Spec, ref *modeltest.Reference, bound apartness) {
+	t.Helper()
+	spec.Slots, spec.MaxStepTokens = 1, 1024
+	r := newRig(t, spec, choose(), 2)
+	var a apartness
+	var squares float64
+	n, agreed, tokens := 0, 0, 0
+	note := func(got, want float64) {
+		d := math.Abs(got - want)
+		a.most, squares, n = max(a.most, d), squares+d*d, n+1
+	}
+	for i := range ref.Cases {
+		c := &ref.Cases[i]
+		logits, scores := score(r, c)
+		got, want := likelihoods(logits), likelihoods(c.LastLogits)
+		for j := range logits {
+			note(got[j], want[j])
+		}
+		for j, s := range scores {
+			note(float64(s.Token), float64(c.GreedyLogprobs[j]))
+			if s.Top[0].Token == c.GreedyIDs[j] {
+				agreed++
+			}
+			tokens++
+		}
+	}
+	a.rms = math.Sqrt(squares / float64(n))
+	t.Logf("log-probabilities differ by %.3f at most, %.4f rms; %d of %d tokens are the likeliest still", a.most, a.rms, agreed, tokens)
+	if !(a.most <= bound.most) || !(a.rms <= bound.rms) {
+		t.Errorf("log-probabilities differ by %+v; want %+v", a, bound)
 	}
 }
 

@@ -89,11 +89,11 @@ func TestStepWithoutRows(t *testing.T) {
 func TestSizes(t *testing.T) {
 	spec := device.Spec{Model: tiny(t), NumPages: 1 << 10}
 	spec.Model.Config.MaxPositions = 1 << 20
-	want := device.Info{Slots: 64, PageSize: 16, NumPages: 1 << 10, MaxSeqLen: 1 << 14, MaxStepTokens: 256, Vocab: 101, Scores: true, DType: model.BFloat16}
+	want := device.Info{Slots: 64, PageSize: 16, NumPages: 1 << 10, MaxSeqLen: 1 << 14, MaxStepTokens: 256, Vocab: 101, Scores: true, DType: model.BFloat16, KVDType: model.BFloat16}
 	got := newRig(t, spec, choose(), 1).info
 	want.Name, want.Hardware, want.FreeBytes = got.Name, got.Hardware, got.FreeBytes
 	want.WeightBytes = got.WeightBytes
-	want.KVBytes = 1 << 14 * 2 * 2 * 2 * 24 * 4 // keys and values of 2 layers, 2 heads of 24, float32
+	want.KVBytes = 1 << 14 * 2 * 2 * 2 * 24 * 2 // keys and values of 2 layers, 2 heads of 24, bfloat16
 	if got != want {
 		t.Errorf("%+v\nwant %+v", got, want)
 	}
@@ -106,6 +106,30 @@ func TestSizes(t *testing.T) {
 		if _, err := Open(spec); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want an error with %q", err, want)
 		}
+	}
+}
+
+// Keys and values take what they are asked to, and what there is not is refused.
+func TestCacheTypes(t *testing.T) {
+	for _, c := range []struct {
+		weights, asked, want model.DType
+		each                 int // bytes of a head's key of 24
+	}{
+		{"", "", model.BFloat16, 48},
+		{model.Int8, "auto", model.BFloat16, 48},
+		{model.Float32, "", model.Float32, 96},
+		{"", model.Float32, model.Float32, 96},
+		{model.Float32, model.BFloat16, model.BFloat16, 48},
+		{"", model.Int8, model.Int8, 28},
+	} {
+		info := newRig(t, device.Spec{Model: tiny(t), DType: c.weights, KVDType: c.asked, NumPages: 10, PageSize: 2}, choose(), 1).info
+		if info.KVDType != c.want || info.KVBytes != int64(10*2*2*2*2*c.each) {
+			t.Errorf("weights of %q, keys and values of %q: %s, %d bytes", c.weights, c.asked, info.KVDType, info.KVBytes)
+		}
+	}
+	_, err := Open(device.Spec{Model: tiny(t), KVDType: model.Float8})
+	if err == nil || !strings.Contains(err.Error(), `keys and values of type "float8_e4m3"; the CPU device keeps float32, bfloat16 or int8`) {
+		t.Errorf("float8: %v", err)
 	}
 }
 

@@ -69,6 +69,9 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 	if err != nil {
 		return nil, info, fmt.Errorf("cpu: %w", err)
 	}
+	if info.KVDType, err = cacheType(spec.KVDType, dtype); err != nil {
+		return nil, info, err
+	}
 	info.Name, info.Hardware, info.DType, info.Scores = "cpu", Probe().hardware(k, p.size), dtype, true
 	pl := newPlan(m.Config.Program, rules)
 	b, err := newBuilder(m, asked, pl)
@@ -79,7 +82,7 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 	if spec.Rank != nil { // all of them are here
 		available /= int64(spec.Rank.Ranks)
 	}
-	room := device.Memory{All: available, Taken: b.bytes(), Token: m.Config.CacheBytes(model.Float32)}
+	room := device.Memory{All: available, Taken: b.bytes(), Token: m.Config.CacheBytes(info.KVDType)}
 	if err := defaults.FitPages(&info, &spec, room); err != nil {
 		return nil, info, fmt.Errorf("cpu: %w", err)
 	}

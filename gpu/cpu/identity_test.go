@@ -3,7 +3,6 @@ package cpu
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
@@ -125,8 +124,10 @@ func TestSameBitsWhateverTheBatch(t *testing.T) {
 		}
 	}
 	for name, m := range models {
-		for _, dtype := range []model.DType{"", model.Int8, model.Int4} {
-			t.Run(strings.TrimSuffix(name+"/"+string(dtype), "/"), func(t *testing.T) { sameBitsWhateverTheBatch(t, m, dtype, variants()) })
+		for _, dtypes := range [][2]model.DType{{}, {model.Int8, ""}, {model.Int4, model.Int8}} {
+			t.Run(fmt.Sprintf("%s/%s/%s", name, dtypes[0], dtypes[1]), func(t *testing.T) {
+				sameBitsWhateverTheBatch(t, m, dtypes, variants())
+			})
 		}
 	}
 }
@@ -137,12 +138,14 @@ func TestSameBitsOfFamilies(t *testing.T) {
 		t.Skip("the race detector finds what it finds in the models above")
 	}
 	for _, c := range modeltest.Families(t) {
-		t.Run(c.Name, func(t *testing.T) { sameBitsWhateverTheBatch(t, c.Open(t), "", []*kernels{choose()}) })
+		t.Run(c.Name, func(t *testing.T) { sameBitsWhateverTheBatch(t, c.Open(t), [2]model.DType{}, []*kernels{choose()}) })
 	}
 }
 
-func sameBitsWhateverTheBatch(t *testing.T, m *model.Model, dtype model.DType, variants []*kernels) {
-	spec := device.Spec{Model: m, DType: dtype, Slots: 32, PageSize: 16, NumPages: 160, MaxSeqLen: 128, MaxStepTokens: 1024}
+// sameBitsWhateverTheBatch holds a model, with types of weights and of keys and
+// values, to it.
+func sameBitsWhateverTheBatch(t *testing.T, m *model.Model, dtypes [2]model.DType, variants []*kernels) {
+	spec := device.Spec{Model: m, DType: dtypes[0], KVDType: dtypes[1], Slots: 32, PageSize: 16, NumPages: 160, MaxSeqLen: 128, MaxStepTokens: 1024}
 	want := compute(newRig(t, spec, &portable, 1), promptLength, false, 0, nil, 0)
 	if len(want.tokens) != generated {
 		t.Fatalf("%d tokens, want %d", len(want.tokens), generated)
@@ -196,7 +199,7 @@ func TestSameBitsBehindASnapshot(t *testing.T) {
 		"linear_conv_kernel_dim": 4, "linear_key_head_dim": 12, "linear_num_key_heads": 2, "linear_num_value_heads": 6, "linear_value_head_dim": 20,
 		"rope_parameters": map[string]any{"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
 	})
-	spec := device.Spec{Model: m, Slots: 8, PageSize: 4, NumPages: 200, MaxSeqLen: 128, MaxStepTokens: 128}
+	spec := device.Spec{Model: m, Slots: 8, PageSize: 4, NumPages: 400, MaxSeqLen: 128, MaxStepTokens: 128}
 	want := compute(newRig(t, spec, choose(), 1), promptLength, false, 0, nil, 0)
 	r := newRig(t, spec, choose(), 2)
 	if r.info.Snapshots < 2 || r.info.StateBytes != 4*3*(6*12*20+3*(2*2*12+6*20)) {

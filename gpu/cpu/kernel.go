@@ -37,6 +37,9 @@ type kernels struct {
 	bf16, f32 products
 	whole     whole
 
+	// widenBF16 and widenInt8 make float32 of keys and values; see cache.go.
+	widenBF16 func(to *float32, from *byte, n int)
+	widenInt8 func(to *float32, from *byte, n int, scale float32)
 	// scores writes s[i·lds+t] = Σ_d q[i·dim+d]·k[t·dim+d] for i < m, t < n.
 	scores func(s *float32, lds int, q *float32, m int, k *float32, n, dim int)
 	// values adds out[i·dim+d] += Σ_t p[i·ldp+t]·v[t·dim+d] for i < m, t < n,
@@ -64,6 +67,8 @@ var portable = kernels{
 	bf16:       portableProducts(model.BFloat16, gemmBF16),
 	f32:        portableProducts(model.Float32, gemmF32),
 	whole:      portableWhole,
+	widenBF16:  widenBF16,
+	widenInt8:  widenInt8,
 	scores:     scores,
 	values:     values,
 	expSum:     expSum,

@@ -47,6 +47,8 @@ func features() []string {
 
 func why() string {
 	switch {
+	case haveVNNI:
+		return "the processor has AVX-512, with dot products of bytes (VNNI)"
 	case haveAVX512:
 		return "the processor has AVX-512"
 	case haveAVX2:
@@ -66,6 +68,8 @@ var kernelsAVX512 = kernels{
 		gemmF32x1AVX512, gemmF32x2AVX512, gemmF32x3AVX512, gemmF32x4AVX512, gemmF32x5AVX512, gemmF32x6AVX512,
 		gemmF32x7AVX512, gemmF32x8AVX512, gemmF32x9AVX512, gemmF32x10AVX512, gemmF32x11AVX512, gemmF32x12AVX512,
 	}, gemvF32AVX512},
+	widenBF16:  groupedWidenBF16(widenBF16AVX512),
+	widenInt8:  groupedWidenInt8(widenInt8AVX512),
 	scores:     scores512,
 	values:     values512,
 	expSum:     expSum512,
@@ -80,6 +84,8 @@ var kernelsAVX2 = kernels{
 	whole:      wholeAVX2,
 	bf16:       products{[]gemmFunc{gemmBF16x1AVX2, gemmBF16x2AVX2, gemmBF16x3AVX2}, gemvBF16AVX2},
 	f32:        products{[]gemmFunc{gemmF32x1AVX2, gemmF32x2AVX2, gemmF32x3AVX2}, gemvF32AVX2},
+	widenBF16:  groupedWidenBF16(widenBF16AVX2),
+	widenInt8:  groupedWidenInt8(widenInt8AVX2),
 	scores:     scores256,
 	values:     values256,
 	expSum:     expSum256,
@@ -242,6 +248,26 @@ func groupedSwiglu(f func(y, g, u *float32, n int)) func(y, g, u *float32, n int
 		f(y, g, u, whole)
 		if whole < n {
 			swiglu(at(y, whole), at(g, whole), at(u, whole), n-whole)
+		}
+	}
+}
+
+func groupedWidenBF16(f func(to *float32, from *byte, n int)) func(to *float32, from *byte, n int) {
+	return func(to *float32, from *byte, n int) {
+		whole := n &^ (lanes - 1)
+		f(to, from, whole)
+		if whole < n {
+			widenBF16(at(to, whole), (*byte)(unsafe.Add(unsafe.Pointer(from), 2*whole)), n-whole)
+		}
+	}
+}
+
+func groupedWidenInt8(f func(to *float32, from *byte, n int, scale float32)) func(to *float32, from *byte, n int, scale float32) {
+	return func(to *float32, from *byte, n int, scale float32) {
+		whole := n &^ (lanes - 1)
+		f(to, from, whole, scale)
+		if whole < n {
+			widenInt8(at(to, whole), (*byte)(unsafe.Add(unsafe.Pointer(from), whole)), n-whole, scale)
 		}
 	}
 }

@@ -5142,6 +5142,52 @@ groupsEnd:
 	VZEROUPPER
 	RET
 
+// func widenBF16AVX512(to *float32, from *byte, n int)
+// Requires: AVX, AVX512F
+TEXT ·widenBF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ to+0(FP), AX
+	MOVQ from+8(FP), CX
+	MOVQ n+16(FP), DX
+
+groups:
+	CMPQ      DX, $+16
+	JL        groupsEnd
+	VPMOVZXWD (CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (AX)
+	ADDQ      $+32, CX
+	ADDQ      $+64, AX
+	SUBQ      $+16, DX
+	JMP       groups
+
+groupsEnd:
+	VZEROUPPER
+	RET
+
+// func widenInt8AVX512(to *float32, from *byte, n int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·widenInt8AVX512(SB), NOSPLIT, $0-28
+	VBROADCASTSS scale+24(FP), Z1
+	MOVQ         to+0(FP), AX
+	MOVQ         from+8(FP), CX
+	MOVQ         n+16(FP), DX
+
+groups:
+	CMPQ      DX, $+16
+	JL        groupsEnd
+	VPMOVSXBD (CX), Z0
+	VCVTDQ2PS Z0, Z0
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, (AX)
+	ADDQ      $+16, CX
+	ADDQ      $+64, AX
+	SUBQ      $+16, DX
+	JMP       groups
+
+groupsEnd:
+	VZEROUPPER
+	RET
+
 // func swigluAVX512(y *float32, gate *float32, up *float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·swigluAVX512(SB), NOSPLIT, $0-32
@@ -7228,6 +7274,59 @@ groups:
 	ADDQ    $+64, DX
 	SUBQ    $+16, BX
 	JMP     groups
+
+groupsEnd:
+	VZEROUPPER
+	RET
+
+// func widenBF16AVX2(to *float32, from *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·widenBF16AVX2(SB), NOSPLIT, $0-24
+	MOVQ to+0(FP), AX
+	MOVQ from+8(FP), CX
+	MOVQ n+16(FP), DX
+
+groups:
+	CMPQ      DX, $+16
+	JL        groupsEnd
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (AX)
+	VPMOVZXWD 16(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $+32, CX
+	ADDQ      $+64, AX
+	SUBQ      $+16, DX
+	JMP       groups
+
+groupsEnd:
+	VZEROUPPER
+	RET
+
+// func widenInt8AVX2(to *float32, from *byte, n int, scale float32)
+// Requires: AVX, AVX2
+TEXT ·widenInt8AVX2(SB), NOSPLIT, $0-28
+	VBROADCASTSS scale+24(FP), Y1
+	MOVQ         to+0(FP), AX
+	MOVQ         from+8(FP), CX
+	MOVQ         n+16(FP), DX
+
+groups:
+	CMPQ      DX, $+16
+	JL        groupsEnd
+	VPMOVSXBD (CX), Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS    Y1, Y0, Y0
+	VMOVUPS   Y0, (AX)
+	VPMOVSXBD 8(CX), Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS    Y1, Y0, Y0
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $+16, CX
+	ADDQ      $+64, AX
+	SUBQ      $+16, DX
+	JMP       groups
 
 groupsEnd:
 	VZEROUPPER

@@ -172,6 +172,16 @@ func sumSquaresAVX512(x *float32, n int, sums *[16]float32)
 //go:noescape
 func mulScaleAVX512(y *float32, x *float32, w *float32, scale float32, n int)
 
+// widenBF16AVX512 widens n elements, a multiple of 16.
+//
+//go:noescape
+func widenBF16AVX512(to *float32, from *byte, n int)
+
+// widenInt8AVX512 writes n whole numbers times what one counts. n is a multiple of 16.
+//
+//go:noescape
+func widenInt8AVX512(to *float32, from *byte, n int, scale float32)
+
 // swigluAVX512 writes gate/(1+exp(−gate))·up. n is a multiple of 16.
 //
 //go:noescape
@@ -266,6 +276,16 @@ func sumSquaresAVX2(x *float32, n int, sums *[16]float32)
 //
 //go:noescape
 func mulScaleAVX2(y *float32, x *float32, w *float32, scale float32, n int)
+
+// widenBF16AVX2 widens n elements, a multiple of 16.
+//
+//go:noescape
+func widenBF16AVX2(to *float32, from *byte, n int)
+
+// widenInt8AVX2 writes n whole numbers times what one counts. n is a multiple of 16.
+//
+//go:noescape
+func widenInt8AVX2(to *float32, from *byte, n int, scale float32)
 
 // swigluAVX2 writes gate/(1+exp(−gate))·up. n is a multiple of 16.
 //

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/model"
 )
@@ -116,6 +117,12 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 				x[n/2] = 1
 				compare(fmt.Sprint("sumSquares, n=", n), func(k *kernels, out []float32) { out[0] = k.sumSquares(&x[0], n) }, 1)
 				compare(fmt.Sprint("mulScale, n=", n), func(k *kernels, out []float32) { k.mulScale(&out[0], &x[0], &y[0], 0.3, n) }, n)
+				compare(fmt.Sprint("widenBF16, n=", n), func(k *kernels, out []float32) {
+					k.widenBF16(&out[0], (*byte)(unsafe.Pointer(&y[0])), n)
+				}, n)
+				compare(fmt.Sprint("widenInt8, n=", n), func(k *kernels, out []float32) {
+					k.widenInt8(&out[0], (*byte)(unsafe.Pointer(&y[0])), n, 0.3)
+				}, n)
 				compare(fmt.Sprint("sizeOf, n=", n), func(k *kernels, out []float32) {
 					out[0] = math.Float32frombits(k.whole.sizeOf(&x[0], n))
 				}, 1)

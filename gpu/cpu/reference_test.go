@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -43,7 +42,7 @@ func TestReferences(t *testing.T) {
 					continue // it rounds what the file stands for: TestQuantizedReferences
 				}
 				t.Run(fmt.Sprintf("%s/%s/%s", c.Name, k.name, dtype), func(t *testing.T) {
-					r := newRig(t, device.Spec{Model: m, DType: dtype, Slots: len(ref.Cases), MaxStepTokens: 1024}, k, 2)
+					r := newRig(t, device.Spec{Model: m, DType: dtype, KVDType: model.Float32, Slots: len(ref.Cases), MaxStepTokens: 1024}, k, 2)
 					worst := 0.0
 					// Alone, then all in one step.
 					for i := range ref.Cases {
@@ -65,7 +64,7 @@ func TestShortLongRoPE(t *testing.T) {
 		}
 		m, ref := c.Open(t), c.Reference(t)
 		ref.Cases = slices.DeleteFunc(ref.Cases, func(c modeltest.Case) bool { return len(c.PromptIDs)+len(c.GreedyIDs) > 64 })
-		generate(t, newRig(t, device.Spec{Model: m, Slots: len(ref.Cases), MaxSeqLen: 64}, choose(), 2), ref.Cases)
+		generate(t, newRig(t, device.Spec{Model: m, KVDType: model.Float32, Slots: len(ref.Cases), MaxSeqLen: 64}, choose(), 2), ref.Cases)
 	}
 }
 
@@ -134,26 +133,8 @@ func TestQuantizedReferences(t *testing.T) {
 		}
 		for dtype, bound := range map[model.DType]apartness{"": {0.2, 0.04}, model.BFloat16: {0.1, 0.02}, model.Int8: wholeBounds[model.Int8][c.Name == "families/gpt-oss-mxfp4"]} {
 			t.Run(c.Name+"/"+string(dtype), func(t *testing.T) {
-				r := newRig(t, device.Spec{Model: m, DType: dtype, Slots: 1, MaxStepTokens: 1024}, choose(), 2)
-				held, err := Formats.Held(model.Plain(m.Config.DType))
-				if want := cmp.Or(dtype, held.Element); err != nil || r.info.DType != want {
-					t.Fatalf("held as %s, want %s", r.info.DType, want)
-				}
-				var most, squares float64
-				n := 0
-				for _, one := range c.Reference(t).Cases {
-					logits, _ := score(r, &one)
-					want := likelihoods(one.LastLogits)
-					for j, got := range likelihoods(logits) {
-						d := math.Abs(got - want[j])
-						most, squares, n = max(most, d), squares+d*d, n+1
-					}
-				}
-				rms := math.Sqrt(squares / float64(n))
-				t.Logf("log-probabilities differ by %.4f at most, %.5f rms", most, rms)
-				if !(most <= bound.most) || !(rms <= bound.rms) {
-					t.Errorf("log-probabilities differ by %v at most, %v rms; want %+v", most, rms, bound)
-				}
+				ref := c.Reference(t)
+				differ(t, device.Spec{Model: m, DType: dtype}, &ref, bound)
 			})
 		}
 	}

@@ -79,7 +79,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory := device.Memory{All: before, Taken: before - now, Token: config.CacheBytes(info.DType)}
+	memory := device.Memory{All: before, Taken: before - now, Token: config.CacheBytes(info.KVDType)}
 	if err := device.GPU.FitPages(&e.info, spec, memory); err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}

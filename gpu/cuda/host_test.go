@@ -75,7 +75,7 @@ func TestSizes(t *testing.T) {
 	open := func(fields map[string]any) *model.Model { return &model.Model{Config: modeltest.Config(t, fields)} }
 	for window, fields := range map[int]map[string]any{0: dense, 1000: windows} { // which do not limit sequences
 		info, err := settle(&device.Spec{Model: open(fields)})
-		if want := (device.Info{Window: window, DType: model.BFloat16, Slots: 256, PageSize: 16, MaxSeqLen: 4096, MaxStepTokens: 8192, Vocab: 100, Scores: true}); err != nil || info != want {
+		if want := (device.Info{Window: window, DType: model.BFloat16, KVDType: model.BFloat16, Slots: 256, PageSize: 16, MaxSeqLen: 4096, MaxStepTokens: 8192, Vocab: 100, Scores: true}); err != nil || info != want {
 			t.Errorf("%+v, %v\nwant %+v", info, err, want)
 		}
 	}
@@ -84,7 +84,8 @@ func TestSizes(t *testing.T) {
 	slot.Sources[0].Tensor.Encoding = model.ByOutput(model.Int8)
 	for want, s := range map[string]device.Spec{
 		"kernels take bfloat16": {Model: open(dense), DType: model.Float32},
-		`weights of type "int8"; the kernels take bfloat16, the processor ("cpu") float32, int8 and int4`: {Model: open(dense), DType: model.Int8},
+		`weights of type "int8"; the kernels take bfloat16, the processor ("cpu") float32, int8 and int4`:           {Model: open(dense), DType: model.Int8},
+		`keys and values of type "int8"; the kernels take bfloat16, the processor ("cpu") float32 and int8 as well`: {Model: open(dense), KVDType: model.Int8},
 		"slots is -1": {Model: open(dense), Slots: -1},
 		"the device takes bfloat16; float16, float32, float8_e4m3, mxfp4, packed int4, packed int8, GPTQ int4, GPTQ int8 and AWQ int4 as bfloat16": {Model: halves},
 		"x (embed): rows of 60": {Model: open(with(dense, "hidden_size", 60))},

@@ -24,12 +24,15 @@ var held = model.HeldAs(model.BFloat16)
 // cannot be computed.
 func settle(spec *device.Spec) (device.Info, error) {
 	info, err := device.GPU.Settle(spec)
-	info.DType, info.Scores = model.BFloat16, true
+	info.DType, info.KVDType, info.Scores = model.BFloat16, model.BFloat16, true
 	if err != nil {
 		return info, err
 	}
 	if spec.DType != "" && spec.DType != "auto" && spec.DType != model.BFloat16 {
 		return info, fmt.Errorf("weights of type %q; the kernels take bfloat16, the processor (\"cpu\") float32, int8 and int4 as well", spec.DType)
+	}
+	if spec.KVDType != "" && spec.KVDType != "auto" && spec.KVDType != info.KVDType {
+		return info, fmt.Errorf("keys and values of type %q; the kernels take bfloat16, the processor (\"cpu\") float32 and int8 as well", spec.KVDType)
 	}
 	if info.Vocab <= 0 || info.Vocab > kernel.MaxVocab {
 		return info, fmt.Errorf("a vocabulary of %d; at most %d", info.Vocab, kernel.MaxVocab)

@@ -44,7 +44,8 @@ type Info struct {
 	Name     string // "cpu", "cuda:0", "sim:h200"
 	Hardware string // what a person calls it: "AMD EPYC, 2 cores, AVX-512"
 	DType    model.DType
-	Ranks    int // devices that share the model; 0: it is one
+	Ranks    int         // devices that share the model; 0: it is one
+	KVDType  model.DType // of keys and values
 
 	Slots     int // requests that may run at once
 	PageSize  int // tokens a page
@@ -87,6 +88,9 @@ type Spec struct {
 	// DType of the weights in memory; "" takes the checkpoint's. Only the
 	// processor takes model.Int8 and model.Int4.
 	DType model.DType
+	// KVDType is of keys and values in memory; "" or "auto" takes what suits the
+	// device: bfloat16, or float32 where a processor has weights in float32, too.
+	KVDType model.DType
 
 	Slots         int
 	PageSize      int

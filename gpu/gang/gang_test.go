@@ -27,10 +27,11 @@ func openCPU(spec device.Spec) (device.Device, error) {
 	return d, nil
 }
 
-// open opens so many ranks on the processor, or one device by itself.
+// open opens so many ranks on the processor, or one device by itself, that round
+// nothing: what is rounded to 8 bits otherwise would make more of any difference.
 func open(t testing.TB, m *model.Model, ranks int) (device.Device, error) {
 	t.Helper()
-	spec := device.Spec{Device: "cpu", Model: m, Slots: 4, NumPages: 256, MaxStepTokens: 1024}
+	spec := device.Spec{Device: "cpu", Model: m, DType: model.Float32, Slots: 4, NumPages: 256, MaxStepTokens: 1024}
 	if ranks == 1 {
 		return openCPU(spec)
 	}

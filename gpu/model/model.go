@@ -61,8 +61,24 @@ type Config struct {
 
 // CacheBytes is the memory of one position's keys and values over all layers,
 // of elements of dtype.
-func (c *Config) CacheBytes(dtype DType) int64 {
-	return c.Program.CacheElements() * int64(dtype.Size())
+func (c *Config) CacheBytes(dtype DType) (n int64) {
+	for _, l := range c.Program.Caches {
+		each := CacheRow(dtype, l.KeyDim)
+		if !l.Shared {
+			each += CacheRow(dtype, l.ValueDim)
+		}
+		n += int64(l.Heads * each)
+	}
+	return n
+}
+
+// CacheRow is the bytes of a head's key or value: of Int8 there is what one of its
+// numbers counts behind it, on a multiple of 4.
+func CacheRow(dtype DType, dim int) int {
+	if dtype == Int8 {
+		return (dim+3)/4*4 + Float32.Size()
+	}
+	return dim * dtype.Size()
 }
 
 // Shared is the slot whose weights a slot has in this checkpoint: another's for a

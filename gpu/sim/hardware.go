@@ -153,8 +153,11 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	if info.DType == "" || info.DType == "auto" {
 		info.DType = c.DType
 	}
+	if info.KVDType = info.DType; spec.KVDType != "" && spec.KVDType != "auto" && spec.KVDType != info.KVDType {
+		return info, fmt.Errorf("keys and values of type %q beside weights of %q; they are simulated with the same", spec.KVDType, info.DType)
+	}
 	info.WeightBytes = spec.Model.WeightBytes(model.HeldAs(info.DType))
-	memory := device.Memory{All: o.hw.Memory, Taken: info.WeightBytes, Token: c.CacheBytes(info.DType)}
+	memory := device.Memory{All: o.hw.Memory, Taken: info.WeightBytes, Token: c.CacheBytes(info.KVDType)}
 	err = sizes.FitPages(&info, spec, memory)
 	info.FreeBytes = memory.All - info.WeightBytes - info.KVBytes - info.StateBytes*int64(info.Slots+info.Snapshots)
 	return info, err

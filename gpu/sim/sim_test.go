@@ -212,6 +212,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{device.Spec{Device: "sim:h200,tp=3"}, "sim: the model cannot be shared by 3: attention: 40 heads cannot be shared by 3"},
 		{device.Spec{Device: "sim:4090"}, "sim: no memory for pages"},
 		{device.Spec{Device: "sim:h200", Slots: -1}, "sim: slots is -1"},
+		{device.Spec{Device: "sim:h200", KVDType: model.Int8}, `sim: keys and values of type "int8" beside weights of "bfloat16"; they are simulated with the same`},
 		{device.Spec{Device: "sim:h200", DType: model.Int8}, `sim: weights of type "int8"; GPUs are simulated with bfloat16 or float32, the processor ("cpu") takes int8 and int4`},
 	} {
 		c.spec.Model = m

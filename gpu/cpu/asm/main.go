@@ -36,6 +36,8 @@ func main() {
 		s.maxOf()
 		s.sumSquares()
 		s.mulScale()
+		s.widenBF16()
+		s.widenInt8()
 		s.swiglu()
 		s.read()
 		s.peak()

@@ -244,6 +244,44 @@ func (s *set) mulScale() {
 	RET()
 }
 
+// widenBF16 and widenInt8 make float32 of keys and values.
+func (s *set) widenBF16() {
+	v := s.function("widenBF16", "func(to *float32, from *byte, n int)", "widens n elements, a multiple of 16.")
+	x := v.one()
+	to, from, n := argument("to"), argument("from"), argument("n")
+	loop("groups", n, 16, func() {
+		for i := range s.parts {
+			VPMOVZXWD(at(from, i*s.bytes/2), x)
+			VPSLLD(U8(16), x, x)
+			VMOVUPS(x, at(to, i*s.bytes))
+		}
+		ADDQ(I32(32), from)
+		ADDQ(I32(64), to)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func (s *set) widenInt8() {
+	v := s.function("widenInt8", "func(to *float32, from *byte, n int, scale float32)",
+		"writes n whole numbers times what one counts. n is a multiple of 16.")
+	x, scale := v.one(), v.one()
+	VBROADCASTSS(parameter("scale"), scale)
+	to, from, n := argument("to"), argument("from"), argument("n")
+	loop("groups", n, 16, func() {
+		for i := range s.parts {
+			VPMOVSXBD(at(from, i*s.bytes/4), x)
+			VCVTDQ2PS(x, x)
+			VMULPS(scale, x, x)
+			VMOVUPS(x, at(to, i*s.bytes))
+		}
+		ADDQ(I32(16), from)
+		ADDQ(I32(64), to)
+	})
+	VZEROUPPER()
+	RET()
+}
+
 // read and peak are what benchmarks compare with: memory read and nothing
 // done with it, and multiplications of registers alone.
 func (s *set) read() {
