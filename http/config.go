@@ -62,6 +62,14 @@ type Config struct {
 	// BodyBudget is the most bytes that the bodies being read or decoded may
 	// take together; more get a 429. Default: 4 times MaxBody, with keys 16 times.
 	BodyBudget int
+	// ResponseBytes is how much memory responses take that are kept for requests to
+	// go on from, each for ResponseTime at most. Default: 64 MiB and 24 hours.
+	ResponseBytes int
+	ResponseTime  time.Duration
+	// ResponseStore is a directory where they are kept, too, so that they outlast
+	// the process: ResponseDisk bytes of them. Default: none; 16 GiB.
+	ResponseStore string
+	ResponseDisk  int
 	// MaxConnections may be open at once. Default: 16384.
 	MaxConnections int
 	// MaxOpen answers may be under way at once; more get a 429. Default: 8192.
@@ -159,6 +167,8 @@ func (c Config) complete() (Config, error) {
 		initial int
 	}{
 		{"BodyBudget", &c.BodyBudget, budgets * max(c.MaxBody, nextPart)},
+		{"ResponseBytes", &c.ResponseBytes, 64 << 20},
+		{"ResponseDisk", &c.ResponseDisk, 16 << 30},
 		{"MaxConnections", &c.MaxConnections, 16384},
 		{"MaxOpen", &c.MaxOpen, 8192},
 		{"MaxChoices", &c.MaxChoices, 128},
@@ -182,6 +192,7 @@ func (c Config) complete() (Config, error) {
 		value   *time.Duration
 		initial time.Duration
 	}{
+		{"ResponseTime", &c.ResponseTime, 24 * time.Hour},
 		{"ReadTimeout", &c.ReadTimeout, 30 * time.Second},
 		{"IdleTimeout", &c.IdleTimeout, 2 * time.Minute},
 		{"StallTimeout", &c.StallTimeout, time.Minute},

@@ -9,6 +9,7 @@
 //	routes.go      which path goes where, and which need a key (keys.go)
 //	body.go        reading the body, within a budget for all (budget.go)
 //	generate.go    a request for text: decoded and written by a dialect (dialect)
+//	kept.go        responses that are kept, for others to go on from
 //	engine.go      what is asked of the engine
 //	answer.go      the engine's events on their way back, merged over choices
 //	parsed.go      what their text means: reasoning, tool calls

@@ -75,7 +75,7 @@ func (s *Server) begin(x *exchange, call *dialect.Call) (a *answer, end func()) 
 func (x *exchange) request(body []byte) *dialect.Request {
 	h := &x.ctx.Request.Header
 	return &dialect.Request{
-		Model: &x.s.model, Body: body, ID: x.id, Came: x.begun, Client: x.client(),
+		Model: &x.s.model, Body: body, ID: x.id, Key: x.holder, Came: x.begun, Client: x.client(),
 		Header: func(name string) string { return string(h.Peek(name)) },
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/troupe-llm/troupe/http/dialect/field"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/http/dialect/openai"
+	"github.com/troupe-llm/troupe/http/dialect/responses"
 	"github.com/troupe-llm/troupe/http/dialect/text"
 )
 
@@ -136,6 +137,9 @@ func TestDescriptionHasEveryField(t *testing.T) {
 	})
 	checkFields(t, d, "CompletionRequest", text.Fields, func(body string) error {
 		return orNil(field.Decode([]byte(body), text.Fields, text.New(m)))
+	})
+	checkFields(t, d, "ResponseRequest", responses.Fields, func(body string) error {
+		return orNil(field.Decode([]byte(body), responses.Fields, responses.New(m)))
 	})
 	checkFields(t, d, "TokenizeRequest", tokenizeFields, func(body string) error {
 		return orNil(field.Decode([]byte(body), tokenizeFields, newTokenizeCall(m)))

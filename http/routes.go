@@ -16,6 +16,7 @@ import (
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/chat"
 	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/dialect/responses"
 	"github.com/troupe-llm/troupe/http/dialect/text"
 )
 
@@ -25,9 +26,10 @@ type handler func(*exchange) *Error
 func (s *Server) routes() *router.Router {
 	r := s.newRouter()
 	post := func(path string, h handler) { r.POST(path, s.guarded(path, attached(h))) }
-	for path, d := range dialects {
+	for path, d := range s.dialects() {
 		r.POST(path, s.speaking(d, s.guarded(path, attached(generate(d)))))
 	}
+	s.keptRoutes(r)
 	post("/tokenize", tokenizePrompt)
 	post("/detokenize", detokenize)
 	get(r, "/v1/models", s.guarded("/v1/models", attached(models)))
@@ -56,9 +58,12 @@ func (s *Server) adminRoutes() *router.Router {
 }
 
 // dialects are the APIs in which clients ask for text, by their paths.
-var dialects = map[string]dialect.Dialect{
-	"/v1/chat/completions": chat.Dialect{},
-	"/v1/completions":      text.Dialect{},
+func (s *Server) dialects() map[string]dialect.Dialect {
+	return map[string]dialect.Dialect{
+		"/v1/chat/completions": chat.Dialect{},
+		"/v1/completions":      text.Dialect{},
+		"/v1/responses":        responses.Dialect{Store: s.responses},
+	}
 }
 
 // common is the dialect of what is no dialect's own.
@@ -126,9 +131,6 @@ func instead(path []byte) string {
 	switch strings.Trim(name, "/") {
 	case "embeddings", "rerank", "score", "pooling", "classify":
 		return "the served model writes text: it makes no embeddings and ranks no documents"
-	}
-	if strings.HasPrefix(string(path), "/v1/responses") {
-		return "conversations are had at /v1/chat/completions"
 	}
 	return "/openapi.json says what there is"
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/dialect/responses"
 	"github.com/troupe-llm/troupe/http/sse"
 )
 
@@ -41,6 +42,8 @@ type Server struct {
 	main    *front // for clients
 	admin   *front // for who runs the server; serves nothing without ServeAdmin
 	metrics *metricSet
+
+	responses *responses.Store
 
 	answers  atomic.Int64 // under way; see enter
 	retiring atomic.Bool  // soon draining
@@ -86,6 +89,12 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 	s.bodies.most = int64(cfg.BodyBudget)
 	s.keys, err = newKeyring(&s.cfg, func(err error) {
 		log.Error().Err(err).Msg("the file of API keys has changed and cannot be used; the former keys stay")
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.responses, err = newResponses(&s.cfg, func(err error) {
+		log.Error().Err(err).Msg("a response cannot be kept, or read again")
 	})
 	if err != nil {
 		return nil, err

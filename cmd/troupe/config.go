@@ -76,6 +76,7 @@ type Server struct {
 	MaxConnections  int           `flag:"max-connections" value:"N" min:"0" help:"connections open at once (0: twice the requests, and at least 16384, as files allow)"`
 	MaxBody         int           `flag:"max-body" value:"BYTES" min:"1" help:"largest body of a request; others get status 413"`
 	BodyBudget      int           `flag:"body-budget" value:"BYTES" min:"0" help:"memory for bodies being read, of all requests together; others get status 429 (0: 4 times --max-body, with keys 16 times)"`
+	ResponseStore   string        `flag:"response-store" value:"DIR" help:"keep responses (/v1/responses) in this directory, too, so that conversations go on when the server was restarted"`
 	MaxChoices      int           `flag:"max-choices" value:"N" min:"1" help:"most replies one request may ask for: n times its prompts"`
 	MaxStops        int           `flag:"max-stops" value:"N" min:"1" help:"most stop strings of a request"`
 	ReadTimeout     time.Duration `flag:"read-timeout" value:"DURATION" min:"0.001" help:"how long a request may take to arrive; others get status 408"`
@@ -307,7 +308,7 @@ func (c *Config) http() http.Config {
 		BodyBudget:    s.BodyBudget, Admin: a.AdminListen != "",
 		Version: thisBuild().Version, Profiling: s.Profiling,
 		MaxOpen: cmp.Or(s.MaxAnswers, s.MaxOpenRequests), MaxConnections: s.MaxConnections,
-		MaxBody: s.MaxBody, MaxChoices: s.MaxChoices, MaxStops: s.MaxStops,
+		ResponseStore: s.ResponseStore, MaxBody: s.MaxBody, MaxChoices: s.MaxChoices, MaxStops: s.MaxStops,
 		ReadTimeout: s.ReadTimeout, IdleTimeout: s.IdleTimeout, StallTimeout: s.StallTimeout, KeepAlive: s.KeepAlive,
 		ToolCallParser: s.ToolCallParser, ReasoningParser: s.ReasoningParser,
 	}

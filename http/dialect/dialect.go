@@ -24,6 +24,7 @@ type Request struct {
 	Model  *model.Model
 	Body   []byte // borrowed: nothing of it may be kept
 	ID     string // its X-Request-Id: printable ASCII, quotes and all
+	Key    string // the name of the key it came with; "": none
 	Came   time.Time
 	Client string // who asks: the name of the key it came with, or an address
 	// Header is a field of the request's header, "" when it was not given.

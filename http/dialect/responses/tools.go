@@ -1,0 +1,234 @@
+package responses
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/dialect/conversation"
+	"github.com/troupe-llm/troupe/http/dialect/field"
+	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+)
+
+// tool is one of the request's that a model here can call: a function, or a
+// custom tool, which takes a text. To templates the latter is a function, too, of
+// one argument.
+type tool struct {
+	name   string
+	custom bool
+	chat   []byte // as a chat has it
+	path   string // where in the request it is
+}
+
+// customInput is that argument.
+const customInput = "input"
+
+// customArguments are those of a call with this input, a string of JSON.
+func customArguments(input field.Value) string {
+	return `{"` + customInput + `":` + string(input) + `}`
+}
+
+// customText is the input in such arguments. What is no such object is a text
+// itself: the model wrote none.
+func customText(arguments []byte) string {
+	var in struct{ Input *string }
+	if json.Unmarshal(arguments, &in) != nil || in.Input == nil {
+		return string(arguments)
+	}
+	return *in.Input
+}
+
+// hostedTools are those that OpenAI's servers run themselves; agents send some by
+// default. The model is not told of them.
+var hostedTools = []string{
+	"web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11", "file_search", "code_interpreter",
+	"image_generation", "computer_use_preview", "computer", "mcp", "local_shell", "shell", "apply_patch", "tool_search",
+}
+
+func setTools(r *Request, v field.Value) error {
+	if v[0] != '[' {
+		return v.Want("an array of tools")
+	}
+	for i, v := range v.Elements() {
+		if v[0] != '{' {
+			return apierr.At(apierr.Index(i), v.Want("a tool, an object"))
+		}
+		t, err := readTool(v)
+		if err == nil && t != nil && slices.ContainsFunc(r.tools, func(other tool) bool { return other.name == t.name }) {
+			err = apierr.At(".name", fmt.Errorf("%q is the name of two tools", t.name))
+		}
+		if err != nil {
+			return apierr.At(apierr.Index(i), err)
+		}
+		if t != nil {
+			t.path = "tools" + apierr.Index(i)
+			r.tools = append(r.tools, *t)
+		}
+	}
+	return nil
+}
+
+// readTool reads one; nil is a hosted one.
+func readTool(v field.Value) (*tool, error) {
+	m := membersOf(v)
+	kind, err := m.required("type")
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(hostedTools, kind) {
+		return nil, nil
+	}
+	if kind != "function" && kind != "custom" {
+		return nil, apierr.At(".type", fmt.Errorf(`%q is not supported, only "function" and "custom" are`, kind))
+	}
+	t := &tool{custom: kind == "custom"}
+	if t.name, err = m.required("name"); err != nil {
+		return nil, err
+	}
+	description := ""
+	if d := m["description"]; d != nil {
+		if description, err = d.Text(); err != nil {
+			return nil, apierr.At(".description", err)
+		}
+	}
+	parameters, strict := m["parameters"], m["strict"]
+	if t.custom {
+		if parameters, strict, description, err = customTool(m["format"], description); err != nil {
+			return nil, apierr.At(".format", err)
+		}
+	}
+	out := jsonenc.Quoted([]byte(`{"type":"function","function":{"name":`), t.name)
+	if description != "" {
+		out = jsonenc.Quoted(append(out, `,"description":`...), description)
+	}
+	if parameters != nil {
+		out = append(append(out, `,"parameters":`...), parameters...)
+	}
+	if strict != nil {
+		out = append(append(out, `,"strict":`...), strict...)
+	}
+	t.chat = append(out, "}}"...)
+	return t, nil
+}
+
+// customTool is what a custom tool is as a function: its text is free, matches a
+// regular expression, or keeps to a grammar, which the model is shown.
+func customTool(format field.Value, description string) (parameters, strict field.Value, told string, err error) {
+	constraint := ""
+	if format != nil {
+		if format[0] != '{' {
+			return nil, nil, "", format.Want("an object")
+		}
+		m := membersOf(format)
+		kind, err := m.required("type")
+		if err != nil {
+			return nil, nil, "", err
+		}
+		if kind != "text" && kind != "grammar" {
+			return nil, nil, "", apierr.At(".type", fmt.Errorf(`must be "text" or "grammar", got %q`, kind))
+		}
+		if kind == "grammar" {
+			if constraint, description, err = customGrammar(m, description); err != nil {
+				return nil, nil, "", err
+			}
+		}
+	}
+	parameters = field.Value(`{"type":"object","properties":{"` + customInput + `":{"type":"string"` + constraint +
+		`}},"required":["` + customInput + `"],"additionalProperties":false}`)
+	return parameters, field.Value(fmt.Sprint(constraint != "")), description, nil
+}
+
+// customGrammar reads a grammar. A regular expression is enforced; rules are told
+// to the model.
+func customGrammar(m members, description string) (constraint, told string, err error) {
+	syntax, err := m.required("syntax")
+	if err != nil {
+		return "", "", err
+	}
+	definition, err := m.required("definition")
+	if err != nil {
+		return "", "", err
+	}
+	switch syntax {
+	case "regex":
+		return string(jsonenc.Quoted([]byte(`,"pattern":`), "^(?:"+definition+")$")), description, nil
+	case "lark":
+		if description != "" {
+			description += "\n\n"
+		}
+		return "", description + "The input has to match this grammar, in Lark's notation:\n" + definition, nil
+	}
+	return "", "", apierr.At(".syntax", fmt.Errorf(`must be "regex" or "lark", got %q`, syntax))
+}
+
+// setToolChoice reads a word, a tool, or those that are allowed.
+func setToolChoice(r *Request, v field.Value) error {
+	words := map[string]conversation.ToolChoice{"auto": conversation.ToolsAuto, "none": conversation.ToolsNone, "required": conversation.ToolsRequired}
+	if v[0] == '"' {
+		choice, known := words[v.Unquote()]
+		if !known {
+			return fmt.Errorf(`must be "none", "auto", "required" or a tool, got %s`, v)
+		}
+		r.ToolChoice = choice
+		return nil
+	}
+	if v[0] != '{' {
+		return v.Want("a string or an object")
+	}
+	m := membersOf(v)
+	kind, err := m.required("type")
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case "function", "custom":
+		r.ToolChoice = conversation.ToolsNamed
+		r.ToolNamed, err = m.required("name")
+		return err
+	case "allowed_tools":
+		mode, known := words[m.text("mode")]
+		if !known || mode == conversation.ToolsNone {
+			return apierr.At(".mode", errors.New(`must be "auto" or "required"`))
+		}
+		if m["tools"] == nil || m["tools"][0] != '[' {
+			return apierr.At(".tools", errors.New("expected an array of tools"))
+		}
+		r.ToolChoice, r.allowed = mode, []string{}
+		for _, v := range m["tools"].Elements() {
+			if v[0] == '{' { // one that is hosted has no name, and is not offered
+				r.allowed = append(r.allowed, membersOf(v).text("name"))
+			}
+		}
+		return nil
+	}
+	return apierr.At(".type", fmt.Errorf("%q is not supported: only functions and custom tools are called here", kind))
+}
+
+// offerTools gives the conversation its tools.
+func (r *Request) offerTools() *apierr.Error {
+	var offered []tool
+	for _, t := range r.tools {
+		if r.allowed == nil || slices.Contains(r.allowed, t.name) {
+			offered = append(offered, t)
+		}
+	}
+	if len(offered) == 0 {
+		if r.ToolChoice == conversation.ToolsRequired && len(r.tools) == 0 && r.echo["tools"] != nil && r.echo["tools"].First() != ']' {
+			return apierr.Invalid("tools", "tools: none of them can be called here: only functions and custom tools are")
+		}
+		return nil
+	}
+	list := []byte{'['}
+	for i, t := range offered {
+		list = append(jsonenc.Comma(list, i), t.chat...)
+	}
+	if err := conversation.Fields["tools"](&r.Conversation, append(list, ']')); err != nil {
+		return apierr.InField("tools", err)
+	}
+	for i := range r.Tools {
+		r.Tools[i].Path, r.Tools[i].StrictPath = offered[i].path+".parameters", offered[i].path+".strict"
+	}
+	return nil
+}

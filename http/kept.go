@@ -1,0 +1,103 @@
+package http
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/fasthttp/router"
+	"github.com/valyala/fasthttp"
+
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/dialect/responses"
+)
+
+// keptRoutes are those of responses that are kept. A response is its key's: for
+// another it is not there.
+func (s *Server) keptRoutes(r *router.Router) {
+	const one = "/v1/responses/{id}"
+	d := responses.Dialect{Store: s.responses}
+	of := func(path string, h func(x *exchange, id string) *Error) fasthttp.RequestHandler {
+		return s.speaking(d, s.guarded(path, func(x *exchange) *Error {
+			id, _ := x.ctx.UserValue("id").(string)
+			return h(x, id)
+		}))
+	}
+	get(r, one, of(one, keptResponse))
+	r.DELETE(one, of(one, deleteResponse))
+	get(r, one+"/input_items", of(one+"/input_items", inputItems))
+	r.POST(one+"/cancel", of(one+"/cancel", cancelResponse))
+}
+
+func keptResponse(x *exchange, id string) *Error {
+	if x.ctx.QueryArgs().GetBool("stream") {
+		return apierr.Invalid("stream", "stream: a response that is kept has ended; it comes whole")
+	}
+	body, e := x.s.responses.Object(id, x.holder)
+	if e != nil {
+		return e
+	}
+	x.send(body)
+	return nil
+}
+
+func deleteResponse(x *exchange, id string) *Error {
+	if !x.s.responses.Delete(id, x.holder) {
+		return responses.NotFound(id)
+	}
+	body := jsonenc.Quoted([]byte(`{"id":`), id)
+	x.send(append(body, `,"object":"response","deleted":true}`...))
+	return nil
+}
+
+// cancelResponse says that there is nothing to cancel: a response is made while its
+// client waits, and ends when that hangs up.
+func cancelResponse(x *exchange, id string) *Error {
+	if _, e := x.s.responses.Object(id, x.holder); e != nil {
+		return e
+	}
+	return apierr.Invalid("", "the response %q has ended; one that is under way ends when its client closes the connection", id)
+}
+
+// Bounds of a page, as OpenAI has them.
+const (
+	usualItems = 20
+	mostItems  = 100
+)
+
+func inputItems(x *exchange, id string) *Error {
+	q := x.ctx.QueryArgs()
+	p := responses.Page{Limit: usualItems, Descending: true, After: string(q.Peek("after"))}
+	if text := string(q.Peek("limit")); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > mostItems {
+			return apierr.Invalid("limit", "limit: must be from 1 to %d, got %q", mostItems, text)
+		}
+		p.Limit = n
+	}
+	switch order := string(q.Peek("order")); order {
+	case "", "desc":
+	case "asc":
+		p.Descending = false
+	default:
+		return apierr.Invalid("order", `order: must be "asc" or "desc", got %q`, order)
+	}
+	body, e := x.s.responses.InputItems(nil, id, x.holder, p)
+	if e != nil {
+		return e
+	}
+	x.send(body)
+	return nil
+}
+
+// newResponses is where responses are kept.
+func newResponses(cfg *Config, log func(error)) (*responses.Store, error) {
+	s := responses.NewStore(int64(cfg.ResponseBytes), cfg.ResponseTime)
+	if cfg.ResponseStore == "" {
+		return s, nil
+	}
+	if err := s.In(cfg.ResponseStore, int64(cfg.ResponseDisk), log); err != nil {
+		return nil, fmt.Errorf("the directory of responses: %w", err)
+	}
+	return s, nil
+}
