@@ -106,8 +106,8 @@ func TestDevelopersAreKnown(t *testing.T) {
 	}
 }
 
-// TestEffort tells a template how much to reason as it wants to be told, and
-// refuses what would make no difference.
+// TestEffort tells a template how much to reason as it wants to be told; one that
+// wants to hear nothing hears nothing.
 func TestEffort(t *testing.T) {
 	const qwen, gpt, none = "{{ enable_thinking }}", "{{ reasoning_effort }}", "{{ messages }}"
 	for _, tc := range []struct {
@@ -117,13 +117,15 @@ func TestEffort(t *testing.T) {
 		{qwen, `"reasoning_effort":"none"`, map[string]any{"enable_thinking": false}},
 		{qwen, `"reasoning_effort":"none","chat_template_kwargs":{"a":"b"}`, map[string]any{"enable_thinking": false, "a": "b"}},
 		{qwen, `"chat_template_kwargs":{"enable_thinking":true},"reasoning_effort":"none"`, nil},
-		{qwen, `"reasoning_effort":"low"`, nil},
+		{qwen, `"reasoning_effort":"low"`, map[string]any{"enable_thinking": true}},
+		{qwen, `"reasoning_effort":"lots"`, nil},
 		{qwen, `"reasoning_effort":null`, map[string]any{}},
 		{gpt, `"reasoning_effort":"low"`, map[string]any{"reasoning_effort": "low"}},
 		{gpt, `"reasoning_effort":"none"`, map[string]any{"reasoning_effort": "none"}},
 		{gpt, `"reasoning_effort":"lots"`, nil},
 		{gpt, `"reasoning_effort":1`, nil},
-		{none, `"reasoning_effort":"none"`, nil},
+		{none, `"reasoning_effort":"high"`, map[string]any{}},
+		{none, `"reasoning_effort":"lots"`, nil},
 	} {
 		eng := engineOf(nil)
 		eng.template = tc.template

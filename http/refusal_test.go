@@ -70,7 +70,7 @@ func TestBadRequests(t *testing.T) {
 			`{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_schema","json_schema":{"schema":{},"strict":1}}}`,
 			`{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":[]}`, `{"messages":[{"role":"user","content":"a"}],"continue_final_message":true}`,
 			`{"messages":[{"role":"user","content":"a"}],"store":true}`, `{"messages":[{"role":"user","content":"a"}],"functions":[]}`,
-			`{"messages":[{"role":"user","content":"a"}],"reasoning_effort":"low"}`,
+			`{"messages":[{"role":"user","content":"a"}],"reasoning_effort":"lots"}`,
 		}},
 		{"/tokenize", []string{
 			`{}`, `{"prompt":1}`, `{"prompt":"a","messages":[{"role":"user","content":"a"}]}`, `{"messages":[{"role":"user","content":"refuse me"}]}`,
@@ -109,7 +109,6 @@ func TestStatuses(t *testing.T) {
 		{"unknown path", "GET", "/v1/nothing", "", []string{key}, 404, `there is no /v1/nothing here; /openapi.json says`, ""},
 		{"embeddings", "POST", "/v1/embeddings", `{}`, []string{key}, 404, `makes no embeddings`, ""},
 		{"rerank", "POST", "/v1/rerank", `{}`, []string{key}, 404, `ranks no documents`, ""},
-		{"responses", "POST", "/v1/responses", `{}`, []string{key}, 404, `at /v1/chat/completions`, ""},
 		{"wrong method", "GET", "/v1/completions", "", []string{key}, 405, `/v1/completions takes OPTIONS, POST`, "Allow: OPTIONS, POST"},
 		{"trailing slash", "POST", "/v1/completions/", body, []string{key}, 404, `there is no`, ""},
 		{"form of a page", "POST", "/v1/completions", "prompt=a", []string{key, "Origin: http://localhost", "Content-Type: application/x-www-form-urlencoded"}, 415, `not application/x-www-form-urlencoded`, ""},

@@ -80,11 +80,10 @@ func (c *Conversation) Check() *apierr.Error {
 // Complete fills in what the request left open.
 func (c *Conversation) Complete() {
 	c.Draft.Complete()
-	if c.Effort != "" {
+	if v := told(&c.Model.Family, c.Effort); c.Effort != "" && v.name != "" {
 		if c.Chat.Kwargs == nil {
 			c.Chat.Kwargs = map[string]any{}
 		}
-		v := told(&c.Model.Family, c.Effort)
 		c.Chat.Kwargs[v.name] = v.value
 	}
 	if tok := c.Model.Tokenizer; tok != nil {

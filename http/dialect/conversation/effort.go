@@ -1,7 +1,6 @@
 package conversation
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -15,22 +14,18 @@ import (
 // Efforts are OpenAI's words for how much, from none on.
 var Efforts = []string{"none", "minimal", "low", "medium", "high", "xhigh"}
 
-// SetEffort takes what makes a difference to the model.
+// SetEffort takes any of the words, whatever the model: what its template does not
+// know of changes nothing, as clients send it to every model.
 func SetEffort(c *Conversation, v field.Value) error {
 	effort, err := v.Text()
-	f := &c.Model.Family
 	switch {
 	case err != nil:
 		return err
 	case !slices.Contains(Efforts, effort):
 		return fmt.Errorf("must be one of %q, got %s", Efforts, v)
-	case f.Efforts, f.Quiet && effort == Efforts[0]:
-		c.Effort = effort
-		return nil
-	case f.Quiet:
-		return errors.New(`only "none" is supported: the served model reasons or does not, in no degrees`)
 	}
-	return errors.New("not supported: the served model's chat template knows of none")
+	c.Effort = effort
+	return nil
 }
 
 // variable is one of a template's.
@@ -39,10 +34,14 @@ type variable struct {
 	value any
 }
 
-// told is how a template is told an effort that SetEffort took.
+// told is how a template is told an effort: by the word, or whether there is to be
+// any reasoning; of neither it has no name.
 func told(f *model.Family, effort string) variable {
-	if f.Efforts {
+	switch {
+	case f.Efforts:
 		return variable{model.EffortVariable, effort}
+	case f.Quiet:
+		return variable{model.QuietVariable, effort != Efforts[0]}
 	}
-	return variable{model.QuietVariable, false}
+	return variable{}
 }
