@@ -1,6 +1,7 @@
 package model
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/troupe-llm/troupe/gpu/model/arch"
+	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
 )
 
 // ErrUnsupported is wrapped by errors about checkpoints that are sound but that
@@ -81,6 +83,9 @@ func open(src *source, name string, dummy bool) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", src.path("config.json"), bare(err))
 	}
+	if data, err = src.withQuantization(data); err != nil {
+		return nil, err
+	}
 	if m.Config, err = ParseConfig(data, src.path("config.json")); err != nil {
 		return nil, err
 	}
@@ -104,6 +109,38 @@ func open(src *source, name string, dummy bool) (*Model, error) {
 		m.Config.DType = BFloat16
 	}
 	return m, nil
+}
+
+// withQuantization completes a config.json that does not say how weights are
+// quantised by what hf_quant_config.json beside it says: NVIDIA's optimiser writes
+// one.
+func (s *source) withQuantization(config []byte) ([]byte, error) {
+	const file = "hf_quant_config.json"
+	data, err := fs.ReadFile(s.fsys, file)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return config, err
+	}
+	var fields map[string]json.RawMessage
+	if !json.Valid(config) || json.Unmarshal(config, &fields) != nil || fields["quantization_config"] != nil {
+		return config, err // what is wrong with it is said where it is read
+	}
+	var given struct {
+		Quantization map[string]any `json:"quantization"`
+	}
+	if err := jsonfile.Decode(data, &given); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.path(file), err)
+	}
+	if given.Quantization == nil {
+		return nil, fmt.Errorf("%s: quantization is missing", s.path(file))
+	}
+	given.Quantization["quant_method"] = "modelopt"
+	if fields["quantization_config"], err = json.Marshal(given.Quantization); err != nil {
+		return nil, err
+	}
+	return json.Marshal(fields)
 }
 
 // ParseConfig reads config.json; where is what errors call it.

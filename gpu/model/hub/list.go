@@ -78,7 +78,7 @@ var shard = regexp.MustCompile(`^model(-\d+-of-\d+)?\.safetensors$`)
 
 // smallFiles are what a checkpoint may have beside its weights.
 var smallFiles = []string{
-	"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", indexFile,
+	"config.json", "hf_quant_config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", indexFile,
 }
 
 // list asks what the repository holds at the revision. It sets commit.
