@@ -127,7 +127,7 @@ func Open(cfg Config) (*System, error) {
 		}
 	}
 	spec := device.Spec{
-		Device: cfg.Device, TP: cfg.TP, Model: m, DType: cfg.DType, KVDType: cfg.KVDType,
+		Device: cfg.Device, TP: cfg.TP, Model: m, DType: cfg.DType, Quantization: cfg.Quantization, KVDType: cfg.KVDType,
 		Slots: cfg.MaxRunningRequests, PageSize: cfg.PageSize, NumPages: cfg.NumPages, MemoryRatio: cfg.MemoryRatio,
 		MaxSeqLen: cfg.MaxSeqLen, MaxStepTokens: cfg.MaxPrefillLength,
 		GraphRows: cfg.GraphRows, Attention: cfg.Attention, Progress: cfg.Progress, Capturing: cfg.Capturing,

@@ -26,6 +26,9 @@ type Config struct {
 	// KVDType is of keys and values in memory; default: bfloat16, or float32 beside
 	// weights that are.
 	KVDType model.DType
+	// Quantization is how a GPU rounds weights that a checkpoint has in wider numbers:
+	// "auto", not at all, or "fp8". Default "auto".
+	Quantization string
 
 	MaxRunningRequests int     // requests in one step; default: the device's
 	MaxPrefillLength   int     // tokens in one step; default: the device's
@@ -113,6 +116,9 @@ func (c *Config) check() error {
 	}
 	if !(c.MemoryRatio >= 0 && c.MemoryRatio <= 1) {
 		faults = append(faults, fmt.Errorf("MemoryRatio is %g; it must be above 0 and at most 1", c.MemoryRatio))
+	}
+	if err := model.CheckQuantization(c.Quantization); err != nil {
+		faults = append(faults, err)
 	}
 	switch c.DType {
 	case "", model.Float32, model.BFloat16, model.Int8, model.Int4:

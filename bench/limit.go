@@ -18,7 +18,8 @@ import (
 // share a model it is one's, which waits for nobody.
 type Limit struct {
 	Read  float64 `json:"read_bytes_per_s"`
-	FLOPs float64 `json:"flops"` // a second, of matrix products
+	FLOPs float64 `json:"flops"`               // a second, of matrix products
+	Codes float64 `json:"fp8_flops,omitempty"` // of those with weights in FP8, if there are any
 	// PromptsS is what the steps of prompts take, KVS attention in the others,
 	// with the storing of keys and values, WeightsS all else in these.
 	PromptsS         float64 `json:"prompts_s"`
@@ -31,9 +32,10 @@ type Limit struct {
 type peak struct {
 	name        string  // a part of the hardware's
 	read, flops float64 // a second: bytes of memory; of products of large matrices
+	codes       float64 // of those of FP8
 }
 
-var peaks = []peak{{"H200", 4.43e12, 790e12}}
+var peaks = []peak{{"H200", 4.43e12, 790e12, 1500e12}}
 
 // limitOf is the limit of requests by their tokens in and out; nil where the
 // hardware's rates are not known.
@@ -52,7 +54,17 @@ func limitOf(c *model.Config, dev device.Info, in, out []int) *Limit {
 		ops = share.Program
 	}
 	l := &Limit{Read: peaks[at].read, FLOPs: peaks[at].flops}
-	sizes := model.HeldAs(dev.DType).Sizes(cmp.Or(dev.KVDType, dev.DType))
+	held := dev.Weights()
+	sizes := held.Sizes(cmp.Or(dev.KVDType, dev.DType))
+	if dev.Held != nil {
+		l.Codes = peaks[at].codes
+		sizes.Speed = func(w *program.Weight) float64 {
+			if held.Codes(w) == program.NoCodes {
+				return 1
+			}
+			return l.Codes / l.FLOPs
+		}
+	}
 	pass := func(p *program.Pass) (cached, others float64) { return ops.Limit(p, &sizes, l.Read, l.FLOPs) }
 	for _, p := range promptPasses(in, dev.MaxStepTokens) {
 		cached, others := pass(p)

@@ -167,7 +167,7 @@ func stepsBetween(before, after actors.Stats) Steps {
 // describe adds model and device to what is known of the environment.
 func (e *Environment) describe(s *actors.System) {
 	m, dev := s.Model(), s.Device()
-	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Program.Params(), string(dev.DType), m.Weights == nil
+	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Program.Params(), dev.Formats(), m.Weights == nil
 	e.Device, e.Hardware, e.Ranks = dev.Name, dev.Hardware, dev.Ranks
 	if !strings.HasPrefix(dev.Name, "cuda") {
 		e.Driver = ""

@@ -35,6 +35,12 @@ func Open(spec device.Spec) (device.Device, error) {
 	if kind != "cuda" && spec.GraphRows != 0 {
 		return nil, fmt.Errorf("gpu: graphs of %d rows are asked for; only a CUDA device has graphs", spec.GraphRows)
 	}
+	if err := model.CheckQuantization(spec.Quantization); err != nil {
+		return nil, fmt.Errorf("gpu: %w", err)
+	}
+	if kind == "cpu" && spec.Quantization == model.FP8 {
+		return nil, fmt.Errorf("gpu: quantization %q is asked for; a processor has no products of FP8, its weights may be %s or %s", model.FP8, model.Int8, model.Int4)
+	}
 	if kind != "cuda" && spec.Attention != "" && spec.Attention != "auto" {
 		return nil, fmt.Errorf("gpu: attention by %q is asked for; only a CUDA device has a choice", spec.Attention)
 	}

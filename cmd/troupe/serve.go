@@ -104,7 +104,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		return err
 	}
 	dev := system.Device()
-	log.Info().Str("device", dev.Name).Str("hardware", dev.Hardware).Str("dtype", string(dev.DType)).Str("kv_dtype", string(dev.KVDType)).
+	log.Info().Str("device", dev.Name).Str("hardware", dev.Hardware).Str("weights", dev.Formats()).Str("kv_dtype", string(dev.KVDType)).
 		Int64("weight_bytes", dev.WeightBytes).Int64("kv_bytes", dev.KVBytes).Int("kv_tokens", dev.NumPages*dev.PageSize).
 		Int("max_running_requests", dev.Slots).Int("max_prefill_length", dev.MaxStepTokens).Int("max_seq_len", dev.MaxSeqLen).
 		Msg("loaded")

@@ -72,8 +72,11 @@ func (c *compiler) ropeWrite(f *program.Fused) run {
 	c.cacheFits(store.Cache)
 	qkv, stride := c.columnsAt(query, f32)
 	a := kernel.RopeArgs{
-		QKV: qkv, Q: c.queries, Angles: c.angles[r], Positions: c.positions, Slots: c.tokenSlots, Table: c.table,
+		QKV: qkv, Q: c.queries, RowScales: c.sums[all].rows, Angles: c.angles[r], Positions: c.positions, Slots: c.tokenSlots, Table: c.table,
 		KV: c.caches[store.Cache], TableStride: int32(c.stride), Stride: stride, Dims: int32(r.Dims),
+	}
+	if s, sums := c.sums[all]; sums {
+		a.QKV, a.ColumnScales = c.values[all].Plus(int64(bf16*query.At)), s.columns.Plus(int64(f32*query.At))
 	}
 	for _, op := range f.Ops {
 		switch o := op.(type) {

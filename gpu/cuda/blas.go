@@ -11,15 +11,34 @@ typedef struct {
 	cublasLtMatrixLayoutOpaque_t w, x, y;
 } troupe_product;
 
+// Codes of E4M3 and their scales, whose sums are added up precisely: those of
+// thousands of inputs would else be wrong by as much as a quarter.
+static cublasStatus_t troupe_scale(troupe_product *p, int scaling, CUdeviceptr ws, CUdeviceptr xs) {
+	const int32_t modes[][2] = {{0, 0}, {0, 0},
+		{CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F},
+		{CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F, CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F}};
+	const void *w = (void *)ws, *x = (void *)xs;
+	int8_t fast = 0;
+	cublasStatus_t r = cublasLtMatmulDescSetAttribute(&p->desc, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast, sizeof fast);
+	if (r || scaling < 2) return r;
+	if ((r = cublasLtMatmulDescSetAttribute(&p->desc, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, &modes[scaling][0], sizeof(int32_t)))) return r;
+	if ((r = cublasLtMatmulDescSetAttribute(&p->desc, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, &modes[scaling][1], sizeof(int32_t)))) return r;
+	if ((r = cublasLtMatmulDescSetAttribute(&p->desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &w, sizeof w))) return r;
+	return cublasLtMatmulDescSetAttribute(&p->desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &x, sizeof x);
+}
+
 // y[n, m] (+)= x[n, k] · w[m, k]ᵀ, row-major: to cuBLASLt, which is
 // column-major, y = wᵀ·x.
-static cublasStatus_t troupe_describe(troupe_product *p, uint64_t m, uint64_t n, uint64_t k, uint64_t ldy, int to_float) {
+static cublasStatus_t troupe_describe(troupe_product *p, uint64_t m, uint64_t n, uint64_t k, uint64_t ldy, int to_float,
+		int scaling, CUdeviceptr ws, CUdeviceptr xs) {
 	cublasOperation_t transpose = CUBLAS_OP_T;
+	cudaDataType type = scaling ? CUDA_R_8F_E4M3 : CUDA_R_16BF;
 	cublasStatus_t r;
 	if ((r = cublasLtMatmulDescInit(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F))) return r;
 	if ((r = cublasLtMatmulDescSetAttribute(&p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof transpose))) return r;
-	if ((r = cublasLtMatrixLayoutInit(&p->w, CUDA_R_16BF, k, m, k))) return r;
-	if ((r = cublasLtMatrixLayoutInit(&p->x, CUDA_R_16BF, k, n, k))) return r;
+	if (scaling && (r = troupe_scale(p, scaling, ws, xs))) return r;
+	if ((r = cublasLtMatrixLayoutInit(&p->w, type, k, m, k))) return r;
+	if ((r = cublasLtMatrixLayoutInit(&p->x, type, k, n, k))) return r;
 	return cublasLtMatrixLayoutInit(&p->y, to_float ? CUDA_R_32F : CUDA_R_16BF, m, n, ldy);
 }
 
@@ -102,12 +121,11 @@ type kind struct {
 
 // multiply enqueues a product.
 func (b *blas) multiply(f factors) error {
-	if f.in%8 != 0 || f.ld%4 != 0 {
-		return fmt.Errorf("cuda: a product over %d inputs into rows of %d; they must be multiples of 8 and 4", f.in, f.ld)
+	if f.in%8 != 0 || f.ld%4 != 0 || f.scaling != unscaled && (f.in%16 != 0 || f.out%16 != 0) {
+		return fmt.Errorf("cuda: a product over %d inputs into rows of %d; they must be multiples of 8 and 4, of 16 of codes", f.in, f.ld)
 	}
-	var d C.troupe_product
-	r := C.troupe_describe(&d, C.uint64_t(f.out), C.uint64_t(f.n), C.uint64_t(f.in), C.uint64_t(f.ld), flag(f.float))
-	if err := blasError("describing a product", r); err != nil {
+	d, err := f.describe()
+	if err != nil {
 		return err
 	}
 	algo, err := b.choose(f.like())
@@ -115,6 +133,13 @@ func (b *blas) multiply(f factors) error {
 		return err
 	}
 	return b.run(f, &d, &algo)
+}
+
+// describe is a product as the library has it.
+func (f factors) describe() (d C.troupe_product, err error) {
+	r := C.troupe_describe(&d, C.uint64_t(f.out), C.uint64_t(f.n), C.uint64_t(f.in), C.uint64_t(f.ld), flag(f.float),
+		C.int(f.scaling), C.CUdeviceptr(f.ws), C.CUdeviceptr(f.xs))
+	return d, blasError("describing a product", r)
 }
 
 // choose asks the library about a shape, once: that takes 0.15 ms.
@@ -158,14 +183,14 @@ func (b *blas) run(f factors, d *C.troupe_product, algo *C.cublasLtMatmulAlgo_t)
 
 // candidates asks for the algorithms that the library thinks fastest.
 func (b *blas) candidates(p product, most int) ([]C.cublasLtMatmulHeuristicResult_t, error) {
-	var d C.troupe_product
-	r := C.troupe_describe(&d, C.uint64_t(p.out), C.uint64_t(p.n), C.uint64_t(p.in), C.uint64_t(p.ld), flag(p.float))
-	if err := blasError("describing a product", r); err != nil {
+	// Of codes the library wants to see some scales, which it does not look at.
+	d, err := factors{product: p, ws: b.workspace, xs: b.workspace}.describe()
+	if err != nil {
 		return nil, err
 	}
 	list := make([]C.cublasLtMatmulHeuristicResult_t, most)
 	var found C.int
-	r = C.troupe_candidates(b.handle, &d, workspaceBytes, &list[0], C.int(most), &found)
+	r := C.troupe_candidates(b.handle, &d, workspaceBytes, &list[0], C.int(most), &found)
 	if err := blasError("cublasLtMatmulAlgoGetHeuristic", r); err != nil {
 		return nil, fmt.Errorf("product of %d×%d by %d×%d: %w", p.n, p.in, p.in, p.out, err)
 	}
@@ -179,9 +204,8 @@ func (b *blas) candidates(p product, most int) ([]C.cublasLtMatmulHeuristicResul
 // of several: their weights lie one behind the other, so that caches hold none.
 // BenchmarkProducts alone calls it; test files cannot use cgo.
 func (b *blas) time(f factors, algo *C.cublasLtMatmulAlgo_t, copies, size int64, rounds int) (float64, error) {
-	var d C.troupe_product
-	r := C.troupe_describe(&d, C.uint64_t(f.out), C.uint64_t(f.n), C.uint64_t(f.in), C.uint64_t(f.ld), flag(f.float))
-	if err := blasError("describing a product", r); err != nil {
+	d, err := f.describe()
+	if err != nil {
 		return 0, err
 	}
 	n := min(copies, 16)
@@ -213,10 +237,9 @@ func (b *blas) time(f factors, algo *C.cublasLtMatmulAlgo_t, copies, size int64,
 	return times[rounds/2], g.free()
 }
 
-// multiplyRounded enqueues a product of as many rows as cuBLASLt takes best, as far
-// as there is memory for them.
+// multiplyRounded enqueues a product of as many rows as cuBLASLt takes best.
 func (e *engine) multiplyRounded(f factors) error {
-	f.n = min(lower.ProductRows(f.n), max(f.n, f.most))
+	f.n = rounded(f.n, f.most)
 	return e.blas.multiply(f)
 }
 

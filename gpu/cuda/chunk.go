@@ -2,11 +2,13 @@ package cuda
 
 import (
 	"encoding/binary"
+	"math"
 	"runtime"
 	"sync"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 const (
@@ -21,21 +23,62 @@ type chunk struct {
 	to              kernel.Ptr
 	source          *model.Source
 	first, n, width int
+	// Of codes: how they are scaled, where the scales go, and how far apart those
+	// of 128 rows are.
+	codes  program.Codes
+	scales kernel.Ptr
+	stride int
 }
 
-// bytes is what it takes on the device.
-func (c *chunk) bytes() int64 { return held.Matrix.Bytes([]int{c.n, c.width}) }
+// sizes are the bytes of its rows on the device, and of their scales.
+func (c *chunk) sizes() (rows, scales int64) {
+	if c.codes == program.NoCodes {
+		return bf16 * int64(c.n) * int64(c.width), 0
+	}
+	return int64(c.n) * int64(c.width), scaleBytes(c.codes, c.n, c.stride)
+}
+
+// bytes is what it takes in a buffer: scales lie behind rows.
+func (c *chunk) bytes() int64 {
+	rows, scales := c.sizes()
+	return rows + scales
+}
+
+// scaleBytes is what the scales of n outputs take: those of blocks in rows that
+// cuBLASLt wants to be multiples of 16 bytes.
+func scaleBytes(codes program.Codes, n, stride int) int64 {
+	switch codes {
+	case program.CodesByOutput:
+		return f32 * int64(n)
+	case program.CodesByBlock:
+		return f32 * int64((n+127)/128) * int64(stride)
+	}
+	return 0
+}
+
+// scaleStride is how many scales apart those of a row of blocks are from the next.
+func scaleStride(codes program.Codes, in int) int {
+	if codes == program.CodesByBlock {
+		return ((in+127)/128 + 3) &^ 3
+	}
+	return 0
+}
 
 // chunksOf cuts what fills a slot into chunks, which go one behind the other.
-func chunksOf(s *model.Slot, to kernel.Ptr) (list []chunk) {
+func chunksOf(s *model.Slot, to kernel.Ptr, codes program.Codes, scales kernel.Ptr) (list []chunk) {
 	width := s.Weight.In()
-	most := max(1, chunkBytes/int(held.Matrix.Bytes([]int{1, width})))
+	c := chunk{width: width, codes: codes, stride: scaleStride(codes, width), n: 128}
+	most := max(1, int(chunkBytes*128/c.bytes()))
+	if codes != program.NoCodes {
+		most = max(128, most/128*128)
+	}
 	for i := range s.Sources {
 		rows := s.Sources[i].Rows
 		for first := 0; first < rows; first += most {
-			c := chunk{to, &s.Sources[i], first, min(most, rows-first), width}
+			c.to, c.scales, c.source, c.first, c.n = to, scales, &s.Sources[i], first, min(most, rows-first)
 			list = append(list, c)
-			to = to.Plus(c.bytes())
+			elements, more := c.sizes()
+			to, scales = to.Plus(elements), scales.Plus(more)
 		}
 	}
 	return list
@@ -45,27 +88,70 @@ func chunksOf(s *model.Slot, to kernel.Ptr) (list []chunk) {
 // does not keep up with the bus.
 func (c *chunk) read(to []byte) {
 	each := max((c.n+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0), bytesPerCore/(bf16*c.width), 1)
+	each = (each + rowsAtOnce - 1) / rowsAtOnce * rowsAtOnce
 	var group sync.WaitGroup
 	for begin := 0; begin < c.n; begin += each {
-		end := min(c.n, begin+each)
-		group.Go(func() { c.rows(to[bf16*begin*c.width:bf16*end*c.width], c.first+begin, end-begin) })
+		n := min(c.n, begin+each) - begin
+		group.Go(func() {
+			if c.codes != program.NoCodes {
+				c.quantized(to, begin, n)
+				return
+			}
+			c.rows(to[bf16*begin*c.width:bf16*(begin+n)*c.width], c.first+begin, n)
+		})
 	}
 	group.Wait()
 }
 
 // rows writes n rows, as they are where they lie so in the file.
 func (c *chunk) rows(to []byte, first, n int) {
-	if from := c.source.Bytes(first, n); from != nil && c.source.Tensor.Encoding == held.Matrix {
+	if from := c.source.Bytes(first, n); from != nil && c.source.Tensor.Encoding == wide.Matrix {
 		copy(to, from)
 		return
 	}
+	c.values(first, n, func(row int, values []float32) {
+		out := to[bf16*row*c.width:]
+		for j, v := range values {
+			binary.LittleEndian.PutUint16(out[bf16*j:], model.ToBF16(v))
+		}
+	})
+}
+
+// values reads n rows, from first on, and hands each over.
+func (c *chunk) values(first, n int, use func(row int, values []float32)) {
 	values := make([]float32, min(n, rowsAtOnce)*c.width)
 	for begin := 0; begin < n; begin += rowsAtOnce {
 		many := min(n-begin, rowsAtOnce)
 		c.source.ReadRows(first+begin, many, values[:many*c.width])
-		out := to[bf16*begin*c.width:]
-		for j, v := range values[:many*c.width] {
-			binary.LittleEndian.PutUint16(out[bf16*j:], model.ToBF16(v))
+		for j := range many {
+			use(begin+j, values[j*c.width:][:c.width])
+		}
+	}
+}
+
+// quantized writes codes and scales of n of the chunk's rows, from one on: as they are
+// in the file, or quantised.
+func (c *chunk) quantized(to []byte, begin, n int) {
+	elements, _ := c.sizes()
+	out, scales := to[begin*c.width:][:n*c.width], to[elements:]
+	put := func(i int, v float32) { binary.LittleEndian.PutUint32(scales[f32*i:], math.Float32bits(v)) }
+	if c.source.Tensor.Encoding.Element != model.Float8 {
+		c.values(c.first+begin, n, func(row int, values []float32) {
+			put(begin+row, model.Quantize(values, out[row*c.width:][:c.width]))
+		})
+		return
+	}
+	c.source.Codes(c.first+begin, n, out)
+	line := make([]float32, max(1, c.stride))
+	for row := begin; row < begin+n; row++ {
+		if c.codes == program.CodesByOutput {
+			c.source.Scales(c.first+row, line)
+			put(row, line[0])
+		} else if row%128 == 0 {
+			c.source.Scales(c.first+row, line)
+			for j, v := range line {
+				put(row/128*c.stride+j, v)
+			}
 		}
 	}
 }

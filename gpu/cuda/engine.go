@@ -44,11 +44,12 @@ type slotList struct {
 
 func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	config := spec.Model.Config // a copy: the model may be closed
-	info, err := settle(spec)
+	info, err := settle(spec, ctx.gpu.Capability)
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
 	e := &engine{
+		machine: machine{held: info.Weights()},
 		context: ctx, config: &config, info: info, logits: config.Program.Logits,
 		lists: map[int32]slotList{}, graphs: map[int]graph{}, undrawn: map[int]graph{},
 	}
@@ -69,9 +70,11 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	}
 	e.kernels, e.multiply, e.blocks = e.queue, e.multiplyRounded, 2*ctx.gpu.SMs
 	e.most = map[program.Rows]int{program.Tokens: info.MaxStepTokens, program.Sampled: info.Slots, program.Entries: info.MaxStepTokens}
-	if e.weights, e.info.WeightBytes, err = loadWeights(ctx, e.queue, spec.Model, spec.Progress); err != nil {
+	p, err := loadWeights(ctx, e.queue, spec.Model, e.held, spec.Progress)
+	if err != nil {
 		return nil, err
 	}
+	e.weights, e.scales, e.info.WeightBytes = p.at, p.scales, p.bytes
 	if err := e.allocateSteps(); err != nil {
 		return nil, err
 	}
@@ -118,7 +121,11 @@ func (e *engine) settleShape(attention string) error {
 // allocateSteps allocates what steps compute in.
 func (e *engine) allocateSteps() error {
 	p, t, s := e.config.Program, int64(e.info.MaxStepTokens), int64(e.info.Slots)
-	layout, err := layOut(p)
+	layout, err := layOut(p, e.held)
+	if err != nil {
+		return fmt.Errorf("cuda: %w", err)
+	}
+	dry, err := compile(p, &machine{shape: e.shape, held: e.held, most: e.most})
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}
@@ -151,8 +158,11 @@ func (e *engine) allocateSteps() error {
 		e.divisions[window] = d
 		list = append(list, sized{&d.first, scratch.First, "decode attention"}, sized{&d.runs, scratch.Runs, "decode attention"})
 	}
-	if bytes := castBytes(p, e.rows); bytes > 0 {
-		list = append(list, sized{&e.cast, bytes, "what products read"})
+	if dry.castBytes > 0 {
+		list = append(list, sized{&e.cast, dry.castBytes, "what products read"})
+	}
+	for i := range e.rowScales {
+		list = append(list, sized{&e.rowScales[i], f32 * t, "scales"})
 	}
 	states, placed := e.sizeStates(p, e.info.Slots)
 	list = append(list, states...)
@@ -231,17 +241,6 @@ func (e *engine) reserve(slot int32, bytes int64) (kernel.Ptr, error) {
 	}
 	e.lists[slot] = l
 	return l.at, nil
-}
-
-// castBytes is how much memory casting the inputs of products takes.
-func castBytes(p *program.Program, most func(program.Rows, int) int) (bytes int64) {
-	elements := elementsOf(p)
-	for _, op := range p.Ops {
-		if o, is := op.(*program.Product); is && elements[o.In.Whole()] == f32 {
-			bytes = max(bytes, bf16*int64(most(o.In.Rows, o.In.PerToken))*int64(o.In.Width))
-		}
-	}
-	return bytes
 }
 
 // sizeStates lists the memory of what recurrent layers keep of each slot's request,

@@ -73,7 +73,7 @@ func TestFamiliesCompile(t *testing.T) {
 			t.Errorf("%s without attention: %v", name, err)
 		}
 		for _, p := range []*program.Program{p, rest} {
-			if _, err := layOut(p); err != nil {
+			if _, err := layOut(p, wide); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

@@ -74,7 +74,7 @@ func TestSizes(t *testing.T) {
 	}
 	open := func(fields map[string]any) *model.Model { return &model.Model{Config: modeltest.Config(t, fields)} }
 	for window, fields := range map[int]map[string]any{0: dense, 1000: windows} { // which do not limit sequences
-		info, err := settle(&device.Spec{Model: open(fields)})
+		info, err := settle(&device.Spec{Model: open(fields)}, hopper)
 		if want := (device.Info{Window: window, DType: model.BFloat16, KVDType: model.BFloat16, Slots: 256, PageSize: 16, MaxSeqLen: 4096, MaxStepTokens: 8192, Vocab: 100, Scores: true}); err != nil || info != want {
 			t.Errorf("%+v, %v\nwant %+v", info, err, want)
 		}
@@ -87,14 +87,14 @@ func TestSizes(t *testing.T) {
 		`weights of type "int8"; the kernels take bfloat16, the processor ("cpu") float32, int8 and int4`:           {Model: open(dense), DType: model.Int8},
 		`keys and values of type "int8"; the kernels take bfloat16, the processor ("cpu") float32 and int8 as well`: {Model: open(dense), KVDType: model.Int8},
 		"slots is -1": {Model: open(dense), Slots: -1},
-		"the device takes bfloat16; float16, float32, float8_e4m3, mxfp4, packed int4, packed int8, GPTQ int4, GPTQ int8 and AWQ int4 as bfloat16": {Model: halves},
+		"the device takes bfloat16, float8_e4m3; float16, float32, mxfp4, packed int4, packed int8, GPTQ int4, GPTQ int8 and AWQ int4 as bfloat16": {Model: halves},
 		"x (embed): rows of 60": {Model: open(with(dense, "hidden_size", 60))},
 		"input_layernorm (norm): rows of 20000; the kernel takes 16384 at most": {Model: open(with(dense, "hidden_size", 20000))},
 		"gate (gate): gates of 12":                      {Model: open(with(dense, "intermediate_size", 12))},
 		"moe_up(experts_gate_up, gate)): outputs of 12": {Model: open(with(mixed, "moe_intermediate_size", 12))},
 		"17 of 64 experts":                              {Model: open(with(mixed, "num_experts_per_tok", 17))},
 	} {
-		if _, err := settle(&s); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := settle(&s, hopper); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want an error with %q", err, want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/kernel/lower"
+	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
@@ -60,8 +61,8 @@ func elementsOf(p *program.Program) map[*program.Value]int {
 
 // layOut says which values share memory, in passes of any size: those of kernels
 // for many rows, which leave the most in memory. The others use some of it.
-func layOut(p *program.Program) (*program.Layout, error) {
-	l, elements := lower.New(p), elementsOf(p)
+func layOut(p *program.Program, held model.Held) (*program.Layout, error) {
+	l, elements := lower.Of(p, held.Codes), elementsOf(p)
 	logits := map[*program.Value]bool{} // of routers, which are in memory even inside of one kernel
 	for _, op := range p.Ops {
 		if o, is := op.(*program.Route); is {
@@ -75,13 +76,26 @@ func layOut(p *program.Program) (*program.Layout, error) {
 		return elements[v] * columns(v)
 	}
 	pass := func(tokens, rows int) []program.Op { return append(l.Body(tokens), l.Head(rows)...) }
-	layout := program.Lay(pass(math.MaxInt, math.MaxInt), size, p.Logits)
+	many := pass(math.MaxInt, math.MaxInt)
+	sums := sumsOf(many)
+	layout := program.Lay(many, func(v *program.Value, inside bool) int { return size(v, inside && !sums[v]) }, p.Logits)
 	for _, n := range l.Buckets() {
-		if err := layout.Holds(pass(n, l.Skinny), size, p.Logits); err != nil {
+		if err := layout.Holds(pass(n, l.SkinnyHead), size, p.Logits); err != nil {
 			return nil, fmt.Errorf("passes of %d tokens: %w", n, err)
 		}
 	}
 	return layout, nil
+}
+
+// sumsOf are what kernels leave in memory for the norm that they are added before.
+func sumsOf(ops []program.Op) map[*program.Value]bool {
+	list := map[*program.Value]bool{}
+	for _, op := range ops {
+		if f, is := op.(*program.Fused); is && f.Rule.Name == lower.ProductAddNorm {
+			list[f.Ops[0].(*program.Product).Out] = true
+		}
+	}
+	return list
 }
 
 // columns is how far apart rows are: whole vectors of logits, whose number is

@@ -26,6 +26,9 @@ func (c *compiler) norm(o *program.Norm, of *program.Gather) run {
 	} else if !c.fromResidual(o) {
 		return c.groupNorm(o)
 	}
+	if of == nil && c.coding(o.Out) != program.NoCodes {
+		return c.normCodes(o, 0, sums{})
+	}
 	c.wholeRows(o)
 	c.need(width <= kernel.MaxHidden, "rows of %d; the kernel takes %d at most", width, kernel.MaxHidden)
 	q, a := c.kernels, kernel.NormArgs{X: c.value(x, f32), W: c.weights[o.Weight], Y: c.value(o.Out, bf16), Hidden: int32(width), Eps: o.Eps}
@@ -75,6 +78,9 @@ func (c *compiler) product(o *program.Product, out *program.Value, add bool) run
 	if c.elements[out] == bf16 {
 		element = bf16
 	}
+	if c.held.Codes(o.Weight) != program.NoCodes {
+		return c.codesProduct(o, out, element, c.value(out, element), add)
+	}
 	x, cast := c.rounded(o.In)
 	f := factors{
 		product: product{in: o.In.Width, out: out.Width, ld: columns(out), float: element == f32},
@@ -102,6 +108,7 @@ func (c *compiler) rounded(v *program.Value) (at kernel.Ptr, cast run) {
 	if c.elements[v.Whole()] == bf16 {
 		return c.value(v, bf16), nil
 	}
+	c.castRows = max(c.castRows, bf16*int64(c.rows(v.Rows, v.PerToken))*int64(v.Width))
 	q, a := c.kernels, kernel.CopyArgs{From: c.view(v), To: kernel.View{At: c.cast, Stride: int32(v.Width), Half: 1}, Heads: 1, Width: int32(v.Width)}
 	return c.cast, func(w *work) error {
 		a := a
@@ -128,8 +135,10 @@ func (c *compiler) productAdd(f *program.Fused) run {
 
 // skinnyArgs are a product of few rows, to out.
 func (c *compiler) skinnyArgs(o *program.Product, out *program.Value, element int) kernel.SkinnyArgs {
+	s := c.scales[o.Weight]
 	return kernel.SkinnyArgs{
-		W: c.weights[o.Weight], Y: c.value(out, element), In: int32(o.In.Width), Out: int32(o.Out.Width), Ld: int32(columns(o.Out)),
+		W: c.weights[o.Weight], Scales: s.at, ScaleStride: s.stride, Y: c.value(out, element), In: int32(o.In.Width), Out: int32(o.Out.Width),
+		Ld: int32(columns(o.Out)),
 	}
 }
 
@@ -172,6 +181,9 @@ func (c *compiler) skinnyGate(f *program.Fused) run {
 
 func (c *compiler) gate(o *program.Gate) run {
 	c.vectors("gates", o.Out.Width)
+	if c.gatesCodes(o) {
+		return c.gateCodes(o)
+	}
 	q, a := c.kernels, kernel.SiluArgs{GateUp: c.value(o.In, bf16), Out: c.value(o.Out, bf16), Intermediate: int32(o.Out.Width)}
 	multiply := kernel.SiluMul
 	switch {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/kernel/lower"
+	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
@@ -17,6 +18,7 @@ type plans struct {
 	bodies    []body
 	few, many []stage    // heads
 	products  []loadable // by cuBLASLt
+	castBytes int64      // that machine.cast must have
 }
 
 // body is a pass up to the rows that are looked at, for up to so many tokens.
@@ -89,9 +91,12 @@ type machine struct {
 	partial, stats, arrived       kernel.Ptr        // of decode attention
 	divisions                     map[int]*division // by window
 	routes                        routes
-	cast                          kernel.Ptr // bf16: what a product reads of values that are float32
+	cast                          kernel.Ptr    // what a product reads of values that are not as it wants them
+	rowScales                     [4]kernel.Ptr // f32 [MaxStepTokens] each, in turns: of rows that are quantised
 
+	held    model.Held
 	weights map[*program.Weight]kernel.Ptr
+	scales  map[*program.Weight]scales    // of those that are codes
 	values  map[*program.Value]kernel.Ptr // those with memory of their own
 	caches  map[*program.Cache]kernel.Ptr // bf16 [NumPages, 2, KVHeads, PageSize, HeadDim]; shared ones without the 2
 	angles  map[*program.Rotary]kernel.Ptr
@@ -101,14 +106,22 @@ type machine struct {
 // rows is the most that a value with so many entries per token has.
 func (m *machine) rows(r program.Rows, perToken int) int { return m.most[r] * max(1, perToken) }
 
+// scales are a weight's: see kernel.SkinnyArgs.
+type scales struct {
+	at     kernel.Ptr
+	stride int32
+}
+
 // compiler turns ops into stages. Functions for ops note what no kernel does and
 // go on.
 type compiler struct {
 	*machine
 	elements map[*program.Value]int
 	products []loadable
-	from     int  // the fewest rows of what is being compiled
-	skinny   bool // products are of few rows
+	castRows int64 // bytes that cast takes
+	coded
+	from   int  // the fewest rows of what is being compiled
+	skinny bool // products are of few rows
 	// What lies in the machine's own memory: the last queries and routes.
 	turned, routed *program.Value
 	// shared says that the product of the last routes put shares into its rows.
@@ -119,27 +132,28 @@ type compiler struct {
 // compile makes a program's plans, or says which of its ops has no kernel. A
 // machine without memory will do for the answer.
 func compile(p *program.Program, m *machine) (*plans, error) {
-	l := lower.New(p)
+	l := lower.Of(p, m.held.Codes)
 	c := compiler{machine: m, elements: elementsOf(p), from: 1}
-	out := &plans{skinny: l.Skinny}
+	out := &plans{skinny: l.SkinnyHead}
 	for _, most := range append(l.Buckets(), math.MaxInt) {
 		c.skinny = most <= l.Skinny
 		stages := c.stages(l.Body(most))
 		out.bodies = append(out.bodies, body{most, slices.Insert(stages, 1, stage{"plan", "of decode attention", c.plan(p)})})
 		c.from = most + 1
 	}
-	if l.Skinny > 0 {
+	if l.SkinnyHead > 0 {
 		c.from, c.skinny = 1, true
-		out.few = c.stages(l.Head(l.Skinny))
+		out.few = c.stages(l.Head(l.SkinnyHead))
 	}
-	c.from, c.skinny = l.Skinny+1, false
+	c.from, c.skinny = l.SkinnyHead+1, false
 	out.many = c.stages(l.Head(math.MaxInt))
-	out.products = c.products
+	out.products, out.castBytes = c.products, c.castRows
 	return out, c.err
 }
 
 func (c *compiler) stages(ops []program.Op) []stage {
 	var list []stage
+	c.coded = newCoded(ops)
 	for _, op := range ops {
 		sound := c.err == nil
 		s := stage{op.Name(), made(op), c.op(op)}
@@ -220,7 +234,7 @@ func (c *compiler) op(op program.Op) run {
 	case *program.Combine:
 		return c.combine(o, o.Out, false)
 	case *program.Fused:
-		if f := fused[o.Rule]; f != nil {
+		if f := fused[o.Rule.Name]; f != nil {
 			return f(c, o)
 		}
 	}
@@ -229,13 +243,14 @@ func (c *compiler) op(op program.Op) run {
 }
 
 // fused is what compiles which kernel of several ops.
-var fused = map[*program.Rule]func(*compiler, *program.Fused) run{
-	lower.SkinnyNorm: (*compiler).skinnyNorm,
-	lower.SkinnyGate: (*compiler).skinnyGate,
-	lower.ProductAdd: (*compiler).productAdd,
-	lower.GatherNorm: (*compiler).gatherNorm,
-	lower.RopeWrite:  (*compiler).ropeWrite,
-	lower.Route:      (*compiler).routeAtOnce,
-	lower.ExpertsUp:  (*compiler).expertsUp,
-	lower.Combine:    (*compiler).combineAdd,
+var fused = map[string]func(*compiler, *program.Fused) run{
+	lower.SkinnyNorm.Name: (*compiler).skinnyNorm,
+	lower.SkinnyGate.Name: (*compiler).skinnyGate,
+	lower.ProductAdd.Name: (*compiler).productAdd,
+	lower.ProductAddNorm:  (*compiler).productAddNorm,
+	lower.GatherNorm.Name: (*compiler).gatherNorm,
+	lower.RopeWrite.Name:  (*compiler).ropeWrite,
+	lower.Route.Name:      (*compiler).routeAtOnce,
+	lower.ExpertsUp.Name:  (*compiler).expertsUp,
+	lower.Combine.Name:    (*compiler).combineAdd,
 }

@@ -30,6 +30,9 @@ func (r *recorder) machine(p *program.Program) *machine {
 		if f.add {
 			name = "+" + name
 		}
+		if f.scaling != unscaled {
+			name = []string{"", "bare ", "scaled ", "blocks "}[f.scaling] + name
+		}
 		if f.ld != f.out {
 			name += fmt.Sprint("/", f.ld)
 		}
@@ -98,6 +101,75 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// With weights in FP8 what products read is quantised where it is made, and scales
+// are multiplied by where sums are read: by few rows of skinny products.
+func TestCodesPlans(t *testing.T) {
+	const start, rows = "embed decode_plan ", "rope_write paged_decode "
+	for _, tc := range []struct {
+		architecture string
+		more         map[string]any
+		blocks       bool
+		tokens       int
+		want         string
+	}{
+		{"Qwen3ForCausalLM", nil, false, 8, start + "skinny_norm_8_codes " + rows + "skinny_add_8_codes skinny_gate_8_codes skinny_add_8_codes | skinny_norm_8"},
+		{
+			"LlamaForCausalLM",
+			map[string]any{"num_hidden_layers": 2},
+			false, 17,
+			start + "norm_codes_1 bare 32×512·128 " + rows + "code_rows_1 bare 32×128·256 norm_codes_1 bare 32×512·128 silu_codes_1 bare 32×128·256 norm_codes_1 bare 32×512·128 " +
+				rows + "code_rows_1 bare 32×128·256 norm_codes_1 bare 32×512·128 silu_codes_1 scaled +32×128·256 | rms_norm 32×101·128/104",
+		},
+		{
+			"LlamaForCausalLM", nil, true, 17,
+			start + "norm_codes_1 blocks 32×512·128 " + rows + "code_rows_1 blocks +32×128·256 norm_codes_1 blocks 32×512·128 silu_codes_1 blocks +32×128·256 | rms_norm 32×101·128/104",
+		},
+		{ // 192 inputs are no multiple of 128
+			"LlamaForCausalLM",
+			map[string]any{"intermediate_size": 192},
+			false, 17,
+			start + "norm_codes_1 bare 32×512·128 " + rows + "code_rows_1 bare 32×128·256 norm_codes_1 scaled 32×384·128 silu_mul +32×128·192 | rms_norm 32×101·128/104",
+		},
+		{ // the router's and the experts' are not quantised
+			"Qwen3MoeForCausalLM",
+			map[string]any{"num_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 64},
+			false, 33,
+			start + "norm_codes_1 bare 48×512·128 " + rows + "code_rows_1 scaled +48×128·256 rms_norm 48×16·128 moe_choose moe_group moe_up_32 moe_down_32 moe_combine | rms_norm 48×101·128/104",
+		},
+	} {
+		fields := map[string]any{"intermediate_size": 256}
+		maps.Copy(fields, tc.more)
+		p, r := oneLayer(t, tc.architecture, fields), &recorder{}
+		m := r.machine(p)
+		m.held = (&model.Model{Config: model.Config{Program: p}}).HeldInFP8(wide, true)
+		m.scales = map[*program.Weight]scales{}
+		for _, w := range p.Weights {
+			if _, own := m.held.Own[w.Name]; !own {
+				continue
+			}
+			m.scales[w] = scales{at: 4096}
+			if tc.blocks {
+				m.held.Own[w.Name] = model.ByBlock(model.Float8)
+			}
+		}
+		if _, err := layOut(p, m.held); err != nil {
+			t.Fatal(err)
+		}
+		plans, err := compile(p, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &work{tokens: tc.tokens, decodes: tc.tokens, sampled: tc.tokens}
+		if got := r.run(t, plans, w); got != tc.want {
+			t.Errorf("%s, %d tokens:\n got %s\nwant %s", tc.architecture, tc.tokens, got, tc.want)
+		}
+		// Attention's results are the widest that are quantised by themselves.
+		if most := int64(1024 * (256 + 4*256/128)); tc.tokens > 16 && plans.castBytes != most {
+			t.Errorf("%s: %d bytes to quantise in, want %d", tc.architecture, plans.castBytes, most)
+		}
+	}
+}
+
 // What cuBLASLt is asked about while opening: each product once, from the number
 // of rows that none but it multiplies.
 func TestLoadedProducts(t *testing.T) {
@@ -131,15 +203,17 @@ func TestPublishedCompile(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := m.Config.Program
-		if _, err := compile(p, &machine{shape: shapeOf(p)}); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, err := layOut(p); err != nil {
-			t.Errorf("%s: %v", name, err)
+		for _, held := range []model.Held{wide, m.HeldInFP8(wide, true)} {
+			if _, err := compile(p, &machine{shape: shapeOf(p), held: held}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := layOut(p, held); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 	p := oneLayer(t, "Qwen3ForCausalLM", nil)
-	l, err := layOut(p)
+	l, err := layOut(p, wide)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/kernel/lower"
 )
 
 // product is the shape of a matrix product: y[n, out] = x[n, in]·w[out, in]ᵀ.
@@ -11,15 +12,31 @@ type product struct {
 	out, n, in int
 	ld         int  // of y's rows, in elements
 	float      bool // y is float32, not bf16
+	scaling    scaling
 }
+
+// scaling says of what numbers a product is, and by what its sums are multiplied.
+type scaling int
+
+const (
+	unscaled  scaling = iota // of bf16
+	bare                     // of codes, E4M3, by nothing: who reads the sums does it
+	byVectors                // of codes, each output's and each row's scale
+	byBlocks                 // of codes, those of 128 × 128 weights and 128 numbers of a row
+)
 
 // factors are what a product reads and writes: y (+)= x·wᵀ.
 type factors struct {
 	product
 	w, x, y kernel.Ptr
+	ws, xs  kernel.Ptr // scales of codes
 	add     bool
 	most    int // rows that x and y have
 }
+
+// rounded is as many rows as cuBLASLt takes best, as far as there is memory for
+// them: most.
+func rounded(n, most int) int { return min(lower.ProductRows(n), max(n, most)) }
 
 // loadable is a kind of product, one of many alike, which has so many rows and
 // more.

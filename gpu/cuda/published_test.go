@@ -14,7 +14,7 @@ func TestPublishedSettle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, err := settle(&device.Spec{Model: m})
+		info, err := settle(&device.Spec{Model: m}, hopper)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

@@ -10,19 +10,38 @@ import (
 )
 
 // Formats are the encodings of checkpoints that are taken: kernels multiply
-// bfloat16, float32 loses digits, and what is quantised becomes what it stands for.
+// bfloat16 and, of projections on Hopper, FP8; float32 loses digits, and what else
+// is quantised becomes what it stands for.
 var Formats = append(device.Formats{
-	{Element: model.BFloat16, Held: held.Matrix},
-	{Element: model.Float16, Held: held.Matrix},
-	{Element: model.Float32, Held: held.Matrix},
-}, device.Quantized(held.Matrix)...)
+	{Element: model.BFloat16, Held: wide.Matrix},
+	{Element: model.Float8, Held: model.Plain(model.Float8)},
+	{Element: model.Float16, Held: wide.Matrix},
+	{Element: model.Float32, Held: wide.Matrix},
+}, device.Quantized(wide.Matrix, model.Float8)...)
 
-// held is how weights lie on the device.
-var held = model.HeldAs(model.BFloat16)
+// wide is how weights lie on the device that are not in FP8.
+var wide = model.HeldAs(model.BFloat16)
+
+// hopper is the compute capability of GPUs whose products of FP8 are used.
+const hopper = 90
+
+// heldOn is how weights lie on a GPU.
+func heldOn(m *model.Model, quantization string, capability int) (model.Held, error) {
+	if err := model.CheckQuantization(quantization); err != nil {
+		return wide, err
+	}
+	if capability == hopper {
+		return m.HeldInFP8(wide, quantization == model.FP8), nil
+	}
+	if quantization == model.FP8 {
+		return wide, fmt.Errorf("quantization %q on compute capability %d.%d; products of FP8 are computed on 9.0", model.FP8, capability/10, capability%10)
+	}
+	return wide, nil
+}
 
 // settle fills in the sizes that do not depend on free memory, and refuses what
-// cannot be computed.
-func settle(spec *device.Spec) (device.Info, error) {
+// cannot be computed by a GPU of that compute capability.
+func settle(spec *device.Spec, capability int) (device.Info, error) {
 	info, err := device.GPU.Settle(spec)
 	info.DType, info.KVDType, info.Scores = model.BFloat16, model.BFloat16, true
 	if err != nil {
@@ -40,8 +59,15 @@ func settle(spec *device.Spec) (device.Info, error) {
 	if err := Formats.Check(spec.Model); err != nil {
 		return info, err
 	}
+	held, err := heldOn(spec.Model, spec.Quantization, capability)
+	if err != nil {
+		return info, err
+	}
+	if held.Own != nil {
+		info.Held = &held
+	}
 	p := spec.Model.Config.Program
-	_, err = compile(p, &machine{shape: shapeOf(p)})
+	_, err = compile(p, &machine{shape: shapeOf(p), held: held})
 	return info, err
 }
 

@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
@@ -23,61 +24,93 @@ const (
 	chunksAhead  = 32 // that the system reads from disk in the background
 )
 
-// placed is where weights lie on the device, by slot.
-type placed map[*program.Weight]kernel.Ptr
+// placed is where weights lie on the device, by slot, and the scales of those that
+// are codes.
+type placed struct {
+	at     map[*program.Weight]kernel.Ptr
+	scales map[*program.Weight]scales
+	bytes  int64
+}
+
+// lay gives weights places one behind the other, from an address on: codes, then
+// their scales.
+func lay(m *model.Model, held model.Held, from kernel.Ptr) placed {
+	p := placed{at: map[*program.Weight]kernel.Ptr{}, scales: map[*program.Weight]scales{}}
+	take := func(bytes int64) kernel.Ptr {
+		at := (p.bytes + 255) &^ 255 // as cuBLASLt supposes
+		p.bytes = at + bytes
+		return from.Plus(at)
+	}
+	for _, w := range m.Config.Program.Weights {
+		if m.Shared(w) != w {
+			continue
+		}
+		codes := held.Codes(w)
+		if codes == program.NoCodes {
+			p.at[w] = take(held.Of(w).Bytes(w.Shape))
+			continue
+		}
+		p.at[w] = take(w.Elements())
+		stride := scaleStride(codes, w.In())
+		p.scales[w] = scales{take(scaleBytes(codes, w.Out(), stride)), int32(stride)}
+	}
+	for _, w := range m.Config.Program.Weights {
+		p.at[w] = p.at[m.Shared(w)]
+	}
+	return p
+}
 
 // loadWeights allocates and fills the weights: in the order of the program, a
 // slot's parts one under the other, row-major. What is tied to another slot has
 // its place.
-func loadWeights(c *context, q *queue, m *model.Model, progress func(done, total int64)) (at placed, bytes int64, err error) {
-	at, weights := placed{}, m.Config.Program.Weights
-	size := func(w *program.Weight) int64 { return held.Of(w).Bytes(w.Shape) }
-	for _, w := range weights {
-		if m.Shared(w) == w {
-			bytes = (bytes+255)&^255 + size(w) // aligned as cuBLASLt supposes
-		}
-	}
-	memory, err := c.allocate(bytes, "weights")
+func loadWeights(c *context, q *queue, m *model.Model, held model.Held, progress func(done, total int64)) (p placed, err error) {
+	memory, err := c.allocate(lay(m, held, 0).bytes, "weights")
 	if err != nil {
-		return nil, 0, err
+		return p, err
 	}
 	if err := c.compute.Synchronize(); err != nil { // cleared before anything is copied
-		return nil, 0, fmt.Errorf("cuda: clearing the weights: %w", err)
+		return p, fmt.Errorf("cuda: clearing the weights: %w", err)
 	}
-	l, end := &loader{context: c, progress: progress}, int64(0)
-	for i, w := range weights {
+	p = lay(m, held, memory)
+	l := &loader{context: c, progress: progress}
+	for i, w := range m.Config.Program.Weights {
 		if m.Shared(w) != w {
 			continue
 		}
-		end = (end + 255) &^ 255
-		at[w] = memory.Plus(end)
-		end += size(w)
-		l.total += size(w)
-		if m.Weights != nil {
-			l.chunks = append(l.chunks, chunksOf(m.Weights.Of(w), at[w])...)
-		} else if err := makeUp(c, q, w, at[w], uint64(i)); err != nil {
-			return nil, 0, err
+		if m.Weights == nil {
+			if err := makeUp(c, q, w, p.at[w], p.scales[w], uint64(i)); err != nil {
+				return p, err
+			}
+			continue
+		}
+		for _, c := range chunksOf(m.Weights.Of(w), p.at[w], held.Codes(w), p.scales[w].at) {
+			l.total += c.bytes()
+			l.chunks = append(l.chunks, c)
 		}
 	}
-	for _, w := range weights {
-		at[w] = at[m.Shared(w)]
-	}
 	if m.Weights != nil {
-		return at, bytes, l.load()
+		return p, l.load()
 	}
 	if err := c.compute.Synchronize(); err != nil {
-		return nil, 0, fmt.Errorf("cuda: filling weights: %w", err)
+		return p, fmt.Errorf("cuda: filling weights: %w", err)
 	}
+	l.total = p.bytes
 	l.advance(l.total)
-	return at, bytes, nil
+	return p, nil
 }
 
 // makeUp fills a weight of a model without weights, whose memory is zero.
-func makeUp(c *context, q *queue, w *program.Weight, at kernel.Ptr, seed uint64) error {
-	switch w.Init {
-	case program.Random:
+func makeUp(c *context, q *queue, w *program.Weight, at kernel.Ptr, s scales, seed uint64) error {
+	switch {
+	case s.at != 0:
+		scale, err := kernel.FillCodes(q, at, w.Elements(), w.In(), seed<<40)
+		if err != nil {
+			return err
+		}
+		return cu.MemsetD32Async(cu.DevicePtr(s.at), uint(math.Float32bits(scale)), int64(w.Out()), c.compute)
+	case w.Init == program.Random:
 		return kernel.FillRandom(q, at, w.Elements(), w.In(), seed<<40)
-	case program.Ones:
+	case w.Init == program.Ones:
 		return cu.MemsetD16Async(cu.DevicePtr(at), one, w.Elements(), c.compute)
 	}
 	return nil
@@ -136,7 +169,12 @@ func (l *loader) copy(c chunk, buffer int) error {
 	}
 	b := l.buffers[buffer][:c.bytes()]
 	c.read(b)
-	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(c.to), unsafe.Pointer(&b[0]), int64(len(b)), l.copies); err != nil {
+	rows, scales := c.sizes()
+	err := cu.MemcpyHtoDAsync(cu.DevicePtr(c.to), unsafe.Pointer(&b[0]), rows, l.copies)
+	if err == nil && scales > 0 {
+		err = cu.MemcpyHtoDAsync(cu.DevicePtr(c.scales), unsafe.Pointer(&b[rows]), scales, l.copies)
+	}
+	if err != nil {
 		return fmt.Errorf("cuda: copying %s: %w", c.source.Tensor.Name, err)
 	}
 	if err := l.copied[buffer].Record(l.copies); err != nil {

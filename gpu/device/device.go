@@ -5,6 +5,9 @@
 package device
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/model"
 )
@@ -46,6 +49,8 @@ type Info struct {
 	DType    model.DType
 	Ranks    int         // devices that share the model; 0: it is one
 	KVDType  model.DType // of keys and values
+	// Held is how weights are held of which some are not in DType; nil: all are.
+	Held *model.Held
 
 	Slots     int // requests that may run at once
 	PageSize  int // tokens a page
@@ -71,6 +76,31 @@ type Info struct {
 	Window int
 }
 
+// Weights is how weights are held.
+func (i *Info) Weights() model.Held {
+	if i.Held != nil {
+		return *i.Held
+	}
+	return model.HeldAs(i.DType)
+}
+
+// Formats says as what weights are held: "bfloat16, projections float8_e4m3 by
+// output".
+func (i *Info) Formats() string {
+	all := string(i.DType)
+	if i.Held == nil {
+		return all
+	}
+	var own []string
+	for _, e := range i.Held.Own {
+		if name := e.String(); !slices.Contains(own, name) {
+			own = append(own, name)
+		}
+	}
+	slices.Sort(own)
+	return all + ", projections " + strings.Join(own, " and ")
+}
+
 // PagesPerSlot is how many pages the longest sequence has.
 func (i *Info) PagesPerSlot() int { return i.pages(i.MaxSeqLen) }
 
@@ -91,6 +121,9 @@ type Spec struct {
 	// KVDType is of keys and values in memory; "" or "auto" takes what suits the
 	// device: bfloat16, or float32 where a processor has weights in float32, too.
 	KVDType model.DType
+	// Quantization of what a checkpoint has in wider numbers: "" or "auto", none, or
+	// model.FP8, on GPUs.
+	Quantization string
 
 	Slots         int
 	PageSize      int

@@ -2,6 +2,7 @@ package device
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/troupe-llm/troupe/gpu/model"
@@ -15,11 +16,14 @@ type Format struct {
 	Held    model.Encoding
 }
 
-// Quantized are the published quantised formats, held as values in an encoding.
-func Quantized(held model.Encoding) Formats {
+// Quantized are the published quantised formats, held as values in an encoding,
+// but for some.
+func Quantized(held model.Encoding, but ...model.DType) Formats {
 	var f Formats
 	for _, d := range model.Quantized {
-		f = append(f, Format{d, held})
+		if !slices.Contains(but, d) {
+			f = append(f, Format{d, held})
+		}
 	}
 	return f
 }
@@ -40,12 +44,12 @@ func (f Formats) Held(e model.Encoding) (model.Encoding, error) {
 
 // String lists them: "bfloat16, float32, float16 and float8_e4m3 as bfloat16".
 func (f Formats) String() string {
-	var all []string
+	var asIs, all []string
 	converted := map[string][]string{}
 	var order []string
 	for _, one := range f {
 		if one.Held == model.Plain(one.Element) {
-			all = append(all, string(one.Element))
+			asIs = append(asIs, string(one.Element))
 			continue
 		}
 		held := one.Held.String()
@@ -53,6 +57,9 @@ func (f Formats) String() string {
 			order = append(order, held)
 		}
 		converted[held] = append(converted[held], string(one.Element))
+	}
+	if len(asIs) > 0 {
+		all = append(all, strings.Join(asIs, ", "))
 	}
 	for _, held := range order {
 		names, last := converted[held], ""

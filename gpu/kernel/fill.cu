@@ -1,8 +1,9 @@
-// fill_random: numbers for weights nobody has downloaded.
+// fill_random, fill_codes: numbers for weights nobody has downloaded.
 //   out   bf16 [n]   uniform in [−scale, scale), a function of seed and index
 //                    alone; scale = √(3/inputs) keeps signals their size
+//         E4M3 [n]   in fill_codes: the same, with scale the most that there is
 // Launch:  grid-stride over vectors of eight; n % 8 == 0
-// Limit:   2·n bytes of memory traffic
+// Limit:   2·n bytes of memory traffic, n in fill_codes
 // Checked: benchmarks run on it; nothing depends on the numbers
 struct FillArgs {
   bf16* out;
@@ -18,7 +19,8 @@ __device__ __forceinline__ u64 mix(u64 z) {
   return z ^ (z >> 31);
 }
 
-extern "C" __global__ void __launch_bounds__(256) fill_random(const __grid_constant__ FillArgs a) {
+template <bool CODES>
+__device__ __forceinline__ void fill(const FillArgs& a) {
   wait_for_previous();
   long long stride = (long long)gridDim.x * blockDim.x;
   for (long long v = (long long)blockIdx.x * blockDim.x + threadIdx.x; v < a.n / 8; v += stride) {
@@ -29,6 +31,13 @@ extern "C" __global__ void __launch_bounds__(256) fill_random(const __grid_const
       f[j] = (float)(int)(u32)z * (a.scale / 2147483648.f);
       f[j + 1] = (float)(int)(u32)(z >> 32) * (a.scale / 2147483648.f);
     }
-    store16(a.out + v * 8, pack8(f));
+    if (CODES) {
+      store_codes((u8*)a.out + v * 8, f, 1.f);
+    } else {
+      store16(a.out + v * 8, pack8(f));
+    }
   }
 }
+
+extern "C" __global__ void __launch_bounds__(256) fill_random(const __grid_constant__ FillArgs a) { fill<false>(a); }
+extern "C" __global__ void __launch_bounds__(256) fill_codes(const __grid_constant__ FillArgs a) { fill<true>(a); }

@@ -174,6 +174,7 @@ func (s Shape) takes(source string) bool {
 var headers = map[string][]string{
 	"sample.cu": {"draw.cuh"}, "logprobs.cu": {"draw.cuh"},
 	"prefill.cu": {"prefill.cuh"}, "prefill_hopper.cu": {"prefill.cuh", "hopper.cuh"},
+	"codes.cu": {"rows.cuh", "fp8.cuh"}, "skinny.cu": {"fp8.cuh"}, "fill.cu": {"fp8.cuh"},
 	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh"},
 	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
 }
@@ -204,6 +205,7 @@ var twins = map[string][]reflect.Type{
 	"decode.cu":         {reflect.TypeFor[PlanArgs]()},
 	"rows.cu":           {reflect.TypeFor[View](), reflect.TypeFor[ExpertEntry]()},
 	"norm.cu":           {reflect.TypeFor[View]()},
+	"codes.cu":          {reflect.TypeFor[View](), reflect.TypeFor[Codes]()},
 	"heads.cu":          {reflect.TypeFor[View]()},
 	"conv.cu":           {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
 	"delta.cu":          {reflect.TypeFor[View](), reflect.TypeFor[Span]()},

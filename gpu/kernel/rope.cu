@@ -1,6 +1,8 @@
 // rope_write: prepares queries and enters keys and values into pages.
 //   qkv       f32  [T, ·]            queries, keys, values [Hq+2·Hkv, D], stride
 //                                    from row to row
+//                                    or, with row_scales, bf16: a product's sums, which
+//   row_scales f32 [T], column_scales f32 [(Hq+2·Hkv)·D]  are multiplied by first
 //   q         bf16 [T, Hq, D]        written
 //   bias      bf16 [Hq+2·Hkv, D]     added first; null: none
 //   q_norm, k_norm  bf16 [D]         RMSNorm of every head; null: none
@@ -17,8 +19,10 @@
 // Limit:   6·T·(Hq+2·Hkv)·D bytes of memory traffic
 // Checked: TestReferences in package cuda, by every architecture
 struct RopeArgs {
-  const float* qkv;
+  const void* qkv;
   bf16* q;
+  const float* row_scales;
+  const float* column_scales;
   const bf16* bias;
   const bf16* q_norm;
   const bf16* k_norm;
@@ -49,13 +53,24 @@ extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_consta
   // sixteen behind one another that are not.
   bool turned = lane * 16 < a.dims;
   int first = turned ? lane * 8 : lane * 16, second = first + (turned ? a.dims / 2 : 8);
-  const float* at = a.qkv + (size_t)t * a.stride + head * HEAD_DIM;
+  size_t at = (size_t)t * a.stride + head * HEAD_DIM;
   float x[8], y[8], w[8];
+  if (!a.row_scales) {
+    const float* qkv = (const float*)a.qkv + at;
+    floats8(load16(qkv + first), load16(qkv + first + 4), x);
+    floats8(load16(qkv + second), load16(qkv + second + 4), y);
+  } else {
+    const bf16* qkv = (const bf16*)a.qkv + at;
+    unpack(load16(qkv + first), x);
+    unpack(load16(qkv + second), y);
+    const float* scales = a.column_scales + head * HEAD_DIM;
+    float by = a.row_scales[t];
+    floats8(load16(scales + first), load16(scales + first + 4), w);
 #pragma unroll
-  for (int j = 0; j < 8; j += 4) {
-    Vec4 v = load16(at + first + j), u = load16(at + second + j);
-    x[j] = __uint_as_float(v.x), x[j + 1] = __uint_as_float(v.y), x[j + 2] = __uint_as_float(v.z), x[j + 3] = __uint_as_float(v.w);
-    y[j] = __uint_as_float(u.x), y[j + 1] = __uint_as_float(u.y), y[j + 2] = __uint_as_float(u.z), y[j + 3] = __uint_as_float(u.w);
+    for (int j = 0; j < 8; j++) x[j] *= by * w[j];
+    floats8(load16(scales + second), load16(scales + second + 4), w);
+#pragma unroll
+    for (int j = 0; j < 8; j++) y[j] *= by * w[j];
   }
   if (a.bias) {
     const bf16* b = a.bias + head * HEAD_DIM;

@@ -4,11 +4,11 @@ import "fmt"
 
 // RopeArgs: see rope.cu.
 type RopeArgs struct {
-	QKV, Q, Bias, QNorm, KNorm, Angles, Positions, Slots, Table, KV Ptr
+	QKV, Q, RowScales, ColumnScales, Bias, QNorm, KNorm, Angles, Positions, Slots, Table, KV Ptr
 
 	Tokens, TableStride int32
 	Eps                 float32
-	Stride              int32 // floats from row to row of QKV
+	Stride              int32 // elements from row to row of QKV
 	Dims                int32 // leading elements of a head that are turned
 }
 

@@ -45,7 +45,20 @@ func TestRopeWrite(t *testing.T) {
 				slots := []int32{2, 2, 2, 0, 1, 1, -1, 0, 1}
 				pool := 3 * stride * 2 * s.KVHeads * s.PageSize * d
 				q, kv := b.zeros(int64(2*tokens*s.Heads*d)), b.zeros(int64(2*pool))
+				var rowScales, columnScales kernel.Ptr
+				if plain { // sums of a product of codes
+					var byRow, byColumn []float32
+					x, qkv = b.random(tokens * width)
+					byRow, rowScales = b.randomFloats(tokens)
+					byColumn, columnScales = b.randomFloats(all * d)
+					for token := range tokens {
+						for j := range byColumn {
+							x[token*width+j] *= byRow[token] * byColumn[j]
+						}
+					}
+				}
 				b.must(kernel.RopeWrite(b, s, kernel.RopeArgs{
+					RowScales: rowScales, ColumnScales: columnScales,
 					QKV: qkv, Q: q, Bias: biasAt, QNorm: qNormAt, KNorm: kNormAt, Angles: upload(b, angles),
 					Positions: upload(b, at), Slots: upload(b, slots), Table: upload(b, table), KV: kv,
 					Tokens: tokens, TableStride: int32(stride), Eps: 1e-6, Stride: int32(width), Dims: int32(dims),

@@ -209,9 +209,19 @@ func (e Encoding) String() string {
 	return string(e.Element) + " by blocks"
 }
 
+// ByBlock is elements with a scale of type float32 for every 128 rows and columns.
+func ByBlock(d DType) Encoding {
+	return Encoding{Element: d, Scale: Float32, Rows: 128, Columns: 128}
+}
+
 // Held says how a device holds weights: matrices in one encoding, those of the
 // vocabulary perhaps in another, vectors, which are norms and biases, in a third.
-type Held struct{ Matrix, Vocabulary, Vector Encoding }
+type Held struct {
+	Matrix, Vocabulary, Vector Encoding
+	// Own are the encodings of slots that are held otherwise, by their names; nil:
+	// there are none.
+	Own map[string]Encoding
+}
 
 // Inputs that share a scale where weights are rounded while they are loaded.
 const (
@@ -225,15 +235,18 @@ const (
 func HeldAs(d DType) Held {
 	switch d {
 	case Int8:
-		return Held{InGroups(Int8, GroupOfInt8), InGroups(Int8, GroupOfInt8), Plain(Float32)}
+		return Held{Matrix: InGroups(Int8, GroupOfInt8), Vocabulary: InGroups(Int8, GroupOfInt8), Vector: Plain(Float32)}
 	case Int4:
-		return Held{InGroups(Int4, GroupOfInt4), InGroups(Int8, GroupOfInt8), Plain(Float32)}
+		return Held{Matrix: InGroups(Int4, GroupOfInt4), Vocabulary: InGroups(Int8, GroupOfInt8), Vector: Plain(Float32)}
 	}
-	return Held{Plain(d), Plain(d), Plain(d)}
+	return Held{Matrix: Plain(d), Vocabulary: Plain(d), Vector: Plain(d)}
 }
 
 // Of is the encoding of a slot.
 func (h Held) Of(w *program.Weight) Encoding {
+	if e, own := h.Own[w.Name]; own {
+		return e
+	}
 	switch {
 	case !w.Matrix():
 		return h.Vector
@@ -241,6 +254,17 @@ func (h Held) Of(w *program.Weight) Encoding {
 		return h.Vocabulary
 	}
 	return h.Matrix
+}
+
+// Codes is how a slot's numbers are scaled if they are E4M3, as HeldInFP8 has them.
+func (h Held) Codes(w *program.Weight) program.Codes {
+	switch h.Of(w) {
+	case ByOutput(Float8):
+		return program.CodesByOutput
+	case ByBlock(Float8):
+		return program.CodesByBlock
+	}
+	return program.NoCodes
 }
 
 // Sizes are what a program's elements take that is held so, with keys and values
@@ -268,6 +292,22 @@ var float8 = func() (values [256]float32) {
 	}
 	return values
 }()
+
+// ToFloat8 rounds to the nearest E4M3, ties to even, and what is beyond to the
+// most; NaN stays NaN.
+func ToFloat8(f float32) byte {
+	bits := math.Float32bits(f)
+	sign, bits := byte(bits>>24&0x80), bits&^(1<<31)
+	switch {
+	case bits > 0x7f800000:
+		return sign | 0x7f
+	case bits >= 0x43e00000: // 448
+		return sign | 0x7e
+	case bits < 0x3c800000: // 2⁻⁶: eighths of the smallest normal
+		return sign | byte(math.RoundToEven(float64(math.Float32frombits(bits)*512)))
+	}
+	return sign | byte((bits+0x7ffff+bits>>20&1)>>20-(127-7)<<3)
+}
 
 // float4 are E2M1's numbers (OCP Microscaling Formats, 1.0).
 var float4 = [16]float32{0, .5, 1, 1.5, 2, 3, 4, 6, float32(math.Copysign(0, -1)), -.5, -1, -1.5, -2, -3, -4, -6}

@@ -87,6 +87,16 @@ type Cost struct {
 type Sizes struct {
 	Weight func(*Weight) float64 // bytes of the whole weight
 	Cache  float64               // bytes an element of keys and values
+	// Speed is how many times the rate of others operations with a weight are done
+	// at; nil: all are alike.
+	Speed func(*Weight) float64
+}
+
+func (s *Sizes) speed(w *Weight) float64 {
+	if s.Speed == nil || w == nil {
+		return 1
+	}
+	return s.Speed(w)
 }
 
 // Bytes is what must be moved whatever is fused: weights, keys and values.
@@ -99,12 +109,12 @@ func (s *Sizes) Bytes(c Cost) float64 {
 }
 
 // Limit is how long a pass must take, op by op the longer of moving its bytes
-// and of computing, at so many a second: the ops that read or write keys and
-// values, and all others.
+// and of computing, at so many a second, times Sizes.Speed: the ops that read or
+// write keys and values, and all others.
 func (p *Program) Limit(pass *Pass, s *Sizes, bytes, flops float64) (cached, others float64) {
 	for _, op := range p.Ops {
 		c := op.Cost(pass)
-		t := max(s.Bytes(c)/bytes, c.FLOPs/flops)
+		t := max(s.Bytes(c)/bytes, c.FLOPs/(flops*s.speed(c.Weight)))
 		if c.Cache > 0 {
 			cached += t
 		} else {

@@ -32,6 +32,16 @@ const (
 	Zeros
 )
 
+// Codes says how numbers of 8 bits that a device multiplies as they are, FP8, are
+// scaled.
+type Codes int
+
+const (
+	NoCodes       Codes = iota // wider numbers, without scales
+	CodesByOutput              // each output has a scale
+	CodesByBlock               // 128 outputs and 128 inputs have one
+)
+
 // Part is some rows of one tensor of a checkpoint. Rows are those of a matrix
 // [rows, in]; of a vector each element is one.
 type Part struct {
@@ -97,4 +107,31 @@ func (w *Weight) Elements() int64 {
 		n *= int64(d)
 	}
 	return n
+}
+
+// Projections are the matrices within layers that nothing but products reads, in
+// the order of the program: those that are quantised where weights are. Embeddings,
+// the head, routers and experts are not among them.
+func (p *Program) Projections() (list []*Weight) {
+	others, routers := map[*Weight]bool{}, map[*Value]bool{}
+	for _, op := range p.Ops {
+		if r, is := op.(*Route); is {
+			routers[r.Logits] = true
+		}
+	}
+	for _, op := range p.Ops {
+		product, is := op.(*Product)
+		if is && product.Out != p.Logits && !routers[product.Out] {
+			continue
+		}
+		for _, w := range op.Uses().Weights {
+			others[w] = true
+		}
+	}
+	for _, w := range p.Weights {
+		if w.Matrix() && !others[w] {
+			list = append(list, w)
+		}
+	}
+	return list
 }

@@ -1,6 +1,10 @@
 package sim
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/device"
+)
 
 // BenchmarkStep is what pricing a step costs.
 func BenchmarkStep(b *testing.B) {
@@ -10,7 +14,7 @@ func BenchmarkStep(b *testing.B) {
 	}
 	for _, name := range []string{"qwen3-0.6b", "qwen3-30b-a3b"} {
 		c := &published(b, name).Config
-		r := newRoofline(&o, c.Program, c.DType, measured)
+		r := newRoofline(&o, c.Program, &device.Info{DType: c.DType}, measured)
 		for what, m := range map[string]measurement{
 			"1": {Decodes: 1, Context: 1000}, "256": {Decodes: 256, Context: 1000}, "256+4096": {Decodes: 256, Context: 1000, Prefill: 4096},
 		} {

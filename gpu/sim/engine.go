@@ -59,7 +59,7 @@ func New(spec device.Spec) (*Engine, error) {
 	if info, err = device.Together(slices.Repeat([]device.Info{info}, o.tp)); err != nil {
 		return nil, fmt.Errorf("sim: %w", err)
 	}
-	e := &Engine{info: info, opts: o, checker: device.NewChecker(info), roof: newRoofline(&o, c.Program, info.DType, measured)}
+	e := &Engine{info: info, opts: o, checker: device.NewChecker(info), roof: newRoofline(&o, c.Program, &info, measured)}
 	e.eos = slices.Concat(c.EOS, spec.Model.Generation.EOS)
 	if len(e.eos) >= info.Vocab {
 		return nil, fmt.Errorf("sim: all %d tokens of the vocabulary end a sequence", info.Vocab)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
 )
 
 // measurement is a line of testdata/h200.jsonl: what a step of package cuda
@@ -81,7 +82,7 @@ func samples(t testing.TB) []sample {
 			continue // its tokens chose as few experts do not in trained models: they are alike behind random weights
 		}
 		if roofs[m.Model] == nil {
-			roofs[m.Model] = newRoofline(&o, c.Program, c.DType, measured)
+			roofs[m.Model] = newRoofline(&o, c.Program, &device.Info{DType: c.DType}, measured)
 		}
 		all = append(all, sample{m, m.step(), roofs[m.Model]})
 	}

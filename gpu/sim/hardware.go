@@ -11,23 +11,23 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-// Hardware is a GPU as its maker describes it, dense bfloat16 with 32-bit
-// accumulation.
+// Hardware is a GPU as its maker describes it, dense, with 32-bit accumulation.
 type Hardware struct {
 	Name   string
 	Full   string
 	Memory int64   // bytes
 	Read   float64 // bytes a second from memory
-	FLOPs  float64 // a second
+	FLOPs  float64 // a second, of bfloat16
+	Codes  float64 // how many times as many of FP8 with scales; 0: there are no such products
 	Link   float64 // bytes a second to each other GPU, one way
 }
 
 var hardware = []Hardware{
-	{"h200", "NVIDIA H200 SXM", 141e9, 4.8e12, 989e12, 450e9},
-	{"h100", "NVIDIA H100 SXM", 80e9, 3.35e12, 989e12, 450e9},
-	{"a100", "NVIDIA A100 SXM 80GB", 80e9, 2.039e12, 312e12, 300e9},
-	{"l40s", "NVIDIA L40S", 48e9, 0.864e12, 362e12, 25e9},
-	{"4090", "NVIDIA GeForce RTX 4090", 24e9, 1.008e12, 165e12, 25e9},
+	{"h200", "NVIDIA H200 SXM", 141e9, 4.8e12, 989e12, 2, 450e9},
+	{"h100", "NVIDIA H100 SXM", 80e9, 3.35e12, 989e12, 2, 450e9},
+	{"a100", "NVIDIA A100 SXM 80GB", 80e9, 2.039e12, 312e12, 0, 300e9},
+	{"l40s", "NVIDIA L40S", 48e9, 0.864e12, 362e12, 0, 25e9},
+	{"4090", "NVIDIA GeForce RTX 4090", 24e9, 1.008e12, 165e12, 0, 25e9},
 }
 
 // rates are what programs get of a GPU.
@@ -153,10 +153,24 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	if info.DType == "" || info.DType == "auto" {
 		info.DType = c.DType
 	}
+	if slices.Contains(model.Quantized, info.DType) {
+		info.DType = model.BFloat16
+	}
 	if info.KVDType = info.DType; spec.KVDType != "" && spec.KVDType != "auto" && spec.KVDType != info.KVDType {
 		return info, fmt.Errorf("keys and values of type %q beside weights of %q; they are simulated with the same", spec.KVDType, info.DType)
 	}
-	info.WeightBytes = spec.Model.WeightBytes(model.HeldAs(info.DType))
+	if err := model.CheckQuantization(spec.Quantization); err != nil {
+		return info, err
+	}
+	if spec.Quantization == model.FP8 && o.hw.Codes == 0 {
+		return info, fmt.Errorf("quantization %q on %s; there are no products of FP8 for it", model.FP8, o.hw.Full)
+	}
+	if o.hw.Codes > 0 {
+		if held := spec.Model.HeldInFP8(info.Weights(), spec.Quantization == model.FP8); held.Own != nil {
+			info.Held = &held
+		}
+	}
+	info.WeightBytes = spec.Model.WeightBytes(info.Weights())
 	memory := device.Memory{All: o.hw.Memory, Taken: info.WeightBytes, Token: c.CacheBytes(info.KVDType)}
 	err = sizes.FitPages(&info, spec, memory)
 	info.FreeBytes = memory.All - info.WeightBytes - info.KVBytes - info.StateBytes*int64(info.Slots+info.Snapshots)

@@ -25,7 +25,7 @@ func Predict(info *device.Info, m *model.Model) (func(*batch.Step) time.Duration
 	if err != nil {
 		return nil, false
 	}
-	return newRoofline(&o, share.Config.Program, info.DType, measured).Step, true
+	return newRoofline(&o, share.Config.Program, info, measured).Step, true
 }
 
 // named is the GPU that a driver calls so, such as "NVIDIA H200 NVL"; zero: unknown.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel/lower"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/program"
@@ -43,12 +44,13 @@ type several struct {
 type pricer struct {
 	width  float64 // bytes of a weight, a key, a value, and what is multiplied with them
 	held   model.Held
+	codes  float64                 // how many times the rate of others products of codes are computed at
 	narrow map[*program.Value]bool // values with memory that products and gates alone read: of that width
 	looks  []int                   // the windows there are
 }
 
-func newPricer(p *program.Program, dtype model.DType) *pricer {
-	pr := &pricer{width: float64(dtype.Size()), held: model.HeldAs(dtype), narrow: map[*program.Value]bool{}}
+func newPricer(p *program.Program, info *device.Info, codes float64) *pricer {
+	pr := &pricer{width: float64(info.DType.Size()), held: info.Weights(), codes: max(1, codes), narrow: map[*program.Value]bool{}}
 	for _, op := range p.Ops {
 		switch op.(type) {
 		case *program.Product, *program.ExpertProduct, *program.Gate, *program.Attend:
@@ -87,6 +89,8 @@ func (pr *pricer) kernel(op program.Op, few bool) priced {
 	}
 	_, routes := program.One[*program.Route](op)
 	switch {
+	case fused && f.Rule.Name == lower.ProductAddNorm: // and a kernel that adds
+		k.starts, k.tiled = 3, true
 	case routes: // it counts and sorts
 		k.starts = 3
 	case k.bound == byProducts && !(few && fused):
@@ -116,7 +120,11 @@ func (pr *pricer) add(k *priced, op program.Op) {
 		k.weights, k.row = 0, pr.width*float64(o.Out.Width)
 	case *program.Product:
 		k.bound = byProducts
-		k.flops += o.Cost(one).FLOPs
+		flops := o.Cost(one).FLOPs
+		if pr.held.Codes(o.Weight) != program.NoCodes {
+			flops /= pr.codes
+		}
+		k.flops += flops
 	case *program.ExpertProduct:
 		k.bound, k.experts, k.perToken = byExperts, o.Weight.Experts()*max(o.Out.Ranks, 1), o.Routes.Width
 		k.flops += o.Cost(one).FLOPs
@@ -175,10 +183,10 @@ func (pr *pricer) bodies(l *lower.Lowering) (list []bucket) {
 
 // heads are priced by numbers of rows that are looked at.
 func (pr *pricer) heads(l *lower.Lowering) (list []bucket) {
-	if l.Skinny > 0 {
-		list = append(list, bucket{l.Skinny, pr.all(l.Head(l.Skinny), true)})
+	if l.SkinnyHead > 0 {
+		list = append(list, bucket{l.SkinnyHead, pr.all(l.Head(l.SkinnyHead), true)})
 	}
-	return append(list, bucket{0, pr.all(l.Head(l.Skinny+1), false)})
+	return append(list, bucket{0, pr.all(l.Head(l.SkinnyHead+1), false)})
 }
 
 // find is the kernels of so many rows.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
@@ -50,7 +51,7 @@ func priceOf(t *testing.T, name string, p *program.Program) *Roofline {
 		}
 		p = share.Program
 	}
-	return newRoofline(&o, p, model.BFloat16, measured)
+	return newRoofline(&o, p, &device.Info{DType: model.BFloat16}, measured)
 }
 
 // A window spares reading what is before it, and multiplying with it.

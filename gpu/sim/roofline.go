@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel/lower"
-	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
@@ -26,8 +26,9 @@ type Roofline struct {
 	state         float64 // bytes of a copy of states: read and written
 }
 
-func newRoofline(o *options, p *program.Program, dtype model.DType, by rates) *Roofline {
-	l, pr := lower.New(p), newPricer(p, dtype)
+func newRoofline(o *options, p *program.Program, info *device.Info, by rates) *Roofline {
+	held := info.Weights()
+	l, pr := lower.Of(p, held.Codes), newPricer(p, info, o.hw.Codes)
 	r := &Roofline{hw: o.hw, rates: by, bodies: pr.bodies(l), heads: pr.heads(l), draw: 2 * pr.bytes(p.Logits)}
 	r.windows = pr.looks
 	r.state = 2 * 4 * float64(p.StateElements())

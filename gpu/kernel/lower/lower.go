@@ -99,24 +99,63 @@ var (
 // an estimated 5 more.
 const RoutedAtOnce = 32
 
+// ProductAddNorm is a product of codes (FP8) that is added to the residual stream,
+// whose norm the next products of codes read: the sums are scaled where they are
+// added.
+const ProductAddNorm = "product_add_norm"
+
+// Codes says which weights are codes (FP8), and how they are scaled.
+type Codes func(*program.Weight) program.Codes
+
+// addNorm is ProductAddNorm of a program's codes. What norms make is quantised at
+// once if none but products of codes read it.
+func addNorm(p *program.Program, codes Codes) *program.Rule {
+	others := map[*program.Value]bool{}
+	for _, op := range p.Ops {
+		if o, is := op.(*program.Product); is && codes(o.Weight) != program.NoCodes {
+			continue
+		}
+		for _, v := range op.Uses().Reads {
+			others[v.Whole()] = true
+		}
+	}
+	return &program.Rule{
+		Name: ProductAddNorm,
+		Ops:  []program.Pattern{product, add, norm},
+		Where: func(ops []program.Op) bool {
+			first, last := ops[0].(*program.Product), ops[2].(*program.Norm)
+			return codes(first.Weight) == program.CodesByOutput && program.AddsResult(ops[:2]) && last.In == ops[1].(*program.Add).X && !others[last.Out.Whole()]
+		},
+		Keeps: true, // the residual stream
+	}
+}
+
 // Lowering is a program as kernels, for any number of rows.
 type Lowering struct {
 	program *program.Program
-	// Skinny is the most rows of passes that take skinny products.
-	Skinny int
+	many    []*program.Rule
+	// Skinny is the most rows of passes that take skinny products, SkinnyHead of
+	// heads.
+	Skinny, SkinnyHead int
 	// routes says that few tokens are routed at once.
 	routes bool
 }
 
-// New finds what suits a program.
+// New finds what suits a program whose weights are no codes.
 func New(p *program.Program) *Lowering {
-	l := &Lowering{program: p, routes: routesAtOnce(p)}
-	hidden := 0
+	return Of(p, func(*program.Weight) program.Codes { return program.NoCodes })
+}
+
+// Of finds what suits a program.
+func Of(p *program.Program, codes Codes) *Lowering {
+	l := &Lowering{program: p, routes: routesAtOnce(p), many: append([]*program.Rule{addNorm(p, codes)}, many...)}
+	hidden, coded := 0, false
 	for _, op := range p.Ops {
 		switch o := op.(type) {
 		case *program.Embed:
 			hidden = o.Out.Width
 		case *program.Product:
+			coded = coded || codes(o.Weight) != program.NoCodes
 			if !kernel.SkinnyFits(o.In.Width) {
 				return l
 			}
@@ -124,9 +163,14 @@ func New(p *program.Program) *Lowering {
 	}
 	// With more rows, and weights that take longer than a launch, cuBLASLt is
 	// faster: 7.0 ms for 7.8 in the products of Qwen3-14B, 16 rows, on an H200.
-	l.Skinny = 8
-	if hidden <= 2048 {
-		l.Skinny = kernel.MaxSkinny
+	l.Skinny, l.SkinnyHead = 8, 8
+	switch {
+	case hidden <= 2048:
+		l.Skinny, l.SkinnyHead = kernel.MaxSkinny, kernel.MaxSkinny
+	case coded:
+		// Of codes it is with any number: 96 µs for 133 in the products of a layer of
+		// Qwen3-14B, 1 row.
+		l.Skinny = 0
 	}
 	return l
 }
@@ -175,23 +219,23 @@ func (l *Lowering) Buckets() []int {
 // looked at.
 func (l *Lowering) Body(tokens int) []program.Op {
 	rules := always
-	if tokens <= RoutedAtOnce && l.Skinny > 0 && l.routes {
+	if tokens <= RoutedAtOnce && l.SkinnyHead > 0 && l.routes {
 		rules = append(rules[:len(rules):len(rules)], Route)
 	}
 	if tokens <= l.Skinny {
 		rules = append(rules[:len(rules):len(rules)], few...)
 	} else {
-		rules = append(rules[:len(rules):len(rules)], many...)
+		rules = append(rules[:len(rules):len(rules)], l.many...)
 	}
 	return program.Fuse(l.program.Body(), rules)
 }
 
 // Head is the kernels that make logits of so many rows.
 func (l *Lowering) Head(rows int) []program.Op {
-	if rows <= l.Skinny {
+	if rows <= l.SkinnyHead {
 		return program.Fuse(l.program.Head(), few)
 	}
-	return program.Fuse(l.program.Head(), many)
+	return program.Fuse(l.program.Head(), l.many)
 }
 
 // ProductRows rounds the rows of products up, to what cuBLASLt's tiles take in

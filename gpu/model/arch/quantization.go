@@ -116,7 +116,7 @@ func (c *Config) scheme(f *family) {
 	read(q, r)
 	c.Scheme = r.Scheme
 	if r.activations {
-		c.Notes = append(c.Notes, "quantization_config: activations are computed in more bits than it asks for; scales of inputs are not used")
+		c.Notes = append(c.Notes, "quantization_config: activations are computed in more bits than it asks for, or on a GPU that multiplies FP8 quantised by token; scales of inputs are not used")
 	}
 	if q.Cache != nil {
 		c.Notes = append(c.Notes, "quantization_config: keys and values are kept in more bits than kv_cache_scheme asks for; their scales are not used")
