@@ -21,8 +21,8 @@ var responseVaries = regexp.MustCompile(`("created_at":)\d+|((?:resp|msg|rs|fc|c
 func masked(body string) string { return responseVaries.ReplaceAllString(body, "$1${2}0") }
 
 const (
-	responseTools = `"tools":[{"type":"web_search"},{"type":"function","name":"f","parameters":{"type":"object"}},{"type":"custom","name":"patch","description":"Changes files."}]`
-	thinkingCalls = "<think>\nTwo.\n</think>\n\nLet me \"see\".\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": \"1\"}}\n</tool_call>\n<tool_call>\n{\"name\": \"patch\", \"arguments\": {\"input\": \"+ \\\"é\\\"\\n\"}}\n</tool_call>"
+	responseTools = `"tools":[{"type":"web_search"},{"type":"function","name":"f","parameters":{"type":"object"}},{"type":"namespace","name":"n","tools":[{"type":"custom","name":"patch","description":"Changes files."}]}]`
+	thinkingCalls = "<think>\nTwo.\n</think>\n\nLet me \"see\".\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": \"1\"}}\n</tool_call>\n<tool_call>\n{\"name\": \"n__patch\", \"arguments\": {\"input\": \"+ \\\"é\\\"\\n\"}}\n</tool_call>"
 	callTemplate  = "{{ tools }}<tool_call><think>"
 )
 
@@ -140,7 +140,7 @@ func TestResponseEventsAddUp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	replies := []string{
 		thinkingCalls, "Just text.", "<think>Only thought", "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>\nAnd more text.",
-		"<think>a</think>b<tool_call>{\"name\": \"patch\", \"arguments\": {\"input\": \"\"}}</tool_call>", "",
+		"<think>a</think>b<tool_call>{\"name\": \"n__patch\", \"arguments\": {\"input\": \"\"}}</tool_call>", "",
 	}
 	for i := range 200 {
 		text := replies[i%len(replies)]
@@ -316,6 +316,8 @@ func TestResponseRequests(t *testing.T) {
 			`[{"function":{"description":"The input has to match this grammar, in Lark's notation:\nstart: \"a\"","name":"p","parameters":{"additionalProperties":false,"properties":{"input":{"type":"string"}},"required":["input"],"type":"object"},"strict":false},"type":"function"}]`,
 		},
 		{`"tools":[{"type":"image_generation"}]`, shown, "null"},
+		{`"tools":[{"type":"namespace","name":"n","tools":[` + g + `,{"type":"web_search"}]},` + g + `]`, shown, `[{"function":{"name":"n__g"},"type":"function"},{"function":{"name":"g"},"type":"function"}]`},
+		{`"tools":[{"type":"namespace","name":"n","tools":[` + f + `]}],"tool_choice":{"type":"function","namespace":"n","name":"f"}`, grammar, "tool_choice"},
 	} {
 		eng := script([]actors.Event{started("Hi"), says("x"), ends("stop", 2, 1)})
 		eng.template = callTemplate
@@ -342,13 +344,14 @@ func TestResponseRequests(t *testing.T) {
 		`{"input":"x","tools":[` + g + `,` + g + `]}`:                            "tools[1].name",
 		`{"input":"x","tools":[{"type":"web_search"}],"tool_choice":"required"}`: "tools",
 		`{"input":"x","tool_choice":"required"}`:                                 "tool_choice",
-		`{"input":"x","tools":[` + g + `],"tool_choice":{"type":"function","name":"h"}}`:                     "tool_choice",
-		`{"input":"x","tools":[` + g + `],"tool_choice":{"type":"web_search"}}`:                              "tool_choice.type",
-		`{"input":"x","tools":[{"type":"function","name":"f","parameters":{"type":"array"},"strict":true}]}`: "tools[0].parameters.type",
-		`{"input":"x","metadata":{"a":1}}`:                                                                   "metadata.a",
-		`{"input":"x","max_tokens":3}`:                                                                       "max_tokens",
-		`{"input":"x","model":"other"}`:                                                                      "model",
-		`{"input":"x","previous_response_id":"resp_A"}`:                                                      "previous_response_id",
+		`{"input":"x","tools":[` + g + `],"tool_choice":{"type":"function","name":"h"}}`:                               "tool_choice",
+		`{"input":"x","tools":[` + g + `],"tool_choice":{"type":"web_search"}}`:                                        "tool_choice.type",
+		`{"input":"x","tools":[{"type":"function","name":"f","parameters":{"type":"array"},"strict":true}]}`:           "tools[0].parameters.type",
+		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"namespace","name":"m","tools":[]}]}]}`: "tools[0].tools[0].type",
+		`{"input":"x","metadata":{"a":1}}`:              "metadata.a",
+		`{"input":"x","max_tokens":3}`:                  "max_tokens",
+		`{"input":"x","model":"other"}`:                 "model",
+		`{"input":"x","previous_response_id":"resp_A"}`: "previous_response_id",
 	} {
 		eng := script()
 		eng.template = callTemplate

@@ -301,7 +301,7 @@ func (c *chatWriter) call(m members, arguments string) error {
 		calls = append(calls, ',')
 	}
 	calls = jsonenc.Quoted(append(calls, `{"id":`...), id)
-	calls = jsonenc.Quoted(append(calls, `,"type":"function","function":{"name":`...), name)
+	calls = jsonenc.Quoted(append(calls, `,"type":"function","function":{"name":`...), chatName(m.text("namespace"), name))
 	c.turn.calls = append(append(append(calls, `,"arguments":`...), given...), "}}"...)
 	return nil
 }

@@ -48,6 +48,7 @@ func TestItemsBecomeMessages(t *testing.T) {
 			"a custom tool's text is an argument", `[{"type":"custom_tool_call","call_id":"c","name":"patch","input":"a \"b\""},{"type":"custom_tool_call_output","call_id":"c","output":"ok"}]`,
 			`[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"patch","arguments":"{\"input\":\"a \\\"b\\\"\"}"}}]},{"role":"tool","content":"ok","tool_call_id":"c"}]`,
 		},
+		{"a tool of a namespace", `[{"type":"function_call","call_id":"c","namespace":"n","name":"f","arguments":"{}"}]`, `[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"n__f","arguments":"{}"}}]}]`},
 		{"another server's summary", `[{"type":"reasoning","summary":[{"type":"summary_text","text":"sum"}],"encrypted_content":"gAAAA"},{"role":"assistant","content":"a"}]`, `[{"role":"assistant","content":"a","reasoning_content":"sum"}]`},
 		{"reasoning that this server sealed", `[{"type":"reasoning","summary":[],"encrypted_content":"` + seal([]byte("Hm, é.")) + `"},{"role":"assistant","content":"a"}]`, `[{"role":"assistant","content":"a","reasoning_content":"Hm, é."}]`},
 		{"hosted tools are left out", `[{"role":"user","content":"a"},{"type":"web_search_call","id":"ws_1","status":"completed"},{"role":"assistant","content":"b"}]`, `[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]`},

@@ -25,6 +25,7 @@ type item struct {
 	kind         kind
 	id           string
 	callID, name string // of a call
+	namespace    string // of the tool; "": none
 	text         []byte // what is said or thought; arguments as JSON
 	logprobs     []byte // of a message's tokens, as JSON, when asked for
 	ended        bool   // by the model: it was not cut off
@@ -75,8 +76,11 @@ func (s *items) begin(of kind, p *reply.Part) item {
 		it.name = string(p.Text)
 		it.callID = s.object.ids.New("call_", p.Text, s.calls)
 		s.calls++
-		if s.object.custom[it.name] {
-			it.kind = customCall
+		if t := s.object.tools[it.name]; t != nil {
+			it.name, it.namespace = t.name, t.namespace
+			if t.custom {
+				it.kind = customCall
+			}
 		}
 	}
 	it.id = [...]string{"rs_", "msg_", "fc_", "ctc_"}[it.kind] + rand.Text()

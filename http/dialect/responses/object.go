@@ -23,7 +23,7 @@ type object struct {
 	model   string
 	request *Request
 	ids     conversation.CallIDs
-	custom  map[string]bool // names of tools that take a text
+	tools   map[string]*tool // by what a template calls them
 	tokens  openai.Tokens
 	top     int // see Request
 	items   items
@@ -33,13 +33,11 @@ type object struct {
 func newObject(r *Request, came time.Time) *object {
 	o := &object{
 		id: "resp_" + rand.Text(), created: came.Unix(), model: r.Model, request: r, ids: r.CallIDs(),
-		custom: map[string]bool{}, tokens: r.model().Tokenizer, top: r.top,
+		tools: map[string]*tool{}, tokens: r.model().Tokenizer, top: r.top,
 	}
 	o.items.object = o
 	for i := range r.tools {
-		if r.tools[i].custom {
-			o.custom[r.tools[i].name] = true
-		}
+		o.tools[r.tools[i].chatName()] = &r.tools[i]
 	}
 	return o
 }
@@ -179,6 +177,9 @@ func (o *object) appendItem(dst []byte, i int, status string) []byte {
 
 func appendCall(dst []byte, it *item) []byte {
 	dst = jsonenc.Quoted(append(dst, `,"call_id":`...), it.callID)
+	if it.namespace != "" {
+		dst = jsonenc.Quoted(append(dst, `,"namespace":`...), it.namespace)
+	}
 	return jsonenc.Quoted(append(dst, `,"name":`...), it.name)
 }
 

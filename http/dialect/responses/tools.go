@@ -16,11 +16,21 @@ import (
 // custom tool, which takes a text. To templates the latter is a function, too, of
 // one argument.
 type tool struct {
-	name   string
-	custom bool
-	chat   []byte // as a chat has it
-	path   string // where in the request it is
+	name, namespace string // the latter "" when it is in none
+	custom          bool
+	chat            []byte // as a chat has it
+	path            string // where in the request it is
 }
+
+// chatName is what a template calls a tool: it knows of no namespaces.
+func chatName(namespace, name string) string {
+	if namespace == "" {
+		return name
+	}
+	return namespace + "__" + name
+}
+
+func (t *tool) chatName() string { return chatName(t.namespace, t.name) }
 
 // customInput is that argument.
 const customInput = "input"
@@ -47,32 +57,53 @@ var hostedTools = []string{
 	"image_generation", "computer_use_preview", "computer", "mcp", "local_shell", "shell", "apply_patch", "tool_search",
 }
 
-func setTools(r *Request, v field.Value) error {
+func setTools(r *Request, v field.Value) error { return r.addTools(v, "", "tools") }
+
+// addTools adds those of a namespace, which are at path.
+func (r *Request) addTools(v field.Value, namespace, path string) error {
 	if v[0] != '[' {
 		return v.Want("an array of tools")
 	}
 	for i, v := range v.Elements() {
-		if v[0] != '{' {
-			return apierr.At(apierr.Index(i), v.Want("a tool, an object"))
-		}
-		t, err := readTool(v)
-		if err == nil && t != nil && slices.ContainsFunc(r.tools, func(other tool) bool { return other.name == t.name }) {
-			err = apierr.At(".name", fmt.Errorf("%q is the name of two tools", t.name))
-		}
-		if err != nil {
+		if err := r.addTool(v, namespace, path+apierr.Index(i)); err != nil {
 			return apierr.At(apierr.Index(i), err)
-		}
-		if t != nil {
-			t.path = "tools" + apierr.Index(i)
-			r.tools = append(r.tools, *t)
 		}
 	}
 	return nil
 }
 
-// readTool reads one; nil is a hosted one.
-func readTool(v field.Value) (*tool, error) {
+func (r *Request) addTool(v field.Value, namespace, path string) error {
+	if v[0] != '{' {
+		return v.Want("a tool, an object")
+	}
 	m := membersOf(v)
+	if namespace == "" && m.text("type") == "namespace" {
+		name, err := m.required("name")
+		if err != nil {
+			return err
+		}
+		if m["tools"] == nil {
+			return apierr.At(".tools", errors.New("required"))
+		}
+		if err := r.addTools(m["tools"], name, path+".tools"); err != nil {
+			return apierr.At(".tools", err)
+		}
+		return nil
+	}
+	t, err := readTool(m, namespace)
+	if err != nil || t == nil {
+		return err
+	}
+	if slices.ContainsFunc(r.tools, func(other tool) bool { return other.chatName() == t.chatName() }) {
+		return apierr.At(".name", fmt.Errorf("%q is the name of two tools", t.name))
+	}
+	t.path = path
+	r.tools = append(r.tools, *t)
+	return nil
+}
+
+// readTool reads one; nil is a hosted one.
+func readTool(m members, namespace string) (*tool, error) {
 	kind, err := m.required("type")
 	if err != nil {
 		return nil, err
@@ -81,9 +112,9 @@ func readTool(v field.Value) (*tool, error) {
 		return nil, nil
 	}
 	if kind != "function" && kind != "custom" {
-		return nil, apierr.At(".type", fmt.Errorf(`%q is not supported, only "function" and "custom" are`, kind))
+		return nil, apierr.At(".type", fmt.Errorf(`%q is not supported, only "function", "custom" and namespaces of them are`, kind))
 	}
-	t := &tool{custom: kind == "custom"}
+	t := &tool{namespace: namespace, custom: kind == "custom"}
 	if t.name, err = m.required("name"); err != nil {
 		return nil, err
 	}
@@ -99,7 +130,7 @@ func readTool(v field.Value) (*tool, error) {
 			return nil, apierr.At(".format", err)
 		}
 	}
-	out := jsonenc.Quoted([]byte(`{"type":"function","function":{"name":`), t.name)
+	out := jsonenc.Quoted([]byte(`{"type":"function","function":{"name":`), t.chatName())
 	if description != "" {
 		out = jsonenc.Quoted(append(out, `,"description":`...), description)
 	}
@@ -185,7 +216,8 @@ func setToolChoice(r *Request, v field.Value) error {
 	switch kind {
 	case "function", "custom":
 		r.ToolChoice = conversation.ToolsNamed
-		r.ToolNamed, err = m.required("name")
+		name, err := m.required("name")
+		r.ToolNamed = chatName(m.text("namespace"), name)
 		return err
 	case "allowed_tools":
 		mode, known := words[m.text("mode")]
@@ -198,7 +230,8 @@ func setToolChoice(r *Request, v field.Value) error {
 		r.ToolChoice, r.allowed = mode, []string{}
 		for _, v := range m["tools"].Elements() {
 			if v[0] == '{' { // one that is hosted has no name, and is not offered
-				r.allowed = append(r.allowed, membersOf(v).text("name"))
+				m := membersOf(v)
+				r.allowed = append(r.allowed, chatName(m.text("namespace"), m.text("name")))
 			}
 		}
 		return nil
@@ -210,7 +243,7 @@ func setToolChoice(r *Request, v field.Value) error {
 func (r *Request) offerTools() *apierr.Error {
 	var offered []tool
 	for _, t := range r.tools {
-		if r.allowed == nil || slices.Contains(r.allowed, t.name) {
+		if r.allowed == nil || slices.Contains(r.allowed, t.chatName()) {
 			offered = append(offered, t)
 		}
 	}
