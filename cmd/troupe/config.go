@@ -284,12 +284,15 @@ var kvTypes = map[string]model.DType{"bf16": model.BFloat16, "fp8": model.Float8
 
 // actors is the configuration of the system that serves the model.
 func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
-	dtype := model.DType(c.Engine.DType)
+	dtype, quantization := model.DType(c.Engine.DType), c.Engine.Quantization
 	if dtype == "auto" {
 		dtype = ""
 	}
+	if quantization == "auto" {
+		quantization = ""
+	}
 	return actors.Config{
-		Model: c.Engine.Model, DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, TP: c.Engine.TP, DType: dtype, Quantization: c.Engine.Quantization, KVDType: kvTypes[c.Engine.KVDType],
+		Model: c.Engine.Model, DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, TP: c.Engine.TP, DType: dtype, Quantization: quantization, KVDType: kvTypes[c.Engine.KVDType],
 		MaxRunningRequests: c.Schedule.MaxRunningRequests, MaxPrefillLength: c.Schedule.MaxPrefillLength,
 		PageSize: c.Schedule.PageSize, NumPages: c.Schedule.NumPages, MemoryRatio: c.Schedule.MemoryRatio,
 		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),
