@@ -49,9 +49,12 @@ const leftover = 256 << 10
 // handle surrounds every request.
 func (f *front) handle(ctx *fasthttp.RequestCtx) {
 	s := f.s
-	x := &exchange{s: s, ctx: ctx, begun: time.Now(), method: string(ctx.Method()), dialect: common}
+	x := &exchange{s: s, ctx: ctx, begun: time.Now(), method: string(ctx.Method()), dialect: s.spoken(ctx.Path())}
 	x.id = requestID(ctx.Request.Header.Peek(headerID))
 	ctx.Response.Header.Set(headerID, x.id)
+	if d, is := x.dialect.(dialect.RequestIDs); is {
+		ctx.Response.Header.Set(d.RequestID(), x.id)
+	}
 	ctx.SetUserValue(exchangeKey, x)
 	x.allowOrigin()
 	x.continueTrace()

@@ -54,6 +54,21 @@ func generate(d dialect.Dialect) handler {
 	}
 }
 
+// replied answers what a dialect answers by itself.
+func replied(reply func(*dialect.Request) ([]byte, *Error)) handler {
+	return func(x *exchange) *Error {
+		body, e := x.json()
+		if e != nil {
+			return e
+		}
+		if body, e = reply(x.request(body)); e != nil {
+			return e
+		}
+		x.send(body)
+		return nil
+	}
+}
+
 // begin makes the answer to a call, whose client is watched until end is called.
 func (s *Server) begin(x *exchange, call *dialect.Call) (a *answer, end func()) {
 	for _, r := range call.Requests {

@@ -16,12 +16,11 @@ import (
 // another it is not there.
 func (s *Server) keptRoutes(r *router.Router) {
 	const one = "/v1/responses/{id}"
-	d := responses.Dialect{Store: s.responses}
 	of := func(path string, h func(x *exchange, id string) *Error) fasthttp.RequestHandler {
-		return s.speaking(d, s.guarded(path, func(x *exchange) *Error {
+		return s.guarded(path, func(x *exchange) *Error {
 			id, _ := x.ctx.UserValue("id").(string)
 			return h(x, id)
-		}))
+		})
 	}
 	get(r, one, of(one, keptResponse))
 	r.DELETE(one, of(one, deleteResponse))

@@ -14,6 +14,7 @@ import (
 	"github.com/troupe-llm/troupe/http/dialect"
 	"github.com/troupe-llm/troupe/http/dialect/chat"
 	"github.com/troupe-llm/troupe/http/dialect/field"
+	"github.com/troupe-llm/troupe/http/dialect/messages"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/http/dialect/openai"
 	"github.com/troupe-llm/troupe/http/dialect/responses"
@@ -141,6 +142,12 @@ func TestDescriptionHasEveryField(t *testing.T) {
 	checkFields(t, d, "ResponseRequest", responses.Fields, func(body string) error {
 		return orNil(field.Decode([]byte(body), responses.Fields, responses.New(m)))
 	})
+	checkFields(t, d, "MessagesRequest", messages.Fields, func(body string) error {
+		return orNil(field.Decode([]byte(body), messages.Fields, messages.New(m)))
+	})
+	checkFields(t, d, "CountTokensRequest", messages.CountFields, func(body string) error {
+		return orNil(field.Decode([]byte(body), messages.CountFields, messages.New(m)))
+	})
 	checkFields(t, d, "TokenizeRequest", tokenizeFields, func(body string) error {
 		return orNil(field.Decode([]byte(body), tokenizeFields, newTokenizeCall(m)))
 	})
@@ -209,9 +216,10 @@ func checkFields[T any](t *testing.T, d *description, name string, fields field.
 func TestDescriptionOfAnswers(t *testing.T) {
 	d := described(t)
 	for name, body := range map[string][]byte{
-		"Error": openai.AppendError(nil, errInternal),
-		"Model": (&Server{info: info{model: "m"}}).appendModel(nil, "m"),
-		"Usage": openai.AppendUsage(nil, &dialect.Usage{}),
+		"Error":          openai.AppendError(nil, errInternal),
+		"AnthropicError": messages.Dialect{}.AppendError(nil, &dialect.Failed{Error: errInternal}),
+		"Model":          (&Server{info: info{model: "m"}}).appendModel(nil, "m"),
+		"Usage":          openai.AppendUsage(nil, &dialect.Usage{}),
 	} {
 		var v any
 		if err := json.Unmarshal(body, &v); err != nil {

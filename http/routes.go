@@ -16,6 +16,7 @@ import (
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/chat"
 	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/dialect/messages"
 	"github.com/troupe-llm/troupe/http/dialect/responses"
 	"github.com/troupe-llm/troupe/http/dialect/text"
 )
@@ -26,9 +27,10 @@ type handler func(*exchange) *Error
 func (s *Server) routes() *router.Router {
 	r := s.newRouter()
 	post := func(path string, h handler) { r.POST(path, s.guarded(path, attached(h))) }
-	for path, d := range s.dialects() {
-		r.POST(path, s.speaking(d, s.guarded(path, attached(generate(d)))))
+	for path, d := range s.dialects {
+		post(path, generate(d))
 	}
+	post(countTokens, replied(messages.CountTokens))
 	s.keptRoutes(r)
 	post("/tokenize", tokenizePrompt)
 	post("/detokenize", detokenize)
@@ -57,24 +59,30 @@ func (s *Server) adminRoutes() *router.Router {
 	return r
 }
 
-// dialects are the APIs in which clients ask for text, by their paths.
-func (s *Server) dialects() map[string]dialect.Dialect {
+// newDialects are the APIs in which clients ask for text, by their paths.
+func newDialects(kept *responses.Store) map[string]dialect.Dialect {
 	return map[string]dialect.Dialect{
 		"/v1/chat/completions": chat.Dialect{},
 		"/v1/completions":      text.Dialect{},
-		"/v1/responses":        responses.Dialect{Store: s.responses},
+		"/v1/responses":        responses.Dialect{Store: kept},
+		"/v1/messages":         messages.Dialect{},
 	}
 }
+
+const countTokens = "/v1/messages/count_tokens"
 
 // common is the dialect of what is no dialect's own.
 var common = text.Dialect{}
 
-// speaking has errors told in a dialect.
-func (s *Server) speaking(d dialect.Dialect, h fasthttp.RequestHandler) fasthttp.RequestHandler {
-	return func(ctx *fasthttp.RequestCtx) {
-		ctx.UserValue(exchangeKey).(*exchange).dialect = d
-		h(ctx)
+// spoken is the dialect in which errors are told at a path.
+func (s *Server) spoken(path []byte) dialect.Dialect {
+	if d, is := s.dialects[string(path)]; is {
+		return d
 	}
+	if string(path) == countTokens {
+		return messages.Dialect{}
+	}
+	return common
 }
 
 // openRoutes need no key.

@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/http/dialect"
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/http/dialect/responses"
@@ -44,6 +45,7 @@ type Server struct {
 	metrics *metricSet
 
 	responses *responses.Store
+	dialects  map[string]dialect.Dialect // by path; it does not change
 
 	answers  atomic.Int64 // under way; see enter
 	retiring atomic.Bool  // soon draining
@@ -99,6 +101,7 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.dialects = newDialects(s.responses)
 	s.main, s.admin = newFront(s, s.routes()), newFront(s, s.adminRoutes())
 	return s, nil
 }

@@ -16,7 +16,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // varies are the parts of an answer that are different every time.
-var varies = regexp.MustCompile(`("created":)\d+|("id":"call_)[A-Z2-7]{24}"|("id":")[A-Z2-7]{9}"`)
+var varies = regexp.MustCompile(`("created":)\d+|("id":"(?:call|toolu)_)[A-Z2-7]{24}"|("id":")[A-Z2-7]{9}"`)
 
 // golden compares got with a file of testdata.
 func golden(t *testing.T, name, got string) {
@@ -54,7 +54,8 @@ func TestTranscripts(t *testing.T) {
 	byToken.Final.StopToken = 7
 	const tools = `"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]`
 	const calling = "<think>\nTwo.\n</think>\n\nLet me \"see\".\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": \"1\"}}\n</tool_call>\n<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"
-	const chat, text = "/v1/chat/completions", "/v1/completions"
+	const chat, text, anthropic = "/v1/chat/completions", "/v1/completions", "/v1/messages"
+	const anthropicTools = `"tools":[{"name":"f","description":"F.","input_schema":{"type":"object"}}]`
 	const hi = `"messages":[{"role":"user","content":"Hi"}]`
 	for _, tc := range []struct {
 		name, intent, path, body string
@@ -201,6 +202,42 @@ func TestTranscripts(t *testing.T) {
 		{
 			"chat_reasoning_together", "reasoning left where it is", chat, `{"separate_reasoning":false,` + hi + `}`,
 			[][]actors.Event{{started("Hi"), says("<think>Hm.</think>Yes."), ends("stop", 2, 13)}},
+		},
+		{"messages", "Anthropic's API: a message, whole; what was cached is counted apart", anthropic, `{"max_tokens":4,` + hi + `}`, [][]actors.Event{{started("Hi"), says("Well,"), cached}}},
+		{
+			"messages_stream", "the same, streamed: named events, blocks with their index, why it ended and usage at the end", anthropic,
+			`{"model":"fake","max_tokens":4,"stream":true,` + hi + `}`, [][]actors.Event{{started("Hi"), says("Well,"), says(" \"so\""), cached}},
+		},
+		{
+			"messages_stopped", "by a stop sequence, which is named", anthropic, `{"max_tokens":9,"stop_sequences":["\n\n"],` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says("one"), stopped}},
+		},
+		{"messages_window", "the context was full before as many tokens as were asked for", anthropic, `{"max_tokens":9,` + hi + `}`, [][]actors.Event{{started("Hi"), says("one"), ends("length", 2, 4)}}},
+		{"messages_stream_empty", "an answer without text has no block", anthropic, `{"max_tokens":9,"stream":true,` + hi + `}`, [][]actors.Event{{started("Hi"), ends("stop", 2, 1)}}},
+		{"messages_stream_fails", "an error after the beginning is an event", anthropic, `{"max_tokens":9,"stream":true,` + hi + `}`, [][]actors.Event{{started("Hi"), says("Once"), fails(actors.ErrFailed)}}},
+		{"messages_fails", "an error before the end of a whole answer is a status, in Anthropic's words", anthropic, `{"max_tokens":9,` + hi + `}`, [][]actors.Event{{started("Hi"), says("Once"), fails(errors.New("the executor broke"))}}},
+		{
+			"messages_stream_refused", "a prompt that is too long, in the words that clients shorten it at", anthropic, `{"max_tokens":9,"stream":true,` + hi + `}`,
+			[][]actors.Event{{fails(&actors.InputError{Param: "messages", Msg: "the prompt has 2000 tokens", TooLong: true})}},
+		},
+		{"messages_calls", "thinking, text and calls of tools, in their order", anthropic, `{"max_tokens":99,` + anthropicTools + `,` + hi + `}`, [][]actors.Event{{started("Hi"), thinks(calling), ends("stop", 2, 9)}}},
+		{
+			"messages_stream_calls", "the same, streamed: a signature ends thinking, arguments come as they are written", anthropic,
+			`{"max_tokens":99,"stream":true,` + anthropicTools + `,` + hi + `}`,
+			[][]actors.Event{append(append([]actors.Event{started("Hi")}, inPieces(calling, 16)...), ends("stop", 2, 9))},
+		},
+		{
+			"messages_calls_cut", "of a call that was cut off what is whole is its input", anthropic, `{"max_tokens":9,` + anthropicTools + `,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says(`<tool_call>{"name": "f", "arguments": {"x": {"y": [1, "a,"], "z": "b`), ends("length", 2, 9)}},
+		},
+		{
+			"messages_stream_calls_cut", "the same, streamed", anthropic, `{"max_tokens":9,"stream":true,` + anthropicTools + `,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says(`<tool_call>{"name": "f", "arguments": {"x": {"y": [1, "a,"], "z": "b`), ends("length", 2, 9)}},
+		},
+		{
+			"messages_stream_reasoning_omitted", "thinking of which nothing is shown", anthropic,
+			`{"max_tokens":99,"stream":true,"thinking":{"type":"adaptive","display":"omitted"},` + hi + `}`,
+			[][]actors.Event{{started("Hi<think>\n"), thinks("A</think>"), thinks("\nB"), ends("stop", 2, 3)}},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -19,6 +19,13 @@ type Dialect interface {
 	AppendError(dst []byte, r *Failed) []byte
 }
 
+// RequestIDs is a Dialect whose clients look for a request's id under another
+// name than X-Request-Id.
+type RequestIDs interface {
+	Dialect
+	RequestID() string // the header field's name
+}
+
 // Request is a request as it came.
 type Request struct {
 	Model  *model.Model
