@@ -32,7 +32,7 @@ func TestMessagesRoutes(t *testing.T) {
 		{"refused by the template", "POST", "/v1/messages/count_tokens", `{"messages":[{"role":"user","content":"refuse me"}]}`, []string{key}, 400, `{"type":"error","error":{"type":"invalid_request_error","message":"template: this conversation is refused"},"request_id":"t"}`},
 		{"answered", "POST", "/v1/messages", `{"max_tokens":1,` + hi + `}`, []string{key}, 200, `"content":[],"stop_reason":"end_turn"`},
 		{"no key", "POST", "/v1/messages", `{}`, nil, 401, `{"type":"error","error":{"type":"authentication_error"`},
-		{"another version", "POST", "/v1/messages", `{}`, []string{key, "Anthropic-Version: 1"}, 400, `"message":"the header anthropic-version: only 2023-06-01`},
+		{"another version", "POST", "/v1/messages", `{}`, []string{key, "Anthropic-Version: 1"}, 400, `"message":"the header anthropic-version: only 2023-06-01 and 2026-10-21`},
 		{"too large", "POST", "/v1/messages", `{"a":"` + strings.Repeat("a", 1000) + `"}`, []string{key}, 413, `{"type":"error","error":{"type":"request_too_large"`},
 		{"another method", "GET", "/v1/messages", ``, []string{key}, 405, `{"type":"error","error":{"type":"invalid_request_error","message":"/v1/messages takes`},
 	} {

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/http/dialect"
@@ -29,8 +31,9 @@ type Dialect struct{}
 // RequestID is part of a dialect.RequestIDs.
 func (Dialect) RequestID() string { return "Request-Id" }
 
-// version is the one there is of the API's shapes.
-const version = "2023-06-01"
+// versions are those of the API that are spoken. The later took away fields, which
+// are taken all the same: what comes and goes has one shape.
+var versions = []string{"2023-06-01", "2026-10-21"}
 
 // Request is one that is being read.
 type Request struct {
@@ -136,8 +139,8 @@ func (Dialect) Decode(in *dialect.Request) (*dialect.Call, *apierr.Error) {
 
 // read decodes a request and makes it a conversation.
 func read(in *dialect.Request, fields field.Table[Request]) (*Request, *apierr.Error) {
-	if v := in.Header("anthropic-version"); v != "" && v != version {
-		return nil, apierr.Invalid("", "the header anthropic-version: only %s is spoken here, got %.40q", version, v)
+	if v := in.Header("anthropic-version"); v != "" && !slices.Contains(versions, v) {
+		return nil, apierr.Invalid("", "the header anthropic-version: only %s are spoken here, got %.40q", strings.Join(versions, " and "), v)
 	}
 	r := New(in.Model)
 	if err := field.Decode(in.Body, fields, r); err != nil {

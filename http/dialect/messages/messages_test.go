@@ -166,7 +166,7 @@ func TestRefusals(t *testing.T) {
 	}
 	old := request(served(model.Family{}), `{}`)
 	old.Header = func(string) string { return "2023-01-01" }
-	if _, fault := (Dialect{}).Decode(old); fault == nil || !strings.Contains(fault.Message, "only 2023-06-01 is spoken") {
+	if _, fault := (Dialect{}).Decode(old); fault == nil || !strings.Contains(fault.Message, "only 2023-06-01 and 2026-10-21 are spoken") {
 		t.Errorf("an older version: %v", fault)
 	}
 }
