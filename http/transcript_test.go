@@ -206,7 +206,8 @@ func TestTranscripts(t *testing.T) {
 		{"messages", "Anthropic's API: a message, whole; what was cached is counted apart", anthropic, `{"max_tokens":4,` + hi + `}`, [][]actors.Event{{started("Hi"), says("Well,"), cached}}},
 		{
 			"messages_stream", "the same, streamed: named events, blocks with their index, why it ended and usage at the end", anthropic,
-			`{"model":"fake","max_tokens":4,"stream":true,` + hi + `}`, [][]actors.Event{{started("Hi"), says("Well,"), says(" \"so\""), cached}},
+			`{"model":"fake","max_tokens":4,"stream":true,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says("Well,"), says(" \"so\""), cached}},
 		},
 		{
 			"messages_stopped", "by a stop sequence, which is named", anthropic, `{"max_tokens":9,"stop_sequences":["\n\n"],` + hi + `}`,
