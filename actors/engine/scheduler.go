@@ -138,6 +138,7 @@ func (s *scheduler) add(j *job) {
 	j.planned = plan.Request{
 		ID:         key(r.Ref),
 		Prompt:     r.Prompt,
+		Given:      r.Given,
 		MaxTokens:  r.MaxTokens,
 		PromptOnly: r.PromptOnly,
 		MinTokens:  r.MinTokens,

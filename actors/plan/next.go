@@ -342,9 +342,9 @@ func (p *Planner) seat(f *flight, r *Request, found *prefix) {
 	if !r.counted {
 		r.counted = true
 		p.admitted = append(p.admitted, r)
-		r.CachedTokens = int(r.computed)
+		r.CachedTokens = min(int(r.computed), len(r.Prompt))
 		p.stats.PromptTokens += uint64(len(r.Prompt))
-		p.stats.CachedTokens += uint64(r.computed)
+		p.stats.CachedTokens += uint64(r.CachedTokens)
 	}
 	if room := int(r.limit) - len(r.tokens); cap(r.tokens)-len(r.tokens) < min(room, 256) {
 		r.tokens = slices.Grow(r.tokens, min(room, 1024))

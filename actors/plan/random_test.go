@@ -21,6 +21,7 @@ type world struct {
 	over   map[uint64]Reason // how each ended
 	got    map[uint64][]int32
 	scores map[uint64]int // brought so far; the machine's are positions
+	given  uint64         // requests that came with output
 }
 
 func newWorld(t testing.TB, cfg Config, seed uint64) *world {
@@ -38,12 +39,27 @@ func newWorld(t testing.TB, cfg Config, seed uint64) *world {
 // add submits a request and works out what must become of it.
 func (w *world) add(r *Request) error {
 	r.Sampling.Seed = r.ID
+	if w.rng.IntN(6) == 0 {
+		w.give(r)
+	}
 	if err := w.p.Add(r); err != nil {
 		return err
 	}
 	w.m.invite(r, int(r.limit), r.stops)
 	w.live = append(w.live, r)
 	return nil
+}
+
+// give has a request come with the beginning of its output, as from another planner.
+func (w *world) give(r *Request) {
+	twin := *r
+	w.p.cfg.prepare(&twin)
+	g := w.m.invite(&twin, int(twin.limit), twin.stops)
+	if all := g.want[g.n:]; len(all) > 0 {
+		r.Given = all[:w.rng.IntN(len(all))]
+		w.got[r.ID] = slices.Clone(r.Given)
+		w.given++
+	}
 }
 
 // masks hands over what the last step was launched without.
@@ -287,7 +303,7 @@ func TestRandom(t *testing.T) {
 		runs = 25 // each step is audited
 	}
 	var sum Stats
-	late := uint64(0)
+	var late, given uint64
 	for seed := range runs {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		cfg := Config{Slots: 1 + rng.IntN(8), PageSize: 1 << rng.IntN(5), MaxSeqLen: 40 + rng.IntN(60), EOS: []int32{7}, Vocab: testVocab}
@@ -310,6 +326,7 @@ func TestRandom(t *testing.T) {
 		}
 		st := w.p.Stats()
 		late += w.m.lateRows
+		given += w.given
 		sum.Steps += st.Steps
 		sum.Preempted += st.Preempted
 		sum.Wasted += st.Wasted
@@ -325,7 +342,7 @@ func TestRandom(t *testing.T) {
 	t.Logf("%d steps; %d preempted, %d rows too many, %d put off, %d tokens cached, %d pages evicted, %d snapshots, used %d times, ended %v",
 		sum.Steps, sum.Preempted, sum.Wasted, sum.Deferred, sum.CachedTokens, sum.Evicted, sum.Saved, sum.Restored, sum.Finished)
 	for what, n := range map[string]uint64{
-		"preemption": sum.Preempted, "row too many": sum.Wasted, "late mask": late, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
+		"preemption": sum.Preempted, "row too many": sum.Wasted, "late mask": late, "output given": given, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
 		"snapshot": sum.Saved, "snapshot used": sum.Restored,
 		"eviction": sum.Evicted, "stop": sum.Finished[Stop], "length": sum.Finished[Length], "abort": sum.Finished[Aborted],
 	} {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
@@ -38,6 +39,9 @@ type Request struct {
 
 	ID     uint64 // unique among the requests that have not ended
 	Prompt []int32
+	// Given are tokens that another planner drew for it before: the beginning of the
+	// output, which counts like what is drawn here.
+	Given []int32
 	// MaxTokens bounds the output; 0 means as many as fit.
 	MaxTokens int
 	// PromptOnly draws nothing, whatever MaxTokens says: the prompt is computed,
@@ -68,7 +72,7 @@ type Request struct {
 	since   uint64  // the step at which it was added
 	at      int     // index in the queue while waiting
 
-	// tokens is the prompt and the output committed so far. What is there does
+	// tokens is the prompt and the output given and committed so far. What is there does
 	// not change, so rows may refer to it.
 	tokens []int32
 
@@ -124,7 +128,7 @@ const (
 	ended                // seated only while launched rows are out, then gone
 )
 
-// Output is what was generated and committed so far.
+// Output is what was given, and generated and committed so far.
 func (r *Request) Output() []int32 { return r.tokens[len(r.Prompt):] }
 
 // length is the tokens it will have when every launched step is done.
@@ -150,7 +154,7 @@ func tooLong(format string, args ...any) error {
 // check reports the first thing that would keep r from ever running.
 func (c *Config) check(r *Request) error {
 	n, room := len(r.Prompt), c.NumPages*c.PageSize
-	switch {
+	switch given := len(r.Given); {
 	case n == 0:
 		return inputErrorf("the prompt is empty: at least one token is needed")
 	case n > c.MaxSeqLen || n == c.MaxSeqLen && !r.PromptOnly:
@@ -158,6 +162,8 @@ func (c *Config) check(r *Request) error {
 		return tooLong("the prompt has %d tokens, but this model's maximum context length is %d, prompt and output", n, c.MaxSeqLen)
 	case n > room:
 		return tooLong("the prompt has %d tokens, but the KV memory holds %d (%d pages of %d)", n, room, c.NumPages, c.PageSize)
+	case given > 0 && n+given >= c.limit(r):
+		return inputErrorf("nothing is left to draw: %d tokens are given, after a prompt of %d", given, n)
 	case r.MaxTokens < 0:
 		return inputErrorf("at most %d tokens were asked for: it must be positive", r.MaxTokens)
 	case r.MinTokens < 0 || (r.MaxTokens > 0 && r.MinTokens > r.MaxTokens):
@@ -171,6 +177,11 @@ func (c *Config) check(r *Request) error {
 			return inputErrorf("token %d of the prompt is %d: ids are below %d", i, t, c.Vocab)
 		}
 	}
+	for i, t := range r.Given {
+		if t < 0 || int(t) >= c.Vocab {
+			return inputErrorf("token %d of those given is %d: ids are below %d", i, t, c.Vocab)
+		}
+	}
 	for _, b := range r.Sampling.Bias {
 		if b.Token < 0 || int(b.Token) >= c.Vocab {
 			return inputErrorf("a bias is on token %d: ids are below %d", b.Token, c.Vocab)
@@ -179,18 +190,25 @@ func (c *Config) check(r *Request) error {
 	return nil
 }
 
+// limit is the length at which r ends.
+func (c *Config) limit(r *Request) int {
+	n, most := len(r.Prompt), min(c.MaxSeqLen, c.NumPages*c.PageSize+1)
+	switch {
+	case r.PromptOnly:
+		return n
+	case r.MaxTokens > 0:
+		return min(most, n+r.MaxTokens)
+	}
+	return most
+}
+
 // prepare sets the planner's fields of a checked request.
 func (c *Config) prepare(r *Request) {
 	n := len(r.Prompt)
-	limit := min(c.MaxSeqLen, c.NumPages*c.PageSize+1)
-	switch {
-	case r.PromptOnly:
-		limit = n
-	case r.MaxTokens > 0:
-		limit = min(limit, n+r.MaxTokens)
+	r.limit = int32(c.limit(r))
+	if r.tokens = r.Prompt[:n:n]; len(r.Given) > 0 {
+		r.tokens = slices.Concat(r.Prompt, r.Given)
 	}
-	r.limit = int32(limit)
-	r.tokens = r.Prompt[:n:n]
 	switch {
 	case r.IgnoreEOS:
 		r.stops = r.StopTokens

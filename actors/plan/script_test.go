@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 // come commands, each with what they print indented below.
 //
 //	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N …
-//	add NAME TOKENS [max=N] [min=N] [stop=T] [prio=N] [ignore] [odd] [only] [score]
+//	add NAME TOKENS [given=TOKENS] [max=N] [min=N] [stop=T] [prio=N] [ignore] [odd] [only] [score]
 //	         TOKENS: 1,2,3 or 10-14 or both; +NAME stands for all of NAME's
 //	step     build a step; prints its rows and what it tells the device
 //	commit   [NAME=TOKEN]…: the oldest step is done; other requests draw
@@ -176,30 +176,18 @@ func (s *script) config(args []string) (err error) {
 
 func (s *script) add(args []string) error {
 	r := &Request{ID: uint64(len(s.named) + 1), User: args[0]}
-	for _, part := range strings.Split(args[1], ",") {
-		lo, hi, span := strings.Cut(part, "-")
-		if name, all := strings.CutPrefix(part, "+"); all {
-			r.Prompt = append(r.Prompt, s.named[name].tokens...)
-			continue
-		}
-		from, err := strconv.Atoi(lo)
-		if err != nil {
-			return err
-		}
-		to := from
-		if span {
-			if to, err = strconv.Atoi(hi); err != nil {
-				return err
-			}
-		}
-		for t := from; t <= to; t++ {
-			r.Prompt = append(r.Prompt, int32(t))
-		}
+	var err error
+	if r.Prompt, err = s.tokens(args[1]); err != nil {
+		return err
 	}
 	for _, a := range args[2:] {
 		key, value, _ := strings.Cut(a, "=")
 		n, _ := strconv.Atoi(value)
 		switch key {
+		case "given":
+			if r.Given, err = s.tokens(value); err != nil {
+				return err
+			}
 		case "max":
 			r.MaxTokens = n
 		case "min":
@@ -225,6 +213,31 @@ func (s *script) add(args []string) error {
 	}
 	s.named[args[0]] = r
 	return nil
+}
+
+// tokens reads what stands for some.
+func (s *script) tokens(text string) (all []int32, err error) {
+	for _, part := range strings.Split(text, ",") {
+		lo, hi, span := strings.Cut(part, "-")
+		if name, is := strings.CutPrefix(part, "+"); is {
+			all = append(all, s.named[name].tokens...)
+			continue
+		}
+		from, err := strconv.Atoi(lo)
+		if err != nil {
+			return nil, err
+		}
+		to := from
+		if span {
+			if to, err = strconv.Atoi(hi); err != nil {
+				return nil, err
+			}
+		}
+		for t := from; t <= to; t++ {
+			all = append(all, int32(t))
+		}
+	}
+	return all, nil
 }
 
 // odd allows odd tokens.
