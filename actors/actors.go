@@ -1,8 +1,10 @@
 package actors
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/troupe-llm/troupe/actors/engine"
 	"github.com/troupe-llm/troupe/actors/front"
@@ -127,7 +129,7 @@ func Open(cfg Config) (*System, error) {
 		}
 	}
 	spec := device.Spec{
-		Device: cfg.Device, TP: cfg.TP, Model: m, DType: cfg.DType, Quantization: cfg.Quantization, KVDType: cfg.KVDType,
+		Device: cfg.Device, TP: cfg.TP, DP: cfg.DP, Model: m, DType: cfg.DType, Quantization: cfg.Quantization, KVDType: cfg.KVDType,
 		Slots: cfg.MaxRunningRequests, PageSize: cfg.PageSize, NumPages: cfg.NumPages, MemoryRatio: cfg.MemoryRatio,
 		MaxSeqLen: cfg.MaxSeqLen, MaxStepTokens: cfg.MaxPrefillLength,
 		GraphRows: cfg.GraphRows, Attention: cfg.Attention, Progress: cfg.Progress, Capturing: cfg.Capturing,
@@ -135,19 +137,24 @@ func Open(cfg Config) (*System, error) {
 	return start(cfg, m, codec, func() (device.Device, error) { return gpu.Open(spec) })
 }
 
-// start is Open with the parts given.
+// start is Open with the parts given; open opens the device of one engine, and may be called for
+// several at a time.
 func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (device.Device, error)) (*System, error) {
 	s, err := front.Open(front.Config{
 		Model: m, Codec: codec, MaxOpenRequests: cfg.MaxOpenRequests, Tokenizers: cfg.Tokenizers, Log: cfg.Log, Trace: cfg.Trace,
-		Engine: func(deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
+		Engines: cfg.DP,
+		Engine: func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
 			e, err := engine.Open(engine.Config{
-				Open: open, Model: m, Codec: codec,
+				Open: open, Model: m, Codec: codec, Number: number, Of: cfg.DP, Digest: cfg.DP > 1,
 				Cache: cfg.Cache, Schedule: cfg.Schedule, Policy: cfg.Policy, NoOverlap: cfg.NoOverlap,
 				StepTimeout: cfg.StepTimeout, Compilers: cfg.Compilers, Log: cfg.Log, Trace: cfg.Trace,
 				Deliver: deliver, Lost: lost,
 			})
 			if err != nil { // not a nil *Local in an Engine
 				return nil, err
+			}
+			if cfg.DP > 1 && strings.HasPrefix(e.Info().Name, "cuda") {
+				return nil, errors.Join(errSeveralGPUs, e.Close())
 			}
 			return e, nil
 		},
@@ -160,6 +167,10 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 	}
 	return s, nil
 }
+
+// errSeveralGPUs is why there is one engine with a GPU in a process.
+var errSeveralGPUs = errors.New("several engines in one process (DP) are for the processor and for simulated GPUs: " +
+	"a fault in a kernel ends CUDA for its whole process; serve each GPU by a process of its own")
 
 // notes tell where the model is run otherwise than its files say. A tokenizer may
 // have more tokens than the embedding has rows, when one was added and the model not

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -37,6 +38,7 @@ type Config struct {
 	MemoryRatio        float64 // share of the device's free memory to use; default: the device's
 	MaxSeqLen          int     // prompt and output of one request; default: the model's, as memory allows
 	GraphRows          int     // most decode rows with a CUDA graph; default: the device's; below 0: none
+	DP                 int     // engines with a device each, among which requests are shared out; default 1
 	TP                 int     // devices that share the model; default: one, or as many as Device names
 	Attention          string  // CUDA kernels that attend over prompts: hopper or portable; default: the faster
 
@@ -70,6 +72,9 @@ type Config struct {
 	Capturing func(done, total int64)
 }
 
+// maxDP bounds DP: an engine's number is a byte.
+const maxDP = 64
+
 // maxCompilers bounds Compilers: traces have so many tracks for them.
 const maxCompilers = trace.MaxCompilers
 
@@ -79,6 +84,9 @@ func (c *Config) fill() {
 	}
 	if c.Device == "" {
 		c.Device = "auto"
+	}
+	if c.DP == 0 {
+		c.DP = 1
 	}
 	if c.MaxOpenRequests == 0 {
 		c.MaxOpenRequests = 4096
@@ -97,6 +105,13 @@ func (c *Config) check() error {
 		if v < least {
 			faults = append(faults, fmt.Errorf("%s is %d; it must be at least %d", name, v, least))
 		}
+	}
+	atLeast("DP", c.DP, 1)
+	if c.DP > maxDP {
+		faults = append(faults, fmt.Errorf("DP is %d; it must be at most %d", c.DP, maxDP))
+	}
+	if c.DP > 1 && strings.HasPrefix(c.Device, "cuda") {
+		faults = append(faults, errSeveralGPUs)
 	}
 	atLeast("MaxRunningRequests", c.MaxRunningRequests, 0)
 	atLeast("MaxPrefillLength", c.MaxPrefillLength, 0)

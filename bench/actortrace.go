@@ -87,9 +87,10 @@ func (s *stepTimes) whole() bool {
 }
 
 // Summarize reads a trace. Steps that are not in it from beginning to end are
-// left out.
+// left out. Of several engines the first one's steps are looked at, and what it and
+// the front did.
 func Summarize(spans []actors.Span) TraceSummary {
-	spans = slices.Clone(spans)
+	spans = slices.DeleteFunc(slices.Clone(spans), func(s actors.Span) bool { return s.Engine > 0 })
 	byTime(spans)
 	steps := map[uint64]*stepTimes{}
 	step := func(id uint64) *stepTimes {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"sort"
 	"strconv"
@@ -59,6 +58,7 @@ const (
 	tidActors   = 10
 	tidDevice   = 1000
 	tidMasks    = 1001
+	tidEngine   = 4096 // from one engine's to the next one's
 	tidRequests = 1 << 20
 	tidSockets  = 1 << 30
 )
@@ -170,39 +170,60 @@ func TrackName(t actors.Track) string {
 }
 
 // place is the track that something done on t, by or for a request, is on.
-func place(t actors.Track, request uint64) trackID {
+func place(t actors.Track, engine uint8, request uint64) trackID {
 	switch t {
 	case actors.TrackAPI, actors.TrackRequests: // who submits is seen on the request
 		return trackID{pidRequests, tidRequests + request}
 	case actors.TrackDevice:
-		return trackID{pidDevice, tidDevice}
+		return trackID{pidDevice, tidDevice + tidEngine*uint64(engine)}
 	case actors.TrackSocket:
 		return trackID{pidSockets, tidSockets + request}
 	}
-	return trackID{pidActors, tidActors + uint64(t)}
+	id := trackID{pidActors, tidActors + uint64(t)}
+	if ofEngine(t) {
+		id.tid += tidEngine * uint64(engine)
+	}
+	return id
 }
+
+// ofEngine reports whether each engine has such a track.
+func ofEngine(t actors.Track) bool {
+	switch t {
+	case actors.TrackScheduler, actors.TrackExecutor, actors.TrackDevice, actors.TrackWaiter, actors.TrackGrammars:
+		return true
+	}
+	return t >= actors.TrackCompiler && t < actors.TrackTokenizer
+}
+
+// stepOf names a step among those of all engines.
+type stepOf struct {
+	engine uint8
+	seq    uint64
+}
+
+func stepNamed(s *actors.Span) stepOf { return stepOf{s.Engine, s.ID} }
 
 // collect sorts spans onto tracks.
 func (p *perfetto) collect(spans []actors.Span) {
-	waiter := place(actors.TrackWaiter, 0)
-	computed, woke := map[uint64]int64{}, int64(0)
+	computed, woke := map[stepOf]int64{}, map[uint8]int64{}
 	for i := range spans {
 		s := &spans[i]
-		at := place(s.On, s.ID)
+		at := place(s.On, s.Engine, s.ID)
 		if s.Kind == actors.SpanMasks { // apart, or the arrow that leaves the step would leave this
-			at.tid = tidMasks
+			at.tid += tidMasks - tidDevice
 		}
 		p.tracks[at] = append(p.tracks[at], slice{began: s.Began, ended: s.Ended, span: s})
 		switch s.Kind {
 		case actors.SpanCompute:
-			computed[s.ID] = s.Ended
+			computed[stepNamed(s)] = s.Ended
 		case actors.HandleDone: // from the step's end until somebody knew of it
-			ended, ok := computed[s.ID]
-			if ended = max(ended, woke); !ok || ended >= s.Posted {
+			waiter := place(actors.TrackWaiter, s.Engine, 0)
+			ended, ok := computed[stepNamed(s)]
+			if ended = max(ended, woke[s.Engine]); !ok || ended >= s.Posted {
 				ended = s.Posted - 1
 			}
 			p.tracks[waiter] = append(p.tracks[waiter], slice{began: ended, ended: s.Posted, span: s, waiter: true})
-			woke = s.Posted
+			woke[s.Engine] = s.Posted
 		}
 	}
 	for _, list := range p.tracks {
@@ -213,12 +234,14 @@ func (p *perfetto) collect(spans []actors.Span) {
 // oneAfterTheOther keeps a step on the device from beginning before the last
 // one's end, as it may by the resolution of the device's clock.
 func oneAfterTheOther(spans []actors.Span) {
-	ended := int64(math.MinInt64)
+	ended := map[uint8]int64{} // by engine
 	for i := range spans {
 		if s := &spans[i]; s.Kind == actors.SpanCompute {
-			s.Began = max(s.Began, ended)
+			if last, ok := ended[s.Engine]; ok {
+				s.Began = max(s.Began, last)
+			}
 			s.Ended = max(s.Ended, s.Began)
-			ended = s.Ended
+			ended[s.Engine] = s.Ended
 		}
 	}
 }
@@ -277,15 +300,20 @@ func (p *perfetto) names() {
 		name, at := "", id.tid
 		switch id.pid {
 		case pidActors:
-			t := actors.Track(id.tid - tidActors)
-			name = TrackName(t)
+			engine, t := id.tid/tidEngine, actors.Track(id.tid%tidEngine-tidActors)
+			if name = TrackName(t); engine > 0 {
+				name = fmt.Sprintf("engine %d: %s", engine, name)
+			}
 			if t < actors.TrackTokenizer { // numbered before tokenizers, though behind them on the way
 				at += 1000
 			}
 		case pidDevice:
 			name = "compute stream"
-			if id.tid == tidMasks {
+			if id.tid%tidEngine == tidMasks {
 				name = "standing still"
+			}
+			if engine := id.tid / tidEngine; engine > 0 {
+				name = fmt.Sprintf("engine %d: %s", engine, name)
 			}
 		case pidRequests:
 			name, at = fmt.Sprintf("request %d", id.tid-tidRequests), id.tid-tidRequests
@@ -333,29 +361,29 @@ func (p *perfetto) line(b []byte) {
 // arrows writes a flow for each message, for each step to the device and back,
 // and for text on its way to a client.
 func (p *perfetto) arrows(spans []actors.Span) {
-	launched, computed := map[uint64]int64{}, map[uint64]int64{}
-	device, waiter := place(actors.TrackDevice, 0), place(actors.TrackWaiter, 0)
+	launched, computed := map[stepOf]int64{}, map[stepOf]int64{}
 	for i := range spans {
 		switch s := &spans[i]; s.Kind {
 		case actors.SpanLaunch:
-			launched[s.ID] = s.Began
+			launched[stepNamed(s)] = s.Began
 		case actors.SpanCompute:
-			computed[s.ID] = s.Ended
+			computed[stepNamed(s)] = s.Ended
 		}
 	}
 	for i := range spans {
 		s := &spans[i]
-		at := place(s.On, s.ID)
+		at := place(s.On, s.Engine, s.ID)
+		device, waiter := place(actors.TrackDevice, s.Engine, 0), place(actors.TrackWaiter, s.Engine, 0)
 		switch {
 		case s.Kind == actors.SpanCompute:
-			p.arrow("launch", place(actors.TrackExecutor, 0), launched[s.ID], at, s.Began)
+			p.arrow("launch", place(actors.TrackExecutor, s.Engine, 0), launched[stepNamed(s)], at, s.Began)
 		case s.Kind == actors.HandleDone:
-			p.arrow("result", device, computed[s.ID]-1, waiter, s.Posted-1)
+			p.arrow("result", device, computed[stepNamed(s)]-1, waiter, s.Posted-1)
 			p.arrow("message", waiter, s.Posted-1, at, s.Began)
 		case s.Kind == actors.SpanSocket:
-			p.arrow("text", place(actors.TrackDetokenizer, 0), s.Posted, at, s.Began)
+			p.arrow("text", place(actors.TrackDetokenizer, 0, 0), s.Posted, at, s.Began)
 		case s.Kind.Handles() && s.Kind != actors.HandleCancel: // cancels come from anywhere
-			p.arrow("message", place(s.From, s.ID), s.Posted, at, s.Began)
+			p.arrow("message", place(s.From, s.Engine, s.ID), s.Posted, at, s.Began)
 		}
 	}
 }

@@ -393,3 +393,34 @@ func TestProcessorComplains(t *testing.T) {
 		t.Errorf("of a sound trace: %v", fine.complaints)
 	}
 }
+
+// Engines have tracks of their own, though their steps have the same numbers.
+func TestPerfettoOfTwoEngines(t *testing.T) {
+	spans := twoSteps()
+	one := len(spans)
+	arrows := len(written(t, twoSteps()).flows)
+	for _, s := range spans[:one] {
+		switch s.Kind {
+		case actors.SpanPrepare, actors.SpanLaunch, actors.SpanCompute, actors.SpanCommit, actors.SpanMasks, actors.HandleRun, actors.HandleDone:
+			s.Engine = 1
+			spans = append(spans, s)
+		}
+	}
+	p := written(t, spans)
+	got := map[string][]string{}
+	for _, s := range p.slices {
+		got[p.threads[s.track]] = append(got[p.threads[s.track]], s.name)
+	}
+	for _, track := range []string{"scheduler", "executor", "compute stream", "standing still", "waiter"} {
+		first, second := got[track], got["engine 1: "+track]
+		if first = slices.DeleteFunc(slices.Clone(first), func(name string) bool { return name == "generate" }); len(second) == 0 || !slices.Equal(first, second) {
+			t.Errorf("%s: %v and %v", track, first, second)
+		}
+	}
+	if len(p.flows) <= arrows {
+		t.Errorf("%d arrows, %d of one engine", len(p.flows), arrows)
+	}
+	if a, b := Summarize(spans), Summarize(twoSteps()); a.Steps != b.Steps {
+		t.Errorf("%d steps, want those of the first engine: %d", a.Steps, b.Steps)
+	}
+}

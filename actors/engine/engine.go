@@ -51,6 +51,9 @@ type Engine interface {
 	Info() device.Info
 	// State is what it can do now.
 	State() State
+	// Prefixes is what is new in its prefix tree after what who asks has heard of: the Seq of
+	// the last answer, at first 0.
+	Prefixes(since uint64) wire.Prefixes
 	// Stats is how things stand.
 	Stats() Stats
 	// Close stops it, with whatever is open, and frees the device. ErrInUse: the device is not

@@ -28,7 +28,7 @@ type executor struct {
 	open      func() (device.Device, error)
 	scheduler *actor.PID
 	log       zerolog.Logger
-	trace     *trace.Trace
+	trace     trace.Recorder
 	watchdog  watchdog
 	// waiterMail outlives the handling of a message, as an actor's own does not.
 	waiterMail shell.Mail

@@ -36,6 +36,12 @@ type Config struct {
 	StepTimeout time.Duration // how long a step may take; 0: see stepLimit
 	Compilers   int           // grammars compiled at the same time, from 1 to trace.MaxCompilers
 
+	// Number is which of Of engines of a front this is, from 0: for the names of actors and
+	// for the trace. Digest has Prefixes told of, which only who chooses between engines asks for.
+	Number uint8
+	Of     int
+	Digest bool
+
 	Log   zerolog.Logger
 	Trace *trace.Trace // nil records nothing
 
@@ -60,6 +66,7 @@ type Local struct {
 	state atomic.Int32 // State, written by the scheduler
 	hung  atomic.Bool  // a step did not return; set by the watchdog
 	stats statsBox
+	told  digest
 }
 
 // statsBox holds the scheduler's last words. Written by the scheduler once a
@@ -99,28 +106,39 @@ func Open(cfg Config) (*Local, error) {
 // spawn wires the actors.
 func (e *Local) spawn(sched *scheduler, dev device.Device) {
 	cfg := &e.cfg
-	e.actors = shell.NewGroup(cfg.Log, cfg.Trace, describe)
+	e.actors = shell.NewGroup(cfg.Log, cfg.Trace, cfg.Number, describe)
 	e.api = e.actors.Mail(trace.TrackDetokenizer) // whose place is at the front, and who calls
-	e.scheduler, e.executor, e.grammars = e.actors.PID("scheduler"), e.actors.PID("executor"), e.actors.PID("grammars")
+	e.scheduler, e.executor, e.grammars = e.actors.PID(cfg.name("scheduler")), e.actors.PID(cfg.name("executor")), e.actors.PID(cfg.name("grammars"))
 	exec := &executor{
-		open: cfg.Open, log: cfg.Log, trace: cfg.Trace, scheduler: e.scheduler,
+		open: cfg.Open, log: cfg.Log, trace: cfg.Trace.Of(cfg.Number), scheduler: e.scheduler,
 		watchdog: newWatchdog(cfg, &e.info, func() { e.hung.Store(true) }), waiterMail: e.api.On(trace.TrackWaiter),
 	}
 	exec.adopt(dev, exec.waiterMail)
+	if e.told.has = map[uint64]struct{}{}; cfg.Digest {
+		sched.digest = &e.told
+	}
 	sched.executor, sched.grammars, sched.publish = e.executor, e.grammars, e.published
-	e.actors.Run("executor", trace.TrackExecutor, exec, actor.WithDispatcher(e.thread))
-	e.actors.Run("scheduler", trace.TrackScheduler, sched)
+	e.actors.Run(cfg.name("executor"), trace.TrackExecutor, exec, actor.WithDispatcher(e.thread))
+	e.actors.Run(cfg.name("scheduler"), trace.TrackScheduler, sched)
 	known := grammar.NewCache(e.vocabulary)
 	for i := range cfg.Compilers {
-		name := "compiler-" + strconv.Itoa(i)
+		name := "compiler-" + strconv.Itoa(int(cfg.Number)*cfg.Compilers+i)
 		pid := e.actors.PID(name)
 		e.actors.Run(name, trace.TrackCompiler+trace.Track(i), &compiler{cache: known, grammars: e.grammars, self: pid})
 		e.compilers = append(e.compilers, pid)
 	}
 	g := newGrammars(known, e.scheduler)
 	g.idle = slices.Clone(e.compilers)
-	e.actors.Run("grammars", trace.TrackGrammars, g)
+	e.actors.Run(cfg.name("grammars"), trace.TrackGrammars, g)
 	e.published(sched.plan.Stats(), DeviceTime{}, Ready)
+}
+
+// name is what an actor is called, of which every engine has one.
+func (c *Config) name(actor string) string {
+	if c.Of > 1 {
+		return actor + "-" + strconv.Itoa(int(c.Number))
+	}
+	return actor
 }
 
 // Submit hands a request to the scheduler.
@@ -149,6 +167,9 @@ func (e *Local) Stats() Stats {
 	st.Stats, st.Device = e.stats.plan, e.stats.device
 	return st
 }
+
+// Prefixes is what is new in the prefix tree.
+func (e *Local) Prefixes(since uint64) wire.Prefixes { return e.told.since(since) }
 
 // published shows the world how things stand.
 func (e *Local) published(st plan.Stats, dev DeviceTime, s State) {

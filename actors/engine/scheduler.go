@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 
@@ -38,7 +37,8 @@ type scheduler struct {
 	deliver  func(*wire.Batch)
 	log      zerolog.Logger
 	publish  func(plan.Stats, DeviceTime, State) // shows the world what changed
-	trace    *trace.Trace
+	digest   *digest                             // what it is shown of the prefix tree; nil: nothing
+	trace    trace.Recorder
 
 	plan     *plan.Planner
 	jobs     map[uint64]*job // submitted and not ended, by key
@@ -46,20 +46,21 @@ type scheduler struct {
 	free     []*flight       // not under way
 	epoch    int             // of the device that steps are made for
 	state    State
-	reopens  int   // since the last completed step
-	first    error // of those that led to them: the others follow from it
+	reopens  int         // since the last completed step
+	first    error       // of those that led to them: the others follow from it
+	died     *wire.Fault // why it is Lost
 	device   deviceClock
 }
 
 // job is a request in the engine. It is the scheduler's.
 type job struct {
-	req      *wire.Request // nobody changes it
-	ref      wire.Ref      // req's, which every token needs
-	planned  plan.Request
-	matcher  *grammar.Matcher // its constraint, nil for none
-	waits    bool             // for its grammar
+	ref      wire.Ref // req's; with told, all that a token needs
+	told     bool     // progress was: with its first token
+	waits    bool     // for its grammar
 	progress wire.Progress
-	told     bool // progress was: with its first token
+	req      *wire.Request    // nobody changes it
+	matcher  *grammar.Matcher // its constraint, nil for none
+	planned  plan.Request
 }
 
 // key is a request's in the planner and in the table.
@@ -98,6 +99,9 @@ func (s *scheduler) Handle(c shell.Mail, m shell.Message) {
 	if st.Running+st.Waiting == 0 {
 		s.device.rest()
 	}
+	if s.digest != nil {
+		s.digest.apply(s.plan.Changes())
+	}
 	s.publish(st, s.device.DeviceTime, s.state)
 }
 
@@ -107,7 +111,7 @@ func (s *scheduler) take(c shell.Mail, r *wire.Request) {
 	s.jobs[key(r.Ref)] = j
 	switch {
 	case s.state == Lost:
-		s.fail(j, lostFault(ErrLost))
+		s.fail(j, s.died)
 	case r.Grammar == nil:
 		s.add(j)
 	default:
@@ -186,10 +190,7 @@ func (s *scheduler) say(j *job, o wire.Output) {
 	if o.Ends() {
 		o.Progress = j.progressed()
 	}
-	b := wire.NewBatch()
-	b.About = j.req.ID
-	b.Outputs = append(b.Outputs, o)
-	s.deliver(b)
+	s.deliver(&wire.Batch{About: j.req.ID, Outputs: []wire.Output{o}})
 }
 
 // progressed is how far a job has come, the first time it is asked for.
@@ -251,27 +252,33 @@ func (s *scheduler) commit(f *flight) {
 	if len(outs) == 0 {
 		return
 	}
-	b := wire.NewBatch()
-	b.Seq, b.Computed = seq, f.result.Ended
+	b := wire.NewBatch(seq, len(outs))
+	b.Computed = f.result.Ended
 	for i := range outs {
 		o := &outs[i]
 		j := o.Req.User.(*job)
-		out := wire.Output{Ref: j.ref, Token: o.Token, Reason: reasons[o.Finish], Scores: keepAll(o.Scores), Logprob: keep(o.Logprob)}
-		if j.progress.First == 0 && o.Token != batch.NoToken {
+		b.Outputs = append(b.Outputs, wire.Output{Ref: j.ref, Token: o.Token, Reason: reasons[o.Finish], Scores: keepAll(o.Scores), Logprob: keep(o.Logprob)})
+		if !j.told && o.Token != batch.NoToken {
 			j.progress.First = f.result.Ended
-			out.Progress = j.progressed()
+			b.Outputs[len(b.Outputs)-1].Progress = j.progressed()
 		}
-		if out.Ends() {
-			delete(s.jobs, key(j.ref))
-			out.Progress = cmp.Or(out.Progress, j.progressed())
-			if out.Reason == wire.Failed {
-				out.Fault = &wire.Fault{Msg: "the request failed: " + o.Finish.String()}
-			}
+		if o.Finish != plan.Running {
+			s.ended(j, &b.Outputs[len(b.Outputs)-1])
 		}
-		b.Outputs = append(b.Outputs, out)
 	}
 	s.deliver(b)
 	s.masks(outs)
+}
+
+// ended completes a job's last output.
+func (s *scheduler) ended(j *job, out *wire.Output) {
+	delete(s.jobs, key(j.ref))
+	if !j.told {
+		out.Progress = j.progressed()
+	}
+	if out.Reason == wire.Failed {
+		out.Fault = &wire.Fault{Msg: "the request failed: " + plan.Failed.String()}
+	}
 }
 
 // reasons are the planner's, as they are told.
@@ -323,15 +330,13 @@ func (s *scheduler) lost(c shell.Mail, m *deviceLost) {
 
 // die ends every request; none is accepted any more.
 func (s *scheduler) die(err error) {
-	s.state = Lost
+	s.state, s.died = Lost, &wire.Fault{Kind: wire.Lost, Msg: err.Error()}
 	s.epoch++                                          // what may come back yet is of no use
 	s.publish(plan.Stats{}, s.device.DeviceTime, Lost) // first: who is told of an end may ask again at once
 	for _, j := range s.jobs {
-		s.fail(j, lostFault(err))
+		s.fail(j, s.died)
 	}
 }
-
-func lostFault(err error) *wire.Fault { return &wire.Fault{Kind: wire.Lost, Msg: err.Error()} }
 
 // faultOf is what an error says, as the client's mistake where it is one.
 func faultOf(err error) *wire.Fault {
@@ -363,9 +368,10 @@ func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
 		Schedule:   cfg.Schedule,
 		Policy:     cfg.Policy,
 		Overlap:    !cfg.NoOverlap,
+		Digest:     cfg.Digest,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &scheduler{plan: p, jobs: make(map[uint64]*job), deliver: cfg.Deliver, log: cfg.Log, trace: cfg.Trace}, nil
+	return &scheduler{plan: p, jobs: make(map[uint64]*job), deliver: cfg.Deliver, log: cfg.Log, trace: cfg.Trace.Of(cfg.Number)}, nil
 }

@@ -18,6 +18,17 @@ type DeviceTime struct {
 	Reducing, Waiting time.Duration
 }
 
+// Add adds up what several devices did.
+func (t *DeviceTime) Add(o *DeviceTime) {
+	t.Busy += o.Busy
+	t.Idle += o.Idle
+	t.Decode += o.Decode
+	t.Prefill += o.Prefill
+	t.Mixed += o.Mixed
+	t.Reducing += o.Reducing
+	t.Waiting += o.Waiting
+}
+
 // deviceClock adds up a device's time. It is the scheduler's.
 type deviceClock struct {
 	DeviceTime

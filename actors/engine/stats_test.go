@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
@@ -16,5 +17,16 @@ func TestDeviceClockCountsWaitsWhileThereIsWork(t *testing.T) {
 	c.ran(decode, &batch.Result{Began: 9000, Ended: 9100, Stalled: 9030, Resumed: 9050})
 	if want := (DeviceTime{Busy: 530, Idle: 70, Decode: 180, Prefill: 200, Mixed: 150}); c.DeviceTime != want {
 		t.Errorf("got %+v, want %+v", c.DeviceTime, want)
+	}
+}
+
+// No time is forgotten when those of several devices are added up.
+func TestDeviceTimesAddUp(t *testing.T) {
+	var one, sum DeviceTime
+	for v, i := reflect.ValueOf(&one).Elem(), 0; i < v.NumField(); i++ {
+		v.Field(i).SetInt(int64(i + 1))
+	}
+	if sum.Add(&one); sum != one {
+		t.Errorf("%+v, want %+v", sum, one)
 	}
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/troupe-llm/troupe/actors/engine"
 	"github.com/troupe-llm/troupe/actors/internal/shell"
 	"github.com/troupe-llm/troupe/actors/trace"
 	"github.com/troupe-llm/troupe/actors/wire"
@@ -15,19 +14,20 @@ import (
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
-// detokenizer hands jobs to the engine, turns the tokens that come into text and feeds the jobs'
+// detokenizer hands jobs to engines, turns the tokens that come into text and feeds the jobs'
 // streams. Text never splits a character and never runs into a stop string.
 //
-// Owns:   the table of jobs that an engine has, each job's text state, and the writing end of its
-// stream.
+// Owns:   the table of jobs that an engine has, which has which, every job's tokens and text state,
+// and the writing end of its stream.
 // In:     *prepared, *failed from tokenizers; *news from engines; *cancel from streams.
 // Out:    requests and cancels to engines; events on streams.
 // Blocks: never: a stream takes what it is given at once.
-// Fails:  a panic fails the job it happened in and no other.
+// Fails:  a panic fails the job it happened in and no other. Jobs of an engine that is lost are handed
+// to another one, to be resumed.
 type detokenizer struct {
 	codec   *tokenize.Tokenizer // nil: a model without one, whose streams carry tokens only
 	marks   []int32             // special tokens shown in what keeps to a grammar
-	engine  engine.Engine
+	router  router
 	eos     func(int32) bool
 	closed  func(*job) // tells the system that the job's final event is out
 	trace   *trace.Trace
@@ -39,12 +39,11 @@ type detokenizer struct {
 
 // text is a job's state in the detokenizer.
 type text struct {
-	decoder  *tokenize.Stream
-	stop     stopper
-	prompt   int // prompt tokens, of one that was accepted
-	produced int // completion tokens
-	cached   int // prompt tokens found in the prefix cache
-	done     bool
+	decoder *tokenize.Stream
+	stop    stopper
+	prompt  int // prompt tokens, of one that was accepted
+	cached  int // prompt tokens found in the prefix cache
+	done    bool
 }
 
 // Handle does what a message asks.
@@ -67,12 +66,12 @@ func (d *detokenizer) Handle(_ shell.Mail, m shell.Message) {
 		d.fail(m.job, m.err)
 	case *cancel:
 		if m.job.placed {
-			d.engine.Cancel(m.job.ref)
+			d.drop(m.job)
 		}
 	}
 }
 
-// place hands a job to the engine, unless it was cancelled meanwhile.
+// place hands a job to an engine, unless it was cancelled meanwhile.
 func (d *detokenizer) place(j *job, prompt []int32) {
 	if j.canceled.Load() {
 		d.end(j, nil, &Final{Reason: FinishAbort, StopToken: batch.NoToken})
@@ -80,16 +79,49 @@ func (d *detokenizer) place(j *job, prompt []int32) {
 	}
 	j.prompt = prompt
 	d.table.add(j)
-	d.engine.Submit(j.wire())
+	d.submit(j)
 }
 
-// wire is what the engine is told of a job.
+// submit hands a job with the tokens it has to the engine that suits best.
+func (d *detokenizer) submit(j *job) {
+	known := j.prompt
+	if len(j.given) > 0 {
+		known = slices.Concat(j.prompt, j.given)
+	}
+	at, cached := d.router.choose(known)
+	j.at, j.owed = at, len(known)-cached
+	d.router.took(at, j.owed)
+	d.router.targets[at].engine.Submit(j.wire())
+}
+
+// resume hands a job whose engine is lost to another one, and reports whether there is one. A job
+// that was cancelled just ends.
+func (d *detokenizer) resume(j *job) bool {
+	if !d.router.lost(j.at) {
+		return false
+	}
+	if j.canceled.Load() {
+		d.end(j, nil, &Final{Reason: FinishAbort, StopToken: batch.NoToken})
+		return true
+	}
+	d.log.Warn().Str("request", j.stream.ID).Int("engine", j.at).Int("tokens", len(j.given)).Msg("the engine is lost; another one goes on with the request")
+	d.router.ended(j.at, j.owed)
+	d.table.renew(j)
+	j.again = j.scored
+	d.submit(j)
+	return true
+}
+
+// drop tells the engine that a job need not be computed any further.
+func (d *detokenizer) drop(j *job) { d.router.targets[j.at].engine.Cancel(j.ref) }
+
+// wire is what an engine is told of a job.
 func (j *job) wire() *wire.Request {
 	r := &j.req
 	return &wire.Request{
-		Ref: j.ref, ID: j.id, Prompt: j.prompt,
+		Ref: j.ref, ID: j.id, Prompt: j.prompt, Given: slices.Clone(j.given),
 		MaxTokens: r.MaxTokens, PromptOnly: r.PromptOnly, MinTokens: r.MinTokens, StopTokens: r.StopTokens, IgnoreEOS: r.IgnoreEOS,
-		Sampling: r.Sampling, Score: r.PromptLogprobs, Grammar: r.Grammar, Priority: r.Priority, Client: r.Client,
+		Sampling: r.Sampling, Score: r.PromptLogprobs && len(j.given) == 0, Grammar: r.Grammar, Priority: r.Priority, Client: r.Client,
 	}
 }
 
@@ -111,7 +143,7 @@ func (d *detokenizer) guarded(j *job, o *wire.Output, computed int64) {
 		if r := recover(); r != nil {
 			err := shell.PanicError(r)
 			d.log.Error().Str("request", j.stream.ID).Err(err).Msg("detokenizing a request panicked; it fails")
-			d.engine.Cancel(j.ref)
+			d.drop(j)
 			d.fail(j, fmt.Errorf("turning tokens into text: %w", err))
 		}
 	}()
@@ -125,14 +157,20 @@ func (d *detokenizer) output(j *job, o *wire.Output, computed int64) {
 		d.accepted(j)
 		return
 	}
-	if p := o.Progress; p != nil {
-		j.times.Queued, j.times.Started, j.times.First, j.text.cached = p.Queued, p.Started, p.First, p.Cached
+	if o.Fault != nil && o.Fault.Kind == wire.Lost && d.resume(j) {
+		return
+	}
+	if o.Progress != nil {
+		d.progressed(j, o.Progress)
 	}
 	if len(o.Scores) > 0 {
-		j.stream.score(o.Scores)
+		d.score(j, o.Scores)
 	}
 	if o.Token != batch.NoToken {
-		j.text.produced++
+		if len(j.given) == cap(j.given) {
+			j.given = slices.Grow(j.given, max(64, min(j.req.MaxTokens, 512), len(j.given)))
+		}
+		j.given = append(j.given, o.Token)
 		text, found := d.scratch[:0], false
 		if d.codec != nil && !(o.Reason == wire.Stop && d.hides(j, o.Token)) {
 			if j.text.decoder == nil {
@@ -150,7 +188,7 @@ func (d *detokenizer) output(j *job, o *wire.Output, computed int64) {
 		j.stream.add(o.Token, computed, d.now, text, o.Logprob)
 		if found {
 			if !o.Ends() {
-				d.engine.Cancel(j.ref)
+				d.drop(j)
 			}
 			d.end(j, nil, &Final{Reason: FinishStop, Stop: j.text.stop.found, StopToken: batch.NoToken})
 			return
@@ -161,8 +199,31 @@ func (d *detokenizer) output(j *job, o *wire.Output, computed int64) {
 	}
 }
 
+// progressed notes when a job came how far. Of one that was resumed counts what was before.
+func (d *detokenizer) progressed(j *job, p *wire.Progress) {
+	d.router.begun(j.at, j.owed)
+	j.owed = 0
+	if len(j.given) == 0 {
+		j.times.Queued, j.times.Started, j.times.First, j.text.cached = p.Queued, p.Started, p.First, p.Cached
+	}
+}
+
+// score passes log-probabilities of the prompt on, but for those that an engine brought that is
+// lost since.
+func (d *detokenizer) score(j *job, scores []batch.Logprob) {
+	old := min(j.again, len(scores))
+	j.again -= old
+	if scores = scores[old:]; len(scores) > 0 {
+		j.scored += len(scores)
+		j.stream.score(scores)
+	}
+}
+
 // accepted begins a job's stream.
 func (d *detokenizer) accepted(j *job) {
+	if j.text.prompt > 0 { // it is resumed
+		return
+	}
 	prompt := j.prompt
 	j.text.prompt = len(prompt)
 	if r := &j.req; r.Reply != nil && len(r.Stop) > 0 && d.codec != nil {
@@ -219,9 +280,10 @@ func (d *detokenizer) end(j *job, text []byte, f *Final) {
 	}
 	j.text.done = true
 	if j.placed {
+		d.router.ended(j.at, j.owed)
 		d.table.remove(j)
 	}
-	f.Usage = Usage{PromptTokens: j.text.prompt, CachedTokens: j.text.cached, CompletionTokens: j.text.produced}
+	f.Usage = Usage{PromptTokens: j.text.prompt, CachedTokens: j.text.cached, CompletionTokens: len(j.given)}
 	f.Times = j.times
 	f.Times.Ended = batch.Now()
 	d.record(j.id, &f.Times, f.Usage.CompletionTokens)

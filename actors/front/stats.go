@@ -6,7 +6,7 @@ import (
 	"github.com/troupe-llm/troupe/actors/plan"
 )
 
-// Stats is a snapshot of a system's counters.
+// Stats is a snapshot of a system's counters, those of its engines added up.
 type Stats struct {
 	plan.Stats
 	Device       engine.DeviceTime
@@ -20,6 +20,13 @@ func (s *System) Stats() Stats {
 	s.mu.Lock()
 	open := len(s.open)
 	s.mu.Unlock()
-	of := s.engine.Stats()
-	return Stats{Stats: of.Stats, Device: of.Device, OpenRequests: open, Ready: s.Ready(), Actors: append(s.actors.Stats(), of.Actors...)}
+	st := Stats{OpenRequests: open, Ready: s.Ready(), Actors: s.actors.Stats()}
+	for _, e := range s.engines {
+		of := e.Stats()
+		st.Stats.Add(&of.Stats)
+		st.Device.Add(&of.Device)
+		st.Actors = append(st.Actors, of.Actors...)
+	}
+	st.Reserve /= float64(len(s.engines))
+	return st
 }

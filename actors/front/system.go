@@ -46,17 +46,19 @@ type Config struct {
 	Log   zerolog.Logger
 	Trace *trace.Trace // nil records nothing
 
-	// Engine opens what computes the requests: it delivers what it has to say by the one function,
-	// and calls the other when it is lost.
-	Engine func(deliver func(*wire.Batch), lost func()) (engine.Engine, error)
+	// Engines is how many engines compute the requests, from 1 to 256, and Engine opens one: it delivers
+	// what it has to say by the one function, and calls the other when it is lost. They are alike.
+	Engines int
+	Engine  func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error)
 }
 
 // System is a model being served: its actors and the requests in them.
 type System struct {
-	cfg    Config
-	codec  *tokenize.Tokenizer
-	engine engine.Engine
-	info   device.Info // of its device
+	cfg     Config
+	codec   *tokenize.Tokenizer
+	engines []engine.Engine
+	info    device.Info  // of their devices
+	alive   atomic.Int32 // engines that are not lost
 
 	actors     *shell.Group
 	api        shell.Mail // what Submit and Cancel send through
@@ -64,7 +66,7 @@ type System struct {
 	detok      *actor.PID
 
 	lastID atomic.Uint64
-	failed chan struct{} // closed when the engine is lost
+	failed chan struct{} // closed when all engines are lost
 
 	mu       sync.Mutex
 	open     map[uint64]*job // guarded by mu: submitted, final event not out
@@ -91,33 +93,70 @@ type job struct {
 	// The detokenizer's, from when it has the prompt.
 	times  Times
 	prompt []int32
-	ref    wire.Ref // what the engine calls it
+	given  []int32  // tokens that came
 	placed bool     // an engine has it
+	ref    wire.Ref // what the engine calls it
+	at     int      // which engine that is
+	owed   int      // tokens that it has to compute before the next; 0 when that has come
+	scored int      // log-probabilities of the prompt that came
+	again  int      // of those, how many the engine will bring again
 	text   text
 }
 
-// Open opens the engine and starts the actors.
+// Open opens the engines and starts the actors.
 func Open(cfg Config) (*System, error) {
 	s := &System{cfg: cfg, codec: cfg.Codec, open: make(map[uint64]*job), failed: make(chan struct{})}
-	s.actors = shell.NewGroup(cfg.Log, cfg.Trace, describe)
+	s.actors = shell.NewGroup(cfg.Log, cfg.Trace, 0, describe)
 	s.api, s.detok = s.actors.Mail(trace.TrackAPI), s.actors.PID("detokenizer")
-	fromEngine := s.api.On(trace.TrackScheduler)
-	var err error
-	s.engine, err = cfg.Engine(func(b *wire.Batch) { fromEngine.Send(s.detok, &news{batch: b}) }, func() { close(s.failed) })
-	if err != nil {
-		s.actors.Shutdown()
-		return nil, err
+	s.alive.Store(int32(cfg.Engines))
+	for i := range cfg.Engines {
+		from := s.api.On(trace.TrackScheduler).Of(uint8(i))
+		e, err := cfg.Engine(uint8(i), func(b *wire.Batch) { from.Send(s.detok, &news{batch: b}) }, s.lost)
+		if err != nil {
+			s.actors.Shutdown()
+			for _, e := range s.engines {
+				err = errors.Join(err, e.Close())
+			}
+			return nil, err
+		}
+		s.engines = append(s.engines, e)
 	}
-	s.info = s.engine.Info()
+	s.info = together(s.engines)
 	s.spawn()
 	return s, nil
+}
+
+// lost is called when an engine is.
+func (s *System) lost() {
+	if s.alive.Add(-1) == 0 {
+		close(s.failed)
+	}
+}
+
+// together describes several devices that are alike as one: what there is of each adds up.
+func together(engines []engine.Engine) device.Info {
+	info := engines[0].Info()
+	for _, e := range engines[1:] {
+		o := e.Info()
+		info.MaxSeqLen = min(info.MaxSeqLen, o.MaxSeqLen)
+		info.Slots += o.Slots
+		info.NumPages += o.NumPages
+		info.WeightBytes += o.WeightBytes
+		info.KVBytes += o.KVBytes
+		info.Snapshots += o.Snapshots
+		info.FreeBytes += o.FreeBytes
+	}
+	if n := len(engines); n > 1 {
+		info.Hardware = strconv.Itoa(n) + " engines, each on " + info.Hardware
+	}
+	return info
 }
 
 // spawn starts the actors.
 func (s *System) spawn() {
 	ends := engine.Ends(s.cfg.Model, s.codec)
 	s.actors.Run("detokenizer", trace.TrackDetokenizer, &detokenizer{
-		codec: s.codec, marks: engine.Marks(s.codec), engine: s.engine, closed: s.closed, trace: s.cfg.Trace, log: s.cfg.Log,
+		codec: s.codec, marks: engine.Marks(s.codec), router: newRouter(s.engines, s.info.PageSize), closed: s.closed, trace: s.cfg.Trace, log: s.cfg.Log,
 		eos: func(t int32) bool { return slices.Contains(ends, t) },
 	})
 	for i := range s.cfg.Tokenizers {
@@ -181,7 +220,7 @@ func (s *System) leastLoaded() tokenizerRef {
 
 // admit enters a job into the table of open ones.
 func (s *System) admit(j *job) error {
-	if s.engine.State() == engine.Lost {
+	if s.alive.Load() == 0 {
 		return ErrFailed
 	}
 	s.mu.Lock()
@@ -196,9 +235,9 @@ func (s *System) admit(j *job) error {
 	return nil
 }
 
-// Failed is closed when the device is lost and could not be opened again: no
-// request is accepted any more, and those that were open end with ErrFailed. A
-// GPU that faulted may work again in another process.
+// Failed is closed when the device, of several the last one, is lost and could not be
+// opened again: no request is accepted any more, and those that were open end with
+// ErrFailed. A GPU that faulted may work again in another process.
 func (s *System) Failed() <-chan struct{} { return s.failed }
 
 // closed takes a job whose final event is out from the table. Called by the
@@ -257,10 +296,13 @@ func (s *System) Close() error {
 	if err := s.Drain(now); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	err := s.engine.Close()
-	inUse := errors.Is(err, engine.ErrInUse)
-	if err != nil && !inUse {
-		return err
+	inUse := false
+	for _, e := range s.engines {
+		err := e.Close()
+		inUse = inUse || errors.Is(err, engine.ErrInUse)
+		if err != nil && !errors.Is(err, engine.ErrInUse) {
+			return err
+		}
 	}
 	pids := []*actor.PID{s.detok}
 	for _, t := range s.tokenizers {
@@ -288,11 +330,11 @@ func (s *System) Model() *model.Model { return s.cfg.Model }
 // Device describes the device it runs on.
 func (s *System) Device() device.Info { return s.info }
 
-// Ready reports whether requests are being computed: false while the device is
-// being reopened, once it could not be, and while draining.
+// Ready reports whether requests are being computed: false while every device is
+// being reopened or could not be, and while draining.
 func (s *System) Ready() bool {
 	s.mu.Lock()
 	draining := s.draining
 	s.mu.Unlock()
-	return !draining && s.engine.State() == engine.Ready
+	return !draining && slices.ContainsFunc(s.engines, func(e engine.Engine) bool { return e.State() == engine.Ready })
 }

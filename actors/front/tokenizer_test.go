@@ -31,7 +31,7 @@ func textSystem(t testing.TB, tokenizers int, codec *tokenize.Tokenizer) *System
 	d.Sizes.Vocab = codec.Vocab()
 	s, err := Open(Config{
 		Model: m, Codec: codec, MaxOpenRequests: 4096, Tokenizers: tokenizers, Log: zerolog.Nop(),
-		Engine: func(deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
+		Engines: 1, Engine: func(_ uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
 			return engine.Open(engine.Config{
 				Open: toy.Opener(d), Model: m, Codec: codec, Cache: plan.Naive, Compilers: 1, Log: zerolog.Nop(), Deliver: deliver, Lost: lost,
 			})

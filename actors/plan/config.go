@@ -55,6 +55,8 @@ type Config struct {
 	EOS []int32
 
 	Cache Cache // "" is Radix
+	// Digest has Changes told of.
+	Digest bool
 	// States says that a sequence carries states besides its pages: those of
 	// recurrent layers. Pages of a prefix are shared then up to where a snapshot of
 	// the states was taken, of which the device has room for so many. Where it has

@@ -14,7 +14,7 @@ type page struct {
 	chain  int32 // next node in the same bucket; none
 	heap   int32 // index in the eviction heap; −1: not there
 	gen    uint32
-	hash   uint64 // of parent and tokens
+	hash   uint64 // of all tokens to its end; a node's
 	used   uint64 // step of the last use; never older than a child's
 	filled uint64 // launched step that computes it; unfilled: none yet
 }

@@ -89,6 +89,9 @@ func New(cfg Config) (*Planner, error) {
 	}
 	p := &Planner{cfg: cfg, shift: uint(bits.TrailingZeros(uint(cfg.PageSize))), live: make(map[uint64]*Request)}
 	p.pages = newPages(cfg.NumPages, cfg.PageSize, p.shift, cfg.Cache == Radix, cfg.Snapshots)
+	if cfg.Digest {
+		p.pages.changes = new(Changes)
+	}
 	p.seats = make([]seat, cfg.Slots)
 	p.vacant = make([]uint64, (cfg.Slots+63)/64)
 	p.vacate()
@@ -184,6 +187,17 @@ func (p *Planner) deactivate(r *Request) {
 
 // launched reports whether a step with a row of r awaits its result.
 func (p *Planner) launched(r *Request) bool { return r.last > p.step-uint64(p.out) }
+
+// Changes are what became of the prefixes in the tree since the last call, under
+// Config.Digest: pages join when they are about to be computed. They are the caller's
+// until the next call of the planner.
+func (p *Planner) Changes() (c Changes) {
+	if of := p.pages.changes; of != nil {
+		c = *of
+		of.Cleared, of.Pages = false, of.Pages[:0]
+	}
+	return c
+}
 
 // Reset forgets the device: every launched step is lost, every page empty.
 // Whatever had not ended waits again, keeping its tokens and its place.

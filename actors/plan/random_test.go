@@ -22,6 +22,7 @@ type world struct {
 	got    map[uint64][]int32
 	scores map[uint64]int // brought so far; the machine's are positions
 	given  uint64         // requests that came with output
+	known  map[uint64]int // nodes by their hashes, as the planner's changes tell of them
 }
 
 func newWorld(t testing.TB, cfg Config, seed uint64) *world {
@@ -32,7 +33,7 @@ func newWorld(t testing.TB, cfg Config, seed uint64) *world {
 	return &world{
 		p: p, m: newMachine(&cfg, testVocab),
 		rng:  rand.New(rand.NewPCG(seed, 1)),
-		over: map[uint64]Reason{}, got: map[uint64][]int32{}, scores: map[uint64]int{},
+		over: map[uint64]Reason{}, got: map[uint64][]int32{}, scores: map[uint64]int{}, known: map[uint64]int{},
 	}
 }
 
@@ -283,6 +284,11 @@ func (w *world) run(steps, maxPrompt, maxOut int, faults bool) error {
 				return err
 			}
 		}
+		if w.m.steps%64 == 0 {
+			if err := w.digest(); err != nil {
+				return err
+			}
+		}
 	}
 	for len(w.m.out) > 0 {
 		if err := w.commit(); err != nil {
@@ -293,6 +299,41 @@ func (w *world) run(steps, maxPrompt, maxOut int, faults bool) error {
 		return fmt.Errorf("everything ended, but %v, live %d", s, len(w.p.live))
 	}
 	return w.p.audit()
+}
+
+// digest checks that whoever listens to changes knows which prefixes are in the tree.
+func (w *world) digest() error {
+	c := w.p.Changes()
+	if c.Cleared {
+		clear(w.known)
+	}
+	for _, page := range c.Pages {
+		if !page.Gone {
+			w.known[page.Hash]++
+		} else if w.known[page.Hash]--; w.known[page.Hash] == 0 {
+			delete(w.known, page.Hash)
+		}
+	}
+	s, nodes := w.p.pages, 0
+	var hash func(id int32) uint64
+	hash = func(id int32) uint64 {
+		if id == root {
+			return 0
+		}
+		return HashPage(hash(s.all[id].parent), s.nodeTokens(id))
+	}
+	for i := range s.all {
+		if s.all[i].parent == notNode {
+			continue
+		}
+		if nodes++; w.known[hash(int32(i))] != 1 {
+			return fmt.Errorf("page %d is in the tree, and changes say so %d times", i, w.known[hash(int32(i))])
+		}
+	}
+	if w.p.cfg.Digest && nodes != len(w.known) {
+		return fmt.Errorf("%d nodes, and changes told of %d", nodes, len(w.known))
+	}
+	return nil
 }
 
 // A million steps of random schedules, sizes, shortages and faults, every
@@ -313,6 +354,7 @@ func TestRandom(t *testing.T) {
 		cfg.Schedule = []Schedule{Mixed, Mixed, PrefillFirst}[rng.IntN(3)]
 		cfg.Policy = []Policy{FCFS, Priority, LongestPrefix}[rng.IntN(3)]
 		cfg.Overlap = rng.IntN(4) > 0
+		cfg.Digest = true
 		if cfg.States = rng.IntN(2) == 0; cfg.States {
 			cfg.Snapshots = rng.IntN(8)
 		}

@@ -45,6 +45,37 @@ func (p *Planner) Stats() Stats {
 	return s
 }
 
+// Add adds up what several planners did and have; the sum of their Reserves is to be
+// divided.
+func (s *Stats) Add(o *Stats) {
+	s.Waiting += o.Waiting
+	s.Running += o.Running
+	s.Steps += o.Steps
+	s.DecodeSteps += o.DecodeSteps
+	s.PrefillSteps += o.PrefillSteps
+	s.MixedSteps += o.MixedSteps
+	s.Outstanding += o.Outstanding
+	s.PagesFree += o.PagesFree
+	s.PagesCached += o.PagesCached
+	s.PagesUsed += o.PagesUsed
+	s.Evicted += o.Evicted
+	s.Snapshots += o.Snapshots
+	s.Saved += o.Saved
+	s.Restored += o.Restored
+	s.PromptTokens += o.PromptTokens
+	s.CachedTokens += o.CachedTokens
+	s.Computed += o.Computed
+	s.Decoded += o.Decoded
+	s.Generated += o.Generated
+	s.Preempted += o.Preempted
+	s.Wasted += o.Wasted
+	s.Deferred += o.Deferred
+	for i, n := range o.Finished {
+		s.Finished[i] += n
+	}
+	s.Reserve += o.Reserve
+}
+
 // String is one line for logs.
 func (s Stats) String() string {
 	return fmt.Sprintf("steps %d, waiting %d, running %d, pages free %d cached %d used %d, hit %d/%d, preempted %d",

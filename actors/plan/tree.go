@@ -17,6 +17,28 @@ type tree struct {
 	nodes   int
 	idle    int // nodes no request holds
 	evicted uint64
+	changes *Changes // since they were taken last; nil: nobody wants them
+}
+
+// Changes are what became of the tree's prefixes: after those in Cleared went all at
+// once, pages joined and left one after the other.
+type Changes struct {
+	Cleared bool
+	Pages   []PageChange
+}
+
+// PageChange is a page that joined the tree, or was computed no longer. The prefix up
+// to its end is named by its hash (see HashPage).
+type PageChange struct {
+	Hash uint64
+	Gone bool
+}
+
+// changed notes a change for whoever wants to know.
+func (t *tree) changed(hash uint64, gone bool) {
+	if t.changes != nil {
+		t.changes.Pages = append(t.changes.Pages, PageChange{hash, gone})
+	}
 }
 
 func (t *tree) init(n, size int) {
@@ -30,12 +52,16 @@ func (t *tree) reset() {
 		t.buckets[i] = none
 	}
 	t.heap, t.nodes, t.idle = t.heap[:0], 0, 0
+	if t.changes != nil {
+		*t.changes = Changes{Cleared: true}
+	}
 }
 
-// hashOf mixes a page's tokens with its parent's id.
-func hashOf(parent int32, tokens []int32) uint64 {
+// HashPage names the prefix that ends with a page of these tokens, by the name of the
+// one before: 0 where there is none. It is the same wherever the prefix is computed.
+func HashPage(above uint64, tokens []int32) uint64 {
 	const m = 0x9E3779B97F4A7C15
-	h := uint64(uint32(parent))*m + 1
+	h := above*m + 1
 	for len(tokens) >= 2 {
 		hi, lo := bits.Mul64(h^(uint64(uint32(tokens[0]))|uint64(uint32(tokens[1]))<<32), m)
 		h = hi ^ lo
@@ -52,6 +78,14 @@ func (s *pages) nodeTokens(id int32) []int32 {
 	return s.tokens[int(id)<<s.shift:][:s.size]
 }
 
+// hashAt is the hash of the prefix that ends at a node.
+func (s *pages) hashAt(id int32) uint64 {
+	if id == root {
+		return 0
+	}
+	return s.all[id].hash
+}
+
 // child finds the node below parent that holds exactly these tokens.
 func (s *pages) child(parent int32, tokens []int32) int32 {
 	if parent != root {
@@ -62,7 +96,7 @@ func (s *pages) child(parent int32, tokens []int32) int32 {
 			return none
 		}
 	}
-	hash := hashOf(parent, tokens)
+	hash := HashPage(s.hashAt(parent), tokens)
 	for id := s.buckets[hash&uint64(len(s.buckets)-1)]; id != none; id = s.all[id].chain {
 		n := &s.all[id]
 		if n.hash == hash && n.parent == parent && slices.Equal(s.nodeTokens(id), tokens) {
@@ -82,7 +116,8 @@ func (s *pages) link(id, parent int32, tokens []int32, filled, now uint64) {
 	copy(s.nodeTokens(id), tokens)
 	n.refs++
 	n.parent, n.kids, n.hint = parent, 0, none
-	n.hash, n.used, n.filled = hashOf(parent, tokens), now, filled
+	n.hash, n.used, n.filled = HashPage(s.hashAt(parent), tokens), now, filled
+	s.changed(n.hash, false)
 	b := &s.buckets[n.hash&uint64(len(s.buckets)-1)]
 	n.chain, *b = *b, id
 	if parent != root {
@@ -122,6 +157,7 @@ func (s *pages) unlink(id int32) {
 	n.refs--
 	n.gen++
 	s.nodes--
+	s.changed(n.hash, true)
 }
 
 // sole reports whether a node is a leaf that one request holds.

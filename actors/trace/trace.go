@@ -79,13 +79,16 @@ func (t *Trace) On() bool { return t != nil && !t.paused.Load() }
 type Span struct {
 	Kind Kind
 	On   Track
+	// Engine is the number of the engine that did it, or that sent to the front or was
+	// sent to by it; 0 for what concerns none, too.
+	Engine uint8
 	// From and Posted say who posted the message being handled, and when;
 	// for SpanHandle only.
 	From   Track
 	Posted int64
 	Began  int64
 	Ended  int64
-	// ID is the step's Seq, or for what concerns one request its number.
+	// ID is the step's Seq, of its engine, or for what concerns one request its number.
 	ID uint64
 	N  int32 // rows, tokens or outputs, as Kind says
 }
@@ -162,6 +165,15 @@ func (k Kind) String() string { return kindNames[k] }
 // Handles reports whether the span is the handling of a message.
 func (k Kind) Handles() bool { return k >= HandleTokenize }
 
+// Of records what one of several engines, or the front, does: by its number, or 0.
+func (t *Trace) Of(engine uint8) Recorder { return Recorder{t, engine} }
+
+// Recorder records what one engine does, or the front. The zero value records nothing.
+type Recorder struct {
+	*Trace
+	engine uint8
+}
+
 // Now is the time a span begins at; 0 when nobody wants to know.
 func (t *Trace) Now() int64 {
 	if !t.On() {
@@ -171,10 +183,21 @@ func (t *Trace) Now() int64 {
 }
 
 // Record records something that ends now and began at what Now said then.
-func (t *Trace) Record(k Kind, on Track, id uint64, began int64, n int) {
-	if began != 0 && t.On() {
-		t.Add(Span{Kind: k, On: on, ID: id, Began: began, Ended: batch.Now(), N: int32(n)})
+func (r Recorder) Record(k Kind, on Track, id uint64, began int64, n int) {
+	if began != 0 && r.On() {
+		r.Add(Span{Kind: k, On: on, Engine: r.engine, ID: id, Began: began, Ended: batch.Now(), N: int32(n)})
 	}
+}
+
+// Step records a step's time on the device.
+func (r Recorder) Step(s *batch.Step, res *batch.Result) {
+	if !r.On() {
+		return
+	}
+	if res.Resumed > res.Stalled {
+		r.Add(Span{Kind: SpanMasks, On: TrackDevice, Engine: r.engine, ID: s.Seq, Began: res.Stalled, Ended: res.Resumed})
+	}
+	r.Add(Span{Kind: SpanCompute, On: TrackDevice, Engine: r.engine, ID: s.Seq, Began: res.Began, Ended: res.Ended, N: int32(len(s.Rows))})
 }
 
 // Handled records the handling of a message.
@@ -182,17 +205,6 @@ func (t *Trace) Handled(s Span) {
 	if t.On() {
 		t.Add(s)
 	}
-}
-
-// Step records a step's time on the device.
-func (t *Trace) Step(s *batch.Step, r *batch.Result) {
-	if !t.On() {
-		return
-	}
-	if r.Resumed > r.Stalled {
-		t.Add(Span{Kind: SpanMasks, On: TrackDevice, ID: s.Seq, Began: r.Stalled, Ended: r.Resumed})
-	}
-	t.Add(Span{Kind: SpanCompute, On: TrackDevice, ID: s.Seq, Began: r.Began, Ended: r.Ended, N: int32(len(s.Rows))})
 }
 
 // Add records a span.

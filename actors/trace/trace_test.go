@@ -40,7 +40,7 @@ func TestNoTraceAllocatesNothing(t *testing.T) {
 	}
 }
 
-func recordOne(tr *Trace) { tr.Record(SpanCommit, TrackScheduler, 1, tr.Now(), 1) }
+func recordOne(tr *Trace) { tr.Of(0).Record(SpanCommit, TrackScheduler, 1, tr.Now(), 1) }
 
 func BenchmarkTrace(b *testing.B) {
 	paused := New(1 << 12)

@@ -7,6 +7,7 @@
 package wire
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
@@ -56,14 +57,22 @@ type Batch struct {
 	Outputs  []Output
 }
 
+// batches are those of steps: others are small, and would have to grow for them.
 var batches = sync.Pool{New: func() any { return new(Batch) }}
 
-// NewBatch is an empty one.
-func NewBatch() *Batch { return batches.Get().(*Batch) }
+// NewBatch is one with room for the outputs of a step.
+func NewBatch(seq uint64, outputs int) *Batch {
+	b := batches.Get().(*Batch)
+	b.Seq, b.Outputs = seq, slices.Grow(b.Outputs, outputs)
+	return b
+}
 
 // Release gives a batch back, when nothing of it is used any more but for log-probabilities and
 // what else outputs point to.
 func (b *Batch) Release() {
+	if b.Seq == 0 {
+		return
+	}
 	clear(b.Outputs)
 	*b = Batch{Outputs: b.Outputs[:0]}
 	batches.Put(b)
@@ -123,3 +132,41 @@ const (
 	Refused                  // the client's: it cannot be run as it is
 	Lost                     // the engine is: any other one could resume the request
 )
+
+// Prefixes is what is new in an engine's prefix tree. Engine → Front.
+type Prefixes struct {
+	Seq   uint64 // how many changes the engine has made with these; what to ask from next
+	Whole bool   // these are all there are, not changes
+	Pages []Page // one after the other
+}
+
+// Page is a page that is cached, or about to be, or is no longer. Its hash names the
+// prefix up to its end: plan.HashPage.
+type Page struct {
+	Hash uint64
+	Gone bool
+}
+
+// Known is what a front knows of an engine's prefix tree.
+type Known struct {
+	Seq   uint64
+	Pages map[uint64]struct{}
+}
+
+// Apply takes in what is new.
+func (k *Known) Apply(p Prefixes) {
+	if k.Pages == nil {
+		k.Pages = map[uint64]struct{}{}
+	}
+	if p.Whole {
+		clear(k.Pages)
+	}
+	k.Seq = p.Seq
+	for _, page := range p.Pages {
+		if page.Gone {
+			delete(k.Pages, page.Hash)
+		} else {
+			k.Pages[page.Hash] = struct{}{}
+		}
+	}
+}

@@ -41,6 +41,7 @@ type Engine struct {
 	Model        string `flag:"model,m" value:"NAME|DIR|builtin" help:"a model on Hugging Face, OWNER/NAME or OWNER/NAME:REVISION, pulled when it is not there yet; a checkpoint's directory; or the one inside this program"`
 	Device       string `flag:"device" value:"auto|cpu|cuda[:N,…]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor); cuda:0,2 are two GPUs that share the model"`
 	TP           int    `flag:"tp" value:"N" min:"0" max:"64" help:"devices that share the model (tensor parallelism): N GPUs from the first on, or for trying it N parts of the processor or N simulated GPUs; N divides the model's heads (0: as many as --device names)"`
+	DP           int    `flag:"dp" value:"N" min:"1" max:"64" help:"engines among which requests are shared out (data parallelism), each with a device, a scheduler and memory of its own, on the processor or simulated GPUs; sizes are those of each, and when one is lost the others go on with its requests"`
 	DType        string `flag:"dtype" choices:"auto,float32,bfloat16,int8,int4" help:"type of the weights in memory; auto takes the checkpoint's (on a GPU bfloat16 where that is quantised); int8 and int4, on a processor alone, round them to 8 or 4 bits, and activations to 8: half and a third of the memory, and several times as fast"`
 	KVDType      string `flag:"kv-dtype" choices:"auto,bf16,fp8,int8,float32" help:"type of keys and values in memory; auto takes bf16, or float32 beside weights that are; int8 and float32 are a processor's"`
 	Quantization string `flag:"quantization" choices:"auto,fp8" help:"fp8 has a Hopper GPU round the weights of layers to 8 bits while they are loaded, each output with a scale of its own: half of bfloat16's memory, and faster; auto takes them as the checkpoint has them"`
@@ -136,7 +137,7 @@ type Log struct {
 
 func defaultConfig() *Config {
 	return &Config{
-		Engine:   Engine{Model: model.Builtin, Device: "auto", DType: "auto", Quantization: "auto", KVDType: "auto"},
+		Engine:   Engine{Model: model.Builtin, Device: "auto", DP: 1, DType: "auto", Quantization: "auto", KVDType: "auto"},
 		Schedule: Schedule{AttentionBackend: "auto", Cache: string(plan.Radix), Schedule: string(plan.Mixed), Policy: string(plan.FCFS), Overlap: true},
 		Server: Server{
 			Host: "127.0.0.1", Port: 1919, MaxOpenRequests: 4096, DrainTimeout: 30 * time.Second,
@@ -173,6 +174,9 @@ func (c *Config) check(found *faults) {
 	}
 	if _, err := gang.Names(c.Engine.Device, c.Engine.TP); err != nil {
 		found.add("--device and --tp: %w", err)
+	}
+	if c.Engine.DP > 1 && kind == "cuda" {
+		found.add("--dp is %d and --device %q: several engines in one process are for the processor and simulated GPUs, since a fault in a kernel ends CUDA for its whole process; serve each GPU by a process of its own", c.Engine.DP, c.Engine.Device)
 	}
 	if n := c.Schedule.PageSize; n&(n-1) != 0 {
 		found.add("--page-size is %d; it must be a power of two", n)
@@ -292,7 +296,7 @@ func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 		quantization = ""
 	}
 	return actors.Config{
-		Model: c.Engine.Model, DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, TP: c.Engine.TP, DType: dtype, Quantization: quantization, KVDType: kvTypes[c.Engine.KVDType],
+		Model: c.Engine.Model, DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, TP: c.Engine.TP, DP: c.Engine.DP, DType: dtype, Quantization: quantization, KVDType: kvTypes[c.Engine.KVDType],
 		MaxRunningRequests: c.Schedule.MaxRunningRequests, MaxPrefillLength: c.Schedule.MaxPrefillLength,
 		PageSize: c.Schedule.PageSize, NumPages: c.Schedule.NumPages, MemoryRatio: c.Schedule.MemoryRatio,
 		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),

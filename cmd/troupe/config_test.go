@@ -73,7 +73,7 @@ func TestFlagsReachTheActors(t *testing.T) {
 	got := cfg.actors(cfg.Log.newLogger(t.Output()), nil)
 	got.Log, got.Progress, got.Capturing = actors.Config{}.Log, nil, nil
 	want := actors.Config{
-		Model: "m", Device: "cuda:1", DType: "bfloat16", DummyWeights: true, MaxRunningRequests: 3, MaxPrefillLength: 5,
+		Model: "m", Device: "cuda:1", DP: 1, DType: "bfloat16", DummyWeights: true, MaxRunningRequests: 3, MaxPrefillLength: 5,
 		PageSize: 8, NumPages: 7, MemoryRatio: 0.5, MaxSeqLen: 11, GraphRows: 17, Attention: "portable", Cache: plan.Naive, Schedule: plan.PrefillFirst,
 		Policy: plan.Priority, NoOverlap: true, MaxOpenRequests: 13,
 	}

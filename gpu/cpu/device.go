@@ -60,11 +60,16 @@ var _ device.Device = (*Device)(nil)
 // Open loads the model and returns a device that is ready for steps. The
 // model's weights are copied: it may be closed afterwards.
 func Open(spec device.Spec) (*Device, error) {
-	n := cores()
+	return open(spec, choose(), max(1, cores()/beside(&spec)))
+}
+
+// beside is how many devices are on this processor, this one among them.
+func beside(spec *device.Spec) int {
+	n := max(1, spec.DP)
 	if spec.Rank != nil { // all of them are here
-		n = max(1, n/spec.Rank.Ranks)
+		n *= spec.Rank.Ranks
 	}
-	return open(spec, choose(), n)
+	return n
 }
 
 func open(spec device.Spec, k *kernels, cores int) (*Device, error) {

@@ -79,9 +79,7 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 		return nil, info, err
 	}
 	_, available := memory()
-	if spec.Rank != nil { // all of them are here
-		available /= int64(spec.Rank.Ranks)
-	}
+	available /= int64(beside(&spec))
 	room := device.Memory{All: available, Taken: b.bytes(), Token: m.Config.CacheBytes(info.KVDType)}
 	if err := defaults.FitPages(&info, &spec, room); err != nil {
 		return nil, info, fmt.Errorf("cpu: %w", err)

@@ -115,6 +115,9 @@ type Spec struct {
 	// one. Package gpu opens them, each with its Rank.
 	TP   int
 	Rank *Rank
+	// DP is how many devices of this kind the process opens, each for a model of its own,
+	// this one among them; 0 is one. They divide the host's cores and memory.
+	DP int
 	// DType of the weights in memory; "" takes the checkpoint's. Only the
 	// processor takes model.Int8 and model.Int4.
 	DType model.DType

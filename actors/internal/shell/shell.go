@@ -23,6 +23,7 @@ type Message interface{ Stamped() *Stamp }
 type Stamp struct {
 	posted int64 // as batch.Now
 	from   trace.Track
+	engine uint8 // whose that is; 0: the first's, or the front's
 }
 
 // Stamped is the stamp.
@@ -41,15 +42,19 @@ type Mail struct {
 	Out interface {
 		Send(to *actor.PID, message any)
 	}
-	From trace.Track
+	From   trace.Track
+	Engine uint8 // whose track that is
 }
 
 // On is the same mail, sent from another track.
-func (c Mail) On(t trace.Track) Mail { return Mail{c.Out, t} }
+func (c Mail) On(t trace.Track) Mail { return Mail{c.Out, t, c.Engine} }
+
+// Of is the same mail, sent by an engine.
+func (c Mail) Of(engine uint8) Mail { return Mail{c.Out, c.From, engine} }
 
 // Send posts a message.
 func (c Mail) Send(to *actor.PID, m Message) {
-	*m.Stamped() = Stamp{posted: batch.Now(), from: c.From}
+	*m.Stamped() = Stamp{posted: batch.Now(), from: c.From, engine: c.Engine}
 	c.Out.Send(to, m)
 }
 
@@ -61,17 +66,19 @@ type Describe func(Message) (trace.Kind, uint64)
 type Group struct {
 	system   *actor.ActorSystem
 	trace    *trace.Trace
+	engine   uint8 // whose the actors are; 0: the first's, or the front's
 	log      zerolog.Logger
 	describe Describe
 	shells   []*shell // fixed once all have been run
 }
 
-// NewGroup makes an empty one. A nil Trace records nothing.
-func NewGroup(log zerolog.Logger, tr *trace.Trace, describe Describe) *Group {
+// NewGroup makes an empty one, of the engine of this number or of the front: 0. A nil
+// Trace records nothing.
+func NewGroup(log zerolog.Logger, tr *trace.Trace, engine uint8, describe Describe) *Group {
 	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(zerolog.NewSlogHandler(log.Level(zerolog.WarnLevel)))
 	}))
-	return &Group{system: system, trace: tr, log: log, describe: describe}
+	return &Group{system: system, trace: tr, engine: engine, log: log, describe: describe}
 }
 
 // PID is the address of the actor that has or will have this name: addresses are
@@ -80,7 +87,7 @@ func NewGroup(log zerolog.Logger, tr *trace.Trace, describe Describe) *Group {
 func (g *Group) PID(name string) *actor.PID { return g.system.NewLocalPID(name) }
 
 // Mail is how those outside of the group's actors send to them.
-func (g *Group) Mail(from trace.Track) Mail { return Mail{g.system.Root, from} }
+func (g *Group) Mail(from trace.Track) Mail { return Mail{g.system.Root, from, g.engine} }
 
 // Run spawns a handler as an actor of this name, which must be free.
 func (g *Group) Run(name string, track trace.Track, h Handler, opts ...actor.PropsOption) *actor.PID {
@@ -146,10 +153,11 @@ func (s *shell) Receive(c actor.Context) {
 	case Message:
 		st, began := *m.Stamped(), batch.Now()
 		kind, id := s.describe(m) // before handling: a handler may give the message away
-		s.run(Mail{c, s.track}, m)
+		s.run(Mail{c, s.track, s.engine}, m)
 		ended := batch.Now()
 		s.stats.observe(began-st.posted, ended-began)
-		s.trace.Handled(trace.Span{Kind: kind, On: s.track, From: st.from, Posted: st.posted, ID: id, Began: began, Ended: ended})
+		// Of the front and an engine, or twice the same.
+		s.trace.Handled(trace.Span{Kind: kind, On: s.track, Engine: max(s.engine, st.engine), From: st.from, Posted: st.posted, ID: id, Began: began, Ended: ended})
 	case *actor.Stopped:
 		if h, ok := s.h.(interface{ Stopped() }); ok {
 			h.Stopped()

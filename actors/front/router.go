@@ -1,0 +1,108 @@
+package front
+
+import (
+	"github.com/troupe-llm/troupe/actors/engine"
+	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/actors/wire"
+)
+
+// router chooses which engine computes a request: the one on which it will have to wait for the fewest
+// tokens, of its own prompt and of others. It is the detokenizer's.
+type router struct {
+	targets  []target
+	pageSize int
+	hashes   []uint64 // scratch
+}
+
+// target is an engine, and what the front knows of it.
+type target struct {
+	engine engine.Engine
+	known  wire.Known // its prefix tree
+	open   int        // requests that it has
+	owed   int        // tokens of their prompts that it has yet to compute
+	left   bool       // it is lost, and none is handed to it any more
+}
+
+// openCost is what an open request is reckoned at besides its prompt, in tokens of prefill. While it
+// generates it lengthens every step by the reading of its keys and values: with some 2,000 tokens of
+// context, over 300 tokens, by as much as some hundred tokens of prefill take.
+const openCost = 256
+
+func newRouter(engines []engine.Engine, pageSize int) router {
+	r := router{pageSize: pageSize}
+	for _, e := range engines {
+		r.targets = append(r.targets, target{engine: e})
+	}
+	return r
+}
+
+// choose says which engine to hand these tokens to, and how many of them it has cached. One that is
+// being mended is chosen only where none is ready, and one that is lost where all are.
+func (r *router) choose(tokens []int32) (at, cached int) {
+	if len(r.targets) == 1 {
+		return 0, 0
+	}
+	r.hash(tokens)
+	best, least, ready := -1, 0, false
+	for i := range r.targets {
+		t := &r.targets[i]
+		state := t.engine.State()
+		if t.left || state == engine.Lost {
+			continue
+		}
+		t.known.Apply(t.engine.Prefixes(t.known.Seq))
+		found := r.cached(t)
+		cost := len(tokens) - found + t.owed + openCost*t.open
+		now := state == engine.Ready
+		if best < 0 || now && !ready || now == ready && cost < least {
+			best, least, ready, cached = i, cost, now, found
+		}
+	}
+	return max(best, 0), cached
+}
+
+// hash names the prefixes of tokens, page by page.
+func (r *router) hash(tokens []int32) {
+	r.hashes = r.hashes[:0]
+	above := uint64(0)
+	for ; len(tokens) >= r.pageSize; tokens = tokens[r.pageSize:] {
+		above = plan.HashPage(above, tokens[:r.pageSize])
+		r.hashes = append(r.hashes, above)
+	}
+}
+
+// cached is how many of the tokens that were hashed an engine has.
+func (r *router) cached(t *target) int {
+	for i, hash := range r.hashes {
+		if _, has := t.known.Pages[hash]; !has {
+			return i * r.pageSize
+		}
+	}
+	return len(r.hashes) * r.pageSize
+}
+
+// took notes that an engine has a request, of whose tokens it has to compute so many.
+func (r *router) took(at, owed int) {
+	r.targets[at].open++
+	r.targets[at].owed += owed
+}
+
+// begun notes that those tokens are computed.
+func (r *router) begun(at, owed int) { r.targets[at].owed -= owed }
+
+// ended notes that an engine does not have a request any more.
+func (r *router) ended(at, owed int) {
+	r.targets[at].open--
+	r.targets[at].owed -= owed
+}
+
+// lost notes that an engine is, and reports whether there is another.
+func (r *router) lost(at int) (another bool) {
+	r.targets[at].left = true
+	for i := range r.targets {
+		if t := &r.targets[i]; !t.left && t.engine.State() != engine.Lost {
+			return true
+		}
+	}
+	return false
+}
