@@ -68,7 +68,6 @@ func (c *compiler) ropeWrite(f *program.Fused) run {
 	c.need(key.Base == all && value.Base == all && key.At == query.At+query.Width && value.At == key.At+key.Width,
 		"queries, keys and values that do not lie side by side in one value")
 	c.need(rope.HeadDim == c.shape.HeadDim && query.Width == c.shape.Heads*c.shape.HeadDim, "heads of %d; the kernels are for %d of %d", rope.HeadDim, c.shape.Heads, c.shape.HeadDim)
-	c.need(c.shape.RopeWriteTurns(r.Dims), "RoPE of %d elements of heads of %d; the kernel turns multiples of 16", r.Dims, rope.HeadDim)
 	c.cacheFits(store.Cache)
 	qkv, stride := c.columnsAt(query, f32)
 	a := kernel.RopeArgs{

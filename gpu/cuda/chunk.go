@@ -23,6 +23,7 @@ type chunk struct {
 	to              kernel.Ptr
 	source          *model.Source
 	first, n, width int
+	plain           model.Encoding // of what is no codes: bfloat16, or float32
 	// Of codes: how they are scaled, where the scales go, and how far apart those
 	// of 128 rows are.
 	codes  program.Codes
@@ -33,7 +34,7 @@ type chunk struct {
 // sizes are the bytes of its rows on the device, and of their scales.
 func (c *chunk) sizes() (rows, scales int64) {
 	if c.codes == program.NoCodes {
-		return bf16 * int64(c.n) * int64(c.width), 0
+		return c.plain.Bytes([]int{c.n, c.width}), 0
 	}
 	return int64(c.n) * int64(c.width), scaleBytes(c.codes, c.n, c.stride)
 }
@@ -67,7 +68,7 @@ func scaleStride(codes program.Codes, in int) int {
 // chunksOf cuts what fills a slot into chunks, which go one behind the other.
 func chunksOf(s *model.Slot, to kernel.Ptr, codes program.Codes, scales kernel.Ptr) (list []chunk) {
 	width := s.Weight.In()
-	c := chunk{width: width, codes: codes, stride: scaleStride(codes, width), n: 128}
+	c := chunk{width: width, plain: wide.Of(s.Weight), codes: codes, stride: scaleStride(codes, width), n: 128}
 	most := max(1, int(chunkBytes*128/c.bytes()))
 	if codes != program.NoCodes {
 		most = max(128, most/128*128)
@@ -97,7 +98,8 @@ func (c *chunk) read(to []byte) {
 				c.quantized(to, begin, n)
 				return
 			}
-			c.rows(to[bf16*begin*c.width:bf16*(begin+n)*c.width], c.first+begin, n)
+			row := int(c.plain.Bytes([]int{1, c.width}))
+			c.rows(to[begin*row:(begin+n)*row], c.first+begin, n)
 		})
 	}
 	group.Wait()
@@ -105,14 +107,17 @@ func (c *chunk) read(to []byte) {
 
 // rows writes n rows, as they are where they lie so in the file.
 func (c *chunk) rows(to []byte, first, n int) {
-	if from := c.source.Bytes(first, n); from != nil && c.source.Tensor.Encoding == wide.Matrix {
+	if from := c.source.Bytes(first, n); from != nil && c.source.Tensor.Encoding == c.plain {
 		copy(to, from)
 		return
 	}
 	c.values(first, n, func(row int, values []float32) {
-		out := to[bf16*row*c.width:]
 		for j, v := range values {
-			binary.LittleEndian.PutUint16(out[bf16*j:], model.ToBF16(v))
+			if i := row*c.width + j; c.plain.Element == model.Float32 {
+				binary.LittleEndian.PutUint32(to[f32*i:], math.Float32bits(v))
+			} else {
+				binary.LittleEndian.PutUint16(to[bf16*i:], model.ToBF16(v))
+			}
 		}
 	})
 }

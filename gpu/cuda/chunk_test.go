@@ -12,8 +12,8 @@ import (
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// A slot's parts lie one under the other as bfloat16, however a checkpoint has
-// their numbers.
+// A slot's parts lie one under the other as bfloat16, or float32 where they are to
+// be exact, however a checkpoint has their numbers.
 func TestChunks(t *testing.T) {
 	const in = 24
 	tensor := func(d model.DType, shape ...int) *model.Tensor {
@@ -50,7 +50,11 @@ func TestChunks(t *testing.T) {
 		{Part: turned, Tensor: tensor(model.BFloat16, in, 30)},
 		whole(packed),
 	}
-	for _, s := range []*model.Slot{{Weight: &program.Weight{Shape: []int{267, in}}, Sources: matrix}, {Weight: &program.Weight{Shape: []int{49}}, Sources: vector}} {
+	for _, s := range []*model.Slot{
+		{Weight: &program.Weight{Shape: []int{267, in}}, Sources: matrix},
+		{Weight: &program.Weight{Shape: []int{49}}, Sources: vector},
+		{Weight: &program.Weight{Shape: []int{49}, Exact: true}, Sources: slices.Clone(vector)},
+	} {
 		model.NewWeights(s)
 		width := s.Weight.In()
 		var want, got []byte
@@ -59,7 +63,11 @@ func TestChunks(t *testing.T) {
 			source, i := s.Row(out)
 			source.Read(i, row)
 			for _, v := range row {
-				want = binary.LittleEndian.AppendUint16(want, model.ToBF16(v))
+				if s.Weight.Exact {
+					want = binary.LittleEndian.AppendUint32(want, math.Float32bits(v))
+				} else {
+					want = binary.LittleEndian.AppendUint16(want, model.ToBF16(v))
+				}
 			}
 		}
 		for _, c := range chunksOf(s, 4096, program.NoCodes, 0) {

@@ -134,27 +134,34 @@ func (r *rig) wait() *batch.Result {
 // returns the first tokens.
 func (r *rig) prefill(prompts [][]int32, sampling batch.Sampling, chunk int) []*batch.Result {
 	r.t.Helper()
-	first := make([]*batch.Result, len(prompts))
-	for start, left := 0, true; left; start += chunk {
+	return r.prefillBehind(prompts, make([]int, len(prompts)), sampling, chunk)
+}
+
+// prefillBehind does so behind so many tokens of each prompt, which share left.
+func (r *rig) prefillBehind(prompts [][]int32, cached []int, sampling batch.Sampling, chunk int) []*batch.Result {
+	r.t.Helper()
+	first, at := make([]*batch.Result, len(prompts)), slices.Clone(cached)
+	for begun, left := false, true; left; begun = true {
 		s := &batch.Step{}
 		left = false
 		var last []int
 		for i, p := range prompts {
-			if start >= len(p) {
+			if at[i] >= len(p) {
 				continue
 			}
-			if start == 0 {
+			if !begun {
 				r.give(s, int32(i), sampling)
+				r.take(s, int32(i), int32(len(prompts)+i), int32(i), at[i])
 			}
-			end := min(len(p), start+chunk)
-			r.row(s, int32(i), int32(start), p[start:end], end == len(p))
+			end := min(len(p), at[i]+chunk)
+			r.row(s, int32(i), int32(at[i]), p[at[i]:end], end == len(p))
 			last = append(last, i)
 			left = left || end < len(p)
 		}
 		r.launch(s)
 		res := r.wait()
 		for j, i := range last {
-			if start+chunk >= len(prompts[i]) {
+			if at[i] = min(len(prompts[i]), at[i]+chunk); at[i] == len(prompts[i]) {
 				one := &batch.Result{Tokens: res.Tokens[j : j+1]}
 				if len(res.Logprobs) > 0 {
 					one.Logprobs = res.Logprobs[j : j+1]
@@ -164,6 +171,43 @@ func (r *rig) prefill(prompts [][]int32, sampling batch.Sampling, chunk int) []*
 		}
 	}
 	return first
+}
+
+// share computes the whole pages of prompts, but for their last token, in slots
+// behind theirs, with snapshots of the states there, and returns how many tokens
+// of each they are.
+func (r *rig) share(prompts [][]int32) []int {
+	r.t.Helper()
+	cached := make([]int, len(prompts))
+	for i, p := range prompts {
+		if cached[i] = (len(p) - 1) / r.info.PageSize * r.info.PageSize; cached[i] == 0 {
+			continue
+		}
+		s, slot := &batch.Step{}, int32(len(prompts)+i)
+		r.give(s, slot, batch.Sampling{})
+		r.row(s, slot, 0, p[:cached[i]], false)
+		if r.info.StateBytes > 0 {
+			s.Saves = append(s.Saves, batch.StateCopy{Slot: slot, Snapshot: int32(i)})
+		}
+		r.launch(s)
+		r.wait()
+	}
+	return cached
+}
+
+// take begins a slot with so many tokens that another shares, and the states
+// behind them.
+func (r *rig) take(s *batch.Step, slot, from, snapshot int32, tokens int) {
+	if tokens == 0 {
+		return
+	}
+	for i, page := range r.pages[from][:tokens/r.info.PageSize] {
+		s.Pages = append(s.Pages, batch.PageEntry{Slot: slot, Index: int32(i), Page: page})
+		r.pages[slot] = append(r.pages[slot], page)
+	}
+	if r.info.StateBytes > 0 {
+		s.Restores = append(s.Restores, batch.StateCopy{Slot: slot, Snapshot: snapshot})
+	}
 }
 
 // decode goes on for n tokens, two steps ahead when ahead is set.
@@ -192,7 +236,7 @@ func (r *rig) decode(prompts [][]int32, n int, ahead bool) []*batch.Result {
 }
 
 // Every checkpoint: alone and together, in chunks and whole, with graphs and
-// without, one step at a time and two.
+// without, one step at a time and two, behind prefixes of others, and preempted.
 func TestReferences(t *testing.T) {
 	require(t)
 	for _, c := range append(modeltest.All(t), modeltest.Families(t)...) {
@@ -214,17 +258,19 @@ func TestReferences(t *testing.T) {
 			name   string
 			chunk  int
 			graphs bool
-			ahead  bool
 			page   int
+			run    generate
 		}{
-			{"whole", 4096, true, true, 16},
-			{"chunks", 7, true, true, 16},
-			{"eager", 4096, false, true, 16},
-			{"alone", 4096, true, false, 1},
-			{"odd-pages", 33, true, true, 48},
+			{"whole", 4096, true, 16, (*rig).ahead},
+			{"chunks", 7, true, 16, (*rig).ahead},
+			{"eager", 4096, false, 16, (*rig).ahead},
+			{"alone", 4096, true, 1, (*rig).inTurn},
+			{"odd-pages", 33, true, 48, (*rig).ahead},
+			{"prefixes", 5, true, 4, (*rig).behindPrefixes},
+			{"preempted", 9, true, 8, (*rig).preempted},
 		} {
 			t.Run(c.Name+"/"+variant.name, func(t *testing.T) {
-				r := openCUDA(t, device.Spec{Model: m, Slots: max(8, len(ref.Cases)), MaxStepTokens: 1024, NumPages: 4096, PageSize: variant.page})
+				r := openCUDA(t, device.Spec{Model: m, Slots: max(8, 2*len(ref.Cases)), MaxStepTokens: 1024, NumPages: 4096, PageSize: variant.page})
 				if !variant.graphs {
 					r.d.(*Device).encoder.graphs = nil
 				}
@@ -241,7 +287,7 @@ func TestReferences(t *testing.T) {
 				}
 				d.allow(c, m)
 				for _, cases := range groups {
-					compare(t, r, cases, variant.chunk, variant.ahead, &d)
+					compare(t, r, cases, variant.chunk, variant.run, &d)
 				}
 				d.report(t)
 			})
@@ -299,7 +345,7 @@ func TestQuantizedReferences(t *testing.T) {
 			r := openCUDA(t, device.Spec{Model: m, Slots: max(8, len(ref.Cases)), MaxStepTokens: 1024, NumPages: 1024, PageSize: 16})
 			d := distances{within: quantized}
 			d.allow(c, m)
-			compare(t, r, ref.Cases, 4096, true, &d)
+			compare(t, r, ref.Cases, 4096, (*rig).ahead, &d)
 			d.report(t)
 		})
 	}
@@ -394,21 +440,72 @@ func (d *distances) report(t *testing.T) {
 	}
 }
 
-func compare(t *testing.T, r *rig, cases []modeltest.Case, chunk int, ahead bool, to *distances) {
+// drawn is a token and its log-probability.
+type drawn struct {
+	token   int32
+	logprob float32
+}
+
+// generate draws so many tokens behind each prompt, which is computed in chunks.
+type generate func(r *rig, prompts [][]int32, n, chunk int) [][]drawn
+
+var asked = batch.Sampling{Logprobs: 1}
+
+// draws are what prompts and then decode steps brought, by prompt.
+func draws(first, rest []*batch.Result) [][]drawn {
+	all := make([][]drawn, len(first))
+	for i := range all {
+		all[i] = append(all[i], drawn{first[i].Tokens[0], first[i].Logprobs[0].Token})
+		for _, step := range rest {
+			all[i] = append(all[i], drawn{step.Tokens[i], step.Logprobs[i].Token})
+		}
+	}
+	return all
+}
+
+// ahead launches a step while the one before is computed, inTurn when it is over.
+func (r *rig) ahead(prompts [][]int32, n, chunk int) [][]drawn {
+	return draws(r.prefill(prompts, asked, chunk), r.decode(prompts, n-1, true))
+}
+
+func (r *rig) inTurn(prompts [][]int32, n, chunk int) [][]drawn {
+	return draws(r.prefill(prompts, asked, chunk), r.decode(prompts, n-1, false))
+}
+
+// behindPrefixes goes on behind pages, and states, that others computed.
+func (r *rig) behindPrefixes(prompts [][]int32, n, chunk int) [][]drawn {
+	return draws(r.prefillBehind(prompts, r.share(prompts), asked, chunk), r.decode(prompts, n-1, true))
+}
+
+// preempted gives everybody's slot and pages away after some tokens, and computes
+// them again.
+func (r *rig) preempted(prompts [][]int32, n, chunk int) [][]drawn {
+	const before = 5
+	all := r.ahead(prompts, before, chunk)
+	longer := make([][]int32, len(prompts))
+	for i, p := range prompts {
+		longer[i] = slices.Clone(p)
+		for _, d := range all[i] {
+			longer[i] = append(longer[i], d.token)
+		}
+	}
+	for i, more := range r.ahead(longer, n-before, chunk) {
+		all[i] = append(all[i], more...)
+	}
+	return all
+}
+
+func compare(t *testing.T, r *rig, cases []modeltest.Case, chunk int, how generate, to *distances) {
 	t.Helper()
 	var prompts [][]int32
 	for _, c := range cases {
 		prompts = append(prompts, c.PromptIDs)
 	}
 	n := len(cases[0].GreedyIDs)
-	first := r.prefill(prompts, batch.Sampling{Logprobs: 1}, chunk)
-	rest := r.decode(prompts, n-1, ahead)
+	got := how(r, prompts, n, chunk)
 	for i, c := range cases {
 		for at := range n {
-			token, logprob := first[i].Tokens[0], first[i].Logprobs[0].Token
-			if at > 0 {
-				token, logprob = rest[at-1].Tokens[i], rest[at-1].Logprobs[i].Token
-			}
+			token, logprob := got[i][at].token, got[i][at].logprob
 			margin := c.Margin(at)
 			routes := to.margins[fmt.Sprint(c.PromptIDs)]
 			rerouted := routes != nil && routes[len(c.PromptIDs)-1+at] < nearTie
@@ -579,16 +676,16 @@ func read(m *model.Model, tokens int) int64 {
 	return int64(n)
 }
 
-// BenchmarkOps is where a decode step's time goes: each kind of work alone, in
-// a graph of all layers, so that weights and pages come from memory as they do
-// in a whole step. Lengths are spread evenly around 600.
+// BenchmarkOps is where a step's time goes, of decode rows or of prompts: each
+// kind of work alone, in a graph of all layers, so that weights and pages come from
+// memory as they do in a whole step. Lengths are spread evenly around 600.
 func BenchmarkOps(b *testing.B) {
-	for _, name := range []string{"qwen3-0.6b", "qwen3-14b", "qwen3-30b-a3b"} {
+	for _, name := range []string{"qwen3-0.6b", "qwen3-14b", "qwen3-30b-a3b", "qwen3.5-9b", "gemma-3-12b"} {
+		m, err := model.Open(name, true)
+		if err != nil {
+			b.Fatal(err)
+		}
 		for _, rows := range []int{1, 8, 32, 256} {
-			m, err := model.Open(name, true)
-			if err != nil {
-				b.Fatal(err)
-			}
 			b.Run(fmt.Sprintf("%s/%d", name, rows), func(b *testing.B) {
 				r := openCUDA(b, device.Spec{Model: m, Slots: rows, MaxSeqLen: 8192})
 				prompts := make([][]int32, rows)
@@ -603,60 +700,71 @@ func BenchmarkOps(b *testing.B) {
 					r.wait()
 				}
 				r.decode(prompts, 1, false) // leaves its rows where kernels look for them
-				e := r.d.(*Device).engine
-				for _, o := range []struct {
-					name    string
-					ops     []string
-					overlap bool
-				}{
-					{"all", nil, true},
-					{"all-in-turn", nil, false},
-					{"embed", []string{"embed"}, true},
-					{"plan", []string{"plan"}, true},
-					{"norm", []string{"norm"}, true},
-					{"qkv", []string{"qkv"}, true},
-					{"rope", []string{"rope"}, true},
-					{"attention", []string{"plan", "attention"}, true},
-					{"o", []string{"o"}, true},
-					{"gate_up", []string{"gate_up", "experts_gate_up"}, true},
-					{"gate", []string{"gate"}, true},
-					{"down", []string{"down", "experts_down"}, true},
-					{"mlp", []string{"norm", "gate_up", "gate", "down"}, true},
-					{"router", []string{"router"}, true},
-					{"route", []string{"route"}, true},
-					{"combine", []string{"combine"}, true},
-					{"experts", []string{"router", "route", "experts_gate_up", "experts_down", "combine"}, true},
-					{"products", []string{"norm", "qkv", "o", "gate_up", "gate", "down"}, true},
-					{"products-in-turn", []string{"norm", "qkv", "o", "gate_up", "gate", "down"}, false},
-					{"head", []string{"head"}, true},
-					{"sample", []string{"sample"}, true},
-				} {
-					b.Run(o.name, func(b *testing.B) {
-						runtime.LockOSThread() // a benchmark has a goroutine of its own
-						defer runtime.UnlockOSThread()
-						if err := e.attach(); err != nil {
-							b.Fatal(err)
-						}
-						overlap := e.queue.overlap
-						e.only, e.queue.overlap = o.ops, o.overlap && overlap
-						g, err := capture(e.compute, func() error { return e.forward(decoding(rows)) })
-						e.only, e.queue.overlap = nil, overlap
-						if err != nil {
-							b.Fatal(err)
-						}
-						var ns int64
-						for b.Loop() {
-							t, err := timeOn(e.compute, func() error { return g.launch(e.compute) })
-							if err != nil {
-								b.Fatal(err)
-							}
-							ns += t
-						}
-						b.ReportMetric(float64(ns)/float64(b.N)/1e3, "us-gpu/op")
-					})
-				}
+				timeOps(b, r.d.(*Device).engine, decoding(rows))
 			})
 		}
+		b.Run(name+"/prompts", func(b *testing.B) {
+			r := openCUDA(b, device.Spec{Model: m, Slots: 16, MaxSeqLen: 8192})
+			s, tokens := &batch.Step{}, rand.New(rand.NewPCG(1, 2))
+			for i := range 14 {
+				prompt := make([]int32, 100+1000*(2*i+1)/(2*14))
+				for j := range prompt {
+					prompt[j] = tokens.Int32N(int32(r.info.Vocab))
+				}
+				r.give(s, int32(i), batch.Sampling{})
+				r.row(s, int32(i), 0, prompt[:min(len(prompt), r.info.MaxStepTokens-s.NumTokens)], true)
+			}
+			r.launch(s)
+			r.wait()
+			timeOps(b, r.d.(*Device).engine, r.d.(*Device).encoder.up.pass())
+		})
+	}
+}
+
+// timeOps times a pass that was run before, whole, with no kernel begun before
+// the one ahead has ended, and by what kinds of work it has.
+func timeOps(b *testing.B, e *engine, p pass) {
+	type kind struct {
+		name    string
+		ops     []string
+		overlap bool
+	}
+	kinds := []kind{{"all", nil, true}, {"all-in-turn", nil, false}}
+	seen := map[string]bool{}
+	for _, s := range slices.Concat(e.plans.body(p.tokens), e.plans.head(p.draws), e.sampling) {
+		if !seen[s.name] {
+			seen[s.name] = true
+			kinds = append(kinds, kind{s.name, []string{s.name}, true})
+		}
+	}
+	for _, k := range kinds {
+		b.Run(k.name, func(b *testing.B) {
+			runtime.LockOSThread() // a benchmark has a goroutine of its own
+			defer runtime.UnlockOSThread()
+			if err := e.attach(); err != nil {
+				b.Fatal(err)
+			}
+			overlap := e.queue.overlap
+			e.only, e.queue.overlap = k.ops, k.overlap && overlap
+			g, err := capture(e.compute, func() error { return e.forward(p) })
+			e.only, e.queue.overlap = nil, overlap
+			if err != nil {
+				b.Fatal(err)
+			}
+			var times []int64
+			for b.Loop() {
+				t, err := timeOn(e.compute, func() error { return g.launch(e.compute) })
+				if err != nil {
+					b.Fatal(err)
+				}
+				times = append(times, t)
+			}
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2])/1e3, "us-gpu/op")
+			if err := g.free(); err != nil {
+				b.Fatal(err)
+			}
+		})
 	}
 }
 

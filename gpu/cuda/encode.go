@@ -22,6 +22,9 @@ type upload struct {
 	late                                   int // draws whose masks come later: none is drawn before
 	lists                                  []list
 	counts                                 []counts
+	// kernel.Copy, of states: before the pass and behind it.
+	restores, saves   kernel.Ptr
+	nrestores, nsaves int
 
 	scores  int        // tokens to score
 	follows kernel.Ptr // i32 [scores]: which of the step's tokens each follows
@@ -153,6 +156,7 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 	e.scores(b, s)
 	copy(take[kernel.Tile](b, u.ntiles, &u.tiles), e.tiles)
 	e.spans(b, s)
+	e.copies(b, s)
 	u.bytes = b.used
 	return u, nil
 }
@@ -185,7 +189,7 @@ func (e *encoder) size(s *batch.Step) int {
 	u := &e.up
 	n := 32*16 + len(s.Slots)*int(unsafe.Sizeof(kernel.Init{})) + len(s.Pages)*int(unsafe.Sizeof(kernel.Entry{})) +
 		12*u.tokens + 8*u.decodes + (int(unsafe.Sizeof(kernel.Draw{}))+4)*u.draws + len(e.tiles)*int(unsafe.Sizeof(kernel.Tile{})) +
-		len(s.Rows)*int(unsafe.Sizeof(kernel.Span{}))
+		len(s.Rows)*int(unsafe.Sizeof(kernel.Span{})) + (len(s.Restores)+len(s.Saves))*int(unsafe.Sizeof(kernel.Copy{}))
 	for i := range s.Slots {
 		in := &s.Slots[i]
 		n += 4*16 + 8*len(in.Sampling.Bias) + 4*(len(in.Sampling.Suppress)+len(in.Prompt)+len(in.Output))
@@ -351,6 +355,20 @@ func (e *encoder) spans(b *block, s *batch.Step) {
 		r := &s.Rows[s.NumDecode+i]
 		spans[i] = kernel.Span{First: int32(first), Count: int32(r.Len()), Slot: r.Slot, Start: r.Start}
 		first += r.Len()
+	}
+}
+
+// copies writes which states go where: snapshots lie behind the slots.
+func (e *encoder) copies(b *block, s *batch.Step) {
+	u := &e.up
+	u.nrestores, u.nsaves = len(s.Restores), len(s.Saves)
+	restores, saves := take[kernel.Copy](b, u.nrestores, &u.restores), take[kernel.Copy](b, u.nsaves, &u.saves)
+	snapshot := func(c batch.StateCopy) int32 { return int32(e.info.Slots) + c.Snapshot }
+	for i, c := range s.Restores {
+		restores[i] = kernel.Copy{From: snapshot(c), To: c.Slot}
+	}
+	for i, c := range s.Saves {
+		saves[i] = kernel.Copy{From: c.Slot, To: snapshot(c)}
 	}
 }
 

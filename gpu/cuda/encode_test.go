@@ -305,6 +305,21 @@ func BenchmarkEncodeMasks(b *testing.B) {
 	}
 }
 
+// Snapshots are places behind the slots.
+func TestEncodeCopies(t *testing.T) {
+	d := newDesk(nil)
+	d.info.StateBytes, d.info.Snapshots = 64, 5
+	u, err := d.run(&batch.Step{
+		Rows: []batch.Row{{Slot: 3, Start: 16, Tokens: []int32{1}}, {Slot: 1, Tokens: []int32{1}}}, NumTokens: 2,
+		Restores: []batch.StateCopy{{Slot: 3, Snapshot: 4}}, Saves: []batch.StateCopy{{Slot: 1, Snapshot: 0}, {Slot: 3, Snapshot: 2}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "restores", d.ints(u.restores, int32(2*u.nrestores)), []int32{12, 3})
+	equal(t, "saves", d.ints(u.saves, int32(2*u.nsaves)), []int32{1, 8, 3, 10})
+}
+
 // Nothing is written of a step that goes beyond the device's sizes.
 func TestEncodeRefuses(t *testing.T) {
 	d := newDesk(nil)

@@ -28,6 +28,7 @@ type engine struct {
 	draws, drawTokens kernel.Ptr     // [Slots], of the step
 	result            kernel.Ptr     // u64: where the step's result goes
 	kv                kernel.Ptr     // of all caches, one behind the other
+	stateList         kernel.Ptr     // kernel.State of each recurrent layer
 	logits            *program.Value // f32 [Slots, columns]
 	shaped            kernel.Ptr     // like logits
 	counts, parts     kernel.Ptr
@@ -164,8 +165,6 @@ func (e *engine) allocateSteps() error {
 	for i := range e.rowScales {
 		list = append(list, sized{&e.rowScales[i], f32 * t, "scales"})
 	}
-	states, placed := e.sizeStates(p, e.info.Slots)
-	list = append(list, states...)
 	buffers := make([]kernel.Ptr, len(layout.Buffers))
 	for i, b := range layout.Buffers {
 		list = append(list, sized{&buffers[i], int64(e.rows(b.Rows, b.PerToken)) * int64(b.Row), "what layers compute"})
@@ -175,7 +174,6 @@ func (e *engine) allocateSteps() error {
 			return err
 		}
 	}
-	placed()
 	e.values = map[*program.Value]kernel.Ptr{}
 	for v, buffer := range layout.At {
 		e.values[v] = buffers[buffer]
@@ -196,6 +194,9 @@ func (e *engine) allocatePages() (err error) {
 		e.caches[c] = at
 		at = at.Plus(positions * int64(c.Elements()*e.info.DType.Size()))
 	}
+	if err := e.allocateStates(p); err != nil {
+		return err
+	}
 	e.stride = e.info.PagesPerSlot()
 	if e.table, err = e.allocate(4*int64(e.info.Slots*e.stride), "the page table"); err != nil {
 		return err
@@ -208,18 +209,27 @@ func (e *engine) fillAngles(all []*program.Rotary) (err error) {
 	e.angles = map[*program.Rotary]kernel.Ptr{}
 	for _, r := range all {
 		angles := ropeAngles(r.Frequencies(e.info.MaxSeqLen), r.Scale, e.info.MaxSeqLen)
-		bytes := int64(f32 * len(angles))
-		if e.angles[r], err = e.allocate(bytes, "angles"); err != nil {
+		if e.angles[r], err = allocateWith(e.context, angles, "angles"); err != nil {
 			return err
 		}
-		if err := e.compute.Synchronize(); err != nil {
-			return fmt.Errorf("cuda: clearing memory: %w", err)
-		}
-		if err := cu.MemcpyHtoD(cu.DevicePtr(e.angles[r]), unsafe.Pointer(&angles[0]), bytes); err != nil {
-			return fmt.Errorf("cuda: copying angles: %w", err)
-		}
 	}
-	return settled()
+	return nil
+}
+
+// allocateWith allocates memory for data, and copies it there.
+func allocateWith[T any](c *context, data []T, what string) (kernel.Ptr, error) {
+	bytes := int64(len(data)) * int64(unsafe.Sizeof(data[0]))
+	at, err := c.allocate(bytes, what)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.compute.Synchronize(); err != nil {
+		return 0, fmt.Errorf("cuda: clearing memory: %w", err)
+	}
+	if err := cu.MemcpyHtoD(cu.DevicePtr(at), unsafe.Pointer(&data[0]), bytes); err != nil {
+		return 0, fmt.Errorf("cuda: copying %s: %w", what, err)
+	}
+	return at, settled()
 }
 
 // reserve returns memory for a slot's lists. Growing waits for the device,
@@ -243,17 +253,29 @@ func (e *engine) reserve(slot int32, bytes int64) (kernel.Ptr, error) {
 	return l.at, nil
 }
 
-// sizeStates lists the memory of what recurrent layers keep of each slot's request,
-// f32 [slots, Elements]. Kernels begin at zero where a request does.
-func (m *machine) sizeStates(p *program.Program, slots int) (list []sized, done func()) {
-	at := make([]kernel.Ptr, len(p.States))
+// allocateStates makes room for what recurrent layers keep of each slot's request,
+// and behind the slots for snapshots. Kernels begin at zero where a request does.
+func (e *engine) allocateStates(p *program.Program) (err error) {
+	if len(p.States) == 0 {
+		return nil
+	}
+	e.states = map[*program.State]kernel.Ptr{}
+	places, list := int64(e.info.Slots+e.info.Snapshots), make([]kernel.State, len(p.States))
 	for i, s := range p.States {
-		list = append(list, sized{&at[i], f32 * int64(slots) * int64(s.Elements), "states of recurrent layers"})
-	}
-	return list, func() {
-		m.states = map[*program.State]kernel.Ptr{}
-		for i, s := range p.States {
-			m.states[s] = at[i]
+		at, err := e.allocate(f32*places*int64(s.Elements), "states of recurrent layers")
+		if err != nil {
+			return err
 		}
+		e.states[s], list[i] = at, kernel.State{At: at, Elements: int64(s.Elements)}
 	}
+	e.stateList, err = allocateWith(e.context, list, "the list of states")
+	return err
+}
+
+// copyStates copies, of all layers, what a step's list of copies says.
+func (e *engine) copyStates(copies kernel.Ptr, n int) error {
+	if n == 0 {
+		return nil
+	}
+	return kernel.CopyStates(e.queue, kernel.CopyStatesArgs{States: e.stateList, Copies: copies}, len(e.config.Program.States), n)
 }

@@ -103,7 +103,7 @@ func TestFamilyKernels(t *testing.T) {
 		{"granite", 8, 8, "embed decode_plan skinny_norm_8 copy_rows 16×128·128 add_rows skinny_gate_8 16×128·256 | scale_rows"},
 		{"ministral3", 8, 8, "embed decode_plan skinny_norm_8 scale_rows copy_rows skinny_add_8 skinny_gate_8 |"},
 		{"qwen3.5", 40, 40, "embed decode_plan rms_norm 48×392·128 conv delta rms_norm_heads multiply_rows +48×128·128 48×512·128 silu_mul +48×128·256 48×768·128 copy_rows | 48×640·128"},
-		{"qwen3.5", 40, 3, "embed decode_plan rms_norm 48×392·128 conv conv_keep delta rms_norm_heads multiply_rows +48×128·128 48×512·128 silu_mul +48×128·256 48×768·128 copy_rows | 48×640·128"},
+		{"qwen3.5", 40, 3, "embed decode_plan rms_norm 48×392·128 conv conv_spans conv_keep delta rms_norm_heads multiply_rows +48×128·128 48×512·128 silu_mul +48×128·256 48×768·128 copy_rows | 48×640·128"},
 		{
 			"qwen3.5-moe", 300, 300, "embed decode_plan rms_norm 320×392·128 conv delta rms_norm_heads multiply_rows +320×128·128 320×128·128 silu_mul 320×128·64 320×1·128/4 320×8·128 " +
 				"moe_choose moe_group moe_up_64 moe_down_64 moe_combine add_rows 320×768·128 copy_rows +320×128·256 | 320×640·128",

@@ -48,14 +48,29 @@ func (e *engine) enqueue(u *upload, result kernel.Ptr) error {
 	if err := kernel.Begin(e.queue, b); err != nil {
 		return err
 	}
-	if u.graph > 0 {
-		g, err := e.graphOf(u.graph, u.late > 0)
-		if err != nil {
-			return err
-		}
-		return g.launch(e.compute)
+	if err := e.copyStates(u.restores, u.nrestores); err != nil {
+		return err
 	}
-	return e.forward(pass{work{tokens: u.tokens, decodes: u.decodes, tiles: u.tiles, ntiles: u.ntiles, spans: u.spans, nspans: u.nspans}, u.draws, u.late > 0})
+	if err := e.pass(u); err != nil {
+		return err
+	}
+	return e.copyStates(u.saves, u.nsaves)
+}
+
+// pass enqueues the pass of a step.
+func (e *engine) pass(u *upload) error {
+	if u.graph == 0 {
+		return e.forward(u.pass())
+	}
+	g, err := e.graphOf(u.graph, u.late > 0)
+	if err != nil {
+		return err
+	}
+	return g.launch(e.compute)
+}
+
+func (u *upload) pass() pass {
+	return pass{work{tokens: u.tokens, decodes: u.decodes, tiles: u.tiles, ntiles: u.ntiles, spans: u.spans, nspans: u.nspans}, u.draws, u.late > 0}
 }
 
 // graphOf is the graph of a decode pass, with the drawing or without. The latter

@@ -100,7 +100,7 @@ type machine struct {
 	values  map[*program.Value]kernel.Ptr // those with memory of their own
 	caches  map[*program.Cache]kernel.Ptr // bf16 [NumPages, 2, KVHeads, PageSize, HeadDim]; shared ones without the 2
 	angles  map[*program.Rotary]kernel.Ptr
-	states  map[*program.State]kernel.Ptr // f32 [Slots, Elements]
+	states  map[*program.State]kernel.Ptr // f32 [Slots + Snapshots, Elements]
 }
 
 // rows is the most that a value with so many entries per token has.

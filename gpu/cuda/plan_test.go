@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/kernel/lower"
 	"github.com/troupe-llm/troupe/gpu/model"
@@ -82,6 +83,12 @@ func TestPlans(t *testing.T) {
 		{"LlamaForCausalLM", map[string]any{"intermediate_size": 200}, 1, 0, start + "rms_norm 16×512·128 " + rows + "+16×128·256 rms_norm 16×400·128 silu_mul +16×128·200 | rms_norm 16×101·128/104"},
 		{"Qwen3MoeForCausalLM", mixture, 8, 0, start + "skinny_norm_8 " + rows + "skinny_add_8 moe_route moe_up_16 moe_down_16 moe_combine | skinny_norm_8"},
 		{"Qwen3MoeForCausalLM", mixture, 32, 0, start + "rms_norm 32×512·128 " + rows + "+32×128·256 moe_route moe_up_32 moe_down_32 moe_combine | rms_norm 32×101·128/104"},
+		{ // no multiple of 16 elements of a head are turned
+			"Qwen3ForCausalLM",
+			map[string]any{"partial_rotary_factor": 0.375},
+			8, 0,
+			start + "skinny_norm_8 rms_norm_heads rms_norm_heads rope rope store round_queries paged_decode skinny_add_8 skinny_gate_8 skinny_add_8 | skinny_norm_8",
+		},
 		{
 			"Qwen3MoeForCausalLM", mixture, 300, 132,
 			start + "rms_norm 320×512·128 " + rows + "+320×128·256 rms_norm 320×16·128 moe_choose moe_group moe_up_hopper moe_down_hopper moe_combine | rms_norm 320×101·128/104",
@@ -203,6 +210,9 @@ func TestPublishedCompile(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := m.Config.Program
+		if _, err := settle(&device.Spec{Model: m}, 0); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 		for _, held := range []model.Held{wide, m.HeldInFP8(wide, true)} {
 			if _, err := compile(p, &machine{shape: shapeOf(p), held: held}); err != nil {
 				t.Errorf("%s: %v", name, err)
@@ -261,9 +271,6 @@ func TestRefusals(t *testing.T) {
 		t.Fatal("no such op")
 		return 0
 	}
-	rope := func(p *program.Program) *program.Rope {
-		return p.Ops[first(p, func(o program.Op) bool { _, is := o.(*program.Rope); return is })].(*program.Rope)
-	}
 	attend := func(p *program.Program) *program.Attend {
 		return p.Ops[first(p, func(o program.Op) bool { _, is := o.(*program.Attend); return is })].(*program.Attend)
 	}
@@ -271,7 +278,6 @@ func TestRefusals(t *testing.T) {
 		p.Ops = append(p.Ops[:at:at], append([]program.Op{op}, p.Ops[at:]...)...)
 	}
 	for _, f := range []fault{
-		{"RoPE of 24 elements of heads of 64", func(p *program.Program) { rope(p).Rotary = &program.Rotary{Dims: 24, Scale: 1} }},
 		{"0 shared heads", func(p *program.Program) { attend(p).Cache.Shared, attend(p).Cache.Heads = true, 0 }},
 		{"(attention): 2 heads, others in the model 4", func(p *program.Program) {
 			o := *attend(p)

@@ -10,7 +10,7 @@ func (w *work) others() int { return w.tokens - w.decodes }
 
 // conv is of the decode rows, which come first, and of the others.
 func (c *compiler) conv(o *program.Conv) run {
-	c.need(o.Weight.In() >= 2 && o.Weight.Out() == o.In.Width, "%d channels of %d by %d", o.In.Width, o.Weight.Out(), o.Weight.In())
+	c.need(kernel.ConvFits(o.Weight.In()) && o.Weight.Out() == o.In.Width, "%d channels of %d, each over %d inputs; the kernel takes 2 to 4", o.In.Width, o.Weight.Out(), o.Weight.In())
 	q, a := c.kernels, kernel.ConvArgs{
 		X: c.view(o.In), Y: c.view(o.Out), W: c.weights[o.Weight], Slots: c.tokenSlots, Positions: c.positions, State: c.states[o.State],
 		Channels: int32(o.In.Width), K: int32(o.Weight.In()),

@@ -110,6 +110,8 @@ func makeUp(c *context, q *queue, w *program.Weight, at kernel.Ptr, s scales, se
 		return cu.MemsetD32Async(cu.DevicePtr(s.at), uint(math.Float32bits(scale)), int64(w.Out()), c.compute)
 	case w.Init == program.Random:
 		return kernel.FillRandom(q, at, w.Elements(), w.In(), seed<<40)
+	case w.Init == program.Ones && w.Exact:
+		return cu.MemsetD32Async(cu.DevicePtr(at), uint(math.Float32bits(1)), w.Elements(), c.compute)
 	case w.Init == program.Ones:
 		return cu.MemsetD16Async(cu.DevicePtr(at), one, w.Elements(), c.compute)
 	}

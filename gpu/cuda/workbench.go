@@ -53,18 +53,7 @@ func (w *Workbench) Allocate(bytes int64) (kernel.Ptr, error) {
 
 // Upload copies data to memory of its own.
 func Upload[T any](w *Workbench, data []T) (kernel.Ptr, error) {
-	bytes := int64(len(data)) * int64(unsafe.Sizeof(data[0]))
-	p, err := w.Allocate(bytes)
-	if err == nil {
-		err = w.Synchronize()
-	}
-	if err != nil {
-		return 0, err
-	}
-	if err := cu.MemcpyHtoD(cu.DevicePtr(p), unsafe.Pointer(&data[0]), bytes); err != nil {
-		return 0, err
-	}
-	return p, settled()
+	return allocateWith(w.ctx, data, "a test")
 }
 
 // Download fills data from memory when all that was launched is done.

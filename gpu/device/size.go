@@ -25,7 +25,8 @@ type Defaults struct {
 // GPU suits a GPU, real or simulated.
 var GPU = Defaults{
 	Slots: 256, PageSize: 16, MaxSeqLen: math.MaxInt, StepTokens: 8192, MemoryRatio: 0.9,
-	Reserve: 1 << 30, // for graphs, modules and the libraries' own
+	Reserve:   1 << 30, // for graphs, modules and the libraries' own
+	Snapshots: 0.25,
 }
 
 // Settle decides on the sizes that do not depend on memory, for spec.Model, and

@@ -145,6 +145,9 @@ func Programs(s Shape) ([]Program, error) {
 			{"SURVEY_THREADS", surveyThreads},
 			{"MAX_TOP", MaxTop},
 			{"MAX_VOCAB", MaxVocab},
+			{"DELTA_MEMORY", deltaMemory},
+			{"STATE_PARTS", stateParts},
+			{"CONV_RUN", convRun},
 		} {
 			if strings.Contains(p.Text, d.name) {
 				p.Defines = append(p.Defines, fmt.Sprintf("%s=%d", d.name, d.value))
@@ -175,7 +178,7 @@ var headers = map[string][]string{
 	"sample.cu": {"draw.cuh"}, "logprobs.cu": {"draw.cuh"},
 	"prefill.cu": {"prefill.cuh"}, "prefill_hopper.cu": {"prefill.cuh", "hopper.cuh"},
 	"codes.cu": {"rows.cuh", "fp8.cuh"}, "skinny.cu": {"fp8.cuh"}, "fill.cu": {"fp8.cuh"},
-	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh"},
+	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh", "delta.cuh"}, "delta_spans.cu": {"rows.cuh", "delta.cuh"},
 	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
 }
 
@@ -209,6 +212,8 @@ var twins = map[string][]reflect.Type{
 	"heads.cu":          {reflect.TypeFor[View]()},
 	"conv.cu":           {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
 	"delta.cu":          {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
+	"delta_spans.cu":    {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
+	"states.cu":         {reflect.TypeFor[State](), reflect.TypeFor[Copy]()},
 	"moe_route.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 	"moe_hopper.cu":     {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 	"moe_tiles.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},

@@ -10,7 +10,7 @@
 //                          −1: padding
 //   share    f32  [T, k]   softmax of the logits over E, or over the k (normalize)
 //            in moe_choose_scored those of largest score, softmax or σ (sigmoid),
-//            plus correction, bf16 [E] or null, among experts of the groups_taken
+//            plus correction, f32 [E] or null, among experts of the groups_taken
 //            of groups whose two largest add up to the most; the share is
 //            scale·score, with normalize divided by the sum of the k
 //   entries  Entry [T·k]   a token at one of its experts; they lie expert by
@@ -54,7 +54,7 @@ struct RouteArgs {
   ExpertTile* tiles;
   int* count;
   int* arrived; // zero before and after
-  const bf16* correction;
+  const float* correction;
   int tokens, hidden, experts, chosen, rows;
   int normalize;
   float eps, scale;
@@ -182,7 +182,7 @@ __device__ __forceinline__ void choose_scored(const RouteArgs& a, int token, int
   for (int r = 0; r < PER; r++) {
     int i = r * WARP + lane;
     score[r] /= total;
-    key[r] = i < a.experts ? in_order(score[r] + (a.correction ? from_bf16(a.correction[i]) : 0.f)) : 0;
+    key[r] = i < a.experts ? in_order(score[r] + (a.correction ? a.correction[i] : 0.f)) : 0;
   }
   if (a.groups > 1) best_groups(a, key);
   expert = 0;

@@ -380,8 +380,8 @@ func TestScoredRoute(t *testing.T) {
 		}
 		a.Logits = upload(b, logits)
 		if c.correct {
-			correction, at := b.scaled(c.experts, 16)
-			c.scores.Correction, a.Correction = correction, at
+			correction, _ := b.scaled(c.experts, 16)
+			c.scores.Correction, a.Correction = correction, upload(b, correction)
 		}
 		s := c.scores
 		a.Scale, a.Groups, a.GroupsTaken = float32(s.Scale), int32(s.Groups), int32(s.GroupsTaken)

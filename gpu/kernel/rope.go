@@ -15,13 +15,13 @@ type RopeArgs struct {
 var ropeKernel = newKernel[RopeArgs]("rope.cu", "rope_write", nil)
 
 // RopeWriteTurns says whether rope_write can turn so many elements of a head.
-func (s Shape) RopeWriteTurns(dims int) bool {
-	return dims > 0 && dims <= s.HeadDim && dims%16 == 0
+func RopeWriteTurns(headDim, dims int) bool {
+	return dims > 0 && dims <= headDim && dims%16 == 0
 }
 
 // RopeWrite turns queries and keys, and enters keys and values into pages.
 func RopeWrite(q Queue, s Shape, a RopeArgs) error {
-	if !s.RopeWriteTurns(int(a.Dims)) || a.Stride%4 != 0 {
+	if !RopeWriteTurns(s.HeadDim, int(a.Dims)) || a.Stride%4 != 0 {
 		return fmt.Errorf("kernel rope_write: %d elements of heads of %d, rows of %d", a.Dims, s.HeadDim, a.Stride)
 	}
 	lanes := 2

@@ -59,6 +59,30 @@ __device__ __forceinline__ void store8(const View& v, size_t row, int column, in
     if (j < n) store1(v, row, column + j, f[j]);
 }
 
+// load4 and store4 are for four, 16 bytes of float32 or 8 of bf16.
+__device__ __forceinline__ void load4(const View& v, size_t row, int column, int n, float* f) {
+  size_t i = row * v.stride + column;
+  const float* p = (const float*)v.at + i;
+  if (!v.half && n >= 4 && aligned16(p)) {
+    Vec4 x = load16(p);
+    f[0] = __uint_as_float(x.x), f[1] = __uint_as_float(x.y), f[2] = __uint_as_float(x.z), f[3] = __uint_as_float(x.w);
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < 4; j++) f[j] = j >= n ? 0.f : v.half ? from_bf16(((const bf16*)v.at)[i + j]) : p[j];
+}
+
+__device__ __forceinline__ void store4(const View& v, size_t row, int column, int n, const float* f) {
+  float* p = (float*)v.at + row * v.stride + column;
+  if (!v.half && n >= 4 && aligned16(p)) {
+    store16(p, {__float_as_uint(f[0]), __float_as_uint(f[1]), __float_as_uint(f[2]), __float_as_uint(f[3])});
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < 4; j++)
+    if (j < n) store1(v, row, column + j, f[j]);
+}
+
 __device__ __forceinline__ float sigmoid(float x) { return 1.f / (1.f + exp2_fast(-LOG2E * x)); }
 
 // span is some new tokens of one request; see delta.cu.
@@ -69,10 +93,11 @@ struct Piece {
   size_t row;
   int column, n;
 };
+template <int MOST = 8>
 __device__ __forceinline__ Piece piece(int rows, int width) {
-  int each = (width + 7) / 8;
+  int each = (width + MOST - 1) / MOST;
   size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-  Piece p = {i / each, (int)(i % each) * 8, 0};
-  if (p.row < (size_t)rows) p.n = min(8, width - p.column);
+  Piece p = {i / each, (int)(i % each) * MOST, 0};
+  if (p.row < (size_t)rows) p.n = min(MOST, width - p.column);
   return p;
 }

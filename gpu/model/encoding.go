@@ -248,6 +248,8 @@ func (h Held) Of(w *program.Weight) Encoding {
 		return e
 	}
 	switch {
+	case w.Exact:
+		return Plain(Float32)
 	case !w.Matrix():
 		return h.Vector
 	case w.Role == "embed" || w.Role == "head":

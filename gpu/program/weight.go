@@ -16,6 +16,9 @@ type Weight struct {
 	// Elementwise says that numbers are used one by one, not multiplied as a
 	// matrix, whatever the shape: norms and biases are, too.
 	Elementwise bool
+	// Exact says that a device holds the numbers in float32, whatever it makes of
+	// others: few, by which something is chosen, or that stand in an exponent.
+	Exact bool
 	// Plus is added to every element while loading: some families store norms'
 	// weights less one.
 	Plus float32

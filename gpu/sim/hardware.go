@@ -139,9 +139,7 @@ func parse(name string) (options, error) {
 // would have.
 func (o *options) size(spec *device.Spec) (device.Info, error) {
 	c := &spec.Model.Config
-	sizes := device.GPU
-	sizes.Snapshots = 0.25
-	info, err := sizes.Settle(spec)
+	info, err := device.GPU.Settle(spec)
 	if err != nil {
 		return info, err
 	}
@@ -172,7 +170,7 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	}
 	info.WeightBytes = spec.Model.WeightBytes(info.Weights())
 	memory := device.Memory{All: o.hw.Memory, Taken: info.WeightBytes, Token: c.CacheBytes(info.KVDType)}
-	err = sizes.FitPages(&info, spec, memory)
+	err = device.GPU.FitPages(&info, spec, memory)
 	info.FreeBytes = memory.All - info.WeightBytes - info.KVBytes - info.StateBytes*int64(info.Slots+info.Snapshots)
 	return info, err
 }

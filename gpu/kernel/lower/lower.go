@@ -72,10 +72,11 @@ var (
 	}
 )
 
-// storesTurned holds of a sequence that turns queries and the keys that it stores.
+// storesTurned holds of a sequence that turns queries and the keys that it stores,
+// as many elements of each as the kernel can.
 func storesTurned(ops []program.Op) bool {
 	rope, store := ops[len(ops)-2].(*program.Rope), ops[len(ops)-1].(*program.Store)
-	return len(rope.X) == 2 && rope.X[1] == store.Key && !store.Cache.Shared
+	return len(rope.X) == 2 && rope.X[1] == store.Key && !store.Cache.Shared && kernel.RopeWriteTurns(rope.HeadDim, rope.Rotary.Dims)
 }
 
 var (

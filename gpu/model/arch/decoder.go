@@ -230,7 +230,9 @@ func (d *decoder) router(x *program.Value, tensor string) *program.Value {
 // correction is what is added to scores for choosing.
 func (d *decoder) correction(tensor string) *program.Weight {
 	n := d.c.MoE.Experts
-	return d.weight("router_correction", []int{n}, program.Zeros, d.whole(tensor, n))
+	w := d.weight("router_correction", []int{n}, program.Zeros, d.whole(tensor, n))
+	w.Exact = true
+	return w
 }
 
 // expertNames are what the three tensors of an expert are called.

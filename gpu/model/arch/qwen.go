@@ -113,11 +113,12 @@ func (d *decoder) delta(x *program.Value) *program.Value {
 	d.Do(&program.Conv{In: parts[0], Out: mixed, Weight: conv, State: d.State("conv", channels*(kernel-1))})
 	qkv := d.Split(mixed, keys, keys, vals)
 	out := d.Value("delta", program.Tokens, vals)
+	decay := d.weight("delta_decay", []int{heads}, program.Zeros, d.whole("linear_attn.A_log", heads))
+	step := d.weight("delta_step", []int{heads}, program.Ones, d.whole("linear_attn.dt_bias", heads))
+	decay.Exact, step.Exact = true, true
 	d.Do(&program.Delta{
 		Query: qkv[0], Key: qkv[1], Value: qkv[2], A: parts[2], B: parts[3], Out: out, Heads: heads, KeyHeads: keyHeads,
-		Decay:    d.weight("delta_decay", []int{heads}, program.Zeros, d.whole("linear_attn.A_log", heads)),
-		StepBias: d.weight("delta_step", []int{heads}, program.Ones, d.whole("linear_attn.dt_bias", heads)),
-		State:    d.State("delta", vals**j.LinearKeyDim),
+		Decay: decay, StepBias: step, State: d.State("delta", vals**j.LinearKeyDim),
 	})
 	n := *j.LinearValueDim
 	norm := d.vector("delta_norm", "linear_attn.norm.weight", n)

@@ -157,7 +157,7 @@ FAMILIES = {
     "qwen3.5-moe": ("qwen3_5_moe_text", dict(delta, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24, shared_expert_intermediate_size=40)),
     "glm4-moe": ("glm4_moe", dict(n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=1, moe_intermediate_size=24, first_k_dense_replace=1, n_group=2,
                  topk_group=1, routed_scaling_factor=1.5, norm_topk_prob=True, use_qk_norm=True, attention_bias=True)),
-    "deepseek-v3": ("deepseek_v3", dict(num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=40, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=20, head_dim=8,
+    "deepseek-v3": ("deepseek_v3", dict(num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=48, qk_nope_head_dim=16, qk_rope_head_dim=16, v_head_dim=20, head_dim=16,
                     n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=1, moe_intermediate_size=24, first_k_dense_replace=1, n_group=4, topk_group=2,
                     routed_scaling_factor=2.5, norm_topk_prob=True, rope_parameters=yarn(1e4, mscale=1.0, mscale_all_dim=0.8))),
     "minimax-m2": ("minimax_m2", dict(num_local_experts=4, num_experts_per_tok=2, intermediate_size=32, rope_parameters=rope(5e6, partial_rotary_factor=0.5))),
