@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/troupe-llm/troupe/gpu/program"
@@ -110,6 +111,7 @@ type attention struct {
 	fused   bool // queries, keys and values are one tensor
 	gated   bool // queries' tensor has a gate of the output, head by head
 	noRope  bool // positions turn nothing
+	pairs   bool // positions turn neighbours, as the file has queries and keys
 	sinks   bool // of each head, see program.Attend
 	// query is done to queries that are turned; nil: nothing.
 	query func(*program.Value)
@@ -135,8 +137,8 @@ func (d *decoder) attend(x *program.Value, has attention) *program.Value {
 	}
 	qkv := d.Product(x, d.qkv(x.Width, has, widths))
 	if has.bias {
-		d.bias(qkv, "qkv_bias",
-			d.whole("self_attn.q_proj.bias", q), d.whole("self_attn.k_proj.bias", kv), d.whole("self_attn.v_proj.bias", kv))
+		d.bias(qkv, "qkv_bias", slices.Concat(d.heads("self_attn.q_proj.bias", has, q), d.heads("self_attn.k_proj.bias", has, kv),
+			[]program.Part{d.whole("self_attn.v_proj.bias", kv)})...)
 	}
 	parts := d.Split(qkv, widths...)
 	for i, name := range []string{"q_norm", "k_norm"} {
@@ -189,16 +191,43 @@ func (d *decoder) qkv(in int, has attention, widths []int) *program.Weight {
 			d.some("self_attn.q_proj.weight", shape, q, n, n, 2*n),
 		}
 	default:
-		parts = []program.Part{
-			d.whole("self_attn.q_proj.weight", q, in), d.whole("self_attn.k_proj.weight", kv, in), d.whole("self_attn.v_proj.weight", kv, in),
-		}
+		parts = slices.Concat(d.heads("self_attn.q_proj.weight", has, q, in), d.heads("self_attn.k_proj.weight", has, kv, in),
+			[]program.Part{d.whole("self_attn.v_proj.weight", kv, in)})
 	}
 	return d.weight("qkv", []int{out, in}, program.Random, parts...)
+}
+
+// heads are the rows of queries or keys, those that positions turn as pairs
+// (i, i+n/2), n of each head.
+func (d *decoder) heads(tensor string, has attention, shape ...int) (parts []program.Part) {
+	if !has.pairs {
+		return []program.Part{d.whole(tensor, shape...)}
+	}
+	head, turned := d.c.HeadDim, d.c.Rotary[d.layer].Dims
+	for first := 0; first < shape[0]; first += head {
+		parts = append(parts, d.pairs(tensor, shape, first, turned)...)
+		if rest := head - turned; rest > 0 {
+			parts = append(parts, d.some(tensor, shape, rest, first+turned, rest, rest))
+		}
+	}
+	return parts
+}
+
+// pairs are rows that positions turn, from first on: pairs (2i, 2i+1), laid out as
+// pairs (i, i+n/2).
+func (d *decoder) pairs(tensor string, shape []int, first, n int) []program.Part {
+	return []program.Part{d.some(tensor, shape, n/2, first, 1, 2), d.some(tensor, shape, n/2, first+1, 1, 2)}
 }
 
 // mlp is the layer's gated MLP of x: down(act(gate(x))·up(x)) (arXiv:2002.05202).
 func (d *decoder) mlp(x *program.Value) *program.Value {
 	return d.gated(x, "gate_up", "down", "mlp.", d.c.Intermediate)
+}
+
+// fusedMLP is the same, whose first two matrices are one tensor.
+func (d *decoder) fusedMLP(x *program.Value) *program.Value {
+	up := d.linear(x, "gate_up", "mlp.gate_up_proj.weight", 2*d.c.Intermediate)
+	return d.linear(d.Gate(up, d.c.Activation), "down", "mlp.down_proj.weight", d.c.Hidden)
 }
 
 // gated is a gated MLP whose tensors' names begin with a prefix.

@@ -136,7 +136,7 @@ func (d *decoder) latentAttention(x *program.Value) *program.Value {
 	q := d.latentQueries(x, head, nope, rope)
 	kv := d.Product(x, d.weight("kv_a", []int{rank + rope, x.Width}, program.Random,
 		append([]program.Part{d.some("self_attn.kv_a_proj_with_mqa.weight", []int{rank + rope, x.Width}, rank, 0, rank, rank)},
-			d.pairs("self_attn.kv_a_proj_with_mqa.weight", []int{rank + rope, x.Width}, rank, rope)...)...))
+			d.turnedRows("self_attn.kv_a_proj_with_mqa.weight", []int{rank + rope, x.Width}, rank, rope)...)...))
 	parts := d.Split(kv, rank, rope)
 	d.NormHeads(parts[0], d.vector("kv_a_norm", "self_attn.kv_a_layernorm.weight", rank), rank, 1e-6)
 	d.Rope(c.Rotary[d.layer], rope, parts[1])
@@ -174,18 +174,18 @@ func (d *decoder) latentQueries(x *program.Value, head, nope, rope int) *program
 	var parts []program.Part
 	for h := range d.c.Heads {
 		parts = append(parts, d.some(tensor, shape, nope, h*head, nope, nope))
-		parts = append(parts, d.pairs(tensor, shape, h*head+nope, rope)...)
+		parts = append(parts, d.turnedRows(tensor, shape, h*head+nope, rope)...)
 	}
 	return d.Product(x, d.weight("q_b", shape, program.Random, parts...))
 }
 
-// pairs are rows that positions turn, from first on: pairs (2i, 2i+1) where the
-// file has them so, laid out as pairs (i, i+n/2).
-func (d *decoder) pairs(tensor string, shape []int, first, n int) []program.Part {
+// turnedRows are rows that positions turn, from first on, as neighbours where the
+// file has them so.
+func (d *decoder) turnedRows(tensor string, shape []int, first, n int) []program.Part {
 	if !or(d.c.json.RopeInterleave, true) {
 		return []program.Part{d.some(tensor, shape, n, first, n, n)}
 	}
-	return []program.Part{d.some(tensor, shape, n/2, first, 1, 2), d.some(tensor, shape, n/2, first+1, 1, 2)}
+	return d.pairs(tensor, shape, first, n)
 }
 
 // expanding are each head's matrices of kv_b_proj: the transposed one for queries,

@@ -61,12 +61,7 @@ var smolLM3 = family{
 // phi3 is Phi-3 and Phi-4 (arXiv:2404.14219): fused projections, LongRoPE.
 var phi3 = family{
 	name: "Phi3ForCausalLM", modelType: "phi3", window: windowIfNumber, unsaid: `{"sliding_window": null}`,
-	build: func(c *Config, d *decoder) {
-		d.plain(attention{fused: true}, func(x *program.Value) *program.Value {
-			up := d.linear(x, "gate_up", "mlp.gate_up_proj.weight", 2*c.Intermediate)
-			return d.linear(d.Gate(up, c.Activation), "down", "mlp.down_proj.weight", c.Hidden)
-		})
-	},
+	build: func(_ *Config, d *decoder) { d.plain(attention{fused: true}, d.fusedMLP) },
 }
 
 // granite is Granite 3 (arXiv:2405.04324): Llama with four numbers more.
