@@ -168,6 +168,7 @@ FAMILIES = {
     "smollm3": ("smollm3", dict(num_hidden_layers=3, no_rope_layers=[1, 0, 1])),
     "ministral3": ("ministral3", dict(rope_parameters=yarn(1e6, llama_4_scaling_beta=0.1, mscale=1.0, mscale_all_dim=1.0))),
     "qwen3-window": ("qwen3", dict(use_sliding_window=True, sliding_window=16, max_window_layers=1, rope_parameters=rope(1e6, "linear", factor=4.0))),
+    "glm4": ("glm4", dict(attention_bias=True, rope_parameters=rope(1e4, partial_rotary_factor=0.5))),
 }
 
 
