@@ -28,7 +28,6 @@ var transformersIn16 = map[string]rounding{
 	"families/qwen3.5-moe":      {2.3884, 0.4504},
 	"families/qwen3.5-wrapped":  {0.6556, 0.0799},
 	"families/smollm3":          {0.1223, 0.0343},
-	"own-families/deepseek-v3":  {0.0326, 0.0132},
 	"own-families/gemma3":       {0.0145, 0.0059},
 	"own-families/glm4-moe":     {0.088, 0.0188},
 	"own-families/gpt-oss":      {0.0415, 0.0147},
