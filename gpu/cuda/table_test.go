@@ -3,7 +3,7 @@ package cuda
 import (
 	"cmp"
 	"encoding/json"
-	"flag"
+	commandline "flag"
 	"fmt"
 	"maps"
 	"os"
@@ -20,7 +20,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-var update = flag.Bool("update", false, "write bench/results/families.md anew")
+var update = commandline.Bool("update", false, "write bench/results/families.md anew")
 
 const tableFile = "../../bench/results/families.md"
 
@@ -79,8 +79,8 @@ func TestFamiliesTable(t *testing.T) {
 	measured(t, rows)
 	text := fmt.Sprintf(tableHead, cpu.Formats, Formats)
 	for _, name := range slices.Sorted(maps.Keys(rows)) {
-		if rows[name].own == nil {
-			t.Errorf("%s has no checkpoint in gpu/model/testdata", name)
+		if rows[name].own == nil || len(rows[name].published) == 0 {
+			t.Errorf("%s has no checkpoint in gpu/model/testdata, or no published configuration", name)
 			continue
 		}
 		text += rows[name].line(name) + "\n"
@@ -133,28 +133,27 @@ func (r *row) line(name string) string {
 	} else {
 		_ = d.Close()
 	}
-	if _, err := settle(&device.Spec{Model: r.own}); err != nil {
+	if _, err := settle(&device.Spec{Model: r.own}, 90); err != nil {
 		gpu = err.Error()
 	}
-	config := &r.own.Config
 	var slower []string
+	p := r.own.Config.Program
 	for _, name := range slices.Sorted(maps.Keys(r.published)) {
-		config = r.published[name]
-		if s := shapeOf(config.Program); !s.Latent {
-			s.Hopper = 1
-			if says := fmt.Sprintf("prompts' attention, heads of %d", s.HeadDim); !s.HopperAttention() && !slices.Contains(slower, says) {
+		p = r.published[name].Program
+		s := shapeOf(p)
+		s.Hopper = 1
+		for says, is := range map[string]bool{
+			"latent attention": s.Latent,
+			fmt.Sprintf("prompts' attention, heads of %d", s.HeadDim): !s.Latent && !s.HopperAttention(),
+			"products of few rows": lower.New(p).Skinny == 0,
+		} {
+			if is && !slices.Contains(slower, says) {
 				slower = append(slower, says)
 			}
 		}
 	}
-	p := config.Program
-	if shapeOf(p).Latent {
-		slower = append(slower, "latent attention")
-	}
+	slices.Sort(slower)
 	l := lower.New(p)
-	if l.Skinny == 0 {
-		slower = append(slower, "products of few rows")
-	}
 	kernels := func(tokens int) float64 { return float64(len(l.Body(tokens))) / float64(layers(p)) }
 	return fmt.Sprintf("| %s | %s | %s | %.1f, %.1f | %s | %s |", name, processor, gpu, kernels(1), kernels(256),
 		cmp.Or(strings.Join(r.measured, "; "), "not measured"), cmp.Or(strings.Join(slower, "; "), "–"))
