@@ -2,6 +2,7 @@ package arch
 
 import (
 	"math"
+	"strings"
 	"testing"
 )
 
@@ -39,5 +40,26 @@ func TestInvFreq(t *testing.T) {
 		if got := rotary(8, 10000).InvFreq[i]; math.Abs(got/want-1) > 1e-12 {
 			t.Errorf("frequency %d of heads of 8 is %v, want %v", i, got, want)
 		}
+	}
+}
+
+// "dynamic" RoPE is the plain one up to max_position_embeddings, which are all
+// positions that are served: no token is turned by other angles than transformers
+// takes.
+func TestDynamicRope(t *testing.T) {
+	read := func(rope string) *Config {
+		c, err := Read([]byte(`{"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 2,
+			"num_key_value_heads": 1, "vocab_size": 32, "max_position_embeddings": 128, "rms_norm_eps": 1e-6, "hidden_act": "silu", "rope_parameters": `+rope+`}`), "config.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	plain, dynamic := read(`{"rope_type": "default", "rope_theta": 10000}`), read(`{"rope_type": "dynamic", "rope_theta": 10000, "factor": 4}`)
+	if !dynamic.Rotary[0].Equal(plain.Rotary[0]) || dynamic.MaxPositions != 128 {
+		t.Errorf("%+v and %d positions, want %+v and 128", dynamic.Rotary[0], dynamic.MaxPositions, plain.Rotary[0])
+	}
+	if len(dynamic.Notes) != 1 || !strings.Contains(dynamic.Notes[0], "beyond max_position_embeddings, 128, which are not served") {
+		t.Errorf("notes %q", dynamic.Notes)
 	}
 }
