@@ -279,6 +279,19 @@ func BenchmarkWhole(b *testing.B) {
 	}
 }
 
+// BenchmarkRound: weights to whole numbers, a group at a time, on one core.
+func BenchmarkRound(b *testing.B) {
+	values, numbers := random(rand.New(rand.NewPCG(1, 1)), 64), make([]uint8, 64)
+	for name, f := range map[string]func([]uint8, []float32) float32{"int8": nearest8, "int4": nearest4} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				f(numbers, values)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/weight")
+		})
+	}
+}
+
 // BenchmarkLoad: a bfloat16 checkpoint of Qwen3-0.6B's shape, in memory, into
 // panels. All tensors are the same random bytes.
 func BenchmarkLoad(b *testing.B) {

@@ -1,4 +1,4 @@
-//go:build !amd64
+//go:build !amd64 && !arm64
 
 package cpu
 
@@ -11,13 +11,3 @@ func variants() []*kernels { return []*kernels{&portable} }
 func features() []string { return nil }
 
 func why() string { return "there are no vector kernels for " + runtime.GOARCH }
-
-// pause is a moment of waiting for another core.
-func pause() {
-	for range 32 {
-		nothing()
-	}
-}
-
-//go:noinline
-func nothing() {}

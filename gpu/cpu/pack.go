@@ -57,11 +57,10 @@ func (f format) line() int {
 
 // head is the bytes before a group's lines.
 func (f format) head() int {
-	n := panelWidth * model.Float32.Size()
 	if f.offsets {
-		n *= 2
+		return 2 * 4 * panelWidth
 	}
-	return n
+	return 4 * panelWidth
 }
 
 // blockBytes is the bytes of a whole group.
@@ -78,7 +77,11 @@ func (f format) panelBytes(in int) int {
 	if f.whole() {
 		return (in+f.group-1)/f.group*f.head() + (in+3)/4*f.line()
 	}
-	return in * panelWidth * f.dtype.Size()
+	size := 2
+	if f.dtype == model.Float32 {
+		size = 4
+	}
+	return in * panelWidth * size
 }
 
 func (m *matrix) panel(p int) *byte {
@@ -103,19 +106,18 @@ func (m *matrix) block(p, g int) (scales []float32, lines []byte) {
 	return unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), m.head()/4), b[m.head():]
 }
 
-// put stores the numbers of a group of output j, from 0 on.
+// put stores the numbers of a group of output j, from 0 on, where there are none yet.
 func (f format) put(lines []byte, j int, numbers []uint8) {
-	for k, q := range numbers {
-		at := k/4*f.line() + 4*j + k%4
-		switch {
-		case f.dtype == model.Int8:
-			lines[at] = q
-		case j < panelWidth/2:
-			lines[at] = lines[at]&0xf0 | q
-		default:
-			at -= 4 * panelWidth / 2
-			lines[at] = lines[at]&0x0f | q<<4
+	at, shift := 4*j, 0
+	if f.dtype == model.Int4 && j >= panelWidth/2 {
+		at, shift = 4*(j-panelWidth/2), 4
+	}
+	for line := f.line(); len(numbers) > 0; at += line {
+		to := lines[at:][:4]
+		for i, q := range numbers[:min(4, len(numbers))] {
+			to[i] |= q << shift
 		}
+		numbers = numbers[min(4, len(numbers)):]
 	}
 }
 

@@ -1,0 +1,142 @@
+"""Sets Troupe on the processor beside llama.cpp, in turns, with random weights of Qwen3-0.6B's shape.
+
+    python compare_llamacpp.py LLAMA TROUPE [--turns 3] [--threads 2] [--work DIR]
+
+LLAMA is the directory of llama.cpp's programs (cmake -DGGML_NATIVE=ON; llama-quantize and llama-batched-bench), TROUPE this
+program. It needs numpy and gguf, llama.cpp's Python package, for the model that llama.cpp gets; 4 GB of DIR, which is kept.
+
+Decoding is of one sequence and of eight behind 16 tokens, prefill of 512. Both have pages of 2 MiB. Each figure is the median of the
+turns; memory is the most that was resident. Nothing else should run meanwhile: the load before each turn is told.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+LAYERS, HIDDEN, HEADS, KV_HEADS, HEAD, INNER, VOCAB = 28, 1024, 16, 8, 128, 3072, 151936
+CONTEXT = 4096
+FORMATS = [("q8_0", "int8"), ("q4_k_m", "int4"), ("bf16", "bfloat16")]
+
+
+def model(path):
+    """Writes the shape with random weights, in bfloat16."""
+    import gguf
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    w = gguf.GGUFWriter(path, "qwen3")
+    w.add_block_count(LAYERS)
+    w.add_context_length(CONTEXT)
+    w.add_embedding_length(HIDDEN)
+    w.add_feed_forward_length(INNER)
+    w.add_head_count(HEADS)
+    w.add_head_count_kv(KV_HEADS)
+    w.add_key_length(HEAD)
+    w.add_value_length(HEAD)
+    w.add_layer_norm_rms_eps(1e-6)
+    w.add_rope_freq_base(1e6)
+    w.add_vocab_size(VOCAB)
+    w.add_tokenizer_model("none")
+
+    def matrix(name, out, inner):
+        x = rng.standard_normal((out, inner), dtype=np.float32) / np.float32(inner**0.5)
+        bits = x.view(np.uint32)
+        rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+        w.add_tensor(name, rounded.view(np.uint8), raw_dtype=gguf.GGMLQuantizationType.BF16)
+
+    def ones(name, n):
+        w.add_tensor(name, np.ones(n, dtype=np.float32))
+
+    matrix("token_embd.weight", VOCAB, HIDDEN)
+    ones("output_norm.weight", HIDDEN)
+    for i in range(LAYERS):
+        b = f"blk.{i}."
+        for name, n in [("attn_norm", HIDDEN), ("ffn_norm", HIDDEN), ("attn_q_norm", HEAD), ("attn_k_norm", HEAD)]:
+            ones(b + name + ".weight", n)
+        for name, out, inner in [("attn_q", HEADS * HEAD, HIDDEN), ("attn_k", KV_HEADS * HEAD, HIDDEN), ("attn_v", KV_HEADS * HEAD, HIDDEN),
+                                 ("attn_output", HIDDEN, HEADS * HEAD), ("ffn_gate", INNER, HIDDEN), ("ffn_up", INNER, HIDDEN), ("ffn_down", HIDDEN, INNER)]:
+            matrix(b + name + ".weight", out, inner)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def run(command, env=None):
+    """What a program says, and the most memory it had, in MB."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        p = subprocess.Popen(command, stdout=out, stderr=err, env={**os.environ, **(env or {})})
+        _, status, usage = os.wait4(p.pid, 0)
+        out.seek(0)
+        if status:
+            err.seek(0)
+            sys.exit(f"{' '.join(command)}: status {status}\n{err.read().decode()[-2000:]}")
+        return out.read().decode(), usage.ru_maxrss / 1000
+
+
+def llama(a, file):
+    def bench(prompt, reply, together):
+        text, memory = run([os.path.join(a.llama, "llama-batched-bench"), "-m", file, "-c", str(CONTEXT), "-b", "512", "-ub", "512", "-t", str(a.threads), "-tb", str(a.threads),
+                            "--load-mode", "none", "-npp", str(prompt), "-ntg", str(reply), "-npl", str(together), "--output-format", "jsonl"],
+                           {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"})
+        return next(json.loads(line) for line in text.splitlines() if line.startswith("{")), memory
+
+    one, memory = bench(16, 64, 1)
+    many, _ = bench(16, 64, 8)
+    prompt, _ = bench(512, 1, 1)
+    return {"decode": one["speed_tg"], "eight": many["speed_tg"], "prefill": prompt["speed_pp"], "MB": memory}
+
+
+def troupe(a, dtype):
+    def bench(prompt, reply, together):
+        text, memory = run([a.troupe, "bench", "offline", "--device", "cpu", "--model", "qwen3-0.6b", "--dummy-weights", "--dtype", dtype, "--num-seqs", str(together),
+                            "--input-len", str(prompt), "--output-len", str(reply), "--max-prefill-length", "512", "--max-running-requests", "8", "--num-pages", str(CONTEXT // 16),
+                            "--warm-up", "2", "--json", "-"], {"GOMAXPROCS": str(a.threads)})
+        return json.loads(text), memory
+
+    one, memory = bench(16, 64, 1)
+    many, _ = bench(16, 64, 8)
+    prompt, _ = bench(512, 1, 1)
+    return {"decode": 1e3 / one["itl_ms"]["p50"], "eight": 8e3 / many["itl_ms"]["p50"], "prefill": 512e3 / prompt["ttft_ms"]["p50"], "MB": memory}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("llama")
+    parser.add_argument("troupe")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--work", default=os.path.join(tempfile.gettempdir(), "compare_llamacpp"))
+    a = parser.parse_args()
+    os.makedirs(a.work, exist_ok=True)
+    files = {name: os.path.join(a.work, name + ".gguf") for name, _ in FORMATS}
+    if not os.path.exists(files["bf16"]):
+        model(files["bf16"] + ".part")
+        os.rename(files["bf16"] + ".part", files["bf16"])
+    for name, file in files.items():
+        if not os.path.exists(file):
+            run([os.path.join(a.llama, "llama-quantize"), files["bf16"], file + ".part", name, str(a.threads)])
+            os.rename(file + ".part", file)
+    seen = {}
+    for turn in range(a.turns):
+        print(f"turn {turn + 1}, load {os.getloadavg()[0]:.2f}", flush=True)
+        for name, dtype in FORMATS:
+            for who, figures in (("llama.cpp " + name, llama(a, files[name])), ("troupe " + dtype, troupe(a, dtype))):
+                for what, value in figures.items():
+                    seen.setdefault((who, what), []).append(value)
+    median = {key: statistics.median(values) for key, values in seen.items()}
+    columns = ["decode", "eight", "prefill", "MB"]
+    print("\n| | decode | 8 together | prefill of 512 | MB |\n| --- | --- | --- | --- | --- |")
+    for name, dtype in FORMATS:
+        l, t = ([median[who, c] for c in columns] for who in ("llama.cpp " + name, "troupe " + dtype))
+        for who, row in (("llama.cpp " + name, l), ("troupe " + dtype, t)):
+            print(f"| {who}, tokens/s | " + " | ".join(f"{v:.1f}" for v in row) + " |")
+        print("| ratio | " + " | ".join(f"{b / a:.2f}" for a, b in zip(l, t)) + " |")
+
+
+if __name__ == "__main__":
+    main()

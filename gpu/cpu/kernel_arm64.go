@@ -1,0 +1,47 @@
+package cpu
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/cpu"
+)
+
+func choose() *kernels { return variants()[0] }
+
+// variants returns all kernels the processor can run, the widest first.
+func variants() []*kernels {
+	if haveDots {
+		return []*kernels{&kernelsNEON, &portable}
+	}
+	return []*kernels{&portable}
+}
+
+// haveDots says that there are dot products of bytes; macOS does not tell, but all
+// that it runs on have them.
+var haveDots = cpu.ARM64.HasASIMDDP || runtime.GOOS == "darwin"
+
+// kernelsNEON multiply whole numbers alone.
+var kernelsNEON = func() kernels {
+	k := portable
+	k.name = "NEON"
+	k.whole.name = "NEON"
+	k.whole.int8 = blockProducts{rowsInt8x1NEON, rowsInt8x2NEON, rowsInt8x3NEON, rowsInt8x4NEON}
+	k.whole.int8Offset = blockProducts{rowsInt8Offsetx1NEON, rowsInt8Offsetx2NEON, rowsInt8Offsetx3NEON, rowsInt8Offsetx4NEON}
+	k.whole.int4 = blockProducts{rowsInt4x1NEON, rowsInt4x2NEON, rowsInt4x3NEON, rowsInt4x4NEON}
+	k.whole.offset = blockProducts{rowsInt4Offsetx1NEON, rowsInt4Offsetx2NEON, rowsInt4Offsetx3NEON, rowsInt4Offsetx4NEON}
+	return k
+}()
+
+func features() []string {
+	if haveDots {
+		return []string{"ASIMDDP"}
+	}
+	return nil
+}
+
+func why() string {
+	if haveDots {
+		return "the processor has dot products of bytes; all else is plain Go"
+	}
+	return "there are no vector kernels for arm64 without dot products of bytes"
+}
