@@ -141,7 +141,7 @@ func (g *grammars) Panicked(c shell.Mail, m shell.Message, err error) {
 // Owns:   nothing; the cache is shared.
 // In:     *compile from grammars.
 // Out:    *compiled to grammars, exactly one for each.
-// Blocks: never; the largest grammar takes about a second.
+// Blocks: while it compiles: the largest grammar takes about a second.
 // Fails:  a panic fails the grammar it happened in and no other.
 type compiler struct {
 	cache    *grammar.Cache

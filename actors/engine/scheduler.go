@@ -27,7 +27,7 @@ const maxReopens = 3
 // In:     *generate, *cancel; *prepared from grammars; *stepDone, *deviceLost, *deviceOpened.
 // Out:    *runStep, *maskStep, *reopen to the executor; *compileJob, *cancel to grammars; batches
 // to whom they are delivered, in which every request ends once.
-// Blocks: never.
+// Blocks: while new masks of a step are worked out, on all cores (masks.go).
 // Fails:  a lost device loses no request: the planner starts them again from
 // their tokens, on the next device. A device that keeps failing, or a panic
 // here, ends every request as lost.

@@ -16,7 +16,7 @@ import (
 // Owns:   nothing but its share of load.
 // In:     *tokenizeJob from System.
 // Out:    *prepared or *failed to the detokenizer; exactly one of them per job.
-// Blocks: never; a megabyte of text takes some tens of milliseconds.
+// Blocks: while it encodes: a megabyte of text takes some tens of milliseconds.
 // Fails:  a panic fails the job it happened in and no other.
 type tokenizer struct {
 	codec       *tokenize.Tokenizer // shared, safe for concurrent use; nil: a model without one

@@ -81,7 +81,7 @@ func benchmarkDecode(b *testing.B, n int, overlap bool) {
 }
 
 // One step built and one committed, all requests decoding. On one core of an
-// EPYC (Zen 5), processor time: 9–12 µs for 256 requests, 39–57 µs for 1,024.
+// EPYC (Zen 4), processor time: 9–12 µs for 256 requests, 39–57 µs for 1,024.
 // Nothing stands out in the profile: a third each in decodes and commit, of
 // which a half is stop tokens and appending; the rest is this file's.
 func BenchmarkDecodeStep256(b *testing.B)  { benchmarkDecode(b, 256, true) }
