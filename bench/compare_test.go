@@ -1,16 +1,18 @@
 package bench
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // reportOf makes a report of drawn requests, scale times as slow as others.
 func reportOf(seed uint64, n int, scale float64) *Report {
 	random := rand.New(rand.NewPCG(seed, 0))
-	r := &Report{Schema: Schema, Kind: "online", Samples: &Samples{}, OutputThroughput: 100 / scale}
+	r := &Report{Schema: Schema, Kind: "virtual", Samples: &Samples{}, OutputThroughput: 100 / scale}
 	for range n {
 		first := scale * (10 + 5*random.ExpFloat64())
 		r.Samples.Input = append(r.Samples.Input, 1+random.IntN(9))
@@ -84,6 +86,82 @@ func TestIntervalsCover(t *testing.T) {
 	}
 	if len(covered) != 4 {
 		t.Errorf("covered %v", covered)
+	}
+}
+
+// moody are n runs of the same work, made one after the other beginning at a time,
+// or a pair of lists made in turns, on a machine whose speed is another each run
+// and drifts by so much a run.
+func moody(random *rand.Rand, n int, drift float64, turns bool) (a, b []*Report) {
+	at := 0
+	run := func() *Report {
+		r := &Report{Kind: "offline", OutputThroughput: 1000 * math.Exp(0.03*random.NormFloat64()+drift*float64(at))}
+		r.Environment.Time = time.Unix(int64(1+at), 0)
+		at++
+		return r
+	}
+	for range n {
+		a = append(a, run())
+		if turns {
+			b = append(b, run())
+		}
+	}
+	for len(b) < n {
+		b = append(b, run())
+	}
+	return a, b
+}
+
+// The same thing measured twice is told apart about 5 times in 100, and where the
+// machine drifts, too, if it was measured in turns.
+func TestFalseAlarms(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 0))
+	const times = 2000
+	for _, c := range []struct {
+		name  string
+		runs  int
+		drift float64
+		turns bool
+	}{
+		{"three by three", 3, 0, false},
+		{"four by four", 4, 0, false},
+		{"eight by eight", 8, 0, false},
+		{"three in turns", 3, 0, true},
+		{"four in turns, slower by 0.5% a run", 4, -0.005, true},
+	} {
+		alarms := 0
+		for range times {
+			a, b := moody(random, c.runs, c.drift, c.turns)
+			r := row(t, CompareRuns(a, b, "a", "a"), "output_throughput")
+			if r.Low == nil || r.AA == 0 {
+				t.Fatalf("%s: %+v", c.name, r)
+			}
+			if *r.Low > 1 || *r.High < 1 {
+				alarms++
+			}
+		}
+		if share := float64(alarms) / times; share > 0.075 || share < 0.01 {
+			t.Errorf("%s: %.3f false alarms", c.name, share)
+		}
+	}
+}
+
+// One run of each tells nothing, however many requests it has.
+func TestSingleRunsTellNothing(t *testing.T) {
+	a, b := reportOf(1, 200, 1), reportOf(1, 200, 1.01)
+	a.Kind, b.Kind = "online", "online"
+	all, err := Compare(a, b, "a", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range all[0].Rows {
+		if r.Low != nil || r.High != nil || r.AA != 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	var text strings.Builder
+	if err := all[0].WriteText(&text); err != nil || !strings.Contains(text.String(), "measure three or more of each, in turns") {
+		t.Errorf("%v\n%s", err, text.String())
 	}
 }
 

@@ -292,6 +292,7 @@ type Comparable struct {
 	Ratio  float64  `json:"ratio"`
 	Low    *float64 `json:"low,omitempty"`
 	High   *float64 `json:"high,omitempty"`
+	AA     float64  `json:"a_a,omitempty"` // a's later runs against its earlier ones
 }
 
 // Environment says where and with what a run was made.

@@ -44,7 +44,7 @@ func Write(w io.Writer, reports []Named) error {
 	v := &view{
 		Style: template.CSS(string(plot.CSS()) + string(css)), //nolint:gosec // both are embedded
 		Defs:  plot.Defs(),
-		Title: title(runs), Runs: runs, Several: len(runs) > 1,
+		Title: title(runs), Runs: runs, Several: len(runs) > 1, Told: runs[0].Simulated(),
 		Facts: facts(runs[0].Report), Blocks: blocks(figures(runs)), BlockWidth: blockWidth(len(runs)), Environment: environment(runs),
 	}
 	v.Sections = sections(reports, runs)
@@ -58,6 +58,7 @@ type view struct {
 	Title       string
 	Runs        []*run
 	Several     bool
+	Told        bool // a run's figures are always the same
 	Facts       []string
 	Blocks      []block
 	BlockWidth  int // least, of one in CSS pixels

@@ -166,7 +166,7 @@ func figures(runs []*run) (out []row) {
 			c := cell{Text: plot.Number(v)}
 			if i > 0 && hasFirst && first > 0 && v > 0 && !m.neutral {
 				c.Ratio, c.Sense = ratio(v/first, m.more)
-				if m.follows && r.Work.Scale != runs[0].Work.Scale {
+				if !r.Simulated() || !runs[0].Simulated() || m.follows && r.Work.Scale != runs[0].Work.Scale {
 					c.Sense = ""
 				}
 			}
@@ -180,7 +180,8 @@ func figures(runs []*run) (out []row) {
 	return out
 }
 
-// ratio is a quotient in words; within 1% it has no sense.
+// ratio is a quotient in words; within 1% it has no sense, nor has one of single
+// runs, but of a simulation.
 func ratio(q float64, more bool) (text, sense string) {
 	text = "× " + bench.Quotient(q, 2)
 	switch {

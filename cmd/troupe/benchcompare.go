@@ -15,19 +15,28 @@ func newBenchCompare() *cobra.Command {
 		JSON bool `flag:"json" help:"print JSON: a list of comparisons"`
 	}
 	cmd := &cobra.Command{
-		Use:   "compare [flags] A.json B.json",
-		Short: "Set one report against another",
-		Long: `Compare prints each figure of two reports that --json wrote, their ratio (b/a), and the
-interval in which that ratio lies with 95% confidence, by the bootstrap: over runs where
-both reports hold three or more of the same (bench offline --repeat), else over requests.
-Requests tell how the work's luck could have fallen, not how the machine's mood could
-have. Traces at several scales are compared scale by scale.`,
+		Use:   "compare [flags] A.json B.json [A.json B.json]...",
+		Short: "Set reports of one thing against reports of another",
+		Long: `Compare prints each figure of reports that --json wrote, their ratio (b/a), and the
+interval in which that ratio lies with 95% confidence. That takes three runs of each or
+more: in one report (bench offline --repeat), or in reports given in turns. Single runs get
+no interval, since nobody can tell their difference from a moment of the machine's; only
+a simulation has none. Runs made in turns, a, b, a, b, are best: what changes slowly falls
+on both. The last column is a/a, later runs of a against its earlier ones: where it is as
+far from 1 as b/a, the machine was not quiet. Traces at several scales are compared scale
+by scale.`,
 		Example: `  troupe bench offline --repeat 5 --json a.json
   troupe bench offline --repeat 5 --cache naive --json b.json
-  troupe bench compare a.json b.json`,
+  troupe bench compare a.json b.json
+
+  for i in 1 2 3 4; do
+    troupe bench offline --json a$i.json
+    troupe bench offline --cache naive --json b$i.json
+  done
+  troupe bench compare a1.json b1.json a2.json b2.json a3.json b3.json a4.json b4.json`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return &usageError{fmt.Errorf("compare takes two reports; arguments: %d", len(args))}
+			if len(args) < 2 || len(args)%2 != 0 {
+				return &usageError{fmt.Errorf("compare takes two reports, or more in turns; arguments: %d", len(args))}
 			}
 			return nil
 		},
@@ -37,14 +46,15 @@ have. Traces at several scales are compared scale by scale.`,
 		if err := found.err(); err != nil {
 			return err
 		}
-		var reports [2]*bench.Report
+		var sides [2][]*bench.Report
 		for i, name := range args {
-			var err error
-			if reports[i], err = openReport(name); err != nil {
+			r, err := openReport(name)
+			if err != nil {
 				return err
 			}
+			sides[i%2] = append(sides[i%2], r)
 		}
-		all, err := bench.Compare(reports[0], reports[1], args[0], args[1])
+		all, err := bench.CompareAll(sides[0], sides[1], args[0], args[1])
 		if err != nil {
 			return err
 		}

@@ -231,6 +231,13 @@ func TestBenchOfflineRepeatsAndCompares(t *testing.T) {
 	if status != 0 || !strings.Contains(out, "3 runs and 3 runs") || !strings.Contains(out, "output_throughput") {
 		t.Errorf("status %d:\n%s%s", status, out, errs)
 	}
+	status, out, errs = invoke(t, "", "bench", "compare", b, b, b, b)
+	if status != 0 || !strings.Contains(out, "6 runs and 6 runs") {
+		t.Errorf("status %d:\n%s%s", status, out, errs)
+	}
+	if status, _, errs = invoke(t, "", "bench", "compare", a, b, a); status != 2 || !strings.Contains(errs, "in turns") {
+		t.Errorf("status %d: %s", status, errs)
+	}
 	if status, out, _ = invoke(t, "", "bench", "compare", "--json", a, b); status != 0 || !strings.HasPrefix(out, "[\n") {
 		t.Errorf("status %d: %s", status, out)
 	}
