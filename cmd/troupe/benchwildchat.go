@@ -64,6 +64,9 @@ sent at once to a model in this process; with one of them they go over the wire.
 		if found.err() != nil {
 			return found.err()
 		}
+		if err := wildchat.Readable(); err != nil {
+			return err
+		}
 		ctx, cancel := interruptible(cmd.Context())
 		defer cancel()
 		if cfg.Remote.URL != "" || o.Rate > 0 || o.Concurrency > 0 {

@@ -32,7 +32,7 @@ build() {
   "${@:2}" go build "${flags[@]}" -o "$dist/$name/$program" ./cmd/troupe
   tool cyclonedx-gomod bin -json -output "$dist/troupe-$version-$name.cdx.json" "$dist/$name/$program" 2>/dev/null
 }
-static() { CGO_ENABLED=0 GOOS=$1 GOARCH=$2 "${@:3}"; }
+static() { CGO_ENABLED=0 GOOS=$1 GOARCH=$2 GOFLAGS=-tags=parquet "${@:3}"; }
 
 build linux-amd64-static static linux amd64
 build linux-arm64 static linux arm64
@@ -40,7 +40,7 @@ build darwin-arm64 static darwin arm64
 build windows-amd64 static windows amd64
 # The parts of libc that Go would use to resolve names have newer symbols, and need
 # files beside the program: Go's own are taken.
-CC="$here/cc.sh" build linux-amd64 gpu/cuda/with.sh env GOFLAGS=-tags=cuda,netgo,osusergo
+CC="$here/cc.sh" build linux-amd64 gpu/cuda/with.sh env GOFLAGS=-tags=cuda,parquet,netgo,osusergo
 
 for shell in bash zsh fish powershell; do
   "$dist/linux-amd64-static/troupe" completion "$shell" >"$dist/common/completions/troupe.$shell"
