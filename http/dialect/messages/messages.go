@@ -193,16 +193,41 @@ func setStopSequences(r *Request, v field.Value) error {
 	return draft.SetStop(&r.Draft, v)
 }
 
-// setContextManagement takes what manages nothing: edits of a conversation that is
-// sent whole are its client's.
+// setContextManagement takes edits that change nothing: a conversation is answered
+// as it is sent.
 func setContextManagement(_ *Request, v field.Value) error {
 	if v[0] != '{' {
 		return v.Want("an object")
 	}
 	for name, v := range v.Members() {
-		if name != "edits" || !v.Null() && (v[0] != '[' || v.First() != ']') {
-			return apierr.At("."+name, errors.New("not supported: a conversation is answered as it is sent"))
+		switch {
+		case name != "edits":
+			return apierr.At("."+name, errors.New("unknown field"))
+		case v.Null():
+		case v[0] != '[':
+			return apierr.At(".edits", v.Want("an array"))
+		default:
+			for i, e := range v.Elements() {
+				if err := keepsAll(e); err != nil {
+					return apierr.At(".edits"+apierr.Index(i), err)
+				}
+			}
 		}
+	}
+	return nil
+}
+
+// keepsAll takes the edit by which agents ask for all thinking to be kept.
+func keepsAll(v field.Value) error {
+	if v[0] != '{' {
+		return v.Want("an object")
+	}
+	fields := map[string]string{}
+	for name, v := range v.Members() {
+		fields[name] = string(v)
+	}
+	if len(fields) != 2 || fields["type"] != `"clear_thinking_20251015"` || fields["keep"] != `"all"` {
+		return errors.New(`only {"type": "clear_thinking_20251015", "keep": "all"} is supported: a conversation is answered as it is sent`)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func TestConversations(t *testing.T) {
 // TestRequests looks at what the engine is asked for.
 func TestRequests(t *testing.T) {
 	const hi = `"max_tokens":9,"messages":[{"role":"user","content":"a"}]`
-	call, fault := Dialect{}.Decode(request(served(model.Family{}), `{`+hi+`,"model":"served","stop_sequences":["x","y"],"temperature":0.5,"top_p":0.25,"top_k":7,"stream":true,"metadata":{"user_id":"u"},
+	call, fault := Dialect{}.Decode(request(served(model.Family{}), `{`+hi+`,"model":"served","stop_sequences":["x","y"],"temperature":0.5,"top_p":0.25,"top_k":7,"stream":true,"metadata":{"user_id":"u"},"context_management":{"edits":[{"type":"clear_thinking_20251015","keep":"all"}]},
 		"tools":[{"name":"f","description":"d","input_schema":{"type":"object"},"cache_control":{"type":"ephemeral"}},{"type":"custom","name":"g","input_schema":{}}],"tool_choice":{"type":"any","disable_parallel_tool_use":true}}`))
 	if fault != nil {
 		t.Fatal(fault)
@@ -156,7 +156,7 @@ func TestRefusals(t *testing.T) {
 		`"max_tokens":1,"output_config":{"format":{"type":"json"}},` + hi:                                          `output_config.format.type: only "json_schema" is supported, got "json"`,
 		`"max_tokens":1,"stop_sequences":"x",` + hi:                                                                "stop_sequences: expected an array of strings, got a string",
 		`"max_tokens":1,"container":"x",` + hi:                                                                     "container: not supported: nothing runs here",
-		`"max_tokens":1,"context_management":{"edits":[{}]},` + hi:                                                 "context_management.edits: not supported: a conversation is answered as it is sent",
+		`"max_tokens":1,"context_management":{"edits":[{}]},` + hi:                                                 `context_management.edits[0]: only {"type": "clear_thinking_20251015", "keep": "all"} is supported: a conversation is answered as it is sent`,
 		`"max_tokens":1,"model":"claude",` + hi:                                                                    `the model "claude" is not served here; "served" is`,
 	} {
 		_, fault := Dialect{}.Decode(request(served(model.Family{}), `{`+fields+`}`))
