@@ -107,6 +107,8 @@ func (b byteTokenizer) ContentParts() map[string]bool {
 	}
 }
 
+func (b byteTokenizer) LateSystems() bool { return !strings.Contains(b.template, "no late systems") }
+
 func (byteTokenizer) LeastMarks(users, _ int) int { return 2 * users }
 
 func (byteTokenizer) LeastChatTokens(*tokenize.Chat) int { return 0 }

@@ -73,6 +73,13 @@ func (c *ChatTemplates) ContentParts() map[string]bool {
 	return all
 }
 
+// LateSystems reports whether the template shows a system's message that comes after
+// others. Templates that do not leave it out, or fail.
+func (c *ChatTemplates) LateSystems() bool {
+	text, err := c.try(decoded(`[{"role": "user", "content": "Rain?"}, {"role": "system", "content": "lateWord"}]`))
+	return err == nil && strings.Contains(text, "lateWord")
+}
+
 // callMessages are a conversation with a call and its result, given as JSON.
 func callMessages(id, arguments, result string) any {
 	return decoded(`[{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "",
@@ -96,3 +103,6 @@ func (t *Tokenizer) NineLetterIDs() bool { return t.chat.NineLetterIDs() }
 
 // ContentParts is the templates'.
 func (t *Tokenizer) ContentParts() map[string]bool { return t.chat.ContentParts() }
+
+// LateSystems is the templates'.
+func (t *Tokenizer) LateSystems() bool { return t.chat.LateSystems() }

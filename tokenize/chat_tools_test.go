@@ -240,7 +240,23 @@ func TestTrialsAreCheap(t *testing.T) {
 	if _, err := c.try(decoded(`[{"role": "user", "content": "a"}]`)); err == nil || !strings.Contains(err.Error(), "more than 200000 steps") {
 		t.Errorf("%v", err)
 	}
-	if c.TextArguments() || c.NineLetterIDs() || len(c.ContentParts()) > 0 {
+	if c.TextArguments() || c.NineLetterIDs() || len(c.ContentParts()) > 0 || c.LateSystems() {
 		t.Error("something was found out")
+	}
+}
+
+// TestLateSystems tells templates that show a system's message wherever it is from
+// those that leave it out, and those that fail of it.
+func TestLateSystems(t *testing.T) {
+	for template, want := range map[string]bool{
+		`{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}`:                                                    true,
+		`{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}`:                              false,
+		`{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}`: false,
+	} {
+		c := &ChatTemplates{named: map[string]*chatTemplate{}}
+		c.add("default", template)
+		if got := c.LateSystems(); got != want {
+			t.Errorf("%s: %v", template, got)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -25,7 +26,7 @@ func (r *Request) converse() *apierr.Error {
 	last := ""
 	for i, v := range r.messages.Elements() {
 		var err error
-		if out, last, err = appendMessage(out, v); err != nil {
+		if out, last, err = r.appendMessage(out, v, last); err != nil {
 			return apierr.InField("messages"+apierr.Index(i), err)
 		}
 	}
@@ -41,9 +42,9 @@ func (r *Request) converse() *apierr.Error {
 	return nil
 }
 
-// appendMessage appends one message, or several, and tells whose it is: "called"
-// is an assistant's that calls tools.
-func appendMessage(out []byte, v field.Value) ([]byte, string, error) {
+// appendMessage appends one message, or several, and tells whose it is, as it was
+// told of the one before: "called" is an assistant's that calls tools.
+func (r *Request) appendMessage(out []byte, v field.Value, last string) ([]byte, string, error) {
 	if v[0] != '{' {
 		return nil, "", v.Want("a message object")
 	}
@@ -69,13 +70,18 @@ func appendMessage(out []byte, v field.Value) ([]byte, string, error) {
 	var err error
 	switch role {
 	case "user":
-		out, err = appendUser(out, content)
+		out, err = appendUser(out, content, !r.Model.Family.LateSystems)
 	case "assistant":
 		var called bool
 		if out, called, err = appendAssistant(out, content); called {
 			role = "called"
 		}
 	case "system":
+		if len(out) > 1 && !r.Model.Family.LateSystems {
+			out, err = appendLate(out, content, last)
+			role = "user"
+			break
+		}
 		out, err = appendSaid(out, role, content)
 	default:
 		return nil, "", apierr.At(".role", fmt.Errorf(`must be "user", "assistant" or "system", got %.40q`, role))
@@ -204,9 +210,34 @@ func appendSaid(out []byte, role string, content field.Value) ([]byte, error) {
 	return append(said.append(open(out, role)), '}'), err
 }
 
-// appendUser appends what a user says, and before it what tools returned.
-func appendUser(out []byte, content field.Value) ([]byte, error) {
-	if content[0] == '"' {
+// appendLate appends a system's message that comes after others, for a template
+// that does not show such: as a user's, or at the end of the user's before it, since
+// some templates want users and assistants to take turns.
+func appendLate(out []byte, content field.Value, last string) ([]byte, error) {
+	const end = "]}" // of a message whose content is parts
+	from := len(out)
+	if _, err := appendSaid([]byte{'['}, "system", content); err != nil {
+		return nil, err
+	}
+	out, err := appendUser(out, content, true)
+	if err != nil || last != "user" || !bytes.HasSuffix(out[:from], []byte(end)) {
+		return out, err
+	}
+	if _, parts, some := bytes.Cut(bytes.Clone(out[from:]), []byte(`"content":[`)); some {
+		out = append(append(out[:from-len(end)], ','), parts...)
+	}
+	return out, nil
+}
+
+// appendUser appends what a user says, and before it what tools returned. inParts
+// has a string as a part, too.
+func appendUser(out []byte, content field.Value, inParts bool) ([]byte, error) {
+	switch {
+	case content[0] != '"':
+	case inParts:
+		part := append(append([]byte(`[{"type":"text","text":`), content...), "}]"...)
+		return append(append(open(out, "user"), part...), '}'), nil
+	default:
 		return appendSaid(out, "user", content)
 	}
 	var said texts

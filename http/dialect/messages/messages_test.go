@@ -57,13 +57,35 @@ func TestConversations(t *testing.T) {
 		},
 		{`"messages":[{"role":"user","content":[]}]`, `[{"role": "user", "content": ""}]`},
 	} {
-		r, fault := read(request(served(model.Family{}), `{"max_tokens":1,`+tc.fields+`}`), Fields)
+		r, fault := read(request(served(model.Family{LateSystems: true}), `{"max_tokens":1,`+tc.fields+`}`), Fields)
 		if fault != nil {
 			t.Errorf("%s: %v", tc.fields, fault)
 			continue
 		}
 		if got := shown(t, r.Chat.Messages); got != tc.want {
 			t.Errorf("%s\n gives %s\n want  %s", tc.fields, got, tc.want)
+		}
+	}
+}
+
+// TestLateSystems gives a template that shows a system's message only as the first
+// the others as users' words.
+func TestLateSystems(t *testing.T) {
+	for messages, want := range map[string]string{
+		`{"role":"system","content":"s"},{"role":"user","content":"a"}`: `[{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]`,
+		`{"role":"user","content":"a"},{"role":"system","content":"s"},{"role":"assistant","content":"b"},{"role":"user","content":[{"type":"text","text":"c"}]},{"role":"system","content":[{"type":"text","text":"s"},{"type":"text","text":"t"}]},{"role":"user","content":"d"}`:
+		/**/ `[{"role": "user", "content": "a s"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c s t"}, {"role": "user", "content": "d"}]`,
+		`{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"r"}]},{"role":"system","content":"s"}`: `[{"role": "tool", "content": "r", "tool_call_id": "1"}, {"role": "user", "content": "s"}]`,
+		`{"role":"assistant","content":"b"},{"role":"system","content":"s"}`: `[{"role": "assistant", "content": "b"}, {"role": "user", "content": "s"}]`,
+		`{"role":"user","content":"a"},{"role":"system","content":[]}`:       `[{"role": "user", "content": "a"}, {"role": "user", "content": ""}]`,
+	} {
+		r, fault := read(request(served(model.Family{}), `{"max_tokens":1,"messages":[`+messages+`]}`), Fields)
+		if fault != nil {
+			t.Errorf("%s: %v", messages, fault)
+			continue
+		}
+		if got := shown(t, r.Chat.Messages); got != want {
+			t.Errorf("%s\n gives %s\n want  %s", messages, got, want)
 		}
 	}
 }

@@ -29,6 +29,7 @@ type Family struct {
 	NineLetterIDs bool                            // see tokenize.ChatTemplates.NineLetterIDs
 	Parts         map[string]bool                 // see tokenize.ChatTemplates.ContentParts
 	Developers    bool                            // messages may be theirs
+	LateSystems   bool                            // see tokenize.ChatTemplates.LateSystems
 	Efforts       bool                            // it can be told how much to reason
 	Quiet         bool                            // it can be told not to
 }
@@ -53,6 +54,7 @@ func NewFamily(toolParser, reasoningParser string, tok Tokenizer) Family {
 	f.ShowsTools = strings.Contains(with, "tools")
 	f.LeastMarks = tok.LeastMarks
 	f.TextArguments, f.NineLetterIDs, f.Parts = tok.TextArguments(), tok.NineLetterIDs(), tok.ContentParts()
+	f.LateSystems = tok.LateSystems()
 	both := with + without
 	f.Developers = strings.Contains(both, "developer")
 	f.Efforts, f.Quiet = strings.Contains(both, EffortVariable), strings.Contains(both, QuietVariable)

@@ -42,6 +42,7 @@ type Tokenizer interface {
 	TextArguments() bool
 	NineLetterIDs() bool
 	ContentParts() map[string]bool
+	LateSystems() bool
 	LeastChatTokens(*tokenize.Chat) int
 	LeastMarks(users, assistants int) int
 }
