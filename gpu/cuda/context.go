@@ -98,6 +98,7 @@ type context struct {
 	compute cu.Stream
 	copies  cu.Stream
 	host    []pinned // freed with the context
+	common  *shared  // of a rank
 }
 
 func openContext(ordinal int) (*context, error) {
@@ -122,16 +123,24 @@ func openContext(ordinal int) (*context, error) {
 	if c.handle, err = dev.MakeContext(cu.SchedAuto | cu.MapHost); err != nil {
 		return nil, fmt.Errorf("cuda: making a context on %s: %w", c.gpu.Name, err)
 	}
-	if err := c.attach(); err != nil {
+	if err := c.streams(); err != nil {
 		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// streams enters the context and makes its streams.
+func (c *context) streams() (err error) {
+	if err := c.attach(); err != nil {
+		return err
 	}
 	if c.compute, err = cu.MakeStream(cu.NonBlocking); err == nil {
 		c.copies, err = cu.MakeStream(cu.NonBlocking)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("cuda: making a stream: %w", err), c.close())
+		return fmt.Errorf("cuda: making a stream: %w", err)
 	}
-	return c, nil
+	return nil
 }
 
 // attach makes the context current on the calling thread.
@@ -181,6 +190,9 @@ func (c *context) close() error {
 		errs = append(errs, p.free())
 	}
 	c.host = nil
+	if c.common != nil && c.common.users.Add(-1) > 0 { // whoever is last destroys it
+		return errors.Join(errs...)
+	}
 	errs = append(errs, destroyContext(c.handle))
 	return errors.Join(errs...)
 }

@@ -96,7 +96,11 @@ func Open(spec device.Spec) (*Device, error) {
 	if err := Usable(); err != nil {
 		return nil, err
 	}
-	ctx, err := openContext(ordinal)
+	open := func() (*context, error) { return openContext(ordinal) }
+	if spec.Rank != nil {
+		open = func() (*context, error) { return openRank(ordinal, spec.Rank) }
+	}
+	ctx, err := open()
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +134,12 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 		}
 	}
 	loaded := e.loadProducts()
+	if e.rank != nil { // loading may wait for the device, where kernels will wait for ranks
+		if err := errors.Join(loaded(), e.together()); err != nil {
+			return err
+		}
+		loaded = func() error { return nil }
+	}
 	sizes := graphSizes(min(e.info.Slots, cmp.Or(max(spec.GraphRows, -1), maxGraph)))
 	if err := errors.Join(e.captureGraphs(sizes, spec.Capturing), loaded()); err != nil {
 		return err

@@ -90,8 +90,14 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if err := e.allocatePages(); err != nil {
 		return nil, err
 	}
+	if err := e.join(spec.Rank); err != nil {
+		return nil, err
+	}
 	if e.plans, err = compile(config.Program, &e.machine); err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
+	}
+	if e.meetings.err != nil {
+		return nil, e.meetings.err
 	}
 	e.sampling = []stage{{"sample", "tokens", func(w *work) error { return e.draw(e.draws, w.sampled) }}}
 	return e, nil

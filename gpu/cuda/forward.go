@@ -147,6 +147,9 @@ func (e *engine) captureGraphs(sizes []int, progress func(done, total int64)) er
 		if err := e.forward(p); err != nil {
 			return fmt.Errorf("cuda: decoding %d rows: %w", n, err)
 		}
+		if err := e.together(); err != nil {
+			return err
+		}
 		decode := func() error { return e.forward(p) }
 		g, err := capture(e.compute, decode)
 		if err != nil && e.queue.overlap {
@@ -158,6 +161,9 @@ func (e *engine) captureGraphs(sizes []int, progress func(done, total int64)) er
 			return fmt.Errorf("cuda: capturing %d rows: %w", n, err)
 		}
 		e.graphs[n] = g
+		if err := e.together(); err != nil {
+			return err
+		}
 		if progress != nil {
 			progress(int64(len(e.graphs)), int64(len(sizes)))
 		}

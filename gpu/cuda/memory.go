@@ -26,7 +26,7 @@ type sized struct {
 // elementsOf is the bytes of an element of each value with memory of its own,
 // which its readers decide: what products and gates read, and what is summed of
 // experts, is bf16; what none but norms, RoPE, recurrent layers, routing and
-// sampling read, and what is added to, is float32. Routes lie in memory of the
+// sampling read, and what is added to, is float32; see partials. Routes lie in memory of the
 // machine's own.
 func elementsOf(p *program.Program) map[*program.Value]int {
 	elements := map[*program.Value]int{}
@@ -56,6 +56,7 @@ func elementsOf(p *program.Program) map[*program.Value]int {
 			elements[o.X.Whole()] = f32
 		}
 	}
+	partials(p, elements)
 	return elements
 }
 

@@ -63,6 +63,7 @@ func (c *compiler) routing(o *program.Route) (kernel.RouteArgs, mixture) {
 		Place: r.place, Counts: r.counts, Tiles: r.tiles, Count: r.count, Arrived: r.arrived,
 		Experts: int32(m.experts), Chosen: int32(m.chosen),
 	}
+	a.First, a.Here = int32(o.First), int32(o.Here)
 	a.Normalize, a.Sigmoid, a.Scale, a.Groups, a.GroupsTaken = flagOf(o.Normalize), flagOf(o.Sigmoid), o.Scale, int32(o.Groups), int32(o.GroupsTaken)
 	if o.Correction != nil {
 		a.Correction = c.weights[o.Correction]
@@ -109,7 +110,7 @@ func (c *compiler) expertArgs(o *program.ExpertProduct, out *program.Value) (ker
 	return kernel.ExpertArgs{
 		X: c.value(o.In, bf16), W: c.weights[o.Weight], Entries: r.entries, Tiles: r.tiles, Count: r.count, Y: c.value(out, bf16),
 		In: int32(o.In.Width), Out: int32(out.Width),
-	}, mixture{o.Weight.Experts(), o.Routes.Width, c.shape.Hopper}
+	}, mixture{o.Weight.Experts() * max(1, o.Out.Ranks), o.Routes.Width, c.shape.Hopper} // of all ranks, as the router cuts tiles
 }
 
 // expertsUp is the experts' first product, of tokens, and their gate.

@@ -14,7 +14,7 @@ func part[T program.Op](f *program.Fused) T {
 
 func (c *compiler) embed(o *program.Embed) run {
 	c.vectors("rows", o.Out.Width)
-	q, a := c.kernels, kernel.EmbedArgs{Tokens: c.tokens, Table: c.weights[o.Table], Out: c.value(o.Out, f32), Hidden: int32(o.Out.Width), Scale: o.Scale}
+	q, a := c.kernels, kernel.EmbedArgs{Tokens: c.tokens, Table: c.weights[o.Table], Out: c.value(o.Out, f32), Hidden: int32(o.Out.Width), Scale: o.Scale, First: int32(o.First), Rows: int32(o.Table.Out())}
 	return func(w *work) error { return kernel.Embed(q, a, w.tokens) }
 }
 

@@ -76,6 +76,7 @@ func (p *plans) head(rows int) []stage {
 // machine is what stages run kernels on, and the memory that these find things
 // in, of which begin fills the first lines.
 type machine struct {
+	meetings
 	kernels      kernel.Queue
 	multiply     func(factors) error // by cuBLASLt
 	shape        kernel.Shape
@@ -233,6 +234,10 @@ func (c *compiler) op(op program.Op) run {
 		return c.expertBias(o)
 	case *program.Combine:
 		return c.combine(o, o.Out, false)
+	case *program.AllReduce:
+		return c.reduce(o, nil)
+	case *program.AllGather:
+		return c.gatherRanks(o)
 	case *program.Fused:
 		if f := fused[o.Rule.Name]; f != nil {
 			return f(c, o)
@@ -253,4 +258,5 @@ var fused = map[string]func(*compiler, *program.Fused) run{
 	lower.Route.Name:      (*compiler).routeAtOnce,
 	lower.ExpertsUp.Name:  (*compiler).expertsUp,
 	lower.Combine.Name:    (*compiler).combineAdd,
+	lower.ReduceAdd.Name:  (*compiler).reduceAdd,
 }

@@ -127,3 +127,15 @@ func (w *Workbench) Close() error {
 	defer runtime.UnlockOSThread()
 	return w.ctx.close()
 }
+
+// Fork is a queue on a stream of its own, for kernels that wait for each other.
+func (w *Workbench) Fork() (kernel.Queue, error) {
+	s, err := cu.MakeStream(cu.NonBlocking)
+	if err != nil {
+		return nil, fmt.Errorf("cuda: making a stream: %w", err)
+	}
+	return &queue{modules: w.modules, stream: s, overlap: w.overlap}, nil
+}
+
+// Settle waits for everything launched on any queue.
+func (w *Workbench) Settle() error { return settled() }

@@ -1,12 +1,16 @@
 package kernel
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // EmbedArgs: see embed.cu.
 type EmbedArgs struct {
 	Tokens, Table, Out Ptr
 	Hidden             int32
 	Scale              float32
+	First, Rows        int32 // of the table: its first token, and how many; 0: all
 }
 
 var embedKernel = newKernel[EmbedArgs]("embed.cu", "embed", nil)
@@ -15,6 +19,9 @@ var embedKernel = newKernel[EmbedArgs]("embed.cu", "embed", nil)
 func Embed(q Queue, a EmbedArgs, tokens int) error {
 	if err := vectors("embed", int(a.Hidden)); err != nil {
 		return err
+	}
+	if a.Rows == 0 {
+		a.Rows = math.MaxInt32
 	}
 	return launch(q, embedKernel, tokens, 1, 128, &a)
 }

@@ -148,6 +148,8 @@ func Programs(s Shape) ([]Program, error) {
 			{"DELTA_MEMORY", deltaMemory},
 			{"STATE_PARTS", stateParts},
 			{"CONV_RUN", convRun},
+			{"MAX_RANKS", MaxRanks},
+			{"MEETING_BLOCKS", MeetingBlocks},
 		} {
 			if strings.Contains(p.Text, d.name) {
 				p.Defines = append(p.Defines, fmt.Sprintf("%s=%d", d.name, d.value))

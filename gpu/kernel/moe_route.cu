@@ -6,8 +6,9 @@
 //   slots    i32  [T]      negative: padding, which goes nowhere
 //   logits   f32  [T, E]   rms_norm(x)·wᵀ; moe_choose is given them
 //   normed   bf16 [T, H]   x·norm; scales f32 [T] has 1/√(mean(x²)+ε)
-//   choice   i32  [T, k]   the experts of largest logits, the first among equals;
-//                          −1: padding
+//   choice   i32  [T, k]   the experts of largest logits, the first among equals, as
+//                          numbers of those from first on that are here; −1: padding,
+//                          and experts that are not, which get no entries
 //   share    f32  [T, k]   softmax of the logits over E, or over the k (normalize)
 //            in moe_choose_scored those of largest score, softmax or σ (sigmoid),
 //            plus correction, f32 [E] or null, among experts of the groups_taken
@@ -59,7 +60,14 @@ struct RouteArgs {
   int normalize;
   float eps, scale;
   int sigmoid, groups, groups_taken;
+  int first, here; // of the experts, those whose entries there are
 };
+
+// local is an expert's number among those that are here; −1: it is not.
+__device__ __forceinline__ int local(const RouteArgs& a, int expert) {
+  expert -= a.first;
+  return expert < 0 || expert >= a.here ? -1 : expert;
+}
 
 // What other blocks have just written is read past L1.
 __device__ __forceinline__ float fresh(const float* p) {
@@ -206,8 +214,8 @@ __device__ __forceinline__ void choose_scored(const RouteArgs& a, int token, int
 template <typename Count>
 __device__ __forceinline__ void lay_out(const RouteArgs& a, Count count, int* first) {
   int lane = threadIdx.x % WARP, entries = 0, tiles = 0;
-  for (int from = 0; from < a.experts; from += WARP) {
-    int expert = from + lane, n = expert < a.experts ? count(expert) : 0, t = (n + a.rows - 1) / a.rows;
+  for (int from = 0; from < a.here; from += WARP) {
+    int expert = from + lane, n = expert < a.here ? count(expert) : 0, t = (n + a.rows - 1) / a.rows;
     int begin = n, tile = t;
 #pragma unroll
     for (int i = 1; i < WARP; i *= 2) {
@@ -216,7 +224,7 @@ __device__ __forceinline__ void lay_out(const RouteArgs& a, Count count, int* fi
     }
     int all = __shfl_sync(FULL, begin, WARP - 1), all_tiles = __shfl_sync(FULL, tile, WARP - 1);
     begin += entries - n, tile += tiles - t;
-    if (first && expert < a.experts) first[expert] = begin;
+    if (first && expert < a.here) first[expert] = begin;
     for (int i = 0; i < t; i++) a.tiles[tile + i] = {expert, begin + i * a.rows, min(a.rows, n - i * a.rows), 0};
     entries += all, tiles += all_tiles;
   }
@@ -319,12 +327,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) moe_route(const __grid_cons
   }
   if (!last_block(a.arrived)) return;
 
-  for (int i = threadIdx.x; i < 2 * a.experts; i += WARPS * WARP) takers[i] = 0;
+  for (int i = threadIdx.x; i < 2 * a.here; i += WARPS * WARP) takers[i] = 0;
   __syncthreads();
   for (int token = warp; token < a.tokens; token += WARPS) {
     int expert;
     float share;
     choose(a, token, expert, share);
+    expert = local(a, expert);
     if (lane < a.chosen) {
       choices[token * a.chosen + lane] = expert;
       shares[token * a.chosen + lane] = share;
@@ -359,7 +368,7 @@ extern "C" __global__ void __launch_bounds__(256) moe_choose_scored(const __grid
     choose_scored<MAX_EXPERTS / WARP>(a, token, expert, share);
   }
   if (lane >= a.chosen) return;
-  a.choice[(size_t)token * a.chosen + lane] = expert;
+  a.choice[(size_t)token * a.chosen + lane] = local(a, expert);
   a.share[(size_t)token * a.chosen + lane] = share;
 }
 
@@ -371,7 +380,7 @@ extern "C" __global__ void __launch_bounds__(256) moe_choose(const __grid_consta
   float share;
   choose(a, token, expert, share);
   if (lane >= a.chosen) return;
-  a.choice[(size_t)token * a.chosen + lane] = expert;
+  a.choice[(size_t)token * a.chosen + lane] = local(a, expert);
   a.share[(size_t)token * a.chosen + lane] = share;
 }
 
@@ -388,7 +397,7 @@ extern "C" __global__ void __launch_bounds__(1024) moe_group(const __grid_consta
       four[0] = v.x, four[1] = v.y, four[2] = v.z, four[3] = v.w;
     } else {
 #pragma unroll
-      for (int j = 0; j < 4; j++) four[j] = i + j < to ? a.choice[i + j] : a.experts;
+      for (int j = 0; j < 4; j++) four[j] = i + j < to ? a.choice[i + j] : a.here;
     }
   };
   int less = 0, equal = 0;

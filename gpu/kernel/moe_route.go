@@ -1,6 +1,9 @@
 package kernel
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // ExpertTile is some entries of one expert, ExpertEntry a token at one of its
 // experts: see moe_route.cu.
@@ -28,6 +31,7 @@ type RouteArgs struct {
 	Scale                           float32 // of shares
 	Sigmoid                         int32   // 1: scores are σ of logits, not their softmax
 	Groups, GroupsTaken             int32   // at most MaxGroups; up to 1: all experts are one
+	First, Here                     int32   // experts that there are entries of; Here 0: all
 }
 
 // What routes may have at most; MaxRouted is the tokens that MoERoute takes.
@@ -72,6 +76,7 @@ func MoERoute(q Queue, a RouteArgs) error {
 	if err := a.check(); err != nil {
 		return err
 	}
+	a.Here = cmp.Or(a.Here, a.Experts)
 	return launch(q, routeKernel, ceil(int(a.Experts), 16), ceil(int(a.Tokens), 8), 256, &a)
 }
 
@@ -80,6 +85,7 @@ func MoEGroup(q Queue, a RouteArgs) error {
 	if err := a.check(); err != nil {
 		return err
 	}
+	a.Here = cmp.Or(a.Here, a.Experts)
 	choose := chooseKernel
 	if !a.Plain() {
 		choose = scoredKernel
@@ -87,7 +93,7 @@ func MoEGroup(q Queue, a RouteArgs) error {
 	if err := launch(q, choose, ceil(int(a.Tokens), 8), 1, 256, &a); err != nil {
 		return err
 	}
-	return launch(q, groupKernel, int(a.Experts), 1, 1024, &a)
+	return launch(q, groupKernel, int(a.Here), 1, 1024, &a)
 }
 
 // Plain says that experts are chosen by their logits alone and shares are their
@@ -100,6 +106,9 @@ func (a *RouteArgs) check() error {
 	if g := a.Groups; g > 1 && (g > MaxGroups || a.Experts%g != 0 || a.Experts/g < 2 || a.GroupsTaken < 1 || a.GroupsTaken > g || a.GroupsTaken*(a.Experts/g) < a.Chosen) {
 		return fmt.Errorf("kernel moe_route: %d of %d groups of %d experts for %d a token; there may be %d, of two and more",
 			a.GroupsTaken, g, a.Experts, a.Chosen, MaxGroups)
+	}
+	if a.First < 0 || a.Here < 0 || a.First+a.Here > a.Experts {
+		return fmt.Errorf("kernel moe_route: experts %d to %d of %d", a.First, a.First+a.Here, a.Experts)
 	}
 	if a.Experts <= 0 || a.Experts > MaxExperts || a.Chosen <= 0 || a.Chosen > min(MaxChosen, a.Experts) || a.Rows <= 0 || a.Tokens <= 0 {
 		return fmt.Errorf("kernel moe_route: %d tokens, %d of %d experts, tiles of %d; there may be %d of %d",

@@ -1,0 +1,109 @@
+package cuda
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/program"
+)
+
+// likeMe is a rank that hears nothing of the others but that they are like itself.
+func likeMe(rank, ranks int) *device.Rank {
+	return &device.Rank{Index: rank, Ranks: ranks, Meet: func(mine any, do func([]any)) (time.Duration, error) {
+		all := make([]any, ranks)
+		for i := range all {
+			all[i] = mine
+		}
+		do(all)
+		return 0, nil
+	}}
+}
+
+// Every rank's share of what is published, and of every family as far as the whole
+// has kernels, has kernels, too, and one layout for passes of any size.
+func TestSharesCompile(t *testing.T) {
+	compiled := 0
+	try := func(name string, p *program.Program, ranks int, strip bool) {
+		for _, rank := range []int{0, ranks - 1} {
+			s, err := p.Share(rank, ranks, 0)
+			if err != nil {
+				if !strings.Contains(err.Error(), "cannot be shared by") {
+					t.Errorf("%s by %d: %v", name, ranks, err)
+				}
+				return
+			}
+			share := s.Program
+			if strip {
+				share = withoutAttention(share)
+			}
+			if _, err := compile(share, &machine{shape: shapeOf(share), meetings: meetings{rank: likeMe(rank, ranks)}}); err != nil {
+				t.Errorf("%s, rank %d of %d: %v", name, rank, ranks, err)
+			}
+			if _, err := layOut(share); err != nil {
+				t.Errorf("%s, rank %d of %d: %v", name, rank, ranks, err)
+			}
+			compiled++
+		}
+	}
+	for _, name := range model.Published() {
+		m, err := model.Open(name, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ranks := range []int{2, 4, 8} {
+			try(name, m.Config.Program, ranks, false)
+		}
+	}
+	for name, p := range families(t) {
+		try(name, p, 2, true)
+	}
+	if compiled < 40 {
+		t.Errorf("%d shares", compiled)
+	}
+}
+
+// A share by itself is refused.
+func TestShareAlone(t *testing.T) {
+	m, err := model.Open("qwen3-0.6b", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := m.Config.Program.Share(0, 2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := compile(s.Program, &machine{shape: shapeOf(s.Program)}); err == nil || !strings.Contains(err.Error(), "the model is one rank's share, and there are no others") {
+		t.Error(err)
+	}
+}
+
+// What is launched for a rank of a mixture and of norms over all heads, in the order
+// of its first launch. Sums that go to the residual stream alone are in bf16.
+func TestShareKernels(t *testing.T) {
+	m, err := model.Open("qwen3-30b-a3b", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := m.Config.Program.Share(1, 2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elements := elementsOf(s.Program)
+	halves, floats := 0, 0
+	for _, op := range s.Ops {
+		if o, is := op.(*program.AllReduce); is {
+			if elements[o.X] == bf16 {
+				halves++
+			} else {
+				floats++
+			}
+		}
+	}
+	// Of attention in each of 48 layers; of experts and of embeddings as they come.
+	if halves != 48 || floats != 49 {
+		t.Errorf("%d sums in bf16, %d in float32", halves, floats)
+	}
+}
