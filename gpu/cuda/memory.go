@@ -64,14 +64,18 @@ func elementsOf(p *program.Program) map[*program.Value]int {
 // for many rows, which leave the most in memory. The others use some of it.
 func layOut(p *program.Program, held model.Held) (*program.Layout, error) {
 	l, elements := lower.Of(p, held.Codes), elementsOf(p)
-	logits := map[*program.Value]bool{} // of routers, which are in memory even inside of one kernel
+	// Logits of routers, and what ranks add up, are in memory even inside of one kernel.
+	kept := map[*program.Value]bool{}
 	for _, op := range p.Ops {
 		if o, is := op.(*program.Route); is {
-			logits[o.Logits] = true
+			kept[o.Logits] = true
+		}
+		if o, is := op.(*program.AllReduce); is {
+			kept[o.X] = true
 		}
 	}
 	size := func(v *program.Value, inside bool) int {
-		if inside && !logits[v] {
+		if inside && !kept[v] {
 			return 0
 		}
 		return elements[v] * columns(v)

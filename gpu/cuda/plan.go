@@ -249,14 +249,15 @@ func (c *compiler) op(op program.Op) run {
 
 // fused is what compiles which kernel of several ops.
 var fused = map[string]func(*compiler, *program.Fused) run{
-	lower.SkinnyNorm.Name: (*compiler).skinnyNorm,
-	lower.SkinnyGate.Name: (*compiler).skinnyGate,
-	lower.ProductAdd.Name: (*compiler).productAdd,
-	lower.ProductAddNorm:  (*compiler).productAddNorm,
-	lower.GatherNorm.Name: (*compiler).gatherNorm,
-	lower.RopeWrite.Name:  (*compiler).ropeWrite,
-	lower.Route.Name:      (*compiler).routeAtOnce,
-	lower.ExpertsUp.Name:  (*compiler).expertsUp,
-	lower.Combine.Name:    (*compiler).combineAdd,
-	lower.ReduceAdd.Name:  (*compiler).reduceAdd,
+	lower.SkinnyNorm.Name:   (*compiler).skinnyNorm,
+	lower.SkinnyGate.Name:   (*compiler).skinnyGate,
+	lower.ProductAdd.Name:   (*compiler).productAdd,
+	lower.ProductAddNorm:    (*compiler).productAddNorm,
+	lower.GatherNorm.Name:   (*compiler).gatherNorm,
+	lower.RopeWrite.Name:    (*compiler).ropeWrite,
+	lower.Route.Name:        (*compiler).routeAtOnce,
+	lower.ExpertsUp.Name:    (*compiler).expertsUp,
+	lower.Combine.Name:      (*compiler).combineAdd,
+	lower.ReduceAdd.Name:    (*compiler).reduceAdd,
+	lower.SkinnyReduce.Name: (*compiler).skinnyReduce,
 }

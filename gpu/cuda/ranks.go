@@ -59,6 +59,22 @@ func (c *compiler) reduceAdd(f *program.Fused) run {
 	return c.reduce(part[*program.AllReduce](f), part[*program.Add](f).X)
 }
 
+// skinnyReduce is a product of few rows and the sum of it over ranks, added to the
+// residual stream.
+func (c *compiler) skinnyReduce(f *program.Fused) run {
+	o, sum := part[*program.Product](f), c.reduceAdd(f)
+	q, blocks, a := c.kernels, c.blocks, c.skinnyArgs(o, o.Out, bf16)
+	a.X, a.Rounded = c.value(o.In, bf16), 1
+	return func(w *work) error {
+		a := a
+		a.N = int32(w.n(o.Out))
+		if err := kernel.SkinnyAdd(q, a, blocks); err != nil {
+			return err
+		}
+		return sum(w)
+	}
+}
+
 // reduce sums what ranks have, in place or in addition to x.
 func (c *compiler) reduce(o *program.AllReduce, x *program.Value) run {
 	if !c.meets() {

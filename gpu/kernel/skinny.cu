@@ -7,7 +7,7 @@
 //   rows  i32  [N]      which rows of x; null: 0, 1, 2, …
 //   skinny_norm, skinny_wide  y f32, or (rounded) bf16, [N, ld] = rms_norm(x)·wᵀ
 //   skinny_gate               y bf16 [N, M/2] = silu(g)·u, where g|u = rms_norm(x)·wᵀ
-//   skinny_add                y f32  [N, M] += x·wᵀ
+//   skinny_add                y f32  [N, M] += x·wᵀ, or (rounded) bf16 [N, ld] = x·wᵀ
 // Math:    bf16 products, fp32 sums. The norm's factor 1/√(mean(x²)+ε) is the
 //          same for a whole row and multiplies the sum; x·norm is rounded once.
 //
@@ -230,7 +230,7 @@ __device__ __forceinline__ void skinny(const SkinnyArgs& a) {
       }
       int row = (tile * MT + m) * 16 + r;
       if (row >= a.out) continue;
-      if (EPILOGUE == FLOATS && a.rounded) {
+      if (a.rounded) {
         ((bf16*)a.y)[(size_t)token * a.ld + row] = to_bf16(v);
       } else if (EPILOGUE == FLOATS) {
         ((float*)a.y)[(size_t)token * a.ld + row] = v;

@@ -9,7 +9,7 @@ type SkinnyArgs struct {
 	N, In, Out, Ld      int32
 	ScaleStride         int32 // 0: each output has a scale; else blocks of 128 × 128 have
 	Eps                 float32
-	Rounded             int32 // 1: SkinnyNorm writes bf16
+	Rounded             int32 // 1: SkinnyNorm and SkinnyAdd write bf16
 }
 
 // MaxSkinny is the most rows that skinny products take.
@@ -66,7 +66,7 @@ func SkinnyGate(q Queue, a SkinnyArgs, most int) error {
 	return skinny(q, k, a, min(most, int(a.Out)/32))
 }
 
-// SkinnyAdd is y += x·wᵀ in float32, of x in bf16.
+// SkinnyAdd is y += x·wᵀ in float32, of x in bf16; Rounded y = x·wᵀ.
 func SkinnyAdd(q Queue, a SkinnyArgs, most int) error {
 	k := skinnyAdd
 	if a.Scales != 0 {

@@ -31,7 +31,7 @@ type Share struct {
 // The error names what cannot be shared by so many.
 func (p *Program) Share(rank, ranks, block int) (*Share, error) {
 	s := &sharer{
-		p: p, rank: rank, ranks: ranks, block: max(block, 32), partial: map[*Value]bool{}, made: map[*Value]*Value{},
+		p: p, rank: rank, ranks: ranks, block: max(block, 64), partial: map[*Value]bool{}, made: map[*Value]*Value{},
 		weights: map[*Weight]*Weight{}, caches: map[*Cache]*Cache{}, states: map[*State]*State{},
 		out: &Share{Whole: map[*Weight]*Weight{}, From: map[*Weight][]int{}, Cuts: map[*Weight]Cut{}},
 	}

@@ -98,6 +98,9 @@ func (pr *pricer) kernel(op program.Op, few bool) priced {
 		// them up at the end.
 		k.starts, k.tiled = 2, true
 	}
+	if k.link > 0 && k.bound == byProducts { // a kernel of its own behind the product
+		k.starts++
+	}
 	u := op.Uses()
 	for _, list := range [][]*program.Value{u.Reads, u.Writes} {
 		for _, v := range list {

@@ -30,6 +30,13 @@ var (
 		Ops:   []program.Pattern{product, add},
 		Where: program.AddsResult,
 	}
+	// SkinnyReduce is a product of few rows whose sums over GPUs are added to the
+	// residual stream: two kernels, skinny_add, which only writes then, and reduce_add.
+	SkinnyReduce = &program.Rule{
+		Name:  "skinny_reduce",
+		Ops:   []program.Pattern{product, program.A[*program.AllReduce](), add},
+		Where: program.AddsResult,
+	}
 	// ReduceAdd is a sum over GPUs that is added to the residual stream.
 	ReduceAdd = &program.Rule{
 		Name:  "reduce_add",
@@ -91,7 +98,7 @@ var (
 
 var (
 	always = []*program.Rule{RopeWrite, ExpertsUp, Combine, ReduceAdd}
-	few    = []*program.Rule{SkinnyGate, SkinnyNorm, ProductAdd}
+	few    = []*program.Rule{SkinnyGate, SkinnyNorm, ProductAdd, SkinnyReduce}
 	many   = []*program.Rule{ProductAdd, GatherNorm}
 )
 
