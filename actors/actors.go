@@ -76,6 +76,7 @@ const (
 	TrackSocket      = trace.TrackSocket
 	TrackRequests    = trace.TrackRequests
 	TrackGrammars    = trace.TrackGrammars
+	TrackRank        = trace.TrackRank
 	TrackCompiler    = trace.TrackCompiler
 	TrackTokenizer   = trace.TrackTokenizer
 
@@ -89,6 +90,9 @@ const (
 	SpanQueue    = trace.SpanQueue
 	SpanPrefill  = trace.SpanPrefill
 	SpanDecode   = trace.SpanDecode
+	SpanRank     = trace.SpanRank
+	SpanReduce   = trace.SpanReduce
+	SpanAwait    = trace.SpanAwait
 
 	HandleTokenize = trace.HandleTokenize
 	HandleWait     = trace.HandleWait

@@ -58,6 +58,7 @@ const (
 	tidActors   = 10
 	tidDevice   = 1000
 	tidMasks    = 1001
+	tidRanks    = 1002
 	tidEngine   = 4096 // from one engine's to the next one's
 	tidRequests = 1 << 20
 	tidSockets  = 1 << 30
@@ -163,6 +164,8 @@ func TrackName(t actors.Track) string {
 	switch {
 	case t == actors.TrackGrammars:
 		return "grammars"
+	case t < actors.TrackCompiler:
+		return fmt.Sprintf("rank %d", t-actors.TrackRank)
 	case t < actors.TrackTokenizer:
 		return fmt.Sprintf("compiler %d", t-actors.TrackCompiler)
 	}
@@ -180,6 +183,9 @@ func place(t actors.Track, engine uint8, request uint64) trackID {
 		return trackID{pidSockets, tidSockets + request}
 	}
 	id := trackID{pidActors, tidActors + uint64(t)}
+	if t >= actors.TrackRank && t < actors.TrackCompiler {
+		id = trackID{pidDevice, tidRanks + uint64(t-actors.TrackRank)}
+	}
 	if ofEngine(t) {
 		id.tid += tidEngine * uint64(engine)
 	}
@@ -192,7 +198,7 @@ func ofEngine(t actors.Track) bool {
 	case actors.TrackScheduler, actors.TrackExecutor, actors.TrackDevice, actors.TrackWaiter, actors.TrackGrammars:
 		return true
 	}
-	return t >= actors.TrackCompiler && t < actors.TrackTokenizer
+	return t >= actors.TrackRank && t < actors.TrackTokenizer
 }
 
 // stepOf names a step among those of all engines.
@@ -309,8 +315,11 @@ func (p *perfetto) names() {
 			}
 		case pidDevice:
 			name = "compute stream"
-			if id.tid%tidEngine == tidMasks {
+			switch of := id.tid % tidEngine; {
+			case of == tidMasks:
 				name = "standing still"
+			case of >= tidRanks:
+				name = TrackName(actors.TrackRank + actors.Track(of-tidRanks))
 			}
 			if engine := id.tid / tidEngine; engine > 0 {
 				name = fmt.Sprintf("engine %d: %s", engine, name)

@@ -253,6 +253,43 @@ func TestPerfettoHasTracksAndArrows(t *testing.T) {
 	}
 }
 
+// Devices that share a model have a track each: a step, in it what went into adding
+// up, and in that what was waiting.
+func TestPerfettoShowsRanks(t *testing.T) {
+	trace := actors.NewTrace(1 << 12)
+	system, err := actors.Open(actors.Config{Model: "builtin", Device: "cpu", TP: 2, Trace: trace, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := (&Offline{NumSeqs: 2, Input: Range{8, 8}, Output: Range{4, 4}}).Run(t.Context(), system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := system.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := report.Steps; report.Environment.Ranks != 2 || s.ReduceS <= 0 || s.WaitS <= 0 || s.WaitS > s.ReduceS || s.ReduceS > s.BusyS {
+		t.Errorf("%+v", s)
+	}
+	spans, _ := trace.Spans()
+	p := written(t, spans)
+	got := map[string]map[string]int{}
+	for _, s := range p.slices {
+		name := p.threads[s.track]
+		if got[name] == nil {
+			got[name] = map[string]int{}
+		}
+		got[name][s.name]++
+	}
+	steps := got["compute stream"]["compute"]
+	want := map[string]int{"rank": steps, "all-reduce": steps, "wait for ranks": steps}
+	for _, rank := range []string{"rank 0", "rank 1"} {
+		if steps < 4 || !maps.Equal(got[rank], want) {
+			t.Errorf("%s: %v, want %v", rank, got[rank], want)
+		}
+	}
+}
+
 // Whatever part of a trace is left, what is written of it is sound.
 func TestPerfettoOfAnyPart(t *testing.T) {
 	spans := twoSteps()

@@ -96,11 +96,14 @@ type Span struct {
 // MaxCompilers is how many compilers have a track.
 const MaxCompilers = 4
 
+// MaxRanks is how many of the devices that share a model have a track.
+const MaxRanks = 64
+
 // Track is where something was done.
 type Track uint8
 
-// The tracks, in the order a request meets them. Compilers count up from
-// TrackCompiler, and tokenizers of the pool from TrackTokenizer, which therefore
+// The tracks, in the order a request meets them. Devices that share a model count up
+// from TrackRank, compilers from TrackCompiler, and tokenizers of the pool from TrackTokenizer, which therefore
 // is the last.
 const (
 	TrackAPI Track = iota // Submit and Cancel, on the caller's goroutine
@@ -112,7 +115,8 @@ const (
 	TrackSocket   // events written to clients
 	TrackRequests // each request as a whole
 	TrackGrammars
-	TrackCompiler
+	TrackRank
+	TrackCompiler  = TrackRank + MaxRanks
 	TrackTokenizer = TrackCompiler + MaxCompilers
 )
 
@@ -133,6 +137,12 @@ const (
 	SpanQueue
 	SpanPrefill
 	SpanDecode // of N tokens
+
+	// Of devices that share the model, the last two at the end of the step, each all of
+	// it together.
+	SpanRank   // rank: computing a step
+	SpanReduce // rank: in it, adding up what all have
+	SpanAwait  // rank: in that, waiting for others
 
 	HandleTokenize
 	HandleWait // for a grammar
@@ -156,6 +166,7 @@ const (
 var kindNames = [...]string{
 	"prepare", "launch", "compute", "commit", "wait for masks", "socket",
 	"tokenize", "queue", "prefill", "decode",
+	"rank", "all-reduce", "wait for ranks",
 	"tokenizeJob", "compileJob", "compile", "compiled", "prepared", "generate", "runStep", "maskStep", "stepDone", "deviceLost", "reopen", "deviceOpened", "place", "news", "tokens", "failed", "cancel",
 }
 
@@ -198,6 +209,20 @@ func (r Recorder) Step(s *batch.Step, res *batch.Result) {
 		r.Add(Span{Kind: SpanMasks, On: TrackDevice, Engine: r.engine, ID: s.Seq, Began: res.Stalled, Ended: res.Resumed})
 	}
 	r.Add(Span{Kind: SpanCompute, On: TrackDevice, Engine: r.engine, ID: s.Seq, Began: res.Began, Ended: res.Ended, N: int32(len(s.Rows))})
+	for i := range res.Ranks[:min(len(res.Ranks), MaxRanks)] {
+		k := &res.Ranks[i]
+		one := Span{Kind: SpanRank, On: TrackRank + Track(i), Engine: r.engine, ID: s.Seq, Began: k.Began, Ended: k.Ended}
+		r.Add(one)
+		for _, part := range []struct {
+			kind Kind
+			took int64
+		}{{SpanReduce, k.Reducing}, {SpanAwait, k.Waiting}} {
+			if part.took > 0 {
+				one.Kind, one.Began = part.kind, k.Ended-part.took
+				r.Add(one)
+			}
+		}
+	}
 }
 
 // Handled records the handling of a message.
