@@ -60,10 +60,14 @@ func (e *executor) watch(s *batch.Step, epoch int, doing string) (returned func(
 	if w.limit == nil {
 		return func() {}
 	}
-	limit, what := w.limit(s), described(s) // now: the step is not ours when it is over
+	limit, what, dev := w.limit(s), described(s), e.dev // now: the step is not ours when it is over
 	return w.after(limit, func() {
 		w.hung()
-		err := fmt.Errorf("the device hangs: %s %s has not returned within %v", doing, what, limit)
+		who := "the device"
+		if g, several := dev.(interface{ Lagging() string }); several {
+			who = g.Lagging()
+		}
+		err := fmt.Errorf("%s hangs: %s %s has not returned within %v", who, doing, what, limit)
 		e.waiterMail.Send(e.scheduler, &deviceLost{epoch: epoch, err: err, hung: true})
 	})
 }

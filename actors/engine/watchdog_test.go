@@ -46,7 +46,19 @@ func TestWatchdogByItsClock(t *testing.T) {
 	if m, is := got.last.(*deviceLost); !is || !m.hung || m.epoch != 2 || m.err.Error() != want || !hung {
 		t.Errorf("posted %+v, want %q", got.last, want)
 	}
+	// Of devices that share a model it is told which one.
+	e.dev = several{}
+	e.watch(&batch.Step{Seq: 8, NumTokens: 5}, 2, "waiting for")
+	now[1].fire()
+	want = "rank 1 of 4 hangs: waiting for step 8 (0 rows, 5 tokens) has not returned within 5s"
+	if m, is := got.last.(*deviceLost); !is || m.err.Error() != want {
+		t.Errorf("posted %+v, want %q", got.last, want)
+	}
 }
+
+type several struct{ device.Device }
+
+func (several) Lagging() string { return "rank 1 of 4" }
 
 // What steps may take: what was set; else nothing is watched on a processor, and on a
 // GPU it is half a minute, or more where the roofline says so or there is none.

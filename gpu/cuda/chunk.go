@@ -111,6 +111,12 @@ func (c *chunk) rows(to []byte, first, n int) {
 		copy(to, from)
 		return
 	}
+	if c.source.Tensor.Encoding == wide.Matrix && c.source.Bytes(first, 1) != nil { // some columns, or rows apart
+		for j := range n {
+			copy(to[bf16*j*c.width:], c.source.Bytes(first+j, 1))
+		}
+		return
+	}
 	c.values(first, n, func(row int, values []float32) {
 		for j, v := range values {
 			if i := row*c.width + j; c.plain.Element == model.Float32 {

@@ -37,7 +37,8 @@ func TestChunks(t *testing.T) {
 	}
 	every := program.Part{Rows: 50, First: 1, Block: 2, Stride: 4}
 	turned := program.Part{Rows: 30, Block: 30, Stride: 30, Transposed: true}
-	packed := tensor(model.Float32, in/2, 20) // of AWQ 24 inputs of 80 outputs: as many bytes
+	some := program.Part{Rows: 20, Block: 20, Stride: 20, Column: 8} // as a rank has of more inputs
+	packed := tensor(model.Float32, in/2, 20)                        // of AWQ 24 inputs of 80 outputs: as many bytes
 	packed.Encoding, packed.Shape = model.Encoding{Element: model.AWQ4, Scale: model.BFloat16, Rows: 1, Columns: 8, Zeros: model.ZerosStored}, []int{80, in}
 	packed.Scales, packed.Zeros = tensor(model.BFloat16, 3, 80).Data, tensor(model.Float32, 3, 10).Data
 	if err := packed.Check(); err != nil {
@@ -49,9 +50,11 @@ func TestChunks(t *testing.T) {
 		{Part: every, Tensor: tensor(model.BFloat16, 100, in)},
 		{Part: turned, Tensor: tensor(model.BFloat16, in, 30)},
 		whole(packed),
+		{Part: some, Tensor: tensor(model.BFloat16, 20, 3*in)},
+		{Part: some, Tensor: tensor(model.Float32, 20, 2*in)},
 	}
 	for _, s := range []*model.Slot{
-		{Weight: &program.Weight{Shape: []int{267, in}}, Sources: matrix},
+		{Weight: &program.Weight{Shape: []int{307, in}}, Sources: matrix},
 		{Weight: &program.Weight{Shape: []int{49}}, Sources: vector},
 		{Weight: &program.Weight{Shape: []int{49}, Exact: true}, Sources: slices.Clone(vector)},
 	} {

@@ -42,7 +42,7 @@ func TestSharesCompile(t *testing.T) {
 			if _, err := compile(share, &machine{shape: shapeOf(share), meetings: meetings{rank: likeMe(rank, ranks)}}); err != nil {
 				t.Errorf("%s, rank %d of %d: %v", name, rank, ranks, err)
 			}
-			if _, err := layOut(share); err != nil {
+			if _, err := layOut(share, wide); err != nil {
 				t.Errorf("%s, rank %d of %d: %v", name, rank, ranks, err)
 			}
 			compiled++

@@ -367,3 +367,47 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// hanging does not return from Wait until it is released.
+type hanging struct {
+	device.Device
+	release chan struct{}
+}
+
+func (h hanging) Wait(r *batch.Result) error {
+	<-h.release
+	return h.Device.Wait(r)
+}
+
+// Of ranks that hang the gang says which: all others have returned.
+func TestLaggingRanks(t *testing.T) {
+	m := small(t)
+	release := make(chan struct{})
+	g, err := Open(device.Spec{Model: m, Slots: 2, NumPages: 8}, []string{"cpu", "cpu", "cpu", "cpu"}, func(spec device.Spec) (device.Device, error) {
+		d, err := openCPU(spec)
+		if err == nil && spec.Rank.Index%2 == 1 {
+			d = hanging{d, release}
+		}
+		return d, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := drive(g, 1)
+		ended <- err
+	}()
+	for range 10_000_000 {
+		if runtime.Gosched(); g.Lagging() == "rank 1 and 3 of 4" {
+			break
+		}
+	}
+	if got := g.Lagging(); got != "rank 1 and 3 of 4" {
+		t.Errorf("%s hangs, want ranks 1 and 3", got)
+	}
+	close(release)
+	if err := errors.Join(<-ended, g.Close()); err != nil {
+		t.Error(err)
+	}
+}

@@ -19,7 +19,10 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -44,6 +47,7 @@ type rank struct {
 	dev    device.Device // nil: it could not be opened
 	thread thread        // that opens, launches, masks, closes
 	waiter thread        // that waits
+	calls  atomic.Int32  // that have not returned
 	result batch.Result  // of the last Wait
 }
 
@@ -119,8 +123,10 @@ func (g *Gang) all(on func(*rank) thread, do func(*rank) error) error {
 	failed := make([]bool, len(g.ranks))
 	for i, r := range g.ranks {
 		group.Add(1)
+		r.calls.Add(1)
 		on(r) <- func() {
 			defer group.Done()
+			defer r.calls.Add(-1)
 			if err := recovered(r, do); err != nil {
 				failed[i] = true
 				g.fail(r, err)
@@ -159,6 +165,18 @@ func (g *Gang) fault() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.failed
+}
+
+// Lagging names the ranks whose calls have not returned, for who wonders about the
+// gang's. Any goroutine may ask.
+func (g *Gang) Lagging() string {
+	var names []string
+	for _, r := range g.ranks {
+		if r.calls.Load() > 0 {
+			names = append(names, strconv.Itoa(r.index))
+		}
+	}
+	return fmt.Sprintf("rank %s of %d", strings.Join(names, " and "), len(g.ranks))
 }
 
 // Info implements device.Device.
