@@ -111,9 +111,9 @@ func (c *chunk) rows(to []byte, first, n int) {
 		copy(to, from)
 		return
 	}
-	if c.source.Tensor.Encoding == wide.Matrix && c.source.Bytes(first, 1) != nil { // some columns, or rows apart
+	if c.source.Tensor.Encoding == c.plain && c.source.Bytes(first, 1) != nil { // some columns, or rows apart
 		for j := range n {
-			copy(to[bf16*j*c.width:], c.source.Bytes(first+j, 1))
+			copy(to[j*c.width*c.plain.Element.Size():], c.source.Bytes(first+j, 1))
 		}
 		return
 	}

@@ -55,6 +55,17 @@ func TestSharesCompile(t *testing.T) {
 		}
 		for _, ranks := range []int{2, 4, 8} {
 			try(name, m.Config.Program, ranks, false)
+			share, err := m.Share(ranks-1, ranks)
+			if err != nil {
+				continue // as try has found
+			}
+			p, held := share.Config.Program, share.HeldInFP8(wide, true)
+			if _, err := compile(p, &machine{shape: shapeOf(p), held: held, meetings: meetings{rank: likeMe(ranks-1, ranks)}}); err != nil {
+				t.Errorf("%s by %d in FP8: %v", name, ranks, err)
+			}
+			if _, err := layOut(p, held); err != nil {
+				t.Errorf("%s by %d in FP8: %v", name, ranks, err)
+			}
 		}
 	}
 	for name, p := range families(t) {

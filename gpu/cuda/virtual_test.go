@@ -71,7 +71,11 @@ func TestRanksOnOneGPU(t *testing.T) {
 				}
 				d.allow(c, m)
 				d.rerouting = mixed(&m.Config)
-				compare(t, r, ref.Cases, 64, graphs, &d)
+				how := (*rig).inTurn
+				if graphs {
+					how = (*rig).ahead
+				}
+				compare(t, r, ref.Cases, 64, how, &d)
 				d.report(t)
 			})
 		}

@@ -80,10 +80,12 @@ var (
 )
 
 // storesTurned holds of a sequence that turns queries and the keys that it stores,
-// as many elements of each as the kernel can.
+// as many elements of each as the kernel can. They lie in one value with the values
+// that it stores, but where ranks gathered them for a norm of all heads.
 func storesTurned(ops []program.Op) bool {
 	rope, store := ops[len(ops)-2].(*program.Rope), ops[len(ops)-1].(*program.Store)
-	return len(rope.X) == 2 && rope.X[1] == store.Key && !store.Cache.Shared && kernel.RopeWriteTurns(rope.HeadDim, rope.Rotary.Dims)
+	all := store.Key.Whole()
+	return len(rope.X) == 2 && rope.X[1] == store.Key && rope.X[0].Whole() == all && store.Value.Whole() == all && !store.Cache.Shared && kernel.RopeWriteTurns(rope.HeadDim, rope.Rotary.Dims)
 }
 
 var (
