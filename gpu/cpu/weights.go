@@ -54,7 +54,7 @@ func newBuilder(m *model.Model, asked model.DType, pl *plan) (*builder, error) {
 // Formats are the encodings of checkpoints that are taken, and how they are held
 // unless Spec.DType asks for another type: nothing is lost unasked but of what is
 // quantised and not kept as it is, whose values are rounded to bfloat16.
-var Formats = device.Formats{
+var Formats = append(device.Formats{
 	{Element: model.BFloat16, Held: model.Plain(model.BFloat16)},
 	{Element: model.Float16, Held: model.Plain(model.Float32)},
 	{Element: model.Float32, Held: model.Plain(model.Float32)},
@@ -65,7 +65,7 @@ var Formats = device.Formats{
 	{Element: model.GPTQ8, Held: model.InGroups(model.Int8, model.GroupOfInt8)},
 	{Element: model.Float8, Held: model.Plain(model.BFloat16)},
 	{Element: model.MXFP4, Held: model.Plain(model.BFloat16)},
-}
+}, device.Blocks(model.Plain(model.BFloat16))...)
 
 // hold decides how a slot is held.
 func (b *builder) hold(w *program.Weight, slot *model.Slot, plain bool) *matrix {

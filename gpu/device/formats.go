@@ -19,8 +19,14 @@ type Format struct {
 // Quantized are the published quantised formats, held as values in an encoding,
 // but for some.
 func Quantized(held model.Encoding, but ...model.DType) Formats {
-	var f Formats
-	for _, d := range model.Quantized {
+	return formats(model.Quantized, held, but...)
+}
+
+// Blocks are those of GGUF files alone.
+func Blocks(held model.Encoding) Formats { return formats(model.Blocks, held) }
+
+func formats(elements []model.DType, held model.Encoding, but ...model.DType) (f Formats) {
+	for _, d := range elements {
 		if !slices.Contains(but, d) {
 			f = append(f, Format{d, held})
 		}

@@ -38,11 +38,15 @@ func (t *Tensor) read(dst []float32, n, matrix, row, column int) {
 func (t *Tensor) readRow(dst []float32, matrix, row, column int) {
 	f := types[t.Encoding.Element]
 	rows, columns := t.matrix()
-	each := columns * f.bits / 8
+	each := f.line(columns)
 	if f.word != unpacked {
 		each = 4 * int(blocks(columns, f.perWord()))
 	}
 	line := t.Data[(matrix*rows+row)*each:][:each]
+	if f.block > 0 {
+		f.readBlocks(dst, line, column)
+		return
+	}
 	if f.bits == 4 && column%2 == 1 { // it begins within a byte
 		var two [2]float32
 		f.read(two[:], line[column/2:])
@@ -50,6 +54,26 @@ func (t *Tensor) readRow(dst []float32, matrix, row, column int) {
 		dst, column = dst[1:], column+1
 	}
 	f.read(dst, line[column*f.bits/8:])
+}
+
+// readBlocks reads elements of a row from a column on, where a block is read whole.
+func (t traits) readBlocks(dst []float32, line []byte, column int) {
+	var one []float32
+	for len(dst) > 0 {
+		begin := column % t.block
+		from := line[t.line(column-begin):]
+		n := len(dst) / t.block * t.block
+		if begin > 0 || n == 0 {
+			if one == nil {
+				one = make([]float32, t.block)
+			}
+			t.read(one, from)
+			n = copy(dst, one[begin:])
+		} else {
+			t.read(dst[:n], from)
+		}
+		dst, column = dst[n:], column+n
+	}
 }
 
 // readByInput reads elements of words [in/n, out].

@@ -36,7 +36,7 @@ const (
 )
 
 // Quantized are the elements of published quantised checkpoints.
-var Quantized = []DType{Float8, MXFP4, Packed4, Packed8, GPTQ4, GPTQ8, AWQ4}
+var Quantized = append([]DType{Float8, MXFP4, Packed4, Packed8, GPTQ4, GPTQ8, AWQ4}, Blocks...)
 
 // traits are all there is to know of a type of elements.
 type traits struct {
@@ -47,6 +47,9 @@ type traits struct {
 	read func(dst []float32, from []byte)
 	// word is how elements share words of 32 bits; 0: they do not.
 	word packing
+	// block is how many elements of a row lie in so many bytes together with their
+	// scales, and are read whole; 0: each lies by itself.
+	block, bytes int
 }
 
 // packing is how elements of a matrix share words.
@@ -109,14 +112,27 @@ var types = map[DType]traits{
 	AWQ4:  {bits: 4, word: awqOrder},
 }
 
+// line is the bytes of that many elements of a row that do not share words.
+func (t traits) line(elements int) int {
+	if t.block > 0 {
+		return elements / t.block * t.bytes
+	}
+	return elements * t.bits / 8
+}
+
 // perWord is how many elements share a word.
 func (t traits) perWord() int { return 32 / t.bits }
 
 // Size is the bytes of one element, of types of whole bytes.
 func (d DType) Size() int { return types[d].bits / 8 }
 
+// Block is how many elements of a row lie together in how many bytes, their scales
+// among them; of other types than GGUF's blocks it is 0.
+func (d DType) Block() (elements, bytes int) { return types[d].block, types[d].bytes }
+
 // Encoding says how a tensor's numbers lie in bytes: elements of a type, row by
-// row, little endian, or packed as their type says; with scales, a number is its
+// row, little endian, or packed as their type says, or in blocks that hold their own
+// scales; with scales beside them, a number is its
 // element, less its block's zero point, times its block's scale. In which type a
 // device computes and adds up, and how it packs numbers for speed, is its own
 // affair.
@@ -168,8 +184,10 @@ func (e Encoding) sizes(shape []int) (elements, scales, zeros int64) {
 		matrices *= int64(d)
 	}
 	groups := blocks(columns, e.Columns)
-	switch t.word {
-	case unpacked:
+	switch {
+	case t.block > 0:
+		elements = matrices * int64(rows) * blocks(columns, t.block) * int64(t.bytes)
+	case t.word == unpacked:
 		elements = matrices * ((int64(rows)*int64(columns)*int64(t.bits) + 7) / 8)
 	default:
 		n := t.perWord()
@@ -196,6 +214,9 @@ func blocks(n, each int) int64 {
 	}
 	return int64((n + each - 1) / each)
 }
+
+// Quantized tells numbers that were rounded to few bits from others.
+func (e Encoding) Quantized() bool { return e.Scale != "" || types[e.Element].block > 0 }
 
 func (e Encoding) String() string {
 	switch {

@@ -42,7 +42,7 @@ func (m *Model) block() (n int) {
 	for _, slot := range m.Weights.slots {
 		for i := range slot.Sources {
 			e := &slot.Sources[i].Tensor.Encoding
-			n = max(n, e.Rows, e.Columns)
+			n = max(n, e.Rows, e.Columns, types[e.Element].block)
 		}
 	}
 	return n

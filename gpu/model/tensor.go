@@ -90,9 +90,12 @@ func (s *Source) Bytes(row, n int) []byte {
 	if s.Transposed || s.Step > 1 || s.plus != 0 || s.Tensor.Encoding.Scale != "" || columns != s.in && n > 1 || s.Row(row+n-1) != at+n-1 {
 		return nil
 	}
-	size := s.Tensor.Encoding.Element.Size()
-	at = ((s.Slab*rows+at)*columns + s.Column) * size
-	return s.Tensor.Data[at : at+n*s.in*size]
+	f := types[s.Tensor.Encoding.Element]
+	if f.block > 0 && (s.Column%f.block != 0 || s.in%f.block != 0) {
+		return nil
+	}
+	at = (s.Slab*rows+at)*f.line(columns) + f.line(s.Column)
+	return s.Tensor.Data[at : at+n*f.line(s.in)]
 }
 
 // Prefetch has the system read what rows [row, row+n) need, where they lie
@@ -136,7 +139,7 @@ func (s *Source) ReadRows(i, n int, dst []float32) {
 // or every Step-th first, then those behind them.
 func (s *Source) gather(dst []float32, n, row int) {
 	width, t := len(dst)/n, s.Tensor
-	if s.Transposed && (n > 1 || t.Encoding.Scale != "") {
+	if s.Transposed && (n > 1 || t.Encoding.Quantized()) {
 		line := make([]float32, n)
 		for c := range width {
 			t.widen(line, 1, s.Slab, s.Column+c, row)
@@ -161,7 +164,7 @@ func (s *Source) gather(dst []float32, n, row int) {
 
 // reader reads single numbers of a matrix.
 func (t *Tensor) reader(matrix int) func(dst []float32, row, column int) {
-	if t.Encoding.Scale != "" {
+	if t.Encoding.Quantized() {
 		return func(dst []float32, row, column int) { t.widen(dst, 1, matrix, row, column) }
 	}
 	rows, columns := t.matrix()
