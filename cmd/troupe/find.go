@@ -71,7 +71,7 @@ func onHub(spec string, want part) (hubModel, bool) {
 // check says what is wrong with the name, "" if nothing is.
 func (m hubModel) check() string {
 	if quantisations.MatchString(m.revision) {
-		return fmt.Sprintf("%s names a quantisation of GGUF files, which are not read: name a repository with safetensors, OWNER/NAME or OWNER/NAME:REVISION", m)
+		return fmt.Sprintf("%s names a quantisation of GGUF files, which are not pulled: download the file, and give its path", m)
 	}
 	return ""
 }

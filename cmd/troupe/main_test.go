@@ -89,7 +89,7 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"bench virtual --trace-file x --num-seqs 5", []string{"--num-seqs is given, and a trace"}},
 		{"bench virtual --input-len 99999999999", []string{"LOW ≤ HIGH ≤ 10,000,000"}},
 		{"bench offline --json testdata", []string{`--json is "testdata", but that is a directory`}},
-		{"chat --model Qwen/Qwen3-0.6B-GGUF:Q4_K_M", []string{"Qwen/Qwen3-0.6B-GGUF:Q4_K_M names a quantisation of GGUF files, which are not read"}},
+		{"chat --model Qwen/Qwen3-0.6B-GGUF:Q4_K_M", []string{"Qwen/Qwen3-0.6B-GGUF:Q4_K_M names a quantisation of GGUF files, which are not pulled"}},
 		{"pull Qwen/Qwen3-0.6B:UD-Q4_K_XL", []string{"quantisation of GGUF"}},
 		{"pull --hub modelscope a/b", []string{"give the files a directory with --dir"}},
 		{"pull Qwen3-0.6B", []string{`"Qwen3-0.6B" is no model's name, want OWNER/NAME`}},

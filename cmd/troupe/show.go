@@ -27,6 +27,7 @@ type Shown struct {
 	Params       int64  `json:"parameters"`
 	ActiveParams int64  `json:"active_parameters"` // that a token meets
 	DType        string `json:"dtype"`             // as published
+	Stored       string `json:"stored,omitempty"`  // which parts are in which encoding
 	Context      int    `json:"context"`           // tokens
 	Tokenizer    bool   `json:"tokenizer"`
 	ChatTemplate bool   `json:"chat_template"`
@@ -91,10 +92,15 @@ func showModel(cmd *cobra.Command, spec string) (*Shown, error) {
 	if err != nil {
 		return nil, err
 	}
+	stored, err := storedText(dir)
+	if err != nil {
+		return nil, err
+	}
 	c := &m.Config
 	s := &Shown{
 		Name: m.Name, Family: c.Architecture, Vocab: c.Vocab,
 		Params: c.Program.Params(), ActiveParams: c.Program.ActiveParams(), DType: string(c.DType), Context: c.MaxPositions,
+		Stored: stored,
 	}
 	s.measure(c.Program)
 	if dir != m.Name {
@@ -112,6 +118,20 @@ func showModel(cmd *cobra.Command, spec string) (*Shown, error) {
 	}
 	s.Places = append(s.Places, roomOf(m, "cpu", cpu.Probe().MemoryAvailable/2, true)) // its --memory-ratio when none is given
 	return s, nil
+}
+
+// storedText says in which encodings a model's weights are, as far as they are here:
+// "Q4_K: embed, qkv, o; Q6_K: down; float32: norms and biases".
+func storedText(dir string) (string, error) {
+	m, err := model.Open(dir, false)
+	if err != nil {
+		return "", nil //nolint:nilerr // the small files alone are there, or it is a published configuration
+	}
+	var parts []string
+	for _, s := range m.Stored() {
+		parts = append(parts, s.Encoding.String()+": "+strings.Join(s.Roles, ", "))
+	}
+	return strings.Join(parts, "; "), m.Close()
 }
 
 // measure takes sizes from a program: layers are counted by their attention or
@@ -192,7 +212,7 @@ func (s *Shown) print(w io.Writer) error {
 		active = ", of which a token meets " + count(s.ActiveParams)
 	}
 	line("Parameters", "%s%s", count(s.Params), active)
-	line("Format", "safetensors, %s", s.DType)
+	line("Format", "%s", s.format())
 	line("Context", "%d tokens", s.Context)
 	switch {
 	case !s.Tokenizer:
@@ -207,6 +227,18 @@ func (s *Shown) print(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// format says how the weights are published.
+func (s *Shown) format() string {
+	kind, stored := "safetensors", s.Stored
+	if strings.HasSuffix(s.Dir, ".gguf") {
+		kind = "GGUF"
+	}
+	if stored == "" {
+		stored = s.DType
+	}
+	return kind + ", " + stored
 }
 
 func (r *Room) text() string {

@@ -106,32 +106,52 @@ func TestSharedFamilies(t *testing.T) {
 		if raceDetector && c.Name != "qwen3moe" && c.Name != "own-families/olmo3" && c.Name != "own-families/qwen3.5-moe" {
 			continue
 		}
+		t.Run(c.Name, func(t *testing.T) { shares(t, c, c.Open(t)) })
+	}
+}
+
+// GGUF files have tensors of their own: rows in another order, experts together.
+func TestSharedGGUF(t *testing.T) {
+	for _, c := range modeltest.Conversions(t) {
+		if raceDetector && c.Name != "llama3" {
+			continue
+		}
 		t.Run(c.Name, func(t *testing.T) {
-			m := c.Open(t)
-			prompts, heads := promptsOf(t, c, m), headsOf(m.Config.Program)
-			d, err := open(t, m, 1)
+			m, err := model.Open(c.Converted(t, nil), false)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, drawn := run(t, d, prompts, 6)
-			if err := d.Close(); err != nil {
-				t.Error(err)
-			}
-			for ranks := 2; ranks <= 4; ranks++ {
-				g, err := open(t, m, ranks)
-				if want := heads%ranks != 0; want || err != nil {
-					if err == nil || !want || !strings.Contains(err.Error(), fmt.Sprintf("heads cannot be shared by %d", ranks)) {
-						t.Errorf("%d heads by %d ranks: %v", heads, ranks, err)
-					}
-					continue
-				}
-				got, tokens := run(t, g, prompts, 6)
-				compare(t, ranks, want, got, drawn, tokens, len(prompts))
-				if err := g.Close(); err != nil {
-					t.Error(err)
-				}
-			}
+			t.Cleanup(func() { _ = m.Close() })
+			shares(t, c, m)
 		})
+	}
+}
+
+// shares holds a model that 2, 3 and 4 ranks share against itself on one device.
+func shares(t *testing.T, c modeltest.Checkpoint, m *model.Model) {
+	t.Helper()
+	prompts, heads := promptsOf(t, c, m), headsOf(m.Config.Program)
+	d, err := open(t, m, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, drawn := run(t, d, prompts, 6)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	for ranks := 2; ranks <= 4; ranks++ {
+		g, err := open(t, m, ranks)
+		if want := heads%ranks != 0; want || err != nil {
+			if err == nil || !want || !strings.Contains(err.Error(), fmt.Sprintf("heads cannot be shared by %d", ranks)) {
+				t.Errorf("%d heads by %d ranks: %v", heads, ranks, err)
+			}
+			continue
+		}
+		got, tokens := run(t, g, prompts, 6)
+		compare(t, ranks, want, got, drawn, tokens, len(prompts))
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

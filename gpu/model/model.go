@@ -1,17 +1,18 @@
-// Package model reads Hugging Face checkpoints into the one description that
+// Package model reads Hugging Face checkpoints and GGUF files into the one description that
 // every device runs: a program (package program), and the tensors that fill its
 // slots. Nothing in it computes.
 //
 // Read it in this order: model.go (what comes out), open.go (the way in),
 // package arch (config.json as a program, one file a family), generation.go,
 // safetensors.go (files), encoding.go (how tensors' numbers lie in bytes),
-// decode.go (quantised ones' values), weights.go (which tensors fill which slots),
-// quantized.go (of what pieces a quantised tensor is), published.go (configurations
-// known by name).
+// decode.go and blocks.go (quantised ones' values), weights.go (which tensors fill which
+// slots), quantized.go (of what pieces a quantised tensor is), ggufweights.go and package
+// gguf (the same of GGUF files), published.go (configurations known by name).
 package model
 
 import (
 	"io/fs"
+	"slices"
 
 	"github.com/troupe-llm/troupe/gpu/model/arch"
 	"github.com/troupe-llm/troupe/gpu/program"
@@ -98,6 +99,44 @@ func (m *Model) WeightBytes(h Held) (n int64) {
 		}
 	}
 	return n
+}
+
+// Stored is an encoding and what a checkpoint has in it: the roles of matrices, or all
+// vectors together.
+type Stored struct {
+	Encoding Encoding
+	Roles    []string
+}
+
+// vectors are what norms and biases are called together.
+const vectors = "norms and biases"
+
+// Stored are the checkpoint's encodings, in the program's order; nil without weights.
+func (m *Model) Stored() (list []Stored) {
+	if m.Weights == nil {
+		return nil
+	}
+	for _, w := range m.Config.Program.Weights {
+		role := w.Role
+		if !w.Matrix() {
+			role = vectors
+		}
+		slot := m.Weights.slots[w]
+		if slot == nil { // it is tied to another
+			continue
+		}
+		for i := range slot.Sources {
+			e := slot.Sources[i].Tensor.Encoding
+			at := slices.IndexFunc(list, func(s Stored) bool { return s.Encoding == e })
+			if at < 0 {
+				at, list = len(list), append(list, Stored{Encoding: e})
+			}
+			if !slices.Contains(list[at].Roles, role) {
+				list[at].Roles = append(list[at].Roles, role)
+			}
+		}
+	}
+	return list
 }
 
 // Generation is generation_config.json: the defaults of requests that do not

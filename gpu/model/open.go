@@ -20,8 +20,8 @@ var ErrUnsupported = arch.ErrUnsupported
 // Builtin is the spec of the model that is embedded in the program.
 const Builtin = "builtin"
 
-// Open opens a model: a directory with a Hugging Face checkpoint, "builtin",
-// or the name of a published configuration (see Published), in this order but
+// Open opens a model: a directory with a Hugging Face checkpoint, a GGUF file (of
+// several into which it is split any) or a directory with one, "builtin", or the name of a published configuration (see Published), in this order but
 // that "builtin" never means a directory of that name ("./builtin" does).
 //
 // With dummy, no weights are opened (Weights is nil and a device makes its
@@ -43,8 +43,12 @@ func Open(spec string, dummy bool) (*Model, error) {
 	switch {
 	case err == nil && info.IsDir():
 		return openDir(spec, dummy)
+	case err == nil && strings.HasSuffix(spec, ".gguf"):
+		return openGGUF(spec, dummy)
 	case err == nil:
-		return nil, fmt.Errorf("%s is a file; a model is the directory that holds its config.json", spec)
+		return nil, fmt.Errorf("%s is a file; a model is the directory that holds its config.json, or a file whose name ends in .gguf", spec)
+	case strings.HasSuffix(spec, ".gguf"):
+		return nil, fmt.Errorf("model %s: %w", spec, bare(err))
 	case looksLikePath(spec):
 		return nil, fmt.Errorf("model directory %s: %w", spec, bare(err))
 	}
@@ -58,6 +62,12 @@ func looksLikePath(spec string) bool {
 }
 
 func openDir(dir string, dummy bool) (*Model, error) {
+	if file, err := ggufIn(dir); err != nil || file != "" {
+		if err != nil {
+			return nil, err
+		}
+		return openGGUF(file, dummy)
+	}
 	name := filepath.Base(dir)
 	if abs, err := filepath.Abs(dir); err == nil { // "." has a name too
 		name = nameOf(abs)
@@ -80,7 +90,10 @@ func nameOf(dir string) string {
 func open(src *source, name string, dummy bool) (*Model, error) {
 	m := &Model{Name: name}
 	data, err := fs.ReadFile(src.fsys, "config.json")
-	if err != nil {
+	switch {
+	case err != nil && src.gguf != nil: // it says where
+		return nil, err
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w", src.path("config.json"), bare(err))
 	}
 	if data, err = src.withQuantization(data); err != nil {

@@ -50,7 +50,7 @@ func TestOpenNames(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 	}
-	notDir := filepath.Join(t.TempDir(), "model.gguf")
+	notDir := filepath.Join(t.TempDir(), "model.bin")
 	if err := os.WriteFile(notDir, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +71,7 @@ func TestOpenNames(t *testing.T) {
 		{"/nowhere/model", false, fs.ErrNotExist, "model directory /nowhere/model: "},
 		{"", false, fs.ErrNotExist, "model directory"},
 		{notDir, false, nil, "is a file; a model is the directory"},
+		{"./nothing.gguf", false, fs.ErrNotExist, "model ./nothing.gguf: "},
 	} {
 		_, err := Open(tc.spec, tc.dummy)
 		if err == nil || !strings.Contains(err.Error(), tc.want) || (tc.is != nil && !errors.Is(err, tc.is)) {

@@ -25,10 +25,16 @@ type source struct {
 	name string // how errors call it
 	fsys fs.FS
 	dir  string
+	gguf *ggufStore // that has the weights; nil: they are in safetensors
 }
 
 // path is what errors call a file of the source.
-func (s *source) path(file string) string { return filepath.Join(s.name, file) }
+func (s *source) path(file string) string {
+	if s.gguf != nil { // there is one, of which the others are made
+		return s.name
+	}
+	return filepath.Join(s.name, file)
+}
 
 // view returns a whole file, mapped where possible. The data is valid until
 // unmap.
@@ -47,15 +53,18 @@ type store struct {
 	rename func(string) string
 	files  map[string]map[string]rawTensor // file → tensor name → view
 	index  map[string]string               // tensor name → file; nil: everything is in singleFile
-	unmap  []func() error
+	unmaps
 }
 
-func (s *store) close() error {
+// unmaps end the views of files.
+type unmaps []func() error
+
+func (u *unmaps) close() error {
 	var errs []error
-	for _, unmap := range s.unmap {
+	for _, unmap := range *u {
 		errs = append(errs, unmap())
 	}
-	s.unmap = nil
+	*u = nil
 	return errors.Join(errs...)
 }
 
@@ -86,11 +95,11 @@ func (w *Weights) Of(slot *program.Weight) *Slot {
 	return w.slots[slot.Tied]
 }
 
-// dtype is that of the first elements with scales, else of the first slot's, the
+// dtype is that of the first quantised elements, else of the first slot's, the
 // embedding's.
 func (w *Weights) dtype(p *program.Program) DType {
 	for _, slot := range p.Weights {
-		if e := w.Of(slot).Sources[0].Tensor.Encoding; e.Scale != "" {
+		if e := w.Of(slot).Sources[0].Tensor.Encoding; e.Quantized() {
 			return e.Element
 		}
 	}
@@ -100,6 +109,10 @@ func (w *Weights) dtype(p *program.Program) DType {
 // loadWeights opens the checkpoint's files and finds every tensor of the
 // program in them, quantised by a scheme or not. release ends the views.
 func loadWeights(src *source, p *program.Program, scheme arch.Scheme) (w *Weights, release func() error, err error) {
+	if g := src.gguf; g != nil {
+		w, err = g.load(p)
+		return w, g.close, err
+	}
 	s := &store{src: src, files: map[string]map[string]rawTensor{}}
 	if w, err = s.load(p, scheme); err != nil {
 		return nil, nil, errors.Join(err, s.close())
@@ -219,7 +232,7 @@ func (s *store) openFile(file string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.src.path(file), bare(err))
 	}
-	s.unmap = append(s.unmap, unmap)
+	s.unmaps = append(s.unmaps, unmap)
 	s.files[file], err = parseSafetensors(data, s.src.path(file))
 	return err
 }
@@ -240,7 +253,7 @@ func (s *store) present(name string) bool {
 
 // noWeights says what is there instead of safetensors.
 func (s *source) noWeights() error {
-	for _, pattern := range []string{"*.gguf", "*.bin", "*.pth", "*.pt", "*.safetensors"} {
+	for _, pattern := range []string{"*.bin", "*.pth", "*.pt", "*.safetensors"} {
 		if found, _ := fs.Glob(s.fsys, pattern); len(found) > 0 {
 			return fmt.Errorf("%s: neither %s nor %s; %s is not read", s.name, singleFile, indexFile, found[0])
 		}

@@ -152,7 +152,7 @@ func (l *listing) checkpoint() (small, weights []File, err error) {
 		weights = append(weights, f)
 	}
 	if len(weights) == 0 && slices.ContainsFunc(others, isGGUF) {
-		return nil, nil, fmt.Errorf("the repository has its weights as GGUF, which is not read: look for the one with safetensors that it was made of; it has %s", some(others))
+		return nil, nil, fmt.Errorf("the repository has its weights as GGUF, which is not pulled: download the file, and give its path; it has %s", some(others))
 	}
 	if !slices.ContainsFunc(small, func(f File) bool { return f.Name == configFile }) {
 		return nil, nil, errors.New("the repository has no config.json")

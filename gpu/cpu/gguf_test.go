@@ -1,0 +1,112 @@
+package cpu
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/gguf"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+)
+
+// What llama.cpp converts to GGUF is the model that it was: the same bits, but where
+// the file has what config.json's numbers come to, rounded.
+func TestGGUF(t *testing.T) {
+	rounded := []string{"llama3", "own-families/phi3"}
+	for _, c := range modeltest.Conversions(t) {
+		if raceDetector && c.Name != "llama3" {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			d := logitsApart(t, c, c.Open(t), openGGUF(t, c.Converted(t, nil)), model.Float32)
+			if d != 0 && !slices.Contains(rounded, c.Name) || d > 1e-4 {
+				t.Errorf("logits differ by %v", d)
+			}
+		})
+	}
+}
+
+// Matrices in blocks are what the blocks stand for: the same bits as a file that has
+// those numbers in float32, whatever they are held as.
+func TestGGUFBlocks(t *testing.T) {
+	for _, name := range []string{"llama3", "qwen3moe", "own-families/gpt-oss"} {
+		if raceDetector && name != "llama3" {
+			continue
+		}
+		c := conversion(t, name)
+		for _, kind := range []gguf.Type{gguf.Q5_1, gguf.MXFP4, gguf.Q4_K} {
+			t.Run(name+"/"+kind.String(), func(t *testing.T) {
+				blocks, plain := openGGUF(t, c.Converted(t, blocked(kind, false))), openGGUF(t, c.Converted(t, blocked(kind, true)))
+				if !slices.Contains(model.Quantized, blocks.Config.DType) || slices.Contains(model.Quantized, plain.Config.DType) {
+					t.Fatalf("weights are %s and %s", blocks.Config.DType, plain.Config.DType)
+				}
+				for _, dtype := range []model.DType{model.Float32, model.BFloat16, model.Int8} {
+					if d := logitsApart(t, c, plain, blocks, dtype); d != 0 {
+						t.Errorf("in %s logits differ by %v", dtype, d)
+					}
+				}
+			})
+		}
+	}
+}
+
+func conversion(t *testing.T, name string) modeltest.Checkpoint {
+	t.Helper()
+	list := modeltest.Conversions(t)
+	i := slices.IndexFunc(list, func(c modeltest.Checkpoint) bool { return c.Name == name })
+	return list[i]
+}
+
+// blocked makes matrices of blocks with random bytes, or of the numbers that those stand
+// for; of others than whole blocks Q4_0, or what they were.
+func blocked(kind gguf.Type, plain bool) modeltest.Matrices {
+	return func(name string, shape []int, values []float32) (gguf.Type, []byte) {
+		r := rand.New(rand.NewPCG(uint64(len(name)), uint64(len(values))))
+		for _, k := range []gguf.Type{kind, gguf.Q4_0} {
+			if data := modeltest.Blocks(k, shape, r); data != nil && plain {
+				return gguf.F32, modeltest.Numbers(k, shape, data)
+			} else if data != nil {
+				return k, data
+			}
+		}
+		return gguf.F32, modeltest.Float32s(values)
+	}
+}
+
+func openGGUF(t *testing.T, path string) *model.Model {
+	t.Helper()
+	m, err := model.Open(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// logitsApart is by how much logits of two models do at most.
+func logitsApart(t *testing.T, c modeltest.Checkpoint, a, b *model.Model, dtype model.DType) (worst float32) {
+	t.Helper()
+	var logits [2][]float32
+	for i, m := range []*model.Model{a, b} {
+		ref := c.Reference(t)
+		r := newRig(t, device.Spec{Model: m, DType: dtype, Slots: 1, MaxStepTokens: 1024}, choose(), 2)
+		for _, one := range ref.Cases[max(0, len(ref.Cases)-2):] {
+			l, _ := score(r, &one)
+			logits[i] = append(logits[i], l...)
+		}
+	}
+	for i, x := range logits[0] {
+		y := logits[1][i]
+		if x != x || y != y {
+			t.Fatal("no numbers")
+		}
+		worst = max(worst, x-y, y-x)
+	}
+	return worst
+}
