@@ -38,7 +38,7 @@ type Config struct {
 
 // Engine says which model runs on what.
 type Engine struct {
-	Model        string `flag:"model,m" value:"NAME|DIR|builtin" help:"a model on Hugging Face, OWNER/NAME or OWNER/NAME:REVISION, pulled when it is not there yet; a checkpoint's directory; or the one inside this program"`
+	Model        string `flag:"model,m" value:"NAME|DIR|FILE|builtin" help:"a model on Hugging Face, OWNER/NAME, OWNER/NAME:REVISION or, of GGUF files, OWNER/NAME:QUANTISATION, pulled when it is not there yet; a checkpoint's directory; a GGUF file; or the one inside this program"`
 	Device       string `flag:"device" value:"auto|cpu|cuda[:N,…]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor); cuda:0,2 are two GPUs that share the model"`
 	TP           int    `flag:"tp" value:"N" min:"0" max:"64" help:"devices that share the model (tensor parallelism): N GPUs from the first on, or for trying it N parts of the processor or N simulated GPUs; N divides the model's heads (0: as many as --device names)"`
 	DP           int    `flag:"dp" value:"N" min:"1" max:"64" help:"engines among which requests are shared out (data parallelism), each with a device, a scheduler and memory of its own, on the processor or simulated GPUs; sizes are those of each, and when one is lost the others go on with its requests"`
@@ -183,9 +183,6 @@ func (c *Config) check(found *faults) {
 	}
 	if c.Engine.Model == "" {
 		found.add("--model is empty; it must be OWNER/NAME, a directory or %s", model.Builtin)
-	}
-	if name, is := onHub(c.Engine.Model, c.Engine.part()); is && c.Remote.URL == "" && name.check() != "" {
-		found.add("--model: %s", name.check())
 	}
 	if c.Server.OTLPEndpoint != "" {
 		if _, err := otlp.Endpoint(c.Server.OTLPEndpoint); err != nil {

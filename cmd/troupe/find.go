@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,14 +19,21 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model/hub"
 )
 
-// hubModel is a model by its name on a hub, OWNER/NAME or OWNER/NAME:REVISION.
-type hubModel struct{ repo, revision string }
+// hubModel is a model by its name on a hub, OWNER/NAME or OWNER/NAME:REVISION, or in a
+// GGUF file OWNER/NAME:QUANTISATION.
+type hubModel struct{ repo, revision, gguf string }
 
 func (m hubModel) String() string {
-	if m.revision == "" {
-		return m.repo
+	return m.repo + prefixed(":", m.revision) + prefixed(":", m.gguf)
+}
+
+// named takes apart what hubName has found: what names a quantisation is none of a
+// revision.
+func named(parts []string) hubModel {
+	if quantisations.MatchString(parts[2]) {
+		return hubModel{repo: parts[1], gguf: parts[2]}
 	}
-	return m.repo + ":" + m.revision
+	return hubModel{repo: parts[1], revision: parts[2]}
 }
 
 var (
@@ -65,15 +73,7 @@ func onHub(spec string, want part) (hubModel, bool) {
 	if want == noWeights && parts[2] == "" && slices.Contains(model.Published(), strings.ToLower(name)) {
 		return hubModel{}, false
 	}
-	return hubModel{parts[1], parts[2]}, true
-}
-
-// check says what is wrong with the name, "" if nothing is.
-func (m hubModel) check() string {
-	if quantisations.MatchString(m.revision) {
-		return fmt.Sprintf("%s names a quantisation of GGUF files, which are not pulled: download the file, and give its path", m)
-	}
-	return ""
+	return named(parts), true
 }
 
 // hub is what Hugging Face's variables say: where models are kept, and whom to
@@ -142,9 +142,6 @@ func findModel(cmd *cobra.Command, spec string, want part, log zerolog.Logger) (
 	if !is {
 		return spec, nil
 	}
-	if fault := name.check(); fault != "" {
-		return "", errors.New(fault)
-	}
 	got, err := getModel(cmd, name, want, log)
 	switch {
 	case errors.Is(err, hub.ErrNotFound): // it may have been meant for a path
@@ -152,7 +149,7 @@ func findModel(cmd *cobra.Command, spec string, want part, log zerolog.Logger) (
 	case err != nil:
 		return "", err
 	}
-	return got.Dir, nil
+	return got.Path, nil
 }
 
 func getModel(cmd *cobra.Command, name hubModel, want part, log zerolog.Logger) (*hub.Got, error) {
@@ -162,13 +159,18 @@ func getModel(cmd *cobra.Command, name hubModel, want part, log zerolog.Logger) 
 	}
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
-	c.Repo, c.Revision, c.NoWeights = name.repo, name.revision, want != whole
+	if name.gguf != "" && want == noWeights {
+		c.Offline = true // a file of gigabytes is not pulled to be looked at
+	}
+	c.Repo, c.Revision, c.GGUF, c.NoWeights = name.repo, name.revision, name.gguf, want != whole
 	c.Progress = showProgress(cmd.ErrOrStderr(), log, "pulling "+name.String(), true)
 	c.Retrying = showRetries(log)
 	got, err := hub.Get(ctx, c)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return nil, context.Canceled
+	case errors.Is(err, fs.ErrNotExist) && name.gguf != "" && want == noWeights:
+		return nil, fmt.Errorf("%s is not here yet, and what a GGUF file has is known when it is: troupe pull %s", name, name)
 	case err != nil:
 		return nil, err
 	case got.Doubt != nil:

@@ -21,7 +21,7 @@ import (
 const tinyCommit = "0123456789abcdef0123456789abcdef01234567"
 
 // tinyHub serves a small checkpoint as acme/tiny, acme/gated to who has the
-// token "good", and acme/bare without a tokenizer.
+// token "good", acme/bare without a tokenizer, and acme/files as GGUF files.
 func tinyHub(t *testing.T) (env environ, asked *int) {
 	t.Helper()
 	dir := modeltest.Get(t, "qwen3").Dir
@@ -33,6 +33,7 @@ func tinyHub(t *testing.T) (env environ, asked *int) {
 		}
 		files[name] = data
 	}
+	files["tiny-BF16.gguf"] = modeltest.Get(t, "qwen3").GGUF(t, nil).Bytes()
 	server := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
 		*asked++
 		path := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
@@ -44,6 +45,9 @@ func tinyHub(t *testing.T) (env environ, asked *int) {
 		case path[0] == "api":
 			var rows []string
 			for name, data := range files {
+				if (path[3] == "files") != strings.HasSuffix(name, ".gguf") {
+					continue
+				}
 				if path[3] == "bare" && (strings.HasPrefix(name, "tokenizer") || strings.HasPrefix(name, "chat")) {
 					continue
 				}
@@ -91,13 +95,15 @@ func TestOnHub(t *testing.T) {
 		name hubModel
 		is   bool
 	}{
-		{spec: "acme/tiny", name: hubModel{"acme/tiny", ""}, is: true},
-		{spec: "acme/tiny:v1.0", name: hubModel{"acme/tiny", "v1.0"}, is: true},
-		{spec: "acme/tiny:refs/pr/3", name: hubModel{"acme/tiny", "refs/pr/3"}, is: true},
-		{spec: "Qwen/Qwen3-0.6B", name: hubModel{"Qwen/Qwen3-0.6B", ""}, is: true},
-		{spec: "Qwen/Qwen3-0.6B", want: tokenizing, name: hubModel{"Qwen/Qwen3-0.6B", ""}, is: true},
+		{spec: "acme/tiny", name: hubModel{"acme/tiny", "", ""}, is: true},
+		{spec: "acme/tiny:v1.0", name: hubModel{"acme/tiny", "v1.0", ""}, is: true},
+		{spec: "acme/tiny:Q4_K_M", name: hubModel{"acme/tiny", "", "Q4_K_M"}, is: true},
+		{spec: "acme/tiny:UD-Q4_K_XL", name: hubModel{"acme/tiny", "", "UD-Q4_K_XL"}, is: true},
+		{spec: "acme/tiny:refs/pr/3", name: hubModel{"acme/tiny", "refs/pr/3", ""}, is: true},
+		{spec: "Qwen/Qwen3-0.6B", name: hubModel{"Qwen/Qwen3-0.6B", "", ""}, is: true},
+		{spec: "Qwen/Qwen3-0.6B", want: tokenizing, name: hubModel{"Qwen/Qwen3-0.6B", "", ""}, is: true},
 		{spec: "Qwen/Qwen3-0.6B", want: noWeights}, // a published configuration
-		{spec: "Qwen/Qwen3-0.6B:v1", want: noWeights, name: hubModel{"Qwen/Qwen3-0.6B", "v1"}, is: true},
+		{spec: "Qwen/Qwen3-0.6B:v1", want: noWeights, name: hubModel{"Qwen/Qwen3-0.6B", "v1", ""}, is: true},
 		{spec: "qwen3-0.6b"},
 		{spec: "builtin"},
 		{spec: "./acme/tiny"},
@@ -123,6 +129,8 @@ func TestModelByNameFails(t *testing.T) {
 		{name: "acme/tiny:v9", want: "no such repository, revision (v9) or file"},
 		{name: "acme/gated", want: "give a token (HF_TOKEN)"},
 		{name: "acme/gated", env: environ{"HF_TOKEN": "bad"}, want: "use a token with access"},
+		{name: "acme/files", want: "the repository has its weights in GGUF files: name one as OWNER/NAME:QUANTISATION; it has BF16"},
+		{name: "acme/files:Q4_K_M", want: "it has no GGUF file in Q4_K_M; it has BF16"},
 		{name: "acme/tiny", env: environ{"HF_HUB_OFFLINE": "1"}, want: "HF_HUB_OFFLINE keeps from asking"},
 		{name: "acme/tiny", env: environ{"HF_HOME": ""}, want: "there is no home directory to keep models in: set HF_HOME"},
 		{name: "acme/tiny", env: environ{"HF_ENDPOINT": "ftp://x"}, want: `endpoint "ftp://x"`},
@@ -155,6 +163,11 @@ func TestListShowRemove(t *testing.T) {
 		{"show builtin --json", []string{`"chat_template": true`}},
 		{"list", []string{"acme/bare", "cannot be run: without model.safetensors"}},
 		{"rm acme/tiny --yes", []string{"removed acme/tiny: "}},
+		{"pull acme/files:BF16", []string{filepath.Join("snapshots", tinyCommit, "tiny-BF16.gguf")}},
+		{"list", []string{"acme/files:BF16", "KiB", "Qwen3ForCausalLM"}},
+		{"show acme/files:BF16", []string{"acme/files:BF16", "GGUF, bfloat16: embed, qkv, o, gate_up, down; float32: norms and biases", "Chat        no"}},
+		{"__complete show acme/f", []string{"acme/files:BF16\n"}},
+		{"rm acme/files:BF16 --yes", []string{"removed acme/files:BF16: "}},
 		{"tokenize -m acme/tiny --count hello", []string{"\n"}},
 		{"__complete show acme/", []string{"acme/gated\n"}},
 		{"__complete rm ", []string{"acme/gated\n", ":4"}},
@@ -177,6 +190,9 @@ func TestListShowRemove(t *testing.T) {
 	var all []Listed
 	if err := json.Unmarshal([]byte(stdout), &all); err != nil || status != 0 || len(all) != 4 {
 		t.Errorf("%d models in %s (%v)", len(all), stdout, err)
+	}
+	if status, _, stderr := invokeIn(t, env, "", "show", "acme/files:BF16"); status != 1 || !strings.Contains(stderr, "acme/files:BF16 is not here yet, and what a GGUF file has is known when it is: troupe pull") {
+		t.Errorf("status %d, %q", status, stderr)
 	}
 	if status, _, stderr := invokeIn(t, env, "", "rm", "-y", "acme/none"); status != 1 || !strings.Contains(stderr, "there is no acme/none in") {
 		t.Errorf("status %d, %q", status, stderr)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -74,6 +76,13 @@ func listModels(cache string) ([]Listed, error) {
 		case s.Refs[0] != "main":
 			l.Name += ":" + s.Refs[0]
 		}
+		inFiles, err := ggufsOf(&s, &l)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, inFiles...); len(inFiles) > 0 && !s.Runs() {
+			continue
+		}
 		if !s.Runs() {
 			l.Why = "without " + s.Missing[0]
 		}
@@ -85,6 +94,21 @@ func listModels(cache string) ([]Listed, error) {
 		}
 	}
 	return all, nil
+}
+
+// ggufsOf are the models of a snapshot in GGUF files, each by its quantisation where
+// that names it.
+func ggufsOf(s *hub.Snapshot, whole *Listed) (list []Listed, err error) {
+	all, err := s.GGUFs()
+	for _, g := range all {
+		l := *whole
+		l.Dir, l.Bytes = filepath.Join(s.Dir, filepath.FromSlash(g.Files[0])), g.Bytes
+		if l.Name = s.Repo + prefixed(":", g.Quantisation); g.Quantisation == "" || !slices.Contains(s.Refs, "main") {
+			l.Name = l.Dir
+		}
+		list = append(list, l)
+	}
+	return list, err
 }
 
 // familyOf says what a model is, or why it cannot be run.
@@ -151,7 +175,7 @@ func newRemove() *cobra.Command {
 		Yes bool `flag:"yes,y" help:"do not ask"`
 	}
 	cmd := &cobra.Command{
-		Use: "rm [flags] OWNER/NAME[:REVISION]", Short: "Remove a model from the cache",
+		Use: "rm [flags] OWNER/NAME[:REVISION|:QUANTISATION]", Short: "Remove a model from the cache",
 		Long: `Rm removes a model from Hugging Face's cache, where other programs find it, too: all of
 its revisions, or the one that is named and what no other needs of it.`,
 		Example:           "  troupe rm Qwen/Qwen3-0.6B",
@@ -174,7 +198,11 @@ its revisions, or the one that is named and what no other needs of it.`,
 		if !options.Yes && !ask(cmd, "Remove %s from %s, where other programs find it, too?", name, env.Cache) {
 			return errors.New("nothing was removed")
 		}
-		freed, err := hub.Remove(env.Cache, name.repo, name.revision)
+		remove := func() (int64, error) { return hub.Remove(env.Cache, name.repo, name.revision) }
+		if name.gguf != "" {
+			remove = func() (int64, error) { return hub.RemoveGGUF(env.Cache, name.repo, "main", name.gguf) }
+		}
+		freed, err := remove()
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("there is no %s in %s; troupe list tells what there is", name, env.Cache)
 		}
@@ -206,6 +234,13 @@ func cachedNames(env environ) (names []string) {
 		return nil
 	}
 	for _, s := range all {
+		inFiles, err := ggufsOf(&s, &Listed{})
+		for _, l := range inFiles {
+			names = append(names, l.Name)
+		}
+		if err != nil || len(inFiles) > 0 && !s.Runs() {
+			continue
+		}
 		if len(names) == 0 || names[len(names)-1] != s.Repo {
 			names = append(names, s.Repo)
 		}

@@ -22,12 +22,13 @@ func newPull() *cobra.Command {
 	}
 	options.Hub = "huggingface"
 	cmd := &cobra.Command{
-		Use:   "pull [flags] OWNER/NAME[:REVISION]",
+		Use:   "pull [flags] OWNER/NAME[:REVISION|:QUANTISATION]",
 		Short: "Download a model from Hugging Face, or bring it up to date",
 		Long: `Pull downloads a checkpoint into Hugging Face's cache, which other programs share, and
 prints its directory there. Every file is checked; what was there already is kept, and
 what was interrupted goes on. HF_HOME and HF_HUB_CACHE place the cache.`,
 		Example: `  troupe pull Qwen/Qwen3-0.6B
+  troupe pull Qwen/Qwen3-0.6B-GGUF:Q8_0
   troupe pull Qwen/Qwen3-0.6B --hub modelscope --dir ~/models/Qwen3-0.6B`,
 		Args: modelArg,
 	}
@@ -53,9 +54,9 @@ what was interrupted goes on. HF_HOME and HF_HUB_CACHE place the cache.`,
 		defer cancel()
 		log := cfg.Log.newLogger(cmd.ErrOrStderr())
 		c := hub.Config{
-			Repo: name.repo, Revision: cmp.Or(options.Revision, name.revision), Dir: options.Dir,
+			Repo: name.repo, Revision: cmp.Or(options.Revision, name.revision), GGUF: name.gguf, Dir: options.Dir,
 			Endpoint: cmp.Or(options.Endpoint, env.Endpoint), Token: cmp.Or(options.Token, env.Token),
-			Progress: showProgress(cmd.ErrOrStderr(), log, "pulling "+name.repo, true), Retrying: showRetries(log),
+			Progress: showProgress(cmd.ErrOrStderr(), log, "pulling "+name.String(), true), Retrying: showRetries(log),
 		}
 		if c.Dir == "" {
 			c.Cache = env.Cache
@@ -86,14 +87,10 @@ func modelArg(cmd *cobra.Command, args []string) error {
 func checkName(arg string, found *faults) hubModel {
 	parts := hubName.FindStringSubmatch(arg)
 	if parts == nil {
-		found.add("%q is no model's name, want OWNER/NAME or OWNER/NAME:REVISION", arg)
+		found.add("%q is no model's name, want OWNER/NAME, OWNER/NAME:REVISION or, of GGUF files, OWNER/NAME:QUANTISATION", arg)
 		return hubModel{}
 	}
-	name := hubModel{parts[1], parts[2]}
-	if fault := name.check(); fault != "" {
-		found.add("%s", fault)
-	}
-	return name
+	return named(parts)
 }
 
 // showRetries logs what a download tries again.

@@ -66,9 +66,17 @@ func ggufIn(dir string) (string, error) {
 	return strings.Join(found, ""), nil
 }
 
-// ggufName is what a model of that file is called.
+// ggufName is what a model of that file is called: in Hugging Face's cache
+// OWNER/NAME:QUANTISATION.
 func ggufName(path string) string {
 	file := filepath.Base(path)
+	if abs, err := filepath.Abs(path); err == nil && gguf.Quantisation(file) != "" {
+		for dir := filepath.Dir(abs); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+			if name := nameOf(dir); name != filepath.Base(dir) {
+				return name + ":" + gguf.Quantisation(file)
+			}
+		}
+	}
 	if base, _, _, is := gguf.SplitName(file); is {
 		return base
 	}

@@ -238,6 +238,17 @@ func TestSplitNames(t *testing.T) {
 	}
 }
 
+func TestQuantisation(t *testing.T) {
+	for name, want := range map[string]string{
+		"Qwen3-0.6B-Q8_0.gguf": "Q8_0", "tiny.Q4_K_M.gguf": "Q4_K_M", "Qwen3-30B-A3B-UD-Q4_K_XL-00001-of-00002.gguf": "UD-Q4_K_XL",
+		"gpt-oss-20b-mxfp4.gguf": "mxfp4", "m-IQ4_XS.gguf": "IQ4_XS", "m-BF16.gguf": "BF16", "Q8-model.gguf": "", "model.gguf": "",
+	} {
+		if got := gguf.Quantisation(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // Files are a file system: whole, or opened, and others are not there.
 func TestFiles(t *testing.T) {
 	f, err := gguf.Parse(small().Bytes(), "x")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // A model may be split into several files, NAME-00001-of-00003.gguf and so on, each a
@@ -13,6 +14,22 @@ const (
 	splitCount   = "split.count"
 	splitTensors = "split.tensors.count"
 )
+
+// quantisation ends a file's name: NAME-Q4_K_M.gguf, NAME.Q8_0.gguf, NAME-UD-Q4_K_XL.gguf.
+var quantisation = regexp.MustCompile(`(?i)(?:^|[-._])((?:UD-)?(?:I?Q[1-8]|TQ[12]|MXFP4|BF16|F16|F32)(?:_[0-9A-Z]+)*)$`)
+
+// Quantisation is what a file's name says of how its model is quantised, "" if nothing:
+// by it people tell the files of one model apart.
+func Quantisation(file string) string {
+	base, _, _, is := SplitName(file)
+	if !is {
+		base = strings.TrimSuffix(file, ".gguf")
+	}
+	if m := quantisation.FindStringSubmatch(base); m != nil {
+		return m[1]
+	}
+	return ""
+}
 
 // maxSplits is the most files of a model.
 const maxSplits = 1 << 12

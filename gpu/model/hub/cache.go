@@ -251,16 +251,22 @@ func linked(dir string, blobs map[string]bool) {
 func (s *Snapshot) remove(dir string, kept map[string]bool) (freed int64, err error) {
 	mine := map[string]bool{}
 	linked(s.Dir, mine)
-	for ref := range mine {
-		if kept[ref] {
-			delete(mine, ref)
-		}
-	}
-	freed = blobBytes(dir, mine)
 	for _, ref := range readRefs(dir)[s.Commit] {
 		err = errors.Join(err, os.Remove(filepath.Join(dir, "refs", filepath.FromSlash(ref))))
 	}
 	err = errors.Join(err, os.RemoveAll(s.Dir), os.RemoveAll(filepath.Join(dir, noExist, s.Commit)))
+	freed, gone := removeBlobs(dir, mine, kept)
+	return freed, errors.Join(err, gone)
+}
+
+// removeBlobs takes blobs away, but those that are kept.
+func removeBlobs(dir string, mine, kept map[string]bool) (freed int64, err error) {
+	for blob := range mine {
+		if kept[blob] {
+			delete(mine, blob)
+		}
+	}
+	freed = blobBytes(dir, mine)
 	for blob := range mine {
 		if gone := os.Remove(filepath.Join(dir, "blobs", blob)); !errors.Is(gone, fs.ErrNotExist) {
 			err = errors.Join(err, gone)
@@ -294,8 +300,9 @@ func (c *cached) dir() string { return repoDir(c.cache, c.repo) }
 
 func (c *cached) snapshot() string { return filepath.Join(c.dir(), "snapshots", c.commit) }
 
-func (c *cached) prepare([]File) error {
-	return errors.Join(os.MkdirAll(filepath.Join(c.dir(), "blobs"), 0o755), os.MkdirAll(c.snapshot(), 0o755), os.MkdirAll(lockDir(c.cache, c.repo), 0o755))
+func (c *cached) prepare(weights []File) error {
+	err := errors.Join(os.MkdirAll(filepath.Join(c.dir(), "blobs"), 0o755), os.MkdirAll(c.snapshot(), 0o755), os.MkdirAll(lockDir(c.cache, c.repo), 0o755))
+	return errors.Join(err, makeDirs(c.snapshot(), weights))
 }
 
 // paths are a blob's, or those of the file in the snapshot where links cannot

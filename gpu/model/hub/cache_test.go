@@ -182,7 +182,7 @@ func TestGetFails(t *testing.T) {
 		{name: "gated", setup: status(401), want: "give a token (HF_TOKEN)"},
 		{name: "gated, with a token", setup: status(403), edit: func(c *GetConfig) { c.Token = "x" }, want: "accept its terms on the hub"},
 		{name: "offline", edit: func(c *GetConfig) { c.Offline = true }, want: "is not in "},
-		{name: "GGUF", setup: func(h *fakeHub) { delete(h.files, weights); h.files["tiny-Q4_K_M.gguf"] = []byte("GGUF") }, want: "as GGUF, which is not pulled"},
+		{name: "GGUF", setup: func(h *fakeHub) { delete(h.files, weights); h.files["tiny-Q4_K_M.gguf"] = []byte("GGUF") }, want: "in GGUF files: name one as OWNER/NAME:QUANTISATION; it has Q4_K_M"},
 		{name: "wrong content", setup: func(h *fakeHub) {
 			h.fault = func(w http.ResponseWriter, _ *http.Request, name string, _ int) bool {
 				if name == weights {

@@ -27,13 +27,21 @@ type directory string
 // prepare makes the directory, and refuses one whose old weights would win over
 // those that come.
 func (d directory) prepare(weights []File) error {
-	if err := os.MkdirAll(string(d), 0o755); err != nil {
+	if err := errors.Join(os.MkdirAll(string(d), 0o755), makeDirs(string(d), weights)); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(string(d), singleFile)); err == nil && len(weights) > 0 && weights[0].Name != singleFile {
+	if _, err := os.Stat(filepath.Join(string(d), singleFile)); err == nil && len(weights) > 0 && weights[0].Name != singleFile && !isGGUF(weights[0].Name) {
 		return fmt.Errorf("%s holds %s, this revision has shards: pull into another directory, or remove it", string(d), singleFile)
 	}
 	return nil
+}
+
+// makeDirs makes the directories that files are in.
+func makeDirs(root string, files []File) (err error) {
+	for _, f := range files {
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(filepath.Join(root, filepath.FromSlash(f.Name))), 0o755))
+	}
+	return err
 }
 
 // paths have bytes arrive in NAME.HASH.partial, so that what is resumed is of

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -34,6 +35,9 @@ const (
 type Config struct {
 	Repo     string // "owner/name"
 	Revision string // branch, tag or commit; "": "main", of ModelScope "master"
+	// GGUF is how the GGUF file is quantised that is wanted, "Q4_K_M"; "": safetensors
+	// are.
+	GGUF     string
 	Dir      string // where files go; made when missing
 	Cache    string // or, without Dir, a cache that programs share: see cache.go
 	Endpoint string // "": DefaultEndpoint or ModelScopeEndpoint
@@ -57,7 +61,7 @@ type Config struct {
 
 // Result is what a pull brought.
 type Result struct {
-	Dir     string // that model.Open opens
+	Dir     string // that model.Open opens; of a GGUF file the file
 	Commit  string // the commit that all files are of, "" of ModelScope
 	Files   []File
 	Fetched int64 // bytes that came over the network
@@ -181,14 +185,19 @@ func (p *puller) pull(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	small, weights, err := l.checkpoint()
+	var small, weights []File
+	if p.GGUF != "" {
+		weights, err = l.gguf(p.GGUF)
+	} else if small, weights, err = l.checkpoint(); p.NoWeights {
+		weights = nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	if p.NoWeights {
-		weights = nil
-	}
 	cache, dir := p.into()
+	if p.GGUF != "" { // which tells what it is when all of it is there
+		dir = filepath.Join(dir, filepath.FromSlash(weights[0].Name))
+	}
 	for _, f := range append(small, weights...) {
 		p.total += f.Size
 	}
@@ -198,13 +207,13 @@ func (p *puller) pull(ctx context.Context) (*Result, error) {
 	if err := p.fetchAll(ctx, small); err != nil {
 		return nil, err
 	}
-	if err := opens(dir, true); err != nil { // before gigabytes come for nothing
+	if err := opens(dir, true); err != nil && p.GGUF == "" { // before gigabytes come for nothing
 		return nil, err
 	}
 	if err := p.fetchAll(ctx, weights); err != nil {
 		return nil, err
 	}
-	if err := opens(dir, p.NoWeights); err != nil { // complete?
+	if err := opens(dir, p.NoWeights && p.GGUF == ""); err != nil { // complete?
 		return nil, err
 	}
 	if cache != nil {

@@ -152,7 +152,7 @@ func (l *listing) checkpoint() (small, weights []File, err error) {
 		weights = append(weights, f)
 	}
 	if len(weights) == 0 && slices.ContainsFunc(others, isGGUF) {
-		return nil, nil, fmt.Errorf("the repository has its weights as GGUF, which is not pulled: download the file, and give its path; it has %s", some(others))
+		return nil, nil, fmt.Errorf("the repository has its weights in GGUF files: name one as OWNER/NAME:QUANTISATION; it has %s", quantisations(ggufs(others)))
 	}
 	if !slices.ContainsFunc(small, func(f File) bool { return f.Name == configFile }) {
 		return nil, nil, errors.New("the repository has no config.json")
@@ -166,8 +166,6 @@ func (l *listing) checkpoint() (small, weights []File, err error) {
 	}
 	return small, weights, nil
 }
-
-func isGGUF(name string) bool { return strings.HasSuffix(strings.ToLower(name), ".gguf") }
 
 // lacks are the small files that the repository does not have.
 func (l *listing) lacks() (names []string) {
