@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -49,6 +50,38 @@ func TestGGUFBlocks(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Blocks of whole numbers are multiplied as they are, with activations in 8 bits: of 4
+// and 8 bits, alone and with others in one file.
+func TestGGUFWhole(t *testing.T) {
+	c := conversion(t, "llama3")
+	for kind, want := range map[gguf.Type]model.DType{gguf.Q4_0: model.Int4, gguf.Q8_0: model.Int8} {
+		m := openGGUF(t, c.Converted(t, blocked(kind, false)))
+		r := newRig(t, device.Spec{Model: m, Slots: 1, MaxStepTokens: 1024}, choose(), 2)
+		if r.info.DType != want {
+			t.Errorf("%s is held as %s, want %s", kind, r.info.DType, want)
+		}
+		for w, all := range r.d.engine.weights.matrices {
+			if w.Role != "embed" && w.Role != "head" && (all[0].dtype != want || !all[0].kept || all[0].group != 32) {
+				t.Errorf("%s: %s is held as %s in groups of %d", kind, w.Role, all[0].dtype, all[0].group)
+			}
+		}
+		exact := newRig(t, device.Spec{Model: m, DType: model.Float32, Slots: 1, MaxStepTokens: 1024}, choose(), 2)
+		worst := 0.0
+		for _, one := range c.Reference(t).Cases[:2] {
+			x, _ := score(exact, &one)
+			y, _ := score(r, &one)
+			p, q := likelihoods(x), likelihoods(y)
+			for i := range p {
+				d := math.Abs(p[i] - q[i])
+				if worst = max(worst, d); !(d < 0.15) {
+					t.Fatalf("%s: a log-probability is %v, exactly %v", kind, q[i], p[i])
+				}
+			}
+		}
+		t.Logf("%s: largest difference %.2g", kind, worst)
 	}
 }
 

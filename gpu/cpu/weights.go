@@ -63,9 +63,11 @@ var Formats = append(device.Formats{
 	{Element: model.AWQ4, Held: model.InGroups(model.Int4, model.GroupOfInt8)},
 	{Element: model.Packed8, Held: model.InGroups(model.Int8, model.GroupOfInt8)},
 	{Element: model.GPTQ8, Held: model.InGroups(model.Int8, model.GroupOfInt8)},
+	{Element: model.Q4_0, Held: model.InGroups(model.Int4, 32)},
+	{Element: model.Q8_0, Held: model.InGroups(model.Int8, 32)},
 	{Element: model.Float8, Held: model.Plain(model.BFloat16)},
 	{Element: model.MXFP4, Held: model.Plain(model.BFloat16)},
-}, device.Blocks(model.Plain(model.BFloat16))...)
+}, device.Blocks(model.Plain(model.BFloat16), model.Q4_0, model.Q8_0)...)
 
 // hold decides how a slot is held.
 func (b *builder) hold(w *program.Weight, slot *model.Slot, plain bool) *matrix {

@@ -22,8 +22,10 @@ func Quantized(held model.Encoding, but ...model.DType) Formats {
 	return formats(model.Quantized, held, but...)
 }
 
-// Blocks are those of GGUF files alone.
-func Blocks(held model.Encoding) Formats { return formats(model.Blocks, held) }
+// Blocks are those of GGUF files alone, but for some.
+func Blocks(held model.Encoding, but ...model.DType) Formats {
+	return formats(model.Blocks, held, but...)
+}
 
 func formats(elements []model.DType, held model.Encoding, but ...model.DType) (f Formats) {
 	for _, d := range elements {

@@ -222,8 +222,12 @@ func (s *Source) Whole() (bits, group int) {
 	t := s.Tensor
 	f, group := types[t.Encoding.Element], t.Encoding.Columns
 	_, columns := t.matrix()
-	switch {
-	case f.word == unpacked, s.Transposed, s.Step > 1, s.plus != 0:
+	switch whole, are := wholes[t.Encoding.Element]; {
+	case s.Transposed, s.Step > 1, s.plus != 0:
+		return 0, 0
+	case are && s.Column%f.block == 0 && s.in%f.block == 0:
+		return whole.bits, f.block
+	case f.word == unpacked:
 		return 0, 0
 	case s.Column == 0 && s.in == columns:
 		return f.bits, group
@@ -239,6 +243,12 @@ func (s *Source) Whole() (bits, group int) {
 func (s *Source) ReadWhole(i, n int, elements, scales, zeros []float32) {
 	t := s.Tensor
 	width, groups := len(elements)/n, len(scales)/n
+	if _, are := wholes[t.Encoding.Element]; are {
+		for j := range n {
+			t.readWhole(elements[j*width:][:width], scales[j*groups:][:groups], zeros[j*groups:][:groups], s.Slab, s.Row(i+j), s.Column)
+		}
+		return
+	}
 	by, first := newScaler(t, s.Slab), 0
 	if each := t.Encoding.Columns; each > 0 {
 		first = s.Column / each
