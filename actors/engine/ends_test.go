@@ -37,3 +37,31 @@ func TestEnds(t *testing.T) {
 		}
 	}
 }
+
+// Another tensor, and another byte of one, is another model; the same files are the same.
+func TestFingerprint(t *testing.T) {
+	open := func() *model.Model {
+		m, err := model.Open(model.Builtin, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	a, b := open(), open()
+	if fingerprint(a) != fingerprint(b) || TokenizerHash(a.Files) != TokenizerHash(b.Files) {
+		t.Error("the same model has two fingerprints")
+	}
+	of := &b.Weights.Of(b.Config.Program.Weights[3]).Sources[0].Tensor.Data
+	*of = slices.Clone(*of)
+	(*of)[len(*of)-1] ^= 1
+	if fingerprint(a) == fingerprint(b) {
+		t.Error("another weight, and the same fingerprint")
+	}
+	random := &model.Model{Name: "x"}
+	if fingerprint(random) == fingerprint(&model.Model{Name: "y"}) || TokenizerHash(nil) != "" {
+		t.Error("random weights of two models have one fingerprint")
+	}
+	if TokenizerHash(fstest.MapFS{"tokenizer.json": {Data: []byte("1")}}) == TokenizerHash(fstest.MapFS{"tokenizer.json": {Data: []byte("2")}}) {
+		t.Error("two tokenizers have one hash")
+	}
+}

@@ -47,6 +47,8 @@ type Engine interface {
 	// Cancel ends a request as soon as possible; its end is delivered. Of one that has ended it
 	// does nothing.
 	Cancel(wire.Ref)
+	// Identity is what a front and other engines must have in common with it.
+	Identity() wire.Identity
 	// Info describes the device.
 	Info() device.Info
 	// State is what it can do now.

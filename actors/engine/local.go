@@ -56,6 +56,7 @@ type Config struct {
 type Local struct {
 	cfg    Config
 	info   device.Info
+	same   wire.Identity
 	actors *shell.Group
 	api    shell.Mail // what Submit and Cancel send through
 
@@ -93,6 +94,7 @@ func Open(cfg Config) (*Local, error) {
 		return nil, err
 	}
 	e.info = dev.Info()
+	e.same = identify(cfg.Model, &e.info)
 	sched, err := newScheduler(&cfg, e.info)
 	if err != nil {
 		e.thread.do(func() { err = errors.Join(err, dev.Close()) })
@@ -146,6 +148,9 @@ func (e *Local) Submit(r *wire.Request) { e.api.Send(e.scheduler, &generate{req:
 
 // Cancel has the scheduler end a request.
 func (e *Local) Cancel(ref wire.Ref) { e.api.Send(e.scheduler, &cancel{ref: ref}) }
+
+// Identity is what others must have in common with it.
+func (e *Local) Identity() wire.Identity { return e.same }
 
 // Info describes the device.
 func (e *Local) Info() device.Info { return e.info }

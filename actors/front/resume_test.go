@@ -3,6 +3,7 @@ package front
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -29,7 +30,7 @@ func newStage(t *testing.T, n int) *stage {
 	s.System, err = Open(Config{
 		Model: toy.Model(), MaxOpenRequests: 10, Tokenizers: 1, Log: zerolog.Nop(), Engines: n,
 		Engine: func(_ uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
-			e := &scripted{got: make(chan *wire.Request, 10), canceled: make(chan wire.Ref, 10), info: device.Info{PageSize: 4, Vocab: 100, Slots: 3, Scores: true}}
+			e := &scripted{got: make(chan *wire.Request, 10), canceled: make(chan wire.Ref, 10), info: device.Info{PageSize: 4, Vocab: 100, Slots: 3, Scores: true}, same: wire.Identity{Version: wire.Version}}
 			s.engines, s.say, s.lose = append(s.engines, e), append(s.say, deliver), append(s.lose, lost)
 			return e, nil
 		},
@@ -148,5 +149,27 @@ func TestNoEngineLeft(t *testing.T) {
 	}
 	if _, err := s.Submit(&Request{Tokens: []int32{1}}); !errors.Is(err, ErrFailed) {
 		t.Errorf("Submit = %v", err)
+	}
+}
+
+// An engine that has not the same is not attached: the error says what is different.
+func TestAttachOnlyTheSame(t *testing.T) {
+	for want, same := range map[string]wire.Identity{
+		"engine 1: the weights of m": {Version: wire.Version, Model: "m", Weights: "b"},
+		"engine 1: messages are of":  {Version: wire.Version + 1},
+	} {
+		_, err := Open(Config{
+			Model: toy.Model(), MaxOpenRequests: 1, Tokenizers: 1, Log: zerolog.Nop(), Engines: 2,
+			Engine: func(number uint8, _ func(*wire.Batch), _ func()) (engine.Engine, error) {
+				if number == 0 {
+					same := wire.Identity{Version: wire.Version, Model: "m", Weights: "a"}
+					return &scripted{same: same}, nil
+				}
+				return &scripted{same: same}, nil
+			},
+		})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open = %v, want %q", err, want)
+		}
 	}
 }

@@ -14,12 +14,14 @@ type scripted struct {
 	state    engine.State
 	prefixes wire.Prefixes
 	info     device.Info
+	same     wire.Identity
 	got      chan *wire.Request
 	canceled chan wire.Ref
 }
 
 func (e *scripted) Submit(r *wire.Request)        { e.got <- r }
 func (e *scripted) Cancel(r wire.Ref)             { e.canceled <- r }
+func (e *scripted) Identity() wire.Identity       { return e.same }
 func (e *scripted) Info() device.Info             { return e.info }
 func (e *scripted) State() engine.State           { return e.state }
 func (e *scripted) Prefixes(uint64) wire.Prefixes { return e.prefixes }

@@ -15,6 +15,7 @@ package front
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -112,6 +113,10 @@ func Open(cfg Config) (*System, error) {
 	for i := range cfg.Engines {
 		from := s.api.On(trace.TrackScheduler).Of(uint8(i))
 		e, err := cfg.Engine(uint8(i), func(b *wire.Batch) { from.Send(s.detok, &news{batch: b}) }, s.lost)
+		if err == nil {
+			s.engines = append(s.engines, e)
+			err = s.agree(i)
+		}
 		if err != nil {
 			s.actors.Shutdown()
 			for _, e := range s.engines {
@@ -119,11 +124,20 @@ func Open(cfg Config) (*System, error) {
 			}
 			return nil, err
 		}
-		s.engines = append(s.engines, e)
 	}
 	s.info = together(s.engines)
 	s.spawn()
 	return s, nil
+}
+
+// agree says what the i-th engine has not in common with the front and the first engine.
+func (s *System) agree(i int) error {
+	mine := wire.Identity{Version: wire.Version, Model: s.cfg.Model.Name, Tokenizer: engine.TokenizerHash(s.cfg.Model.Files)}
+	first, of := s.engines[0].Identity(), s.engines[i].Identity()
+	if err := errors.Join(mine.Agree(&of), first.Agree(&of)); err != nil {
+		return fmt.Errorf("engine %d: %w", i, err)
+	}
+	return nil
 }
 
 // lost is called when an engine is.

@@ -43,7 +43,7 @@ var importRules = []importRule{
 		why: "the system is embedded without a web server, too",
 	},
 	{
-		under: "actors/wire", allowed: []string{module + "/gpu/batch", module + "/tokenize/grammar"},
+		under: "actors/wire", allowed: []string{module + "/gpu/batch", module + "/tokenize/grammar", "google.golang.org/protobuf/encoding/protowire"},
 		why: "what crosses is plain data: it knows neither of its ends",
 	},
 	{
