@@ -87,7 +87,7 @@ func TestSizes(t *testing.T) {
 		`weights of type "int8"; the kernels take bfloat16, the processor ("cpu") float32, int8 and int4`:           {Model: open(dense), DType: model.Int8},
 		`keys and values of type "int8"; the kernels take bfloat16, the processor ("cpu") float32 and int8 as well`: {Model: open(dense), KVDType: model.Int8},
 		"slots is -1": {Model: open(dense), Slots: -1},
-		"the device takes bfloat16, float8_e4m3; float16, float32, mxfp4, packed int4, packed int8, GPTQ int4, GPTQ int8 and AWQ int4 as bfloat16": {Model: halves},
+		"the device takes bfloat16, float8_e4m3; float16, float32, mxfp4, packed int4, packed int8, GPTQ int4, GPTQ int8, AWQ int4, Q4_0, ": {Model: halves},
 		"x (embed): rows of 60": {Model: open(with(dense, "hidden_size", 60))},
 		"input_layernorm (norm): rows of 20000; the kernel takes 16384 at most": {Model: open(with(dense, "hidden_size", 20000))},
 		"gate (gate): gates of 12":                      {Model: open(with(dense, "intermediate_size", 12))},
