@@ -194,7 +194,18 @@ func TestLimitsInReports(t *testing.T) {
 			if one.Limit == nil || s == nil {
 				continue
 			}
-			dev := device.Info{Name: e.Device, Hardware: e.Hardware, DType: model.DType(e.DType), Ranks: e.Ranks, Slots: e.Slots, MaxStepTokens: e.StepTokens}
+			dev := device.Info{Name: e.Device, Hardware: e.Hardware, Ranks: e.Ranks, Slots: e.Slots, MaxStepTokens: e.StepTokens}
+			weights, kv, _ := strings.Cut(e.DType, ", keys and values ")
+			dtype, _, projections := strings.Cut(weights, ", projections ")
+			dev.DType, dev.KVDType = model.DType(dtype), model.DType(kv)
+			if projections {
+				m, err := model.Open(strings.ToLower(e.Model), true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				held := m.HeldInFP8(model.HeldAs(dev.DType), true)
+				dev.Held = &held
+			}
 			l := limitOn(t, strings.ToLower(e.Model), dev, s.Input, s.Output)
 			if math.Abs(one.Limit.OutputThroughput/l.OutputThroughput-1) > 1e-9 || math.Abs(one.Limit.WeightsS/l.WeightsS-1) > 1e-9 {
 				t.Errorf("%s: %+v, want %+v", file, *one.Limit, *l)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/device"
 )
 
 // Progress is how a run stands: what came of each total. A total of 0 is not
@@ -164,10 +165,19 @@ func stepsBetween(before, after actors.Stats) Steps {
 	}
 }
 
+// formats says as what a device holds weights and, where these are others, keys and
+// values.
+func formats(dev *device.Info) string {
+	if dev.KVDType == "" || dev.KVDType == dev.DType {
+		return dev.Formats()
+	}
+	return fmt.Sprintf("%s, keys and values %s", dev.Formats(), dev.KVDType)
+}
+
 // describe adds model and device to what is known of the environment.
 func (e *Environment) describe(s *actors.System) {
 	m, dev := s.Model(), s.Device()
-	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Program.Params(), dev.Formats(), m.Weights == nil
+	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Program.Params(), formats(&dev), m.Weights == nil
 	e.Device, e.Hardware, e.Ranks = dev.Name, dev.Hardware, dev.Ranks
 	if !strings.HasPrefix(dev.Name, "cuda") {
 		e.Driver = ""

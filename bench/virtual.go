@@ -133,7 +133,7 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 	w.NumSeqs, w.IgnoreEOS = len(s.voyages), s.ignoreEOS
 	w.InputLen, w.OutputLen = cmp.Or(w.InputLen, input.String()), cmp.Or(w.OutputLen, output.String())
 	e, m := &r.detail.Environment, v.Device.Model
-	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Program.Params(), info.Formats(), m.Weights == nil
+	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Program.Params(), formats(&info), m.Weights == nil
 	e.Device, e.Hardware, e.Overlap, e.Driver = info.Name, info.Hardware, c.Overlap, ""
 	e.Slots, e.PageSize, e.NumPages, e.StepTokens = c.Slots, c.PageSize, c.NumPages, c.StepTokens
 	return r, nil

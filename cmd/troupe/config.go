@@ -43,7 +43,7 @@ type Engine struct {
 	TP           int    `flag:"tp" value:"N" min:"0" max:"64" help:"devices that share the model (tensor parallelism): N GPUs from the first on, or for trying it N parts of the processor or N simulated GPUs; N divides the model's heads (0: as many as --device names)"`
 	DP           int    `flag:"dp" value:"N" min:"1" max:"64" help:"engines among which requests are shared out (data parallelism), each with a device, a scheduler and memory of its own, on the processor or simulated GPUs; sizes are those of each, and when one is lost the others go on with its requests"`
 	DType        string `flag:"dtype" choices:"auto,float32,bfloat16,int8,int4" help:"type of the weights in memory; auto takes the checkpoint's (on a GPU bfloat16 where that is quantised); int8 and int4, on a processor alone, round them to 8 or 4 bits, and activations to 8: half and a third of the memory, and several times as fast"`
-	KVDType      string `flag:"kv-dtype" choices:"auto,bf16,fp8,int8,float32" help:"type of keys and values in memory; auto takes bf16, or float32 beside weights that are; int8 and float32 are a processor's"`
+	KVDType      string `flag:"kv-dtype" choices:"auto,bf16,fp8,int8,float32" help:"type of keys and values in memory; auto takes bf16, or float32 beside weights that are; fp8 is a GPU's, int8 and float32 are a processor's"`
 	Quantization string `flag:"quantization" choices:"auto,fp8" help:"fp8 has a Hopper GPU round the weights of layers to 8 bits while they are loaded, each output with a scale of its own: half of bfloat16's memory, and faster; auto takes them as the checkpoint has them"`
 	DummyWeights bool   `flag:"dummy-weights" help:"random weights: to measure speed with no more than a config.json, or a published model's name"`
 }

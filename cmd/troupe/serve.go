@@ -121,7 +121,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		signal.Notify(stop, syscall.SIGHUP)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s (%s, keys and values %s) at %s\n", cfg.servedName(system), dev.Name, dev.DType, dev.KVDType, address(listener, settings.TLS != nil))
+	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s (%s, keys and values %s) at %s\n", cfg.servedName(system), dev.Name, dev.Formats(), dev.KVDType, address(listener, settings.TLS != nil))
 	if err := super.tell("READY=1"); err != nil {
 		log.Warn().Err(err).Send()
 	}

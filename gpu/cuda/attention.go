@@ -72,7 +72,7 @@ func (c *compiler) ropeWrite(f *program.Fused) run {
 	qkv, stride := c.columnsAt(query, f32)
 	a := kernel.RopeArgs{
 		QKV: qkv, Q: c.queries, RowScales: c.sums[all].rows, Angles: c.angles[r], Positions: c.positions, Slots: c.tokenSlots, Table: c.table,
-		KV: c.caches[store.Cache], TableStride: int32(c.stride), Stride: stride, Dims: int32(r.Dims),
+		KV: c.caches[store.Cache], KVScales: c.cacheScales[store.Cache], TableStride: int32(c.stride), Stride: stride, Dims: int32(r.Dims),
 	}
 	if s, sums := c.sums[all]; sums {
 		a.QKV, a.ColumnScales = c.values[all].Plus(int64(bf16*query.At)), s.columns.Plus(int64(f32*query.At))
@@ -138,7 +138,7 @@ func (c *compiler) store(o *program.Store) run {
 	k := o.Cache
 	keys, stride := c.columnsAt(o.Key, f32)
 	a := kernel.StoreArgs{
-		Keys: keys, Positions: c.positions, Slots: c.tokenSlots, Table: c.table, KV: c.caches[k], Heads: int32(k.Heads), Dim: int32(k.KeyDim),
+		Keys: keys, Positions: c.positions, Slots: c.tokenSlots, Table: c.table, KV: c.caches[k], Scales: c.cacheScales[k], Heads: int32(k.Heads), Dim: int32(k.KeyDim),
 		PageSize: int32(c.shape.PageSize), TableStride: int32(c.stride), KeyStride: stride,
 	}
 	if k.Shared {
@@ -165,6 +165,7 @@ func (c *compiler) cacheFits(k *program.Cache) {
 // latentFits checks that there is a kernel for keys whose leading elements are
 // values.
 func (c *compiler) latentFits(k *program.Cache) {
+	c.need(!c.shape.KVCodes, "keys whose leading elements are values are not kept in FP8")
 	c.need(k.Heads == 1 && kernel.LatentFits(k.KeyDim, k.ValueDim), "%d shared heads of %d, of which %d are values; the kernel takes one, of up to 576 and 512, in multiples of 16", k.Heads, k.KeyDim, k.ValueDim)
 }
 
@@ -182,10 +183,11 @@ func (c *compiler) attend(o *program.Attend) run {
 	}
 	scale, stride, window := float32(math.Log2E*float64(o.Scale)), int32(c.stride), int32(o.Cache.Window)
 	decode := kernel.DecodeArgs{
-		Q: c.queries, KV: kv, Table: c.table, Slots: c.rowSlots, Lens: c.rowLens, First: d.first, Runs: d.runs, Out: out,
+		Q: c.queries, KV: kv, KVScales: c.cacheScales[o.Cache], Table: c.table, Slots: c.rowSlots, Lens: c.rowLens, First: d.first, Runs: d.runs, Out: out,
 		Partial: c.partial, Stats: c.stats, Arrived: c.arrived, Sinks: sinks, TableStride: stride, Scale: scale, Window: window,
 	}
 	prefill := kernel.PrefillArgs{Q: c.queries, KV: kv, Table: c.table, Out: out, Sinks: sinks, TableStride: stride, Scale: scale, Window: window}
+	widen := c.widen(&prefill, o.Cache)
 	q, s, blocks := c.kernels, c.shape, c.decodeBlocks
 	return func(w *work) error {
 		if err := round(w); err != nil {
@@ -201,9 +203,29 @@ func (c *compiler) attend(o *program.Attend) run {
 		if w.ntiles == 0 {
 			return nil
 		}
+		if err := widen(w); err != nil {
+			return err
+		}
 		prefill := prefill
 		prefill.Tiles = w.tiles
 		return kernel.PagedPrefill(q, s, prefill, w.ntiles)
+	}
+}
+
+// widen makes bf16 of the codes that prefill attention looks at.
+func (c *compiler) widen(a *kernel.PrefillArgs, k *program.Cache) run {
+	if !c.shape.KVCodes {
+		return func(*work) error { return nil }
+	}
+	a.KV = c.widened
+	q, to := c.kernels, kernel.WidenArgs{
+		KV: c.caches[k], Scales: c.cacheScales[k], Table: c.table, Out: c.widened, Heads: int32(k.Heads), Dim: int32(k.KeyDim),
+		PageSize: int32(c.shape.PageSize), TableStride: int32(c.stride), Window: int32(k.Window),
+	}
+	return func(w *work) error {
+		to := to
+		to.Spans = w.spans
+		return kernel.WidenPages(q, to, w.nspans)
 	}
 }
 

@@ -57,42 +57,13 @@ func BenchmarkCodes(b *testing.B) {
 		name    string
 		out, in int
 		float   bool
-		run     func(kernel.Queue, kernel.SkinnyArgs, int) error
 	}{
-		{"qkv", 7168, 5120, true, kernel.SkinnyNorm},
-		{"o", 5120, 5120, false, kernel.SkinnyAdd},
-		{"gate_up", 34816, 5120, false, kernel.SkinnyGate},
-		{"down", 5120, 17408, false, kernel.SkinnyAdd},
+		{"qkv", 7168, 5120, false},
+		{"o", 5120, 5120, false},
+		{"gate_up", 34816, 5120, false},
+		{"down", 5120, 17408, false},
 	} {
 		size := int64(s.out) * int64(s.in)
-		for _, n := range []int{1, 4, 8, 16} {
-			a := kernel.SkinnyArgs{X: at[1], W: at[0], Norm: at[1].Plus(1 << 26), Scales: scales, Y: at[2], N: int32(n), In: int32(s.in), Out: int32(s.out), Ld: int32(s.out), Eps: 1e-6}
-			copies := min(pool/size, 16)
-			g, err := capture(ctx.compute, func() error {
-				a := a
-				for range copies {
-					if err := s.run(q, a, 2*ctx.gpu.SMs); err != nil {
-						return err
-					}
-					a.W = a.W.Plus(size)
-				}
-				return nil
-			})
-			if err != nil {
-				b.Fatal(err)
-			}
-			best := 0.0
-			for i := range 9 {
-				ns, err := timeOn(ctx.compute, func() error { return g.launch(ctx.compute) })
-				if err != nil {
-					b.Fatal(err)
-				}
-				if t := float64(ns) / float64(copies); i == 0 || t < best {
-					best = t
-				}
-			}
-			line(s.name, "skinny", n, size, best)
-		}
 		for _, n := range []int{16, 64, 256, rows} {
 			for way, name := range map[scaling]string{bare: "bare", byVectors: "by vectors", byBlocks: "by blocks"} {
 				f := factors{product: product{out: s.out, n: n, in: s.in, ld: s.out, float: s.float, scaling: way}, w: at[0], x: at[1], y: at[2], ws: scales, xs: scales}

@@ -31,6 +31,10 @@ func TestCompile(t *testing.T) {
 		{Heads: 8, KVHeads: 4, HeadDim: 256, PageSize: 16, Stages: 3},
 		{Heads: 32, KVHeads: 2, HeadDim: 256, PageSize: 16, Stages: 2},
 	}
+	for _, s := range shapes {
+		s.KVCodes = true
+		shapes = append(shapes, s)
+	}
 	done := map[string]bool{}
 	spills := regexp.MustCompile(`[1-9][0-9]* bytes (spill|stack)`)
 	spilled := regexp.MustCompile(`[1-9][0-9]* bytes spill`)
@@ -41,8 +45,8 @@ func TestCompile(t *testing.T) {
 			continue
 		}
 		for i, s := range shapes {
-			t.Run(fmt.Sprintf("%s/%d:%d×%d", arch, s.Heads, s.KVHeads, s.HeadDim), func(t *testing.T) {
-				if i > 1 && testing.Short() {
+			t.Run(fmt.Sprintf("%s/%d:%d×%d/%v", arch, s.Heads, s.KVHeads, s.HeadDim, s.KVCodes), func(t *testing.T) {
+				if i > 1 && i != len(shapes)/2 && testing.Short() {
 					t.Skip("short")
 				}
 				if s.Experts, s.Latent = true, true; arch == "sm_90a" {

@@ -83,7 +83,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory := device.Memory{All: before, Taken: before - now, Token: config.CacheBytes(info.KVDType)}
+	memory := device.Memory{All: before, Taken: before - now, Token: device.GPUToken(&config, info.KVDType)}
 	if err := device.GPU.FitPages(&e.info, spec, memory); err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
@@ -106,7 +106,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 // settleShape decides what kernels are compiled for.
 func (e *engine) settleShape(attention string) error {
 	s, gpu := shapeOf(e.config.Program), &e.gpu
-	s.PageSize, s.Stages, s.Hopper = e.info.PageSize, stages(s, e.shared), gpu.hopper()
+	s.PageSize, s.Stages, s.Hopper, s.KVCodes = e.info.PageSize, stages(s, e.shared), gpu.hopper(), e.info.KVDType == model.Float8
 	switch attention {
 	case "", "auto":
 	case "portable":
@@ -194,12 +194,17 @@ func (e *engine) allocatePages() (err error) {
 	if e.kv, err = e.allocate(e.info.KVBytes, "pages of keys and values"); err != nil {
 		return err
 	}
-	e.caches = map[*program.Cache]kernel.Ptr{}
+	e.caches, e.cacheScales = map[*program.Cache]kernel.Ptr{}, map[*program.Cache]kernel.Ptr{}
 	at, positions := e.kv, int64(e.info.NumPages*e.info.PageSize)
 	for _, c := range p.Caches {
 		e.caches[c] = at
-		at = at.Plus(positions * int64(c.Elements()*e.info.DType.Size()))
+		at = at.Plus(positions * int64(c.Elements()*e.info.KVDType.Size()))
+		if e.shape.KVCodes {
+			e.cacheScales[c] = at
+			at = at.Plus(positions * int64(2*c.Heads*f32))
+		}
 	}
+	e.widened = at
 	if err := e.allocateStates(p); err != nil {
 		return err
 	}

@@ -100,8 +100,12 @@ type machine struct {
 	scales  map[*program.Weight]scales    // of those that are codes
 	values  map[*program.Value]kernel.Ptr // those with memory of their own
 	caches  map[*program.Cache]kernel.Ptr // bf16 [NumPages, 2, KVHeads, PageSize, HeadDim]; shared ones without the 2
-	angles  map[*program.Rotary]kernel.Ptr
-	states  map[*program.State]kernel.Ptr // f32 [Slots + Snapshots, Elements]
+	// Of keys and values in codes, which caches are then: their scales, f32 [NumPages,
+	// 2, KVHeads, PageSize], and pages in bf16 for the layer at hand.
+	cacheScales map[*program.Cache]kernel.Ptr
+	widened     kernel.Ptr
+	angles      map[*program.Rotary]kernel.Ptr
+	states      map[*program.State]kernel.Ptr // f32 [Slots + Snapshots, Elements]
 }
 
 // rows is the most that a value with so many entries per token has.

@@ -50,8 +50,12 @@ func settle(spec *device.Spec, capability int) (device.Info, error) {
 	if spec.DType != "" && spec.DType != "auto" && spec.DType != model.BFloat16 {
 		return info, fmt.Errorf("weights of type %q; the kernels take bfloat16, the processor (\"cpu\") float32, int8 and int4 as well", spec.DType)
 	}
-	if spec.KVDType != "" && spec.KVDType != "auto" && spec.KVDType != info.KVDType {
-		return info, fmt.Errorf("keys and values of type %q; the kernels take bfloat16, the processor (\"cpu\") float32 and int8 as well", spec.KVDType)
+	switch spec.KVDType {
+	case "", "auto", model.BFloat16:
+	case model.Float8:
+		info.KVDType = model.Float8
+	default:
+		return info, fmt.Errorf("keys and values of type %q; the kernels take bfloat16 and float8_e4m3, the processor (\"cpu\") float32 and int8 as well", spec.KVDType)
 	}
 	if info.Vocab <= 0 || info.Vocab > kernel.MaxVocab {
 		return info, fmt.Errorf("a vocabulary of %d; at most %d", info.Vocab, kernel.MaxVocab)
@@ -67,7 +71,9 @@ func settle(spec *device.Spec, capability int) (device.Info, error) {
 		info.Held = &held
 	}
 	p := spec.Model.Config.Program
-	_, err = compile(p, &machine{shape: shapeOf(p), held: held})
+	shape := shapeOf(p)
+	shape.KVCodes = info.KVDType == model.Float8
+	_, err = compile(p, &machine{shape: shape, held: held})
 	return info, err
 }
 

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+
+	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // Defaults are the sizes that suit a device, for those a Spec leaves open.
@@ -73,6 +75,19 @@ func (d *Defaults) Settle(spec *Spec) (Info, error) {
 		return Info{}, fmt.Errorf("%d tokens per step are fewer than the %d slots, which may all decode", info.MaxStepTokens, slots)
 	}
 	return info, nil
+}
+
+// GPUToken is what a position takes on a GPU: its keys and values in all layers and,
+// of FP8, one layer's in bfloat16, to which those are widened that attention over
+// prompts reads.
+func GPUToken(c *model.Config, kv model.DType) int64 {
+	n, most := c.CacheBytes(kv), 0
+	if kv == model.Float8 {
+		for _, l := range c.Program.Caches {
+			most = max(most, l.Elements())
+		}
+	}
+	return n + int64(most*model.BFloat16.Size())
 }
 
 // stateBytes is what an element of a state takes: float32 on every device, since

@@ -28,9 +28,10 @@ func (b *bench) codes(rows, width int, stride int32) kernel.Codes {
 	return kernel.Codes{At: upload(b, poison(rows*width)), Scales: upload(b, poison(4*max(rows, int(stride)*width/kernel.CodeGroup))), Stride: stride}
 }
 
-// sameCodes compares what rows were quantised to with what is wanted: to a sixteenth
-// of each number, and half of the smallest step.
-func (b *bench) sameCodes(what string, y kernel.Codes, want []float32, width int) {
+// nearCodes compares what rows were quantised to with what is wanted: to a sixteenth
+// of each number, and half of the smallest step. It returns the most that each scale
+// is used for, in scales.
+func (b *bench) nearCodes(what string, y kernel.Codes, want []float32, width int) (most []float64) {
 	b.t.Helper()
 	rows := len(want) / width
 	codes := make([]byte, len(want))
@@ -41,17 +42,25 @@ func (b *bench) sameCodes(what string, y kernel.Codes, want []float32, width int
 	if y.Stride > 0 {
 		group, scale = kernel.CodeGroup, func(row, column int) float32 { return scales[column/kernel.CodeGroup*int(y.Stride)+row] }
 	}
-	most := 0.0
 	for i, v := range ref.Widen(codes, width, scale) {
 		s := float64(scale(i/width, i%width))
 		if d := math.Abs(float64(v - want[i])); !(d <= math.Abs(float64(want[i]))*(1.0/16+1e-2)+s/1000) {
 			b.t.Fatalf("%s: element %d of row %d is %v, want %v, in steps of %v", what, i%width, i/width, v, want[i], s)
 		}
-		if most = max(most, math.Abs(float64(v))/s); i%group == group-1 {
-			if !(most >= 440 && most <= 448.01) {
-				b.t.Fatalf("%s: the most of what ends at %d of row %d is %v scales", what, i%width, i/width, most)
-			}
-			most = 0
+		if i%group == 0 {
+			most = append(most, 0)
+		}
+		most[len(most)-1] = max(most[len(most)-1], math.Abs(float64(v))/s)
+	}
+	return most
+}
+
+// sameCodes is nearCodes where every scale has a number that it is the least for.
+func (b *bench) sameCodes(what string, y kernel.Codes, want []float32, width int) {
+	b.t.Helper()
+	for i, most := range b.nearCodes(what, y, want, width) {
+		if !(most >= 440 && most <= 448.01) {
+			b.t.Fatalf("%s: the most by scale %d is %v", what, i, most)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 // paged_decode: attention of one new token per row over its paged history.
 //   q      bf16 [R, Hq, D]
-//   kv     bf16 [P, 2, Hkv, S, D] one layer's pages, read only
+//   kv     bf16 [P, 2, Hkv, S, D] one layer's pages, read only; with KV_CODES E4M3, and
+//   kv_scales f32 [P, 2, Hkv, S]  their scales
 //   table  i32  [·, M]            table[slots[r]][j] is the j-th page of row r
 //   slots  i32  [R]
 //   lens   i32  [R]               newest included; 0: padding, nothing is written
@@ -9,7 +10,7 @@
 //   out[r,h] = Σ_t softmax_t(scale·q[r,h]·K_t) V_t over the last window positions;
 //   exp(sinks[h]) is added to the sum under the softmax
 // Defines: HEADS, KV_HEADS (group Hq/Hkv ≤ 16), HEAD_DIM (32 to 256, see Shape),
-//          PAGE_SIZE, STAGES of copies under way per warp
+//          PAGE_SIZE, STAGES of copies under way per warp, KV_CODES
 // Math:    fp32 accumulation; online softmax, arXiv:1805.02867; paging,
 //          arXiv:2309.06180; splitting the history, arXiv:2311.01282
 //
@@ -31,13 +32,19 @@
 // The query heads of a key head are the rows of one tensor core operand, padded
 // to 16.
 //
+// Codes become halves, exactly, in registers, by one instruction for two; queries
+// become halves, and so do probabilities, times their values' scales. What adds up
+// there is an order of its own: of 16 dimensions a lane multiplies four neighbours
+// of a key, and of values, whose transposed pairs are of two dimensions, first the
+// even ones.
+//
 // With a window a row's tiles begin with the one that its first visible position
 // is in. A plan is of one window.
 //
 // Launch:  blocks of 4 warps, of 2 with heads above 128, as many as fit on the
 //          device; worker w is warp w / grid of block w % grid, so that few tiles
 //          spread over all blocks
-// Limit:   4·D·Hkv·Σ min(lens, window) bytes of memory traffic
+// Limit:   4·D·Hkv·Σ min(lens, window) bytes of memory traffic, of codes (2·D+8)·Hkv·Σ
 // Checked: TestPagedDecode against ref.Windowed
 #define TILE 16
 #define MIN_RUN 4 // tiles; shorter runs cost more in merging than they win
@@ -47,7 +54,8 @@ struct alignas(16) Run { int row, head, tile, len, slot, begin, end, length; };
 
 struct DecodeArgs {
   const bf16* q;
-  const bf16* kv;
+  const void* kv;
+  const float* kv_scales;
   const int* table;
   const int* slots;
   const int* lens;
@@ -120,25 +128,32 @@ extern "C" __global__ void __launch_bounds__(1024) decode_plan(const __grid_cons
 }
 
 #define GROUP (HEADS / KV_HEADS)
-#define PITCH (HEAD_DIM * 2 + 16) // bytes of a row in shared memory: no bank conflicts
-#define STAGE (2 * TILE * PITCH)
+#define ROW (HEAD_DIM * (KV_CODES ? 1 : 2)) // bytes of a key or value
+#define PITCH (ROW + 16)                    // of a row in shared memory: no bank conflicts
+#define SCALES_AT (2 * TILE * PITCH)        // keys' scales, then values'
+#define STAGE (SCALES_AT + (KV_CODES ? 2 * TILE * 4 : 0))
 
 // load starts copying a tile's keys and values; page is, in lane i, that of
 // the tile's position i % 16. What the row does not see becomes zero.
-__device__ __forceinline__ void load_tile(u32 shared, const bf16* kv, int head, int first, int len, int window, int page) {
-  constexpr int CHUNKS = HEAD_DIM / 8;
+__device__ __forceinline__ void load_tile(u32 shared, const DecodeArgs& a, int head, int first, int len, int page) {
+  constexpr int CHUNKS = ROW / 16;
   int lane = threadIdx.x % WARP;
+  if (KV_CODES) { // a scale by each lane
+    int position = first + lane % TILE;
+    size_t row = (((size_t)page * 2 + lane / TILE) * KV_HEADS + head) * PAGE_SIZE + position % PAGE_SIZE;
+    copy4(shared + SCALES_AT + lane * 4, a.kv_scales + row, (u32)(len - 1 - position) < (u32)a.window);
+  }
 #pragma unroll(HEAD_DIM > 192 ? 2 : HEAD_DIM > 128 ? 4 : TILE * CHUNKS / WARP) // all, unless registers run out
   for (int i = 0; i < TILE * CHUNKS / WARP; i++) {
     // The i-th of every 32 chunks; whole rows of them where these are a power of 2.
     int row = WARP % CHUNKS ? (i * WARP + lane) / CHUNKS : i * (WARP / CHUNKS) + lane / CHUNKS;
     int chunk = WARP % CHUNKS ? (i * WARP + lane) % CHUNKS : lane % CHUNKS, position = first + row;
     size_t p = __shfl_sync(FULL, page, row);
-    const bf16* k = kv + ((p * 2 * KV_HEADS + head) * PAGE_SIZE + position % PAGE_SIZE) * HEAD_DIM + chunk * 8;
+    const u8* k = (const u8*)a.kv + ((p * 2 * KV_HEADS + head) * PAGE_SIZE + position % PAGE_SIZE) * ROW + chunk * 16;
     u32 to = shared + row * PITCH + chunk * 16;
-    bool seen = (u32)(len - 1 - position) < (u32)window;
+    bool seen = (u32)(len - 1 - position) < (u32)a.window;
     copy16(to, k, seen);
-    copy16(to + TILE * PITCH, k + KV_HEADS * PAGE_SIZE * HEAD_DIM, seen);
+    copy16(to + TILE * PITCH, k + KV_HEADS * PAGE_SIZE * ROW, seen);
   }
 }
 
@@ -198,7 +213,10 @@ __device__ __forceinline__ void merge(const DecodeArgs& a, const Run& at, int se
   }
 }
 
-extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, HEAD_DIM > 64 ? 2 : 3) paged_decode(const __grid_constant__ DecodeArgs a) {
+// What fits on a multiprocessor as far as registers go.
+#define BLOCKS (HEAD_DIM <= 64 || KV_CODES && HEAD_DIM <= 128 && GROUP <= 8 ? 3 : 2)
+
+extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, BLOCKS) paged_decode(const __grid_constant__ DecodeArgs a) {
   extern __shared__ __align__(128) u8 memory[];
   constexpr int KS = HEAD_DIM / 16, NS = HEAD_DIM / 8;
   constexpr bool WIDE = GROUP > 8; // rows 8 to 15 hold heads
@@ -231,7 +249,7 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, HEAD_DIM
     for (int s = 0; s < STAGES - 1; s++) {
       int tile = at.tile + s, next = page_of(tile + 1);
       if (tile == tiles - 1) wait(); // the newest position is in it
-      if (s < take) load_tile(shared + s * STAGE, a.kv, at.head, tile * TILE, at.len, a.window, page);
+      if (s < take) load_tile(shared + s * STAGE, a, at.head, tile * TILE, at.len, page);
       copies_commit();
       page = next;
     }
@@ -244,6 +262,16 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, HEAD_DIM
     int g = lane / 4, column = lane % 4 * 2, last = at.tile + take;
     wait();
     auto query = [&](u32* x, int k) {
+      if constexpr (KV_CODES) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+          x[h] = x[h + 2] = 0;
+          if (g + h * 8 >= GROUP) continue;
+          uint2 four = *(const uint2*)(q + (g + h * 8) * HEAD_DIM + k * 16 + lane % 4 * 4);
+          x[h] = halves(low(four.x), high(four.x)), x[h + 2] = halves(low(four.y), high(four.y));
+        }
+        return;
+      }
       const bf16* p = q + g * HEAD_DIM + k * 16 + column;
       x[0] = g < GROUP ? *(const u32*)p : 0;
       x[2] = g < GROUP ? *(const u32*)(p + 8) : 0;
@@ -265,7 +293,7 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, HEAD_DIM
       copies_wait<STAGES - 2>();
       __syncwarp(); // this tile is here, and the stage before it has been read
       int next = page_of(ahead + 1);
-      if (ahead < last) load_tile(shared + into * STAGE, a.kv, at.head, ahead * TILE, at.len, a.window, page);
+      if (ahead < last) load_tile(shared + into * STAGE, a, at.head, ahead * TILE, at.len, page);
       copies_commit();
       page = next;
 
@@ -273,19 +301,34 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, HEAD_DIM
       float s[2][4] = {};
 #pragma unroll
       for (int k = 0; k < KS; k++) {
-        load_matrices(r, base + keys_at + k * 32);
         if (!KEPT) query(qa[k], k);
+        if constexpr (KV_CODES) {
+#pragma unroll
+          for (int j = 0; j < 2; j++) {
+            widen(load_shared4(base + (j * 8 + g) * PITCH + k * 16 + lane % 4 * 4), r[0], r[1]);
+            multiply_add_halves(s[j], qa[k], r[0], r[1]);
+          }
+          continue;
+        }
+        load_matrices(r, base + keys_at + k * 32);
         multiply_add(s[0], qa[k], r[0], r[1]);
         multiply_add(s[1], qa[k], r[2], r[3]);
       }
       u32 p[4];
+      float by[4], weigh[4]; // scales of the lane's keys and values
+      if (KV_CODES) {
+        float2 k0 = load_shared_floats(base + SCALES_AT + column * 4), k1 = load_shared_floats(base + SCALES_AT + (8 + column) * 4);
+        float2 v0 = load_shared_floats(base + SCALES_AT + (TILE + column) * 4), v1 = load_shared_floats(base + SCALES_AT + (TILE + 8 + column) * 4);
+        by[0] = k0.x, by[1] = k0.y, by[2] = k1.x, by[3] = k1.y;
+        weigh[0] = v0.x * VALUE_UNIT, weigh[1] = v0.y * VALUE_UNIT, weigh[2] = v1.x * VALUE_UNIT, weigh[3] = v1.y * VALUE_UNIT;
+      }
 #pragma unroll
       for (int h = 0; h < (WIDE ? 2 : 1); h++) { // rows l/4, then l/4 + 8
         float highest = NEGATIVE_INFINITY;
 #pragma unroll
         for (int j = 0; j < 4; j++) {
           float& z = s[j / 2][h * 2 + j % 2];
-          z = (u32)(at.len - 1 - (tile * TILE + j / 2 * 8 + column + j % 2)) < (u32)a.window ? z * a.scale : NEGATIVE_INFINITY;
+          z = (u32)(at.len - 1 - (tile * TILE + j / 2 * 8 + column + j % 2)) < (u32)a.window ? z * (KV_CODES ? a.scale * by[j] : a.scale) : NEGATIVE_INFINITY;
           highest = fmaxf(highest, z);
         }
         highest = fmaxf(highest, __shfl_xor_sync(FULL, highest, 1));
@@ -300,14 +343,31 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, HEAD_DIM
           z = exp2_fast(z - highest);
           sum[h] += z;
         }
-        p[h] = pack(s[0][h * 2], s[0][h * 2 + 1]);
-        p[h + 2] = pack(s[1][h * 2], s[1][h * 2 + 1]);
+        if (KV_CODES) {
+          p[h] = halves(s[0][h * 2] * weigh[0], s[0][h * 2 + 1] * weigh[1]);
+          p[h + 2] = halves(s[1][h * 2] * weigh[2], s[1][h * 2 + 1] * weigh[3]);
+        } else {
+          p[h] = pack(s[0][h * 2], s[0][h * 2 + 1]);
+          p[h + 2] = pack(s[1][h * 2], s[1][h * 2 + 1]);
+        }
 #pragma unroll
         for (int n = 0; n < NS; n++) o[n][h * 2] *= shrink, o[n][h * 2 + 1] *= shrink;
       }
       if (!WIDE) p[1] = p[3] = 0;
 #pragma unroll
-      for (int n = 0; n < NS; n += 2) {
+      for (int n = 0; KV_CODES && n < NS; n += 4) { // o[n] has even dimensions of 16, o[n + 1] odd ones
+        load_matrices_transposed(r, base + values_at + n * 8);
+#pragma unroll
+        for (int i = 0; i < 4; i += 2) {
+          u32 even[2], odd[2];
+          widen(__byte_perm(r[i], 0, 0x3120), even[0], odd[0]);
+          widen(__byte_perm(r[i + 1], 0, 0x3120), even[1], odd[1]);
+          multiply_add_halves(o[n + i], p, even[0], even[1]);
+          multiply_add_halves(o[n + i + 1], p, odd[0], odd[1]);
+        }
+      }
+#pragma unroll
+      for (int n = 0; !KV_CODES && n < NS; n += 2) {
         load_matrices_transposed(r, base + values_at + n * 16);
         multiply_add(o[n], p, r[0], r[1]);
         multiply_add(o[n + 1], p, r[2], r[3]);
@@ -336,16 +396,25 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, HEAD_DIM
       sum[h] += __shfl_xor_sync(FULL, sum[h], 2);
       int mine = g + h * 8;
       if (mine >= GROUP) continue;
+      if (KV_CODES)
+#pragma unroll
+        for (int n = 0; n < NS; n += 2) { // neighbours together again
+          float odd = o[n + 1][h * 2];
+          o[n + 1][h * 2] = o[n][h * 2 + 1] / VALUE_UNIT, o[n + 1][h * 2 + 1] /= VALUE_UNIT;
+          o[n][h * 2] /= VALUE_UNIT, o[n][h * 2 + 1] = odd / VALUE_UNIT;
+        }
+      // Where a lane's pairs of dimensions are.
+      auto pair = [&](int n) { return KV_CODES ? n / 2 * 16 + column * 2 + n % 2 * 2 : n * 8 + column; };
       if (whole) {
-        bf16* out = a.out + ((size_t)done.row * HEADS + done.head * GROUP + mine) * HEAD_DIM + column;
+        bf16* out = a.out + ((size_t)done.row * HEADS + done.head * GROUP + mine) * HEAD_DIM;
         if (a.sinks) sum[h] += exp2_fast(from_bf16(a.sinks[done.head * GROUP + mine]) * LOG2E - top[h]);
         float scale = 1.f / sum[h];
 #pragma unroll
-        for (int n = 0; n < NS; n++) *(u32*)(out + n * 8) = pack(o[n][h * 2] * scale, o[n][h * 2 + 1] * scale);
+        for (int n = 0; n < NS; n++) *(u32*)(out + pair(n)) = pack(o[n][h * 2] * scale, o[n][h * 2 + 1] * scale);
       } else {
-        float* to = a.partial + ((size_t)place * GROUP + mine) * HEAD_DIM + column;
+        float* to = a.partial + ((size_t)place * GROUP + mine) * HEAD_DIM;
 #pragma unroll
-        for (int n = 0; n < NS; n++) *(float2*)(to + n * 8) = make_float2(o[n][h * 2], o[n][h * 2 + 1]);
+        for (int n = 0; n < NS; n++) *(float2*)(to + pair(n)) = make_float2(o[n][h * 2], o[n][h * 2 + 1]);
         if (lane % 4 == 0) *(float2*)(a.stats + ((size_t)place * GROUP + mine) * 2) = make_float2(top[h], sum[h]);
       }
     }

@@ -21,7 +21,7 @@ type PlanArgs struct {
 
 // DecodeArgs: see decode.cu.
 type DecodeArgs struct {
-	Q, KV, Table, Slots, Lens, First, Runs, Out, Partial, Stats, Arrived Ptr
+	Q, KV, KVScales, Table, Slots, Lens, First, Runs, Out, Partial, Stats, Arrived Ptr
 
 	Sinks             Ptr // 0: none
 	Rows, TableStride int32
@@ -32,7 +32,7 @@ type DecodeArgs struct {
 var (
 	planKernel   = newKernel[PlanArgs]("decode.cu", "decode_plan", nil)
 	decodeKernel = newKernel[DecodeArgs]("decode.cu", "paged_decode", func(s Shape) int {
-		return s.Stages * s.StageBytes()
+		return s.Stages * s.decodeStage()
 	})
 )
 
@@ -43,6 +43,15 @@ func (s Shape) decodeWarps() int {
 		return 2
 	}
 	return 4
+}
+
+// decodeStage is the shared memory of one of Stages in decode attention.
+func (s Shape) decodeStage() int {
+	row, scales := 2*s.HeadDim, 0
+	if s.KVCodes {
+		row, scales = s.HeadDim, 2*DecodeTile*4
+	}
+	return s.decodeWarps() * (2*DecodeTile*(row+16) + scales)
 }
 
 // DecodeScratch is the memory that decode attention needs beside its data.

@@ -42,6 +42,14 @@ __device__ __forceinline__ void widen(u32 codes, u32& lo, u32& hi) {
 #endif
 }
 
+// floats4 widens four codes.
+__device__ __forceinline__ void floats4(u32 codes, float* f) {
+  u32 lo, hi;
+  widen(codes, lo, hi);
+  asm("{.reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}" : "=f"(f[0]), "=f"(f[1]) : "r"(lo));
+  asm("{.reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}" : "=f"(f[2]), "=f"(f[3]) : "r"(hi));
+}
+
 // halves rounds to nearest even; lo is at the lower address. What is beyond 65,504
 // becomes that.
 __device__ __forceinline__ u32 halves(float lo, float hi) {
@@ -66,6 +74,12 @@ struct Codes {
 };
 
 __device__ __forceinline__ float scale_of(float most) { return fmaxf(most, 1e-20f) * (1.f / E4M3_MOST); }
+
+// What is kept of a position for a head has a scale of its own: nothing has to be
+// known beforehand, and the codes depend on nothing else. Attention takes values
+// times their probability and VALUE_UNIT for halves, so that there is a most.
+#define VALUE_UNIT 256.f
+__device__ __forceinline__ float cache_scale(float most) { return fminf(scale_of(most), 65504.f / VALUE_UNIT / 2); }
 
 __device__ __forceinline__ void store_codes(u8* to, const float* f, float by) {
   u32 lo = pack_e4m3(f[0] * by, f[1] * by, f[2] * by, f[3] * by), hi = pack_e4m3(f[4] * by, f[5] * by, f[6] * by, f[7] * by);

@@ -12,6 +12,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/cuda"
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/kernel/ref"
+	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // bf16 keeps 8 bits: a result is off by half of 2⁻⁸ of itself for its own
@@ -261,7 +262,8 @@ type history struct {
 	b         *bench
 	pool      []float32
 	at, table kernel.Ptr
-	pages     []int32 // [slots, stride]
+	scales    kernel.Ptr // of codes
+	pages     []int32    // [slots, stride]
 	slots     int
 	stride    int
 }
@@ -273,14 +275,38 @@ func newHistory(b *bench, slots, longest int) *history {
 	for _, p := range b.rand.Perm(n) {
 		h.pages = append(h.pages, int32(p))
 	}
-	if size := n * 2 * s.KVHeads * s.PageSize * s.HeadDim; size < 1<<26 {
+	size := n * 2 * s.KVHeads * s.PageSize * s.HeadDim
+	switch {
+	case s.KVCodes && size < 1<<26:
+		h.pool, h.at, h.scales = b.randomCodes(size, s.HeadDim)
+	case s.KVCodes:
+		h.at = b.zeros(int64(size))
+		_, err := kernel.FillCodes(b, h.at, int64(size), 3, 1)
+		b.must(err)
+		h.scales = upload(b, slices.Repeat([]float32{1.0 / 256}, size/s.HeadDim))
+	case size < 1<<26:
 		h.pool, h.at = b.random(size)
-	} else { // for timing alone
+	default: // for timing alone
 		h.at = b.zeros(int64(2 * size))
 		b.must(kernel.FillRandom(b, h.at, int64(size), 3, 1))
 	}
 	h.table = upload(b, h.pages)
 	return h
+}
+
+// randomCodes returns n values that rows of codes stand for, and those and their
+// scales on the device.
+func (b *bench) randomCodes(n, width int) ([]float32, kernel.Ptr, kernel.Ptr) {
+	b.t.Helper()
+	codes, scales, row := make([]byte, n), make([]float32, n/width), make([]float32, width)
+	for i := range scales {
+		size := math.Exp(b.rand.NormFloat64()) // rows differ in size
+		for j := range row {
+			row[j] = float32(size * b.rand.NormFloat64())
+		}
+		scales[i] = model.Quantize(row, codes[i*width:][:width])
+	}
+	return ref.Widen(codes, width, func(row, _ int) float32 { return scales[row] }), upload(b, codes), upload(b, scales)
 }
 
 // of returns keys (which 0) or values (1) of a slot and head by position.
@@ -331,7 +357,7 @@ func (b *bench) decode(h *history, q kernel.Ptr, lens []int32, window int, sinks
 	sc := kernel.ScratchFor(b.shape, rows, b.Blocks)
 	out = b.zeros(int64(2 * rows * b.shape.Heads * b.shape.HeadDim))
 	a := kernel.DecodeArgs{
-		Q: q, KV: h.at, Table: h.table, Slots: upload(b, slots), Lens: upload(b, lens), First: b.zeros(sc.First), Runs: b.zeros(sc.Runs),
+		Q: q, KV: h.at, KVScales: h.scales, Table: h.table, Slots: upload(b, slots), Lens: upload(b, lens), First: b.zeros(sc.First), Runs: b.zeros(sc.Runs),
 		Out: out, Partial: b.zeros(sc.Partial), Stats: b.zeros(sc.Stats), Arrived: b.zeros(sc.Arrived),
 		Rows: int32(rows), TableStride: int32(h.stride), Scale: b.scale(), Sinks: sinks, Window: int32(window),
 	}
@@ -340,8 +366,13 @@ func (b *bench) decode(h *history, q kernel.Ptr, lens []int32, window int, sinks
 }
 
 func TestPagedDecode(t *testing.T) {
+	list := shapes
 	for _, s := range shapes {
-		t.Run(fmt.Sprintf("%d:%d×%d", s.Heads, s.KVHeads, s.HeadDim), func(t *testing.T) {
+		s.KVCodes = true
+		list = append(list, s)
+	}
+	for _, s := range list {
+		t.Run(fmt.Sprintf("%d:%d×%d/%v", s.Heads, s.KVHeads, s.HeadDim, s.KVCodes), func(t *testing.T) {
 			b := open(t, s)
 			all := b.Blocks
 			for i, lens := range [][]int32{{1}, {17}, {0, 5, 0, 300, 16, 64, 1, 0}, {900}, {33, 1000, 2, 700}, {0, 5, 0, 300, 16, 64, 1, 0}, {33, 1000, 2, 700}} {
@@ -368,6 +399,35 @@ func TestPagedDecode(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Pages of codes that spans look at become what the codes stand for.
+func TestWidenPages(t *testing.T) {
+	for _, s := range shapes {
+		s.KVCodes = true
+		b := open(t, s)
+		h := newHistory(b, 3, 500)
+		for _, window := range []int{0, 70} {
+			spans := []kernel.Span{{First: 0, Count: 1, Slot: 2, Start: 0}, {First: 1, Count: 200, Slot: 0, Start: 290}, {First: 201, Count: 33, Slot: 2, Start: 17}}
+			out := b.zeros(int64(2 * len(h.pool)))
+			b.must(kernel.WidenPages(b, kernel.WidenArgs{
+				KV: h.at, Scales: h.scales, Spans: upload(b, spans), Table: h.table, Out: out, Heads: int32(s.KVHeads), Dim: int32(s.HeadDim),
+				PageSize: int32(s.PageSize), TableStride: int32(h.stride), Window: int32(window),
+			}, len(spans)))
+			want, page := make([]float32, len(h.pool)), 2*s.KVHeads*s.PageSize*s.HeadDim
+			for _, span := range spans {
+				first := 0
+				if window > 0 {
+					first = max(0, int(span.Start)+1-window)
+				}
+				for p := first / s.PageSize; p <= int(span.Start+span.Count-1)/s.PageSize; p++ {
+					at := int(h.pages[int(span.Slot)*h.stride+p]) * page
+					copy(want[at:at+page], h.pool[at:])
+				}
+			}
+			b.same(fmt.Sprintf("%d×%d, window %d", s.KVHeads, s.HeadDim, window), out, want)
+		}
 	}
 }
 
@@ -425,22 +485,28 @@ func TestPagedPrefill(t *testing.T) {
 // BenchmarkPagedDecode reports the share of 4.43 TB/s, an H200's read rate.
 func BenchmarkPagedDecode(b *testing.B) {
 	for _, c := range []struct{ rows, from, to int }{{256, 100, 2048}, {8, 8192, 8192}, {1, 1000, 1000}} {
-		b.Run(fmt.Sprintf("%d×%d-%d", c.rows, c.from, c.to), func(tb *testing.B) {
-			b := open(tb, shapes[0])
-			lens, sum := make([]int32, c.rows), 0
-			for i := range lens {
-				lens[i] = int32(c.from + b.rand.IntN(c.to-c.from+1))
-				sum += int(lens[i])
-			}
-			h := newHistory(b, c.rows, c.to)
-			_, q := b.random(c.rows * b.width())
-			run, _ := b.decode(h, q, lens, 0, 0)
-			ns := b.median(tb, run)
-			rate := float64(4*b.shape.HeadDim*b.shape.KVHeads*sum) / ns
-			tb.ReportMetric(ns, "ns-gpu/op")
-			tb.ReportMetric(rate, "GB/s")
-			tb.ReportMetric(rate/4430, "of-H200-limit")
-		})
+		for _, shape := range []kernel.Shape{shapes[0], {Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16, KVCodes: true}, {Heads: 40, KVHeads: 8, HeadDim: 128, PageSize: 16, KVCodes: true}} {
+			b.Run(fmt.Sprintf("%d×%d-%d/%d:%d/%v", c.rows, c.from, c.to, shape.Heads, shape.KVHeads, shape.KVCodes), func(tb *testing.B) {
+				b := open(tb, shape)
+				lens, sum := make([]int32, c.rows), 0
+				for i := range lens {
+					lens[i] = int32(c.from + b.rand.IntN(c.to-c.from+1))
+					sum += int(lens[i])
+				}
+				h := newHistory(b, c.rows, c.to)
+				_, q := b.random(c.rows * b.width())
+				run, _ := b.decode(h, q, lens, 0, 0)
+				ns := b.median(tb, run)
+				bytes := 4 * b.shape.HeadDim
+				if b.shape.KVCodes {
+					bytes = 2*b.shape.HeadDim + 8
+				}
+				rate := float64(bytes*b.shape.KVHeads*sum) / ns
+				tb.ReportMetric(ns, "ns-gpu/op")
+				tb.ReportMetric(rate, "GB/s")
+				tb.ReportMetric(rate/4430, "of-H200-limit")
+			})
+		}
 	}
 }
 

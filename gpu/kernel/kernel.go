@@ -35,6 +35,8 @@ type Shape struct {
 	Experts bool
 	// Latent asks for the kernel of latent attention, too.
 	Latent bool
+	// KVCodes says that keys and values are codes of FP8 with scales.
+	KVCodes bool
 }
 
 // HeadDims are the sizes of heads that there are kernels for.
@@ -48,8 +50,8 @@ func (s Shape) HopperAttention() bool { return s.Hopper > 0 && (s.HeadDim == 64 
 // attention takes fewer keys at once.
 func (s Shape) wide() bool { return s.HeadDim > 128 }
 
-// StageBytes is the shared memory of one of Stages in decode attention; prefill
-// attention takes no more.
+// StageBytes is the shared memory that one of Stages takes at most: in decode
+// attention of bf16, to which prefill attention compares.
 func (s Shape) StageBytes() int { return s.decodeWarps() * 2 * DecodeTile * (2*s.HeadDim + 16) }
 
 // MaxGroup is how many query heads may share a key head.
@@ -140,6 +142,7 @@ func Programs(s Shape) ([]Program, error) {
 			{"HEAD_DIM", s.HeadDim},
 			{"PAGE_SIZE", s.PageSize},
 			{"STAGES", s.Stages},
+			{"KV_CODES", flag(s.KVCodes)},
 			{"SAMPLE_PARTS", sampleParts},
 			{"SURVEY_VECTORS", surveyVectors},
 			{"SURVEY_THREADS", surveyThreads},
@@ -158,6 +161,13 @@ func Programs(s Shape) ([]Program, error) {
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // takes says whether a source has kernels that the shape asks for.
@@ -179,6 +189,7 @@ func (s Shape) takes(source string) bool {
 var headers = map[string][]string{
 	"sample.cu": {"draw.cuh"}, "logprobs.cu": {"draw.cuh"},
 	"prefill.cu": {"prefill.cuh"}, "prefill_hopper.cu": {"prefill.cuh", "hopper.cuh"},
+	"decode.cu": {"fp8.cuh"}, "rope.cu": {"fp8.cuh"}, "store.cu": {"rows.cuh", "fp8.cuh"},
 	"codes.cu": {"rows.cuh", "fp8.cuh"}, "skinny.cu": {"fp8.cuh"}, "fill.cu": {"fp8.cuh"},
 	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh", "delta.cuh"}, "delta_spans.cu": {"rows.cuh", "delta.cuh"},
 	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
@@ -208,6 +219,7 @@ var twins = map[string][]reflect.Type{
 	"prefill.cu":        {reflect.TypeFor[Tile]()},
 	"prefill_hopper.cu": {reflect.TypeFor[Tile]()},
 	"decode.cu":         {reflect.TypeFor[PlanArgs]()},
+	"store.cu":          {reflect.TypeFor[Span]()},
 	"rows.cu":           {reflect.TypeFor[View](), reflect.TypeFor[ExpertEntry]()},
 	"norm.cu":           {reflect.TypeFor[View]()},
 	"codes.cu":          {reflect.TypeFor[View](), reflect.TypeFor[Codes]()},

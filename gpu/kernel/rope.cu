@@ -10,9 +10,11 @@
 //   positions i32  [T]
 //   slots     i32  [T]               < 0: padding, nothing is entered
 //   table     i32  [·, M]            table[slot][p/S] is the page of position p
-//   kv        bf16 [P, 2, Hkv, S, D] one layer's pages; written
+//   kv        bf16 [P, 2, Hkv, S, D] one layer's pages; written. With KV_CODES E4M3, and
+//   kv_scales f32 [P, 2, Hkv, S]     their scales
 //   x'[i] = x[i]·cos − x[i+N/2]·sin,  x'[i+N/2] = x[i+N/2]·cos + x[i]·sin   i < N/2
-// Defines: HEADS (Hq), KV_HEADS (Hkv), HEAD_DIM (D: 32 to 256, see Shape), PAGE_SIZE (S)
+// Defines: HEADS (Hq), KV_HEADS (Hkv), HEAD_DIM (D: 32 to 256, see Shape), PAGE_SIZE (S),
+//          KV_CODES
 // Math:    fp32, rounded once; arXiv:2104.09864
 // Launch:  D/16 lanes a head, or the next power of 2, blocks of 128 over all heads
 //          of all tokens; N is a multiple of 16
@@ -30,7 +32,8 @@ struct RopeArgs {
   const int* positions;
   const int* slots;
   const int* table;
-  bf16* kv;
+  void* kv;
+  float* kv_scales;
   int tokens;
   int table_stride;
   float eps;
@@ -114,6 +117,13 @@ extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_consta
       y[j + 1] = y[j + 1] * cos1 + x1 * sin1;
     }
   }
+  float most = 0.f;
+  if (KV_CODES) {
+#pragma unroll
+    for (int j = 0; j < 8; j++) most = fmaxf(most, fmaxf(fabsf(x[j]), fabsf(y[j])));
+#pragma unroll
+    for (int d = LANES / 2; d > 0; d /= 2) most = fmaxf(most, __shfl_xor_sync(FULL, most, d));
+  }
   if (!inside) return;
   bf16* to = a.q + ((size_t)t * HEADS + head) * HEAD_DIM;
   if (head >= HEADS) {
@@ -121,7 +131,16 @@ extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_consta
     if (slot < 0) return;
     size_t page = a.table[(size_t)slot * a.table_stride + position / PAGE_SIZE];
     // Keys' heads, then values', are in order behind the queries'.
-    to = a.kv + ((page * 2 * KV_HEADS + (head - HEADS)) * PAGE_SIZE + position % PAGE_SIZE) * HEAD_DIM;
+    size_t row = (page * 2 * KV_HEADS + (head - HEADS)) * PAGE_SIZE + position % PAGE_SIZE;
+    if (KV_CODES) {
+      float scale = cache_scale(most);
+      u8* codes = (u8*)a.kv + row * HEAD_DIM;
+      store_codes(codes + first, x, 1.f / scale);
+      store_codes(codes + second, y, 1.f / scale);
+      if (lane == 0) a.kv_scales[row] = scale;
+      return;
+    }
+    to = (bf16*)a.kv + row * HEAD_DIM;
   }
   store16(to + first, pack8(x));
   store16(to + second, pack8(y));

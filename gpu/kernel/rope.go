@@ -4,7 +4,7 @@ import "fmt"
 
 // RopeArgs: see rope.cu.
 type RopeArgs struct {
-	QKV, Q, RowScales, ColumnScales, Bias, QNorm, KNorm, Angles, Positions, Slots, Table, KV Ptr
+	QKV, Q, RowScales, ColumnScales, Bias, QNorm, KNorm, Angles, Positions, Slots, Table, KV, KVScales Ptr
 
 	Tokens, TableStride int32
 	Eps                 float32

@@ -12,9 +12,14 @@ import (
 )
 
 func TestRopeWrite(t *testing.T) {
+	list := shapes
 	for _, s := range shapes {
+		s.KVCodes = true
+		list = append(list, s)
+	}
+	for _, s := range list {
 		for _, plain := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%d:%d×%d/%d/plain=%v", s.Heads, s.KVHeads, s.HeadDim, s.PageSize, plain), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%d:%d×%d/%d/plain=%v/codes=%v", s.Heads, s.KVHeads, s.HeadDim, s.PageSize, plain, s.KVCodes), func(t *testing.T) {
 				b := open(t, s)
 				const tokens, positions = 9, 70
 				all, d := s.Heads+2*s.KVHeads, s.HeadDim
@@ -44,7 +49,7 @@ func TestRopeWrite(t *testing.T) {
 				at := []int32{0, 1, 2, positions - 1, 5, 6, 40, 3, 33}
 				slots := []int32{2, 2, 2, 0, 1, 1, -1, 0, 1}
 				pool := 3 * stride * 2 * s.KVHeads * s.PageSize * d
-				q, kv := b.zeros(int64(2*tokens*s.Heads*d)), b.zeros(int64(2*pool))
+				q, kv, kvScales := b.zeros(int64(2*tokens*s.Heads*d)), b.zeros(int64(2*pool)), b.zeros(int64(4*pool/d))
 				var rowScales, columnScales kernel.Ptr
 				if plain { // sums of a product of codes
 					var byRow, byColumn []float32
@@ -60,7 +65,7 @@ func TestRopeWrite(t *testing.T) {
 				b.must(kernel.RopeWrite(b, s, kernel.RopeArgs{
 					RowScales: rowScales, ColumnScales: columnScales,
 					QKV: qkv, Q: q, Bias: biasAt, QNorm: qNormAt, KNorm: kNormAt, Angles: upload(b, angles),
-					Positions: upload(b, at), Slots: upload(b, slots), Table: upload(b, table), KV: kv,
+					Positions: upload(b, at), Slots: upload(b, slots), Table: upload(b, table), KV: kv, KVScales: kvScales,
 					Tokens: tokens, TableStride: int32(stride), Eps: 1e-6, Stride: int32(width), Dims: int32(dims),
 				}))
 				wantQ, wantKV := []float32{}, make([]float32, pool) // what nobody entered stays zero
@@ -88,7 +93,11 @@ func TestRopeWrite(t *testing.T) {
 					}
 				}
 				b.same("queries", q, wantQ)
-				b.same("pages", kv, wantKV)
+				if s.KVCodes {
+					b.nearCodes("pages", kernel.Codes{At: kv, Scales: kvScales}, wantKV, d)
+				} else {
+					b.same("pages", kv, wantKV)
+				}
 			})
 		}
 	}

@@ -38,6 +38,7 @@ extern "C" __global__ void __launch_bounds__(256) rope(const __grid_constant__ T
 //   table        i32 [·, M]           table[slot][p/S] is the page of position p
 //   kv           bf16 [P, 2, H, S, D] one layer's pages; written. Without values
 //                                     [P, H, S, D]: they are keys' leading elements
+//   scales       f32  [P, 2, H, S]    null: none; else kv is E4M3
 // Launch:  a thread for eight elements
 struct StoreArgs {
   const float* keys;
@@ -45,7 +46,8 @@ struct StoreArgs {
   const int* positions;
   const int* slots;
   const int* table;
-  bf16* kv;
+  void* kv;
+  float* scales;
   int tokens, heads, dim, page_size, table_stride, key_stride, value_stride;
 };
 
@@ -58,11 +60,69 @@ extern "C" __global__ void __launch_bounds__(256) store(const __grid_constant__ 
   int slot = a.slots[t], position = a.positions[t];
   if (slot < 0) return;
   const float* from = side ? a.values + (size_t)t * a.value_stride : a.keys + (size_t)t * a.key_stride;
-  from += head * a.dim + chunk * 8;
+  from += head * a.dim;
   float x[8];
-  floats8(load16(from), load16(from + 4), x);
   size_t page = a.table[(size_t)slot * a.table_stride + position / a.page_size];
-  store16(a.kv + (((page * sides + side) * a.heads + head) * a.page_size + position % a.page_size) * a.dim + chunk * 8, pack8(x));
+  size_t row = ((page * sides + side) * a.heads + head) * a.page_size + position % a.page_size;
+  if (a.scales) { // which needs all of the head
+    float most = 0.f;
+    for (int c = 0; c < chunks; c++) {
+      floats8(load16(from + c * 8), load16(from + c * 8 + 4), x);
+#pragma unroll
+      for (int j = 0; j < 8; j++) most = fmaxf(most, fabsf(x[j]));
+    }
+    float scale = cache_scale(most);
+    floats8(load16(from + chunk * 8), load16(from + chunk * 8 + 4), x);
+    store_codes((u8*)a.kv + row * a.dim + chunk * 8, x, 1.f / scale);
+    if (chunk == 0) a.scales[row] = scale;
+    return;
+  }
+  floats8(load16(from + chunk * 8), load16(from + chunk * 8 + 4), x);
+  store16((bf16*)a.kv + row * a.dim + chunk * 8, pack8(x));
+}
+
+// widen_pages: the pages that some spans of tokens look at, as bf16, under the same
+// numbers: what attention over prompts reads. It takes them time in proportion to
+// what they see once, attention in proportion to that times their tokens.
+//   kv     E4M3 [P, 2, H, S, D]   D % 16 == 0
+//   scales f32  [P, 2, H, S]
+//   spans  Span [N]
+//   table  i32  [·, M]
+//   out    bf16 [P, 2, H, S, D]   pages that spans see are written; those that several
+//                                 see several times, the same
+// Launch:  (blocks, N) of 256
+// Limit:   3 bytes of memory traffic an element
+// Checked: TestWidenPages
+struct WidenArgs {
+  const u8* kv;
+  const float* scales;
+  const Span* spans;
+  const int* table;
+  bf16* out;
+  int heads, dim, page_size, table_stride;
+  int window; // positions that a token sees; INT_MAX: all
+};
+
+extern "C" __global__ void __launch_bounds__(256) widen_pages(const __grid_constant__ WidenArgs a) {
+  wait_for_previous();
+  let_next_start();
+  Span s = a.spans[blockIdx.y];
+  int first = max(0, s.start + 1 - a.window) / a.page_size, last = (s.start + s.count - 1) / a.page_size;
+  int rows = 2 * a.heads * a.page_size, each = rows * a.dim / 16;
+  for (long long i = (long long)blockIdx.x * 256 + threadIdx.x; i < (long long)(last - first + 1) * each; i += gridDim.x * 256) {
+    size_t page = a.table[(size_t)s.slot * a.table_stride + first + i / each];
+    int at = (int)(i % each) * 16;
+    Vec4 codes = load16(a.kv + page * rows * a.dim + at);
+    float scale = a.scales[page * rows + at / a.dim], f[16];
+    u32 four[4] = {codes.x, codes.y, codes.z, codes.w};
+#pragma unroll
+    for (int j = 0; j < 4; j++) floats4(four[j], f + j * 4);
+#pragma unroll
+    for (int j = 0; j < 16; j++) f[j] *= scale;
+    bf16* out = a.out + page * rows * a.dim + at;
+    store16(out, pack8(f));
+    store16(out + 8, pack8(f + 8));
+  }
 }
 
 // round_queries: y bf16 [T, W] of x f32 [T, ·], stride from row to row.

@@ -11,8 +11,16 @@ type TurnArgs struct {
 // StoreArgs: see store.cu.
 type StoreArgs struct {
 	Keys, Values, Positions, Slots, Table, KV Ptr // Values 0: the leading elements of keys
+	Scales                                    Ptr // of codes; 0: KV is bf16
 
 	Tokens, Heads, Dim, PageSize, TableStride, KeyStride, ValueStride int32
+}
+
+// WidenArgs: see store.cu.
+type WidenArgs struct {
+	KV, Scales, Spans, Table, Out     Ptr
+	Heads, Dim, PageSize, TableStride int32
+	Window                            int32 // 0: all positions
 }
 
 // QueriesArgs: see store.cu.
@@ -24,6 +32,7 @@ type QueriesArgs struct {
 var (
 	turnKernel    = newKernel[TurnArgs]("store.cu", "rope", nil)
 	storeKernel   = newKernel[StoreArgs]("store.cu", "store", nil)
+	widenKernel   = newKernel[WidenArgs]("store.cu", "widen_pages", nil)
 	queriesKernel = newKernel[QueriesArgs]("store.cu", "round_queries", nil)
 )
 
@@ -45,6 +54,15 @@ func Store(q Queue, a StoreArgs) error {
 		sides = 1
 	}
 	return launch(q, storeKernel, ceil(int(a.Tokens)*sides*int(a.Heads)*int(a.Dim/8), 256), 1, 256, &a)
+}
+
+// WidenPages makes bf16 of the pages of codes that some spans look at.
+func WidenPages(q Queue, a WidenArgs, spans int) error {
+	if a.Dim <= 0 || a.Dim%16 != 0 {
+		return fmt.Errorf("kernel widen_pages: heads of %d", a.Dim)
+	}
+	a.Window = window(a.Window)
+	return launch(q, widenKernel, max(32, ceil(1024, max(spans, 1))), spans, 256, &a)
 }
 
 // RoundQueries leaves queries as attention reads them.

@@ -40,8 +40,8 @@ func TestStore(t *testing.T) {
 	b := open(t, shapes[0])
 	for _, c := range []struct {
 		heads, dim, page int
-		shared           bool
-	}{{2, 64, 16, false}, {3, 96, 5, false}, {1, 576, 16, true}} {
+		shared, codes    bool
+	}{{2, 64, 16, false, false}, {3, 96, 5, false, false}, {1, 576, 16, true, false}, {2, 64, 16, false, true}, {3, 96, 5, false, true}, {1, 256, 3, false, true}} {
 		const tokens, slots, stride = 6, 3, 4
 		width, sides := 8+2*c.heads*c.dim, 2
 		x, at := b.randomFloats(tokens * width)
@@ -59,6 +59,9 @@ func TestStore(t *testing.T) {
 		}
 		want := make([]float32, slots*stride*sides*c.heads*c.page*c.dim) // what nobody entered stays zero
 		a.KV = b.zeros(int64(2 * len(want)))
+		if c.codes {
+			a.Scales = b.zeros(int64(4 * len(want) / c.dim))
+		}
 		b.must(kernel.Store(b, a))
 		for token, p := range positions {
 			for i := range sides * c.heads {
@@ -68,7 +71,11 @@ func TestStore(t *testing.T) {
 				}
 			}
 		}
-		b.same(fmt.Sprint(c), a.KV, want)
+		if c.codes {
+			b.nearCodes(fmt.Sprint(c), kernel.Codes{At: a.KV, Scales: a.Scales}, want, c.dim)
+		} else {
+			b.same(fmt.Sprint(c), a.KV, want)
+		}
 	}
 }
 

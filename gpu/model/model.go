@@ -73,10 +73,10 @@ func (c *Config) CacheBytes(dtype DType) (n int64) {
 	return n
 }
 
-// CacheRow is the bytes of a head's key or value: of Int8 there is what one of its
-// numbers counts behind it, on a multiple of 4.
+// CacheRow is the bytes of a head's key or value: of Int8 and Float8 there is what
+// one of its numbers counts, on a multiple of 4.
 func CacheRow(dtype DType, dim int) int {
-	if dtype == Int8 {
+	if dtype == Int8 || dtype == Float8 {
 		return (dim+3)/4*4 + Float32.Size()
 	}
 	return dim * dtype.Size()

@@ -154,8 +154,12 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	if slices.Contains(model.Quantized, info.DType) {
 		info.DType = model.BFloat16
 	}
-	if info.KVDType = info.DType; spec.KVDType != "" && spec.KVDType != "auto" && spec.KVDType != info.KVDType {
-		return info, fmt.Errorf("keys and values of type %q beside weights of %q; they are simulated with the same", spec.KVDType, info.DType)
+	switch info.KVDType = info.DType; spec.KVDType {
+	case "", "auto", info.DType:
+	case model.Float8:
+		info.KVDType = model.Float8
+	default:
+		return info, fmt.Errorf("keys and values of type %q beside weights of %q; they are simulated with the same, or %s", spec.KVDType, info.DType, model.Float8)
 	}
 	if err := model.CheckQuantization(spec.Quantization); err != nil {
 		return info, err
@@ -169,7 +173,7 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 		}
 	}
 	info.WeightBytes = spec.Model.WeightBytes(info.Weights())
-	memory := device.Memory{All: o.hw.Memory, Taken: info.WeightBytes, Token: c.CacheBytes(info.KVDType)}
+	memory := device.Memory{All: o.hw.Memory, Taken: info.WeightBytes, Token: device.GPUToken(c, info.KVDType)}
 	err = device.GPU.FitPages(&info, spec, memory)
 	info.FreeBytes = memory.All - info.WeightBytes - info.KVBytes - info.StateBytes*int64(info.Slots+info.Snapshots)
 	return info, err

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"cmp"
+
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel/lower"
 	"github.com/troupe-llm/troupe/gpu/model"
@@ -44,13 +46,14 @@ type several struct {
 type pricer struct {
 	width  float64 // bytes of a weight, a key, a value, and what is multiplied with them
 	held   model.Held
+	kv     float64                 // bytes of a number of keys and values
 	codes  float64                 // how many times the rate of others products of codes are computed at
 	narrow map[*program.Value]bool // values with memory that products and gates alone read: of that width
 	looks  []int                   // the windows there are
 }
 
 func newPricer(p *program.Program, info *device.Info, codes float64) *pricer {
-	pr := &pricer{width: float64(info.DType.Size()), held: info.Weights(), codes: max(1, codes), narrow: map[*program.Value]bool{}}
+	pr := &pricer{width: float64(info.DType.Size()), held: info.Weights(), kv: float64(cmp.Or(info.KVDType, info.DType).Size()), codes: max(1, codes), narrow: map[*program.Value]bool{}}
 	for _, op := range p.Ops {
 		switch op.(type) {
 		case *program.Product, *program.ExpertProduct, *program.Gate, *program.Attend:
@@ -134,10 +137,10 @@ func (pr *pricer) add(k *priced, op program.Op) {
 	case *program.AllReduce, *program.AllGather:
 		k.link += pr.width * o.Cost(one).Link
 	case *program.Store:
-		k.row += pr.width * float64(o.Cache.Elements())
+		k.row += pr.kv * float64(o.Cache.Elements())
 	case *program.Attend:
 		k.bound, k.look = byAttention, pr.window(o.Cache.Window)
-		k.position = pr.width * float64(o.Cache.Elements())
+		k.position = pr.kv * float64(o.Cache.Elements())
 		k.pair = o.FLOPs(1)
 	}
 }
