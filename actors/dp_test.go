@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -71,6 +73,13 @@ func same(t *testing.T, what string, got, want []said) {
 	}
 }
 
+// settled waits until counters say so, which are told after the last tokens are, or for a minute.
+func settled(done func() bool) {
+	for end := time.Now().Add(time.Minute); !done() && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+}
+
 // Several engines say what one says, each has its share, and counters are those of all.
 func TestSeveralEngines(t *testing.T) {
 	requests := several(40)
@@ -86,6 +95,10 @@ func TestSeveralEngines(t *testing.T) {
 		for _, w := range want {
 			tokens += len(w.tokens)
 		}
+		settled(func() bool {
+			f := s.Stats().Finished
+			return f[1]+f[2]+f[3] == uint64(len(requests))
+		})
 		st := s.Stats()
 		if st.Generated < uint64(tokens) || st.Finished[1]+st.Finished[2]+st.Finished[3] != uint64(len(requests)) || st.Reserve <= 0 || st.Reserve > 1 {
 			t.Errorf("%+v", st.Stats)
@@ -120,6 +133,7 @@ func TestEngineLostAtAnyStep(t *testing.T) {
 				t.Errorf("lost at step %d: request %d got %v (%+v), want %v", at, i, got, f, want)
 			}
 		}
+		settled(func() bool { return s.Stats().OpenRequests == 0 })
 		if st := s.Stats(); st.OpenRequests != 0 || !s.Ready() {
 			t.Errorf("lost at step %d: %d requests are open, ready %v", at, st.OpenRequests, s.Ready())
 		}
