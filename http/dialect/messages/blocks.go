@@ -321,6 +321,9 @@ func appendAssistant(out []byte, content field.Value) (_ []byte, called bool, er
 			return err
 		case "redacted_thinking":
 			return nil
+		case "server_tool_use", "web_search_tool_result", "web_fetch_tool_result", "code_execution_tool_result",
+			"bash_code_execution_tool_result", "text_editor_code_execution_tool_result", "tool_search_tool_result":
+			return nil // the work of tools that another server ran: see hosted
 		case "tool_use":
 			calls, err = b.appendCall(calls)
 			return err

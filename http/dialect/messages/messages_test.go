@@ -56,6 +56,10 @@ func TestConversations(t *testing.T) {
 			`[{"role": "tool", "content": "", "tool_call_id": "1"}, {"role": "tool", "content": "Error: x", "tool_call_id": "2"}, {"role": "system", "content": "now"}]`,
 		},
 		{`"messages":[{"role":"user","content":[]}]`, `[{"role": "user", "content": ""}]`},
+		{
+			`"messages":[{"role":"assistant","content":[{"type":"server_tool_use","id":"s","name":"web_search","input":{}},{"type":"web_search_tool_result","tool_use_id":"s","content":[]},{"type":"text","text":"found"}]}]`,
+			`[{"role": "assistant", "content": "found"}]`,
+		},
 	} {
 		r, fault := read(request(served(model.Family{LateSystems: true}), `{"max_tokens":1,`+tc.fields+`}`), Fields)
 		if fault != nil {
@@ -94,7 +98,7 @@ func TestLateSystems(t *testing.T) {
 func TestRequests(t *testing.T) {
 	const hi = `"max_tokens":9,"messages":[{"role":"user","content":"a"}]`
 	call, fault := Dialect{}.Decode(request(served(model.Family{}), `{`+hi+`,"model":"served","stop_sequences":["x","y"],"temperature":0.5,"top_p":0.25,"top_k":7,"stream":true,"metadata":{"user_id":"u"},"context_management":{"edits":[{"type":"clear_thinking_20251015","keep":"all"}]},
-		"tools":[{"name":"f","description":"d","input_schema":{"type":"object"},"cache_control":{"type":"ephemeral"}},{"type":"custom","name":"g","input_schema":{}}],"tool_choice":{"type":"any","disable_parallel_tool_use":true}}`))
+		"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":8},{"name":"f","description":"d","input_schema":{"type":"object"},"cache_control":{"type":"ephemeral"}},{"type":"custom","name":"g","input_schema":{}}],"tool_choice":{"type":"any","disable_parallel_tool_use":true}}`))
 	if fault != nil {
 		t.Fatal(fault)
 	}
@@ -155,17 +159,17 @@ func TestRefusals(t *testing.T) {
 		`"max_tokens":-1,` + hi:           "max_tokens: must be at least 0, got -1",
 		`"max_tokens":1,"n":2,` + hi:      `unknown field "n"`,
 		`"max_tokens":1,"system":1,` + hi: "system: expected a string or an array of text blocks, got a number",
-		`"max_tokens":1,"system":[{"type":"image"}],` + hi:                                                         `system[0].type: "image" is not supported: the served model reads text`,
-		said("user", `[{"type":"image","source":{}}]`):                                                             `messages[0].content[0].type: "image" is not supported: the served model reads text`,
-		said("user", `[{"type":"document","source":{}}]`):                                                          `messages[0].content[0].type: "document" is not supported: give its text as a text block`,
-		said("user", `[{"type":"tool_use","id":"1","name":"f"}]`):                                                  `messages[0].content[0].type: "tool_use" is not supported in a user's message`,
-		said("user", `[{"type":"text"}]`):                                                                          `messages[0].content[0].text: required`,
-		said("user", `[{"type":"tool_result","content":"a"}]`):                                                     `messages[0].content[0].tool_use_id: required`,
-		said("user", `[{"type":"tool_result","tool_use_id":"1","content":[{"type":"image"}]}]`):                    `messages[0].content[0].content[0].type: "image" is not supported: the served model reads text`,
-		said("assistant", `[{"type":"tool_use","id":"1","name":"f","input":"{}"}]`):                                `messages[0].content[0].input: expected an object, got a string`,
-		said("developer", `"a"`):                                                                                   `messages[0].role: must be "user", "assistant" or "system", got "developer"`,
-		said("user", `null`):                                                                                       `messages[0].content: required`,
-		`"max_tokens":1,"tools":[{"type":"web_search_20250305","name":"web_search"}],` + hi:                        `tools[0].type: only "custom" is supported, got "web_search_20250305": tools that a server or a model brings are not here`,
+		`"max_tokens":1,"system":[{"type":"image"}],` + hi:                                      `system[0].type: "image" is not supported: the served model reads text`,
+		said("user", `[{"type":"image","source":{}}]`):                                          `messages[0].content[0].type: "image" is not supported: the served model reads text`,
+		said("user", `[{"type":"document","source":{}}]`):                                       `messages[0].content[0].type: "document" is not supported: give its text as a text block`,
+		said("user", `[{"type":"tool_use","id":"1","name":"f"}]`):                               `messages[0].content[0].type: "tool_use" is not supported in a user's message`,
+		said("user", `[{"type":"text"}]`):                                                       `messages[0].content[0].text: required`,
+		said("user", `[{"type":"tool_result","content":"a"}]`):                                  `messages[0].content[0].tool_use_id: required`,
+		said("user", `[{"type":"tool_result","tool_use_id":"1","content":[{"type":"image"}]}]`): `messages[0].content[0].content[0].type: "image" is not supported: the served model reads text`,
+		said("assistant", `[{"type":"tool_use","id":"1","name":"f","input":"{}"}]`):             `messages[0].content[0].input: expected an object, got a string`,
+		said("developer", `"a"`):                                                                `messages[0].role: must be "user", "assistant" or "system", got "developer"`,
+		said("user", `null`):                                                                    `messages[0].content: required`,
+		`"max_tokens":1,"tools":[{"type":"web_search_20250305","name":"web_search"},{"type":"bash_20250124","name":"bash"}],` + hi: `tools[1].type: only "custom" is supported, got "bash_20250124": tools that a model brings are not here`,
 		`"max_tokens":1,"tools":[{"name":"f"}],` + hi:                                                              "tools[0].input_schema: required",
 		`"max_tokens":1,"tools":[{"name":"f","input_schema":{}},{"name":"f","input_schema":{}}],` + hi:             `tools[1].name: "f" is the name of two tools`,
 		`"max_tokens":1,"tools":[{"name":"f","input_schema":{"type":"array"}}],"tool_choice":{"type":"any"},` + hi: `tools[0].input_schema.type: must be "object"`,

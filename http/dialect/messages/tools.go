@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/conversation"
@@ -16,6 +17,9 @@ func setTools(c *conversation.Conversation, v field.Value) error {
 	var all []conversation.Tool
 	shown := []byte{'['}
 	for i, e := range v.Elements() {
+		if isHosted(e) {
+			continue
+		}
 		t, description, err := readTool(e)
 		if err == nil && slices.ContainsFunc(all, func(other conversation.Tool) bool { return other.Name == t.Name }) {
 			err = apierr.At(".name", fmt.Errorf("%q is the name of two tools", t.Name))
@@ -25,12 +29,29 @@ func setTools(c *conversation.Conversation, v field.Value) error {
 		}
 		place := "tools" + apierr.Index(i)
 		t.Path, t.StrictPath = place+".input_schema", place+".strict"
-		if all = append(all, t); i > 0 {
+		if all = append(all, t); len(all) > 1 {
 			shown = append(shown, ',')
 		}
 		shown = appendTool(shown, &t, description)
 	}
 	return c.SetTools(all, append(shown, ']'))
+}
+
+// hosted are how types begin of tools that Anthropic's servers run themselves. Agents
+// offer some by default; the model is not told of them.
+var hosted = []string{"web_search_", "web_fetch_", "code_execution_", "tool_search_tool_"}
+
+func isHosted(v field.Value) bool {
+	if v[0] != '{' {
+		return false
+	}
+	for name, v := range v.Members() {
+		if name == "type" && v[0] == '"' {
+			kind := v.Unquote()
+			return slices.ContainsFunc(hosted, func(of string) bool { return strings.HasPrefix(kind, of) })
+		}
+	}
+	return false
 }
 
 func readTool(v field.Value) (t conversation.Tool, description field.Value, err error) {
@@ -41,7 +62,7 @@ func readTool(v field.Value) (t conversation.Tool, description field.Value, err 
 		switch {
 		case v.Null():
 		case name == "type" && string(v) != `"custom"`:
-			err = fmt.Errorf("only \"custom\" is supported, got %s: tools that a server or a model brings are not here", v)
+			err = fmt.Errorf("only \"custom\" is supported, got %s: tools that a model brings are not here", v)
 		case name == "type":
 		case name == "name":
 			t.Name, err = v.Text()
