@@ -76,7 +76,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 		return nil, err
 	}
 	e.weights, e.scales, e.info.WeightBytes = p.at, p.scales, p.bytes
-	if err := e.allocateSteps(); err != nil {
+	if err := e.allocateSteps(spec.Rank); err != nil {
 		return nil, err
 	}
 	now, _, err := freeBytes()
@@ -126,13 +126,13 @@ func (e *engine) settleShape(attention string) error {
 }
 
 // allocateSteps allocates what steps compute in.
-func (e *engine) allocateSteps() error {
+func (e *engine) allocateSteps(rank *device.Rank) error {
 	p, t, s := e.config.Program, int64(e.info.MaxStepTokens), int64(e.info.Slots)
 	layout, err := layOut(p, e.held)
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}
-	dry, err := compile(p, &machine{shape: e.shape, held: e.held, most: e.most})
+	dry, err := compile(p, &machine{shape: e.shape, held: e.held, most: e.most, meetings: unmet(rank)})
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}

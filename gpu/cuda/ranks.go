@@ -1,6 +1,8 @@
 package cuda
 
 import (
+	"time"
+
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/program"
@@ -16,6 +18,22 @@ type meetings struct {
 	// of is where each rank has the value of an op, whatever passes it is compiled for.
 	of  map[program.Op][kernel.MaxRanks]kernel.Ptr
 	err error // of meeting the others
+}
+
+// unmet are the meetings of a rank before it meets the others, for trying what it
+// would compile: every rank has all where this one has it.
+func unmet(rank *device.Rank) meetings {
+	if rank == nil {
+		return meetings{}
+	}
+	return meetings{rank: &device.Rank{Index: rank.Index, Ranks: rank.Ranks, Meet: func(mine any, do func([]any)) (time.Duration, error) {
+		all := make([]any, rank.Ranks)
+		for i := range all {
+			all[i] = mine
+		}
+		do(all)
+		return 0, nil
+	}}}
 }
 
 // addresses are where each rank has what this one has at an address.

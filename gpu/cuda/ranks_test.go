@@ -3,24 +3,11 @@ package cuda
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
-
-// likeMe is a rank that hears nothing of the others but that they are like itself.
-func likeMe(rank, ranks int) *device.Rank {
-	return &device.Rank{Index: rank, Ranks: ranks, Meet: func(mine any, do func([]any)) (time.Duration, error) {
-		all := make([]any, ranks)
-		for i := range all {
-			all[i] = mine
-		}
-		do(all)
-		return 0, nil
-	}}
-}
 
 // Every rank's share of what is published, and of every family as far as the whole
 // has kernels, has kernels, too, and one layout for passes of any size.
@@ -39,7 +26,7 @@ func TestSharesCompile(t *testing.T) {
 			if strip {
 				share = withoutAttention(share)
 			}
-			if _, err := compile(share, &machine{shape: shapeOf(share), meetings: meetings{rank: likeMe(rank, ranks)}}); err != nil {
+			if _, err := compile(share, &machine{shape: shapeOf(share), meetings: unmet(&device.Rank{Index: rank, Ranks: ranks})}); err != nil {
 				t.Errorf("%s, rank %d of %d: %v", name, rank, ranks, err)
 			}
 			if _, err := layOut(share, wide); err != nil {
@@ -60,7 +47,7 @@ func TestSharesCompile(t *testing.T) {
 				continue // as try has found
 			}
 			p, held := share.Config.Program, share.HeldInFP8(wide, true)
-			if _, err := compile(p, &machine{shape: shapeOf(p), held: held, meetings: meetings{rank: likeMe(ranks-1, ranks)}}); err != nil {
+			if _, err := compile(p, &machine{shape: shapeOf(p), held: held, meetings: unmet(&device.Rank{Index: ranks - 1, Ranks: ranks})}); err != nil {
 				t.Errorf("%s by %d in FP8: %v", name, ranks, err)
 			}
 			if _, err := layOut(p, held); err != nil {
@@ -73,6 +60,22 @@ func TestSharesCompile(t *testing.T) {
 	}
 	if compiled < 40 {
 		t.Errorf("%d shares", compiled)
+	}
+}
+
+// A rank's share settles on a GPU as a whole model does, before it meets the others.
+func TestShareSettles(t *testing.T) {
+	m, err := model.Open("qwen3-14b", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	share, err := m.Share(1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := settle(&device.Spec{Model: share, Rank: &device.Rank{Index: 1, Ranks: 2}}, hopper)
+	if err != nil || info.Vocab != m.Config.Vocab {
+		t.Errorf("%+v, %v", info, err)
 	}
 }
 

@@ -73,7 +73,7 @@ func settle(spec *device.Spec, capability int) (device.Info, error) {
 	p := spec.Model.Config.Program
 	shape := shapeOf(p)
 	shape.KVCodes = info.KVDType == model.Float8
-	_, err = compile(p, &machine{shape: shape, held: held})
+	_, err = compile(p, &machine{shape: shape, held: held, meetings: unmet(spec.Rank)})
 	return info, err
 }
 

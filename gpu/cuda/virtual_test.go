@@ -37,7 +37,7 @@ func compiles(m *model.Model, ranks int) error {
 			return err
 		}
 		p := s.Config.Program
-		if _, err := compile(p, &machine{shape: shapeOf(p), meetings: meetings{rank: likeMe(rank, ranks)}}); err != nil {
+		if _, err := compile(p, &machine{shape: shapeOf(p), meetings: unmet(&device.Rank{Index: rank, Ranks: ranks})}); err != nil {
 			return err
 		}
 	}
