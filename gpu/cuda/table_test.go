@@ -103,11 +103,15 @@ func measured(t *testing.T, rows map[string]*row) {
 	}
 	for _, file := range files {
 		var report struct {
+			Requests   int
 			Throughput float64 `json:"output_throughput"`
 			Limit      struct {
 				Throughput float64 `json:"output_throughput"`
 			} `json:"limit"`
-			Environment struct{ Model, DType string } `json:"environment"`
+			Environment struct {
+				Model, DType string
+				Ranks        int
+			} `json:"environment"`
 		}
 		data, err := os.ReadFile(file)
 		if err == nil {
@@ -117,9 +121,16 @@ func measured(t *testing.T, rows map[string]*row) {
 			t.Fatal(file, ": ", err)
 		}
 		e := report.Environment
+		name := fmt.Sprintf("%s, %s", e.Model, e.DType)
+		if e.Ranks > 1 {
+			name += fmt.Sprintf(" on %d GPUs", e.Ranks)
+		}
+		if report.Requests == 1 {
+			name += ", one stream"
+		}
 		for _, r := range rows {
 			if r.published[e.Model] != nil && report.Limit.Throughput > 0 {
-				r.measured = append(r.measured, fmt.Sprintf("%s, %s: %.0f%%", e.Model, e.DType, 100*report.Throughput/report.Limit.Throughput))
+				r.measured = append(r.measured, fmt.Sprintf("%s: %.0f%%", name, 100*report.Throughput/report.Limit.Throughput))
 			}
 		}
 	}
