@@ -115,6 +115,7 @@ func TestManyRequestsGetTheirOwnTokens(t *testing.T) {
 				})
 			}
 			wg.Wait()
+			settled(func() bool { return s.Stats().OpenRequests == 0 })
 			if st := s.Stats(); st.OpenRequests != 0 {
 				t.Errorf("%d requests are still open", st.OpenRequests)
 			}
