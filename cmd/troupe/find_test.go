@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,10 +23,10 @@ const tinyCommit = "0123456789abcdef0123456789abcdef01234567"
 
 // tinyHub serves a small checkpoint as acme/tiny, acme/gated to who has the
 // token "good", acme/bare without a tokenizer, and acme/files as GGUF files.
-func tinyHub(t *testing.T) (env environ, asked *int) {
+func tinyHub(t *testing.T) (env environ, asked *atomic.Int64) {
 	t.Helper()
 	dir := modeltest.Get(t, "qwen3").Dir
-	files, asked := map[string][]byte{}, new(int)
+	files, asked := map[string][]byte{}, new(atomic.Int64)
 	for _, name := range []string{"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -35,7 +36,7 @@ func tinyHub(t *testing.T) (env environ, asked *int) {
 	}
 	files["tiny-BF16.gguf"] = modeltest.Get(t, "qwen3").GGUF(t, nil).Bytes()
 	server := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
-		*asked++
+		asked.Add(1) // files are pulled side by side
 		path := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 		switch {
 		case strings.Contains(r.URL.Path, "gated") && r.Header.Get("Authorization") != "Bearer good":
@@ -68,14 +69,15 @@ func TestModelByName(t *testing.T) {
 	complete := []string{"complete", "--device", "cpu", "-n", "3", "--json", "hello", "--model"}
 	for i, name := range []string{"acme/tiny", "acme/tiny", "acme/tiny:main", "acme/tiny:" + tinyCommit} {
 		if i == 1 {
-			*asked, env["HF_ENDPOINT"] = 0, "http://127.0.0.1:1"
+			asked.Store(0)
+			env["HF_ENDPOINT"] = "http://127.0.0.1:1"
 		}
 		if status, stdout, stderr := invokeIn(t, env, "", append(complete, name)...); status != 0 || !strings.Contains(stdout, "finish_reason") || stderr != "" {
 			t.Fatalf("%s: status %d, %q, %q", name, status, stdout, stderr)
 		}
 	}
-	if *asked != 0 {
-		t.Errorf("the hub was asked %d times for what was there", *asked)
+	if n := asked.Load(); n != 0 {
+		t.Errorf("the hub was asked %d times for what was there", n)
 	}
 	// A directory of that name comes first.
 	t.Chdir(t.TempDir())

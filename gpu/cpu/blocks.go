@@ -111,6 +111,9 @@ func (f format) product(y []float32, a, w *byte, k, group int) {
 				y[j] = fma(scales[panelWidth+j], head[2], y[j])
 			}
 		}
+		if k <= group {
+			return // there is no pointer past the end
+		}
 		a = (*byte)(unsafe.Add(unsafe.Pointer(a), rowHead+4*n))
 		w = (*byte)(unsafe.Add(unsafe.Pointer(w), f.head()+n*line))
 	}
