@@ -331,28 +331,29 @@ func TestResponseRequests(t *testing.T) {
 			t.Errorf("%s: %s, want %s", tc.body, got, tc.want)
 		}
 	}
-	for body, param := range map[string]string{
-		`{}`:                                                                     "input",
-		`{"input":[]}`:                                                           "input",
-		`{"input":"x","background":true}`:                                        "background",
-		`{"input":"x","conversation":"conv_1"}`:                                  "conversation",
-		`{"input":"x","truncation":"some"}`:                                      "truncation",
-		`{"input":"x","include":["x"]}`:                                          "include[0]",
-		`{"input":"x","text":{"format":{"type":"yaml"}}}`:                        "text.format.type",
-		`{"input":"x","tools":[{"type":"function"}]}`:                            "tools[0].name",
-		`{"input":"x","tools":[{"type":"teleport","name":"t"}]}`:                 "tools[0].type",
-		`{"input":"x","tools":[` + g + `,` + g + `]}`:                            "tools[1].name",
-		`{"input":"x","tools":[{"type":"web_search"}],"tool_choice":"required"}`: "tools",
-		`{"input":"x","tool_choice":"required"}`:                                 "tool_choice",
-		`{"input":"x","tools":[` + g + `],"tool_choice":{"type":"function","name":"h"}}`:                               "tool_choice",
-		`{"input":"x","tools":[` + g + `],"tool_choice":{"type":"web_search"}}`:                                        "tool_choice.type",
-		`{"input":"x","tools":[{"type":"function","name":"f","parameters":{"type":"array"},"strict":true}]}`:           "tools[0].parameters.type",
-		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"namespace","name":"m","tools":[]}]}]}`: "tools[0].tools[0].type",
-		`{"input":"x","metadata":{"a":1}}`:              "metadata.a",
-		`{"input":"x","max_tokens":3}`:                  "max_tokens",
-		`{"input":"x","model":"other"}`:                 "model",
-		`{"input":"x","previous_response_id":"resp_A"}`: "previous_response_id",
+	for _, tc := range [][2]string{
+		{`{}`, "input"},
+		{`{"input":[]}`, "input"},
+		{`{"input":"x","background":true}`, "background"},
+		{`{"input":"x","conversation":"conv_1"}`, "conversation"},
+		{`{"input":"x","truncation":"some"}`, "truncation"},
+		{`{"input":"x","include":["x"]}`, "include[0]"},
+		{`{"input":"x","text":{"format":{"type":"yaml"}}}`, "text.format.type"},
+		{`{"input":"x","tools":[{"type":"function"}]}`, "tools[0].name"},
+		{`{"input":"x","tools":[{"type":"teleport","name":"t"}]}`, "tools[0].type"},
+		{`{"input":"x","tools":[` + g + `,` + g + `]}`, "tools[1].name"},
+		{`{"input":"x","tools":[{"type":"web_search"}],"tool_choice":"required"}`, "tools"},
+		{`{"input":"x","tool_choice":"required"}`, "tool_choice"},
+		{`{"input":"x","tools":[` + g + `],"tool_choice":{"type":"function","name":"h"}}`, "tool_choice"},
+		{`{"input":"x","tools":[` + g + `],"tool_choice":{"type":"web_search"}}`, "tool_choice.type"},
+		{`{"input":"x","tools":[{"type":"function","name":"f","parameters":{"type":"array"},"strict":true}]}`, "tools[0].parameters.type"},
+		{`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"namespace","name":"m","tools":[]}]}]}`, "tools[0].tools[0].type"},
+		{`{"input":"x","metadata":{"a":1}}`, "metadata.a"},
+		{`{"input":"x","max_tokens":3}`, "max_tokens"},
+		{`{"input":"x","model":"other"}`, "model"},
+		{`{"input":"x","previous_response_id":"resp_A"}`, "previous_response_id"},
 	} {
+		body, param := tc[0], tc[1]
 		eng := script()
 		eng.template = callTemplate
 		h := start(t, eng, Config{})

@@ -75,7 +75,7 @@ var importRules = []importRule{
 		why: "an API is a request's text and an answer's: the server serves it, and it knows no server",
 	},
 	{
-		under: "http/dialect", banned: []string{module + "/http/dialect/chat", module + "/http/dialect/text", module + "/http/dialect/messages"},
+		under: "http/dialect", banned: []string{module + "/http/dialect/chat", module + "/http/dialect/text", module + "/http/dialect/messages", module + "/http/dialect/responses"},
 		why: "what dialects share lies below them: none is made of another",
 	},
 	{
