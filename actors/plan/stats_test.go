@@ -38,3 +38,24 @@ func TestStatsAddUp(t *testing.T) {
 		t.Errorf("twice: %+v", sum)
 	}
 }
+
+// Prefixes of few and small tokens have names of their own, too, and none has that of
+// no prefix at all.
+func TestHashPage(t *testing.T) {
+	names := map[uint64][]int32{0: nil}
+	name := func(above uint64, page ...int32) uint64 {
+		h := HashPage(above, page)
+		if other, taken := names[h]; taken {
+			t.Fatalf("%v after %x has the name of %v", page, above, other)
+		}
+		names[h] = page
+		return h
+	}
+	for a := range int32(64) {
+		one := name(0, a)
+		for b := range int32(64) {
+			name(one, b)
+			name(0, a, b)
+		}
+	}
+}

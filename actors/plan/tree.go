@@ -60,8 +60,11 @@ func (t *tree) reset() {
 // HashPage names the prefix that ends with a page of these tokens, by the name of the
 // one before: 0 where there is none. It is the same wherever the prefix is computed.
 func HashPage(above uint64, tokens []int32) uint64 {
-	const m = 0x9E3779B97F4A7C15
-	h := above*m + 1
+	const (
+		m    = 0x9E3779B97F4A7C15
+		seed = 0xD1B54A32D192ED03 // more than tokens: with a small one, some would make it 0, the name of none
+	)
+	h := above*m + seed
 	for len(tokens) >= 2 {
 		hi, lo := bits.Mul64(h^(uint64(uint32(tokens[0]))|uint64(uint32(tokens[1]))<<32), m)
 		h = hi ^ lo
