@@ -72,9 +72,7 @@ func replied(reply func(*dialect.Request) ([]byte, *Error)) handler {
 // begin makes the answer to a call, whose client is watched until end is called.
 func (s *Server) begin(x *exchange, call *dialect.Call) (a *answer, end func()) {
 	for _, r := range call.Requests {
-		if r.Grammar != nil { // compiled in turn with other clients'
-			r.Client = x.client()
-		}
+		r.Client = x.client() // in turn with others
 	}
 	a = s.newAnswer(call, x.begun)
 	s.live.add(a)
@@ -96,7 +94,7 @@ func (x *exchange) request(body []byte) *dialect.Request {
 }
 
 // client is who asks: the holder of the key, or an address.
-func (x *exchange) client() string { return cmp.Or(x.holder, x.ctx.RemoteIP().String()) }
+func (x *exchange) client() string { return cmp.Or(x.holder, network(x.ctx.RemoteAddr())) }
 
 // outcome is how an answer went.
 type outcome struct {

@@ -23,7 +23,7 @@ func writeStats(w *exposition, st *actors.Stats) {
 
 	w.counter("troupe_prefix_cache_queries_total", "Prompt tokens of admitted requests.", float64(st.PromptTokens))
 	w.counter("troupe_prefix_cache_hits_total", "Of those, tokens found in the prefix cache.", float64(st.CachedTokens))
-	w.counter("troupe_num_preemptions_total", "Requests put back because pages ran out.", float64(st.Preempted))
+	w.counter("troupe_num_preemptions_total", "Requests put back because pages ran out, or to make way for another client.", float64(st.Preempted))
 	w.counter("troupe_steps_total", "Steps launched.", float64(st.Steps))
 	w.counter("troupe_gpu_busy_seconds_total", "Time the device computed steps.", st.Device.Busy.Seconds())
 	w.counter("troupe_gpu_idle_seconds_total", "Time the device waited for a step though there were requests. Its share of both is what scheduling costs.", st.Device.Idle.Seconds())

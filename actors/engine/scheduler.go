@@ -150,6 +150,7 @@ func (s *scheduler) add(j *job) {
 		IgnoreEOS:  r.IgnoreEOS,
 		Sampling:   r.Sampling,
 		Priority:   r.Priority,
+		Client:     r.Client,
 		Score:      r.Score,
 		User:       j,
 	}

@@ -49,8 +49,8 @@ type Request struct {
 	// Grammar, when set, is what the output keeps to, unless a length or a
 	// stop string cuts it. Not with IgnoreEOS or MinTokens: its end is its own.
 	Grammar *grammar.Spec
-	// Client names who asks, for being fair between clients where requests wait
-	// for what takes long: their grammars' being compiled.
+	// Client names who asks, for being fair between clients where requests wait: to
+	// be run, and for their grammars' being compiled.
 	Client string
 
 	Sampling batch.Sampling

@@ -1,6 +1,9 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // check verifies the invariants between calls, where they are compiled in:
 // always when that is cheap, else now and then.
@@ -37,10 +40,8 @@ func (p *Planner) audit() error {
 	if seated != p.seated {
 		return fmt.Errorf("plan: %d seats taken, counted %d", seated, p.seated)
 	}
-	for i, r := range p.queue.all {
-		if r.at != i || r.state != waiting || p.live[r.ID] != r || (i > 0 && p.queue.less(i, (i-1)/2)) {
-			return fmt.Errorf("plan: request %d is misplaced in the queue", r.ID)
-		}
+	if err := p.auditQueue(); err != nil {
+		return err
 	}
 	for _, r := range p.prefill {
 		if r.state != running || r.decoding {
@@ -51,6 +52,34 @@ func (p *Planner) audit() error {
 		return err
 	}
 	return p.pages.audit(held)
+}
+
+// auditQueue recounts what clients have.
+func (p *Planner) auditQueue() error {
+	open, runs, waits := map[*client]int{}, map[*client]int{}, 0
+	for _, r := range p.live {
+		open[r.client]++
+		if r.state == running {
+			runs[r.client]++
+		}
+	}
+	for name, c := range p.queue.clients {
+		if c.name != name || c.open != open[c] || c.open == 0 || c.running != runs[c] || len(open) != len(p.queue.clients) {
+			return fmt.Errorf("plan: client %q has %d requests, %d running; counted %d and %d", name, open[c], runs[c], c.open, c.running)
+		}
+		for i, r := range c.waiting {
+			if waits++; r.at != i || r.client != c || r.state != waiting || p.live[r.ID] != r || i > 0 && r.before(c.waiting[(i-1)/2]) {
+				return fmt.Errorf("plan: request %d is misplaced in the queue", r.ID)
+			}
+		}
+		if in := len(c.waiting) > 0; in != slices.Contains(p.queue.waiting, c) || in && p.queue.waiting[c.at] != c {
+			return fmt.Errorf("plan: client %q is misplaced in the queue", name)
+		}
+	}
+	if waits != p.queue.n {
+		return fmt.Errorf("plan: %d requests wait, counted %d", waits, p.queue.n)
+	}
+	return nil
 }
 
 // auditSnapshots recounts who has which snapshot, and who keeps which promise.

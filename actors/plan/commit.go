@@ -83,6 +83,7 @@ func (p *Planner) commit(r *Request, res *batch.Result, i int, scores []batch.Lo
 		r.tokens = append(r.tokens, t)
 		o.Finish = r.finish(t)
 		p.stats.Generated++
+		r.client.served += drawn
 		if r.Sampling.Logprobs > 0 && i < len(res.Logprobs) {
 			o.Logprob = &res.Logprobs[i]
 		}

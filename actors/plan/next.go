@@ -215,7 +215,12 @@ func (p *Planner) give(f *flight, r *Request, id int32) {
 
 // admit seats waiting requests while tokens, seats and pages last.
 func (p *Planner) admit(f *flight, budget int) {
-	if budget == 0 || p.queue.len() == 0 || p.seated == len(p.seats) {
+	if budget == 0 || p.queue.len() == 0 {
+		return
+	}
+	p.queue.order()
+	if p.seated == len(p.seats) {
+		p.yield(p.queue.first())
 		return
 	}
 	if p.cfg.Policy == LongestPrefix {
@@ -223,7 +228,7 @@ func (p *Planner) admit(f *flight, budget int) {
 	}
 	aside, owed := p.aside[:0], p.owed()
 	for looked := 0; looked < window && budget > 0 && p.queue.len() > 0 && p.seated < len(p.seats); looked++ {
-		r := p.queue.all[0]
+		r := p.queue.first()
 		prefix := p.lookup(r, f.step.Seq)
 		if prefix.wait {
 			p.pages.states.want(&prefix)
@@ -233,6 +238,9 @@ func (p *Planner) admit(f *flight, budget int) {
 		}
 		owed += p.reserve.expect(r)
 		if !p.fits(r, &prefix, owed) {
+			if len(f.step.Slots) == 0 { // else try without those that were seated now
+				p.yield(r)
+			}
 			break
 		}
 		p.queue.pop()
@@ -308,6 +316,7 @@ func (p *Planner) seat(f *flight, r *Request, found *prefix) {
 	r.slot = p.takeSlot()
 	p.seats[r.slot].req = r
 	r.state = running
+	r.client.running++
 
 	init := batch.SlotInit{Slot: r.slot, Sampling: r.Sampling}
 	if r.Sampling.Penalized() {
@@ -345,6 +354,7 @@ func (p *Planner) seat(f *flight, r *Request, found *prefix) {
 		r.CachedTokens = min(int(r.computed), len(r.Prompt))
 		p.stats.PromptTokens += uint64(len(r.Prompt))
 		p.stats.CachedTokens += uint64(r.CachedTokens)
+		p.queue.seated(r.client, len(r.tokens)-int(r.computed))
 	}
 	if room := int(r.limit) - len(r.tokens); cap(r.tokens)-len(r.tokens) < min(room, 256) {
 		r.tokens = slices.Grow(r.tokens, min(room, 1024))

@@ -87,7 +87,7 @@ func New(cfg Config) (*Planner, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Planner{cfg: cfg, shift: uint(bits.TrailingZeros(uint(cfg.PageSize))), live: make(map[uint64]*Request)}
+	p := &Planner{cfg: cfg, queue: queue{clients: map[string]*client{}}, shift: uint(bits.TrailingZeros(uint(cfg.PageSize))), live: make(map[uint64]*Request)}
 	p.pages = newPages(cfg.NumPages, cfg.PageSize, p.shift, cfg.Cache == Radix, cfg.Snapshots)
 	if cfg.Digest {
 		p.pages.changes = new(Changes)
@@ -123,9 +123,12 @@ func (p *Planner) Add(r *Request) error {
 	p.cfg.prepare(r)
 	p.arrived++
 	r.arrival, r.since = p.arrived, p.step
-	if p.cfg.Policy == Priority {
+	name := r.Client
+	if p.cfg.Policy == Priority { // whoever sends it
 		r.rank = int64(p.step) - int64(r.Priority)*int64(p.cfg.AgeSteps)
+		name = ""
 	}
+	r.client = p.queue.join(name)
 	p.live[r.ID] = r
 	p.enqueue(r)
 	return nil
@@ -169,12 +172,14 @@ func (p *Planner) end(r *Request, why Reason) {
 	}
 	r.state, r.Finish = ended, why
 	delete(p.live, r.ID)
+	p.queue.left(r.client)
 	p.stats.Finished[why]++
 	p.reserve.finished(r)
 }
 
 // deactivate keeps r out of the steps to come.
 func (p *Planner) deactivate(r *Request) {
+	r.client.running--
 	if !r.decoding {
 		for i, q := range p.prefill {
 			if q == r {
@@ -208,6 +213,9 @@ func (p *Planner) Reset() {
 			continue
 		}
 		r.seen = cursor{}
+		if r.state == running {
+			r.client.running--
+		}
 		if r.state != ended {
 			r.slot = none
 			p.enqueue(r)

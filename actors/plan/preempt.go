@@ -43,19 +43,47 @@ func (p *Planner) preempt(r *Request) {
 	}
 }
 
+// patience is how many steps a client with nothing running waits before another
+// one's request makes way for it. Most often some end before: that costs nothing.
+const patience = 32
+
+// yield has a client with several requests running give one up for r, which cannot
+// be seated, if r's client has none: else whose requests are long, and came first,
+// would keep others out until they end. Once nobody else has two, it waits.
+func (p *Planner) yield(r *Request) {
+	if r.client.running > 0 || p.step-r.since < patience {
+		return
+	}
+	for i := range p.seats[:p.top] {
+		if q := p.seats[i].req; q != nil && q.state != running {
+			return // it leaves, which may be enough
+		}
+	}
+	if q := p.cheapest(); q != nil && q.client.running > 1 {
+		p.stats.Yielded++
+		p.preempt(q)
+	}
+}
+
 // cheapest is the running request that loses least by being computed again:
 // the fewest tokens in pages that nobody else holds, doubled for each time it
-// was preempted before. The last one running is never taken.
+// was preempted before. It is of a client that has no fewer running than any
+// other. The last one running is never taken.
 func (p *Planner) cheapest() *Request {
 	var best *Request
 	var least int64
-	n := 0
+	n, most := 0, 0
+	for _, c := range p.queue.clients {
+		most = max(most, c.running)
+	}
 	for i := range p.seats[:p.top] {
 		r := p.seats[i].req
 		if r == nil || r.state != running {
 			continue
 		}
-		n++
+		if n++; r.client.running < most {
+			continue
+		}
 		held := int64(r.pages-(r.gone-r.gap)-int32(p.exclusive(r))) << p.shift
 		cost := max(0, int64(r.computed)-held) << min(r.Preemptions, 16)
 		if best == nil || cost < least || (cost == least && r.arrival > best.arrival) {

@@ -1,62 +1,122 @@
 package plan
 
-// queue holds the requests that wait, ordered by (rank, arrival): a binary
-// heap in which each request knows its index, so that any can leave.
-type queue struct{ all []*Request }
+// queue holds the requests that wait. Whose turn it is, is decided between
+// clients first: the one goes that was served least. So who sends a thousand
+// requests delays another's by one of them. Within a client the order is that of
+// (rank, arrival).
+//
+// It is the virtual token counter of Sheng et al., "Fairness in Serving Large
+// Language Models" (2024): what a client was served is known as it is, without
+// guessing the lengths of outputs. A client that comes begins where the last one
+// stands that was seated: what others were served while it was away is no debt of
+// theirs, and as that point moves on with whoever is seated, clients that keep
+// coming cannot hold up one that stays. One that has gone is forgotten.
+type queue struct {
+	clients map[string]*client // that have requests which have not ended
+	waiting heap[*client]      // of those, that have requests here
+	n       int                // requests here
+	now     int64              // served to the client that was seated last, or more
+}
 
-func (q *queue) len() int { return len(q.all) }
+// client is who sends requests.
+type client struct {
+	name    string
+	open    int            // requests that have not ended
+	running int            // of those, in state running
+	waiting heap[*Request] // of those, here
+	served  int64          // see prefilled and drawn
+	at      int            // index in the queue while any wait
+}
 
-func (q *queue) less(i, j int) bool {
-	a, b := q.all[i], q.all[j]
-	return a.rank < b.rank || (a.rank == b.rank && a.arrival < b.arrival)
+// What serving a client is reckoned at: each token of a prompt that is computed as
+// one, each that is drawn as two. In full steps a row that draws takes about as much
+// of the device as two tokens of prefill, and the paper says the same.
+const (
+	prefilled = 1
+	drawn     = 2
+)
+
+func (q *queue) len() int { return q.n }
+
+// join finds the client of a request that was added.
+func (q *queue) join(name string) *client {
+	c := q.clients[name]
+	if c == nil {
+		c = &client{name: name, served: q.now}
+		q.clients[name] = c
+	}
+	c.open++
+	return c
+}
+
+// left notes that a request of c has ended.
+func (q *queue) left(c *client) {
+	if c.open--; c.open == 0 {
+		delete(q.clients, c.name)
+	}
 }
 
 func (q *queue) push(r *Request) {
-	r.at = len(q.all)
-	q.all = append(q.all, r)
-	q.up(r.at)
+	c := r.client
+	c.waiting.push(r)
+	if q.n++; len(c.waiting) == 1 {
+		q.waiting.push(c)
+	} else {
+		q.waiting.fix(c.at)
+	}
 }
 
+func (q *queue) remove(r *Request) {
+	c := r.client
+	c.waiting.remove(r)
+	if q.n--; len(c.waiting) == 0 {
+		q.waiting.remove(c)
+	} else {
+		q.waiting.fix(c.at)
+	}
+}
+
+// order has the queue see what clients were served since the last call.
+func (q *queue) order() { q.waiting.order() }
+
+// first is whose turn it is.
+func (q *queue) first() *Request { return q.waiting[0].waiting[0] }
+
 func (q *queue) pop() *Request {
-	r := q.all[0]
+	r := q.first()
 	q.remove(r)
 	return r
 }
 
-func (q *queue) remove(r *Request) {
-	i, last := r.at, len(q.all)-1
-	if i != last {
-		q.swap(i, last)
-	}
-	q.all[last] = nil
-	q.all = q.all[:last]
-	if i != last && !q.down(i) {
-		q.up(i)
-	}
-}
-
-func (q *queue) up(i int) {
-	for p := (i - 1) / 2; i > 0 && q.less(i, p); p = (i - 1) / 2 {
-		q.swap(i, p)
-		i = p
-	}
-}
-
-func (q *queue) down(i int) (moved bool) {
-	for {
-		c := 2*i + 1
-		if c+1 < len(q.all) && q.less(c+1, c) {
-			c++
+// about are n requests that go soon, in no order.
+func (q *queue) about(n int, yield func(*Request)) {
+	for depth := 0; n > 0 && depth < q.n; depth++ {
+		for _, c := range q.waiting {
+			if n > 0 && depth < len(c.waiting) {
+				yield(c.waiting[depth])
+				n--
+			}
 		}
-		if c >= len(q.all) || !q.less(c, i) {
-			return moved
-		}
-		q.swap(i, c)
-		i, moved = c, true
 	}
 }
 
-func (q *queue) swap(i, j int) {
-	q.all[i], q.all[j] = q.all[j], q.all[i]
-	q.all[i].at, q.all[j].at = i, j
+// seated charges a client for the tokens that one of its requests, seated for the
+// first time, has to compute.
+func (q *queue) seated(c *client, tokens int) {
+	c.served += int64(tokens) * prefilled
+	if q.now = max(q.now, c.served); len(c.waiting) > 0 {
+		q.waiting.fix(c.at)
+	}
+}
+
+func (c *client) place() *int { return &c.at }
+
+func (c *client) before(o *client) bool {
+	return c.served < o.served || (c.served == o.served && c.waiting[0].before(o.waiting[0]))
+}
+
+func (r *Request) place() *int { return &r.at }
+
+func (r *Request) before(o *Request) bool {
+	return r.rank < o.rank || (r.rank == o.rank && r.arrival < o.arrival)
 }

@@ -23,6 +23,7 @@ type world struct {
 	scores map[uint64]int // brought so far; the machine's are positions
 	given  uint64         // requests that came with output
 	known  map[uint64]int // nodes by their hashes, as the planner's changes tell of them
+	fairs  ledger
 }
 
 func newWorld(t testing.TB, cfg Config, seed uint64) *world {
@@ -34,6 +35,7 @@ func newWorld(t testing.TB, cfg Config, seed uint64) *world {
 		p: p, m: newMachine(&cfg, testVocab),
 		rng:  rand.New(rand.NewPCG(seed, 1)),
 		over: map[uint64]Reason{}, got: map[uint64][]int32{}, scores: map[uint64]int{}, known: map[uint64]int{},
+		fairs: ledger{served: map[string]int{}, paid: map[uint64]bool{}},
 	}
 }
 
@@ -47,6 +49,7 @@ func (w *world) add(r *Request) error {
 		return err
 	}
 	w.m.invite(r, int(r.limit), r.stops)
+	w.fairs.came(w.live, r)
 	w.live = append(w.live, r)
 	return nil
 }
@@ -86,10 +89,8 @@ func (w *world) launch() (bool, error) {
 	if err := w.fair(); err != nil {
 		return true, err
 	}
-	if w.p.pages.states.kept() && w.p.pages.evicted > evicted {
-		return true, nil // what somebody waited for may be gone since
-	}
-	return true, w.inOrder()
+	// What somebody waited for may be gone since.
+	return true, w.inOrder(w.p.pages.states.kept() && w.p.pages.evicted > evicted)
 }
 
 // fair checks, right after a step was built, that nobody was passed over
@@ -118,24 +119,63 @@ func (w *world) fair() error {
 
 // inOrder checks that whoever the step seated had to overtake nobody, or
 // somebody who waits for what another computes.
-func (w *world) inOrder() error {
+func (w *world) inOrder(lenient bool) error {
 	p := w.p
 	f := &p.ring[p.step%uint64(len(p.ring))]
-	if p.cfg.Policy == LongestPrefix || len(f.step.Slots) == 0 {
-		return nil
-	}
-	for _, in := range f.step.Slots {
+	for i, in := range f.step.Slots {
 		r := p.seats[in.Slot].req
-		for _, q := range p.queue.all {
-			if q.rank > r.rank || (q.rank == r.rank && q.arrival > r.arrival) {
+		late := f.step.Slots[i+1:] // those that were seated after it
+		for _, q := range w.live {
+			waited := q.state == waiting || slices.ContainsFunc(late, func(in batch.SlotInit) bool { return p.seats[in.Slot].req == q })
+			if !waited || lenient || p.cfg.Policy == LongestPrefix || !w.fairs.overtaken(q, r) {
 				continue
 			}
-			if !p.lookup(q, p.step).wait {
-				return fmt.Errorf("step %d seated request %d before %d", p.step, r.ID, q.ID)
+			if q.state != waiting || !p.lookup(q, p.step).wait {
+				return fmt.Errorf("step %d seated request %d before %d, of clients %q and %q, having served %v", p.step, r.ID, q.ID, r.Client, q.Client, w.fairs.served)
 			}
 		}
+		row := slices.IndexFunc(f.step.Rows, func(row batch.Row) bool { return row.Slot == in.Slot })
+		w.fairs.seated(r, len(r.tokens)-int(f.step.Rows[row].Start))
 	}
 	return nil
+}
+
+// ledger keeps, the dumb way, what clients were served.
+type ledger struct {
+	served map[string]int
+	most   int // of the client seated last, or more
+	paid   map[uint64]bool
+}
+
+// client is whom a request counts for.
+func (*ledger) client(r *Request) string {
+	if r.client.name != r.Client { // under the priority policy
+		return ""
+	}
+	return r.Client
+}
+
+// came notes a request beside those that have not ended.
+func (l *ledger) came(live []*Request, r *Request) {
+	if !slices.ContainsFunc(live, func(q *Request) bool { return l.client(q) == l.client(r) }) {
+		l.served[l.client(r)] = l.most
+	}
+}
+
+// overtaken reports whether q, which waits, should have been seated before r.
+func (l *ledger) overtaken(q, r *Request) bool {
+	mine, others := l.served[l.client(q)], l.served[l.client(r)]
+	first := q.rank < r.rank || q.rank == r.rank && q.arrival < r.arrival
+	return mine < others || mine == others && first
+}
+
+// seated charges r, the first time, for the tokens that it has to compute.
+func (l *ledger) seated(r *Request, tokens int) {
+	if !l.paid[r.ID] {
+		l.paid[r.ID] = true
+		l.served[l.client(r)] += tokens
+		l.most = max(l.most, l.served[l.client(r)])
+	}
 }
 
 // commit hands the oldest result over and checks every output against the
@@ -163,6 +203,9 @@ func (w *world) commit() error {
 		g := w.m.guests[id]
 		if o.Token != batch.NoToken || !o.Req.PromptOnly {
 			w.got[id] = append(w.got[id], o.Token)
+		}
+		if o.Token != batch.NoToken {
+			w.fairs.served[w.fairs.client(o.Req)] += 2
 		}
 		n := len(w.got[id])
 		if n > 0 && (g.n+n > len(g.want) || g.want[g.n+n-1] != o.Token) {
@@ -211,7 +254,7 @@ func (w *world) request(maxPrompt, maxOut int) *Request {
 			prompt[i] = int32(w.rng.IntN(testVocab))
 		}
 	}
-	r := &Request{ID: w.nextID, Prompt: prompt, MaxTokens: 1 + w.rng.IntN(maxOut), Priority: w.rng.IntN(3)}
+	r := &Request{ID: w.nextID, Prompt: prompt, MaxTokens: 1 + w.rng.IntN(maxOut), Priority: w.rng.IntN(3), Client: []string{"a", "a", "a", "b", "c"}[w.rng.IntN(5)]}
 	if w.rng.IntN(4) == 0 {
 		r.IgnoreEOS = true
 	}
@@ -371,6 +414,7 @@ func TestRandom(t *testing.T) {
 		given += w.given
 		sum.Steps += st.Steps
 		sum.Preempted += st.Preempted
+		sum.Yielded += st.Yielded
 		sum.Wasted += st.Wasted
 		sum.Deferred += st.Deferred
 		sum.CachedTokens += st.CachedTokens
@@ -381,10 +425,10 @@ func TestRandom(t *testing.T) {
 			sum.Finished[i] += n
 		}
 	}
-	t.Logf("%d steps; %d preempted, %d rows too many, %d put off, %d tokens cached, %d pages evicted, %d snapshots, used %d times, ended %v",
-		sum.Steps, sum.Preempted, sum.Wasted, sum.Deferred, sum.CachedTokens, sum.Evicted, sum.Saved, sum.Restored, sum.Finished)
+	t.Logf("%d steps; %d preempted, %d of them for a client, %d rows too many, %d put off, %d tokens cached, %d pages evicted, %d snapshots, used %d times, ended %v",
+		sum.Steps, sum.Preempted, sum.Yielded, sum.Wasted, sum.Deferred, sum.CachedTokens, sum.Evicted, sum.Saved, sum.Restored, sum.Finished)
 	for what, n := range map[string]uint64{
-		"preemption": sum.Preempted, "row too many": sum.Wasted, "late mask": late, "output given": given, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
+		"preemption": sum.Preempted, "preemption for a client": sum.Yielded, "row too many": sum.Wasted, "late mask": late, "output given": given, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
 		"snapshot": sum.Saved, "snapshot used": sum.Restored,
 		"eviction": sum.Evicted, "stop": sum.Finished[Stop], "length": sum.Finished[Length], "abort": sum.Finished[Aborted],
 	} {

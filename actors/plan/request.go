@@ -53,6 +53,7 @@ type Request struct {
 	IgnoreEOS  bool    // Config.EOS does not stop it; StopTokens still do
 	Sampling   batch.Sampling
 	Priority   int        // higher goes first, under the policy of that name
+	Client     string     // who sends it, for being fair between clients, but under that policy
 	Score      bool       // bring back the log-probabilities of the prompt's tokens
 	Constraint Constraint // nil: none
 	User       any        // the caller's; the planner does not look
@@ -70,7 +71,8 @@ type Request struct {
 	arrival uint64  // order of Add; kept when preempted
 	rank    int64   // what the queue orders by, before arrival; lower goes first
 	since   uint64  // the step at which it was added
-	at      int     // index in the queue while waiting
+	client  *client // who sent it
+	at      int     // index among its client's while waiting
 
 	// tokens is the prompt and the output given and committed so far. What is there does
 	// not change, so rows may refer to it.

@@ -3,6 +3,7 @@ package plan
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,17 +20,17 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 // come commands, each with what they print indented below.
 //
 //	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N …
-//	add NAME TOKENS [given=TOKENS] [max=N] [min=N] [stop=T] [prio=N] [ignore] [odd] [only] [score]
+//	add NAME TOKENS [given=TOKENS] [max=N] [min=N] [stop=T] [prio=N] [of=CLIENT] [ignore] [odd] [only] [score]
 //	         TOKENS: 1,2,3 or 10-14 or both; +NAME stands for all of NAME's
 //	step     build a step; prints its rows and what it tells the device
 //	commit   [NAME=TOKEN]…: the oldest step is done; other requests draw
 //	         100 and their number of tokens so far
 //	masks    what the last step was built without
-//	abort NAME | finish NAME | reset | pages | wait
+//	abort NAME | finish NAME | reset | pages | wait | served
 //
 // "odd" constrains a request to odd tokens; one of "only" its prompt draws nothing;
 // "pages" prints who has what, *N for a page with snapshot N;
-// "wait" prints the queue.
+// "wait" prints the queue, "served" what clients had of the device.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -117,8 +118,16 @@ func (s *script) do(command string, args []string) error {
 		s.p.Reset()
 	case "pages":
 		s.pages()
+	case "served":
+		for _, name := range slices.Sorted(maps.Keys(s.p.queue.clients)) {
+			c := s.p.queue.clients[name]
+			s.say("%s: %d, %d running, %d waiting", name, c.served, c.running, len(c.waiting))
+		}
 	case "wait":
-		all := slices.Clone(s.p.queue.all)
+		var all []*Request
+		for _, c := range s.p.queue.clients {
+			all = append(all, c.waiting...)
+		}
 		slices.SortFunc(all, func(a, b *Request) int { return int(a.arrival) - int(b.arrival) })
 		for _, r := range all {
 			s.say("%s: %d tokens", r.User, len(r.tokens))
@@ -194,6 +203,8 @@ func (s *script) add(args []string) error {
 			r.MinTokens = n
 		case "stop":
 			r.StopTokens = append(r.StopTokens, int32(n))
+		case "of":
+			r.Client = value
 		case "prio":
 			r.Priority = n
 		case "ignore":

@@ -122,11 +122,11 @@ func (p *Planner) promise(step uint64) {
 	if !p.pages.states.kept() {
 		return
 	}
-	for _, r := range p.queue.all[:min(window, p.queue.len())] {
+	p.queue.about(window, func(r *Request) {
 		if found := p.lookup(r, step); found.wait {
 			p.pages.states.want(&found)
 		}
-	}
+	})
 }
 
 // want promises a snapshot of what somebody waits for.

@@ -25,6 +25,7 @@ type Stats struct {
 	Decoded      uint64 // of those, for decode rows: one each
 	Generated    uint64 // tokens committed
 	Preempted    uint64
+	Yielded      uint64    // of those, to make way for a client that had nothing running
 	Wasted       uint64    // rows whose request had ended
 	Deferred     uint64    // admissions put off to share what another computes
 	Finished     [5]uint64 // by Reason
@@ -68,6 +69,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Decoded += o.Decoded
 	s.Generated += o.Generated
 	s.Preempted += o.Preempted
+	s.Yielded += o.Yielded
 	s.Wasted += o.Wasted
 	s.Deferred += o.Deferred
 	for i, n := range o.Finished {

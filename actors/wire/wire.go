@@ -45,7 +45,7 @@ type Request struct {
 	Score      bool          // bring the log-probabilities of the prompt's tokens
 	Grammar    *grammar.Spec // what the output keeps to; nil: anything
 	Priority   int
-	Client     string // who asks, for being fair where requests wait for grammars
+	Client     string // who asks, for being fair between clients where requests wait
 }
 
 // Batch is what is new of some requests. Engine → Front, in the order in which it happened; one a

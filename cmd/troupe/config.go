@@ -60,7 +60,7 @@ type Schedule struct {
 	AttentionBackend   string        `flag:"attention-backend" choices:"auto,hopper,portable" help:"a GPU's kernels for prompts: auto takes hopper where the GPU is one, for it is faster"`
 	Cache              string        `flag:"cache" choices:"radix,naive" help:"radix shares what prompts begin with in common, naive shares nothing"`
 	Schedule           string        `flag:"schedule" choices:"mixed,prefill-first" help:"mixed fills steps of decodes up with prefill, prefill-first keeps them apart"`
-	Policy             string        `flag:"policy" choices:"fcfs,priority,longest-prefix" help:"which waiting request is next"`
+	Policy             string        `flag:"policy" choices:"fcfs,priority,longest-prefix" help:"which of one client's waiting requests is next, after that of the client (key or address) served least; priority is of all clients' requests"`
 	StepTimeout        time.Duration `flag:"step-timeout" value:"DURATION" min:"0" help:"a step that takes longer means that the device hangs, and another process begins anew (0: on a GPU the longer of 30s and 100 times what is predicted; on a processor as long as it takes)"`
 	Overlap            bool          `flag:"overlap" help:"prepare the next step while the device computes this one; --overlap=false waits for it"`
 }
