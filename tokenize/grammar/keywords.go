@@ -2,7 +2,6 @@ package grammar
 
 import (
 	"math/big"
-	"strings"
 )
 
 // types is a set of JSON types.
@@ -114,6 +113,7 @@ func readKeywords(v *value) (*keywords, error) {
 			return nil, err
 		}
 	}
+	k.excludeBounds()
 	if k.listedItems && k.moreItems != nil {
 		k.items = k.moreItems
 	}
@@ -224,8 +224,8 @@ func (k *keywords) readTypes(v *value) error {
 
 func (k *keywords) readNumber(name string, v *value) error {
 	n := &k.numbers
-	if v.kind == isBool && strings.HasPrefix(name, "exclusive") {
-		return errorf(v.path, "expected a number; true and false are of an older JSON Schema")
+	if v.kind == isBool && (name == "exclusiveMinimum" || name == "exclusiveMaximum") {
+		return nil // an older JSON Schema's: see excludeBounds
 	}
 	if err := want(v, isNumber); err != nil {
 		return err
@@ -250,6 +250,26 @@ func (k *keywords) readNumber(name string, v *value) error {
 		n.multiples = append(n.multiples, x)
 	}
 	return nil
+}
+
+// excludeBounds takes JSON Schema's fourth draft, and OpenAPI 3.0, at their word, in
+// which true says that the bound beside it is no value itself.
+func (k *keywords) excludeBounds() {
+	excluded := func(bounds, excludes string) *bound {
+		at, by := k.schema.get(bounds), k.schema.get(excludes)
+		if at == nil || by == nil || by.kind != isBool || by.text != "true" {
+			return nil
+		}
+		x, _ := at.decimal() // it was read before
+		return &bound{at: x, strict: true}
+	}
+	n := &k.numbers
+	if b := excluded("minimum", "exclusiveMinimum"); b != nil {
+		n.low = tighter(n.low, b, 1)
+	}
+	if b := excluded("maximum", "exclusiveMaximum"); b != nil {
+		n.high = tighter(n.high, b, -1)
+	}
 }
 
 // integerFormats are formats of numbers, which bound them.

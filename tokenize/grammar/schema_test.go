@@ -67,7 +67,7 @@ func TestRefusals(t *testing.T) {
 		`{"required":"a"}`, `{"required":[1]}`, `{"enum":1}`, `{"enum":[]}`, `{"enum":[1e999]}`, `{"type":"null","enum":[1]}`,
 		`{"pattern":1}`, `{"items":{"pattern":"("}}`, `{"prefixItems":[{}],"items":{"pattern":"("}}`, `{"contains":{"pattern":"("}}`, `{"additionalProperties":{"pattern":"("}}`, `{"pattern":"("}`, `{"pattern":"(?=a)"}`, `{"pattern":"^a(?!b)"}`, `{"pattern":"^(?!a)b|c"}`, `{"pattern":"^(?!a)(b|a)|c"}`, `{"pattern":"^(?!a"}`, `{"pattern":"\\bword"}`, `{"pattern":"a^"}`, `{"pattern":"(a)\\1"}`,
 		`{"pattern":"^.*a.{500}$","maxLength":600}`, `{"pattern":"^a$","minLength":2}`,
-		`{"minimum":"0"}`, `{"exclusiveMinimum":true,"minimum":0}`, `{"minimum":1e99}`, `{"multipleOf":0}`, `{"multipleOf":1.001}`, `{"type":"integer","multipleOf":1001}`,
+		`{"minimum":"0"}`, `{"exclusiveMinimum":"0"}`, `{"minimum":1e99}`, `{"multipleOf":0}`, `{"multipleOf":1.001}`, `{"type":"integer","multipleOf":1001}`,
 		`{"minimum":2,"maximum":1}`, `{"type":"integer","exclusiveMinimum":1,"exclusiveMaximum":2}`,
 		`{"anyOf":[]}`, `{"allOf":{}}`,
 		`{"$ref":"other.json"}`, `{"$ref":"#/$defs/a"}`, `{"$ref":"#anchor"}`, `{"$ref":"#"}`, `{"$ref":1}`,
