@@ -79,6 +79,10 @@ type Config struct {
 	// MaxStops bounds a request's stop strings. Default: 16, of 1024 bytes each.
 	MaxStops int
 
+	// StrictFields refuses requests with fields that are not known. Default: those
+	// are ignored, and responses say which, in X-Ignored-Fields.
+	StrictFields bool
+
 	// ReadTimeout bounds how long a request may take to arrive. Default: 30 s.
 	ReadTimeout time.Duration
 	// IdleTimeout closes connections that ask for nothing. Default: 2 min.

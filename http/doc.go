@@ -26,7 +26,7 @@
 // when the client has gone (gone_unix.go): when it closes the connection, or only
 // its sending side, which cannot be told apart.
 //
-// Nothing is silently ignored: a field this server does not know, or knows and
-// does not support, is refused with its name. The exceptions are labels that
-// change nothing in an answer (see openai.Labels).
+// Nothing is silently ignored: a field that could make an answer wrong is refused
+// with its name, and any other that this server does not know is named in the
+// response (FIELDS.md, ignored.go).
 package http

@@ -35,11 +35,12 @@ type exchange struct {
 }
 
 const (
-	typeJSON     = "application/json"
-	typeEvents   = "text/event-stream; charset=utf-8"
-	headerID     = "X-Request-Id"
-	exchangeKey  = "exchange"
-	preflightAge = "600" // seconds
+	typeJSON      = "application/json"
+	typeEvents    = "text/event-stream; charset=utf-8"
+	headerID      = "X-Request-Id"
+	headerIgnored = "X-Ignored-Fields"
+	exchangeKey   = "exchange"
+	preflightAge  = "600" // seconds
 )
 
 // leftover is the most bytes of a body nobody wanted that fasthttp reads to get
@@ -183,7 +184,7 @@ func (x *exchange) allowOrigin() {
 	h.Add(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
 	if x.s.allowsOrigin(origin) {
 		h.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, origin)
-		h.Set(fasthttp.HeaderAccessControlExposeHeaders, headerID)
+		h.Set(fasthttp.HeaderAccessControlExposeHeaders, headerID+", "+headerIgnored)
 	}
 }
 

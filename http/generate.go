@@ -28,7 +28,9 @@ func generate(d dialect.Dialect) handler {
 				over()
 			}
 		}()
-		call, e := d.Decode(x.request(body))
+		r := x.request(body)
+		call, e := d.Decode(r)
+		x.sayIgnored(&r.Notes)
 		if e != nil {
 			return e
 		}
@@ -61,7 +63,10 @@ func replied(reply func(*dialect.Request) ([]byte, *Error)) handler {
 		if e != nil {
 			return e
 		}
-		if body, e = reply(x.request(body)); e != nil {
+		r := x.request(body)
+		body, e = reply(r)
+		x.sayIgnored(&r.Notes)
+		if e != nil {
 			return e
 		}
 		x.send(body)
@@ -88,7 +93,7 @@ func (s *Server) begin(x *exchange, call *dialect.Call) (a *answer, end func()) 
 func (x *exchange) request(body []byte) *dialect.Request {
 	h := &x.ctx.Request.Header
 	return &dialect.Request{
-		Model: &x.s.model, Body: body, ID: x.id, Key: x.holder, Came: x.begun, Client: x.client(),
+		Model: &x.s.model, Body: body, ID: x.id, Key: x.holder, Came: x.begun, Client: x.client(), Notes: x.notes(),
 		Header: func(name string) string { return string(h.Peek(name)) },
 	}
 }

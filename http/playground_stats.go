@@ -129,7 +129,7 @@ func samplingOf(s *batch.Sampling, f *model.Family) samplingBody {
 	switch {
 	case f.Efforts:
 		b.Efforts = conversation.Efforts
-	case f.Quiet:
+	case f.Switch != "":
 		b.Efforts = conversation.Efforts[:1]
 	}
 	return b

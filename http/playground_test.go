@@ -87,7 +87,7 @@ func TestSamplingEfforts(t *testing.T) {
 	for _, c := range []struct {
 		family model.Family
 		want   []string
-	}{{model.Family{}, []string{}}, {model.Family{Quiet: true}, []string{"none"}}, {model.Family{Efforts: true}, conversation.Efforts}} {
+	}{{model.Family{}, []string{}}, {model.Family{Switch: "enable_thinking"}, []string{"none"}}, {model.Family{Efforts: true}, conversation.Efforts}} {
 		if got := samplingOf(&batch.Sampling{}, &c.family).Efforts; !slices.Equal(got, c.want) {
 			t.Errorf("%+v: got %q, want %q", c.family, got, c.want)
 		}

@@ -16,7 +16,7 @@ func TestBadRequests(t *testing.T) {
 	h := start(t, engineOf(func(int, *actors.Request) (*fakeStream, error) {
 		t.Error("a bad request reached the engine")
 		return newFakeStream(fails(actors.ErrFailed)), nil
-	}), Config{MaxChoices: 8, MaxStops: 2})
+	}), Config{MaxChoices: 8, MaxStops: 2, StrictFields: true})
 	var got strings.Builder
 	for _, tc := range []struct {
 		path   string
@@ -28,7 +28,7 @@ func TestBadRequests(t *testing.T) {
 			`{"prompt":["a",null]}`, `{"prompt":[1,"a"]}`, `{"prompt":[1,2.5]}`, `{"prompt":[1,256]}`, `{"prompt":[[1],[-1]]}`,
 			`{"prompt":"a","prompt":"b"}`, `{"prompt":"a","colour":"red"}`, `{"prompt":"a","messages":[]}`,
 			`{"prompt":"a","model":1}`, `{"prompt":"a","model":"gpt-5"}`,
-			`{"prompt":"a","max_tokens":-1}`, `{"prompt":"a","max_tokens":0,"min_tokens":1}`, `{"prompt":"a","max_tokens":"16"}`, `{"prompt":"a","max_tokens":1.5}`, `{"prompt":"a","max_tokens":1e99}`,
+			`{"prompt":"a","max_tokens":-2}`, `{"prompt":"a","max_tokens":3,"n_predict":4}`, `{"prompt":"a","max_tokens":3,"max_new_tokens":-1}`, `{"prompt":"a","max_tokens":0,"min_tokens":1}`, `{"prompt":"a","max_tokens":"16"}`, `{"prompt":"a","max_tokens":1.5}`, `{"prompt":"a","max_tokens":1e99}`,
 			`{"prompt":"a","max_tokens":4,"min_tokens":5}`, `{"prompt":"a","min_tokens":-1}`,
 			`{"prompt":"a","temperature":"hot"}`, `{"prompt":"a","temperature":-0.1}`, `{"prompt":"a","temperature":2.1}`, `{"prompt":"a","temperature":1e999}`,
 			`{"prompt":"a","top_p":1.5}`, `{"prompt":"a","top_k":-2}`, `{"prompt":"a","min_p":true}`, `{"prompt":"a","repetition_penalty":0}`,
@@ -43,7 +43,7 @@ func TestBadRequests(t *testing.T) {
 			`{"prompt":"a","user":1}`, `{"prompt":"a","metadata":"x"}`,
 			`{"prompt":"a","response_format":"json"}`, `{"prompt":"a","response_format":{}}`, `{"prompt":"a","response_format":{"type":"xml"}}`,
 			`{"prompt":"a","response_format":{"type":"text","json_schema":{"schema":{}}}}`, `{"prompt":"a","response_format":{"type":"json_object","strict":true}}`,
-			`{"prompt":"a","response_format":{"type":"json_object"},"regex":"a"}`, `{"prompt":"a","regex":1}`, `{"prompt":"a","ebnf":"x"}`,
+			`{"prompt":"a","response_format":{"type":"json_object"},"regex":"a"}`, `{"prompt":"a","regex":1}`, `{"prompt":"a","ebnf":1}`, `{"prompt":"a","guided_whim":"x"}`, `{"prompt":"a","output_format":"x"}`, `{"prompt":"a","image_data":"x"}`, `{"prompt":"a","bad_words":["x"]}`, `{"prompt":"a","web_search_options":{}}`,
 			`{"prompt":"a","structured_outputs":{}}`, `{"prompt":"a","structured_outputs":{"grammar":1}}`, `{"prompt":"a","structured_outputs":{"xml":"x"}}`, `{"prompt":"a","structured_outputs":{"structural_tag":"{"}}`, `{"prompt":"a","response_format":{"type":"structural_tag"}}`, `{"prompt":"a","response_format":{"type":"text","triggers":[]}}`, `{"prompt":"a","structured_outputs":{"regex":"a","choice":["a"]}}`,
 			`{"prompt":"a","guided_choice":[]}`, `{"prompt":"a","guided_choice":["a",1]}`, `{"prompt":"a","guided_json":1}`, `{"prompt":"a","guided_grammar":1}`, `{"prompt":"a","structural_tag":{}}`,
 			`{"prompt":"a","regex":"a","ignore_eos":true}`, `{"prompt":"a","regex":"a","min_tokens":2}`,
@@ -69,7 +69,7 @@ func TestBadRequests(t *testing.T) {
 			`{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_schema","json_schema":{"schema":1}}}`,
 			`{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_schema","json_schema":{"schema":{},"strict":1}}}`,
 			`{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":[]}`, `{"messages":[{"role":"user","content":"a"}],"continue_final_message":true}`,
-			`{"messages":[{"role":"user","content":"a"}],"store":true}`, `{"messages":[{"role":"user","content":"a"}],"functions":[]}`,
+			`{"messages":[{"role":"user","content":"a"}],"store":1}`, `{"messages":[{"role":"user","content":"a"}],"audio":{}}`, `{"messages":[{"role":"user","content":"a"}],"thinking":{"type":"some"}}`, `{"messages":[{"role":"user","content":"a"}],"reasoning":{"depth":1}}`, `{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_schema","schema":{},"json_schema":{"schema":{}}}}`, `{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"text","schema":{}}}`, `{"messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"type":"function","function":{"name":"g"}}]}}}`, `{"messages":[{"role":"user","content":"a"}],"functions":[]}`,
 			`{"messages":[{"role":"user","content":"a"}],"reasoning_effort":"lots"}`,
 		}},
 		{"/tokenize", []string{

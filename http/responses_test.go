@@ -349,7 +349,9 @@ func TestResponseRequests(t *testing.T) {
 		{`{"input":"x","tools":[{"type":"function","name":"f","parameters":{"type":"array"},"strict":true}]}`, "tools[0].parameters.type"},
 		{`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"namespace","name":"m","tools":[]}]}]}`, "tools[0].tools[0].type"},
 		{`{"input":"x","metadata":{"a":1}}`, "metadata.a"},
-		{`{"input":"x","max_tokens":3}`, "max_tokens"},
+		{`{"input":"x","max_tokens":-2}`, "max_tokens"},
+		{`{"input":"x","response_format":{"type":"text"}}`, "response_format"},
+		{`{"input":"x","n":2}`, "n"},
 		{`{"input":"x","model":"other"}`, "model"},
 		{`{"input":"x","previous_response_id":"resp_A"}`, "previous_response_id"},
 	} {

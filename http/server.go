@@ -53,6 +53,7 @@ type Server struct {
 	live     liveAnswers
 	writers  *sse.Writers
 	journeys journeys
+	ignored  ignored
 }
 
 // New makes a server for a running system. It fails with everything that is

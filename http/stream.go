@@ -60,7 +60,11 @@ func (s *Server) stream(x *exchange, a *answer, over func()) {
 // connection is the end of the body. fasthttp would send chunks all the same.
 func (r *streamBody) unframed(ctx *fasthttp.RequestCtx) {
 	header := "HTTP/1.1 200 OK\r\nContent-Type: " + typeEvents + "\r\nCache-Control: no-cache\r\n" +
-		headerID + ": " + r.x.id + "\r\nConnection: close\r\n\r\n"
+		headerID + ": " + r.x.id + "\r\nConnection: close\r\n"
+	if said := ctx.Response.Header.Peek(headerIgnored); len(said) > 0 {
+		header += headerIgnored + ": " + string(said) + "\r\n"
+	}
+	header += "\r\n"
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(net.Conn) { // the same connection, wrapped
 		defer r.Close()

@@ -18,8 +18,8 @@ type tokenizeCall struct {
 	addSpecial *bool // default: true for a prompt; a template writes its own
 }
 
-func newTokenizeCall(m *model.Model) *tokenizeCall {
-	return &tokenizeCall{Conversation: conversation.New(m)}
+func newTokenizeCall(m *model.Model, notes *field.Notes) *tokenizeCall {
+	return &tokenizeCall{Conversation: conversation.New(m, notes)}
 }
 
 var tokenizeFields = field.Join(
@@ -44,8 +44,9 @@ func ofChat(c *tokenizeCall) *conversation.Conversation { return &c.Conversation
 // tokenizePrompt answers with what a prompt becomes.
 func tokenizePrompt(x *exchange) *Error {
 	s := x.s
-	c := newTokenizeCall(&s.model)
-	if e := decodeFor(x, tokenizeFields, c, &c.model); e != nil {
+	notes := x.notes()
+	c := newTokenizeCall(&s.model, &notes)
+	if e := decodeFor(x, tokenizeFields, c, &c.model, &notes); e != nil {
 		return e
 	}
 	var text string
@@ -100,7 +101,8 @@ var detokenizeFields = field.Table[detokenizeCall]{
 // detokenize answers with the text of tokens, special ones included.
 func detokenize(x *exchange) *Error {
 	c := detokenizeCall{vocab: x.s.info.vocab}
-	if e := decodeFor(x, detokenizeFields, &c, &c.model); e != nil {
+	notes := x.notes()
+	if e := decodeFor(x, detokenizeFields, &c, &c.model, &notes); e != nil {
 		return e
 	}
 	if !c.given {
@@ -133,12 +135,14 @@ func tokenizerInfo(x *exchange) *Error {
 var errNoTokenizer = apierr.Invalid("", "the served model has no tokenizer")
 
 // decodeFor reads a body that is about the tokenizer of a model.
-func decodeFor[T any](x *exchange, fields field.Table[T], into *T, name *string) *Error {
+func decodeFor[T any](x *exchange, fields field.Table[T], into *T, name *string, notes *field.Notes) *Error {
 	body, e := x.json()
 	if e != nil {
 		return e
 	}
-	if e := field.Decode(body, fields, into); e != nil {
+	e = field.Decode(body, fields, into, notes)
+	x.sayIgnored(notes)
+	if e != nil {
 		return e
 	}
 	if _, e := x.s.model.Name(*name); e != nil {

@@ -81,6 +81,7 @@ type Server struct {
 	ResponseStore   string        `flag:"response-store" value:"DIR" help:"keep responses (/v1/responses) in this directory, too, so that conversations go on when the server was restarted"`
 	MaxChoices      int           `flag:"max-choices" value:"N" min:"1" help:"most replies one request may ask for: n times its prompts"`
 	MaxStops        int           `flag:"max-stops" value:"N" min:"1" help:"most stop strings of a request"`
+	StrictFields    bool          `flag:"strict-fields" help:"refuse requests with fields that are not known, instead of ignoring those and saying so in X-Ignored-Fields"`
 	ReadTimeout     time.Duration `flag:"read-timeout" value:"DURATION" min:"0.001" help:"how long a request may take to arrive; others get status 408"`
 	IdleTimeout     time.Duration `flag:"idle-timeout" value:"DURATION" min:"0.001" help:"close connections that ask for nothing this long"`
 	StallTimeout    time.Duration `flag:"stall-timeout" value:"DURATION" min:"0.001" help:"end a reply whose client has not read for this long"`
@@ -313,7 +314,7 @@ func (c *Config) http() http.Config {
 		BodyBudget:    s.BodyBudget, Admin: a.AdminListen != "",
 		Version: thisBuild().Version, Profiling: s.Profiling,
 		MaxOpen: cmp.Or(s.MaxAnswers, s.MaxOpenRequests), MaxConnections: s.MaxConnections,
-		ResponseStore: s.ResponseStore, MaxBody: s.MaxBody, MaxChoices: s.MaxChoices, MaxStops: s.MaxStops,
+		ResponseStore: s.ResponseStore, MaxBody: s.MaxBody, MaxChoices: s.MaxChoices, MaxStops: s.MaxStops, StrictFields: s.StrictFields,
 		ReadTimeout: s.ReadTimeout, IdleTimeout: s.IdleTimeout, StallTimeout: s.StallTimeout, KeepAlive: s.KeepAlive,
 		ToolCallParser: s.ToolCallParser, ReasoningParser: s.ReasoningParser,
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/dialect/field"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
@@ -34,6 +35,8 @@ type Request struct {
 	Key    string // the name of the key it came with; "": none
 	Came   time.Time
 	Client string // who asks: the name of the key it came with, or an address
+	// Notes are written while it is decoded; before, Strict alone is set.
+	Notes field.Notes
 	// Header is a field of the request's header, "" when it was not given.
 	Header func(name string) string
 }

@@ -10,6 +10,7 @@
 //	             │        └─▶ draft            sampling, stops, formats: the engine's request
 //	             ├─▶ dialect                   this package
 //	             │        └─▶ model            the served model, and bounds
+//	             ├─▶ leniency                  fields that are other servers', a table
 //	             ├─▶ field ─▶ apierr           JSON that is read, by fields; what is wrong with it
 //	             └─▶ jsonenc, http/sse         JSON that is written; frames of events
 //
@@ -28,7 +29,7 @@
 //  1. A package beside chat. Its Request embeds conversation.Conversation, or
 //     draft.Draft where there is no conversation; its Fields are a field.Table,
 //     put together of what is shared and what is its own by field.Join and
-//     field.Lift. What it has in another shape than OpenAI's chat it checks itself,
+//     field.Lift; leniency.Join adds what is another server's. What it has in another shape than OpenAI's chat it checks itself,
 //     by its own names, and then hands on as conversation has it: SetMessages,
 //     SetTools.
 //  2. Decode: field.Decode, own checks, Conversation.Check, Model.Name,

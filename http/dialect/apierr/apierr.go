@@ -57,6 +57,14 @@ func At(path string, err error) error {
 	return &pathError{path, err}
 }
 
+// In is At, but nil for no error.
+func In(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return At(path, err)
+}
+
 // Index is the place of an array's element, for At.
 func Index(i int) string { return "[" + strconv.Itoa(i) + "]" }
 

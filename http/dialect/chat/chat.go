@@ -13,6 +13,7 @@ import (
 	"github.com/troupe-llm/troupe/http/dialect/conversation"
 	"github.com/troupe-llm/troupe/http/dialect/draft"
 	"github.com/troupe-llm/troupe/http/dialect/field"
+	"github.com/troupe-llm/troupe/http/dialect/leniency"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/http/dialect/openai"
 )
@@ -27,12 +28,12 @@ type Request struct {
 }
 
 // New is a request that asks for nothing yet.
-func New(m *model.Model) *Request {
-	return &Request{Conversation: conversation.New(m), Options: openai.Options{N: 1}}
+func New(m *model.Model, notes *field.Notes) *Request {
+	return &Request{Conversation: conversation.New(m, notes), Options: openai.Options{N: 1, Notes: notes}}
 }
 
 // Fields are all that a request may have.
-var Fields = field.Join(
+var Fields = leniency.Join(leniency.Chat, field.Join(
 	field.Lift(openai.Fields, func(r *Request) *openai.Options { return &r.Options }),
 	field.Lift(draft.Sampling, drafted),
 	field.Lift(draft.Formats, drafted),
@@ -44,26 +45,15 @@ var Fields = field.Join(
 	field.Table[Request]{
 		"logprobs":     field.Boolean(func(r *Request, b bool) { r.Logprobs = b }),
 		"top_logprobs": field.Integer(0, draft.MaxLogprobs, func(r *Request, n int64) { r.Top = int(n) }),
-
-		"store":              field.Accept[Request]("nothing is stored", "false"),
-		"modalities":         field.Accept[Request]("answers are text", `["text"]`),
-		"echo":               field.Accept[Request]("a chat's prompt cannot be echoed", "false"),
-		"prompt":             field.Refuse[Request]("this is /v1/chat/completions, which takes messages"),
-		"audio":              field.Refuse[Request]("not supported; answers are text"),
-		"prediction":         field.Refuse[Request]("not supported"),
-		"web_search_options": field.Refuse[Request]("not supported"),
-		"verbosity":          field.Refuse[Request]("not supported"),
-		"functions":          field.Refuse[Request]("not supported; use tools"),
-		"function_call":      field.Refuse[Request]("not supported; use tool_choice"),
 	},
-)
+))
 
 func drafted(r *Request) *draft.Draft { return &r.Draft }
 
 // Decode reads and checks a request. An answer may fill the context.
 func (Dialect) Decode(in *dialect.Request) (*dialect.Call, *apierr.Error) {
-	r := New(in.Model)
-	if err := field.Decode(in.Body, Fields, r); err != nil {
+	r := New(in.Model, &in.Notes)
+	if err := field.Decode(in.Body, Fields, r, &in.Notes); err != nil {
 		return nil, err
 	}
 	if err := r.check(); err != nil {

@@ -30,17 +30,19 @@ type Conversation struct {
 	Chat tokenize.Chat
 
 	Effort        string // of reasoning, one of Efforts; "": not said
+	Thinks        bool   // there is to be reasoning, however much
 	Tools         []Tool
 	ToolChoice    ToolChoice
 	ToolNamed     string        // the tool that was chosen
+	allowed       []string      // those that may be called; nil: all
 	ParallelCalls bool          // a reply may have several
 	Separate      bool          // reasoning from the text
 	Reply         reply.Options // see Complete
 }
 
 // New is a conversation in which nothing was said yet.
-func New(m *model.Model) Conversation {
-	c := Conversation{Draft: draft.New(m), ParallelCalls: true, Separate: true}
+func New(m *model.Model, notes *field.Notes) Conversation {
+	c := Conversation{Draft: draft.New(m, notes), ParallelCalls: true, Separate: true}
 	c.Chat.AddGenerationPrompt = true
 	return c
 }
@@ -53,6 +55,8 @@ var Fields = field.Table[Conversation]{
 	"parallel_tool_calls":   field.Boolean(func(c *Conversation, b bool) { c.ParallelCalls = b }),
 	"chat_template_kwargs":  setTemplateKwargs,
 	"reasoning_effort":      SetEffort,
+	"thinking":              setThinking,
+	"reasoning":             setReasoning,
 	"separate_reasoning":    field.Boolean(func(c *Conversation, b bool) { c.Separate = b }),
 	"documents":             setDocuments,
 	"add_generation_prompt": field.Boolean(func(c *Conversation, b bool) { c.Chat.AddGenerationPrompt = b }),
@@ -65,13 +69,16 @@ var Fields = field.Table[Conversation]{
 // Check finds what is wrong between fields, and says in Engine.Grammar what the
 // reply has to keep to.
 func (c *Conversation) Check() *apierr.Error {
+	if err := c.leaveAllowed(); err != nil {
+		return err
+	}
 	if err := c.chooseCalls(); err != nil {
 		return err
 	}
 	switch {
 	case c.Chat.ContinueFinalMessage && c.Chat.AddGenerationPrompt:
 		return apierr.Invalid("continue_final_message", "continue_final_message: needs add_generation_prompt to be false")
-	case c.Effort != "" && c.Chat.Kwargs[told(&c.Model.Family, c.Effort).name] != nil:
+	case c.Chat.Kwargs[c.told().name] != nil:
 		return apierr.Invalid("reasoning_effort", "reasoning_effort: chat_template_kwargs says it already")
 	}
 	return c.Draft.Check()
@@ -80,7 +87,7 @@ func (c *Conversation) Check() *apierr.Error {
 // Complete fills in what the request left open.
 func (c *Conversation) Complete() {
 	c.Draft.Complete()
-	if v := told(&c.Model.Family, c.Effort); c.Effort != "" && v.name != "" {
+	if v := c.told(); v.name != "" {
 		if c.Chat.Kwargs == nil {
 			c.Chat.Kwargs = map[string]any{}
 		}

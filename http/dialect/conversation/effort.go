@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/field"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 )
@@ -14,17 +15,92 @@ import (
 // Efforts are OpenAI's words for how much, from none on.
 var Efforts = []string{"none", "minimal", "low", "medium", "high", "xhigh"}
 
+// otherEfforts are others' words for them; "": as much as the model likes to.
+var otherEfforts = map[string]string{"max": "xhigh", "off": "none", "default": "", "auto": ""}
+
 // SetEffort takes any of the words, whatever the model: what its template does not
 // know of changes nothing, as clients send it to every model.
 func SetEffort(c *Conversation, v field.Value) error {
 	effort, err := v.Text()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !slices.Contains(Efforts, effort):
+	}
+	if other, is := otherEfforts[effort]; is {
+		effort = other
+	} else if !slices.Contains(Efforts, effort) {
 		return fmt.Errorf("must be one of %q, got %s", Efforts, v)
 	}
 	c.Effort = effort
+	return nil
+}
+
+// setReasoning reads {"effort":…} or {"enabled":…}, as the Responses API and
+// OpenRouter have it.
+func setReasoning(c *Conversation, v field.Value) error {
+	if v[0] != '{' {
+		return v.Want("an object")
+	}
+	for name, v := range v.Members() {
+		var err error
+		switch {
+		case v.Null():
+		case name == "effort":
+			err = SetEffort(c, v)
+		case name == "enabled":
+			err = setThinking(c, v)
+		default:
+			err = c.Notes.Ignore("reasoning." + name)
+		}
+		if err != nil {
+			return apierr.At("."+name, err)
+		}
+	}
+	return nil
+}
+
+// setThinking reads whether there is to be reasoning: true or false, a word of
+// effort, or {"type":"enabled"}, as DeepSeek, GLM and Kimi have it.
+func setThinking(c *Conversation, v field.Value) error {
+	switch v[0] {
+	case '"':
+		return SetEffort(c, v)
+	case '{':
+		return setThinkingType(c, v)
+	}
+	on, err := v.Boolean()
+	switch {
+	case err != nil:
+		return v.Want("a boolean, a string or an object")
+	case !on:
+		c.Effort = Efforts[0]
+	case c.Effort == "":
+		c.Thinks = true
+	}
+	return nil
+}
+
+func setThinkingType(c *Conversation, v field.Value) error {
+	for name, v := range v.Members() {
+		var err error
+		switch {
+		case v.Null():
+		case name == "type":
+			switch kind, _ := v.Text(); kind {
+			case "disabled":
+				c.Effort = Efforts[0]
+			case "enabled":
+				c.Thinks = true
+			case "auto", "adaptive": // as much as the model likes to
+			default:
+				err = fmt.Errorf(`must be "enabled", "disabled" or "auto", got %s`, v)
+			}
+		default:
+			err = c.Notes.Ignore("thinking." + name)
+		}
+		if err != nil {
+			return apierr.At("."+name, err)
+		}
+	}
 	return nil
 }
 
@@ -34,14 +110,17 @@ type variable struct {
 	value any
 }
 
-// told is how a template is told an effort: by the word, or whether there is to be
-// any reasoning; of neither it has no name.
-func told(f *model.Family, effort string) variable {
+// told is how the template is told how much to reason: by the word, or whether it is
+// to; when that was not said, or cannot be, it has no name.
+func (c *Conversation) told() variable {
+	f := &c.Model.Family
 	switch {
-	case f.Efforts:
-		return variable{model.EffortVariable, effort}
-	case f.Quiet:
-		return variable{model.QuietVariable, effort != Efforts[0]}
+	case f.Switch != "" && c.Effort == Efforts[0]:
+		return variable{f.Switch, false}
+	case f.Efforts && c.Effort != "":
+		return variable{model.EffortVariable, c.Effort}
+	case f.Switch != "" && (c.Effort != "" || c.Thinks):
+		return variable{f.Switch, true}
 	}
 	return variable{}
 }

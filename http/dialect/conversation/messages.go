@@ -180,7 +180,7 @@ func appendContent(out []byte, v field.Value, parts bool) ([]byte, error) {
 	var texts []string
 	list := append(make([]byte, 0, len(v)), '[')
 	for i, part := range v.Elements() {
-		text, err := textPart(part)
+		text, is, err := textPart(part)
 		if err != nil {
 			return nil, apierr.At(apierr.Index(i), err)
 		}
@@ -188,10 +188,10 @@ func appendContent(out []byte, v field.Value, parts bool) ([]byte, error) {
 		if i > 0 {
 			list = append(list, ',')
 		}
-		if part[0] == '"' {
-			list = append(append(append(list, `{"type":"text","text":`...), part...), '}')
-		} else {
+		if is {
 			list = append(list, part...)
+		} else {
+			list = append(jsonenc.Quoted(append(list, `{"type":"text","text":`...), text), '}')
 		}
 	}
 	if parts {
@@ -200,36 +200,42 @@ func appendContent(out []byte, v field.Value, parts bool) ([]byte, error) {
 	return jsonenc.Quoted(out, strings.Join(texts, " ")), nil
 }
 
-func textPart(v field.Value) (text string, err error) {
+// textPart is what a part says. is: it is a part of text as templates know it.
+func textPart(v field.Value) (text string, is bool, err error) {
 	if v[0] == '"' {
-		return v.Unquote(), nil
+		return v.Unquote(), false, nil
 	}
 	if v[0] != '{' {
-		return "", v.Want("a part object")
+		return "", false, v.Want("a part object")
 	}
 	kind := ""
-	found := false
+	var said field.Value
 	for name, v := range v.Members() {
 		switch name {
 		case "type":
 			if kind, err = v.Text(); err != nil {
-				return "", apierr.At(".type", err)
+				return "", false, apierr.At(".type", err)
 			}
-		case "text":
-			if text, err = v.Text(); err != nil {
-				return "", apierr.At(".text", err)
+		case "text", refusal:
+			if !v.Null() {
+				said = v
 			}
-			found = true
 		}
 	}
 	switch {
-	case kind != "text":
-		return "", apierr.At(".type", fmt.Errorf("%q is not supported, only \"text\" is", kind))
-	case !found:
-		return "", apierr.At(".text", errors.New("required"))
+	case kind != "text" && kind != refusal:
+		return "", false, apierr.At(".type", fmt.Errorf("%q is not supported, only \"text\" is", kind))
+	case said == nil:
+		return "", false, apierr.At("."+kind, errors.New("required"))
 	}
-	return text, nil
+	if text, err = said.Text(); err != nil {
+		err = apierr.At("."+kind, err)
+	}
+	return text, kind == "text", err
 }
+
+// refusal is a part by which an assistant declined, and its text.
+const refusal = "refusal"
 
 // appendToolCalls turns the arguments of an assistant's earlier calls, which
 // OpenAI has as a string of JSON, into the object they stand for, or the other
@@ -350,7 +356,9 @@ func setTemplateKwargs(c *Conversation, v field.Value) error {
 	if v[0] != '{' {
 		return v.Want("an object")
 	}
-	c.Chat.Kwargs = map[string]any{}
+	if c.Chat.Kwargs == nil { // else a field is read as one of them
+		c.Chat.Kwargs = map[string]any{}
+	}
 	for name, v := range v.Members() {
 		x, err := ordered(v)
 		if err != nil {

@@ -109,11 +109,16 @@ func readFunction(v field.Value) (t Tool, err error) {
 	return t, nil
 }
 
-// setToolChoice reads a word, or {"type":"function","function":{"name":…}}.
+// ToolChoices are OpenAI's words for those that name no tool; "any" is others' for
+// the last.
+var ToolChoices = map[string]ToolChoice{"auto": ToolsAuto, "none": ToolsNone, "required": ToolsRequired, "any": ToolsRequired}
+
+// setToolChoice reads a word, {"type":"function","function":{"name":…}}, or
+// {"type":"allowed_tools","allowed_tools":{"mode":…,"tools":[…]}}.
 func setToolChoice(c *Conversation, v field.Value) error {
 	switch v[0] {
 	case '"':
-		choice, known := map[string]ToolChoice{"auto": ToolsAuto, "none": ToolsNone, "required": ToolsRequired}[v.Unquote()]
+		choice, known := ToolChoices[v.Unquote()]
 		if !known {
 			return fmt.Errorf(`must be "none", "auto", "required" or a function, got %s`, v)
 		}
@@ -123,9 +128,75 @@ func setToolChoice(c *Conversation, v field.Value) error {
 	default:
 		return v.Want("a string or an object")
 	}
+	for name, of := range v.Members() {
+		if name == allowedTools {
+			return apierr.In("."+allowedTools, setAllowed(c, of))
+		}
+	}
 	t, err := readTool(v)
 	c.ToolChoice, c.ToolNamed = ToolsNamed, t.Name
 	return err
+}
+
+const allowedTools = "allowed_tools"
+
+// setAllowed reads which of the tools the model may call; the others are not shown.
+func setAllowed(c *Conversation, v field.Value) error {
+	if v[0] != '{' {
+		return v.Want("an object")
+	}
+	mode, known := ToolsAuto, false
+	for name, v := range v.Members() {
+		switch name {
+		case "mode":
+			word, _ := v.Text()
+			mode, known = ToolChoices[word]
+		case "tools":
+			if v[0] != '[' {
+				return apierr.At(".tools", v.Want("an array of tools"))
+			}
+			c.allowed = []string{}
+			for i, e := range v.Elements() {
+				t, err := readTool(e)
+				if err != nil {
+					return apierr.At(".tools"+apierr.Index(i), err)
+				}
+				c.allowed = append(c.allowed, t.Name)
+			}
+		}
+	}
+	switch {
+	case !known || mode == ToolsNone:
+		return apierr.At(".mode", errors.New(`must be "auto" or "required"`))
+	case c.allowed == nil:
+		return apierr.At(".tools", errors.New("required"))
+	}
+	c.ToolChoice = mode
+	return nil
+}
+
+// leaveAllowed leaves the tools that may be called, once both are known.
+func (c *Conversation) leaveAllowed() *apierr.Error {
+	if c.allowed == nil {
+		return nil
+	}
+	for _, name := range c.allowed {
+		if !slices.ContainsFunc(c.Tools, func(t Tool) bool { return t.Name == name }) {
+			return apierr.Invalid("tool_choice", "tool_choice: no tool is named %q", name)
+		}
+	}
+	shown, _ := c.Chat.Tools.([]any)
+	var tools []Tool
+	var left []any
+	for i, t := range c.Tools {
+		if slices.Contains(c.allowed, t.Name) {
+			tools, left = append(tools, t), append(left, shown[i])
+		}
+	}
+	if c.Tools, c.Chat.Tools = tools, left; len(left) == 0 {
+		c.Chat.Tools = nil
+	}
+	return nil
 }
 
 // expect says what the replies may hold.

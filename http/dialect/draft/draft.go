@@ -9,27 +9,30 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/dialect/field"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 )
 
 // Draft is a request that is being read.
 type Draft struct {
 	Model   *model.Model
+	Notes   *field.Notes
 	Engine  actors.Request // what all of its choices have in common
 	Limited bool           // a token limit was given
+	Endless bool           // it is that of the context
 	Seeded  bool           // a seed was given
 }
 
 // New is a draft that asks for nothing yet.
-func New(m *model.Model) Draft {
-	return Draft{Model: m, Engine: actors.Request{Sampling: m.Sampling}}
+func New(m *model.Model, notes *field.Notes) Draft {
+	return Draft{Model: m, Notes: notes, Engine: actors.Request{Sampling: m.Sampling}}
 }
 
 // Check finds what is wrong between fields.
 func (d *Draft) Check() *apierr.Error {
 	r := &d.Engine
 	switch {
-	case d.Limited && r.MinTokens > r.MaxTokens:
+	case d.Limited && !d.Endless && r.MinTokens > r.MaxTokens:
 		return apierr.Invalid("min_tokens", "min_tokens: must be at most max_tokens (%d), got %d", r.MaxTokens, r.MinTokens)
 	case r.Grammar != nil && r.IgnoreEOS:
 		return apierr.Invalid("ignore_eos", "ignore_eos: cannot be combined with %s, whose answers have an end", r.Grammar.Path())
@@ -46,7 +49,7 @@ const coldest = 1e-5
 // Complete fills in what the request left open.
 func (d *Draft) Complete() {
 	r := &d.Engine
-	r.PromptOnly = d.Limited && r.MaxTokens == 0
+	r.PromptOnly = d.Limited && !d.Endless && r.MaxTokens == 0
 	if r.Sampling.Temperature < coldest {
 		r.Sampling.Temperature = 0
 	}

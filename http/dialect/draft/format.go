@@ -1,8 +1,10 @@
 package draft
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/field"
@@ -23,11 +25,6 @@ var Formats = field.Table[Draft]{
 	"guided_choice":      constrained("guided_choice", choiceFormat),
 	"guided_grammar":     constrained("guided_grammar", rulesFormat),
 	"regex":              constrained("regex", regexFormat),
-
-	"ebnf":                      field.Refuse[Draft]("not supported; use guided_grammar or structured_outputs.grammar"),
-	"structural_tag":            field.Refuse[Draft]("not supported; use response_format or structured_outputs.structural_tag"),
-	"guided_decoding_backend":   field.Refuse[Draft]("there is only one"),
-	"guided_whitespace_pattern": field.Refuse[Draft]("not supported; white space in JSON is bounded"),
 }
 
 // constrained makes a setter of what reads a format.
@@ -55,9 +52,9 @@ func setResponseFormat(d *Draft, v field.Value) error {
 	if v[0] != '{' {
 		return v.Want("an object")
 	}
-	var kind string
+	var kind, part string
 	var schema field.Value
-	tag := false
+	given, tag := 0, false
 	for key, v := range v.Members() {
 		if v.Null() {
 			continue
@@ -70,6 +67,11 @@ func setResponseFormat(d *Draft, v field.Value) error {
 			if schema, err = responseSchema(v); err != nil {
 				return apierr.At(".json_schema", err)
 			}
+			part = ".json_schema.schema"
+			given++
+		case "schema": // llama.cpp's and others' place of it
+			schema, part, err = v, ".schema", wantSchema(v)
+			given++
 		case "format", "structures", "triggers":
 			tag = true // structuralTag reads them
 		default:
@@ -82,8 +84,10 @@ func setResponseFormat(d *Draft, v field.Value) error {
 	switch {
 	case kind == "":
 		return apierr.At(".type", errors.New("required"))
-	case kind != "json_schema" && schema != nil:
-		return apierr.At(".json_schema", errors.New(`needs the type "json_schema"`))
+	case given > 1:
+		return apierr.At(".schema", errors.New("cannot be combined with json_schema"))
+	case kind != "json_schema" && schema != nil && (kind != "json_object" || part != ".schema"):
+		return apierr.At(cmp.Or(strings.TrimSuffix(part, ".schema"), part), errors.New(`needs the type "json_schema"`))
 	case kind != "structural_tag" && tag:
 		return errors.New(`format, structures and triggers need the type "structural_tag"`)
 	}
@@ -91,12 +95,15 @@ func setResponseFormat(d *Draft, v field.Value) error {
 	case "text":
 		return nil
 	case "json_object":
-		return d.Constrain(name, "", grammar.JSONObject())
+		if schema == nil {
+			return d.Constrain(name, "", grammar.JSONObject())
+		}
+		return d.Constrain(name, part, grammar.Schema(schema))
 	case "json_schema":
 		if schema == nil {
 			return apierr.At(".json_schema.schema", errors.New("required"))
 		}
-		return d.Constrain(name, ".json_schema.schema", grammar.Schema(schema))
+		return d.Constrain(name, part, grammar.Schema(schema))
 	case "structural_tag":
 		s, err := structuralTag(v, name)
 		if err != nil {
@@ -114,21 +121,14 @@ func responseSchema(v field.Value) (schema field.Value, err error) {
 		return nil, v.Want("an object")
 	}
 	for key, v := range v.Members() {
-		switch key {
-		case "schema":
-			if schema = v; v[0] != '{' {
-				err = v.Want("a JSON schema, an object")
-			}
-		case "name":
+		switch {
+		case v.Null():
+		case key == "schema":
+			schema, err = v, wantSchema(v)
+		case key == "name", key == "description":
 			_, err = v.Text()
-		case "description":
-			if !v.Null() {
-				_, err = v.Text()
-			}
-		case "strict":
-			if !v.Null() {
-				_, err = v.Boolean()
-			}
+		case key == "strict":
+			_, err = v.Boolean()
 		default:
 			err = errors.New("unknown field")
 		}
@@ -137,6 +137,20 @@ func responseSchema(v field.Value) (schema field.Value, err error) {
 		}
 	}
 	return schema, nil
+}
+
+func wantSchema(v field.Value) error {
+	if v[0] != '{' {
+		return v.Want("a JSON schema, an object")
+	}
+	return nil
+}
+
+// structureOptions are vLLM's of how a format is kept to, each with the value by
+// which it changes nothing.
+var structureOptions = map[string]string{
+	"disable_fallback": "", "_backend": "", "_backend_was_auto": "",
+	"disable_any_whitespace": "false", "disable_additional_properties": "false",
 }
 
 func setStructuredOutputs(d *Draft, v field.Value) error {
@@ -154,6 +168,9 @@ func setStructuredOutputs(d *Draft, v field.Value) error {
 				return structuralTag(v, "structured_outputs.structural_tag")
 			},
 		}[key]
+		if same, is := structureOptions[key]; is && (same == "" || same == string(v)) {
+			continue
+		}
 		if read == nil {
 			return apierr.At("."+key, errors.New("not supported, only json, json_object, regex, choice, grammar and structural_tag are"))
 		}

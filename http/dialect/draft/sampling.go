@@ -33,11 +33,6 @@ var Sampling = field.Table[Draft]{
 	"repetition_penalty":         field.Number(0.01, 100, func(d *Draft, x float64) { d.Engine.Sampling.Repetition = float32(x) }),
 	"include_stop_str_in_output": field.Boolean(func(d *Draft, b bool) { d.Engine.IncludeStop = b }),
 	"skip_special_tokens":        field.Boolean(func(d *Draft, b bool) { d.Engine.KeepSpecial = !b }),
-
-	// Known, and accepted only where they ask for what happens anyway.
-	"best_of":           field.Accept[Draft]("candidates are not ranked", "1"),
-	"use_beam_search":   field.Accept[Draft]("there is no beam search", "false"),
-	"logits_processors": field.Accept[Draft]("there are none", "[]"),
 }
 
 // LeastTopP keeps the likeliest token alone, as a top_p of 0 should; the
@@ -47,18 +42,26 @@ const LeastTopP = 1e-9
 // MaxLogprobs is how many alternatives a token may be listed with.
 const MaxLogprobs = 20
 
-// SetMaxTokens serves both of OpenAI's names of the limit. A text completion may be
-// of no tokens: its prompt is computed, and scored when it is to be echoed so.
+// endless is the limit by which llama.cpp and SGLang have a reply go on as long as
+// the context has room.
+const endless = -1
+
+// SetMaxTokens serves all names of the limit. A text completion may be of no
+// tokens: its prompt is computed, and scored when it is to be echoed so.
 func SetMaxTokens(least int64) field.Setter[Draft] {
 	set := field.Integer(least, math.MaxInt32, func(d *Draft, n int64) { d.Engine.MaxTokens = int(n) })
 	return func(d *Draft, v field.Value) error {
-		given := d.Engine.MaxTokens
-		err := set(d, v)
-		if err == nil && d.Limited && given != d.Engine.MaxTokens {
-			return fmt.Errorf("max_tokens and max_completion_tokens differ: %d and %d", given, d.Engine.MaxTokens)
+		given, without := d.Engine.MaxTokens, d.Endless
+		if n, err := v.Integer(); err == nil && n == endless {
+			d.Endless, d.Engine.MaxTokens = true, 0
+		} else if err := set(d, v); err != nil {
+			return err
+		}
+		if d.Limited && (given != d.Engine.MaxTokens || without != d.Endless) {
+			return fmt.Errorf("another limit was given by another name: %d and %s", given, v)
 		}
 		d.Limited = true
-		return err
+		return nil
 	}
 }
 

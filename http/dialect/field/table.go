@@ -1,9 +1,12 @@
 package field
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"path"
+	"strings"
 
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 )
@@ -12,34 +15,62 @@ import (
 // value; Decode adds the field's name.
 type Setter[T any] func(*T, Value) error
 
-// Table is every field that a kind of request may have, by name.
+// Table is every field that a kind of request may have, by name. A name with stars
+// in it, each of which stands for anything, is of fields that have no name there.
 type Table[T any] map[string]Setter[T]
 
 // Decode reads a request's fields in the order given. Null is as good as
-// absent.
-func Decode[T any](body []byte, fields Table[T], into *T) *apierr.Error {
+// absent. A field that is not in the table is ignored, see Notes.
+func Decode[T any](body []byte, fields Table[T], into *T, notes *Notes) *apierr.Error {
 	v, fault := Parse(body)
 	if fault != nil {
 		return fault
 	}
 	seen := make(map[string]bool, 16)
 	for name, v := range v.Members() {
-		set, known := fields[name]
+		set := fields.of(name)
 		switch {
-		case !known:
-			return apierr.Invalid(name, "unknown field %q", name)
 		case seen[name]:
 			return apierr.Invalid(name, "%s: given twice", name)
+		case len(seen) == mostFields:
+			return apierr.Invalid("", "a request has at most %d fields", mostFields)
 		}
 		seen[name] = true
-		if v.Null() {
-			continue
+		var err error
+		switch {
+		case set == nil && notes.Strict:
+			return apierr.Invalid(name, "unknown field %q", name)
+		case v.Null():
+		case set == nil:
+			err = notes.Ignore(name)
+		default:
+			err = set(into, v)
 		}
-		if err := set(into, v); err != nil {
+		if err != nil {
 			return apierr.InField(name, err)
 		}
 	}
 	return nil
+}
+
+// mostFields bounds the work that fields can make that nobody knows: each is
+// compared with patterns.
+const mostFields = 256
+
+// of is what reads a field; nil: it is not known, or in the table as one that is
+// ignored whatever patterns it matches.
+func (t Table[T]) of(name string) Setter[T] {
+	if set, is := t[name]; is {
+		return set
+	}
+	longest := "" // of the patterns that it matches
+	for pattern := range t {
+		if is, _ := path.Match(pattern, name); is && strings.Contains(pattern, "*") &&
+			cmp.Or(cmp.Compare(len(pattern), len(longest)), cmp.Compare(pattern, longest)) > 0 {
+			longest = pattern
+		}
+	}
+	return t[longest]
 }
 
 // Join is the tables as one; of fields that are in several, the last has its way.

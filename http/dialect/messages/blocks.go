@@ -57,8 +57,8 @@ func (r *Request) appendMessage(out []byte, v field.Value, last string) ([]byte,
 			role, err = v.Text()
 		case "content":
 			content = v
-		default:
-			err = errors.New("unknown field")
+		default: // what answers have, too, of which this may be one
+			err = r.Notes.Ignore("messages." + name)
 		}
 		if err != nil {
 			return nil, "", apierr.At("."+name, err)

@@ -21,6 +21,7 @@ import (
 	"github.com/troupe-llm/troupe/http/dialect/draft"
 	"github.com/troupe-llm/troupe/http/dialect/field"
 	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/dialect/leniency"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
@@ -49,7 +50,9 @@ type Request struct {
 }
 
 // New is a request that asks for nothing yet.
-func New(m *model.Model) *Request { return &Request{Conversation: conversation.New(m)} }
+func New(m *model.Model, notes *field.Notes) *Request {
+	return &Request{Conversation: conversation.New(m, notes)}
+}
 
 // Fields are all that a request for an answer may have.
 var Fields = field.Join(
@@ -60,19 +63,12 @@ var Fields = field.Join(
 		"stop_sequences": setStopSequences,
 		"stream":         field.Boolean(func(r *Request, b bool) { r.stream = b }),
 
-		// Read by nobody.
-		"metadata":      field.Label[Request]("an object"),
-		"service_tier":  field.Label[Request]("a string"),
-		"inference_geo": field.Label[Request]("a string"),
-
-		"container":          field.Refuse[Request]("not supported: nothing runs here"),
-		"mcp_servers":        field.Refuse[Request]("not supported: tools are called by the client"),
 		"context_management": setContextManagement,
 	},
 )
 
 // CountFields are all that a request to count tokens may have.
-var CountFields = field.Table[Request]{
+var CountFields = leniency.Join(leniency.Messages, field.Table[Request]{
 	"model":         func(r *Request, v field.Value) (err error) { r.name, err = v.Text(); return },
 	"messages":      func(r *Request, v field.Value) error { r.messages = v; return kindOf(v, '[', "an array of messages") },
 	"system":        setSystem,
@@ -80,13 +76,7 @@ var CountFields = field.Table[Request]{
 	"tool_choice":   setToolChoice,
 	"thinking":      setThinking,
 	"output_config": setOutputConfig,
-	"speed":         field.Accept[Request]("there is one", `"standard"`),
-
-	// Prefixes are cached whatever is said of them.
-	"cache_control":   field.Label[Request]("an object"),
-	"user_profile_id": field.Label[Request]("a string"),
-	"workspace_id":    field.Label[Request]("a string"),
-}
+})
 
 func setSystem(r *Request, v field.Value) error {
 	if r.system = v; v[0] != '"' && v[0] != '[' {
@@ -142,8 +132,8 @@ func read(in *dialect.Request, fields field.Table[Request]) (*Request, *apierr.E
 	if v := in.Header("anthropic-version"); v != "" && !slices.Contains(versions, v) {
 		return nil, apierr.Invalid("", "the header anthropic-version: only %s are spoken here, got %.40q", strings.Join(versions, " and "), v)
 	}
-	r := New(in.Model)
-	if err := field.Decode(in.Body, fields, r); err != nil {
+	r := New(in.Model, &in.Notes)
+	if err := field.Decode(in.Body, fields, r, &in.Notes); err != nil {
 		return nil, err
 	}
 	if r.messages == nil {
@@ -193,43 +183,43 @@ func setStopSequences(r *Request, v field.Value) error {
 	return draft.SetStop(&r.Draft, v)
 }
 
-// setContextManagement takes edits that change nothing: a conversation is answered
-// as it is sent.
-func setContextManagement(_ *Request, v field.Value) error {
+// setContextManagement takes the edit by which agents ask for all thinking to be
+// kept, and leaves out others: a conversation is answered as it is sent.
+func setContextManagement(r *Request, v field.Value) error {
 	if v[0] != '{' {
 		return v.Want("an object")
 	}
 	for name, v := range v.Members() {
+		var err error
 		switch {
-		case name != "edits":
-			return apierr.At("."+name, errors.New("unknown field"))
 		case v.Null():
+		case name != "edits":
+			err = r.Notes.Ignore("context_management." + name)
 		case v[0] != '[':
-			return apierr.At(".edits", v.Want("an array"))
+			err = v.Want("an array")
 		default:
 			for i, e := range v.Elements() {
-				if err := keepsAll(e); err != nil {
-					return apierr.At(".edits"+apierr.Index(i), err)
+				if !keepsAll(e) && r.Notes.Ignore("context_management.edits") != nil {
+					return apierr.At(".edits"+apierr.Index(i), errors.New(`only {"type": "clear_thinking_20251015", "keep": "all"} is supported: a conversation is answered as it is sent`))
 				}
 			}
+		}
+		if err != nil {
+			return apierr.At("."+name, err)
 		}
 	}
 	return nil
 }
 
-// keepsAll takes the edit by which agents ask for all thinking to be kept.
-func keepsAll(v field.Value) error {
+func keepsAll(v field.Value) bool {
 	if v[0] != '{' {
-		return v.Want("an object")
+		return false
 	}
 	fields := map[string]string{}
 	for name, v := range v.Members() {
 		fields[name] = string(v)
 	}
-	if len(fields) != 2 || fields["type"] != `"clear_thinking_20251015"` || fields["keep"] != `"all"` {
-		return errors.New(`only {"type": "clear_thinking_20251015", "keep": "all"} is supported: a conversation is answered as it is sent`)
-	}
-	return nil
+	return len(fields) == 2 && fields["type"] == `"clear_thinking_20251015"` && fields["keep"] == `"all"`
 }
 
 // setOutputConfig reads how much the model is to reason, and what it is to keep to.
@@ -245,7 +235,7 @@ func setOutputConfig(r *Request, v field.Value) (err error) {
 		case name == "format":
 			err = setFormat(r, v)
 		default:
-			err = errors.New("unknown field")
+			err = r.Notes.Ignore("output_config." + name)
 		}
 		if err != nil {
 			return apierr.At("."+name, err)

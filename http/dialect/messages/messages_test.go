@@ -121,7 +121,7 @@ func TestRequests(t *testing.T) {
 
 // TestThinking tells templates what they can be told.
 func TestThinking(t *testing.T) {
-	quiet, efforts, none := model.Family{Quiet: true}, model.Family{Efforts: true}, model.Family{}
+	quiet, efforts, none := model.Family{Switch: "enable_thinking"}, model.Family{Efforts: true}, model.Family{}
 	for _, tc := range []struct {
 		family model.Family
 		fields string
@@ -157,7 +157,7 @@ func TestRefusals(t *testing.T) {
 		`"max_tokens":1`:                  "messages: required",
 		`"max_tokens":1,"messages":[]`:    "messages: must not be empty",
 		`"max_tokens":-1,` + hi:           "max_tokens: must be at least 0, got -1",
-		`"max_tokens":1,"n":2,` + hi:      `unknown field "n"`,
+		`"max_tokens":1,"n":2,` + hi:      `n: only 1 is supported: a request has one answer`,
 		`"max_tokens":1,"system":1,` + hi: "system: expected a string or an array of text blocks, got a number",
 		`"max_tokens":1,"system":[{"type":"image"}],` + hi:                                      `system[0].type: "image" is not supported: the served model reads text`,
 		said("user", `[{"type":"image","source":{}}]`):                                          `messages[0].content[0].type: "image" is not supported: the served model reads text`,
@@ -182,7 +182,8 @@ func TestRefusals(t *testing.T) {
 		`"max_tokens":1,"output_config":{"format":{"type":"json"}},` + hi:                                          `output_config.format.type: only "json_schema" is supported, got "json"`,
 		`"max_tokens":1,"stop_sequences":"x",` + hi:                                                                "stop_sequences: expected an array of strings, got a string",
 		`"max_tokens":1,"container":"x",` + hi:                                                                     "container: not supported: nothing runs here",
-		`"max_tokens":1,"context_management":{"edits":[{}]},` + hi:                                                 `context_management.edits[0]: only {"type": "clear_thinking_20251015", "keep": "all"} is supported: a conversation is answered as it is sent`,
+		`"max_tokens":1,"mcp_servers":[{}],` + hi:                                                                  "mcp_servers: only [] is supported: tools are called by the client",
+		`"max_tokens":1,"stop":"x",` + hi:                                                                          "stop: this is /v1/messages, which takes stop_sequences",
 		`"max_tokens":1,"model":"claude",` + hi:                                                                    `the model "claude" is not served here; "served" is`,
 	} {
 		_, fault := Dialect{}.Decode(request(served(model.Family{}), `{`+fields+`}`))

@@ -9,7 +9,6 @@ import (
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/conversation"
 	"github.com/troupe-llm/troupe/http/dialect/field"
-	"github.com/troupe-llm/troupe/http/dialect/model"
 )
 
 // setTools takes the tools, and has them shown as OpenAI's chat has them.
@@ -17,17 +16,20 @@ func setTools(c *conversation.Conversation, v field.Value) error {
 	var all []conversation.Tool
 	shown := []byte{'['}
 	for i, e := range v.Elements() {
-		if isHosted(e) {
+		if kind := typeOf(e); isHosted(kind) {
+			if c.Notes.Ignore("tools."+kind) != nil {
+				return apierr.At(apierr.Index(i), fmt.Errorf("%q is run by Anthropic's servers, and not here", kind))
+			}
 			continue
 		}
-		t, description, err := readTool(e)
+		place := "tools" + apierr.Index(i)
+		t, description, err := readTool(e, c.Notes)
 		if err == nil && slices.ContainsFunc(all, func(other conversation.Tool) bool { return other.Name == t.Name }) {
 			err = apierr.At(".name", fmt.Errorf("%q is the name of two tools", t.Name))
 		}
 		if err != nil {
 			return apierr.At(apierr.Index(i), err)
 		}
-		place := "tools" + apierr.Index(i)
 		t.Path, t.StrictPath = place+".input_schema", place+".strict"
 		if all = append(all, t); len(all) > 1 {
 			shown = append(shown, ',')
@@ -41,20 +43,24 @@ func setTools(c *conversation.Conversation, v field.Value) error {
 // offer some by default; the model is not told of them.
 var hosted = []string{"web_search_", "web_fetch_", "code_execution_", "tool_search_tool_"}
 
-func isHosted(v field.Value) bool {
+func isHosted(kind string) bool {
+	return slices.ContainsFunc(hosted, func(of string) bool { return strings.HasPrefix(kind, of) })
+}
+
+// typeOf is a tool's type, "" when it has none.
+func typeOf(v field.Value) string {
 	if v[0] != '{' {
-		return false
+		return ""
 	}
 	for name, v := range v.Members() {
 		if name == "type" && v[0] == '"' {
-			kind := v.Unquote()
-			return slices.ContainsFunc(hosted, func(of string) bool { return strings.HasPrefix(kind, of) })
+			return v.Unquote()
 		}
 	}
-	return false
+	return ""
 }
 
-func readTool(v field.Value) (t conversation.Tool, description field.Value, err error) {
+func readTool(v field.Value, notes *field.Notes) (t conversation.Tool, description field.Value, err error) {
 	if v[0] != '{' {
 		return t, nil, v.Want("an object")
 	}
@@ -76,13 +82,8 @@ func readTool(v field.Value) (t conversation.Tool, description field.Value, err 
 			err = kindOf(v, '{', "an object")
 		case name == "eager_input_streaming": // arguments always come as they are written
 			_, err = v.Boolean()
-		case name == "defer_loading" && string(v) == "false":
-		case name == "defer_loading":
-			err = errors.New("not supported: there is no search for tools")
-		case name == "input_examples", name == "allowed_callers":
-			err = errors.New("not supported")
-		default:
-			err = errors.New("unknown field")
+		default: // defer_loading, too: without a search for tools all are shown
+			err = notes.Ignore("tools." + name)
 		}
 		if err != nil {
 			return t, nil, apierr.At("."+name, err)
@@ -172,7 +173,7 @@ func setThinking(r *Request, v field.Value) error {
 			}
 			t.omit = display == "omitted"
 		default:
-			err = errors.New("unknown field")
+			err = r.Notes.Ignore("thinking." + name)
 		}
 		if err != nil {
 			return apierr.At("."+name, err)
@@ -221,7 +222,7 @@ func (r *Request) think() {
 		r.Effort = "medium"
 	case t.budget > 0:
 		r.Effort = "low"
-	case t.kind != "" && r.Model.Family.Quiet: // as much as the model likes to
-		r.Chat.Kwargs = map[string]any{model.QuietVariable: true}
+	case t.kind != "": // as much as the model likes to
+		r.Thinks = true
 	}
 }

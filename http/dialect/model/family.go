@@ -1,6 +1,7 @@
 package model
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/troupe-llm/troupe/tokenize/reply"
@@ -12,12 +13,16 @@ const (
 	ParserChannels = "openai_gptoss" // the name that vLLM has for what the format of calls divides, too
 )
 
-// Variables of templates that tell how much to reason: gpt-oss's template takes
-// OpenAI's words, Qwen3's and others' whether there is to be any reasoning.
-const (
-	EffortVariable = "reasoning_effort"
-	QuietVariable  = "enable_thinking"
-)
+// EffortVariable is that of gpt-oss's template, which takes OpenAI's words for how
+// much to reason.
+const EffortVariable = "reasoning_effort"
+
+// switches are variables of other templates, which say whether there is to be any:
+// Qwen3's and most others', and DeepSeek's, Granite's and Kimi's.
+var switches = []*regexp.Regexp{
+	regexp.MustCompile(`\b(enable_thinking)\b`),
+	regexp.MustCompile(`(?:\bif|\belif|\band|\bor|\bnot|\() *(thinking)\b`),
+}
 
 // Family is what the served model's chat templates tell of it.
 type Family struct {
@@ -31,7 +36,7 @@ type Family struct {
 	Developers    bool                            // messages may be theirs
 	LateSystems   bool                            // see tokenize.ChatTemplates.LateSystems
 	Efforts       bool                            // it can be told how much to reason
-	Quiet         bool                            // it can be told not to
+	Switch        string                          // the variable by which it can be told not to; "": there is none
 }
 
 // NewFamily takes from the templates of tok what the names of parsers leave to
@@ -57,8 +62,19 @@ func NewFamily(toolParser, reasoningParser string, tok Tokenizer) Family {
 	f.LateSystems = tok.LateSystems()
 	both := with + without
 	f.Developers = strings.Contains(both, "developer")
-	f.Efforts, f.Quiet = strings.Contains(both, EffortVariable), strings.Contains(both, QuietVariable)
+	f.Efforts = strings.Contains(both, EffortVariable)
+	f.Switch = findSwitch(both)
 	return f
+}
+
+// findSwitch is the variable of a template that says whether to reason.
+func findSwitch(template string) string {
+	for _, s := range switches {
+		if m := s.FindStringSubmatch(template); m != nil {
+			return m[1]
+		}
+	}
+	return ""
 }
 
 // Channels reports whether replies are divided into messages.

@@ -4,7 +4,6 @@
 package openai
 
 import (
-	"errors"
 	"math"
 
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
@@ -15,6 +14,8 @@ import (
 
 // Options are what a request wants beside the text.
 type Options struct {
+	Notes *field.Notes
+
 	Model  string // as asked for, then as answers call it
 	N      int    // choices per prompt
 	Stream bool
@@ -33,7 +34,7 @@ type Options struct {
 }
 
 // Fields are those of Options.
-var Fields = field.Join(Labels, field.Table[Options]{
+var Fields = field.Table[Options]{
 	"model":                      func(o *Options, v field.Value) (err error) { o.Model, err = v.Text(); return },
 	"n":                          field.Integer(1, math.MaxInt32, func(o *Options, n int64) { o.N = int(n) }),
 	"stream":                     field.Boolean(func(o *Options, b bool) { o.Stream = b }),
@@ -41,18 +42,6 @@ var Fields = field.Join(Labels, field.Table[Options]{
 	"return_token_ids":           field.Boolean(func(o *Options, b bool) { o.ReturnIDs = b }),
 	"prompt_logprobs":            field.Integer(0, draft.MaxLogprobs, func(o *Options, n int64) { o.PromptLogprobs, o.PromptTop = true, int(n) }),
 	"return_tokens_as_token_ids": field.Boolean(func(o *Options, b bool) { o.TokenIDs = b }),
-})
-
-// Labels are the fields that are read by nobody and change nothing in the
-// answer; only their types are checked.
-var Labels = field.Table[Options]{
-	"user":              field.Label[Options]("a string"),
-	"metadata":          field.Label[Options]("an object"),
-	"safety_identifier": field.Label[Options]("a string"),
-	"prompt_cache_key":  field.Label[Options]("a string"),
-	"service_tier":      field.Label[Options]("a string"),
-
-	"prompt_cache_retention": field.Label[Options]("a string"),
 }
 
 func setStreamOptions(o *Options, v field.Value) error {
@@ -67,10 +56,8 @@ func setStreamOptions(o *Options, v field.Value) error {
 			o.IncludeUsage, err = v.Boolean()
 		case name == "continuous_usage_stats":
 			o.ContinuousUsage, err = v.Boolean()
-		case name == "include_obfuscation": // padding against eavesdroppers
-			err = field.Accept[Options]("chunks are not padded", "false")(o, v)
-		default:
-			err = errors.New("unknown field")
+		default: // include_obfuscation, which pads chunks, too
+			err = o.Notes.Ignore("stream_options." + name)
 		}
 		if err != nil {
 			return apierr.At("."+name, err)

@@ -22,6 +22,7 @@ import (
 	"github.com/troupe-llm/troupe/http/dialect/conversation"
 	"github.com/troupe-llm/troupe/http/dialect/draft"
 	"github.com/troupe-llm/troupe/http/dialect/field"
+	"github.com/troupe-llm/troupe/http/dialect/leniency"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/http/dialect/openai"
 )
@@ -65,10 +66,9 @@ var echoed = map[string]string{
 }
 
 // Fields are all that a request may have.
-var Fields = repeated(field.Join(
-	field.Lift(openai.Labels, func(r *Request) *openai.Options { return new(openai.Options) }),
+var Fields = repeated(leniency.Join(leniency.Responses, field.Join(
 	field.Lift(draft.Sampling, drafted),
-	field.Lift(conversation.Fields.Only("chat_template_kwargs", "parallel_tool_calls"), func(r *Request) *conversation.Conversation { return &r.Conversation }),
+	field.Lift(conversation.Fields.Only("chat_template_kwargs", "parallel_tool_calls", "thinking"), func(r *Request) *conversation.Conversation { return &r.Conversation }),
 	field.Lift(field.Table[draft.Draft]{"max_output_tokens": draft.SetMaxTokens(1)}, drafted),
 	field.Table[Request]{
 		"model":                func(r *Request, v field.Value) (err error) { r.Model, err = v.Text(); return },
@@ -87,15 +87,10 @@ var Fields = repeated(field.Join(
 		"truncation":           setTruncation,
 		"top_logprobs":         field.Integer(0, draft.MaxLogprobs, func(r *Request, n int64) { r.top = int(n) }),
 		"metadata":             setMetadata,
-		"client_metadata":      field.Label[Request]("an object"),
 
-		"background":   field.Accept[Request]("a response is made while its client waits", "false"),
-		"conversation": field.Refuse[Request]("conversations are not kept as such; use previous_response_id"),
-		"prompt":       field.Refuse[Request]("prompts are not kept here; send instructions and input"),
-		"messages":     field.Refuse[Request]("this is /v1/responses, which takes input"),
-		"max_tokens":   field.Refuse[Request]("this is /v1/responses, which takes max_output_tokens"),
+		"background": field.Accept[Request]("a response is made while its client waits", "false"),
 	},
-))
+)))
 
 func drafted(r *Request) *draft.Draft { return &r.Draft }
 
@@ -112,14 +107,14 @@ func repeated(t field.Table[Request]) field.Table[Request] {
 }
 
 // New is a request that asks for nothing yet.
-func New(m *model.Model) *Request {
-	return &Request{Conversation: conversation.New(m), Keep: true, echo: map[string]field.Value{}}
+func New(m *model.Model, notes *field.Notes) *Request {
+	return &Request{Conversation: conversation.New(m, notes), Keep: true, echo: map[string]field.Value{}}
 }
 
 // Decode reads and checks a request.
 func (d Dialect) Decode(in *dialect.Request) (*dialect.Call, *apierr.Error) {
-	r := New(in.Model)
-	if err := field.Decode(in.Body, Fields, r); err != nil {
+	r := New(in.Model, &in.Notes)
+	if err := field.Decode(in.Body, Fields, r, &in.Notes); err != nil {
 		return nil, err
 	}
 	before, err := d.previous(r, in)
@@ -242,15 +237,22 @@ func renamed(e *apierr.Error) *apierr.Error {
 	return e
 }
 
-func setStreamOptions(_ *Request, v field.Value) error {
+// setStreamOptions takes the only one that OpenAI has: padding against
+// eavesdroppers, of which events have none.
+func setStreamOptions(r *Request, v field.Value) error {
 	if v[0] != '{' {
 		return v.Want("an object")
 	}
 	for name, v := range v.Members() {
-		if name != "include_obfuscation" {
-			return apierr.At("."+name, errors.New("unknown field"))
+		var err error
+		switch {
+		case v.Null():
+		case name == "include_obfuscation":
+			_, err = v.Boolean()
+		default:
+			err = r.Notes.Ignore("stream_options." + name)
 		}
-		if _, err := v.Boolean(); !v.Null() && err != nil { // padding against eavesdroppers: events have none
+		if err != nil {
 			return apierr.At("."+name, err)
 		}
 	}
@@ -271,7 +273,7 @@ func setText(r *Request, v field.Value) error {
 		case name == "verbosity": // a wish; templates know of none
 			_, err = v.Text()
 		default:
-			err = errors.New("unknown field")
+			err = r.Notes.Ignore("text." + name)
 		}
 		if err != nil {
 			return apierr.At("."+name, err)
@@ -329,7 +331,7 @@ func setReasoning(r *Request, v field.Value) error {
 		case name == "summary", name == "generate_summary": // reasoning comes as it is
 			_, err = v.Text()
 		default:
-			err = errors.New("unknown field")
+			err = r.Notes.Ignore("reasoning." + name)
 		}
 		if err != nil {
 			return apierr.At("."+name, err)

@@ -90,8 +90,14 @@ func (r *Request) addTool(v field.Value, namespace, path string) error {
 		}
 		return nil
 	}
+	if kind := m.text("type"); slices.Contains(hostedTools, kind) {
+		if r.Notes.Ignore("tools."+kind) != nil {
+			return apierr.At(".type", fmt.Errorf("%q is run by OpenAI's servers, and not here", kind))
+		}
+		return nil
+	}
 	t, err := readTool(m, namespace)
-	if err != nil || t == nil {
+	if err != nil {
 		return err
 	}
 	if slices.ContainsFunc(r.tools, func(other tool) bool { return other.chatName() == t.chatName() }) {
@@ -102,14 +108,11 @@ func (r *Request) addTool(v field.Value, namespace, path string) error {
 	return nil
 }
 
-// readTool reads one; nil is a hosted one.
+// readTool reads one that is not hosted.
 func readTool(m members, namespace string) (*tool, error) {
 	kind, err := m.required("type")
 	if err != nil {
 		return nil, err
-	}
-	if slices.Contains(hostedTools, kind) {
-		return nil, nil
 	}
 	if kind != "function" && kind != "custom" {
 		return nil, apierr.At(".type", fmt.Errorf(`%q is not supported, only "function", "custom" and namespaces of them are`, kind))

@@ -14,6 +14,7 @@ import (
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/draft"
 	"github.com/troupe-llm/troupe/http/dialect/field"
+	"github.com/troupe-llm/troupe/http/dialect/leniency"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 	"github.com/troupe-llm/troupe/http/dialect/openai"
 )
@@ -36,12 +37,12 @@ type prompt struct {
 }
 
 // New is a request that asks for nothing yet.
-func New(m *model.Model) *Request {
-	return &Request{Draft: draft.New(m), Options: openai.Options{N: 1}}
+func New(m *model.Model, notes *field.Notes) *Request {
+	return &Request{Draft: draft.New(m, notes), Options: openai.Options{N: 1, Notes: notes}}
 }
 
 // Fields are all that a request may have.
-var Fields = field.Join(
+var Fields = leniency.Join(leniency.Text, field.Join(
 	field.Lift(openai.Fields, func(r *Request) *openai.Options { return &r.Options }),
 	field.Lift(draft.Sampling, drafted),
 	field.Lift(draft.Formats, drafted),
@@ -53,10 +54,8 @@ var Fields = field.Join(
 		"prompt":   setPrompt,
 		"logprobs": field.Integer(0, draft.MaxLogprobs, func(r *Request, n int64) { r.Logprobs, r.Top = true, int(n) }),
 		"echo":     field.Boolean(func(r *Request, b bool) { r.echo = b }),
-		"suffix":   field.Accept[Request]("text cannot be inserted before a suffix", `""`),
-		"messages": field.Refuse[Request]("this is /v1/completions, which takes prompt"),
 	},
-)
+))
 
 func drafted(r *Request) *draft.Draft { return &r.Draft }
 
@@ -65,8 +64,8 @@ const defaultTokens = 16
 
 // Decode reads and checks a request.
 func (Dialect) Decode(in *dialect.Request) (*dialect.Call, *apierr.Error) {
-	r := New(in.Model)
-	if err := field.Decode(in.Body, Fields, r); err != nil {
+	r := New(in.Model, &in.Notes)
+	if err := field.Decode(in.Body, Fields, r, &in.Notes); err != nil {
 		return nil, err
 	}
 	if err := r.check(); err != nil {
