@@ -294,7 +294,7 @@ func power(x, y *big.Int) (Value, error) {
 	if y.Sign() < 0 {
 		return floats("**", floatOf(x), floatOf(y))
 	}
-	if x.BitLen() > 1 && (!y.IsInt64() || y.Int64()*int64(x.BitLen()-1) > maxIntBits) {
+	if x.BitLen() > 1 && (!y.IsInt64() || y.Int64() > maxIntBits/int64(x.BitLen()-1)) {
 		return nil, limitErr("an int of more than %d bits", maxIntBits)
 	}
 	if x.BitLen() <= 1 { // -1, 0, 1: only whether the exponent is 0 or odd matters
