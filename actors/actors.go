@@ -146,13 +146,13 @@ func Open(cfg Config) (*System, error) {
 func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (device.Device, error)) (*System, error) {
 	s, err := front.Open(front.Config{
 		Model: m, Codec: codec, MaxOpenRequests: cfg.MaxOpenRequests, Tokenizers: cfg.Tokenizers, Log: cfg.Log, Trace: cfg.Trace,
-		Engines: cfg.DP,
+		Engines: cfg.DP, Simulation: cfg.simulation,
 		Engine: func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
 			e, err := engine.Open(engine.Config{
 				Open: open, Model: m, Codec: codec, Number: number, Of: cfg.DP, Digest: cfg.DP > 1,
 				Cache: cfg.Cache, Schedule: cfg.Schedule, Policy: cfg.Policy, NoOverlap: cfg.NoOverlap,
 				StepTimeout: cfg.StepTimeout, Compilers: cfg.Compilers, Log: cfg.Log, Trace: cfg.Trace,
-				Deliver: deliver, Lost: lost,
+				Deliver: deliver, Lost: lost, Simulation: cfg.simulation,
 			})
 			if err != nil { // not a nil *Local in an Engine
 				return nil, err

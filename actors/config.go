@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/troupe-llm/troupe/actors/internal/shell"
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/actors/trace"
 	"github.com/troupe-llm/troupe/gpu/model"
@@ -70,6 +71,8 @@ type Config struct {
 	Progress func(done, total int64)
 	// Capturing, when set, hears how many of the device's graphs are captured.
 	Capturing func(done, total int64)
+
+	simulation *shell.Simulation // a test's: when which actor handles what
 }
 
 // maxDP bounds DP: an engine's number is a byte.

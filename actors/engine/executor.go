@@ -34,6 +34,7 @@ type executor struct {
 	waiterMail shell.Mail
 
 	dev   device.Device // nil: lost
+	bad   bool          // it failed, or nobody knows what it was told: it is only to be closed
 	epoch int
 	// unmasked is the launched step whose masks have yet to come; nil: none.
 	unmasked *batch.Step
@@ -47,13 +48,13 @@ type executor struct {
 func (e *executor) Handle(c shell.Mail, m shell.Message) {
 	switch m := m.(type) {
 	case *runStep:
-		if m.epoch != e.epoch || e.dev == nil {
+		if m.epoch != e.epoch || e.dev == nil || e.bad {
 			return // made for a device that is gone; the scheduler knows
 		}
 		began := e.trace.Now()
 		if err := e.launch(m.step); err != nil {
 			c.Send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("launching %s: %w", described(m.step), err)})
-			e.close()
+			e.bad = true
 			return
 		}
 		e.trace.Record(trace.SpanLaunch, trace.TrackExecutor, m.step.Seq, began, m.step.NumTokens)
@@ -62,16 +63,21 @@ func (e *executor) Handle(c shell.Mail, m shell.Message) {
 		}
 		e.pending <- m.flight
 	case *maskStep:
-		if m.epoch != e.epoch || e.dev == nil {
+		if m.epoch != e.epoch || e.dev == nil || e.bad {
 			return
 		}
 		if err := e.mask(m.masks); err != nil {
 			c.Send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("the masks of step %d: %w", m.masks.Seq, err)})
-			e.close()
+			e.bad = true
 		}
 	case *reopen:
+		e.epoch = m.epoch // first: what goes wrong is this one's
+		returned := e.watchClosing(e.epoch)
 		e.close()
-		e.epoch = m.epoch
+		returned()
+		if e.watchdog.hung.Load() { // it took so long that nobody waits for another
+			return
+		}
 		dev, err := e.open()
 		if err != nil {
 			c.Send(e.scheduler, &deviceLost{epoch: e.epoch, err: fmt.Errorf("opening the device: %w", err)})
@@ -84,7 +90,11 @@ func (e *executor) Handle(c shell.Mail, m shell.Message) {
 
 // Panicked is a panic outside of the device's own calls: the device's state is
 // unknown, so it is lost.
-func (e *executor) Panicked(c shell.Mail, _ shell.Message, err error) {
+func (e *executor) Panicked(c shell.Mail, m shell.Message, err error) {
+	e.bad = true
+	if m, ok := m.(*reopen); ok {
+		e.epoch = m.epoch
+	}
 	c.Send(e.scheduler, &deviceLost{epoch: e.epoch, err: err})
 }
 
@@ -93,7 +103,7 @@ func (e *executor) Stopped() { e.close() }
 
 // adopt takes over an opened device and starts its waiter.
 func (e *executor) adopt(dev device.Device, out shell.Mail) {
-	e.dev = dev
+	e.dev, e.bad = dev, false
 	e.pending = make(chan *flight, device.MaxOutstanding)
 	e.gone = make(chan struct{})
 	go e.wait(dev, e.epoch, e.pending, e.gone, out)
@@ -154,17 +164,25 @@ func (e *executor) close() {
 	}
 	close(e.pending)
 	<-e.gone
-	if err := e.dev.Close(); err != nil {
+	if err := closed(e.dev); err != nil {
 		e.log.Warn().Err(err).Msg("closing the device")
 	}
 	e.dev = nil
 }
 
+func closed(dev device.Device) (err error) {
+	defer shell.Recovered(&err)
+	return dev.Close()
+}
+
 // thread is a dispatcher that runs one actor on one locked OS thread, as a GPU
-// context wants it.
+// context wants it. In a simulation it is none, and its work is nil.
 type thread struct{ work chan func() }
 
-func newThread() *thread {
+func newThread(simulated bool) *thread {
+	if simulated {
+		return &thread{}
+	}
 	// A mailbox schedules itself only when it was idle, so at most one function
 	// is queued while one is ending.
 	t := &thread{make(chan func(), 2)}
@@ -182,7 +200,18 @@ func (t *thread) Throughput() int    { return 1 << 30 }
 
 // do runs fn on the thread and waits for it.
 func (t *thread) do(fn func()) {
+	if t.work == nil {
+		fn()
+		return
+	}
 	done := make(chan struct{})
 	t.work <- func() { defer close(done); fn() }
 	<-done
+}
+
+// end ends the thread, when what was scheduled is done.
+func (t *thread) end() {
+	if t.work != nil {
+		close(t.work)
+	}
 }

@@ -55,9 +55,13 @@ func (g *grammars) Handle(c shell.Mail, m shell.Message) {
 	case *cancel:
 		g.leave(m.ref)
 	case *compiled:
-		g.idle = append(g.idle, m.by)
-		g.done(c, m)
+		g.done(c, m, m.err)
 	}
+	g.begin(c)
+}
+
+// begin has those compilers compile that have nothing to do.
+func (g *grammars) begin(c shell.Mail) {
 	for len(g.idle) > 0 {
 		p, ok := g.turns.pop()
 		if !ok {
@@ -116,24 +120,36 @@ func (g *grammars) leave(ref wire.Ref) {
 	}
 }
 
-// done answers the requests that waited for a grammar.
-func (g *grammars) done(c shell.Mail, m *compiled) {
+// done answers the requests that waited for a grammar, and takes the compiler back.
+func (g *grammars) done(c shell.Mail, m *compiled, err error) {
+	if !slices.ContainsFunc(g.idle, func(k *actor.PID) bool { return k == m.by }) {
+		g.idle = append(g.idle, m.by)
+	}
 	m.of.cancel()
 	if g.wanted[m.of.key] == m.of {
 		delete(g.wanted, m.of.key)
 	}
 	for _, r := range m.of.reqs {
 		delete(g.of, r.Ref)
-		c.Send(g.scheduler, answer(r, m.grammar, m.err))
+		c.Send(g.scheduler, answer(r, m.grammar, err))
 	}
 	m.of.reqs = nil
 }
 
-// Panicked fails a request whose grammar was being looked for.
+// Panicked fails the requests that the message was about, and goes on with others. The scheduler
+// ignores it of one that was answered before the panic.
 func (g *grammars) Panicked(c shell.Mail, m shell.Message, err error) {
-	if r, ok := m.(*compileJob); ok {
-		c.Send(g.scheduler, &prepared{req: r.req, err: fmt.Errorf("waiting for the grammar: %w", err)})
+	err = fmt.Errorf("waiting for the grammar: %w", err)
+	switch m := m.(type) {
+	case *compileJob:
+		g.leave(m.req.Ref)
+		c.Send(g.scheduler, &prepared{req: m.req, err: err})
+	case *compiled:
+		g.done(c, m, err)
+	case *cancel:
+		g.leave(m.ref)
 	}
+	g.begin(c)
 }
 
 // compiler compiles one grammar after the other.

@@ -50,6 +50,8 @@ type Config struct {
 	Deliver func(*wire.Batch)
 	// Lost is called once, when the engine is, before the requests it had are delivered as lost.
 	Lost func()
+
+	Simulation *shell.Simulation // of the actors; nil: they run by themselves
 }
 
 // Local is an engine in this process.
@@ -80,7 +82,7 @@ type statsBox struct {
 
 // Open opens the device and starts the actors.
 func Open(cfg Config) (*Local, error) {
-	e := &Local{cfg: cfg, thread: newThread()}
+	e := &Local{cfg: cfg, thread: newThread(cfg.Simulation != nil)}
 	var (
 		dev device.Device
 		err error
@@ -90,7 +92,7 @@ func Open(cfg Config) (*Local, error) {
 		dev, err = cfg.Open()
 	})
 	if err != nil {
-		close(e.thread.work)
+		e.thread.end()
 		return nil, err
 	}
 	e.info = dev.Info()
@@ -98,7 +100,7 @@ func Open(cfg Config) (*Local, error) {
 	sched, err := newScheduler(&cfg, e.info)
 	if err != nil {
 		e.thread.do(func() { err = errors.Join(err, dev.Close()) })
-		close(e.thread.work)
+		e.thread.end()
 		return nil, err
 	}
 	e.spawn(sched, dev)
@@ -108,12 +110,12 @@ func Open(cfg Config) (*Local, error) {
 // spawn wires the actors.
 func (e *Local) spawn(sched *scheduler, dev device.Device) {
 	cfg := &e.cfg
-	e.actors = shell.NewGroup(cfg.Log, cfg.Trace, cfg.Number, describe)
+	e.actors = shell.NewGroup(cfg.Log, cfg.Trace, cfg.Number, describe, cfg.Simulation)
 	e.api = e.actors.Mail(trace.TrackDetokenizer) // whose place is at the front, and who calls
 	e.scheduler, e.executor, e.grammars = e.actors.PID(cfg.name("scheduler")), e.actors.PID(cfg.name("executor")), e.actors.PID(cfg.name("grammars"))
 	exec := &executor{
 		open: cfg.Open, log: cfg.Log, trace: cfg.Trace.Of(cfg.Number), scheduler: e.scheduler,
-		watchdog: newWatchdog(cfg, &e.info, func() { e.hung.Store(true) }), waiterMail: e.api.On(trace.TrackWaiter),
+		watchdog: newWatchdog(cfg, &e.info, &e.hung), waiterMail: e.api.On(trace.TrackWaiter),
 	}
 	exec.adopt(dev, exec.waiterMail)
 	if e.told.has = map[uint64]struct{}{}; cfg.Digest {
@@ -191,18 +193,16 @@ func (e *Local) published(st plan.Stats, dev DeviceTime, s State) {
 // them free.
 func (e *Local) Close() error {
 	pids := append([]*actor.PID{e.scheduler, e.grammars}, e.compilers...)
-	hung := e.hung.Load()
-	if !hung {
-		pids = append(pids, e.executor)
-	}
 	if err := e.actors.Stop(pids...); err != nil {
 		return err
 	}
+	// A step may hang without the watchdog's having noticed yet: it is not waited for much longer.
+	hung := e.hung.Load() || e.actors.Stop(e.executor) != nil
 	e.actors.Shutdown()
 	if hung {
 		return ErrInUse
 	}
-	close(e.thread.work)
+	e.thread.end()
 	return nil
 }
 

@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
@@ -123,7 +125,7 @@ func (s *scheduler) take(c shell.Mail, r *wire.Request) {
 // prepared goes on with a request whose grammar is there.
 func (s *scheduler) prepared(m *prepared) {
 	j := s.jobs[key(m.req.Ref)]
-	if j == nil { // ended meanwhile
+	if j == nil || !j.waits { // ended meanwhile, or was answered before
 		return
 	}
 	j.waits = false
@@ -302,13 +304,17 @@ func keepAll(from []batch.Logprob) (to []batch.Logprob) {
 
 // Panicked is a broken invariant of the planner: nothing it says can be
 // trusted any more.
-func (s *scheduler) Panicked(_ shell.Mail, _ shell.Message, err error) {
+func (s *scheduler) Panicked(_ shell.Mail, m shell.Message, err error) {
+	if m, ok := m.(*generate); ok && s.jobs[key(m.req.Ref)] == nil { // it was not entered yet, or has ended
+		s.jobs[key(m.req.Ref)] = &job{req: m.req, ref: m.req.Ref}
+	}
 	s.die(fmt.Errorf("%w: the scheduler panicked: %w", ErrLost, err))
 }
 
 // lost gives up a device and asks for another, or gives up altogether.
 func (s *scheduler) lost(c shell.Mail, m *deviceLost) {
-	if m.epoch != s.epoch || s.state == Lost {
+	// One that hangs cannot be closed, be it that something else went wrong with it before.
+	if m.epoch != s.epoch && !m.hung || s.state == Lost {
 		return
 	}
 	s.reopens++
@@ -332,10 +338,10 @@ func (s *scheduler) lost(c shell.Mail, m *deviceLost) {
 // die ends every request; none is accepted any more.
 func (s *scheduler) die(err error) {
 	s.state, s.died = Lost, &wire.Fault{Kind: wire.Lost, Msg: err.Error()}
-	s.epoch++                                          // what may come back yet is of no use
-	s.publish(plan.Stats{}, s.device.DeviceTime, Lost) // first: who is told of an end may ask again at once
-	for _, j := range s.jobs {
-		s.fail(j, s.died)
+	s.epoch++                                            // what may come back yet is of no use
+	s.publish(plan.Stats{}, s.device.DeviceTime, Lost)   // first: who is told of an end may ask again at once
+	for _, k := range slices.Sorted(maps.Keys(s.jobs)) { // always in the same order
+		s.fail(s.jobs[k], s.died)
 	}
 }
 

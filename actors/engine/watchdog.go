@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/troupe-llm/troupe/gpu"
@@ -16,7 +17,7 @@ import (
 // no step and may take its time.
 type watchdog struct {
 	limit func(*batch.Step) time.Duration // what a step may take; nil: nothing is watched
-	hung  func()                          // told first, on the timer's goroutine
+	hung  *atomic.Bool                    // set first, on the timer's goroutine
 	// after runs a function when so much time has passed, unless it is stopped;
 	// tests have a clock of their own.
 	after func(time.Duration, func()) (stop func())
@@ -31,7 +32,7 @@ const (
 )
 
 // newWatchdog is for an opened device.
-func newWatchdog(cfg *Config, info *device.Info, hung func()) watchdog {
+func newWatchdog(cfg *Config, info *device.Info, hung *atomic.Bool) watchdog {
 	return watchdog{limit: stepLimit(cfg, info), hung: hung, after: func(d time.Duration, f func()) func() {
 		t := time.AfterFunc(d, f)
 		return func() { t.Stop() }
@@ -56,18 +57,29 @@ func stepLimit(cfg *Config, info *device.Info) func(*batch.Step) time.Duration {
 
 // watch begins to watch a call of the device; what it returns ends that.
 func (e *executor) watch(s *batch.Step, epoch int, doing string) (returned func()) {
-	w := &e.watchdog
-	if w.limit == nil {
+	if e.watchdog.limit == nil {
 		return func() {}
 	}
-	limit, what, dev := w.limit(s), described(s), e.dev // now: the step is not ours when it is over
+	return e.watchFor(e.watchdog.limit(s), epoch, fmt.Sprint(doing, " ", described(s))) // now: the step is not ours when it is over
+}
+
+// watchClosing is watch for the closing of a device that was lost.
+func (e *executor) watchClosing(epoch int) (returned func()) {
+	if e.watchdog.limit == nil {
+		return func() {}
+	}
+	return e.watchFor(e.watchdog.limit(&batch.Step{}), epoch, "closing it")
+}
+
+func (e *executor) watchFor(limit time.Duration, epoch int, what string) (returned func()) {
+	w, dev := &e.watchdog, e.dev
 	return w.after(limit, func() {
-		w.hung()
+		w.hung.Store(true)
 		who := "the device"
 		if g, several := dev.(interface{ Lagging() string }); several {
 			who = g.Lagging()
 		}
-		err := fmt.Errorf("%s hangs: %s %s has not returned within %v", who, doing, what, limit)
+		err := fmt.Errorf("%s hangs: %s has not returned within %v", who, what, limit)
 		e.waiterMail.Send(e.scheduler, &deviceLost{epoch: epoch, err: err, hung: true})
 	})
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,10 +22,10 @@ func TestWatchdogByItsClock(t *testing.T) {
 		fire  func()
 	}
 	var now []armed
-	hung := false
+	var hung atomic.Bool
 	e := &executor{watchdog: watchdog{
 		limit: func(s *batch.Step) time.Duration { return time.Duration(s.NumTokens) * time.Second },
-		hung:  func() { hung = true },
+		hung:  &hung,
 		after: func(d time.Duration, f func()) func() {
 			now = append(now, armed{d, f})
 			return func() { now = now[:len(now)-1] }
@@ -35,7 +36,7 @@ func TestWatchdogByItsClock(t *testing.T) {
 		t.Fatalf("armed %+v, want 40 s", now)
 	}
 	outer()
-	if len(now) != 0 || hung {
+	if len(now) != 0 || hung.Load() {
 		t.Error("a step that has returned is still watched")
 	}
 	got := &posted{}
@@ -43,7 +44,7 @@ func TestWatchdogByItsClock(t *testing.T) {
 	e.watch(&batch.Step{Seq: 7, NumTokens: 5, Rows: make([]batch.Row, 2)}, 2, "waiting for")
 	now[0].fire()
 	want := "the device hangs: waiting for step 7 (2 rows, 5 tokens) has not returned within 5s"
-	if m, is := got.last.(*deviceLost); !is || !m.hung || m.epoch != 2 || m.err.Error() != want || !hung {
+	if m, is := got.last.(*deviceLost); !is || !m.hung || m.epoch != 2 || m.err.Error() != want || !hung.Load() {
 		t.Errorf("posted %+v, want %q", got.last, want)
 	}
 	// Of devices that share a model it is told which one.

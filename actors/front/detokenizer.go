@@ -129,12 +129,31 @@ func (j *job) wire() *wire.Request {
 // as turning a token into text.
 const clockEvery = 8
 
-// Panicked fails a job that was being handed over; guarded deals with those whose
-// tokens came.
+// Panicked fails the jobs that the message was about. Of news guarded deals with the job whose
+// turn it is: what panics here is nobody's, and what it brought may be lost.
 func (d *detokenizer) Panicked(_ shell.Mail, m shell.Message, err error) {
-	if m, ok := m.(*prepared); ok {
-		d.fail(m.job, fmt.Errorf("handing over a request: %w", err))
+	switch m := m.(type) {
+	case *prepared:
+		d.giveUp(m.job, fmt.Errorf("handing over a request: %w", err))
+	case *news:
+		for i := range m.batch.Outputs {
+			if j := d.table.find(m.batch.Outputs[i].Ref); j != nil {
+				d.giveUp(j, fmt.Errorf("reading an engine's news: %w", err))
+			}
+		}
+	case *failed:
+		d.giveUp(m.job, m.err)
+	case *cancel:
+		d.giveUp(m.job, fmt.Errorf("cancelling a request: %w", err))
 	}
+}
+
+// giveUp fails a job, which need not be computed any further.
+func (d *detokenizer) giveUp(j *job, err error) {
+	if j.placed {
+		d.drop(j)
+	}
+	d.fail(j, err)
 }
 
 // guarded keeps one job's panic from the others of its step.
@@ -143,8 +162,7 @@ func (d *detokenizer) guarded(j *job, o *wire.Output, computed int64) {
 		if r := recover(); r != nil {
 			err := shell.PanicError(r)
 			d.log.Error().Str("request", j.stream.ID).Err(err).Msg("detokenizing a request panicked; it fails")
-			d.drop(j)
-			d.fail(j, fmt.Errorf("turning tokens into text: %w", err))
+			d.giveUp(j, fmt.Errorf("turning tokens into text: %w", err))
 		}
 	}()
 	d.output(j, o, computed)

@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -51,6 +52,8 @@ type Config struct {
 	// what it has to say by the one function, and calls the other when it is lost. They are alike.
 	Engines int
 	Engine  func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error)
+
+	Simulation *shell.Simulation // of the actors; nil: they run by themselves
 }
 
 // System is a model being served: its actors and the requests in them.
@@ -107,7 +110,7 @@ type job struct {
 // Open opens the engines and starts the actors.
 func Open(cfg Config) (*System, error) {
 	s := &System{cfg: cfg, codec: cfg.Codec, open: make(map[uint64]*job), failed: make(chan struct{})}
-	s.actors = shell.NewGroup(cfg.Log, cfg.Trace, 0, describe)
+	s.actors = shell.NewGroup(cfg.Log, cfg.Trace, 0, describe, cfg.Simulation)
 	s.api, s.detok = s.actors.Mail(trace.TrackAPI), s.actors.PID("detokenizer")
 	s.alive.Store(int32(cfg.Engines))
 	for i := range cfg.Engines {
@@ -293,8 +296,8 @@ func (s *System) Drain(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
-	for _, j := range s.open {
-		j.stream.Cancel()
+	for _, id := range slices.Sorted(maps.Keys(s.open)) { // always in the same order
+		s.open[id].stream.Cancel()
 	}
 	s.mu.Unlock()
 	<-empty

@@ -62,6 +62,16 @@ func (c Mail) Send(to *actor.PID, m Message) {
 // or request it is about.
 type Describe func(Message) (trace.Kind, uint64)
 
+// Simulation has actors handle their messages when it says, in place of goroutines of their own.
+type Simulation struct {
+	// System has the actors of all groups; it takes long to make one.
+	System *actor.ActorSystem
+	// Mailbox is the mailbox of the actor of this name, which hands over one message after the other.
+	Mailbox func(name string) actor.Mailbox
+	// Handler is what takes the place of the actor's handler.
+	Handler func(name string, h Handler) Handler
+}
+
 // Group is some actors that work together.
 type Group struct {
 	system   *actor.ActorSystem
@@ -69,12 +79,16 @@ type Group struct {
 	engine   uint8 // whose the actors are; 0: the first's, or the front's
 	log      zerolog.Logger
 	describe Describe
-	shells   []*shell // fixed once all have been run
+	sim      *Simulation // nil: none
+	shells   []*shell    // fixed once all have been run
 }
 
 // NewGroup makes an empty one, of the engine of this number or of the front: 0. A nil
-// Trace records nothing.
-func NewGroup(log zerolog.Logger, tr *trace.Trace, engine uint8, describe Describe) *Group {
+// Trace records nothing, and without a Simulation actors run by themselves.
+func NewGroup(log zerolog.Logger, tr *trace.Trace, engine uint8, describe Describe, sim *Simulation) *Group {
+	if sim != nil {
+		return &Group{system: sim.System, trace: tr, engine: engine, log: log, describe: describe, sim: sim}
+	}
 	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(zerolog.NewSlogHandler(log.Level(zerolog.WarnLevel)))
 	}))
@@ -97,6 +111,10 @@ func (g *Group) Run(name string, track trace.Track, h Handler, opts ...actor.Pro
 	// on with a state nobody knows.
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 	unbounded := actor.Unbounded()
+	if g.sim != nil {
+		sh.h = g.sim.Handler(name, h)
+		unbounded = func() actor.Mailbox { return g.sim.Mailbox(name) }
+	}
 	opts = append(opts, actor.WithGuardian(stop), actor.WithMailbox(func() actor.Mailbox {
 		sh.mailbox = unbounded()
 		return sh.mailbox
@@ -127,7 +145,11 @@ func (g *Group) Stop(pids ...*actor.PID) error {
 }
 
 // Shutdown ends the group.
-func (g *Group) Shutdown() { g.system.Shutdown() }
+func (g *Group) Shutdown() {
+	if g.sim == nil {
+		g.system.Shutdown()
+	}
+}
 
 // Stats is how the actors' mailboxes do, in the order in which they were run.
 func (g *Group) Stats() []ActorStats {

@@ -1,0 +1,30 @@
+package front
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Audit says what an actor holds though no request is open. It is for simulations, which see to it that
+// nothing is going on.
+
+// Audit is the detokenizer's.
+func (d *detokenizer) Audit() (err error) {
+	if held := len(d.table.slots) - len(d.table.free); held > 0 {
+		err = fmt.Errorf("%d jobs are in the table", held)
+	}
+	for i := range d.router.targets {
+		if t := &d.router.targets[i]; t.open != 0 || t.owed != 0 {
+			err = errors.Join(err, fmt.Errorf("engine %d is believed to have %d requests, with %d tokens to compute", i, t.open, t.owed))
+		}
+	}
+	return err
+}
+
+// Audit is a tokenizer's.
+func (t *tokenizer) Audit() error {
+	if n := t.load.Load(); n != 0 {
+		return fmt.Errorf("a load of %d bytes is left", n)
+	}
+	return nil
+}
