@@ -150,7 +150,7 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 		Engine: func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
 			e, err := engine.Open(engine.Config{
 				Open: open, Model: m, Codec: codec, Number: number, Of: cfg.DP, Digest: cfg.DP > 1,
-				Cache: cfg.Cache, Schedule: cfg.Schedule, Policy: cfg.Policy, NoOverlap: cfg.NoOverlap,
+				Cache: cfg.Cache, Schedule: cfg.Schedule, Policy: cfg.Policy, NoOverlap: cfg.NoOverlap, TargetITL: cfg.TargetITL,
 				StepTimeout: cfg.StepTimeout, Compilers: cfg.Compilers, Log: cfg.Log, Trace: cfg.Trace,
 				Deliver: deliver, Lost: lost, Simulation: cfg.simulation,
 			})

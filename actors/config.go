@@ -50,6 +50,11 @@ type Config struct {
 	// overlap is worth.
 	NoOverlap bool
 
+	// TargetITL bounds how long tokens wait for prompts that are computed beside them: as
+	// much of prompts is computed in a step as is predicted to let it end in this time.
+	// First tokens come later for it. Default: no bound, the most tokens a second.
+	TargetITL time.Duration
+
 	// MaxOpenRequests bounds the requests accepted and not yet ended, waiting
 	// or running; more are turned away with a BusyError. Default 4096.
 	MaxOpenRequests int
@@ -123,6 +128,9 @@ func (c *Config) check() error {
 	atLeast("MaxOpenRequests", c.MaxOpenRequests, 1)
 	if c.StepTimeout < 0 {
 		faults = append(faults, fmt.Errorf("StepTimeout is %v; it must not be negative", c.StepTimeout))
+	}
+	if c.TargetITL < 0 {
+		faults = append(faults, fmt.Errorf("TargetITL is %v; it must not be negative", c.TargetITL))
 	}
 	atLeast("Tokenizers", c.Tokenizers, 1)
 	atLeast("Compilers", c.Compilers, 1)

@@ -107,6 +107,7 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 			*f.to = f.from
 		}
 	}
+	c.StepTime = func(s *batch.Step) int64 { return int64(engine.Predict(s)) }
 	c.States, c.Snapshots, c.Window = info.StateBytes > 0, info.Snapshots, info.Window
 	p, err := plan.New(c)
 	if err != nil {

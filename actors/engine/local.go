@@ -33,6 +33,7 @@ type Config struct {
 	Schedule    plan.Schedule
 	Policy      plan.Policy
 	NoOverlap   bool
+	TargetITL   time.Duration // what steps with decode rows should take at most; 0: as long as they do
 	StepTimeout time.Duration // how long a step may take; 0: see stepLimit
 	Compilers   int           // grammars compiled at the same time, from 1 to trace.MaxCompilers
 

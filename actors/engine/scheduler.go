@@ -52,6 +52,7 @@ type scheduler struct {
 	first    error       // of those that led to them: the others follow from it
 	died     *wire.Fault // why it is Lost
 	device   deviceClock
+	pace     *pace // under Config.TargetITL
 }
 
 // job is a request in the engine. It is the scheduler's.
@@ -250,6 +251,9 @@ func (s *scheduler) flight() *flight {
 func (s *scheduler) commit(f *flight) {
 	seq, began := f.step.Seq, s.trace.Now()
 	s.device.ran(f.step, &f.result)
+	if s.pace != nil {
+		s.pace.ran(f.step, &f.result)
+	}
 	outs := s.plan.Commit(&f.result)
 	s.trace.Record(trace.SpanCommit, trace.TrackScheduler, seq, began, len(outs))
 	if len(outs) == 0 {
@@ -360,7 +364,14 @@ func faultOf(err error) *wire.Fault {
 
 // newScheduler plans for an opened device.
 func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
-	p, err := plan.New(plan.Config{
+	s := &scheduler{jobs: make(map[uint64]*job), deliver: cfg.Deliver, log: cfg.Log, trace: cfg.Trace.Of(cfg.Number)}
+	var stepTime func(*batch.Step) int64
+	if cfg.TargetITL > 0 {
+		s.pace = newPace(cfg, &info)
+		stepTime = s.pace.stepTime
+	}
+	var err error
+	s.plan, err = plan.New(plan.Config{
 		Slots:      info.Slots,
 		NumPages:   info.NumPages,
 		PageSize:   info.PageSize,
@@ -375,10 +386,12 @@ func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
 		Schedule:   cfg.Schedule,
 		Policy:     cfg.Policy,
 		Overlap:    !cfg.NoOverlap,
+		TargetITL:  int64(cfg.TargetITL),
+		StepTime:   stepTime,
 		Digest:     cfg.Digest,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &scheduler{plan: p, jobs: make(map[uint64]*job), deliver: cfg.Deliver, log: cfg.Log, trace: cfg.Trace.Of(cfg.Number)}, nil
+	return s, nil
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
 // maxOutstanding is how many launched steps a device holds at most:
@@ -69,6 +71,11 @@ type Config struct {
 
 	Schedule Schedule // "" is Mixed
 	Policy   Policy   // "" is FCFS
+	// TargetITL, when positive, is how long a step with decode rows should take at most,
+	// in nanoseconds: no more of prompts goes into it than StepTime, which predicts what
+	// the device takes for a step, leaves room for. See pace.go.
+	TargetITL int64
+	StepTime  func(*batch.Step) int64
 	// Overlap lets a step be built before the previous one's tokens are known.
 	Overlap bool
 	// AgeSteps is how many steps of waiting count as one level of priority,
@@ -103,6 +110,10 @@ func (c Config) withDefaults() (Config, error) {
 	fault(c.MaxSeqLen < 2, "requests of at most %d tokens: at least 2 are needed, one in and one out", c.MaxSeqLen)
 	fault(c.StepTokens <= c.Slots,
 		"steps of %d tokens for %d slots: every slot takes one and prefill needs at least one more", c.StepTokens, c.Slots)
+	fault(c.TargetITL < 0, "a target of %d ns between tokens: it cannot be negative", c.TargetITL)
+	fault(c.TargetITL > 0 && c.StepTime == nil, "a target of %d ns between tokens without a prediction of what steps take", c.TargetITL)
+	fault(c.TargetITL > 0 && c.Schedule == PrefillFirst,
+		"a target of %d ns between tokens under schedule %q, where tokens wait for whole steps of prompts: %q has them in one", c.TargetITL, PrefillFirst, Mixed)
 	fault(c.AgeSteps < 1, "ageing in %d steps: at least 1 is needed", c.AgeSteps)
 	fault(c.Cache != Radix && c.Cache != Naive, "cache %q: radix or naive", c.Cache)
 	fault(c.Schedule != Mixed && c.Schedule != PrefillFirst, "schedule %q: mixed or prefill-first", c.Schedule)

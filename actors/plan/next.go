@@ -158,6 +158,7 @@ func (p *Planner) chunks(f *flight, budget int) int {
 // its state is to be saved.
 func (p *Planner) chunk(f *flight, r *Request, budget int) int {
 	n := min(len(r.tokens)-int(r.computed), budget)
+	n, budget = p.within(f, r, n, budget)
 	if p.pages.states.kept() {
 		n = p.untilSaved(r, n)
 	}

@@ -60,6 +60,9 @@ type flight struct {
 	// masks are its late rows'. While owed, the device has not been given them.
 	masks batch.Masks
 	owed  bool
+	// allowed is how long the step may be predicted to take, under Config.TargetITL,
+	// in nanoseconds; 0: not known yet.
+	allowed int64
 }
 
 func (f *flight) reset() {

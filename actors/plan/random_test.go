@@ -97,6 +97,9 @@ func (w *world) launch() (bool, error) {
 // without the reason there is for it.
 func (w *world) fair() error {
 	p := w.p
+	if err := p.checkPace(); err != nil {
+		return err
+	}
 	decoded := p.cfg.Schedule == Mixed || p.run == 0
 	for i := range p.seats {
 		r := p.seats[i].req
@@ -111,7 +114,8 @@ func (w *world) fair() error {
 		if p.run > maxPrefillRun {
 			return fmt.Errorf("%d prefill steps in a row", p.run)
 		}
-	} else if len(p.prefill) > 0 && p.prefill[0].last != p.step && p.ring[p.step%uint64(len(p.ring))].step.NumTokens < p.cfg.StepTokens {
+	} else if step := &p.ring[p.step%uint64(len(p.ring))].step; len(p.prefill) > 0 && p.prefill[0].last != p.step && step.NumTokens < p.cfg.StepTokens &&
+		(p.cfg.TargetITL == 0 || len(step.Rows) == step.NumDecode) { // else time may be up, of which others had some
 		return fmt.Errorf("request %d is next to prefill, but has no row in step %d", p.prefill[0].ID, p.step)
 	}
 	return nil
@@ -404,6 +408,9 @@ func TestRandom(t *testing.T) {
 		if rng.IntN(4) == 0 {
 			cfg.Window = 1 + rng.IntN(40)
 		}
+		if cfg.Schedule == Mixed && rng.IntN(3) == 0 {
+			cfg.TargetITL, cfg.StepTime = 1+rng.Int64N(80), testStepTime
+		}
 		w := newWorld(t, cfg, seed)
 		maxPrompt := min(cfg.MaxSeqLen-1, cfg.NumPages*cfg.PageSize, 60)
 		if err := w.run(steps, maxPrompt, 40, seed%2 == 0); err != nil {
@@ -509,4 +516,29 @@ func TestNobodyStarves(t *testing.T) {
 			}
 		})
 	}
+}
+
+// checkPace is whether the step built last is predicted to end in time, but for its
+// last row, of which there is one token when there was no time for any.
+func (p *Planner) checkPace() error {
+	s := p.ring[p.step%uint64(len(p.ring))].step
+	if p.cfg.TargetITL == 0 || s.NumDecode == 0 || len(s.Rows) == s.NumDecode {
+		return nil
+	}
+	took := func(rows int) int64 {
+		s := s
+		s.Rows, s.NumTokens = s.Rows[:rows], 0
+		for i := range s.Rows {
+			s.NumTokens += s.Rows[i].Len()
+		}
+		return p.cfg.StepTime(&s)
+	}
+	rows := len(s.Rows)
+	if s.Rows[rows-1].Len() == 1 {
+		rows--
+	}
+	if allowed := max(p.cfg.TargetITL, took(s.NumDecode)+p.cfg.TargetITL/promptShare); took(rows) > allowed {
+		return fmt.Errorf("step %d is predicted to take %d, of %d allowed", s.Seq, took(rows), allowed)
+	}
+	return nil
 }

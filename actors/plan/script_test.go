@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 // A script is a story about one rule: its first line says what it shows, then
 // come commands, each with what they print indented below.
 //
-//	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N …
+//	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N target=N …
 //	add NAME TOKENS [given=TOKENS] [max=N] [min=N] [stop=T] [prio=N] [of=CLIENT] [ignore] [odd] [only] [score]
 //	         TOKENS: 1,2,3 or 10-14 or both; +NAME stands for all of NAME's
 //	step     build a step; prints its rows and what it tells the device
@@ -156,6 +156,8 @@ func (s *script) config(args []string) (err error) {
 			c.StepTokens = n
 		case "age":
 			c.AgeSteps = n
+		case "target":
+			c.TargetITL, c.StepTime = int64(n), testStepTime
 		case "window":
 			c.Window = n
 		case "snapshots":
@@ -181,6 +183,17 @@ func (s *script) config(args []string) (err error) {
 		err = nil
 	}
 	return err
+}
+
+// testStepTime is what steps are predicted to take: 10, 3 for a row that decodes and 2
+// for a token of a prompt, and 1 for 8 tokens that it looks at.
+func testStepTime(s *batch.Step) int64 {
+	t := int64(10 + 3*s.NumDecode + 2*(s.NumTokens-s.NumDecode))
+	for i := range s.Rows[s.NumDecode:] {
+		r := &s.Rows[s.NumDecode+i]
+		t += int64(r.Len()) * int64(r.Start) / 8
+	}
+	return t
 }
 
 func (s *script) add(args []string) error {

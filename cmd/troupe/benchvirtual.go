@@ -95,7 +95,7 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *tr
 			Device: engine.Device, TP: engine.TP, Model: m, DType: engine.DType, Quantization: engine.Quantization, KVDType: engine.KVDType, Slots: engine.MaxRunningRequests, PageSize: engine.PageSize,
 			NumPages: engine.NumPages, MemoryRatio: engine.MemoryRatio, MaxSeqLen: engine.MaxSeqLen, MaxStepTokens: engine.MaxPrefillLength,
 		},
-		Plan:     plan.Config{Cache: engine.Cache, Schedule: engine.Schedule, Policy: engine.Policy, Overlap: !engine.NoOverlap},
+		Plan:     plan.Config{Cache: engine.Cache, Schedule: engine.Schedule, Policy: engine.Policy, Overlap: !engine.NoOverlap, TargetITL: int64(engine.TargetITL)},
 		HostCost: o.HostCost, Environment: environment(cmd, cfg),
 	}
 	var runs []*bench.Report

@@ -40,4 +40,9 @@ var transformersIn16 = map[string]rounding{
 	"own-families/qwen3.5":      {0.3004, 0.0552},
 	"own-families/qwen3.5-moe":  {1.1571, 0.1763},
 	"own-families/smollm3":      {0.038, 0.0146},
+	"llama3":                    {0.1041, 0.0252},
+	"mistral":                   {0.1027, 0.0323},
+	"qwen2":                     {0.0838, 0.0244},
+	"qwen3-tied":                {0.0637, 0.0198},
+	"qwen3-untied":              {0.048, 0.0176},
 }

@@ -84,6 +84,11 @@ func (e *Engine) Run(s *batch.Step, r *batch.Result) (time.Duration, error) {
 	return max(e.opts.step, e.scaled(took)), nil
 }
 
+// Predict says how long a step would take.
+func (e *Engine) Predict(s *batch.Step) time.Duration {
+	return max(e.opts.step, e.scaled(e.roof.Step(s)))
+}
+
 // scaled is a time at the speed that was asked for.
 func (e *Engine) scaled(d time.Duration) time.Duration {
 	if math.IsInf(e.opts.speed, 1) {

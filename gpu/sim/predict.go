@@ -28,6 +28,9 @@ func Predict(info *device.Info, m *model.Model) (func(*batch.Step) time.Duration
 	return newRoofline(&o, share.Config.Program, info, measured).Step, true
 }
 
+// Reference is the hardware that the rates were measured on.
+const Reference = "H200"
+
 // named is the GPU that a driver calls so, such as "NVIDIA H200 NVL"; zero: unknown.
 func named(full string) Hardware {
 	for _, word := range strings.FieldsFunc(strings.ToLower(full), func(r rune) bool { return r == ' ' || r == '-' || r == ',' }) {

@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
+)
+
+// paceStep has rows that decode and a prompt of so many tokens.
+func paceStep(seq uint64, decodes, prompt int) *batch.Step {
+	s := &batch.Step{Seq: seq, NumDecode: decodes, NumTokens: decodes + prompt, Rows: make([]batch.Row, decodes)}
+	if prompt > 0 {
+		s.Rows = append(s.Rows, batch.Row{Tokens: make([]int32, prompt)})
+	}
+	return s
+}
+
+// A roofline that is wrong by other factors for decode rows and for prompts is soon
+// corrected, whether it was thought to be right or another device's.
+func TestPaceLearns(t *testing.T) {
+	predicted := func(s *batch.Step) time.Duration {
+		return time.Duration(1000 + 10*s.NumDecode + 5*(s.NumTokens-s.NumDecode))
+	}
+	actual := func(s *batch.Step) time.Duration {
+		d := decoding(s)
+		alone := time.Duration(0)
+		if s.NumDecode > 0 {
+			alone = predicted(&d)
+		}
+		return 3*alone + 40*(predicted(s)-alone)
+	}
+	for _, guessed := range []bool{false, true} {
+		p := &pace{roofline: predicted, guessed: guessed}
+		if got := p.stepTime(paceStep(1, 8, 100)); guessed && got < math.MaxInt64/4 {
+			t.Errorf("a prompt of 100 tokens on a device of which nothing is known is predicted to take %d", got)
+		} else if !guessed && got != 1580 {
+			t.Errorf("the roofline says 1580, and the prediction %d", got)
+		}
+		if got := p.stepTime(paceStep(1, 8, paceFirst)); got != int64(predicted(paceStep(1, 8, paceFirst))) {
+			t.Errorf("%d tokens are predicted to take %d", paceFirst, got)
+		}
+		shapes := []struct{ decodes, prompt int }{{1, 0}, {8, 0}, {0, 500}, {8, 64}, {16, 300}}
+		for i := range 200 {
+			shape := shapes[i%len(shapes)]
+			s := paceStep(uint64(i+2), shape.decodes, shape.prompt)
+			took := int64(actual(s))
+			r := &batch.Result{Began: 70, Ended: 70 + took}
+			if i%3 == 0 { // it waited for masks
+				r.Ended, r.Stalled, r.Resumed = r.Ended+5000, 100, 5100
+			}
+			p.ran(s, r)
+		}
+		for i, shape := range append(shapes, struct{ decodes, prompt int }{200, 4000}) {
+			s := paceStep(uint64(1000+i), shape.decodes, shape.prompt)
+			if got, want := float64(p.stepTime(s)), float64(actual(s)); math.Abs(got-want) > 0.02*want {
+				t.Errorf("guessed %v: a step of %d decode rows and %d tokens is predicted to take %v, want %v", guessed, shape.decodes, shape.prompt, got, want)
+			}
+		}
+	}
+}
+
+// A single step that took long for other reasons changes little.
+func TestPaceForgives(t *testing.T) {
+	p := &pace{roofline: func(s *batch.Step) time.Duration { return time.Duration(100 * s.NumTokens) }}
+	for i := range 50 {
+		p.ran(paceStep(uint64(i+1), 4, 0), &batch.Result{Ended: 400})
+	}
+	p.ran(paceStep(60, 4, 0), &batch.Result{Ended: 4e9})
+	if got := p.stepTime(paceStep(61, 4, 0)); got > 500 {
+		t.Errorf("after a step that hung for seconds the next is predicted to take %d, want about 400", got)
+	}
+}
