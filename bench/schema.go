@@ -317,4 +317,5 @@ type Environment struct {
 	NumPages   int       `json:"num_pages"`
 	StepTokens int       `json:"max_step_tokens"`
 	Overlap    bool      `json:"overlap"`
+	TargetITL  float64   `json:"target_itl_ms,omitempty"` // what prompts may make tokens wait; 0: any time
 }

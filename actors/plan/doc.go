@@ -2,7 +2,7 @@
 // clocks, no cgo; the same calls in the same order give the same steps.
 //
 // Read request.go (what a request is), planner.go (the calls), next.go (how a
-// step is built), pages.go and tree.go (who owns which page), snapshots.go (the
+// step is built), pace.go (how much of prompts has time in it), pages.go and tree.go (who owns which page), snapshots.go (the
 // states of recurrent layers), commit.go (what becomes of a result), preempt.go
 // (when pages run out).
 //

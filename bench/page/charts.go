@@ -15,7 +15,7 @@ const (
 // latency.go, timelines.go, lanes.go. Those that no run has data for are left
 // out.
 func sections(reports []Named, runs []*run) (out []section) {
-	for _, s := range []section{comparisons(reports), scales(reports), latency(runs), throughput(runs), batch(runs), memory(runs), overlap(runs)} {
+	for _, s := range []section{comparisons(reports), scales(reports), targets(runs), latency(runs), throughput(runs), batch(runs), memory(runs), overlap(runs)} {
 		if len(s.Charts)+len(s.Tables) > 0 {
 			out = append(out, s)
 		}

@@ -95,6 +95,21 @@ func TestPageShowsEverything(t *testing.T) {
 	}
 }
 
+// Runs that differ in their target between tokens are drawn against each other, and
+// others are not.
+func TestPageDrawsTargets(t *testing.T) {
+	even := sample(2)
+	even.Environment.TargetITL = 30
+	even.ITL.P99, even.TTFT.P99 = 30, 900
+	const title = "Time to first token by time between tokens, p99"
+	if html := written(t, Named{"any", sample(1)}, Named{"even", even}); !strings.Contains(html, title) || !strings.Contains(html, "900 ms to the first token and 30 ms between tokens with a target of 30 ms") {
+		t.Error("the page does not set first tokens against tokens in between")
+	}
+	if html := written(t, Named{"a", sample(1)}, Named{"b", sample(2)}); strings.Contains(html, title) {
+		t.Error("the page sets runs without targets against each other")
+	}
+}
+
 // The page asks for nothing from outside, and every label refers to something.
 func TestPageIsSelfContained(t *testing.T) {
 	html := written(t, Named{"a", sample(1)}, Named{"b", sample(1.5)})

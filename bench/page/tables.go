@@ -242,6 +242,7 @@ func environment(runs []*run) (out []row) {
 			return plot.Number(w.Scale)
 		}),
 		env("overlap", func(e *bench.Environment) string { return when(e.Device != "", yesNo(e.Overlap)) }), // else it is not known
+		env("target between tokens, ms", func(e *bench.Environment) string { return when(e.TargetITL > 0, plot.Number(e.TargetITL)) }),
 		env("requests in a step, at most", func(e *bench.Environment) string { return number(e.Slots) }),
 		env("tokens in a step, at most", func(e *bench.Environment) string { return number(e.StepTokens) }),
 		env("KV memory", func(e *bench.Environment) string {

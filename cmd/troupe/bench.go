@@ -193,6 +193,7 @@ func environment(cmd *cobra.Command, cfg *Config) bench.Environment {
 	}
 	if cfg.Remote.URL == "" { // else nothing is known of the engine
 		e.Device, e.Overlap = cfg.Engine.Device, cfg.Schedule.Overlap
+		e.TargetITL = cfg.Schedule.TargetITL.Seconds() * 1e3
 		e.Driver = findDriver(os.DirFS("/"))
 	}
 	return e
