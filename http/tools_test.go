@@ -157,9 +157,9 @@ func TestToolsUnseen(t *testing.T) {
 // TestContinuedReasoning goes on with a message whose reasoning is not over.
 func TestContinuedReasoning(t *testing.T) {
 	for content, want := range map[string]string{
-		"<think>Hm":            `"content":"","reasoning_content":"x","reasoning":"x"`,
-		"<think>Hm.</think>So": `"content":"x"`,
-		"What is <think>?":     `"content":"","reasoning_content":"x","reasoning":"x"`,
+		"<think>Hm":            `"content":"","refusal":null,"reasoning_content":"x","reasoning":"x"`,
+		"<think>Hm.</think>So": `"content":"x","refusal":null`,
+		"What is <think>?":     `"content":"","refusal":null,"reasoning_content":"x","reasoning":"x"`,
 	} {
 		for template, content := range map[string]string{
 			"<think>":                     `"` + content + `"`,

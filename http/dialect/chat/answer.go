@@ -73,6 +73,7 @@ func (w *answer) appendMessage(dst []byte, m *reply.Message) []byte {
 	} else {
 		dst = append(jsonenc.String(append(dst, '"'), m.Text), '"')
 	}
+	dst = append(dst, `,"refusal":null`...)
 	if len(m.Reasoning) > 0 {
 		dst = appendReasoning(append(dst, ','), m.Reasoning)
 	}

@@ -31,13 +31,16 @@ func (w *answer) appendHead(dst []byte) []byte {
 	return append(dst, `,"content":[`...)
 }
 
-// appendStop appends "stop_reason" and "stop_sequence"; nil is that there is more.
+// appendStop appends why the message ended, as far as that is done here: nil is
+// that there is more.
 func (w *answer) appendStop(dst []byte, f *actors.Final) []byte {
-	if f == nil {
-		return append(dst, `"stop_reason":null,"stop_sequence":null`...)
+	reason, stop := "", ""
+	if f != nil {
+		reason, stop = w.reason(f), f.Stop
 	}
-	dst = append(append(dst, `"stop_reason":"`...), w.reason(f)...)
-	return jsonenc.OrNull(append(dst, `","stop_sequence":`...), f.Stop)
+	dst = jsonenc.OrNull(append(dst, `"stop_reason":`...), reason)
+	dst = jsonenc.OrNull(append(dst, `,"stop_sequence":`...), stop)
+	return append(dst, `,"stop_details":null,"container":null`...)
 }
 
 func (w *answer) reason(f *actors.Final) string {
@@ -54,8 +57,8 @@ func (w *answer) reason(f *actors.Final) string {
 	return "max_tokens"
 }
 
-// appendUsage appends {"input_tokens":…}: of the prompt, what was not found in the
-// prefix cache.
+// appendUsage appends {"input_tokens":…, and leaves it open: of the prompt, what was not found in the
+// prefix cache. Whatever is computed is cached, and none of it counts for more.
 func appendUsage(dst []byte, u *dialect.Usage) []byte {
 	number := func(name string, n int) {
 		dst = strconv.AppendInt(append(append(dst, name...), `":`...), int64(n), 10)
@@ -67,13 +70,20 @@ func appendUsage(dst []byte, u *dialect.Usage) []byte {
 	if u.Reasoning >= 0 {
 		number(`,"output_tokens_details":{"thinking_tokens`, u.Reasoning)
 		dst = append(dst, '}')
+	} else {
+		dst = append(dst, `,"output_tokens_details":null`...)
 	}
-	return append(dst, '}')
+	return append(dst, `,"server_tool_use":null`...)
+}
+
+// appendMessageUsage appends what a message has beside that.
+func appendMessageUsage(dst []byte, u *dialect.Usage) []byte {
+	return append(appendUsage(dst, u), `,"cache_creation":null,"inference_geo":null,"service_tier":"standard","speed":null}`...)
 }
 
 // appendCall appends the members of a tool_use block, up to its input.
 func (w *answer) appendCall(dst []byte, i int, name []byte) []byte {
-	dst = quoted(append(dst, `{"type":"tool_use","id":`...), w.ids.New("toolu_", name, i))
+	dst = quoted(append(dst, `{"type":"tool_use","caller":{"type":"direct"},"id":`...), w.ids.New("toolu_", name, i))
 	dst = append(append(append(dst, `,"name":"`...), jsonenc.String(nil, name)...), `","input":`...)
 	return dst
 }

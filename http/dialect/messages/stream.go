@@ -25,9 +25,9 @@ type stream struct {
 func (w *stream) Begin(dst []byte, a *dialect.Answer) []byte {
 	dst = append(sse.Named(dst, "message_start"), `{"type":"message_start","message":`...)
 	dst = append(w.appendHead(dst), "],"...)
-	dst = append(w.appendStop(dst, nil), `,"usage":`...)
+	dst = append(w.appendStop(dst, nil), `,"diagnostics":null,"usage":`...)
 	u := a.Usage()
-	dst = appendUsage(dst, &u)
+	dst = appendMessageUsage(dst, &u)
 	return sse.End(append(dst, "}}"...))
 }
 
@@ -76,7 +76,7 @@ func (w *stream) start(dst []byte, p *reply.Part) []byte {
 	dst = append(strconv.AppendInt(dst, int64(w.at), 10), `,"content_block":`...)
 	switch p.Kind {
 	case reply.Text:
-		dst = append(dst, `{"type":"text","text":""}`...)
+		dst = append(dst, `{"type":"text","citations":null,"text":""}`...)
 	case reply.Reasoning:
 		dst = append(dst, `{"type":"thinking","thinking":"","signature":""}`...)
 	default:
@@ -115,7 +115,7 @@ func (w *stream) End(dst []byte, a *dialect.Answer) []byte {
 	dst = append(sse.Named(dst, "message_delta"), `{"type":"message_delta","delta":{`...)
 	dst = append(w.appendStop(dst, a.Choices[0].Final), `},"usage":`...)
 	u := a.Usage()
-	dst = sse.End(append(appendUsage(dst, &u), '}'))
+	dst = sse.End(append(appendUsage(dst, &u), "}}"...))
 	return sse.End(append(sse.Named(dst, "message_stop"), `{"type":"message_stop"}`...))
 }
 

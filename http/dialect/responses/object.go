@@ -67,7 +67,7 @@ func (o *object) append(dst []byte, status string, usage *dialect.Usage, fault *
 	dst = append(dst, `,"object":"response","created_at":`...)
 	dst = appendInt(dst, o.created)
 	dst = jsonenc.Quoted(append(dst, `,"status":`...), status)
-	dst = append(dst, `,"background":false,"error":`...)
+	dst = append(dst, `,"access_programs":null,"background":false,"error":`...)
 	if fault == nil {
 		dst = append(dst, "null"...)
 	} else {
@@ -88,23 +88,22 @@ func (o *object) append(dst []byte, status string, usage *dialect.Usage, fault *
 		}
 	}
 	dst = o.appendEcho(append(dst, ']'))
-	dst = append(dst, `,"usage":`...)
-	if usage == nil {
-		return append(dst, "null}"...)
+	if usage != nil {
+		dst = appendUsage(append(dst, `,"usage":`...), usage)
 	}
-	return append(appendUsage(dst, usage), '}')
+	return append(dst, '}')
 }
 
 // appendEcho appends what the request said, and what held where it did not.
 func (o *object) appendEcho(dst []byte) []byte {
 	r := o.request
 	for _, name := range echoedNames {
-		dst = append(append(dst, `,"`...), name...)
-		dst = append(dst, `":`...)
-		if v := r.echo[name]; v != nil && !v.Null() {
-			dst = append(dst, v...)
-		} else {
-			dst = append(dst, echoed[name]...)
+		v := []byte(echoed[name])
+		if said := r.echo[name]; said != nil && !said.Null() {
+			v = said
+		}
+		if len(v) > 0 {
+			dst = append(append(append(append(dst, `,"`...), name...), `":`...), v...)
 		}
 	}
 	s := &r.Engine.Sampling
@@ -120,7 +119,8 @@ func (o *object) appendEcho(dst []byte) []byte {
 func appendUsage(dst []byte, u *dialect.Usage) []byte {
 	dst = appendInt(append(dst, `{"input_tokens":`...), int64(u.PromptTokens))
 	dst = appendInt(append(dst, `,"input_tokens_details":{"cached_tokens":`...), int64(u.CachedTokens))
-	dst = appendInt(append(dst, `},"output_tokens":`...), int64(u.CompletionTokens))
+	// Whatever is computed is cached, and none of it counts for more.
+	dst = appendInt(append(dst, `,"cache_write_tokens":0},"output_tokens":`...), int64(u.CompletionTokens))
 	dst = appendInt(append(dst, `,"output_tokens_details":{"reasoning_tokens":`...), int64(max(u.Reasoning, 0)))
 	dst = appendInt(append(dst, `},"total_tokens":`...), int64(u.PromptTokens+u.CompletionTokens))
 	return append(dst, '}')

@@ -62,7 +62,7 @@ var echoed = map[string]string{
 	"parallel_tool_calls": "true", "previous_response_id": "null", "prompt_cache_key": "null",
 	"reasoning": `{"effort":null,"summary":null}`, "safety_identifier": "null", "store": "true",
 	"text": `{"format":{"type":"text"}}`, "tool_choice": `"auto"`, "tools": "[]", "top_logprobs": "0",
-	"truncation": `"disabled"`, "user": "null",
+	"truncation": `"disabled"`, "user": "",
 }
 
 // Fields are all that a request may have.
