@@ -2,6 +2,8 @@ package http
 
 import (
 	"context"
+	"encoding/json"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,59 +12,126 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
-// TestAnthropicClients has Anthropic's official clients talk to a server whose
-// model says what is prescribed: whole and streamed, with thinking, a tool that is
-// called and its result used, and errors. It skips clients that are not installed:
-// ./task test:clients installs them.
-func TestAnthropicClients(t *testing.T) {
+// program is a client that ./task test:clients installs into bin/.
+type program struct {
+	name  string
+	needs string   // what is there when it is installed, below bin/
+	line  []string // the command; BIN stands for bin/
+}
+
+var python, node = filepath.Join("BIN", "venv", "clients", "bin", "python"), "node"
+
+// sessionClients hold sessions with models of all families; anthropicClients have
+// conversations of their own with one.
+var (
+	sessionClients = []program{
+		{"python", "venv/clients/lib/*/site-packages/anthropic", []string{python, "clienttest/session.py"}},
+		{"javascript", "node/node_modules/typescript", []string{node, "clienttest/session.mjs", filepath.Join("BIN", "node")}},
+		{"go", "session", []string{filepath.Join("BIN", "session")}},
+	}
+	anthropicClients = []program{
+		{"python", "venv/clients/lib/*/site-packages/anthropic", []string{python, "clienttest/messages.py"}},
+		{"javascript", "node/node_modules/@anthropic-ai/sdk", []string{node, "clienttest/messages.mjs", filepath.Join("BIN", "node")}},
+	}
+)
+
+// run has the client do its work, with this in its environment. It skips one that
+// is not installed.
+func (p *program) run(t *testing.T, environment ...string) {
 	bin, err := filepath.Abs("../bin")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ name, needs, program, script, argument string }{
-		{"python", "venv/clients/lib/*/site-packages/anthropic", "venv/clients/bin/python", "clienttest/anthropic.py", ""},
-		{"javascript", "node/node_modules/@anthropic-ai/sdk", "", "clienttest/anthropic.mjs", filepath.Join(bin, "node")},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			program := "node"
-			if c.program != "" {
-				program = filepath.Join(bin, c.program)
-			}
-			_, lost := exec.LookPath(program)
-			if found, _ := filepath.Glob(filepath.Join(bin, c.needs)); len(found) == 0 || lost != nil {
-				t.Skip("the client is not installed")
-			}
+	line := make([]string, len(p.line))
+	for i, word := range p.line {
+		line[i] = strings.Replace(word, "BIN", bin, 1)
+	}
+	_, lost := exec.LookPath(line[0])
+	if found, _ := filepath.Glob(filepath.Join(bin, p.needs)); len(found) == 0 || lost != nil {
+		t.Skip("the client is not installed")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	run := exec.CommandContext(ctx, line[0], line[1:]...)
+	run.Env = append(os.Environ(), environment...)
+	out, err := run.CombinedOutput()
+	if t.Logf("%s", out); err != nil {
+		t.Error(err)
+	}
+}
+
+var (
+	withClients = flag.Bool("clients", false, "have conversations by the clients that ./task test:clients installs")
+	withCommand = flag.String("with", "", "a command for TestSessions, in place of its clients")
+)
+
+// TestSessions has official clients hold a session with a model of each family: it
+// calls tools, and uses what they return. -with has another client do that, which
+// finds where in $SESSIONS:
+//
+//	go test ./http -v -count 1 -run TestSessions -with 'echo $SESSIONS; sleep 1000'
+func TestSessions(t *testing.T) {
+	if !*withClients && *withCommand == "" {
+		t.Skip("wants -clients or -with")
+	}
+	type server struct {
+		Name, URL     string
+		Thinks, Alone bool // see family
+		Single        bool
+	}
+	var servers []server
+	for i := range families {
+		f := &families[i]
+		h := startTCP(t, newSession(t, f), Config{APIKeys: []string{"key"}})
+		servers = append(servers, server{f.name, "http://" + h.ln.Addr().String(), f.thought != "", f.alone, f.single})
+	}
+	list, err := json.Marshal(servers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	environment := []string{"SESSIONS=" + string(list), "OPENAI_API_KEY=key", "ANTHROPIC_API_KEY=key"}
+	if *withCommand != "" {
+		run := exec.CommandContext(t.Context(), "sh", "-c", *withCommand)
+		run.Env, run.Stdout, run.Stderr = append(os.Environ(), environment...), os.Stdout, os.Stderr
+		if err := run.Run(); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	for i := range sessionClients {
+		t.Run(sessionClients[i].name, func(t *testing.T) { sessionClients[i].run(t, environment...) })
+	}
+}
+
+// TestAnthropicClients has Anthropic's official clients talk to a server whose
+// model says what is prescribed: whole and streamed, with thinking, stop strings
+// and errors.
+func TestAnthropicClients(t *testing.T) {
+	if !*withClients {
+		t.Skip("wants -clients")
+	}
+	for i := range anthropicClients {
+		t.Run(anthropicClients[i].name, func(t *testing.T) {
 			eng := engineOf(prescribed)
 			eng.template = templates["thinks"]
 			h := startTCP(t, eng, Config{APIKeys: []string{"key"}})
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			run := exec.CommandContext(ctx, program, c.script, c.argument)
-			run.Env = append(os.Environ(), "BASE_URL=http://"+h.ln.Addr().String(), "ANTHROPIC_API_KEY=key")
-			if out, err := run.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
+			anthropicClients[i].run(t, "BASE_URL=http://"+h.ln.Addr().String(), "ANTHROPIC_API_KEY=key")
 		})
 	}
 }
 
 // prescribed answers by what was said last.
 func prescribed(_ int, r *actors.Request) (*fakeStream, error) {
-	messages, _ := r.Chat.Messages.([]any)
-	last, _ := messages[len(messages)-1].(*jinja.Dict)
-	role, _ := last.Get("role")
-	content, _ := last.Get("content")
-	said, _ := content.(string)
+	var turns []turn
+	if err := plainly(r.Chat.Messages, &turns); err != nil {
+		return nil, err
+	}
+	said := turns[len(turns)-1].text()
 	end := ends(actors.FinishStop, 20, 10)
 	end.Final.Usage.CachedTokens = 16
 	switch {
-	case role == "tool":
-		return replies("It is "+said+" there.", end), nil
-	case strings.Contains(said, "weather"):
-		return replies("<think>\nI must look.\n</think>\n\nLet me see.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\", \"days\": [1, 2]}}\n</tool_call>", end), nil
 	case strings.Contains(said, "count"):
 		end.Final.Stop = "four"
 		return replies("one two three ", end), nil

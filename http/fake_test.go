@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp/fasthttputil"
@@ -212,10 +213,12 @@ func thinks(text string) actors.Event {
 	return ev
 }
 
-// inPieces says a text n bytes at a time.
+// inPieces says a text n bytes at a time, and what is left of a character.
 func inPieces(text string, n int) (events []actors.Event) {
-	for i := 0; i < len(text); i += n {
-		events = append(events, thinks(text[i:min(len(text), i+n)]))
+	for from, to := 0, 0; from < len(text); from = to {
+		for to = min(len(text), from+n); to < len(text) && !utf8.RuneStart(text[to]); to++ {
+		}
+		events = append(events, thinks(text[from:to]))
 	}
 	return events
 }

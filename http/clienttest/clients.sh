@@ -10,7 +10,7 @@ for client in openai langchain; do
 done
 if command -v npm >/dev/null; then
   mkdir -p "$bin/node"
-  npm install --prefix "$bin/node" --no-audit --no-fund --silent openai@7.57.0 @anthropic-ai/sdk@1.14.0
+  npm install --prefix "$bin/node" --no-audit --no-fund --silent openai@7.57.0 @anthropic-ai/sdk@1.14.0 typescript@7.0.2
   node "$here/suite.mjs" "$bin/node" || status=1
 else
   echo "javascript: skipped, as there is no Node.js"

@@ -1,6 +1,6 @@
 // Has conversations by Anthropic's official client with the server of clients_test.go.
 //
-//     BASE_URL=http://… ANTHROPIC_API_KEY=… node anthropic.mjs DIRECTORY
+//     BASE_URL=http://… ANTHROPIC_API_KEY=… node messages.mjs DIRECTORY
 //
 // The client is looked for in DIRECTORY/node_modules.
 
@@ -47,17 +47,6 @@ for (const ask of [whole, streamed]) {
 
   message = await ask({ messages: user("Please count"), stop_sequences: ["four"] });
   assert.deepEqual([message.content[0].text, message.stop_reason, message.stop_sequence], ["one two three ", "stop_sequence", "four"]);
-
-  // A tool is called, and what it returns is used.
-  const messages = user("How is the weather in Oslo?");
-  message = await ask({ messages, tools, thinking: { type: "enabled", budget_tokens: 1024 } });
-  assert.deepEqual(message.content.map((b) => b.type), ["thinking", "text", "tool_use"]);
-  const call = message.content[2];
-  assert.deepEqual([message.stop_reason, call.name, call.input], ["tool_use", "weather", { city: "Oslo", days: [1, 2] }]);
-  const result = { type: "tool_result", tool_use_id: call.id, content: [{ type: "text", text: "21 degrees" }] };
-  messages.push({ role: "assistant", content: message.content }, { role: "user", content: [result] });
-  message = await ask({ messages, tools });
-  assert.deepEqual([message.content[0].text, message.stop_reason], ["It is 21 degrees there.", "end_turn"]);
 }
 
 assert.ok((await whole({ messages: user("Hello") }))._request_id);
