@@ -34,6 +34,7 @@ function typed(type, value) {
     if (["reasoning_content", "stop_reason", "store"].includes(name) && type.startsWith("OpenAI")) return undefined;
     if (typeof v?.reasoning === "string") return { ...v, reasoning: undefined };
     if (v?.object === "response") return { ...v, output_text: "" }; // the client adds it
+    if (v?.type === "text") return { citations: null, ...v }; // which others do not take
     if (v?.type === "response.function_call_arguments.done") return { ...v, name: undefined };
     return v;
   });

@@ -76,7 +76,7 @@ func (w *stream) start(dst []byte, p *reply.Part) []byte {
 	dst = append(strconv.AppendInt(dst, int64(w.at), 10), `,"content_block":`...)
 	switch p.Kind {
 	case reply.Text:
-		dst = append(dst, `{"type":"text","citations":null,"text":""}`...)
+		dst = append(dst, `{"type":"text","text":""}`...)
 	case reply.Reasoning:
 		dst = append(dst, `{"type":"thinking","thinking":"","signature":""}`...)
 	default:

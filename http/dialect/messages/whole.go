@@ -50,7 +50,7 @@ func (w *whole) End(dst []byte, a *dialect.Answer) []byte {
 		dst = jsonenc.Comma(dst, i)
 		switch b := &w.blocks[i]; b.kind {
 		case reply.Text:
-			dst = append(jsonenc.String(append(dst, `{"type":"text","citations":null,"text":"`...), b.text), `"}`...)
+			dst = append(jsonenc.String(append(dst, `{"type":"text","text":"`...), b.text), `"}`...)
 		case reply.Reasoning:
 			dst = append(dst, `{"type":"thinking","thinking":"`...)
 			if !w.omit {
