@@ -73,6 +73,7 @@ var kinds = map[string]struct {
 	"Request":  {func() any { return new(Request) }, func(m any) []byte { return m.(*Request).Encode() }, func(b []byte) (any, error) { return DecodeRequest(b) }},
 	"Batch":    {func() any { return new(Batch) }, func(m any) []byte { return m.(*Batch).Encode() }, func(b []byte) (any, error) { return DecodeBatch(b) }},
 	"Prefixes": {func() any { return new(Prefixes) }, func(m any) []byte { return m.(*Prefixes).Encode() }, func(b []byte) (any, error) { return DecodePrefixes(b) }},
+	"Frame":    {func() any { return new(Frame) }, func(m any) []byte { return m.(*Frame).Encode() }, func(b []byte) (any, error) { return DecodeFrame(b) }},
 	"Identity": {func() any { return new(Identity) }, func(m any) []byte { return m.(*Identity).Encode() }, func(b []byte) (any, error) { return DecodeIdentity(b) }},
 	"Ref": {func() any { return new(Ref) }, func(m any) []byte { return m.(*Ref).Encode() }, func(b []byte) (any, error) {
 		r, err := DecodeRef(b)
