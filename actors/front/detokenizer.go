@@ -28,6 +28,7 @@ type detokenizer struct {
 	codec   *tokenize.Tokenizer // nil: a model without one, whose streams carry tokens only
 	marks   []int32             // special tokens shown in what keeps to a grammar
 	router  router
+	waiting waiting // for an engine
 	eos     func(int32) bool
 	closed  func(*job) // tells the system that the job's final event is out
 	trace   *trace.Trace
@@ -65,21 +66,37 @@ func (d *detokenizer) Handle(_ shell.Mail, m shell.Message) {
 	case *failed:
 		d.fail(m.job, m.err)
 	case *cancel:
-		if m.job.placed {
+		switch {
+		case m.job.waits:
+			d.abort(m.job)
+		case m.job.placed:
 			d.drop(m.job)
 		}
+	case *joined:
+		d.router.joined(m.at, m.engine)
+		d.arrived()
+	case *changed:
+		d.router.back(m.at)
+		d.arrived()
+	case *overdue:
+		d.giveUp(batch.Now())
 	}
 }
 
 // place hands a job to an engine, unless it was cancelled meanwhile.
 func (d *detokenizer) place(j *job, prompt []int32) {
 	if j.canceled.Load() {
-		d.end(j, nil, &Final{Reason: FinishAbort, StopToken: batch.NoToken})
+		d.abort(j)
 		return
 	}
 	j.prompt = prompt
 	d.table.add(j)
 	d.submit(j)
+}
+
+// abort ends a job that no engine has.
+func (d *detokenizer) abort(j *job) {
+	d.end(j, nil, &Final{Reason: FinishAbort, StopToken: batch.NoToken})
 }
 
 // submit hands a job with the tokens it has to the engine that suits best.
@@ -89,20 +106,35 @@ func (d *detokenizer) submit(j *job) {
 		known = slices.Concat(j.prompt, j.given)
 	}
 	at, cached := d.router.choose(known)
+	if at < 0 {
+		if d.waiting.patience > 0 {
+			d.wait(j)
+			return
+		}
+		at = 0 // which says why
+	}
 	j.at, j.owed = at, len(known)-cached
 	d.router.took(at, j.owed)
 	d.router.targets[at].engine.Submit(j.wire())
 }
 
+// maxLosses is how many engines a job may lose one after the other without a token of it in between:
+// it may be what they are lost by.
+const maxLosses = 5
+
 // resume hands a job whose engine is lost to another one, and reports whether there is one. A job
 // that was cancelled just ends.
 func (d *detokenizer) resume(j *job) bool {
-	if !d.router.lost(j.at) {
+	d.router.lost(j.at)
+	if !d.router.any() && d.waiting.patience == 0 {
 		return false
 	}
 	if j.canceled.Load() {
-		d.end(j, nil, &Final{Reason: FinishAbort, StopToken: batch.NoToken})
+		d.abort(j)
 		return true
+	}
+	if j.losses++; j.losses > maxLosses {
+		return false
 	}
 	d.log.Warn().Str("request", j.stream.ID).Int("engine", j.at).Int("tokens", len(j.given)).Msg("the engine is lost; another one goes on with the request")
 	d.router.ended(j.at, j.owed)
@@ -113,7 +145,11 @@ func (d *detokenizer) resume(j *job) bool {
 }
 
 // drop tells the engine that a job need not be computed any further.
-func (d *detokenizer) drop(j *job) { d.router.targets[j.at].engine.Cancel(j.ref) }
+func (d *detokenizer) drop(j *job) {
+	if e := d.router.targets[j.at].engine; e != nil && !j.waits {
+		e.Cancel(j.ref)
+	}
+}
 
 // wire is what an engine is told of a job.
 func (j *job) wire() *wire.Request {
@@ -188,7 +224,7 @@ func (d *detokenizer) output(j *job, o *wire.Output, computed int64) {
 		if len(j.given) == cap(j.given) {
 			j.given = slices.Grow(j.given, max(64, min(j.req.MaxTokens, 512), len(j.given)))
 		}
-		j.given = append(j.given, o.Token)
+		j.given, j.losses = append(j.given, o.Token), 0
 		text, found := d.scratch[:0], false
 		if d.codec != nil && !(o.Reason == wire.Stop && d.hides(j, o.Token)) {
 			if j.text.decoder == nil {
@@ -297,7 +333,10 @@ func (d *detokenizer) end(j *job, text []byte, f *Final) {
 		return
 	}
 	j.text.done = true
-	if j.placed {
+	if j.waits {
+		d.waiting.remove(j)
+		d.table.remove(j)
+	} else if j.placed {
 		d.router.ended(j.at, j.owed)
 		d.table.remove(j)
 	}

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"github.com/troupe-llm/troupe/actors/engine"
 	"github.com/troupe-llm/troupe/actors/internal/shell"
 	"github.com/troupe-llm/troupe/actors/trace"
 	"github.com/troupe-llm/troupe/actors/wire"
@@ -43,6 +44,25 @@ type cancel struct {
 	job *job
 }
 
+// joined says that an engine may be used from now on, at this place among the others; nil: no more.
+// System → Detokenizer.
+type joined struct {
+	shell.Stamp
+	at     int
+	engine engine.Engine
+}
+
+// changed says that what an engine can do has changed. Engine → Detokenizer.
+type changed struct {
+	shell.Stamp
+	at int
+}
+
+// overdue says that jobs may have waited too long for an engine. Detokenizer → itself.
+type overdue struct {
+	shell.Stamp
+}
+
 // describe says what handling a message is called, and which step or request it is
 // about.
 func describe(m shell.Message) (trace.Kind, uint64) {
@@ -60,6 +80,8 @@ func describe(m shell.Message) (trace.Kind, uint64) {
 		return trace.HandleFailed, m.job.id
 	case *cancel:
 		return trace.HandleCancel, m.job.id
+	case *joined, *changed, *overdue:
+		return trace.HandleNews, 0
 	}
 	panic("front: a message that nobody sends")
 }

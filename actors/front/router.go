@@ -1,6 +1,8 @@
 package front
 
 import (
+	"slices"
+
 	"github.com/troupe-llm/troupe/actors/engine"
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/actors/wire"
@@ -20,7 +22,7 @@ type target struct {
 	known  wire.Known // its prefix tree
 	open   int        // requests that it has
 	owed   int        // tokens of their prompts that it has yet to compute
-	left   bool       // it is lost, and none is handed to it any more
+	left   bool       // it is lost, and none is handed to it any more, unless it says that it is back
 }
 
 // openCost is what an open request is reckoned at besides its prompt, in tokens of prefill. While it
@@ -36,20 +38,20 @@ func newRouter(engines []engine.Engine, pageSize int) router {
 	return r
 }
 
-// choose says which engine to hand these tokens to, and how many of them it has cached. One that is
-// being mended is chosen only where none is ready, and one that is lost where all are.
+// choose says which engine to hand these tokens to, and how many of them it has cached; -1: all are
+// lost. One that is being mended is chosen only where none is ready.
 func (r *router) choose(tokens []int32) (at, cached int) {
-	if len(r.targets) == 1 {
+	if len(r.targets) == 1 && r.targets[0].usable() {
 		return 0, 0
 	}
 	r.hash(tokens)
 	best, least, ready := -1, 0, false
 	for i := range r.targets {
 		t := &r.targets[i]
-		state := t.engine.State()
-		if t.left || state == engine.Lost {
+		if !t.usable() {
 			continue
 		}
+		state := t.engine.State()
 		t.known.Apply(t.engine.Prefixes(t.known.Seq))
 		found := r.cached(t)
 		cost := len(tokens) - found + t.owed + openCost*t.open
@@ -58,7 +60,28 @@ func (r *router) choose(tokens []int32) (at, cached int) {
 			best, least, ready, cached = i, cost, now, found
 		}
 	}
-	return max(best, 0), cached
+	return best, cached
+}
+
+// usable reports whether requests may be handed to it.
+func (t *target) usable() bool {
+	return t.engine != nil && !t.left && t.engine.State() != engine.Lost
+}
+
+// joined notes an engine at a place of its own, nil: that it has left.
+func (r *router) joined(at int, e engine.Engine) {
+	for len(r.targets) <= at {
+		r.targets = append(r.targets, target{})
+	}
+	t := &r.targets[at]
+	t.engine, t.known, t.left = e, wire.Known{}, false
+}
+
+// back notes that an engine may have come back.
+func (r *router) back(at int) {
+	if t := &r.targets[at]; t.engine != nil {
+		t.left = t.engine.State() == engine.Lost
+	}
 }
 
 // hash names the prefixes of tokens, page by page.
@@ -96,13 +119,10 @@ func (r *router) ended(at, owed int) {
 	r.targets[at].owed -= owed
 }
 
-// lost notes that an engine is, and reports whether there is another.
-func (r *router) lost(at int) (another bool) {
-	r.targets[at].left = true
-	for i := range r.targets {
-		if t := &r.targets[i]; !t.left && t.engine.State() != engine.Lost {
-			return true
-		}
-	}
-	return false
+// lost notes that an engine is.
+func (r *router) lost(at int) { r.targets[at].left = true }
+
+// any reports whether there is an engine that is not lost.
+func (r *router) any() bool {
+	return slices.ContainsFunc(r.targets, func(t target) bool { return t.usable() })
 }

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"github.com/troupe-llm/troupe/actors/engine"
@@ -11,7 +12,7 @@ import (
 
 // scripted is an engine that a test speaks for.
 type scripted struct {
-	state    engine.State
+	state    atomic.Int32 // engine.State
 	prefixes wire.Prefixes
 	info     device.Info
 	same     wire.Identity
@@ -23,7 +24,8 @@ func (e *scripted) Submit(r *wire.Request)        { e.got <- r }
 func (e *scripted) Cancel(r wire.Ref)             { e.canceled <- r }
 func (e *scripted) Identity() wire.Identity       { return e.same }
 func (e *scripted) Info() device.Info             { return e.info }
-func (e *scripted) State() engine.State           { return e.state }
+func (e *scripted) State() engine.State           { return engine.State(e.state.Load()) }
+func (e *scripted) set(s engine.State)            { e.state.Store(int32(s)) }
 func (e *scripted) Prefixes(uint64) wire.Prefixes { return e.prefixes }
 func (e *scripted) Stats() engine.Stats           { return engine.Stats{} }
 func (e *scripted) Close() error                  { return nil }
@@ -64,11 +66,13 @@ func TestRouter(t *testing.T) {
 		{"not who has long prompts before it", []load{{owed: 100}, {pages: 10, owed: 400}}, 0, 0},
 		{"not who is being mended", []load{{open: 50}, {pages: 60, state: engine.Mending}}, 0, 0},
 		{"who is being mended, where all others are lost", []load{{state: engine.Lost}, {state: engine.Mending, open: 7}}, 1, 0},
-		{"anyone, where all are lost", []load{{state: engine.Lost}, {state: engine.Lost}}, 0, 0},
+		{"nobody, where all are lost", []load{{state: engine.Lost}, {state: engine.Lost}}, -1, 0},
 	} {
 		var engines []engine.Engine
 		for _, l := range c.loads {
-			engines = append(engines, &scripted{state: l.state, prefixes: caching(prompt, size, l.pages)})
+			e := &scripted{prefixes: caching(prompt, size, l.pages)}
+			e.set(l.state)
+			engines = append(engines, e)
 		}
 		r := newRouter(engines, size)
 		for i, l := range c.loads {

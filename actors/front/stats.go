@@ -21,12 +21,13 @@ func (s *System) Stats() Stats {
 	open := len(s.open)
 	s.mu.Unlock()
 	st := Stats{OpenRequests: open, Ready: s.Ready(), Actors: s.actors.Stats()}
-	for _, e := range s.engines {
+	engines := s.all()
+	for _, e := range engines {
 		of := e.Stats()
 		st.Stats.Add(&of.Stats)
 		st.Device.Add(&of.Device)
 		st.Actors = append(st.Actors, of.Actors...)
 	}
-	st.Reserve /= float64(len(s.engines))
+	st.Reserve /= float64(max(1, len(engines)))
 	return st
 }

@@ -50,19 +50,36 @@ type Config struct {
 
 	// Engines is how many engines compute the requests, from 1 to 256, and Engine opens one: it delivers
 	// what it has to say by the one function, and calls the other when it is lost. They are alike.
+	// Others may join.
 	Engines int
 	Engine  func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error)
 
 	Simulation *shell.Simulation // of the actors; nil: they run by themselves
+
+	// Patience is how long a request waits where all engines are lost and one may join or come back;
+	// 0: it fails at once, as none does.
+	Patience time.Duration
+	// Others, if given, are requests of other fronts that this one's engine has.
+	Others Others
+	// Info and Same describe the engines that will join a front that has none of its own.
+	Info device.Info
+	Same wire.Identity
+}
+
+// Others are requests of fronts on other hosts.
+type Others interface {
+	Retire()     // has those fronts prefer other engines
+	Guests() int // how many requests there are
+	Close()      // leaves them, for those fronts to have them computed elsewhere
 }
 
 // System is a model being served: its actors and the requests in them.
 type System struct {
-	cfg     Config
-	codec   *tokenize.Tokenizer
-	engines []engine.Engine
-	info    device.Info  // of their devices
-	alive   atomic.Int32 // engines that are not lost
+	cfg   Config
+	codec *tokenize.Tokenizer
+	info  device.Info   // of the devices of its own engines
+	same  wire.Identity // what engines that join have in common with
+	alive atomic.Int32  // its own engines that are not lost
 
 	actors     *shell.Group
 	api        shell.Mail // what Submit and Cancel send through
@@ -73,6 +90,7 @@ type System struct {
 	failed chan struct{} // closed when all engines are lost
 
 	mu       sync.Mutex
+	engines  []engine.Engine // guarded by mu: at the places that the detokenizer knows; nil: vacant
 	open     map[uint64]*job // guarded by mu: submitted, final event not out
 	draining bool            // guarded by mu
 	empty    chan struct{}   // guarded by mu: closed when draining and open is empty; nil before
@@ -100,6 +118,9 @@ type job struct {
 	given  []int32  // tokens that came
 	placed bool     // an engine has it
 	ref    wire.Ref // what the engine calls it
+	waits  bool     // for an engine
+	since  int64    // when it began to, as batch.Now
+	losses int      // engines lost since its last token
 	at     int      // which engine that is
 	owed   int      // tokens that it has to compute before the next; 0 when that has come
 	scored int      // log-probabilities of the prompt that came
@@ -114,8 +135,7 @@ func Open(cfg Config) (*System, error) {
 	s.api, s.detok = s.actors.Mail(trace.TrackAPI), s.actors.PID("detokenizer")
 	s.alive.Store(int32(cfg.Engines))
 	for i := range cfg.Engines {
-		from := s.api.On(trace.TrackScheduler).Of(uint8(i))
-		e, err := cfg.Engine(uint8(i), func(b *wire.Batch) { from.Send(s.detok, &news{batch: b}) }, s.lost)
+		e, err := cfg.Engine(uint8(i), s.from(i), s.lost)
 		if err == nil {
 			s.engines = append(s.engines, e)
 			err = s.agree(i)
@@ -128,14 +148,27 @@ func Open(cfg Config) (*System, error) {
 			return nil, err
 		}
 	}
-	s.info = together(s.engines)
+	if s.info, s.same = cfg.Info, cfg.Same; len(s.engines) > 0 {
+		s.info, s.same = together(s.engines), s.engines[0].Identity()
+	}
 	s.spawn()
 	return s, nil
 }
 
+// from is where the engine at a place delivers.
+func (s *System) from(at int) func(*wire.Batch) {
+	from := s.api.On(trace.TrackScheduler).Of(uint8(at))
+	return func(b *wire.Batch) { from.Send(s.detok, &news{batch: b}) }
+}
+
+// Identity is what engines must have in common with a front of this model.
+func Identity(m *model.Model) wire.Identity {
+	return wire.Identity{Version: wire.Version, Model: m.Name, Tokenizer: engine.TokenizerHash(m.Files)}
+}
+
 // agree says what the i-th engine has not in common with the front and the first engine.
 func (s *System) agree(i int) error {
-	mine := wire.Identity{Version: wire.Version, Model: s.cfg.Model.Name, Tokenizer: engine.TokenizerHash(s.cfg.Model.Files)}
+	mine := Identity(s.cfg.Model)
 	first, of := s.engines[0].Identity(), s.engines[i].Identity()
 	if err := errors.Join(mine.Agree(&of), first.Agree(&of)); err != nil {
 		return fmt.Errorf("engine %d: %w", i, err)
@@ -143,9 +176,9 @@ func (s *System) agree(i int) error {
 	return nil
 }
 
-// lost is called when an engine is.
+// lost is called when an engine of its own is.
 func (s *System) lost() {
-	if s.alive.Add(-1) == 0 {
+	if s.alive.Add(-1) == 0 && s.cfg.Patience == 0 {
 		close(s.failed)
 	}
 }
@@ -174,6 +207,9 @@ func (s *System) spawn() {
 	ends := engine.Ends(s.cfg.Model, s.codec)
 	s.actors.Run("detokenizer", trace.TrackDetokenizer, &detokenizer{
 		codec: s.codec, marks: engine.Marks(s.codec), router: newRouter(s.engines, s.info.PageSize), closed: s.closed, trace: s.cfg.Trace, log: s.cfg.Log,
+		waiting: waiting{patience: s.cfg.Patience, ring: func(after time.Duration) {
+			time.AfterFunc(after, func() { s.api.Send(s.detok, &overdue{}) })
+		}},
 		eos: func(t int32) bool { return slices.Contains(ends, t) },
 	})
 	for i := range s.cfg.Tokenizers {
@@ -237,7 +273,7 @@ func (s *System) leastLoaded() tokenizerRef {
 
 // admit enters a job into the table of open ones.
 func (s *System) admit(j *job) error {
-	if s.alive.Load() == 0 {
+	if s.alive.Load() == 0 && s.cfg.Patience == 0 {
 		return ErrFailed
 	}
 	s.mu.Lock()
@@ -277,10 +313,11 @@ func (s *System) signalEmpty() {
 	}
 }
 
-// Drain stops taking requests and waits until those that are open have ended.
-// When the context ends first it cancels the rest, waits for their final
+// Drain stops taking requests and waits until those that are open have ended, those of other hosts
+// among them. When the context ends first it cancels the rest, waits for their final
 // events and returns the context's error.
 func (s *System) Drain(ctx context.Context) error {
+	s.Retire()
 	s.mu.Lock()
 	if !s.draining {
 		s.draining, s.empty = true, make(chan struct{})
@@ -292,7 +329,7 @@ func (s *System) Drain(ctx context.Context) error {
 	s.mu.Unlock()
 	select {
 	case <-empty:
-		return nil
+		return s.drainOthers(ctx)
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
@@ -304,6 +341,30 @@ func (s *System) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// Retire has fronts on other hosts prefer other engines, before Drain.
+func (s *System) Retire() {
+	if s.cfg.Others != nil {
+		s.cfg.Others.Retire()
+	}
+}
+
+// drainOthers waits until no request of other hosts is open, or the context ends.
+func (s *System) drainOthers(ctx context.Context) error {
+	if s.cfg.Others == nil {
+		return nil
+	}
+	every := time.NewTicker(20 * time.Millisecond)
+	defer every.Stop()
+	for s.cfg.Others.Guests() > 0 {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
 // Close cancels what is open, stops the actors and closes the device. One that hangs
 // it leaves as it is, with the model's memory, which it may be reading: only the
 // process's end sets them free.
@@ -313,8 +374,11 @@ func (s *System) Close() error {
 	if err := s.Drain(now); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
+	if s.cfg.Others != nil {
+		s.cfg.Others.Close()
+	}
 	inUse := false
-	for _, e := range s.engines {
+	for _, e := range s.all() {
 		err := e.Close()
 		inUse = inUse || errors.Is(err, engine.ErrInUse)
 		if err != nil && !errors.Is(err, engine.ErrInUse) {
@@ -353,5 +417,5 @@ func (s *System) Ready() bool {
 	s.mu.Lock()
 	draining := s.draining
 	s.mu.Unlock()
-	return !draining && slices.ContainsFunc(s.engines, func(e engine.Engine) bool { return e.State() == engine.Ready })
+	return !draining && slices.ContainsFunc(s.all(), func(e engine.Engine) bool { return e.State() == engine.Ready })
 }
