@@ -122,7 +122,8 @@ func Open(cfg Config) (*System, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	m, err := model.Open(cfg.Model, cfg.DummyWeights)
+	frontOnly := cfg.Cluster != nil && cfg.Cluster.FrontOnly
+	m, err := model.Open(cfg.Model, cfg.DummyWeights || frontOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -144,25 +145,33 @@ func Open(cfg Config) (*System, error) {
 // start is Open with the parts given; open opens the device of one engine, and may be called for
 // several at a time.
 func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (device.Device, error)) (*System, error) {
-	s, err := front.Open(front.Config{
+	settings := front.Config{
 		Model: m, Codec: codec, MaxOpenRequests: cfg.MaxOpenRequests, Tokenizers: cfg.Tokenizers, Log: cfg.Log, Trace: cfg.Trace,
 		Engines: cfg.DP, Simulation: cfg.simulation,
-		Engine: func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
-			e, err := engine.Open(engine.Config{
-				Open: open, Model: m, Codec: codec, Number: number, Of: cfg.DP, Digest: cfg.DP > 1,
-				Cache: cfg.Cache, Schedule: cfg.Schedule, Policy: cfg.Policy, NoOverlap: cfg.NoOverlap, TargetITL: cfg.TargetITL,
-				StepTimeout: cfg.StepTimeout, Compilers: cfg.Compilers, Log: cfg.Log, Trace: cfg.Trace,
-				Deliver: deliver, Lost: lost, Simulation: cfg.simulation,
-			})
-			if err != nil { // not a nil *Local in an Engine
-				return nil, err
-			}
-			if cfg.DP > 1 && strings.HasPrefix(e.Info().Name, "cuda") {
-				return nil, errors.Join(errSeveralGPUs, e.Close())
-			}
-			return e, nil
-		},
-	})
+	}
+	local := func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
+		e, err := engine.Open(engine.Config{
+			Open: open, Model: m, Codec: codec, Number: number, Of: cfg.DP, Digest: cfg.DP > 1 || cfg.Cluster != nil,
+			Cache: cfg.Cache, Schedule: cfg.Schedule, Policy: cfg.Policy, NoOverlap: cfg.NoOverlap, TargetITL: cfg.TargetITL,
+			StepTimeout: cfg.StepTimeout, Compilers: cfg.Compilers, Log: cfg.Log, Trace: cfg.Trace,
+			Deliver: deliver, Lost: lost, Simulation: cfg.simulation,
+		})
+		if err != nil { // not a nil *Local in an Engine
+			return nil, err
+		}
+		if cfg.DP > 1 && strings.HasPrefix(e.Info().Name, "cuda") {
+			return nil, errors.Join(errSeveralGPUs, e.Close())
+		}
+		return e, nil
+	}
+	settings.Engine = local
+	var s *System
+	var err error
+	if cfg.Cluster == nil {
+		s, err = front.Open(settings)
+	} else {
+		s, err = startCluster(&cfg, settings, local)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,9 @@ type Config struct {
 	// for two cores, at least 1 and at most 4.
 	Compilers int
 
+	// Cluster, if given, says how this host is one of several.
+	Cluster *Cluster
+
 	Log zerolog.Logger
 	// Trace, when set, records what every actor and the device do.
 	Trace *Trace
@@ -155,6 +158,12 @@ func (c *Config) check() error {
 	case "", model.Float32, model.BFloat16, model.Float8, model.Int8:
 	default:
 		faults = append(faults, fmt.Errorf("KVDType is %q; keys and values can be kept as %s, %s, %s or %s", c.KVDType, model.Float32, model.BFloat16, model.Float8, model.Int8))
+	}
+	if c.Cluster != nil {
+		faults = append(faults, c.Cluster.check())
+		if c.DP > 1 {
+			faults = append(faults, fmt.Errorf("DP is %d; a host of a cluster has one engine: each may be a host of its own", c.DP))
+		}
 	}
 	return errors.Join(faults...)
 }

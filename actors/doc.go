@@ -9,8 +9,8 @@
 //	                                            compilers ◀▶ grammars
 //	└────────────── front ──────────┘ wire └───────────── engine ──────────────┘
 //
-// Read front, wire, engine, in this order; each lists its files in the order of a request's way.
-// Package plan decides what runs; package trace records what was done.
+// Read front, wire, engine, in this order; each lists its files in the order of a request's way. Package
+// remote lets a front use engines on other hosts (cluster.go). Package plan decides what runs; package trace records what was done.
 //
 // # Who has what
 //

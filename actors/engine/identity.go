@@ -16,7 +16,7 @@ import (
 func identify(m *model.Model, info *device.Info) wire.Identity {
 	return wire.Identity{
 		Version: wire.Version, Model: m.Name, Weights: fingerprint(m), Tokenizer: TokenizerHash(m.Files),
-		Encoding: fmt.Sprintf("%s, %s", info.DType, info.KVDType),
+		Encoding: fmt.Sprintf("%s, %s", info.Formats(), info.KVDType),
 	}
 }
 

@@ -79,7 +79,7 @@ func (d *detokenizer) Handle(_ shell.Mail, m shell.Message) {
 		d.router.back(m.at)
 		d.arrived()
 	case *overdue:
-		d.giveUp(batch.Now())
+		d.expire(batch.Now())
 	}
 }
 

@@ -43,8 +43,8 @@ func (d *detokenizer) arrived() {
 	}
 }
 
-// giveUp fails the jobs that have waited too long.
-func (d *detokenizer) giveUp(now int64) {
+// expire fails the jobs that have waited too long.
+func (d *detokenizer) expire(now int64) {
 	w := &d.waiting
 	for len(w.jobs) > 0 {
 		j := w.jobs[0]

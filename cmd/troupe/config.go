@@ -31,6 +31,7 @@ type Config struct {
 	Schedule Schedule
 	Server   Server
 	Access   Access
+	Cluster  Cluster
 	Remote   Remote
 	Sampling Sampling
 	Log      Log
@@ -195,6 +196,7 @@ func (c *Config) check(found *faults) {
 		c.Access.APIKey[i] = readSecret("api-key", key, found)
 	}
 	c.Access.check(found)
+	c.Cluster.check(c, found)
 	if most, ok := room(); ok && c.Server.MaxConnections > most {
 		found.add("--max-connections is %d, but this process may have files open for %d: raise that limit (ulimit -n, or LimitNOFILE= of systemd) or ask for fewer", c.Server.MaxConnections, most)
 	}
@@ -301,7 +303,7 @@ func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),
 		Policy: plan.Policy(c.Schedule.Policy), NoOverlap: !c.Schedule.Overlap, TargetITL: c.Schedule.TargetITL, StepTimeout: c.Schedule.StepTimeout, MaxOpenRequests: c.Server.MaxOpenRequests,
 		GraphRows: c.Schedule.CUDAGraphMaxBS, Attention: c.Schedule.AttentionBackend,
-		Log: log, Progress: showProgress(stderr, log, "loading", true), Capturing: showProgress(stderr, log, "capturing graphs", false),
+		Cluster: c.Cluster.actors(), Log: log, Progress: showProgress(stderr, log, "loading", true), Capturing: showProgress(stderr, log, "capturing graphs", false),
 	}
 }
 

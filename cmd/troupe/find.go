@@ -186,7 +186,11 @@ func getModel(cmd *cobra.Command, name hubModel, want part, log zerolog.Logger) 
 func (c *Config) engine(cmd *cobra.Command, log zerolog.Logger) (actors.Config, error) {
 	engine := c.actors(log, cmd.ErrOrStderr())
 	var err error
-	engine.Model, err = findModel(cmd, c.Engine.Model, c.Engine.part(), log)
+	want := c.Engine.part()
+	if c.Cluster.FrontOnly {
+		want = noWeights
+	}
+	engine.Model, err = findModel(cmd, c.Engine.Model, want, log)
 	return engine, err
 }
 

@@ -55,6 +55,18 @@ var importRules = []importRule{
 		why: "a front knows no device: its engines may be anywhere",
 	},
 	{
+		under: "", except: []string{"actors/remote"}, banned: []string{"github.com/asynkron/protoactor-go/remote", "github.com/asynkron/protoactor-go/cluster", "google.golang.org/grpc"},
+		why: "one package is among other hosts: what the library gets wrong is gone round at one place",
+	},
+	{
+		under: "actors/remote", banned: []string{module + "/actors/front", module + "/gpu/model"},
+		why: "who carries requests between hosts knows neither their clients nor their model",
+	},
+	{
+		under: "actors/front", banned: []string{module + "/actors/remote"},
+		why: "to a front all engines look alike, wherever they are",
+	},
+	{
 		under: "actors/trace", allowed: []string{module + "/gpu/batch"},
 		why: "a trace is written by all, and reads nothing",
 	},

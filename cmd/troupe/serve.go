@@ -41,7 +41,7 @@ second signal ends it at once.`,
     -d '{"stream": true, "messages": [{"role": "user", "content": "Tell me a story about a fox"}]}'`,
 		Args: noArgs,
 	}
-	sections := append([]section{{"Server", &cfg.Server}, {"Who may use it, and how much", &cfg.Access}}, cfg.engineSections()...)
+	sections := append([]section{{"Server", &cfg.Server}, {"Who may use it, and how much", &cfg.Access}, {"Several hosts", &cfg.Cluster}}, cfg.engineSections()...)
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cfg.check(found); found.err() != nil {
@@ -82,8 +82,12 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	}
 	super := newSupervisor(os.Getenv)
 	served := make(chan error, 2)
+	take := server.Serve
+	if cfg.Cluster.EngineOnly {
+		take = server.ServeAdmin
+	}
 	if !heir { // else clients have waited for a server before this one: a little longer is no refusal
-		go func() { served <- server.Serve(listener) }()
+		go func() { served <- take(listener) }()
 	}
 	if admin != nil {
 		go func() { served <- server.ServeAdmin(admin) }()
@@ -113,7 +117,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	}
 	server.Attach(system)
 	if heir {
-		go func() { served <- server.Serve(listener) }()
+		go func() { served <- take(listener) }()
 	}
 
 	stop := make(chan os.Signal, 1)
@@ -233,7 +237,11 @@ func drain(cfg *Config, system *actors.System, server *http.Server, log zerolog.
 		Msg("draining; a second signal stops at once")
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.Server.DrainTimeout)
 	defer cancel()
+	system.Retire()
 	err := server.Shutdown(ctx)
+	if cfg.Cluster.Name != "" { // requests of other hosts
+		err = errors.Join(err, system.Drain(ctx))
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		log.Warn().Msg("time is up: what still ran was cut short")
 		err = nil
