@@ -41,6 +41,10 @@ func generate(d dialect.Dialect) handler {
 		if err != nil {
 			return asError(err)
 		}
+		if call.Background != nil {
+			s.background(x, a, over)
+			return nil
+		}
 		if call.Stream != nil {
 			s.stream(x, a, over)
 			return nil
@@ -74,14 +78,18 @@ func replied(reply func(*dialect.Request) ([]byte, *Error)) handler {
 	}
 }
 
-// begin makes the answer to a call, whose client is watched until end is called.
+// begin makes the answer to a call, whose client is watched until end is called, if
+// it waits.
 func (s *Server) begin(x *exchange, call *dialect.Call) (a *answer, end func()) {
 	for _, r := range call.Requests {
 		r.Client = x.client() // in turn with others
 	}
 	a = s.newAnswer(call, x.begun)
 	s.live.add(a)
-	stop := watch(x.ctx.Conn(), func() { a.tell(&a.gone) })
+	stop := func() {}
+	if call.Background == nil {
+		stop = watch(x.ctx.Conn(), func() { a.tell(&a.gone) })
+	}
 	return a, func() {
 		stop()
 		a.cancel()

@@ -29,8 +29,8 @@ func (s *Server) keptRoutes(r *router.Router) {
 }
 
 func keptResponse(x *exchange, id string) *Error {
-	if x.ctx.QueryArgs().GetBool("stream") {
-		return apierr.Invalid("stream", "stream: a response that is kept has ended; it comes whole")
+	if q := x.ctx.QueryArgs(); q.GetBool("stream") {
+		return followResponse(x, id, string(q.Peek("starting_after")))
 	}
 	body, e := x.s.responses.Object(id, x.holder)
 	if e != nil {
@@ -49,13 +49,46 @@ func deleteResponse(x *exchange, id string) *Error {
 	return nil
 }
 
-// cancelResponse says that there is nothing to cancel: a response is made while its
-// client waits, and ends when that hangs up.
-func cancelResponse(x *exchange, id string) *Error {
-	if _, e := x.s.responses.Object(id, x.holder); e != nil {
+// followResponse streams the events of a response that is made in the background, or
+// was, behind the one of number after.
+func followResponse(x *exchange, id, after string) *Error {
+	b, _, e := x.s.responses.Background(id, x.holder)
+	if e != nil {
 		return e
 	}
-	return apierr.Invalid("", "the response %q has ended; one that is under way ends when its client closes the connection", id)
+	n := -1
+	if after != "" {
+		var err error
+		if n, err = strconv.Atoi(after); err != nil || n < 0 {
+			return apierr.Invalid("starting_after", "starting_after: must be an event's sequence_number, got %q", after)
+		}
+	}
+	if b == nil {
+		return apierr.Invalid("stream", "stream: the events of %q are not kept, as it was not made in the background, or by another process; it comes whole", id)
+	}
+	if !x.s.follow(x.ctx, x, x.id, b.Log, n+1) {
+		return apierr.Invalid("starting_after", "starting_after: there is no event of number %d yet, or it is not kept", n)
+	}
+	return nil
+}
+
+// cancelResponse ends a response that is made in the background; of one that has
+// ended it is what there is to say. Others end when their client hangs up.
+func cancelResponse(x *exchange, id string) *Error {
+	b, body, e := x.s.responses.Background(id, x.holder)
+	switch {
+	case e != nil:
+		return e
+	case b == nil:
+		return apierr.Invalid("", "the response %q has ended, or ends when its client closes the connection: only those made with \"background\": true can be cancelled", id)
+	}
+	b.Cancel()
+	<-b.Done
+	if last, e := x.s.responses.Object(id, x.holder); e == nil { // else it went meanwhile
+		body = last
+	}
+	x.send(body)
+	return nil
 }
 
 // Bounds of a page, as OpenAI has them.

@@ -334,7 +334,7 @@ func TestResponseRequests(t *testing.T) {
 	for _, tc := range [][2]string{
 		{`{}`, "input"},
 		{`{"input":[]}`, "input"},
-		{`{"input":"x","background":true}`, "background"},
+		{`{"input":"x","background":true,"store":false}`, "background"},
 		{`{"input":"x","conversation":"conv_1"}`, "conversation"},
 		{`{"input":"x","truncation":"some"}`, "truncation"},
 		{`{"input":"x","include":["x"]}`, "include[0]"},

@@ -42,10 +42,21 @@ func (s *Server) stream(x *exchange, a *answer, over func()) {
 	r := &streamBody{s: s, x: x, a: a, conn: ctx.Conn(), over: over}
 	r.idle = time.AfterFunc(s.cfg.KeepAlive, func() { a.tell(&a.idle) })
 	x.streams = true
-	chunks := ctx.Request.Header.IsHTTP11()
-	r.out = s.writers.Stream(r.conn, r, chunks, s.cfg.StallTimeout)
-	if !chunks {
-		r.unframed(ctx)
+	r.out = s.writers.Stream(r.conn, r, ctx.Request.Header.IsHTTP11(), s.cfg.StallTimeout)
+	sendEvents(ctx, x.id, r)
+}
+
+// eventBody is a body of events, which writes to the connection by itself.
+type eventBody interface {
+	io.ReadCloser
+	io.WriterTo
+	SupportsBodyWriteTo() bool
+}
+
+// sendEvents makes events the response to the request of this id.
+func sendEvents(ctx *fasthttp.RequestCtx, id string, r eventBody) {
+	if !ctx.Request.Header.IsHTTP11() {
+		unframed(ctx, id, r)
 		return
 	}
 	h := &ctx.Response.Header
@@ -58,9 +69,10 @@ func (s *Server) stream(x *exchange, a *answer, over func()) {
 
 // unframed writes the stream to a client that knows no chunks: the end of the
 // connection is the end of the body. fasthttp would send chunks all the same.
-func (r *streamBody) unframed(ctx *fasthttp.RequestCtx) {
+func unframed(ctx *fasthttp.RequestCtx, id string, r eventBody) {
+	conn := ctx.Conn()
 	header := "HTTP/1.1 200 OK\r\nContent-Type: " + typeEvents + "\r\nCache-Control: no-cache\r\n" +
-		headerID + ": " + r.x.id + "\r\nConnection: close\r\n"
+		headerID + ": " + id + "\r\nConnection: close\r\n"
 	if said := ctx.Response.Header.Peek(headerIgnored); len(said) > 0 {
 		header += headerIgnored + ": " + string(said) + "\r\n"
 	}
@@ -68,7 +80,7 @@ func (r *streamBody) unframed(ctx *fasthttp.RequestCtx) {
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(net.Conn) { // the same connection, wrapped
 		defer r.Close()
-		if _, err := io.WriteString(r.conn, header); err == nil {
+		if _, err := io.WriteString(conn, header); err == nil {
 			_, _ = r.WriteTo(nil) // Close notices what was not sent
 		}
 	})

@@ -61,6 +61,8 @@ type Call struct {
 	// One of the two writes the answer: Stream as it comes, Whole at its end.
 	Stream StreamWriter
 	Whole  Writer
+	// Background has Stream write to a log; nil: to the client.
+	Background *Background
 }
 
 // Writer writes an answer. It is used by one goroutine at a time, for one answer,

@@ -47,7 +47,7 @@ func setReasoning(c *Conversation, v field.Value) error {
 		case name == "effort":
 			err = SetEffort(c, v)
 		case name == "enabled":
-			err = setThinking(c, v)
+			err = setWhether(c, v)
 		default:
 			err = c.Notes.Ignore("reasoning." + name)
 		}
@@ -67,10 +67,17 @@ func setThinking(c *Conversation, v field.Value) error {
 	case '{':
 		return setThinkingType(c, v)
 	}
+	if setWhether(c, v) != nil {
+		return v.Want("a boolean, a string or an object")
+	}
+	return nil
+}
+
+func setWhether(c *Conversation, v field.Value) error {
 	on, err := v.Boolean()
 	switch {
 	case err != nil:
-		return v.Want("a boolean, a string or an object")
+		return err
 	case !on:
 		c.Effort = Efforts[0]
 	case c.Effort == "":

@@ -98,6 +98,8 @@ func readFunction(v field.Value) (t Tool, err error) {
 			t.Parameters = slices.Clone(v)
 		case name == "strict":
 			t.Strict, err = v.Boolean()
+		case name == "description":
+			_, err = v.Text()
 		}
 		if err != nil {
 			return t, apierr.At("."+name, err)

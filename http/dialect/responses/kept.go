@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/troupe-llm/troupe/http/dialect"
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/field"
 	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
@@ -17,6 +18,16 @@ func (s *Store) Object(id, owner string) ([]byte, *apierr.Error) {
 		return nil, NotFound(id)
 	}
 	return slices.Clone(k.object), nil
+}
+
+// Background is the response of this id as it is made, or was: nil, when it was not
+// made in the background. whole is its object.
+func (s *Store) Background(id, owner string) (b *dialect.Background, whole []byte, fault *apierr.Error) {
+	k := s.get(id, owner, time.Now())
+	if k == nil {
+		return nil, nil, NotFound(id)
+	}
+	return k.background, slices.Clone(k.object), nil
 }
 
 // Page says which of a list's elements are wanted: at most Limit, in the order

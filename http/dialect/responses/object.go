@@ -46,10 +46,12 @@ func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10
 
 // The states of a response and of its items.
 const (
+	queued     = "queued"
 	inProgress = "in_progress"
 	completed  = "completed"
 	incomplete = "incomplete"
 	failed     = "failed"
+	cancelled  = "cancelled"
 )
 
 // statusOf is how a response is that ended so.
@@ -67,7 +69,8 @@ func (o *object) append(dst []byte, status string, usage *dialect.Usage, fault *
 	dst = append(dst, `,"object":"response","created_at":`...)
 	dst = appendInt(dst, o.created)
 	dst = jsonenc.Quoted(append(dst, `,"status":`...), status)
-	dst = append(dst, `,"access_programs":null,"background":false,"error":`...)
+	dst = strconv.AppendBool(append(dst, `,"access_programs":null,"background":`...), o.request.background)
+	dst = append(dst, `,"error":`...)
 	if fault == nil {
 		dst = append(dst, "null"...)
 	} else {
@@ -82,7 +85,7 @@ func (o *object) append(dst []byte, status string, usage *dialect.Usage, fault *
 	}
 	dst = jsonenc.Quoted(append(dst, `,"model":`...), o.model)
 	dst = append(dst, `,"output":[`...)
-	if status != inProgress {
+	if status != inProgress && status != queued {
 		for i := range o.items.all {
 			dst = o.appendItem(jsonenc.Comma(dst, i), i, status)
 		}

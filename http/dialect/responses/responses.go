@@ -51,6 +51,8 @@ type Request struct {
 	sealed   bool     // reasoning comes in a form that can be sent back, too
 	truncate bool     // leave out what the context has no room for
 
+	background bool // made whether the client waits or not
+
 	// As they were given, for the response to repeat; nil: not.
 	echo map[string]field.Value
 }
@@ -88,7 +90,7 @@ var Fields = repeated(leniency.Join(leniency.Responses, field.Join(
 		"top_logprobs":         field.Integer(0, draft.MaxLogprobs, func(r *Request, n int64) { r.top = int(n) }),
 		"metadata":             setMetadata,
 
-		"background": field.Accept[Request]("a response is made while its client waits", "false"),
+		"background": field.Boolean(func(r *Request, b bool) { r.background = b }),
 	},
 )))
 
@@ -116,6 +118,9 @@ func (d Dialect) Decode(in *dialect.Request) (*dialect.Call, *apierr.Error) {
 	r := New(in.Model, &in.Notes)
 	if err := field.Decode(in.Body, Fields, r, &in.Notes); err != nil {
 		return nil, err
+	}
+	if r.background && (!r.Keep || d.Store == nil) {
+		return nil, apierr.Invalid("background", "background: needs store to be true, or nobody could ask for the response")
 	}
 	before, err := d.previous(r, in)
 	if err != nil {
@@ -147,11 +152,15 @@ func (d Dialect) Decode(in *dialect.Request) (*dialect.Call, *apierr.Error) {
 func (d Dialect) call(r *Request, in *dialect.Request, before []field.Value) *dialect.Call {
 	o := newObject(r, in.Came)
 	r.Engine.ID = o.id
+	k := kept{id: o.id, owner: in.Key, input: r.items, before: before}
 	if r.Keep && d.Store != nil {
 		o.keep = func(o *object, status string, body []byte) {
-			d.Store.put(&kept{
-				id: o.id, owner: in.Key, object: body, input: r.items, before: before, output: o.outputItems(status),
-			}, time.Now())
+			k := k
+			k.object, k.output = body, o.outputItems(status)
+			if b := k.background; b != nil { // and of it no more than that
+				k.background = &dialect.Background{Log: b.Log, Cancel: func() {}, Done: b.Done}
+			}
+			d.Store.put(&k, time.Now())
 		}
 	}
 	call := &dialect.Call{
@@ -160,9 +169,14 @@ func (d Dialect) call(r *Request, in *dialect.Request, before []field.Value) *di
 		Reply:     r.Reply,
 		Operation: "chat",
 	}
-	if r.Stream {
+	switch {
+	case r.background:
+		w := &stream{object: o}
+		k.background = w.detach(d.Store, k)
+		call.Stream, call.Background = w, k.background
+	case r.Stream:
 		call.Stream = &stream{object: o}
-	} else {
+	default:
 		call.Whole = &whole{object: o}
 	}
 	return call
@@ -173,7 +187,11 @@ func (d Dialect) previous(r *Request, in *dialect.Request) ([]field.Value, *apie
 	if r.Previous == "" {
 		return nil, nil
 	}
-	if k := d.Store.get(r.Previous, in.Key, time.Now()); k != nil {
+	k := d.Store.get(r.Previous, in.Key, time.Now())
+	switch {
+	case k != nil && k.live():
+		return nil, apierr.Invalid("previous_response_id", "previous_response_id: %q is still being made", r.Previous)
+	case k != nil:
 		return k.conversation(), nil
 	}
 	e := NotFound(r.Previous)

@@ -4,8 +4,10 @@ import (
 	"container/list"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/troupe-llm/troupe/http/dialect"
 	"github.com/troupe-llm/troupe/http/dialect/field"
 )
 
@@ -23,11 +25,16 @@ type Store struct {
 	// long, so it is the order in which they expire, too.
 	order *list.List
 	used  int64 // bytes; guarded by mu
+	// live are those that are being made in the background, as many as answers may be
+	// under way; guarded by mu.
+	live map[string]*kept
+
+	logged atomic.Int64 // bytes of events, of live ones and of those in order
 }
 
 // NewStore keeps responses in so much memory, so long.
 func NewStore(bytes int64, keep time.Duration) *Store {
-	return &Store{most: bytes, keep: keep, byID: map[string]*list.Element{}, order: list.New()}
+	return &Store{most: bytes, keep: keep, byID: map[string]*list.Element{}, order: list.New(), live: map[string]*kept{}}
 }
 
 // In has the store keep responses in a directory, too, where they outlast the
@@ -47,7 +54,12 @@ type kept struct {
 	// The conversation: what was said before the request, in it, and then. Those
 	// of responses that continue one another share what they have in common.
 	before, input, output []field.Value
+
+	background *dialect.Background // nil: its client waited for it, or another process made it
 }
+
+// live reports whether a response is still being made.
+func (k *kept) live() bool { return k.background != nil && k.output == nil }
 
 // conversation is all that was said.
 func (k *kept) conversation() []field.Value {
@@ -76,12 +88,41 @@ func (s *Store) put(k *kept, now time.Time) {
 		return
 	}
 	k.expires = now.Add(s.keep)
+	if k.background != nil && !s.ended(k.id) {
+		return // it was deleted meanwhile
+	}
 	if s.disk != nil {
 		s.disk.write(k, now)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.insert(k, now)
+}
+
+// ended reports whether a response was being made, which it is no more.
+func (s *Store) ended(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.live[id] != nil
+	delete(s.live, id)
+	return was
+}
+
+// begin keeps a response that is being made, until it is put.
+func (s *Store) begin(k *kept) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.expires = time.Now().Add(s.keep)
+	s.live[k.id] = k
+}
+
+// reserve takes room for events of responses that are being made, or gives it back.
+func (s *Store) reserve(n int) bool {
+	if s.logged.Add(int64(n)) > s.most && n > 0 {
+		s.logged.Add(-int64(n))
+		return false
+	}
+	return true
 }
 
 // insert is called with mu held.
@@ -92,7 +133,7 @@ func (s *Store) insert(k *kept, now time.Time) {
 	}
 	s.used += size
 	s.byID[k.id] = s.order.PushBack(k)
-	for e := s.order.Front(); e != nil && (s.used > s.most || now.After(e.Value.(*kept).expires)); e = s.order.Front() {
+	for e := s.order.Front(); e != nil && (s.used+s.logged.Load() > s.most || now.After(e.Value.(*kept).expires)); e = s.order.Front() {
 		s.remove(e)
 	}
 }
@@ -102,6 +143,13 @@ func (s *Store) remove(e *list.Element) {
 	k := s.order.Remove(e).(*kept)
 	delete(s.byID, k.id)
 	s.used -= k.size()
+	s.forgetEvents(k)
+}
+
+func (s *Store) forgetEvents(k *kept) {
+	if k.background != nil {
+		k.background.Log.Drop()
+	}
 }
 
 // get is the response of this id, for who asks by the key of this name; nil:
@@ -112,10 +160,10 @@ func (s *Store) get(id, owner string, now time.Time) *kept {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var k *kept
+	k := s.live[id]
 	if e := s.byID[id]; e != nil {
 		k = e.Value.(*kept)
-	} else if s.disk != nil {
+	} else if k == nil && s.disk != nil {
 		k = s.disk.read(id)
 	}
 	if k == nil || k.owner != owner || now.After(k.expires) {
@@ -126,11 +174,19 @@ func (s *Store) get(id, owner string, now time.Time) *kept {
 
 // Delete forgets a response, and reports whether there was one.
 func (s *Store) Delete(id, owner string) bool {
-	if s.get(id, owner, time.Now()) == nil {
+	k := s.get(id, owner, time.Now())
+	if k == nil {
 		return false
+	}
+	if k.live() {
+		defer k.background.Cancel()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if k := s.live[id]; k != nil {
+		delete(s.live, id)
+		s.forgetEvents(k)
+	}
 	if e := s.byID[id]; e != nil {
 		s.remove(e)
 	}

@@ -1,6 +1,8 @@
 package responses
 
 import (
+	"slices"
+
 	"github.com/troupe-llm/troupe/http/dialect"
 	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
@@ -14,6 +16,7 @@ import (
 type stream struct {
 	*object
 	events int64
+	begun  func(created []byte) // told of the response that is made in the background
 }
 
 // open begins an event, up to what it has beside its number.
@@ -26,11 +29,22 @@ func (w *stream) open(dst []byte, name string) []byte {
 }
 
 func (w *stream) Begin(dst []byte, _ *dialect.Answer) []byte {
-	for _, name := range []string{"response.created", "response.in_progress"} {
-		dst = append(w.open(dst, name), `,"response":`...)
-		dst = sse.End(append(w.append(dst, inProgress, nil, nil), '}'))
+	first := inProgress
+	if w.begun != nil {
+		first = queued
 	}
-	return dst
+	dst = w.state(dst, "response.created", first)
+	if w.begun != nil {
+		w.begun(w.append(nil, inProgress, nil, nil))
+		dst = w.state(dst, "response.queued", queued)
+	}
+	return w.state(dst, "response.in_progress", inProgress)
+}
+
+// state appends that the response is in a state in which nothing is said yet.
+func (w *stream) state(dst []byte, name, status string) []byte {
+	dst = append(w.open(dst, name), `,"response":`...)
+	return sse.End(append(w.append(dst, status, nil, nil), '}'))
 }
 
 func (w *stream) Delta(dst []byte, _ *dialect.Answer, d *dialect.Delta) []byte {
@@ -148,7 +162,36 @@ func (w *stream) Fail(dst []byte, a *dialect.Answer, e *apierr.Error) []byte {
 	usage := a.Usage()
 	w.items.finish(true)
 	dst = append(w.open(dst, "response.failed"), `,"response":`...)
-	return sse.End(append(w.append(dst, failed, &usage, e), '}'))
+	from := len(dst)
+	dst = w.append(dst, failed, &usage, e)
+	if w.begun != nil { // else the client has it now, and no other way to ask
+		w.keep(w.object, failed, slices.Clone(dst[from:]))
+	}
+	return sse.End(append(dst, '}'))
+}
+
+// detach has the response kept while it is made in the background, as k.
+func (w *stream) detach(s *Store, k kept) *dialect.Background {
+	b := &dialect.Background{Log: sse.NewLog(s.reserve), Cancelled: w.cancelled}
+	if !w.request.Stream {
+		b.Accepted = w.append(nil, queued, nil, nil)
+	}
+	k.background = b
+	w.begun = func(created []byte) {
+		k.object = created
+		s.begin(&k)
+	}
+	return b
+}
+
+// cancelled ends the response with the event that clients know as an end: the
+// response says which.
+func (w *stream) cancelled(dst []byte, a *dialect.Answer) []byte {
+	if at := w.items.finish(true); at >= 0 {
+		dst = w.done(dst, at)
+	}
+	dst = append(w.open(dst, "response.incomplete"), `,"response":`...)
+	return sse.End(append(w.end(dst, a, cancelled), '}'))
 }
 
 // Ping is a comment: the API has no event for it.
