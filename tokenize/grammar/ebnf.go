@@ -27,6 +27,7 @@ type ruleNode struct {
 // rules is a grammar in EBNF.
 type rules struct {
 	budget *budget
+	as     spelling
 	root   string
 	bodies map[string]*ruleNode
 	order  []string
@@ -37,19 +38,19 @@ type rules struct {
 	nodes   int
 }
 
-func newRules(w *budget, root string) *rules {
-	return &rules{budget: w, root: root, bodies: map[string]*ruleNode{}, spaced: map[string]bool{}}
+func newRules(w *budget, as spelling, root string) *rules {
+	return &rules{budget: w, as: as, root: root, bodies: map[string]*ruleNode{}, spaced: map[string]bool{}}
 }
 
 // parseEBNF reads rules as llama.cpp has them, or as Lark does where nothing is
 // defined by "::=".
-func parseEBNF(w *budget, source string) (*expr, error) {
+func parseEBNF(w *budget, source string, as spelling) (*expr, error) {
 	w.spend(len(source))
 	read := parseLark
 	if definesGBNF(source) {
 		read = parseGBNF
 	}
-	r, err := read(w, source)
+	r, err := read(w, source, as)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,11 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+		inJSON, err := Compile(t.Context(), QuotedRules(source), v)
+		if err != nil {
+			t.Errorf("%s, in a string of JSON: %v", name, err)
+			continue
+		}
 		for line := range strings.Lines(texts) {
 			kind, quoted, _ := strings.Cut(strings.TrimSpace(line), " ")
 			var text string
@@ -36,6 +41,10 @@ func TestRules(t *testing.T) {
 			}
 			if g.takes(text) != (kind == "+") {
 				t.Errorf("%s: %q: let through: %v", name, text, kind != "+")
+			}
+			value := &value{kind: isString, text: text}
+			if inJSON.takes(value.literal()) != (kind == "+") || inJSON.takes(text) {
+				t.Errorf("%s: %s in JSON: let through: %v", name, value.literal(), kind != "+")
 			}
 		}
 		rng := rand.New(rand.NewPCG(1, 2))

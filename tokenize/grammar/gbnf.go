@@ -10,8 +10,8 @@ import (
 // classes, the dot, names and groups, with *, +, ? and {n,m}; # begins a comment.
 // A rule ends with its line, unless a group is open or another alternative
 // follows. It begins with root.
-func parseGBNF(w *budget, source string) (*rules, error) {
-	p := gbnf{scanner: scanner{source: source}, rules: newRules(w, "root")}
+func parseGBNF(w *budget, source string, as spelling) (*rules, error) {
+	p := gbnf{scanner: scanner{source: source}, rules: newRules(w, as, "root")}
 	for p.space(true); !p.done(); p.space(true) {
 		at, found := p.line(), p.rest()
 		name := p.word(isWord)
@@ -103,12 +103,12 @@ func (p *gbnf) item() (*ruleNode, error) {
 	switch c := p.peek(); {
 	case c == '"':
 		s, err := p.quoted('"')
-		return leafNode(text(s)), err
+		return leafNode(p.rules.as.text(s)), err
 	case c == '[':
 		return p.class()
 	case c == '.':
 		p.at++
-		return leafNode(asText.class(anyRune)), nil
+		return leafNode(p.rules.as.class(anyRune)), nil
 	case c == '(':
 		return p.group()
 	case c == '<' || c == '!':
@@ -169,7 +169,7 @@ func (p *gbnf) class() (*ruleNode, error) {
 	if set = joined(set); not {
 		set = set.opposite()
 	}
-	return leafNode(asText.class(set)), nil
+	return leafNode(p.rules.as.class(set)), nil
 }
 
 // joined is a set of ranges in any order.

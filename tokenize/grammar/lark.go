@@ -11,8 +11,8 @@ import (
 // regular expressions, names, groups and [options], with *, +, ?, ~n and ~n..m,
 // "a".."z", %import common and %ignore; aliases, priorities and marks for the
 // tree change nothing. // and # begin comments. It begins with start.
-func parseLark(w *budget, source string) (*rules, error) {
-	p := lark{scanner: scanner{source: source}, rules: newRules(w, "start"), wanted: map[string]bool{}}
+func parseLark(w *budget, source string, as spelling) (*rules, error) {
+	p := lark{scanner: scanner{source: source}, rules: newRules(w, as, "start"), wanted: map[string]bool{}}
 	for p.space(true); !p.done(); p.space(true) {
 		if err := p.statement(); err != nil {
 			return nil, err
@@ -157,7 +157,7 @@ func (p *lark) define(name, as string) error {
 		return nil
 	}
 	p.wanted[as] = true
-	e, err := parseRegex(p.rules.budget, source, asText, true)
+	e, err := parseRegex(p.rules.budget, source, p.rules.as, true)
 	if err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func (p *lark) text() (*ruleNode, error) {
 	}
 	switch {
 	case p.take("i"):
-		e, err := parseRegex(p.rules.budget, "(?i:"+quoteRegex(s)+")", asText, true)
+		e, err := parseRegex(p.rules.budget, "(?i:"+quoteRegex(s)+")", p.rules.as, true)
 		return leafNode(e), err
 	case p.take(".."):
 		if p.peek() != '"' {
@@ -257,9 +257,9 @@ func (p *lark) text() (*ruleNode, error) {
 		if n != len(s) || m != len(last) || n == 0 || m == 0 || high < low {
 			return nil, p.errorf("%q to %q is no range of characters", s, last)
 		}
-		return leafNode(asText.class(runes{low, high})), nil
+		return leafNode(p.rules.as.class(runes{low, high})), nil
 	}
-	return leafNode(text(s)), nil
+	return leafNode(p.rules.as.text(s)), nil
 }
 
 func quoteRegex(s string) string {
@@ -293,7 +293,7 @@ func (p *lark) regex() (*ruleNode, error) {
 			source = "(?" + flags + ":" + source + ")"
 		}
 	}
-	e, err := parseRegex(p.rules.budget, strings.ReplaceAll(source, `\/`, "/"), asText, true)
+	e, err := parseRegex(p.rules.budget, strings.ReplaceAll(source, `\/`, "/"), p.rules.as, true)
 	if err != nil {
 		return nil, p.errorf("%v", err)
 	}

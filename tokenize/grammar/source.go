@@ -32,7 +32,7 @@ func fromSource(s *Source, depth int) (*Spec, error) {
 	k := kind(s.Kind)
 	parts := 0
 	switch k {
-	case kindLiteral, kindRegex, kindSchema, kindObject, kindText, kindRules, kindTrigger:
+	case kindLiteral, kindRegex, kindSchema, kindObject, kindText, kindRules, kindQuoted, kindTrigger:
 	case kindRepeat:
 		parts = 1
 	case kindSequence, kindChoice:

@@ -5,7 +5,7 @@ import "testing"
 // What a source is made of is the same description, by its key.
 func TestSource(t *testing.T) {
 	for _, s := range []*Spec{
-		Literal("a").At("x"), Regex("[a-z]+"), Schema([]byte(`{"type": "object"}`)).At("schema"), Rules("root ::= \"a\""), JSONObject(), AnyText(),
+		Literal("a").At("x"), Regex("[a-z]+"), Schema([]byte(`{"type": "object"}`)).At("schema"), Rules("root ::= \"a\""), QuotedRules("root ::= \"a\""), JSONObject(), AnyText(),
 		Until("</x>"), UntilFirst([]string{"a", "b"}, 1), WithoutAny([]string{"a", "b"}),
 		Sequence(Literal("a").At("p"), Choice(Regex("b"), Repeat(AnyText(), 2, -1)), Sequence()).At("q"),
 	} {

@@ -29,6 +29,7 @@ const (
 	kindChoice   kind = '|'
 	kindRepeat   kind = '*'
 	kindRules    kind = 'g'
+	kindQuoted   kind = 'q'
 	kindTrigger  kind = '!'
 )
 
@@ -46,6 +47,10 @@ func Schema(schema []byte) *Spec { return &Spec{kind: kindSchema, source: string
 // or as Lark does (beginning with start). Rules that begin with each other are
 // refused; what Lark matches as terminals may be any text that they match.
 func Rules(source string) *Spec { return &Spec{kind: kindRules, source: source} }
+
+// QuotedRules is a string in JSON, with its quotes, whose text keeps to such a grammar.
+// Each of its characters has one spelling.
+func QuotedRules(source string) *Spec { return &Spec{kind: kindQuoted, source: source} }
 
 // JSONObject is any JSON object.
 func JSONObject() *Spec { return &Spec{kind: kindObject} }
@@ -145,12 +150,8 @@ func (s *Spec) parse(w *budget) (*expr, error) {
 		return e, nil
 	case kindSchema:
 		return parseSchema(w, s.source, s.path)
-	case kindRules:
-		e, err := parseEBNF(w, s.source)
-		if err != nil {
-			return nil, errorf(s.path, "%v", err)
-		}
-		return e, nil
+	case kindRules, kindQuoted:
+		return s.parseRules(w)
 	case kindObject:
 		return jsonObject, nil
 	case kindText:
@@ -177,6 +178,21 @@ func (s *Spec) parse(w *budget) (*expr, error) {
 		return alt(parts...), nil
 	}
 	return repeat(parts[0], s.low, s.high), nil
+}
+
+func (s *Spec) parseRules(w *budget) (*expr, error) {
+	as := asText
+	if s.kind == kindQuoted {
+		as = asJSON
+	}
+	e, err := parseEBNF(w, s.source, as)
+	switch {
+	case err != nil:
+		return nil, errorf(s.path, "%v", err)
+	case s.kind == kindQuoted:
+		return seq(quote, e, quote), nil
+	}
+	return e, nil
 }
 
 var anyText = func() *expr {

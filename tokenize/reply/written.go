@@ -17,6 +17,9 @@ type Callable struct {
 	// Schema is what its arguments have to be, an object; nil is any.
 	Schema []byte
 	Path   string // of the schema, for errors
+	// Rules, if any, are a grammar in EBNF that the text keeps to which is the tool's
+	// only argument, of this name.
+	Rules, Text string
 	// Loose leaves out what cannot be kept to in how the family writes
 	// arguments. Else that is an error.
 	Loose bool
@@ -87,6 +90,10 @@ func (f *Format) call(t *Callable) (*grammar.Spec, error) {
 }
 
 func jsonArguments(t *Callable) *grammar.Spec {
+	if t.Rules != "" {
+		name, _ := json.Marshal(t.Text)
+		return grammar.Sequence(grammar.Literal("{"+string(name)+": "), grammar.QuotedRules(t.Rules).At(t.Path), grammar.Literal("}"))
+	}
 	if t.Schema == nil {
 		return grammar.JSONObject()
 	}
@@ -156,7 +163,14 @@ func (f *Format) named(m *Form, name *grammar.Spec, t Types, value *grammar.Spec
 // value is what a property's schema allows: text where it can only be a
 // string and the family writes those without quotes, else JSON.
 func (f *Format) value(m *Form, p *property, t *Callable) (*grammar.Spec, error) {
-	if p.types != String || m.Arguments == Pythonic {
+	switch {
+	case t.Rules != "" && m.Arguments == Tagged:
+		return grammar.Rules(t.Rules).At(t.Path), nil
+	case t.Rules != "" && m.Arguments == Pythonic:
+		return grammar.QuotedRules(t.Rules).At(t.Path), nil
+	case t.Rules != "":
+		return grammar.Sequence(grammar.Literal(f.Tokens[0]), grammar.Rules(t.Rules).At(t.Path), grammar.Literal(f.Tokens[0])), nil
+	case p.types != String || m.Arguments == Pythonic:
 		return grammar.Schema(p.within(t.Schema)).At(t.Path + ".properties." + p.name), nil
 	}
 	mark := m.valueClose

@@ -83,7 +83,7 @@ func (c *Conversation) callsSpec(tools []Tool, schemas bool) (*grammar.Spec, *ap
 			if one.Schema, err = t.schema(); err != nil {
 				return nil, apierr.InField(t.Path, err)
 			}
-			one.Path = t.Path
+			one.Path, one.Rules, one.Text = t.Path, t.Rules, t.Text
 		}
 		all = append(all, one)
 	}

@@ -16,6 +16,9 @@ type Tool struct {
 	Name       string
 	Parameters field.Value // a JSON schema, an object; nil: none given. A copy
 	Strict     bool        // calls keep to it
+	// Rules, if any, are what the text keeps to that is its only argument, Text: see
+	// reply.Callable.
+	Rules, Text string
 	// Where in the request the schema is, and what asks for strictness: errors say so.
 	Path, StrictPath string
 }

@@ -171,7 +171,7 @@ func (o *object) appendItem(dst []byte, i int, status string) []byte {
 		if status == inProgress {
 			dst = append(dst, `""`...)
 		} else {
-			dst = jsonenc.Quoted(dst, customText(text))
+			dst = jsonenc.Quoted(dst, CustomText(text))
 		}
 	}
 	dst = jsonenc.Quoted(append(dst, `,"status":`...), status)

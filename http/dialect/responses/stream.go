@@ -124,7 +124,7 @@ func (w *stream) done(dst []byte, at int) []byte {
 		dst = append(jsonenc.Quoted(dst, it.name), `,"arguments":"`...)
 		dst = sse.End(append(jsonenc.String(dst, it.text), `"}`...))
 	case customCall: // its text is known now: it came as JSON
-		text := customText(it.text)
+		text := CustomText(it.text)
 		dst = w.delta(dst, "response.custom_tool_call_input.delta", at, []byte(text))
 		dst = append(w.place(w.open(dst, "response.custom_tool_call_input.done"), at), `,"input":`...)
 		dst = sse.End(append(jsonenc.Quoted(dst, text), '}'))

@@ -18,6 +18,7 @@ import (
 type tool struct {
 	name, namespace string // the latter "" when it is in none
 	custom          bool
+	rules           string // a grammar that a custom tool's text keeps to; "": none
 	chat            []byte // as a chat has it
 	path            string // where in the request it is
 }
@@ -40,9 +41,9 @@ func customArguments(input field.Value) string {
 	return `{"` + customInput + `":` + string(input) + `}`
 }
 
-// customText is the input in such arguments. What is no such object is a text
+// CustomText is the input in such arguments. What is no such object is a text
 // itself: the model wrote none.
-func customText(arguments []byte) string {
+func CustomText(arguments []byte) string {
 	var in struct{ Input *string }
 	if json.Unmarshal(arguments, &in) != nil || in.Input == nil {
 		return string(arguments)
@@ -129,7 +130,7 @@ func readTool(m members, namespace string) (*tool, error) {
 	}
 	parameters, strict := m["parameters"], m["strict"]
 	if t.custom {
-		if parameters, strict, description, err = customTool(m["format"], description); err != nil {
+		if err = t.readFormat(m["format"], &parameters, &strict, &description); err != nil {
 			return nil, apierr.At(".format", err)
 		}
 	}
@@ -147,54 +148,59 @@ func readTool(m members, namespace string) (*tool, error) {
 	return t, nil
 }
 
-// customTool is what a custom tool is as a function: its text is free, matches a
-// regular expression, or keeps to a grammar, which the model is shown.
-func customTool(format field.Value, description string) (parameters, strict field.Value, told string, err error) {
-	constraint := ""
+// readFormat reads what a custom tool's text keeps to, and makes the tool a function:
+// its text is free, matches a regular expression, or keeps to a grammar, which the
+// model is shown.
+func (t *tool) readFormat(format field.Value, parameters, strict *field.Value, description *string) error {
+	pattern := ""
 	if format != nil {
 		if format[0] != '{' {
-			return nil, nil, "", format.Want("an object")
+			return format.Want("an object")
 		}
 		m := membersOf(format)
 		kind, err := m.required("type")
-		if err != nil {
-			return nil, nil, "", err
-		}
-		if kind != "text" && kind != "grammar" {
-			return nil, nil, "", apierr.At(".type", fmt.Errorf(`must be "text" or "grammar", got %q`, kind))
-		}
-		if kind == "grammar" {
-			if constraint, description, err = customGrammar(m, description); err != nil {
-				return nil, nil, "", err
+		switch {
+		case err != nil:
+			return err
+		case kind == "grammar":
+			if pattern, err = t.readGrammar(m); err != nil {
+				return err
 			}
+		case kind != "text":
+			return apierr.At(".type", fmt.Errorf(`must be "text" or "grammar", got %q`, kind))
 		}
 	}
-	parameters = field.Value(`{"type":"object","properties":{"` + customInput + `":{"type":"string"` + constraint +
+	if t.rules != "" {
+		if *description != "" {
+			*description += "\n\n"
+		}
+		*description += "The input has to match this grammar, in Lark's notation:\n" + t.rules
+	}
+	*parameters = field.Value(`{"type":"object","properties":{"` + customInput + `":{"type":"string"` + pattern +
 		`}},"required":["` + customInput + `"],"additionalProperties":false}`)
-	return parameters, field.Value(fmt.Sprint(constraint != "")), description, nil
+	*strict = field.Value(fmt.Sprint(pattern != ""))
+	return nil
 }
 
-// customGrammar reads a grammar. A regular expression is enforced; rules are told
-// to the model.
-func customGrammar(m members, description string) (constraint, told string, err error) {
+// readGrammar reads rules, or a regular expression, which is a keyword of the text's
+// schema.
+func (t *tool) readGrammar(m members) (pattern string, err error) {
 	syntax, err := m.required("syntax")
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
 	definition, err := m.required("definition")
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
 	switch syntax {
 	case "regex":
-		return string(jsonenc.Quoted([]byte(`,"pattern":`), "^(?:"+definition+")$")), description, nil
+		return string(jsonenc.Quoted([]byte(`,"pattern":`), "^(?:"+definition+")$")), nil
 	case "lark":
-		if description != "" {
-			description += "\n\n"
-		}
-		return "", description + "The input has to match this grammar, in Lark's notation:\n" + definition, nil
+		t.rules = definition
+		return "", nil
 	}
-	return "", "", apierr.At(".syntax", fmt.Errorf(`must be "regex" or "lark", got %q`, syntax))
+	return "", apierr.At(".syntax", fmt.Errorf(`must be "regex" or "lark", got %q`, syntax))
 }
 
 // setToolChoice reads a word, a tool, or those that are allowed.
@@ -264,7 +270,12 @@ func (r *Request) offerTools() *apierr.Error {
 		return apierr.InField("tools", err)
 	}
 	for i := range r.Tools {
-		r.Tools[i].Path, r.Tools[i].StrictPath = offered[i].path+".parameters", offered[i].path+".strict"
+		t, from := &r.Tools[i], &offered[i]
+		t.Path, t.StrictPath = from.path+".parameters", from.path+".strict"
+		if from.rules != "" { // which are kept to where it is known how calls are written
+			t.Rules, t.Text, t.Path = from.rules, customInput, from.path+".format.definition"
+			t.Strict = r.model().Family.Format != nil
+		}
 	}
 	return nil
 }
