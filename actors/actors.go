@@ -33,6 +33,8 @@ type (
 	Receipts     = front.Receipts
 	InputError   = front.InputError
 	BusyError    = front.BusyError
+	Places       = front.Places
+	WaitError    = front.WaitError
 	Stats        = front.Stats
 	DeviceTime   = engine.DeviceTime
 	ActorStats   = shell.ActorStats
@@ -56,6 +58,9 @@ var (
 	// bucket has none.
 	DelayBuckets = shell.DelayBuckets
 )
+
+// NewPlaces are how many requests there may be at once: see front.Places.
+func NewPlaces(most int) *Places { return front.NewPlaces(most) }
 
 // What a trace is: see package trace.
 type (

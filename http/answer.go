@@ -39,6 +39,7 @@ type answer struct {
 	// Notices, given by any goroutine; see tell.
 	gone atomic.Bool // the client went away
 	cut  atomic.Bool // the server stops
+	late atomic.Bool // it may not take longer
 	idle atomic.Bool // it is time for a sign of life; taken back when seen
 }
 
@@ -57,6 +58,7 @@ type choice struct {
 var (
 	errGone = errors.New("the client went away")
 	errCut  = errors.New("the server stops")
+	errLate = errors.New("the answer took longer than it may")
 	errIdle = errors.New("nothing happened for a while")
 )
 
@@ -231,6 +233,8 @@ func (a *answer) notice() error {
 		return errGone
 	case a.cut.Load():
 		return errCut
+	case a.late.Load():
+		return errLate
 	case a.idle.Load():
 		a.idle.Store(false)
 		return errIdle // an event that came as well is there still

@@ -40,7 +40,7 @@ func TestFields(t *testing.T) {
 		"logit_bias":{"9":1.5,"2":-100},"logprobs":3,"priority":-2,"user":"u","metadata":{"a":"b"},"best_of":1,"suffix":null,"n":1,
 		"response_format":{"type":"text"}}`)[0]
 	want := actors.Request{
-		ID: "cmpl-t", Client: "pipe", Text: "hello", NoSpecial: true, MaxTokens: 7, MinTokens: 2, IgnoreEOS: true,
+		ID: "cmpl-t", Client: "local", Text: "hello", NoSpecial: true, MaxTokens: 7, MinTokens: 2, IgnoreEOS: true,
 		Stop: []string{"x", "y"}, StopTokens: []int32{3, 4}, IncludeStop: true, KeepSpecial: true, Priority: -2,
 		Sampling: batch.Sampling{
 			Temperature: 0.5, TopP: 0.25, TopK: 40, MinP: 0.125, Seed: 1<<64 - 1, Presence: 1, Frequency: -1, Repetition: 1.5,

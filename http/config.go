@@ -28,6 +28,10 @@ type Config struct {
 	// KeyLimits are for each key, by its name; AddressLimits for each address
 	// that requests come from, with a key or without. Default: no limits.
 	KeyLimits, AddressLimits Limits
+	// Proxies are the addresses and networks of proxies, or "unix" for whoever connects
+	// to a Unix socket, that are believed when X-Forwarded-For or Forwarded says whose
+	// request it is. Default: none; the address is that of the connection.
+	Proxies []string
 	// Hosts are the names by which requests may call this server in their Host
 	// field, beside localhost and addresses; "*" is all. Default: none.
 	Hosts []string
@@ -89,6 +93,13 @@ type Config struct {
 	IdleTimeout time.Duration
 	// StallTimeout ends an answer whose client has stopped reading. Default: 1 min.
 	StallTimeout time.Duration
+	// QueueTimeout is how long a request may wait to be computed, once it has been read.
+	// Then it gets status 503. Default: as long as it takes.
+	QueueTimeout time.Duration
+	// RequestTimeout and StreamTimeout are how long an answer may take from the arrival
+	// of its request to its end: one that is sent whole, and one that is streamed. One
+	// that takes longer gets status 504, or an error event. Default: as long as they take.
+	RequestTimeout, StreamTimeout time.Duration
 	// KeepAlive is how often a stream without tokens sends a comment, so that
 	// proxies do not take it for dead. Default: 15 s.
 	KeepAlive time.Duration
@@ -133,6 +144,8 @@ func (c Config) complete() (Config, error) {
 		_, err := readKeys(c.APIKeyFile)
 		faults = append(faults, err)
 	}
+	_, err := parseProxies(c.Proxies)
+	faults = append(faults, err)
 	c.Hosts = slices.Clone(c.Hosts)
 	for i, host := range c.Hosts {
 		if strings.ContainsAny(host, "/: ") || host == "" {
@@ -203,6 +216,11 @@ func (c Config) complete() (Config, error) {
 		{"KeepAlive", &c.KeepAlive, 15 * time.Second},
 	} {
 		faults = append(faults, initial(f.name, f.value, f.initial))
+	}
+	for _, d := range []time.Duration{c.QueueTimeout, c.RequestTimeout, c.StreamTimeout} {
+		if d < 0 {
+			faults = append(faults, fmt.Errorf("QueueTimeout, RequestTimeout and StreamTimeout must not be negative, got %v", d))
+		}
 	}
 	return c, errors.Join(faults...)
 }

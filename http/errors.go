@@ -22,6 +22,10 @@ var (
 		Status: fasthttp.StatusServiceUnavailable, Type: apierr.TypeServer, Code: "loading",
 		Message: "the model is being loaded; try again soon", RetryAfter: 2,
 	}
+	errTimeout = &Error{
+		Status: fasthttp.StatusGatewayTimeout, Type: apierr.TypeServer, Code: "request_timeout", RetryAfter: 1,
+		Message: "the answer took longer than this server allows (--request-timeout, --stream-timeout); ask for fewer tokens, or when it is less busy",
+	}
 	errInternal = &Error{
 		Status: fasthttp.StatusInternalServerError, Type: apierr.TypeServer,
 		Message: "the server failed to handle this request; its log says why",
@@ -33,6 +37,8 @@ func asError(err error) *Error {
 	switch {
 	case errors.Is(err, errCut):
 		return apierr.Draining
+	case errors.Is(err, errLate):
+		return errTimeout
 	case errors.Is(err, errGone):
 		return &Error{Status: statusClientClosed, Type: apierr.TypeInvalid, Message: err.Error()}
 	}

@@ -2,6 +2,7 @@ package http
 
 import (
 	"crypto/rand"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -21,7 +22,8 @@ type exchange struct {
 	method  string
 	route   string          // as registered; "" matched none
 	holder  string          // of the key it came with; "" without one
-	from    string          // its address, once it was let in; see network
+	addr    netip.Addr      // who sent it; not valid on a Unix socket
+	from    string          // addr's network, once it was let in
 	read    bool            // its body was, or as much as was wanted
 	body    []byte          // see body.go
 	held    int             // of the budget, for body
@@ -52,6 +54,7 @@ func (f *front) handle(ctx *fasthttp.RequestCtx) {
 	s := f.s
 	x := &exchange{s: s, ctx: ctx, begun: time.Now(), method: string(ctx.Method()), dialect: s.spoken(ctx.Path())}
 	x.id = requestID(ctx.Request.Header.Peek(headerID))
+	x.addr = s.proxies.client(addressOf(ctx.RemoteAddr()), &ctx.Request.Header)
 	ctx.Response.Header.Set(headerID, x.id)
 	if d, is := x.dialect.(dialect.RequestIDs); is {
 		ctx.Response.Header.Set(d.RequestID(), x.id)
@@ -97,7 +100,7 @@ func (x *exchange) hangUp() {
 
 // admit lets a request in that keeps to its client's limits; end lets it out.
 func (x *exchange) admit() *Error {
-	from := network(x.ctx.RemoteAddr())
+	from := network(x.addr)
 	if e := x.s.byAddress.enter(from); e != nil {
 		return e
 	}
@@ -134,15 +137,22 @@ func (x *exchange) end() {
 	x.s.metrics.request(x.route, x.status)
 	x.letOut()
 	x.sendSpans(ended)
-	level := zerolog.InfoLevel
-	switch {
-	case x.status >= 500 && x.status != fasthttp.StatusServiceUnavailable:
-		level = zerolog.ErrorLevel
-	case x.method == fasthttp.MethodGet, x.method == fasthttp.MethodHead:
-		level = zerolog.DebugLevel // probes and scrapes
+	if x.s.refusals.logged(x.status) {
+		x.log(took)
 	}
-	e := x.s.log.WithLevel(level).Str("request_id", x.id).Str("method", x.method).Str("route", x.route).
-		Int("status", x.status).Dur("took_ms", took)
+}
+
+// log is the line of a finished exchange.
+func (x *exchange) log(took time.Duration) {
+	e := x.s.log.WithLevel(x.level()).Str("request_id", x.id).Str("method", x.method).Str("route", x.route)
+	if x.route == "" {
+		path := x.ctx.Path()
+		e = e.Bytes("path", path[:min(len(path), 256)])
+	}
+	if x.addr.IsValid() {
+		e = e.Stringer("client", x.addr)
+	}
+	e = e.Int("status", x.status).Dur("took_ms", took)
 	if x.holder != "" {
 		e = e.Str("key", x.holder)
 	}
@@ -157,6 +167,19 @@ func (x *exchange) end() {
 		e = e.Err(x.err)
 	}
 	e.Msg("request")
+}
+
+// level is of how much interest the exchange is.
+func (x *exchange) level() zerolog.Level {
+	switch {
+	case x.status == fasthttp.StatusServiceUnavailable, x.status < 400:
+		if x.method == fasthttp.MethodGet || x.method == fasthttp.MethodHead {
+			return zerolog.DebugLevel // probes and scrapes
+		}
+	case x.status >= 500 && x.status != fasthttp.StatusGatewayTimeout:
+		return zerolog.ErrorLevel
+	}
+	return zerolog.InfoLevel
 }
 
 // requestID is the client's id when it is one that can be logged and sent

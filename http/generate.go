@@ -19,10 +19,11 @@ func generate(d dialect.Dialect) handler {
 		if e != nil {
 			return e
 		}
-		if e := s.enter(); e != nil {
+		client := x.client()
+		if e := s.enter(client); e != nil {
 			return e
 		}
-		over := s.leave
+		over := func() { s.leave(client) }
 		defer func() {
 			if !x.streams { // else its Close does this
 				over()
@@ -35,7 +36,7 @@ func generate(d dialect.Dialect) handler {
 			return e
 		}
 		a, end := s.begin(x, call)
-		over = func() { end(); s.leave() }
+		over = func() { end(); s.leave(client) }
 		err := a.begin()
 		x.dropBody() // the prompt is tokens; the answer may take long
 		if err != nil {
@@ -83,18 +84,37 @@ func replied(reply func(*dialect.Request) ([]byte, *Error)) handler {
 func (s *Server) begin(x *exchange, call *dialect.Call) (a *answer, end func()) {
 	for _, r := range call.Requests {
 		r.Client = x.client() // in turn with others
+		if call.Background == nil {
+			r.MaxWait = s.cfg.QueueTimeout
+		}
 	}
 	a = s.newAnswer(call, x.begun)
 	s.live.add(a)
-	stop := func() {}
+	inTime, stop := func() bool { return true }, func() {}
+	if most := s.mayTake(call); most > 0 {
+		inTime = time.AfterFunc(most-time.Since(x.begun), func() { a.tell(&a.late) }).Stop
+	}
 	if call.Background == nil {
 		stop = watch(x.ctx.Conn(), func() { a.tell(&a.gone) })
 	}
 	return a, func() {
+		inTime()
 		stop()
 		a.cancel()
 		s.live.remove(a)
 	}
+}
+
+// mayTake is how long the answer to a call may take; 0: any time, as one that is made
+// in the background, for which nobody waits.
+func (s *Server) mayTake(call *dialect.Call) time.Duration {
+	switch {
+	case call.Background != nil:
+		return 0
+	case call.Stream != nil:
+		return s.cfg.StreamTimeout
+	}
+	return s.cfg.RequestTimeout
 }
 
 // request is the exchange's as a dialect decodes it.
@@ -107,7 +127,7 @@ func (x *exchange) request(body []byte) *dialect.Request {
 }
 
 // client is who asks: the holder of the key, or an address.
-func (x *exchange) client() string { return cmp.Or(x.holder, network(x.ctx.RemoteAddr())) }
+func (x *exchange) client() string { return cmp.Or(x.holder, network(x.addr)) }
 
 // outcome is how an answer went.
 type outcome struct {

@@ -3,8 +3,6 @@ package http
 import (
 	"fmt"
 	"math"
-	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -127,20 +125,6 @@ func (c *clients) grow(u *usage, now time.Time) {
 
 func newClients(kind string, limits Limits) *clients {
 	return &clients{kind: kind, limits: limits, now: time.Now, all: map[string]*usage{}}
-}
-
-// network is who sends from an address: of IPv6 the /64, since whoever has one
-// address of it has them all.
-func network(a net.Addr) string {
-	t, is := a.(*net.TCPAddr)
-	if !is {
-		return a.String()
-	}
-	ip := t.AddrPort().Addr().Unmap().WithZone("")
-	if ip.Is6() {
-		return netip.PrefixFrom(ip, 64).Masked().String()
-	}
-	return ip.String()
 }
 
 // write counts refusals.

@@ -124,7 +124,7 @@ func TestNetworks(t *testing.T) {
 		"192.0.2.7:80": "192.0.2.7", "[::ffff:192.0.2.7]:80": "192.0.2.7",
 		"[2001:db8:1:2:3:4:5:6]:80": "2001:db8:1:2::/64", "[fe80::1%eth0]:80": "fe80::/64",
 	} {
-		if got := network(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text))); got != want {
+		if got := network(addressOf(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text)))); got != want {
 			t.Errorf("%s is of %s, want %s", text, got, want)
 		}
 	}

@@ -37,6 +37,8 @@ type Server struct {
 	keys      *keyring
 	byKey     *clients // held to their limits
 	byAddress *clients
+	proxies   proxies
+	refusals  *refusals
 	bodies    budget
 	errLarge  *Error // what a body beyond MaxBody gets
 
@@ -47,8 +49,9 @@ type Server struct {
 	responses *responses.Store
 	dialects  map[string]dialect.Dialect // by path; it does not change
 
-	answers  atomic.Int64 // under way; see enter
-	retiring atomic.Bool  // soon draining
+	answers  atomic.Int64   // under way; see enter
+	places   *actors.Places // for them
+	retiring atomic.Bool    // soon draining
 	draining atomic.Bool
 	live     liveAnswers
 	writers  *sse.Writers
@@ -90,6 +93,8 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 		writers:   sse.NewWriters(runtime.GOMAXPROCS(0)),
 	}
 	s.bodies.most = int64(cfg.BodyBudget)
+	s.refusals, s.places = newRefusals(log), actors.NewPlaces(cfg.MaxOpen)
+	s.proxies, _ = parseProxies(cfg.Proxies) // cfg was checked
 	s.keys, err = newKeyring(&s.cfg, func(err error) {
 		log.Error().Err(err).Msg("the file of API keys has changed and cannot be used; the former keys stay")
 	})
@@ -193,22 +198,22 @@ func (s *Server) quiet(ctx context.Context) bool {
 	}
 }
 
-// enter admits one more answer; leave must follow.
-func (s *Server) enter() *Error {
+// enter admits one more answer, to a client; leave must follow.
+func (s *Server) enter(client string) *Error {
 	if s.draining.Load() {
 		return apierr.Draining
 	}
-	if n := s.answers.Add(1); n > int64(s.cfg.MaxOpen) {
-		s.answers.Add(-1)
-		return &Error{
-			Status: fasthttp.StatusTooManyRequests, Type: apierr.TypeBusy, Code: "server_busy", RetryAfter: 1,
-			Message: fmt.Sprintf("the server is busy: %d answers are under way, which is its limit", s.cfg.MaxOpen),
-		}
+	if err := s.places.Enter(client); err != nil {
+		return apierr.Of(err)
 	}
+	s.answers.Add(1)
 	return nil
 }
 
-func (s *Server) leave() { s.answers.Add(-1) }
+func (s *Server) leave(client string) {
+	s.answers.Add(-1)
+	s.places.Leave(client)
+}
 
 // ready says why requests are not taken, if so.
 func (s *Server) ready() *Error {

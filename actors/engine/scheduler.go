@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -48,6 +49,7 @@ type scheduler struct {
 	free     []*flight       // not under way
 	epoch    int             // of the device that steps are made for
 	state    State
+	due      int64       // when the first of jobs may have waited too long, as batch.Now; 0: none waits so
 	reopens  int         // since the last completed step
 	first    error       // of those that led to them: the others follow from it
 	died     *wire.Fault // why it is Lost
@@ -60,6 +62,7 @@ type job struct {
 	ref      wire.Ref // req's; with told, all that a token needs
 	told     bool     // progress was: with its first token
 	waits    bool     // for its grammar
+	due      int64    // when it will have waited too long for its first step, as batch.Now; 0: never
 	progress wire.Progress
 	req      *wire.Request    // nobody changes it
 	matcher  *grammar.Matcher // its constraint, nil for none
@@ -97,6 +100,7 @@ func (s *scheduler) Handle(c shell.Mail, m shell.Message) {
 	default:
 		return
 	}
+	s.expire(c)
 	s.pump(c)
 	st := s.plan.Stats()
 	if st.Running+st.Waiting == 0 {
@@ -112,6 +116,10 @@ func (s *scheduler) Handle(c shell.Mail, m shell.Message) {
 func (s *scheduler) take(c shell.Mail, r *wire.Request) {
 	j := &job{req: r, ref: r.Ref}
 	s.jobs[key(r.Ref)] = j
+	if r.MaxWait > 0 {
+		j.due = batch.Now() + int64(r.MaxWait)
+		s.due = earlier(s.due, j.due)
+	}
 	switch {
 	case s.state == Lost:
 		s.fail(j, s.died)
@@ -164,7 +172,43 @@ func (s *scheduler) add(j *job) {
 		s.fail(j, faultOf(err))
 		return
 	}
-	s.say(j, wire.Output{Accepted: true})
+	if r.MaxWait == 0 { // else when it is
+		s.say(j, wire.Output{Accepted: true})
+	}
+}
+
+// expire fails the requests that have waited too long for their first step. As it
+// is looked at whenever there is a message, and steps end while others wait, that
+// is told no later than a step, or the mending of the device, takes.
+func (s *scheduler) expire(c shell.Mail) {
+	now := batch.Now()
+	if s.due == 0 || now < s.due {
+		return
+	}
+	var late []*job
+	s.due = 0
+	for _, j := range s.jobs {
+		switch {
+		case j.due == 0:
+		case now < j.due:
+			s.due = earlier(s.due, j.due)
+		default:
+			late = append(late, j)
+		}
+	}
+	slices.SortFunc(late, func(a, b *job) int { return cmp.Compare(a.req.ID, b.req.ID) })
+	for _, j := range late {
+		s.remove(c, j)
+		s.fail(j, &wire.Fault{Kind: wire.Waited, Msg: fmt.Sprintf("the request has waited %v to be computed, which is as long as it may", j.req.MaxWait)})
+	}
+}
+
+// earlier is the first of two times, of which 0 is none.
+func earlier(a, b int64) int64 {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
 }
 
 // cancel ends a job.
@@ -173,13 +217,18 @@ func (s *scheduler) cancel(c shell.Mail, ref wire.Ref) {
 	if j == nil {
 		return
 	}
-	if j.waits {
-		c.Send(s.grammars, &cancel{ref: ref})
-	} else {
-		s.plan.Abort(key(ref))
-	}
+	s.remove(c, j)
 	delete(s.jobs, key(ref))
 	s.say(j, wire.Output{Reason: wire.Aborted})
+}
+
+// remove takes a job away from whoever has it.
+func (s *scheduler) remove(c shell.Mail, j *job) {
+	if j.waits {
+		c.Send(s.grammars, &cancel{ref: j.ref})
+	} else {
+		s.plan.Abort(key(j.ref))
+	}
 }
 
 // fail ends a job that the planner does not have.
@@ -227,12 +276,20 @@ func (s *scheduler) pump(c shell.Mail) {
 		if first := s.plan.Admitted(); len(first) > 0 {
 			now := batch.Now()
 			for _, r := range first {
-				r.User.(*job).progress.Started = now
+				s.begun(r.User.(*job), now)
 			}
 		}
 		f := s.flight()
 		f.epoch, f.step = s.epoch, step
 		c.Send(s.executor, &runStep{flight: f})
+	}
+}
+
+// begun notes that a job is in a step for the first time.
+func (s *scheduler) begun(j *job, now int64) {
+	j.progress.Started, j.due = now, 0
+	if j.req.MaxWait > 0 {
+		s.say(j, wire.Output{Accepted: true})
 	}
 }
 

@@ -3,6 +3,7 @@ package front
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -89,6 +90,10 @@ func (d *detokenizer) place(j *job, prompt []int32) {
 		d.abort(j)
 		return
 	}
+	if j.req.MaxWait > 0 && j.waitable() <= 0 {
+		d.fail(j, &WaitError{j.req.MaxWait})
+		return
+	}
 	j.prompt = prompt
 	d.table.add(j)
 	d.submit(j)
@@ -151,13 +156,22 @@ func (d *detokenizer) drop(j *job) {
 	}
 }
 
+// waitable is how much of its MaxWait a job has left.
+func (j *job) waitable() time.Duration {
+	return j.req.MaxWait - time.Duration(batch.Now()-j.times.Submitted)
+}
+
 // wire is what an engine is told of a job.
 func (j *job) wire() *wire.Request {
 	r := &j.req
+	var wait time.Duration
+	if r.MaxWait > 0 && j.text.prompt == 0 { // else it was begun with, by another engine
+		wait = max(j.waitable(), 1)
+	}
 	return &wire.Request{
 		Ref: j.ref, ID: j.id, Prompt: j.prompt, Given: slices.Clone(j.given),
 		MaxTokens: r.MaxTokens, PromptOnly: r.PromptOnly, MinTokens: r.MinTokens, StopTokens: r.StopTokens, IgnoreEOS: r.IgnoreEOS,
-		Sampling: r.Sampling, Score: r.PromptLogprobs && len(j.given) == 0, Grammar: r.Grammar, Priority: r.Priority, Client: r.Client,
+		Sampling: r.Sampling, Score: r.PromptLogprobs && len(j.given) == 0, Grammar: r.Grammar, Priority: r.Priority, MaxWait: wait, Client: r.Client,
 	}
 }
 
@@ -373,6 +387,8 @@ func (j *job) failure(f *wire.Fault) error {
 		return in
 	case wire.Lost:
 		return &lostError{f}
+	case wire.Waited:
+		return &WaitError{j.req.MaxWait}
 	}
 	return f
 }

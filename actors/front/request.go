@@ -59,6 +59,10 @@ type Request struct {
 	// computed for it, whatever is cached.
 	PromptLogprobs bool
 	Priority       int // larger goes first, under the priority policy
+	// MaxWait is how long the request may wait for its first step, from Submit on;
+	// when it is not begun with by then it ends with a *WaitError. Its Started event
+	// then comes when it is, not before. 0: as long as it takes.
+	MaxWait time.Duration
 
 	// Wake, if given, is called when the stream's Take may find something: so a
 	// reader of several streams, or one that waits for other things as well,
@@ -178,14 +182,11 @@ func inputErrorf(param, format string, args ...any) *InputError {
 	return &InputError{Param: param, Msg: fmt.Sprintf(format, args...)}
 }
 
-// BusyError says that too many requests are open: HTTP 429.
-type BusyError struct {
-	Open, Limit int
-	RetryAfter  time.Duration
-}
+// WaitError says that a request was not begun with within its MaxWait: HTTP 503.
+type WaitError struct{ MaxWait time.Duration }
 
-func (e *BusyError) Error() string {
-	return fmt.Sprintf("the server is busy: %d requests are open and %d is the limit; try again in %v", e.Open, e.Limit, e.RetryAfter)
+func (e *WaitError) Error() string {
+	return fmt.Sprintf("the server is busy: the request has waited %v to be computed, which is as long as it may; try again later", e.MaxWait)
 }
 
 var (

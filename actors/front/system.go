@@ -87,6 +87,7 @@ type System struct {
 	detok      *actor.PID
 
 	lastID atomic.Uint64
+	places *Places
 	failed chan struct{} // closed when all engines are lost
 
 	mu       sync.Mutex
@@ -130,7 +131,7 @@ type job struct {
 
 // Open opens the engines and starts the actors.
 func Open(cfg Config) (*System, error) {
-	s := &System{cfg: cfg, codec: cfg.Codec, open: make(map[uint64]*job), failed: make(chan struct{})}
+	s := &System{cfg: cfg, codec: cfg.Codec, places: NewPlaces(cfg.MaxOpenRequests), open: make(map[uint64]*job), failed: make(chan struct{})}
 	s.actors = shell.NewGroup(cfg.Log, cfg.Trace, 0, describe, cfg.Simulation)
 	s.api, s.detok = s.actors.Mail(trace.TrackAPI), s.actors.PID("detokenizer")
 	s.alive.Store(int32(cfg.Engines))
@@ -281,8 +282,8 @@ func (s *System) admit(j *job) error {
 	if s.draining {
 		return ErrDraining
 	}
-	if n := len(s.open); n >= s.cfg.MaxOpenRequests {
-		return &BusyError{Open: n, Limit: s.cfg.MaxOpenRequests, RetryAfter: time.Second}
+	if err := s.places.Enter(j.req.Client); err != nil {
+		return err
 	}
 	s.open[j.id] = j
 	return nil
@@ -299,6 +300,7 @@ func (s *System) closed(j *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, j.id)
+	s.places.Leave(j.req.Client)
 	if s.draining && len(s.open) == 0 {
 		s.signalEmpty()
 	}

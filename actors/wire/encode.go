@@ -71,6 +71,7 @@ func requestFields(c *codec, r *Request) {
 	c.spec(12, &r.Grammar)
 	number(c, 13, &r.Priority)
 	c.text(14, &r.Client)
+	number(c, 15, &r.MaxWait)
 }
 
 func samplingFields(c *codec, s *batch.Sampling) {

@@ -9,6 +9,7 @@ package wire
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
@@ -45,7 +46,8 @@ type Request struct {
 	Score      bool          // bring the log-probabilities of the prompt's tokens
 	Grammar    *grammar.Spec // what the output keeps to; nil: anything
 	Priority   int
-	Client     string // who asks, for being fair between clients where requests wait
+	MaxWait    time.Duration // how long its first step may let wait for itself; 0: any
+	Client     string        // who asks, for being fair between clients where requests wait
 }
 
 // Batch is what is new of some requests. Engine → Front, in the order in which it happened; one a
@@ -83,7 +85,7 @@ type Output struct {
 	Ref
 	Token    int32 // batch.NoToken when there is none
 	Reason   Reason
-	Accepted bool            // it will run: said before all else of a request that does
+	Accepted bool            // it will run, or of one with MaxWait, it does: said before all else
 	Scores   []batch.Logprob // of the prompt's next tokens; the receiver may keep them
 	Logprob  *batch.Logprob  // of Token; nil unless asked for; the receiver may keep it
 	Progress *Progress       // with the first token, or else with the end
@@ -131,6 +133,7 @@ const (
 	Broken  FaultKind = iota // something of this request's broke; others go on
 	Refused                  // the client's: it cannot be run as it is
 	Lost                     // the engine is: any other one could resume the request
+	Waited                   // nobody's: its first step came not within MaxWait
 )
 
 // Prefixes is what is new in an engine's prefix tree. Engine → Front.

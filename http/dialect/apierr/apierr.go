@@ -91,6 +91,7 @@ var Draining = &Error{
 func Of(err error) *Error {
 	var e *Error
 	var busy *actors.BusyError
+	var wait *actors.WaitError
 	var input *actors.InputError
 	switch {
 	case errors.As(err, &e):
@@ -99,6 +100,11 @@ func Of(err error) *Error {
 		return &Error{
 			Status: fasthttp.StatusTooManyRequests, Type: TypeBusy, Code: "server_busy",
 			Message: busy.Error(), RetryAfter: max(1, int(busy.RetryAfter.Seconds())),
+		}
+	case errors.As(err, &wait):
+		return &Error{
+			Status: fasthttp.StatusServiceUnavailable, Type: TypeServer, Code: "queue_timeout",
+			Message: wait.Error(), RetryAfter: max(1, int(wait.MaxWait.Seconds())),
 		}
 	case errors.As(err, &input):
 		e := &Error{Status: fasthttp.StatusBadRequest, Type: TypeInvalid, Param: input.Param, Message: input.Error()}
