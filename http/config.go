@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -42,8 +43,11 @@ type Config struct {
 	TLS *tls.Config
 	// Admin leaves /metrics, /stats and profiles to ServeAdmin.
 	Admin bool
-	// Version is what /version says.
-	Version string
+	// Version is what /version says, Revision the commit it was built from, if known.
+	Version, Revision string
+	// RootPath is where a proxy serves this server, such as /llm, if not at /. Whether
+	// it takes that off the paths that it hands on makes no difference.
+	RootPath string
 	// ToolCallParser is how the model writes tool calls: "auto" (the default)
 	// goes by its chat template; "none" leaves them in the text; ToolCallParsers
 	// lists families' ways, among them vLLM's names.
@@ -146,6 +150,9 @@ func (c Config) complete() (Config, error) {
 	}
 	_, err := parseProxies(c.Proxies)
 	faults = append(faults, err)
+	if p := c.RootPath; p != "" && (p[0] != '/' || path.Clean(p) != p || p == "/" || strings.ContainsAny(p, "?#% ")) {
+		faults = append(faults, fmt.Errorf("RootPath is %q; it must be such as /llm, without a slash at the end", p))
+	}
 	c.Hosts = slices.Clone(c.Hosts)
 	for i, host := range c.Hosts {
 		if strings.ContainsAny(host, "/: ") || host == "" {

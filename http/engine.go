@@ -47,6 +47,8 @@ type info struct {
 	slots    int    // requests that may run at once
 	pageSize int    // tokens a page of KV memory
 	sampling batch.Sampling
+
+	device, hardware, weights, kvDType string // as the log has them
 }
 
 func (s system) Info() info {
@@ -55,6 +57,7 @@ func (s system) Info() info {
 	return info{
 		model: m.Name, vocab: d.Vocab, maxLen: d.MaxSeqLen, slots: d.Slots, pageSize: d.PageSize,
 		sampling: defaults(g.Temperature, g.TopK, g.TopP, g.MinP, g.Repetition),
+		device:   d.Name, hardware: d.Hardware, weights: d.Formats(), kvDType: string(d.KVDType),
 	}
 }
 

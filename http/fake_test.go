@@ -262,7 +262,7 @@ func script(choices ...[]actors.Event) *fakeEngine {
 }
 
 func engineOf(submit func(int, *actors.Request) (*fakeStream, error)) *fakeEngine {
-	return &fakeEngine{submit: submit, template: "{{ tools }}", info: info{model: "fake", maxLen: 1024, vocab: 256, sampling: batch.Sampling{Temperature: 1}}}
+	return &fakeEngine{submit: submit, template: "{{ tools }}", info: info{model: "fake", maxLen: 1024, vocab: 256, device: "toy", hardware: "a machine", weights: "bfloat16", kvDType: "int8", sampling: batch.Sampling{Temperature: 1}}}
 }
 
 // served is a server under test.

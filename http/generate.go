@@ -137,10 +137,11 @@ type outcome struct {
 	status    int // as logged
 	err       error
 	finals    []*actors.Final // of each choice that ended
+	perPrompt int             // choices of one prompt
 }
 
 func outcomeOf(a *answer, err error) *outcome {
-	o := &outcome{operation: a.call.Operation, usage: a.Usage().Usage, finish: "error", status: fasthttp.StatusOK, err: err}
+	o := &outcome{operation: a.call.Operation, perPrompt: a.PerPrompt, usage: a.Usage().Usage, finish: "error", status: fasthttp.StatusOK, err: err}
 	switch {
 	case err == nil:
 		o.finish = string(a.Choices[0].Final.Reason)

@@ -23,6 +23,7 @@ const unreadBody = "\x00unread"
 // received looks at a request whose header has come. One that is going to be
 // refused loses its body: fasthttp then hands it over at once, and hangs up.
 func (s *Server) received(h *fasthttp.RequestHeader) (none fasthttp.RequestConfig) {
+	s.leaveRoot(h)
 	length := h.ContentLength()
 	if length == 0 || length == bodyNone {
 		return none
@@ -44,6 +45,14 @@ func (s *Server) received(h *fasthttp.RequestHeader) (none fasthttp.RequestConfi
 		h.Set(unreadBody, why)
 	}
 	return none
+}
+
+// leaveRoot takes Config.RootPath off a path where a proxy has left it on.
+func (s *Server) leaveRoot(h *fasthttp.RequestHeader) {
+	root := s.cfg.RootPath
+	if uri := h.RequestURI(); root != "" && len(uri) > len(root) && uri[len(root)] == '/' && string(uri[:len(root)]) == root {
+		h.SetRequestURIBytes(uri[len(root):])
+	}
 }
 
 // bodyNone is fasthttp's length of the body of a request that has none.

@@ -132,6 +132,6 @@ func (c *clients) write(w *exposition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, n := range c.refused {
-		w.value("troupe_http_limited_total", fmt.Sprintf("of=%q,limit=%q", c.kind, limitNames[i]), float64(n))
+		w.value("troupe_http_limited_total", label1("of", c.kind)+","+label1("limit", limitNames[i]), float64(n))
 	}
 }

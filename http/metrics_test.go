@@ -1,8 +1,11 @@
 package http
 
 import (
+	"compress/gzip"
+	"io"
 	"math"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -151,5 +154,99 @@ func TestDeliveryIsOfWhatIsWritten(t *testing.T) {
 	}
 	if got["process_max_fds"] < 1 && got["process_open_fds"] > 0 {
 		t.Error("nothing says how many files may be open")
+	}
+}
+
+// What has not happened yet is there, too: a rate needs a first value.
+func TestSeriesAreThereFromTheBeginning(t *testing.T) {
+	h := start(t, script(), Config{Version: "1.2", Revision: "abc", Models: []string{`a "b"` + "\n" + `\c`}})
+	_, text := h.read(h.do("GET", "/metrics", ""))
+	for _, want := range []string{
+		`troupe_http_requests_total{route="/v1/messages",status="503"} 0`, `troupe_http_requests_total{route="other",status="404"} 0`,
+		`troupe_request_success_total{finished_reason="error"} 0`, `troupe_http_limited_total{of="address",limit="open"} 0`,
+		`troupe_build_info{version="1.2",revision="abc",goversion="` + runtime.Version() + `"} 1`,
+		`troupe_model_info{model="fake",served_model_name="a \"b\"\n\\c",device="toy",hardware="a machine",weights="bfloat16",kv_dtype="int8",max_model_len="1024"} 1`,
+		`troupe_request_queue_time_seconds_count 0`, `troupe_request_prompt_tokens_count 0`, `troupe_request_generation_tokens_count 0`,
+	} {
+		if !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+}
+
+// How long requests wait, and how long they are.
+func TestRequestHistograms(t *testing.T) {
+	timed := ends("stop", 700, 30)
+	timed.Final.Times = actors.Times{Queued: 1e9, Started: 1e9 + 2e8}
+	h := start(t, script([]actors.Event{started("ab"), timed}, []actors.Event{started("ab"), ends("stop", 3, 1)}), Config{})
+	h.read(h.post("/v1/completions", `{"prompt":"ab"}`))
+	h.read(h.post("/v1/completions", `{"prompt":"ab"}`))
+	_, text := h.read(h.do("GET", "/metrics", ""))
+	got := scrape(t, text)
+	for name, want := range map[string]float64{
+		`troupe_request_queue_time_seconds_bucket{le="0.1"}`: 0, `troupe_request_queue_time_seconds_bucket{le="0.25"}`: 1,
+		`troupe_request_queue_time_seconds_sum`: 0.2, // one was never begun with
+		`troupe_request_prompt_tokens_sum`:      703, `troupe_request_prompt_tokens_bucket{le="500"}`: 1,
+		`troupe_request_generation_tokens_sum`: 31, `troupe_request_generation_tokens_count`: 2,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
+}
+
+// Who asks for OpenMetrics gets it, and who takes gzip that.
+func TestMetricsFormats(t *testing.T) {
+	h := start(t, script(), Config{})
+	ask := func(header ...string) (kind, body string) {
+		resp := h.do("GET", "/metrics", "", header...)
+		_, body = h.read(resp)
+		if resp.header.Get("Content-Encoding") == "gzip" {
+			r, err := gzip.NewReader(strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body = "gzip " + string(plain)
+		}
+		return resp.header.Get("Content-Type"), body
+	}
+	const open = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+	for accept, want := range map[string]string{
+		"":    "text/plain; version=0.0.4; charset=utf-8",
+		"*/*": "text/plain; version=0.0.4; charset=utf-8",
+		"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1": open,
+		"text/plain, application/openmetrics-text;q=0.5":                                                                 "text/plain; version=0.0.4; charset=utf-8",
+		"application/openmetrics-text":                                                                                   open,
+	} {
+		if kind, _ := ask("Accept: " + accept); kind != want {
+			t.Errorf("%q: %s", accept, kind)
+		}
+	}
+	_, text := ask("Accept: application/openmetrics-text", "Accept-Encoding: gzip")
+	text, zipped := strings.CutPrefix(text, "gzip ")
+	text, ended := strings.CutSuffix(text, "\n# EOF\n")
+	if !zipped || !ended || strings.Contains(text, "EOF") {
+		t.Errorf("compressed %v, ended %v", zipped, ended)
+	}
+	// Counters have _total in samples alone, and bounds a point.
+	kinds := map[string]string{}
+	for line := range strings.Lines(text + "\n") {
+		if rest, is := strings.CutPrefix(line, "# TYPE "); is {
+			name, kind, _ := strings.Cut(strings.TrimSpace(rest), " ")
+			if kinds[name] = kind; kind == "counter" && strings.HasSuffix(name, "_total") {
+				t.Errorf("the type of %s is told", name)
+			}
+		}
+		name := line[:strings.IndexAny(line, " {")]
+		if base, counts := strings.CutSuffix(name, "_total"); !strings.HasPrefix(line, "#") && counts != (kinds[base] == "counter") {
+			t.Errorf("%q is of no counter, or has another name", line)
+		}
+		if _, le, is := strings.Cut(line, `le="`); is && !strings.HasPrefix(le, "+Inf") && !strings.ContainsAny(le[:strings.Index(le, `"`)], ".e") {
+			t.Errorf("%q has a bound without a point", line)
+		}
 	}
 }

@@ -45,6 +45,13 @@ func (s *Server) routes() *router.Router {
 	if !s.cfg.Admin {
 		s.profiles(r)
 	}
+	if root := s.cfg.RootPath; root != "" { // the page asks for what lies beside it
+		get(r, root, s.open("/", func(x *exchange) *Error {
+			x.ctx.Response.Header.Set(fasthttp.HeaderLocation, root+"/")
+			x.ctx.SetStatusCode(fasthttp.StatusPermanentRedirect)
+			return nil
+		}))
+	}
 	return r
 }
 

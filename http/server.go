@@ -41,6 +41,7 @@ type Server struct {
 	refusals  *refusals
 	bodies    budget
 	errLarge  *Error // what a body beyond MaxBody gets
+	openAPI   []byte
 
 	main    *front // for clients
 	admin   *front // for who runs the server; serves nothing without ServeAdmin
@@ -89,6 +90,7 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 		byKey:     newClients("API key", cfg.KeyLimits),
 		byAddress: newClients("address", cfg.AddressLimits),
 		errLarge:  tooLarge(cfg.MaxBody),
+		openAPI:   describedAt(cfg.RootPath),
 		live:      liveAnswers{all: map[*answer]struct{}{}},
 		writers:   sse.NewWriters(runtime.GOMAXPROCS(0)),
 	}
@@ -108,6 +110,10 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 		return nil, err
 	}
 	s.dialects = newDialects(s.responses)
+	for path := range s.dialects {
+		s.metrics.expect(path, 200, 400, 401, 429, statusClientClosed, 500, 503, 504)
+	}
+	s.metrics.expect("other", 404, 405)
 	s.main, s.admin = newFront(s, s.routes()), newFront(s, s.adminRoutes())
 	return s, nil
 }

@@ -1,8 +1,6 @@
 package http
 
 import (
-	"strconv"
-
 	"github.com/troupe-llm/troupe/actors"
 )
 
@@ -60,11 +58,11 @@ func writeActors(w *exposition, all []actors.ActorStats) {
 		var n int64
 		for b, count := range a.Delay {
 			n += count
-			bound := "+Inf"
+			bound := `le="+Inf"`
 			if b < len(actors.DelayBuckets) {
-				bound = strconv.FormatFloat(actors.DelayBuckets[b], 'g', -1, 64)
+				bound = w.bound(actors.DelayBuckets[b])
 			}
-			w.value(delay+"_bucket", of+`,le="`+bound+`"`, float64(n))
+			w.value(delay+"_bucket", of+","+bound, float64(n))
 		}
 		w.value(delay+"_sum", of, a.DelaySum)
 		w.value(delay+"_count", of, float64(n))
