@@ -175,6 +175,7 @@ func (s *Server) Retire() { s.retiring.Store(true) }
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	defer s.admin.close()
+	defer s.refusals.flush()
 	s.main.stop()
 	if s.quiet(ctx) {
 		return nil

@@ -72,6 +72,7 @@ type Server struct {
 	Host            string        `flag:"host" value:"ADDR" help:"address to listen on; 0.0.0.0 is every IPv4 address of this machine, :: every address"`
 	Port            int           `flag:"port,p" value:"N" min:"0" max:"65535" help:"port to listen on; 0 picks a free one"`
 	UDS             string        `flag:"uds" value:"FILE" help:"listen on this Unix socket instead"`
+	RootPath        string        `flag:"root-path" value:"PATH" help:"where a proxy serves this server, such as /llm, whether it takes that off the paths that it hands on or not"`
 	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
 	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" help:"how the model writes tool calls: auto (as its chat template shows), none, or a family by vLLM's names: hermes, llama3_json, pythonic, mistral, qwen3_coder, deepseek_v31, glm45, kimi_k2, minimax_m2, openai, granite, … (a wrong one lists all)"`
 	ReasoningParser string        `flag:"reasoning-parser" value:"FAMILY" help:"what sets reasoning apart from answers: auto (as the chat template shows), none, think (<think>…</think>), or a family by vLLM's names: qwen3, deepseek_r1, seed_oss, mistral, granite, … (a wrong one lists all)"`
@@ -88,6 +89,9 @@ type Server struct {
 	IdleTimeout     time.Duration `flag:"idle-timeout" value:"DURATION" min:"0.001" help:"close connections that ask for nothing this long"`
 	StallTimeout    time.Duration `flag:"stall-timeout" value:"DURATION" min:"0.001" help:"end a reply whose client has not read for this long"`
 	KeepAlive       time.Duration `flag:"keep-alive" value:"DURATION" min:"0.001" help:"send a comment on streams that were silent this long, so that proxies keep them open"`
+	QueueTimeout    time.Duration `flag:"queue-timeout" value:"DURATION" min:"0" help:"how long a request may wait to be computed; then it gets status 503 (0: as long as it takes)"`
+	RequestTimeout  time.Duration `flag:"request-timeout" value:"DURATION" min:"0" help:"how long a reply that is sent whole may take, from the request's arrival; then it gets status 504 (0: as long as it takes)"`
+	StreamTimeout   time.Duration `flag:"stream-timeout" value:"DURATION" min:"0" help:"how long a streamed reply may take, from the request's arrival to its end; then it ends with an error event (0: as long as it takes)"`
 	LameDuck        time.Duration `flag:"lame-duck" value:"DURATION" min:"0" help:"after SIGTERM: how long /ready says 503 while requests are still taken, for load balancers to see it, before draining begins"`
 	DrainTimeout    time.Duration `flag:"drain-timeout" value:"DURATION" min:"0" help:"after SIGTERM or Ctrl-C: how long running requests may take to finish"`
 	Trace           string        `flag:"trace" value:"FILE" writes:"true" help:"at the end, write what every actor and the device did, for ui.perfetto.dev; the last million things"`
@@ -101,6 +105,7 @@ type Access struct {
 	APIKeyFile      string   `flag:"api-key-file" value:"FILE" help:"more keys, a line of \"name: key\" each, read again when the file changes; logs say whose a request was"`
 	AllowedHosts    []string `flag:"allowed-hosts" value:"NAME" help:"answer requests that call the server by this name, too, besides localhost, addresses and this machine's name; * is any, as with TLS; may be repeated"`
 	AllowedOrigins  []string `flag:"allowed-origins" value:"ORIGIN" help:"let web pages of this origin call the server; * is any; may be repeated"`
+	TrustedProxies  []string `flag:"trusted-proxies" value:"ADDR|NETWORK|unix" help:"believe these proxies (an address, a network such as 10.0.0.0/8, or whoever connects to a Unix socket) when X-Forwarded-For or Forwarded says whose request it is; may be repeated"`
 	KeyRequests     int      `flag:"key-requests" value:"N" min:"0" help:"requests a minute that one API key may make; others get status 429, as with the next five (0: any)"`
 	KeyOpen         int      `flag:"key-open" value:"N" min:"0" help:"requests that one API key may have under way (0: any)"`
 	KeyTokens       int      `flag:"key-tokens" value:"N" min:"0" help:"tokens a minute, of prompts and replies, that one API key may use (0: any)"`
@@ -216,7 +221,7 @@ func (c *Config) check(found *faults) {
 
 // asFlags calls what package http finds at fault as it is called here.
 var asFlags = strings.NewReplacer("ToolCallParser", "--tool-call-parser", "ReasoningParser", "--reasoning-parser",
-	"BodyBudget", "--body-budget", "MaxBody", "--max-body")
+	"BodyBudget", "--body-budget", "MaxBody", "--max-body", "RootPath", "--root-path", "proxy ", "--trusted-proxies ")
 
 // check adds what no single flag of these can tell.
 func (a *Access) check(found *faults) {
@@ -315,7 +320,8 @@ func (c *Config) http() http.Config {
 		KeyLimits:     http.Limits{Requests: a.KeyRequests, Open: a.KeyOpen, Tokens: a.KeyTokens},
 		AddressLimits: http.Limits{Requests: a.AddressRequests, Open: a.AddressOpen, Tokens: a.AddressTokens},
 		BodyBudget:    s.BodyBudget, Admin: a.AdminListen != "",
-		Version: thisBuild().Version, Profiling: s.Profiling,
+		Version: thisBuild().Version, Revision: thisBuild().Commit, Profiling: s.Profiling,
+		Proxies: a.TrustedProxies, RootPath: s.RootPath, QueueTimeout: s.QueueTimeout, RequestTimeout: s.RequestTimeout, StreamTimeout: s.StreamTimeout,
 		MaxOpen: cmp.Or(s.MaxAnswers, s.MaxOpenRequests), MaxConnections: s.MaxConnections,
 		ResponseStore: s.ResponseStore, MaxBody: s.MaxBody, MaxChoices: s.MaxChoices, MaxStops: s.MaxStops, StrictFields: s.StrictFields,
 		ReadTimeout: s.ReadTimeout, IdleTimeout: s.IdleTimeout, StallTimeout: s.StallTimeout, KeepAlive: s.KeepAlive,

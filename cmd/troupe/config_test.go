@@ -97,7 +97,8 @@ func TestFlagsReachTheServer(t *testing.T) {
 	}
 	args := `--served-model-name m --api-key k --allowed-origins https://o --profiling --tool-call-parser mistral --reasoning-parser none --max-open-requests 13 --max-body 1000
 		--host me --allowed-hosts llm --api-key-file ` + keys + ` --key-requests 21 --key-open 22 --key-tokens 23 --address-requests 24 --address-open 25 --address-tokens 26
-		--body-budget 1000000 --admin-listen 127.0.0.1:0 --max-connections 99 --max-choices 3 --max-stops 4 --strict-fields --read-timeout 1s --idle-timeout 2s --stall-timeout 3s --keep-alive 4s`
+		--body-budget 1000000 --admin-listen 127.0.0.1:0 --max-connections 99 --max-choices 3 --max-stops 4 --strict-fields --read-timeout 1s --idle-timeout 2s --stall-timeout 3s --keep-alive 4s
+		--root-path /llm --trusted-proxies 10.0.0.0/8 --trusted-proxies unix --queue-timeout 5s --request-timeout 6s --stream-timeout 7s`
 	if err := cmd.ParseFlags(strings.Fields(args)); err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +113,8 @@ func TestFlagsReachTheServer(t *testing.T) {
 		KeyLimits: http.Limits{Requests: 21, Open: 22, Tokens: 23}, AddressLimits: http.Limits{Requests: 24, Open: 25, Tokens: 26},
 		MaxBody: 1000, BodyBudget: 1000000, MaxConnections: 99, MaxOpen: 13, MaxChoices: 3, MaxStops: 4, StrictFields: true,
 		ReadTimeout: time.Second, IdleTimeout: 2 * time.Second, StallTimeout: 3 * time.Second, KeepAlive: 4 * time.Second,
+		RootPath: "/llm", Proxies: []string{"10.0.0.0/8", "unix"}, QueueTimeout: 5 * time.Second, RequestTimeout: 6 * time.Second, StreamTimeout: 7 * time.Second,
+		Revision: thisBuild().Commit,
 	}
 	if got := cfg.http(); !reflect.DeepEqual(got, want) {
 		t.Errorf("the server gets\n%+v, want\n%+v", got, want)

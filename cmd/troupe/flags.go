@@ -214,10 +214,37 @@ func unwritable(name string) string {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return "that is a directory"
 	}
-	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
-		return "there is no directory " + filepath.Dir(name)
+	dir := filepath.Dir(name)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "there is no directory " + dir
 	}
+	if info, err := os.Stat(name); err == nil {
+		if !info.Mode().IsRegular() { // a pipe would wait for its reader
+			return ""
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY, 0) // what is in it stays until then
+		if err != nil {
+			return "it cannot be written: " + reason(err)
+		}
+		_ = f.Close()
+		return ""
+	}
+	f, err := os.CreateTemp(dir, ".troupe-")
+	if err != nil {
+		return "nothing can be written in " + dir + ": " + reason(err)
+	}
+	_ = f.Close()
+	_ = os.Remove(f.Name())
 	return ""
+}
+
+// reason is an error without the name of the file it is about.
+func reason(err error) string {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		return at.Err.Error()
+	}
+	return err.Error()
 }
 
 // parse sets f and returns what a value of f's type is called, and its

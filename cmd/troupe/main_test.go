@@ -72,6 +72,8 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"serve --read-timeout 0s", []string{"--read-timeout is 0s; it must be at least 1ms"}},
 		{"serve --allowed-origins example.org", []string{`origin "example.org": expected`, "https://example.org"}},
 		{"serve --api-key=", []string{"an API key is empty"}},
+		{"serve --trace /proc/trace", []string{`--trace is "/proc/trace", but `}}, // there is none, or it takes no files
+		{"serve --root-path llm --trusted-proxies proxy", []string{`--root-path is "llm"; it must be such as /llm`, `--trusted-proxies "proxy": expected an address`}},
 		{"serve --trace /nonexistent/trace", []string{`--trace is "/nonexistent/trace", but there is no directory /nonexistent`}},
 		{"bench offline --json - --html -", []string{"--json and --html are both -"}},
 		{"bench trace --out - --json -", []string{"--out and --json are both -"}},
