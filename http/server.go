@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"net"
 	"runtime"
 	"sync/atomic"
@@ -158,8 +159,13 @@ func (s *Server) encrypted(ln net.Listener) net.Listener {
 	return tls.NewListener(ln, s.cfg.TLS)
 }
 
-// lastWords is how long cut streams get to tell their clients.
-const lastWords = 2 * time.Second
+// lastWords is how long cut streams get to tell their clients: so many looks at
+// whether they have. By the clock it would be nothing on a machine that is so busy
+// that this process hardly runs; where it runs little it looks little, too.
+const lastWords = int(2 * time.Second / lookEvery)
+
+// lookEvery is how often Shutdown looks.
+const lookEvery = 5 * time.Millisecond
 
 // Retire says at /ready that no more requests should be sent here, and takes
 // them all the same: who spreads requests over servers needs time to see it.
@@ -177,23 +183,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.admin.close()
 	defer s.refusals.flush()
 	s.main.stop()
-	if s.quiet(ctx) {
+	if s.quiet(ctx, math.MaxInt) {
 		return nil
 	}
 	s.live.cutAll()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
-	defer cancel()
-	s.quiet(last)
+	s.quiet(context.WithoutCancel(ctx), lastWords)
 	s.main.hangUp(true)
 	return ctx.Err()
 }
 
 // quiet waits until no connection is open and no answer under way, or until
-// ctx ends. Connections that are idle it closes.
-func (s *Server) quiet(ctx context.Context) bool {
-	tick := time.NewTicker(5 * time.Millisecond)
+// ctx ends, or it has looked so often. Connections that are idle it closes.
+func (s *Server) quiet(ctx context.Context, looks int) bool {
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for {
+	for range looks {
 		if s.main.hangUp(false) == 0 && s.answers.Load() == 0 {
 			return true
 		}
@@ -203,6 +207,7 @@ func (s *Server) quiet(ctx context.Context) bool {
 			return false
 		}
 	}
+	return false
 }
 
 // enter admits one more answer, to a client; leave must follow.

@@ -141,7 +141,9 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		}()
 		_ = super.tell("STOPPING=1")
 		if sig != os.Interrupt { // who presses Ctrl-C spreads no requests over servers
-			retire(cfg.Server.LameDuck, server, log)
+			if err := retire(cfg.Server.LameDuck, server, served, system.Failed(), log); err != nil {
+				return errors.Join(err, system.Close())
+			}
 		}
 	case <-cmd.Context().Done():
 	case <-system.Failed():
@@ -221,14 +223,24 @@ func flushSpans(e *otlp.Exporter, within time.Duration, log zerolog.Logger) {
 }
 
 // retire has who spreads requests over servers see that this one is about to
-// end, before it does.
-func retire(wait time.Duration, server *http.Server, log zerolog.Logger) {
+// end, before it does. With nothing left to serve with, because the device is lost,
+// that is at once; when listening fails, it says why.
+func retire(wait time.Duration, server *http.Server, served <-chan error, lost <-chan struct{}, log zerolog.Logger) error {
 	if wait == 0 {
-		return
+		return nil
 	}
 	log.Info().Stringer("for", wait).Msg("retiring: /ready says 503, requests are still taken; a second signal stops at once")
 	server.Retire()
-	time.Sleep(wait)
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	select {
+	case <-over.C:
+	case <-lost:
+		log.Warn().Msg("the device is lost: retiring ends here")
+	case err := <-served:
+		return err
+	}
+	return nil
 }
 
 // drain lets running requests finish, as long as they may take, and closes all.
