@@ -30,7 +30,7 @@ func generate(d dialect.Dialect) handler {
 			}
 		}()
 		r := x.request(body)
-		call, e := d.Decode(r)
+		call, e := s.decode(d, r)
 		x.sayIgnored(&r.Notes)
 		if e != nil {
 			return e
@@ -59,6 +59,19 @@ func generate(d dialect.Dialect) handler {
 		x.send(text)
 		return nil
 	}
+}
+
+// largeBody is one that takes milliseconds to decode, and more.
+const largeBody = 256 << 10
+
+// decode is the dialect's. Large bodies wait for each other: decoded all at once they
+// would keep the engine from the processors, and every token of others with it.
+func (s *Server) decode(d dialect.Dialect, r *dialect.Request) (*dialect.Call, *Error) {
+	if len(r.Body) > largeBody {
+		s.decoding <- struct{}{}
+		defer func() { <-s.decoding }()
+	}
+	return d.Decode(r)
 }
 
 // replied answers what a dialect answers by itself.

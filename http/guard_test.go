@@ -259,3 +259,32 @@ func TestForeignPages(t *testing.T) {
 		})
 	}
 }
+
+// A large body is decoded when no other is; small ones do not wait for it.
+func TestLargeBodiesAreDecodedInTurn(t *testing.T) {
+	h := start(t, engineOf(func(int, *actors.Request) (*fakeStream, error) {
+		return newFakeStream(started("ab"), says("x"), ends("stop", 2, 1)), nil
+	}), Config{})
+	for range cap(h.decoding) {
+		h.decoding <- struct{}{}
+	}
+	large := make(chan int, 1)
+	go func() {
+		status, _ := h.read(h.post("/v1/completions", `{"prompt":"ab","user":"`+strings.Repeat("x", largeBody)+`"}`))
+		large <- status
+	}()
+	for range 10 {
+		if status, body := h.read(h.post("/v1/completions", `{"prompt":"ab"}`)); status != 200 {
+			t.Errorf("%d %s", status, body)
+		}
+	}
+	select {
+	case status := <-large:
+		t.Errorf("a large body is decoded (%d) while another is", status)
+	default:
+	}
+	<-h.decoding
+	if status := happens(t, "decoding a large body", large); status != 200 {
+		t.Errorf("%d", status)
+	}
+}

@@ -40,6 +40,7 @@ type Server struct {
 	byAddress *clients
 	proxies   proxies
 	refusals  *refusals
+	decoding  chan struct{} // has one for each large body that is decoded now
 	bodies    budget
 	errLarge  *Error // what a body beyond MaxBody gets
 	openAPI   []byte
@@ -92,6 +93,7 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 		byAddress: newClients("address", cfg.AddressLimits),
 		errLarge:  tooLarge(cfg.MaxBody),
 		openAPI:   describedAt(cfg.RootPath),
+		decoding:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/4)),
 		live:      liveAnswers{all: map[*answer]struct{}{}},
 		writers:   sse.NewWriters(runtime.GOMAXPROCS(0)),
 	}

@@ -45,7 +45,7 @@ func (p *Planner) preempt(r *Request) {
 
 // patience is how many steps a client with nothing running waits before another
 // one's request makes way for it. Most often some end before: that costs nothing.
-const patience = 32
+const patience = 8
 
 // yield has a client with several requests running give one up for r, which cannot
 // be seated, if r's client has none: else whose requests are long, and came first,

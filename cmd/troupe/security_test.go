@@ -12,7 +12,7 @@ import (
 // flags that there are.
 func TestSecurityNamesWhatThereIs(t *testing.T) {
 	sources := ""
-	for _, dir := range []string{".", "../../http", "../../actors/remote"} {
+	for _, dir := range []string{".", "../../http", "../../actors/engine", "../../actors/front", "../../actors/plan", "../../actors/remote"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatal(dir, err)
