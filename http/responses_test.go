@@ -181,6 +181,48 @@ func TestResponseEventsAddUp(t *testing.T) {
 	}
 }
 
+// Items of responses that are kept can be referred to, by who has their key, and what
+// is kept then needs the other no more.
+func TestItemsAreReferredTo(t *testing.T) {
+	eng := engineOf(func(int, *actors.Request) (*fakeStream, error) {
+		return newFakeStream(started("Hi"), thinks("<think>Hm.</think>One."), ends("stop", 2, 9)), nil
+	})
+	eng.template = "<think>"
+	h := start(t, eng, Config{APIKeyFile: keyFile(t, "ann: a\nbob: b\n")})
+	as := func(key, method, path, body string) (int, map[string]any) {
+		t.Helper()
+		status, text := h.read(h.do(method, path, body, "Authorization: Bearer "+key))
+		var v map[string]any
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		return status, v
+	}
+	_, first := as("a", "POST", "/v1/responses", `{"input":"one?"}`)
+	var items []string
+	for _, item := range first["output"].([]any) {
+		items = append(items, fmt.Sprintf(`{"type":"item_reference","id":%q}`, item.(map[string]any)["id"]))
+	}
+	body := `{"input":[{"role":"user","content":"one?"},` + strings.Join(items, ",") + `,{"role":"user","content":"two?"}]}`
+	status, second := as("a", "POST", "/v1/responses", body)
+	if status != 200 {
+		t.Fatalf("%d %v", status, second)
+	}
+	if status, got := as("b", "POST", "/v1/responses", body); status != 400 || got["error"].(map[string]any)["param"] != "input[1].id" {
+		t.Errorf("another's item: %d %v", status, got)
+	}
+	as("a", "DELETE", "/v1/responses/"+first["id"].(string), "")
+	if status, got := as("a", "POST", "/v1/responses", fmt.Sprintf(`{"input":"three?","previous_response_id":%q}`, second["id"])); status != 200 {
+		t.Errorf("%d %v", status, got)
+	}
+	text, err := byteTokenizer{}.Render(*eng.requests[2].Chat)
+	const want = `[{"role": "user", "content": "one?"}, {"role": "assistant", "content": "One.", "reasoning_content": "Hm."}, {"role": "user", "content": "two?"}, ` +
+		`{"role": "assistant", "content": "One.", "reasoning_content": "Hm."}, {"role": "user", "content": "three?"}]`
+	if err != nil || text != want {
+		t.Errorf("got  %s, %v\nwant %s", text, err, want)
+	}
+}
+
 // A response goes on from one that is kept, can be asked for, and is its key's.
 func TestResponsesAreKept(t *testing.T) {
 	eng := script(

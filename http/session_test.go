@@ -87,13 +87,19 @@ func plainly(given, into any) error {
 
 // answer is what a model of this family says next.
 func (f *family) answer(turns []turn, tools []offered) string {
-	last := len(turns) - 1
 	var results []string
-	for i := last; turns[i].Role == "tool"; i-- {
-		results = append([]string{turns[i].text()}, results...)
+	said := ""
+	for i := range turns {
+		switch m := &turns[i]; m.Role {
+		case "assistant": // what came before is answered
+			results, said = nil, ""
+		case "tool":
+			results = append(results, m.text())
+		default: // some agents have systems say something behind users
+			said += m.text()
+		}
 	}
 	call, can := callOf(tools)
-	said := turns[last].text()
 	switch {
 	case len(results) > 0:
 		return f.writes("Good.", "It is "+strings.Join(results, " and ")+" there.")

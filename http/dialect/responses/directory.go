@@ -66,7 +66,7 @@ func openDirectory(path string, most int64, keep time.Duration, log func(error))
 // isID reports whether a text is as this package's ids are, and so names a file
 // here and no other.
 func isID(id string) bool {
-	rest, is := strings.CutPrefix(id, "resp_")
+	rest, is := strings.CutPrefix(id, responsePrefix)
 	return is && rest != "" && strings.Trim(rest, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
 

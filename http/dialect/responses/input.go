@@ -103,7 +103,12 @@ func (m members) required(name string) (string, error) {
 // chatWriter makes items messages of a chat: what an assistant thought, said and
 // called at once is one message there, and several items here.
 type chatWriter struct {
-	out  []byte
+	out []byte
+
+	named map[string]field.Value // items so far, by their ids
+	store *Store                 // has more, of who asks
+	owner string
+
 	lead []string // what systems say before anyone else does: one message, as most templates want it
 	role string   // of lead
 	turn turn
@@ -123,8 +128,29 @@ var hosted = []string{
 	"mcp_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "tool_search_call", "tool_search_output",
 }
 
-// item adds one; byID has those before it, for references.
-func (c *chatWriter) item(v field.Value, byID map[string]field.Value) error {
+// resolve is an item, or the one that it refers to: of those before it, or of what
+// responses made that are kept.
+func (c *chatWriter) resolve(v field.Value) (field.Value, error) {
+	m := membersOf(v)
+	if m.text("type") != "item_reference" {
+		c.named[m.text("id")] = v
+		return v, nil
+	}
+	id, err := m.required("id")
+	if err != nil {
+		return nil, err
+	}
+	if v = c.named[id]; v == nil {
+		v = c.store.item(id, c.owner)
+	}
+	if v == nil {
+		return nil, apierr.At(".id", fmt.Errorf("no item has the id %q: none of the request, nor of a response that is kept", id))
+	}
+	return v, nil
+}
+
+// item adds one.
+func (c *chatWriter) item(v field.Value) error {
 	m := membersOf(v)
 	kind := "message"
 	if t := m["type"]; t != nil {
@@ -132,9 +158,6 @@ func (c *chatWriter) item(v field.Value, byID map[string]field.Value) error {
 		if kind, err = t.Text(); err != nil {
 			return apierr.At(".type", err)
 		}
-	}
-	if id := m.text("id"); id != "" && kind != "item_reference" {
-		byID[id] = v
 	}
 	switch kind {
 	case "message":
@@ -147,15 +170,6 @@ func (c *chatWriter) item(v field.Value, byID map[string]field.Value) error {
 		return c.call(m, "input")
 	case "function_call_output", "custom_tool_call_output":
 		return c.output(m)
-	case "item_reference":
-		id, err := m.required("id")
-		if err != nil {
-			return err
-		}
-		if byID[id] == nil {
-			return apierr.At(".id", fmt.Errorf("no item before this one has the id %q; a reference reaches those of the request and of previous_response_id", id))
-		}
-		return c.item(byID[id], byID)
 	}
 	if slices.Contains(hosted, kind) {
 		return nil

@@ -11,10 +11,13 @@ import (
 
 // chatOf is the chat that items come to.
 func chatOf(items string) (string, error) {
-	var c chatWriter
-	byID := map[string]field.Value{}
+	c := chatWriter{named: map[string]field.Value{}}
 	for i, v := range field.Value(items).Elements() {
-		if err := c.item(v, byID); err != nil {
+		v, err := c.resolve(v)
+		if err == nil {
+			err = c.item(v)
+		}
+		if err != nil {
 			return "", apierr.At(apierr.Index(i), err)
 		}
 	}

@@ -1,7 +1,8 @@
 package responses
 
 import (
-	"crypto/rand"
+	"strconv"
+	"strings"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/http/dialect"
@@ -83,7 +84,7 @@ func (s *items) begin(of kind, p *reply.Part) item {
 			}
 		}
 	}
-	it.id = [...]string{"rs_", "msg_", "fc_", "ctc_"}[it.kind] + rand.Text()
+	it.id = [...]string{"rs_", "msg_", "fc_", "ctc_"}[it.kind] + strings.TrimPrefix(s.object.id, responsePrefix) + "_" + strconv.Itoa(len(s.all))
 	return it
 }
 

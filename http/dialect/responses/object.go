@@ -32,7 +32,7 @@ type object struct {
 
 func newObject(r *Request, came time.Time) *object {
 	o := &object{
-		id: "resp_" + rand.Text(), created: came.Unix(), model: r.Model, request: r, ids: r.CallIDs(),
+		id: responsePrefix + rand.Text(), created: came.Unix(), model: r.Model, request: r, ids: r.CallIDs(),
 		tools: map[string]*tool{}, tokens: r.model().Tokenizer, top: r.top,
 	}
 	o.items.object = o

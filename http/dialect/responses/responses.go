@@ -126,7 +126,7 @@ func (d Dialect) Decode(in *dialect.Request) (*dialect.Call, *apierr.Error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.converse(before); err != nil {
+	if err := r.converse(before, &chatWriter{named: map[string]field.Value{}, store: d.Store, owner: in.Key}); err != nil {
 		return nil, err
 	}
 	if err := r.Conversation.Check(); err != nil {
@@ -208,25 +208,32 @@ func NotFound(id string) *apierr.Error {
 }
 
 // converse makes the items a conversation.
-func (r *Request) converse(before []field.Value) *apierr.Error {
+func (r *Request) converse(before []field.Value, c *chatWriter) *apierr.Error {
 	if !r.given && r.Previous == "" {
 		return apierr.Invalid("input", "input: required")
 	}
 	if err := r.offerTools(); err != nil {
 		return err
 	}
-	var c chatWriter
 	if v := r.echo["instructions"]; v != nil && !v.Null() {
 		c.system("system", v.Unquote())
 	}
-	named := map[string]field.Value{}
 	for _, v := range before { // was read before
-		if err := c.item(v, named); err != nil {
+		v, err := c.resolve(v)
+		if err == nil {
+			err = c.item(v)
+		}
+		if err != nil {
 			return apierr.Invalid("previous_response_id", "previous_response_id: %v", err)
 		}
 	}
 	for i, v := range r.items {
-		if err := c.item(v, named); err != nil {
+		v, err := c.resolve(v)
+		if err == nil {
+			r.items[i] = v // the other may be forgotten sooner
+			err = c.item(v)
+		}
+		if err != nil {
 			return apierr.InField("input", apierr.At(apierr.Index(i), err))
 		}
 	}

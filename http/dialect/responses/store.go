@@ -3,6 +3,7 @@ package responses
 import (
 	"container/list"
 	"encoding/json"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,6 +171,30 @@ func (s *Store) get(id, owner string, now time.Time) *kept {
 		return nil
 	}
 	return k
+}
+
+// Ids of responses begin with responsePrefix. Those of the items that it made have the
+// rest of its id in theirs, between a prefix of their own and a number.
+const responsePrefix = "resp_"
+
+// item is what a response made under this id, if that is kept for who asks; nil: it
+// is not.
+func (s *Store) item(id, owner string) field.Value {
+	_, rest, _ := strings.Cut(id, "_")
+	response, _, numbered := strings.Cut(rest, "_")
+	if !numbered {
+		return nil
+	}
+	k := s.get(responsePrefix+response, owner, time.Now())
+	if k == nil {
+		return nil
+	}
+	for _, v := range k.output {
+		if membersOf(v).text("id") == id {
+			return v
+		}
+	}
+	return nil
 }
 
 // Delete forgets a response, and reports whether there was one.
