@@ -109,6 +109,8 @@ func (b byteTokenizer) ContentParts() map[string]bool {
 }
 
 func (b byteTokenizer) LateSystems() bool { return !strings.Contains(b.template, "no late systems") }
+func (b byteTokenizer) Alternates() bool  { return strings.Contains(b.template, "users alternate") }
+func (b byteTokenizer) WholeTools() bool  { return strings.Contains(b.template, "whole tools") }
 
 func (byteTokenizer) LeastMarks(users, _ int) int { return 2 * users }
 

@@ -218,6 +218,10 @@ func (t *templated) TextArguments() bool                    { return t.ChatTempl
 
 func (t *templated) NineLetterIDs() bool { return t.ChatTemplates.NineLetterIDs() }
 
+func (t *templated) Alternates() bool { return t.ChatTemplates.Alternates() }
+
+func (t *templated) WholeTools() bool { return t.ChatTemplates.WholeTools() }
+
 func (t *templated) ContentParts() map[string]bool { return t.ChatTemplates.ContentParts() }
 
 func (t *templated) LateSystems() bool                  { return t.ChatTemplates.LateSystems() }

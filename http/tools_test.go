@@ -115,6 +115,36 @@ func TestTextArguments(t *testing.T) {
 	}
 }
 
+// TestStrictTemplates has users who speak twice in a row, and tools that say little,
+// as a template wants them that refuses these.
+func TestStrictTemplates(t *testing.T) {
+	const (
+		users = `"messages":[{"role":"user","content":"a"},{"role":"user","content":"b"},{"role":"assistant","content":"c"},{"role":"user","content":"d"},{"role":"user","content":[{"type":"text","text":"e"}]}]`
+		said  = `[{"role": "user", "content": "a\n\nb"}, {"role": "assistant", "content": "c"}, {"role": "user", "content": "d\n\ne"}]`
+		parts = `[{"role": "user", "content": "a\n\nb"}, {"role": "assistant", "content": "c"}, {"role": "user", "content": [{"type": "text", "text": "d"}, {"type": "text", "text": "e"}]}]`
+	)
+	for template, want := range map[string]string{
+		"users alternate":                said,
+		"users alternate parts of users": parts,
+		"":                               `[{"role": "user", "content": "a"}, {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}, {"role": "user", "content": "d"}, {"role": "user", "content": "e"}]`,
+	} {
+		eng := engineOf(nil)
+		eng.template = template
+		r := ask(t, eng, "/v1/chat/completions", `{`+users+`}`)[0]
+		if got, err := (byteTokenizer{}).Render(*r.Chat); got != want || err != nil {
+			t.Errorf("%q: got %s, %v, want %s", template, got, err, want)
+		}
+	}
+	eng := engineOf(nil)
+	eng.template = "{{ tools }} whole tools"
+	r := ask(t, eng, "/v1/chat/completions", `{`+withHi+`,"tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g","description":"d","parameters":{"type":"object"}}}]}`)[0]
+	got, err := json.Marshal(jinjaPlain(r.Chat.Tools))
+	const want = `[{"function":{"description":"","name":"f","parameters":{"properties":{},"type":"object"}},"type":"function"},{"function":{"description":"d","name":"g","parameters":{"type":"object"}},"type":"function"}]`
+	if string(got) != want || err != nil {
+		t.Errorf("got %s, %v, want %s", got, err, want)
+	}
+}
+
 // TestFamily takes what is configured, and else what the template tells.
 func TestFamily(t *testing.T) {
 	for _, tc := range []struct {

@@ -31,9 +31,13 @@ func (c *ChatTemplates) try(messages any) (string, error) {
 	if c == nil {
 		return "", chatErr("the model has no chat template")
 	}
+	return c.tryWith(messages, nil)
+}
+
+func (c *ChatTemplates) tryWith(messages, tools any) (string, error) {
 	trial := *c
 	trial.limits = trialLimits
-	return trial.Render(Chat{Messages: messages})
+	return trial.Render(Chat{Messages: messages, Tools: tools})
 }
 
 // NineLetterIDs reports whether the template refuses ids of tool calls but those of
@@ -80,6 +84,31 @@ func (c *ChatTemplates) LateSystems() bool {
 	return err == nil && strings.Contains(text, "lateWord")
 }
 
+// Alternates reports whether the template refuses two messages of users in a row, as
+// Mistral's and Gemma's do.
+func (c *ChatTemplates) Alternates() bool {
+	renders := func(messages string) bool {
+		_, err := c.try(decoded(messages))
+		return err == nil
+	}
+	const one, two = `{"role": "user", "content": "Rain?"}`, `{"role": "user", "content": "Snow?"}`
+	return !renders(`[`+one+`,`+two+`]`) && renders(`[`+one+`]`)
+}
+
+// WholeTools reports whether the template refuses tools without a description, or
+// without parameters, which OpenAI's API does not ask for.
+func (c *ChatTemplates) WholeTools() bool {
+	renders := func(more string) bool {
+		if c == nil {
+			return false
+		}
+		tools := decoded(`[{"type": "function", "function": {"name": "weather"` + more + `}}]`)
+		_, err := c.tryWith(decoded(`[{"role": "user", "content": "Rain?"}]`), tools)
+		return err == nil
+	}
+	return !renders("") && renders(`, "description": "", "parameters": {"type": "object", "properties": {}}`)
+}
+
 // callMessages are a conversation with a call and its result, given as JSON.
 func callMessages(id, arguments, result string) any {
 	return decoded(`[{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "",
@@ -106,3 +135,9 @@ func (t *Tokenizer) ContentParts() map[string]bool { return t.chat.ContentParts(
 
 // LateSystems is the templates'.
 func (t *Tokenizer) LateSystems() bool { return t.chat.LateSystems() }
+
+// Alternates is the templates'.
+func (t *Tokenizer) Alternates() bool { return t.chat.Alternates() }
+
+// WholeTools is the templates'.
+func (t *Tokenizer) WholeTools() bool { return t.chat.WholeTools() }

@@ -240,8 +240,37 @@ func TestTrialsAreCheap(t *testing.T) {
 	if _, err := c.try(decoded(`[{"role": "user", "content": "a"}]`)); err == nil || !strings.Contains(err.Error(), "more than 200000 steps") {
 		t.Errorf("%v", err)
 	}
-	if c.TextArguments() || c.NineLetterIDs() || len(c.ContentParts()) > 0 || c.LateSystems() {
+	if c.TextArguments() || c.NineLetterIDs() || len(c.ContentParts()) > 0 || c.LateSystems() || c.Alternates() || c.WholeTools() {
 		t.Error("something was found out")
+	}
+}
+
+// TestStrictTemplates tells templates that refuse what APIs allow.
+func TestStrictTemplates(t *testing.T) {
+	dir := filepath.Join(fixtures(t), "chat")
+	names, err := filepath.Glob(filepath.Join(dir, "templates", "*.jinja"))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	var alternate, whole []string
+	for _, name := range names {
+		name = strings.TrimSuffix(filepath.Base(name), ".jinja")
+		c := fixtureChat(t, dir, name)
+		if c.Alternates() {
+			alternate = append(alternate, name)
+		}
+		if c.WholeTools() {
+			whole = append(whole, name)
+		}
+	}
+	if want := []string{"Mistral-Small-3.2-24B-Instruct-2506", "google-gemma-2-2b-it", "mistralai-Mistral-Nemo-Instruct-2407"}; !slices.Equal(alternate, want) {
+		t.Errorf("users may not speak twice to %q, want %q", alternate, want)
+	}
+	if want := []string{
+		"ByteDance-Seed-OSS", "CohereForAI-c4ai-command-r-plus-tool_use", "CohereForAI-c4ai-command-r7b-12-2024-tool_use",
+		"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use", "NousResearch-Hermes-3-Llama-3.1-8B-tool_use", "meetkai-functionary-medium-v3.1", "openai-gpt-oss-120b",
+	}; !slices.Equal(whole, want) {
+		t.Errorf("tools have to be whole for %q, want %q", whole, want)
 	}
 }
 

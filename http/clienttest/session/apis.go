@@ -19,7 +19,7 @@ type chat struct {
 }
 
 func newChat(client openai.Client, model string) *chat {
-	weather := openai.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{Name: "weather", Description: openai.String("Tells the weather."), Parameters: schema})
+	weather := openai.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{Name: "weather", Parameters: schema})
 	return &chat{client, openai.ChatCompletionNewParams{
 		Model: model, Tools: []openai.ChatCompletionToolUnionParam{weather},
 		Messages: []openai.ChatCompletionMessageParamUnion{openai.SystemMessage("Be kind.")},
@@ -95,7 +95,7 @@ type replies struct {
 }
 
 func newResponses(client openai.Client, model string) *replies {
-	weather := responses.ToolUnionParam{OfFunction: &responses.FunctionToolParam{Name: "weather", Description: openai.String("Tells the weather."), Parameters: schema, Strict: openai.Bool(false)}}
+	weather := responses.ToolUnionParam{OfFunction: &responses.FunctionToolParam{Name: "weather", Parameters: schema, Strict: openai.Bool(false)}}
 	return &replies{client, responses.ResponseNewParams{
 		Model: model, Instructions: openai.String("Be kind."), Tools: []responses.ToolUnionParam{weather}, Store: openai.Bool(false),
 	}}

@@ -69,8 +69,12 @@ func countRoles(v field.Value) (users, assistants int) {
 // know.
 func SetMessages(c *Conversation, v field.Value) error {
 	msgs, err := plainMessages(v, &c.Model.Family)
-	if err == nil {
-		c.Chat.Messages, err = ordered(msgs)
+	if err != nil {
+		return err
+	}
+	c.Chat.Messages, err = ordered(msgs)
+	if all, is := c.Chat.Messages.([]any); is && c.Model.Family.Alternates {
+		c.Chat.Messages = alternating(all)
 	}
 	return err
 }

@@ -61,6 +61,9 @@ func (c *Conversation) SetTools(tools []Tool, shown field.Value) (err error) {
 	if c.Tools = tools; len(tools) > 0 {
 		c.Chat.Tools, err = ordered(shown)
 	}
+	if all, is := c.Chat.Tools.([]any); is && c.Model.Family.WholeTools {
+		complete(all)
+	}
 	return err
 }
 

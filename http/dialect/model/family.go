@@ -35,6 +35,8 @@ type Family struct {
 	Parts         map[string]bool                 // see tokenize.ChatTemplates.ContentParts
 	Developers    bool                            // messages may be theirs
 	LateSystems   bool                            // see tokenize.ChatTemplates.LateSystems
+	Alternates    bool                            // see tokenize.ChatTemplates.Alternates
+	WholeTools    bool                            // see tokenize.ChatTemplates.WholeTools
 	Efforts       bool                            // it can be told how much to reason
 	Switch        string                          // the variable by which it can be told not to; "": there is none
 }
@@ -59,7 +61,7 @@ func NewFamily(toolParser, reasoningParser string, tok Tokenizer) Family {
 	f.ShowsTools = strings.Contains(with, "tools")
 	f.LeastMarks = tok.LeastMarks
 	f.TextArguments, f.NineLetterIDs, f.Parts = tok.TextArguments(), tok.NineLetterIDs(), tok.ContentParts()
-	f.LateSystems = tok.LateSystems()
+	f.LateSystems, f.Alternates, f.WholeTools = tok.LateSystems(), tok.Alternates(), tok.WholeTools()
 	both := with + without
 	f.Developers = strings.Contains(both, "developer")
 	f.Efforts = strings.Contains(both, EffortVariable)

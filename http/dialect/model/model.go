@@ -43,6 +43,8 @@ type Tokenizer interface {
 	NineLetterIDs() bool
 	ContentParts() map[string]bool
 	LateSystems() bool
+	Alternates() bool
+	WholeTools() bool
 	LeastChatTokens(*tokenize.Chat) int
 	LeastMarks(users, assistants int) int
 }
