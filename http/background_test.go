@@ -113,7 +113,9 @@ func TestBackgroundOutlivesItsClient(t *testing.T) {
 			id, _, _ = strings.Cut("resp_"+rest, `"`)
 		}
 	}
-	resp.close()
+	if err := resp.close(); err != nil {
+		t.Error(err)
+	}
 	reply.push(says("Once"), ends("stop", 2, 1))
 	if events := h.events("/v1/responses/" + id + "?stream=true&starting_after=2"); !strings.HasPrefix(events[len(events)-2], "event: response.completed\n") {
 		t.Errorf("%q", events)
@@ -158,7 +160,7 @@ func TestBackgroundEnds(t *testing.T) {
 	if _, text := h.read(following); !strings.Contains(text, "event: response.failed\n") {
 		t.Errorf("%s", text)
 	}
-	if _, r := h.ask("GET", path, ""); r.Status != "failed" || r.Error == nil || r.Error.Code != "device_failed" {
+	if _, r := h.ask("GET", path, ""); r.Status != "failed" || r.Error == nil || r.Error.Code != "server_error" {
 		t.Errorf("%+v", r)
 	}
 	waitFor(t, "no answer under way", func() bool { return h.answers.Load() == 0 })

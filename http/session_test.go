@@ -72,8 +72,14 @@ func (s *session) reply(chat *tokenize.Chat) *fakeStream {
 		s.t.Errorf("%s: %v: %s", s.family.name, err, prompt)
 		return newFakeStream(fails(&actors.InputError{Param: "messages", Msg: err.Error()}))
 	}
-	said := inPieces(s.family.answer(turns, tools), 7)
-	return newFakeStream(slices.Concat([]actors.Event{started(prompt)}, said, []actors.Event{ends(actors.FinishStop, 20, 10)})...)
+	text, end := s.family.answer(turns, tools), ends(actors.FinishStop, 20, 10)
+	switch last := turns[len(turns)-1].text(); {
+	case strings.Contains(last, "be cut off"):
+		text, end = text[:len(text)-2], ends(actors.FinishLength, 20, 10)
+	case strings.Contains(last, "fail"):
+		end = fails(actors.ErrFailed)
+	}
+	return newFakeStream(slices.Concat([]actors.Event{started(prompt)}, inPieces(text, 7), []actors.Event{end})...)
 }
 
 // plainly has what a template gets in types of Go's.

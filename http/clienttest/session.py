@@ -220,6 +220,17 @@ def session(by, server, how):
     ask("A greeting.", 'Hello, "you"!', [])
 
 
+def broken_off(server):
+    """Responses that do not go well, whole and streamed."""
+    ask = Responses(server).client.responses.create
+    cut, fail = ({"model": server["Name"], "input": text} for text in ("Please be cut off", "Please fail"))
+    assert strict(ask(**cut)).incomplete_details.reason == "max_output_tokens"
+    *_, last = map(strict, ask(stream=True, **cut))
+    check([last.type, last.response.output[-1].status], ["response.incomplete", "incomplete"])
+    *_, last = map(strict, ask(stream=True, **fail))
+    check([last.type, last.response.status, last.response.error.code], ["response.failed", "failed", "server_error"])
+
+
 held = failed = 0
 for server in json.loads(os.environ["SESSIONS"]):
     for kind in Chat, Responses, Messages:
@@ -231,4 +242,5 @@ for server in json.loads(os.environ["SESSIONS"]):
                 failed += 1
                 print(f"{server['Name']} {kind.__name__} {how}: {type(e).__name__}: {e}")
 print(f"{held - failed} of {held} sessions went well")
+broken_off(json.loads(os.environ["SESSIONS"])[0])
 sys.exit(bool(failed))

@@ -1,11 +1,12 @@
 package responses
 
 import (
-	"cmp"
 	"crypto/rand"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/http/dialect"
@@ -74,7 +75,7 @@ func (o *object) append(dst []byte, status string, usage *dialect.Usage, fault *
 	if fault == nil {
 		dst = append(dst, "null"...)
 	} else {
-		dst = jsonenc.Quoted(append(dst, `{"code":`...), cmp.Or(fault.Code, fault.Type))
+		dst = jsonenc.Quoted(append(dst, `{"code":`...), codeOf(fault))
 		dst = append(jsonenc.Quoted(append(dst, `,"message":`...), fault.Message), '}')
 	}
 	dst = append(dst, `,"incomplete_details":`...)
@@ -95,6 +96,17 @@ func (o *object) append(dst []byte, status string, usage *dialect.Usage, fault *
 		dst = appendUsage(append(dst, `,"usage":`...), usage)
 	}
 	return append(dst, '}')
+}
+
+// codeOf is why a response failed, in one of the words that there are for it.
+func codeOf(fault *apierr.Error) string {
+	switch {
+	case fault.Status == fasthttp.StatusTooManyRequests:
+		return "rate_limit_exceeded"
+	case fault.Status < fasthttp.StatusInternalServerError:
+		return "invalid_prompt"
+	}
+	return "server_error"
 }
 
 // appendEcho appends what the request said, and what held where it did not.
