@@ -40,9 +40,19 @@ var transformersIn16 = map[string]rounding{
 	"own-families/qwen3.5":      {0.3004, 0.0552},
 	"own-families/qwen3.5-moe":  {1.1571, 0.1763},
 	"own-families/smollm3":      {0.038, 0.0146},
-	"llama3":                    {0.1041, 0.0252},
-	"mistral":                   {0.1027, 0.0323},
-	"qwen2":                     {0.0838, 0.0244},
-	"qwen3-tied":                {0.0637, 0.0198},
-	"qwen3-untied":              {0.048, 0.0176},
+}
+
+// modelsIn16 is the same of the first checkpoints, which are held to tolerance while
+// their tokens are generated. Where tokens are computed again in prompts, as behind
+// preemption, other roundings meet: there it is no farther than transformers is.
+var modelsIn16 = map[string]rounding{
+	"llama3":                {0.0581, 0.0192},
+	"mistral":               {0.0687, 0.0237},
+	"qwen2":                 {0.191, 0.0447},
+	"qwen3":                 {0.0499, 0.0147},
+	"fixtures/llama3":       {0.1041, 0.0252},
+	"fixtures/mistral":      {0.1027, 0.0323},
+	"fixtures/qwen2":        {0.0838, 0.0244},
+	"fixtures/qwen3-tied":   {0.0637, 0.0198},
+	"fixtures/qwen3-untied": {0.048, 0.0176},
 }

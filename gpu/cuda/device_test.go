@@ -259,15 +259,16 @@ func TestReferences(t *testing.T) {
 			chunk  int
 			graphs bool
 			page   int
+			again  bool // some of the tokens are computed in other steps than the rest
 			run    generate
 		}{
-			{"whole", 4096, true, 16, (*rig).ahead},
-			{"chunks", 7, true, 16, (*rig).ahead},
-			{"eager", 4096, false, 16, (*rig).ahead},
-			{"alone", 4096, true, 1, (*rig).inTurn},
-			{"odd-pages", 33, true, 48, (*rig).ahead},
-			{"prefixes", 5, true, 4, (*rig).behindPrefixes},
-			{"preempted", 9, true, 8, (*rig).preempted},
+			{"whole", 4096, true, 16, false, (*rig).ahead},
+			{"chunks", 7, true, 16, false, (*rig).ahead},
+			{"eager", 4096, false, 16, false, (*rig).ahead},
+			{"alone", 4096, true, 1, false, (*rig).inTurn},
+			{"odd-pages", 33, true, 48, false, (*rig).ahead},
+			{"prefixes", 5, true, 4, true, (*rig).behindPrefixes},
+			{"preempted", 9, true, 8, true, (*rig).preempted},
 		} {
 			t.Run(c.Name+"/"+variant.name, func(t *testing.T) {
 				r := openCUDA(t, device.Spec{Model: m, Slots: max(8, 2*len(ref.Cases)), MaxStepTokens: 1024, NumPages: 4096, PageSize: variant.page})
@@ -284,6 +285,9 @@ func TestReferences(t *testing.T) {
 				d := distances{within: tolerance, margins: margins}
 				if mixed(&m.Config) || c.Name == "qwen2" {
 					d.within = widest
+				}
+				if r, known := modelsIn16[c.Name]; known && variant.again {
+					d.within, d.rms = max(d.within, r.most), max(tolerance/3, r.rms)
 				}
 				d.allow(c, m)
 				for _, cases := range groups {
