@@ -20,7 +20,9 @@ type Cluster struct {
 	Name   string   // those of one name belong together
 	Listen string   // the address and port by which other hosts reach this one
 	Join   []string // some of the others, by those
-	Secret string   // what all know, and nobody else; at least LeastSecret bytes
+	// Advertise is the address and port by which others reach this one, where that is not Listen.
+	Advertise string
+	Secret    string // what all know, and nobody else; at least LeastSecret bytes
 
 	FrontOnly  bool // there is no device here
 	EngineOnly bool // requests come from other hosts alone
@@ -29,8 +31,8 @@ type Cluster struct {
 // LeastSecret is how many bytes a cluster's secret has at least.
 const LeastSecret = remote.LeastSecret
 
-// CheckListen says what is wrong with a Cluster's Listen.
-func CheckListen(address string) error { return remote.CheckListen(address) }
+// CheckListen says what is wrong with a Cluster's Listen and Advertise.
+func CheckListen(listen, advertise string) error { return remote.CheckListen(listen, advertise) }
 
 // patience is how long a front's requests wait where no engine is: as long as one takes to be
 // started again.
@@ -44,7 +46,7 @@ func (c *Cluster) check() error {
 	if c.Name == "" {
 		faults = append(faults, errors.New("the Cluster has no Name"))
 	}
-	return errors.Join(append(faults, remote.Check(c.Listen, c.Secret))...)
+	return errors.Join(append(faults, remote.Check(c.Listen, c.Advertise, c.Secret))...)
 }
 
 // membership is a front's part in a cluster. It begins before the front is open, as one without a device
@@ -103,7 +105,7 @@ func (m *membership) opened(s *System) {
 
 // start joins the cluster.
 func (m *membership) start(c *Cluster, mdl *model.Model, shared *remote.Shared) (err error) {
-	cfg := remote.Config{Listen: c.Listen, Secret: c.Secret, Cluster: c.Name, Join: c.Join, Log: m.log, Engine: shared}
+	cfg := remote.Config{Listen: c.Listen, Advertise: c.Advertise, Secret: c.Secret, Cluster: c.Name, Join: c.Join, Log: m.log, Engine: shared}
 	if !c.EngineOnly {
 		cfg.Found, cfg.Left, cfg.Identity = m.found, m.left, front.Identity(mdl)
 	}

@@ -128,7 +128,7 @@ var nothing = actor.PropsFromFunc(func(actor.Context) {})
 
 // remoting is how protoactor's remote is set up.
 func (cfg *Config) remoting() (*remote.Config, error) {
-	host, port, err := where(cfg.Listen)
+	host, port, err := where(cfg.Listen, cfg.Advertise != "")
 	if err != nil {
 		return nil, err
 	}
@@ -148,23 +148,24 @@ func (cfg *Config) remoting() (*remote.Config, error) {
 		remote.WithServerOptions(serving(known, cfg.Log)...), remote.WithDialOptions(dialing(known)...),
 	)
 	settings.MaxRetryCount = 1
-	settings.AdvertisedHost = cfg.advertise
+	settings.AdvertisedHost = cfg.Advertise
 	return settings, nil
 }
 
-// where is an address and a port to listen on, as the library wants them.
-func where(listen string) (string, int, error) {
+// where is an address and a port to listen on, as the library wants them: one by which this host is
+// reached, if not any.
+func where(listen string, all bool) (string, int, error) {
 	host, service, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "", 0, fmt.Errorf("listening for other hosts: %w", err)
+		return "", 0, err
 	}
 	port, err := strconv.ParseUint(service, 10, 16)
 	if err != nil {
-		return "", 0, fmt.Errorf("listening for other hosts on %s: the port must be a number up to 65535", listen)
+		return "", 0, fmt.Errorf("address %s: the port must be a number up to 65535", listen)
 	}
 	ip := net.ParseIP(host)
-	if host == "" || ip != nil && ip.IsUnspecified() {
-		return "", 0, fmt.Errorf("listening for other hosts on %s: it must be the one address by which they reach this host", listen)
+	if !all && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return "", 0, fmt.Errorf("address %s: it must be the one address by which other hosts reach this one, or that must be said apart", listen)
 	}
 	if ip != nil && ip.To4() == nil {
 		host = "[" + host + "]"

@@ -98,7 +98,7 @@ func TestClosedIsGone(t *testing.T) {
 	t.Parallel()
 	u, net := newUser(), newRelay(t)
 	net.to = free(t)
-	start(t, Config{Listen: net.to, Engine: openEngine(t, toy.New()), advertise: net.l.Addr().String()})
+	start(t, Config{Listen: net.to, Engine: openEngine(t, toy.New()), Advertise: net.l.Addr().String()})
 	near := start(t, Config{Found: u.found, Left: u.left, Identity: wire.Identity{Version: wire.Version}})
 	near.Attach(net.l.Addr().String())
 	u.ready(t, net.l.Addr().String())

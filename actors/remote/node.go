@@ -24,6 +24,7 @@ package remote
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -35,9 +36,11 @@ import (
 
 // Config says how a host is one of several.
 type Config struct {
-	Listen string // the address and port where others reach it; port 0: a free one
-	Secret string // what all of them know: LeastSecret bytes or more
-	Log    zerolog.Logger
+	Listen string // an address and port; port 0: a free one
+	// Advertise is the address and port where others reach it; "": Listen, which is one address then.
+	Advertise string
+	Secret    string // what all of them know: LeastSecret bytes or more
+	Log       zerolog.Logger
 
 	// Cluster names those that belong together, and Join are addresses of some of them, to begin with.
 	// "": there is no membership, and Attach says which engines there are.
@@ -52,19 +55,23 @@ type Config struct {
 	// Engine, if this host has one, is what fronts on others may use.
 	Engine *Shared
 
-	advertise string        // what others reach it by, where a test puts something between
-	miss      time.Duration // as silence, where a test's machine may be busy; 0: that
+	miss time.Duration // as silence, where a test's machine may be busy; 0: that
 }
 
-// CheckListen says what is wrong with where to listen.
-func CheckListen(address string) error {
-	_, _, err := where(address)
+// CheckListen says what is wrong with where to listen and where others reach that.
+func CheckListen(listen, advertise string) error {
+	_, _, err := where(listen, advertise != "")
+	if advertise != "" {
+		if _, _, also := where(advertise, false); also != nil {
+			err = errors.Join(err, fmt.Errorf("being reached by others: %w", also))
+		}
+	}
 	return err
 }
 
-// Check says what is wrong with where to listen and with the secret.
-func Check(listen, secret string) error {
-	err := CheckListen(listen)
+// Check says what is wrong with that and with the secret.
+func Check(listen, advertise, secret string) error {
+	err := CheckListen(listen, advertise)
 	if len(secret) < LeastSecret {
 		err = errors.Join(err, errSecret(secret))
 	}
@@ -97,7 +104,7 @@ func Start(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n.life = l
-	if n.cfg.advertise == "" {
+	if n.cfg.Advertise == "" {
 		n.cfg.Listen = l.system.Address() // the same in another life, if a free port was asked for
 	}
 	go n.run()

@@ -312,7 +312,7 @@ func TestCutOff(t *testing.T) {
 				}
 			}
 			net.to = free(t)
-			far := start(t, Config{Listen: net.to, Engine: openEngine(t, held), advertise: net.l.Addr().String()})
+			far := start(t, Config{Listen: net.to, Engine: openEngine(t, held), Advertise: net.l.Addr().String()})
 			near := start(t, Config{Found: u.found, Left: u.left, Identity: wire.Identity{Version: wire.Version}, miss: silence})
 			near.Attach(far.Address())
 			link := u.ready(t, far.Address())

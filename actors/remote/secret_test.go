@@ -65,10 +65,16 @@ func TestCredentials(t *testing.T) {
 func TestCheckListen(t *testing.T) {
 	for address, want := range map[string]string{
 		"127.0.0.1:7": "", "[::1]:0": "", "host:65535": "",
-		"7946": "missing port", "0.0.0.0:1": "the one address", ":1": "the one address", "[::]:1": "the one address", "h:70000": "a number up to 65535", "h:x": "a number up to",
+		"7946": "missing port in address", "0.0.0.0:1": "the one address", ":1": "the one address", "[::]:1": "the one address", "h:70000": "a number up to 65535", "h:x": "a number up to",
 	} {
-		if err := CheckListen(address); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if err := CheckListen(address, ""); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", address, err, want)
 		}
+	}
+	if err := CheckListen("0.0.0.0:1", "10.0.0.1:1"); err != nil {
+		t.Error(err)
+	}
+	if err := CheckListen("0.0.0.0:1", "0.0.0.0:2"); err == nil || !strings.Contains(err.Error(), "being reached by others") {
+		t.Error(err)
 	}
 }

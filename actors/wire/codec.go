@@ -31,9 +31,9 @@ const maxNested = 80
 
 var errType = errors.New("wire: a field has another type than it must")
 
-// encode is a message's bytes.
-func encode[T any](m *T, fields func(*codec, *T)) []byte {
-	c := codec{out: []byte{}}
+// encode is a message's bytes, in the room that there is.
+func encode[T any](room []byte, m *T, fields func(*codec, *T)) []byte {
+	c := codec{out: room}
 	fields(&c, m)
 	return c.out
 }

@@ -10,7 +10,10 @@ import (
 )
 
 // Encode is the request in bytes.
-func (r *Request) Encode() []byte { return encode(r, requestFields) }
+func (r *Request) Encode() []byte { return encode(make([]byte, 0, r.room()), r, requestFields) }
+
+// room is about how many bytes a request takes.
+func (r *Request) room() int { return 128 + 3*(len(r.Prompt)+len(r.Given)) }
 
 // DecodeRequest reads a request. What it asks for is checked by whoever computes it.
 func DecodeRequest(b []byte) (*Request, error) {
@@ -19,22 +22,21 @@ func DecodeRequest(b []byte) (*Request, error) {
 }
 
 // Encode is the batch in bytes.
-func (b *Batch) Encode() []byte { return encode(b, batchFields) }
+func (b *Batch) Encode() []byte { return encode(make([]byte, 0, b.room()), b, batchFields) }
 
 // DecodeBatch reads a batch.
 func DecodeBatch(b []byte) (*Batch, error) {
-	out := new(Batch)
-	return out, decode(b, out, batchFields, 0)
+	return decodeBatch(b, 0)
 }
 
 // Encode is the ref in bytes, as who cancels sends it.
-func (r Ref) Encode() []byte { return encode(&r, refFields) }
+func (r Ref) Encode() []byte { return encode(nil, &r, refFields) }
 
 // DecodeRef reads a ref.
 func DecodeRef(b []byte) (r Ref, err error) { return r, decode(b, &r, refFields, 0) }
 
 // Encode is the prefixes in bytes: nine for every page.
-func (p *Prefixes) Encode() []byte { return encode(p, prefixesFields) }
+func (p *Prefixes) Encode() []byte { return encode(nil, p, prefixesFields) }
 
 // DecodePrefixes reads prefixes.
 func DecodePrefixes(b []byte) (*Prefixes, error) {
@@ -43,7 +45,7 @@ func DecodePrefixes(b []byte) (*Prefixes, error) {
 }
 
 // Encode is the identity in bytes.
-func (i *Identity) Encode() []byte { return encode(i, identityFields) }
+func (i *Identity) Encode() []byte { return encode(nil, i, identityFields) }
 
 // DecodeIdentity reads an identity.
 func DecodeIdentity(b []byte) (*Identity, error) {
@@ -120,7 +122,7 @@ func batchFields(c *codec, b *Batch) {
 	number(c, 1, &b.Seq)
 	number(c, 2, &b.Computed)
 	number(c, 3, &b.About)
-	list(c, 4, &b.Outputs, outputFields)
+	c.outputs(&b.Outputs)
 }
 
 func outputFields(c *codec, o *Output) {

@@ -1,5 +1,7 @@
 package wire
 
+import "google.golang.org/protobuf/encoding/protowire"
+
 // Frame is what travels between a front and an engine on different hosts: one message of a session.
 // A session is a front's use of an engine, which the front begins. In either direction its frames are
 // numbered, and who misses one ends it: what was lost with it nobody knows, so the front has
@@ -55,7 +57,16 @@ type Bye struct {
 }
 
 // Encode is the frame in bytes.
-func (f *Frame) Encode() []byte { return encode(f, frameFields) }
+func (f *Frame) Encode() []byte {
+	room := 128
+	switch {
+	case f.Batch != nil:
+		room += f.Batch.room()
+	case f.Request != nil:
+		room += f.Request.room()
+	}
+	return encode(make([]byte, 0, room), f, frameFields)
+}
 
 // DecodeFrame reads a frame.
 func DecodeFrame(b []byte) (*Frame, error) {
@@ -70,7 +81,11 @@ func frameFields(c *codec, f *Frame) {
 	optional(c, 4, &f.Welcome, welcomeFields)
 	optional(c, 5, &f.Request, requestFields)
 	optional(c, 6, &f.Cancel, refFields)
-	optional(c, 7, &f.Batch, batchFields)
+	if c.reading && c.at(7, protowire.BytesType) {
+		f.Batch, c.err = decodeBatch(c.bytes, c.depth+1)
+	} else if !c.reading {
+		optional(c, 7, &f.Batch, batchFields)
+	}
 	optional(c, 8, &f.Beat, beatFields)
 	optional(c, 9, &f.Pulse, pulseFields)
 	optional(c, 10, &f.Bye, byeFields)

@@ -11,6 +11,7 @@ import (
 type Cluster struct {
 	Name       string   `flag:"cluster" value:"NAME" help:"serve together with other hosts whose --cluster is this: requests that any of them takes are computed by all of them, and go on elsewhere when one is lost"`
 	Listen     string   `flag:"cluster-listen" value:"HOST:PORT" help:"the address of this host, and a port, by which others of the cluster reach it"`
+	Advertise  string   `flag:"cluster-advertise" value:"HOST:PORT" help:"by which others reach this host, where that is not --cluster-listen: behind a translation of addresses, in a container, or when it listens on all addresses"`
 	Join       []string `flag:"join" value:"HOST:PORT,…" help:"--cluster-listen of others, of which this host learns who else there is; may be repeated"`
 	Secret     string   `flag:"cluster-secret" value:"SECRET|@FILE" secret:"true" help:"what all hosts of the cluster know, and nobody else: connections between them are encrypted, and refused to who does not know it; @FILE reads it from a file; 16 bytes or more, best random ones"`
 	EngineOnly bool     `flag:"engine-only" help:"compute requests of other hosts, and take none: --port serves /health, /ready, /metrics and /stats alone"`
@@ -36,7 +37,7 @@ func (c *Cluster) check(all *Config, found *faults) {
 		for _, f := range []struct {
 			name  string
 			given bool
-		}{{"cluster-listen", c.Listen != ""}, {"join", len(c.Join) > 0}, {"cluster-secret", c.Secret != ""}, {"engine-only", c.EngineOnly}, {"front-only", c.FrontOnly}} {
+		}{{"cluster-listen", c.Listen != ""}, {"cluster-advertise", c.Advertise != ""}, {"join", len(c.Join) > 0}, {"cluster-secret", c.Secret != ""}, {"engine-only", c.EngineOnly}, {"front-only", c.FrontOnly}} {
 			if f.given {
 				found.add("--%s needs --cluster: the name of the cluster", f.name)
 			}
@@ -48,7 +49,7 @@ func (c *Cluster) check(all *Config, found *faults) {
 	}
 	if c.Listen == "" {
 		found.add("--cluster needs --cluster-listen: the address and port by which other hosts reach this one")
-	} else if err := actors.CheckListen(c.Listen); err != nil {
+	} else if err := actors.CheckListen(c.Listen, c.Advertise); err != nil {
 		found.add("--cluster-listen: %w", err)
 	}
 	if len(c.Secret) < actors.LeastSecret {
@@ -72,5 +73,5 @@ func (c *Cluster) actors() *actors.Cluster {
 	if c.Name == "" {
 		return nil
 	}
-	return &actors.Cluster{Name: c.Name, Listen: c.Listen, Join: c.joins(), Secret: c.Secret, FrontOnly: c.FrontOnly, EngineOnly: c.EngineOnly}
+	return &actors.Cluster{Name: c.Name, Listen: c.Listen, Advertise: c.Advertise, Join: c.joins(), Secret: c.Secret, FrontOnly: c.FrontOnly, EngineOnly: c.EngineOnly}
 }
