@@ -188,7 +188,7 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 
 // errSeveralGPUs is why there is one engine with a GPU in a process.
 var errSeveralGPUs = errors.New("several engines in one process (DP) are for the processor and for simulated GPUs: " +
-	"a fault in a kernel ends CUDA for its whole process; serve each GPU by a process of its own")
+	"a fault in a kernel ends CUDA for its whole process; troupe serve --dp has a process of its own for each")
 
 // notes tell where the model is run otherwise than its files say. A tokenizer may
 // have more tokens than the embedding has rows, when one was added and the model not

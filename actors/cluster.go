@@ -26,6 +26,9 @@ type Cluster struct {
 
 	FrontOnly  bool // there is no device here
 	EngineOnly bool // requests come from other hosts alone
+
+	// Failed, if given, says that no engine will come, to a front that waits for its first.
+	Failed <-chan error
 }
 
 // LeastSecret is how many bytes a cluster's secret has at least.
@@ -114,17 +117,21 @@ func (m *membership) start(c *Cluster, mdl *model.Model, shared *remote.Shared) 
 }
 
 // wait waits for an engine, and says what those that join a front without one have in common.
-func (m *membership) wait(cfg *front.Config) {
+func (m *membership) wait(cfg *front.Config, failed <-chan error) error {
 	m.log.Info().Msg("waiting for an engine to join")
-	<-m.first
+	select {
+	case <-m.first:
+	case err := <-failed:
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, link := range m.links {
 		if info := link.Info(); info.Slots > 0 {
 			cfg.Info, cfg.Same = info, link.Identity()
-			return
 		}
 	}
+	return nil
 }
 
 // opener opens an engine in this process, as front.Config has it.
@@ -144,8 +151,11 @@ func startCluster(cfg *Config, settings front.Config, local opener) (*System, er
 		if err := m.start(c, settings.Model, nil); err != nil {
 			return nil, err
 		}
-		m.wait(&settings)
-		s, err := front.Open(settings)
+		err := m.wait(&settings, c.Failed)
+		var s *System
+		if err == nil {
+			s, err = front.Open(settings)
+		}
 		if err != nil {
 			m.node.Close()
 			return nil, err

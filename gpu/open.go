@@ -25,13 +25,8 @@ import (
 // With spec.TP above 1 so many of them share the model: package gang makes one
 // device of them.
 func Open(spec device.Spec) (device.Device, error) {
+	spec.Device = Resolve(spec.Device)
 	kind, _, _ := strings.Cut(spec.Device, ":")
-	if kind == "" || kind == "auto" && kind == spec.Device {
-		if kind = "cpu"; hasCUDA() {
-			kind = "cuda"
-		}
-		spec.Device = kind
-	}
 	if kind != "cuda" && spec.GraphRows != 0 {
 		return nil, fmt.Errorf("gpu: graphs of %d rows are asked for; only a CUDA device has graphs", spec.GraphRows)
 	}
@@ -56,6 +51,17 @@ func Open(spec device.Spec) (device.Device, error) {
 		return nil, err
 	}
 	return g, nil
+}
+
+// Resolve is the device that a name stands for: of "auto" and "" the best there is.
+func Resolve(name string) string {
+	switch {
+	case name != "" && name != "auto":
+		return name
+	case hasCUDA():
+		return "cuda"
+	}
+	return "cpu"
 }
 
 // open opens one device.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"io"
 	"net"
 	nethttp "net/http"
@@ -11,7 +12,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
+
+// chaosFor is for TestClusterUnderLosses, and how long servers of tests may live besides.
+var chaosFor = flag.Duration("chaos", 9*time.Second, "how long engines of a cluster are lost")
 
 // freeAddress is one to listen on.
 func freeAddress(t *testing.T) string {

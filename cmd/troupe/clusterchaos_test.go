@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -19,7 +21,6 @@ import (
 
 // How long and how hard it is made for a cluster; the defaults are for every day.
 var (
-	chaosFor     = flag.Duration("chaos", 9*time.Second, "how long engines of a cluster are lost")
 	chaosEvery   = flag.Duration("chaos.every", 3*time.Second, "how often one is")
 	chaosStreams = flag.Int("chaos.streams", 40, "streams that are open meanwhile")
 	chaosEngines = flag.Int("chaos.engines", 3, "engines, of which one is lost at a time")

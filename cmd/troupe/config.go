@@ -42,7 +42,7 @@ type Engine struct {
 	Model        string `flag:"model,m" value:"NAME|DIR|FILE|builtin" help:"a model on Hugging Face, OWNER/NAME, OWNER/NAME:REVISION or, of GGUF files, OWNER/NAME:QUANTISATION, pulled when it is not there yet; a checkpoint's directory; a GGUF file; or the one inside this program"`
 	Device       string `flag:"device" value:"auto|cpu|cuda[:N,…]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor); cuda:0,2 are two GPUs that share the model"`
 	TP           int    `flag:"tp" value:"N" min:"0" max:"64" help:"devices that share the model (tensor parallelism): N GPUs from the first on, or for trying it N parts of the processor or N simulated GPUs; N divides the model's heads (0: as many as --device names)"`
-	DP           int    `flag:"dp" value:"N" min:"1" max:"64" help:"engines among which requests are shared out (data parallelism), each with a device, a scheduler and memory of its own, on the processor or simulated GPUs; sizes are those of each, and when one is lost the others go on with its requests"`
+	DP           int    `flag:"dp" value:"N" min:"1" max:"64" help:"engines among which requests are shared out (data parallelism), each with a device, a scheduler and memory of its own; sizes are those of each, and when one is lost the others go on with its requests. In troupe serve each is a process, with its share of the GPUs of --device; elsewhere they are one, on the processor or simulated GPUs"`
 	DType        string `flag:"dtype" choices:"auto,float32,bfloat16,int8,int4" help:"type of the weights in memory; auto takes the checkpoint's (on a GPU bfloat16 where that is quantised); int8 and int4, on a processor alone, round them to 8 or 4 bits, and activations to 8: half and a third of the memory, and several times as fast"`
 	KVDType      string `flag:"kv-dtype" choices:"auto,bf16,fp8,int8,float32" help:"type of keys and values in memory; auto takes bf16, or float32 beside weights that are; fp8 is a GPU's, int8 and float32 are a processor's"`
 	Quantization string `flag:"quantization" choices:"auto,fp8" help:"fp8 has a Hopper GPU round the weights of layers to 8 bits while they are loaded, each output with a scale of its own: half of bfloat16's memory, and faster; auto takes them as the checkpoint has them"`
@@ -184,7 +184,9 @@ func (c *Config) check(found *faults) {
 		found.add("--device and --tp: %w", err)
 	}
 	if c.Engine.DP > 1 && kind == "cuda" {
-		found.add("--dp is %d and --device %q: several engines in one process are for the processor and simulated GPUs, since a fault in a kernel ends CUDA for its whole process; serve each GPU by a process of its own", c.Engine.DP, c.Engine.Device)
+		if _, err := shares(c.Engine.Device, c.Engine.TP, c.Engine.DP); err != nil {
+			found.add("%w", err)
+		}
 	}
 	if n := c.Schedule.PageSize; n&(n-1) != 0 {
 		found.add("--page-size is %d; it must be a power of two", n)

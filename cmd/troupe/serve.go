@@ -53,6 +53,9 @@ second signal ends it at once.`,
 }
 
 func serve(cmd *cobra.Command, cfg *Config) error {
+	if cfg.Cluster.UntilEOF {
+		go untilEOF(cmd.InOrStdin())
+	}
 	signal.Ignore(syscall.SIGPIPE) // a log's reader that goes away does not end the server
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
 	// The port before the model: loading may take minutes, a port in use is
@@ -99,6 +102,14 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	engine, err := cfg.engine(cmd, log)
 	if err != nil {
 		return err
+	}
+	if cfg.Engine.DP > 1 {
+		engines, cluster, err := startChildren(cmd, cfg, log)
+		if err != nil {
+			return err
+		}
+		defer engines.close()
+		engine.DP, engine.Cluster = 1, cluster
 	}
 	if cfg.Server.Trace != "" {
 		engine.Trace = actors.NewTrace(1 << 20)
