@@ -2,6 +2,7 @@ package wire
 
 import (
 	"math/bits"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -104,11 +105,35 @@ func (o *Output) read(b []byte) bool {
 // room is about how many bytes a batch takes.
 func (b *Batch) room() int { return 32 + 16*len(b.Outputs) }
 
+const (
+	usual     = 10 // bytes that a token takes
+	fewTokens = 16
+)
+
 // decodeBatch reads a batch of tokens into one that was released.
 func decodeBatch(b []byte, depth int) (*Batch, error) {
 	out := batches.Get().(*Batch)
-	if err := decode(b, out, batchFields, depth); err != nil {
-		return nil, err
+	if n := len(b) / usual; n > fewTokens { // else they grow as they come
+		out.Outputs = slices.Grow(out.Outputs, n)
+	}
+	for len(b) > 0 {
+		if n := len(b); n > 2 && b[0] == tagOutput && int(b[1]) < min(0x80, n-1) {
+			end := 2 + int(b[1])
+			out.Outputs = append(out.Outputs, Output{})
+			if o := &out.Outputs[len(out.Outputs)-1]; o.read(b[2:end]) {
+				b = b[end:]
+				continue
+			}
+			out.Outputs = out.Outputs[:len(out.Outputs)-1]
+		}
+		_, _, n := protowire.ConsumeField(b)
+		if n < 0 {
+			n = len(b) // what is wrong with it is said there
+		}
+		if err := decode(b[:n], out, batchFields, depth); err != nil {
+			return nil, err
+		}
+		b = b[n:]
 	}
 	return out, nil
 }
