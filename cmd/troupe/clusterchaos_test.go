@@ -172,8 +172,11 @@ func streamTo(url, body string, came func()) (text string, err error) {
 			}
 			Error any
 		}
-		if err := json.Unmarshal([]byte(data), &chunk); err != nil || chunk.Error != nil || len(chunk.Choices) != 1 {
-			return text, fmt.Errorf("%s: %v", data, err)
+		if err := json.Unmarshal([]byte(data), &chunk); err != nil {
+			return text, fmt.Errorf("%s: %w", data, err)
+		}
+		if chunk.Error != nil || len(chunk.Choices) != 1 {
+			return text, fmt.Errorf("an event that is no token: %s", data)
 		}
 		came()
 		text += chunk.Choices[0].Text
