@@ -20,16 +20,23 @@ type front struct {
 	fast   *fasthttp.Server
 
 	mu        sync.Mutex
-	conns     map[net.Conn]fasthttp.ConnState // open ones; guarded by mu
-	listeners []net.Listener                  // guarded by mu
-	stopped   bool                            // guarded by mu
+	conns     map[net.Conn]peer // open ones; guarded by mu
+	from      map[string]int    // how many of them, by network; guarded by mu
+	listeners []net.Listener    // guarded by mu
+	stopped   bool              // guarded by mu
+}
+
+// peer is the other end of a connection.
+type peer struct {
+	state fasthttp.ConnState
+	from  string // see network
 }
 
 // headerSize is the most bytes a request's header may have.
 const headerSize = 16 << 10
 
 func newFront(s *Server, r *router.Router) *front {
-	f := &front{s: s, router: r, conns: map[net.Conn]fasthttp.ConnState{}}
+	f := &front{s: s, router: r, conns: map[net.Conn]peer{}, from: map[string]int{}}
 	f.fast = &fasthttp.Server{
 		Handler:        f.handle,
 		HeaderReceived: s.received,
@@ -40,7 +47,7 @@ func newFront(s *Server, r *router.Router) *front {
 		SecureErrorLogMessage: true,
 
 		Name:        "troupe",
-		Concurrency: s.cfg.MaxConnections,
+		Concurrency: s.cfg.MaxConnections + spare(s.cfg.MaxConnections),
 		// One byte of a body is waited for before the handler is called, and
 		// what follows comes as a stream (body.go), which MaxBody bounds.
 		StreamRequestBody:            true,
@@ -86,11 +93,57 @@ func (f *front) close() {
 func (f *front) connState(c net.Conn, state fasthttp.ConnState) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if state == fasthttp.StateClosed || state == fasthttp.StateHijacked {
-		delete(f.conns, c)
+	p, known := f.conns[c]
+	p.state = state
+	switch {
+	case state == fasthttp.StateClosed || state == fasthttp.StateHijacked:
+		f.forget(c)
+	case known:
+		f.conns[c] = p
+	default:
+		p.from = network(addressOf(c.RemoteAddr()))
+		f.from[p.from]++
+		f.conns[c] = p
+		if len(f.conns) > f.s.cfg.MaxConnections {
+			f.makeRoom(c)
+		}
+	}
+}
+
+// forget takes a connection out, if it is there. Called with mu held.
+func (f *front) forget(c net.Conn) {
+	p, known := f.conns[c]
+	if !known {
 		return
 	}
-	f.conns[c] = state
+	delete(f.conns, c)
+	if f.from[p.from]--; f.from[p.from] == 0 {
+		delete(f.from, p.from)
+	}
+}
+
+// spare is how many more connections than most there may be until room is made.
+func spare(most int) int { return min(64, 1+most/8) }
+
+// makeRoom closes a connection on which nothing is asked, of a network that has as
+// many as any: else who opens all there may be keeps others out. Some are looked at:
+// of those who have most there are most. Called with mu held.
+func (f *front) makeRoom(but net.Conn) {
+	var worst net.Conn
+	looked, most := 0, 0
+	for c, p := range f.conns {
+		if looked++; looked > 256 {
+			break
+		}
+		if n := f.from[p.from]; c != but && p.state != fasthttp.StateActive && n > most {
+			worst, most = c, n
+		}
+	}
+	if worst != nil {
+		f.forget(worst)
+		setUnread(worst, false)
+		_ = bare(worst).Close()
+	}
 }
 
 // hangUp closes all connections, or those that wait for a request, and returns
@@ -98,8 +151,8 @@ func (f *front) connState(c net.Conn, state fasthttp.ConnState) {
 func (f *front) hangUp(all bool) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for c, state := range f.conns {
-		if all || state != fasthttp.StateActive {
+	for c, p := range f.conns {
+		if all || p.state != fasthttp.StateActive {
 			setUnread(c, false)
 			_ = bare(c).Close() // TLS would wait for its client to take a last word
 		}
