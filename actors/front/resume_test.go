@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -171,5 +172,29 @@ func TestAttachOnlyTheSame(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Open = %v, want %q", err, want)
 		}
+	}
+}
+
+// A request that has waited too long before an engine could have it is none's; what an
+// engine is told is what is left of its time, and nothing of one that was begun with.
+func TestMaxWaitBeforeAndBetweenEngines(t *testing.T) {
+	s := newStage(t, 2)
+	late := submit(t, s.System, &Request{Tokens: []int32{1}, MaxTokens: 9, MaxWait: 1})
+	var wait *WaitError
+	if _, f := collect(t, late); !errors.As(f.Err, &wait) || wait.MaxWait != 1 {
+		t.Errorf("it ended with %v", f.Err)
+	}
+	submit(t, s.System, &Request{Tokens: []int32{1, 2, 3}, MaxTokens: 9, MaxWait: time.Hour})
+	first := <-s.engines[0].got
+	if first.MaxWait <= 59*time.Minute || first.MaxWait >= time.Hour {
+		t.Errorf("it may wait %v more", first.MaxWait)
+	}
+	s.tells(0, first.Ref, accepted, drawn(11))
+	s.tells(0, first.Ref, lost)
+	if second := <-s.engines[1].got; second.MaxWait != 0 {
+		t.Errorf("one that was begun with may wait %v", second.MaxWait)
+	}
+	if len(s.engines[0].got) > 0 {
+		t.Error("an engine has the request that was too late")
 	}
 }
