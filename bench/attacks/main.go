@@ -70,7 +70,9 @@ func (a *attack) measure(binary, device string, span time.Duration) error {
 	cancel()
 	<-over
 	lived := "lived on"
-	if rest := others(t, span/10); len(rest.took) == 0 {
+	last, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if t.post(last, "/v1/completions", keyOther, []byte(`{"prompt":"x","max_tokens":1}`)) != 200 {
 		lived = "DID NOT LIVE"
 	}
 	ratio := float64(during.at(0.5)) / float64(before.at(0.5))
