@@ -36,6 +36,7 @@ type (
 	Places       = front.Places
 	WaitError    = front.WaitError
 	Stats        = front.Stats
+	EngineStats  = front.EngineStats
 	DeviceTime   = engine.DeviceTime
 	ActorStats   = shell.ActorStats
 )

@@ -231,6 +231,7 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		d.checkMembers(t, name, v, d.Components.Schemas[name])
 	}
 	text, err := json.Marshal(statsBody{
+		Engines: make([]engineBody, 1), Resumed: 1,
 		Actors:  make([]actorBody, 1),
 		Request: &journeyBody{Stages: make([]stageBody, 1), Tokens: make([]markBody, 1)},
 	})

@@ -50,6 +50,10 @@ type statsBody struct {
 		Generated uint64 `json:"generated"` // drawn
 		Wasted    uint64 `json:"wasted"`    // computed for requests that had just ended
 	} `json:"tokens"`
+	// Engines are those of a front with several, or with one elsewhere.
+	Engines []engineBody `json:"engines,omitempty"`
+	Resumed uint64       `json:"resumed,omitempty"` // requests that went on with another engine
+
 	Actors   []actorBody  `json:"actors"`
 	Sampling samplingBody `json:"sampling"`
 	// Request is how the request that was asked for by its id went, when it is
@@ -68,6 +72,18 @@ type samplingBody struct {
 	Frequency   float32 `json:"frequency_penalty"`
 	// Efforts are the values that reasoning_effort may have.
 	Efforts []string `json:"reasoning_efforts"`
+}
+
+// engineBody is one of several engines.
+type engineBody struct {
+	Name      string `json:"name"` // where it is, or its number
+	Ready     bool   `json:"ready"`
+	Waiting   int    `json:"waiting"`
+	Running   int    `json:"running"`
+	Used      int    `json:"pages_used"`
+	Cached    int    `json:"pages_cached"`
+	Free      int    `json:"pages_free"`
+	Generated uint64 `json:"generated"` // tokens drawn
 }
 
 // actorBody is one actor and its mailbox.
@@ -107,6 +123,11 @@ func statsOf(st *actors.Stats) *statsBody {
 	s.Decode, s.Prefill, s.Mixed, s.Outstanding = st.DecodeSteps, st.PrefillSteps, st.MixedSteps, st.Outstanding
 	b.Device.Busy, b.Device.Idle = st.Device.Busy.Seconds(), st.Device.Idle.Seconds()
 	t.Prompt, t.Cached, t.Computed, t.Decoded, t.Generated, t.Wasted = st.PromptTokens, st.CachedTokens, st.Computed, st.Decoded, st.Generated, st.Wasted
+	b.Resumed = st.Resumed
+	for i := range st.Engines {
+		e := &st.Engines[i]
+		b.Engines = append(b.Engines, engineBody{e.Name, e.Ready, e.Waiting, e.Running, e.PagesUsed, e.PagesCached, e.PagesFree, e.Generated})
+	}
 	b.Actors = make([]actorBody, len(st.Actors))
 	for i := range st.Actors {
 		a := &st.Actors[i]

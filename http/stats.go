@@ -29,15 +29,43 @@ func writeStats(w *exposition, st *actors.Stats) {
 	w.counter("troupe_computed_tokens_total", "Tokens computed, prompts and answers.", float64(st.Computed))
 	w.counter("troupe_sampled_tokens_total", "Tokens drawn.", float64(st.Generated))
 	w.counter("troupe_wasted_rows_total", "Rows computed for requests that had just ended.", float64(st.Wasted))
+	writeEngines(w, st)
 	writeActors(w, st.Actors)
 }
 
-func writeReady(w *exposition, ready bool) {
-	v := 0.0
-	if ready {
-		v = 1
+// writeEngines writes how each of several engines does.
+func writeEngines(w *exposition, st *actors.Stats) {
+	if len(st.Engines) == 0 {
+		return
 	}
-	w.gauge("troupe_ready", "1 while requests are taken and computed.", v)
+	w.counter("troupe_requests_resumed_total", "Requests that went on with another engine, theirs being lost.", float64(st.Resumed))
+	for _, m := range []struct {
+		name, kind, help string
+		of               func(*actors.EngineStats) float64
+	}{
+		{"troupe_engine_ready", "gauge", "1 while the engine computes requests.", func(e *actors.EngineStats) float64 { return truth(e.Ready) }},
+		{"troupe_engine_requests_running", "gauge", "Requests in the engine's batch.", func(e *actors.EngineStats) float64 { return float64(e.Running) }},
+		{"troupe_engine_requests_waiting", "gauge", "Requests waiting to run there.", func(e *actors.EngineStats) float64 { return float64(e.Waiting) }},
+		{"troupe_engine_kv_pages_used", "gauge", "KV pages that running requests hold there.", func(e *actors.EngineStats) float64 { return float64(e.PagesUsed) }},
+		{"troupe_engine_sampled_tokens_total", "counter", "Tokens drawn there.", func(e *actors.EngineStats) float64 { return float64(e.Generated) }},
+		{"troupe_engine_prefix_cache_hits_total", "counter", "Prompt tokens found in the engine's prefix cache.", func(e *actors.EngineStats) float64 { return float64(e.CachedTokens) }},
+	} {
+		w.head(m.name, m.kind, m.help)
+		for i := range st.Engines {
+			w.value(m.name, label1("engine", st.Engines[i].Name), m.of(&st.Engines[i]))
+		}
+	}
+}
+
+func truth(so bool) float64 {
+	if so {
+		return 1
+	}
+	return 0
+}
+
+func writeReady(w *exposition, ready bool) {
+	w.gauge("troupe_ready", "1 while requests are taken and computed.", truth(ready))
 }
 
 // writeActors writes how the actors' mailboxes do.

@@ -3,6 +3,7 @@ package front
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -32,6 +33,7 @@ type detokenizer struct {
 	waiting waiting // for an engine
 	eos     func(int32) bool
 	closed  func(*job) // tells the system that the job's final event is out
+	resumed *atomic.Uint64
 	trace   *trace.Trace
 	log     zerolog.Logger
 	table   table
@@ -142,6 +144,7 @@ func (d *detokenizer) resume(j *job) bool {
 		return false
 	}
 	d.log.Warn().Str("request", j.stream.ID).Int("engine", j.at).Int("tokens", len(j.given)).Msg("the engine is lost; another one goes on with the request")
+	d.resumed.Add(1)
 	d.router.ended(j.at, j.owed)
 	d.table.renew(j)
 	j.again = j.scored

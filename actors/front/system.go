@@ -81,6 +81,8 @@ type System struct {
 	same  wire.Identity // what engines that join have in common with
 	alive atomic.Int32  // its own engines that are not lost
 
+	resumed atomic.Uint64 // requests that went on with another engine
+
 	actors     *shell.Group
 	api        shell.Mail // what Submit and Cancel send through
 	tokenizers []tokenizerRef
@@ -207,7 +209,7 @@ func together(engines []engine.Engine) device.Info {
 func (s *System) spawn() {
 	ends := engine.Ends(s.cfg.Model, s.codec)
 	s.actors.Run("detokenizer", trace.TrackDetokenizer, &detokenizer{
-		codec: s.codec, marks: engine.Marks(s.codec), router: newRouter(s.engines, s.info.PageSize), closed: s.closed, trace: s.cfg.Trace, log: s.cfg.Log,
+		codec: s.codec, marks: engine.Marks(s.codec), router: newRouter(s.engines, s.info.PageSize), closed: s.closed, resumed: &s.resumed, trace: s.cfg.Trace, log: s.cfg.Log,
 		waiting: waiting{patience: s.cfg.Patience, ring: func(after time.Duration) {
 			time.AfterFunc(after, func() { s.api.Send(s.detok, &overdue{}) })
 		}},

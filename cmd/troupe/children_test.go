@@ -45,6 +45,7 @@ func waitGone(t *testing.T, pid int) {
 // Engines of --dp are processes: what becomes of one is a pause for its streams, another is started in its
 // place, and all end with the server, however that ends.
 func TestEnginesAreProcesses(t *testing.T) {
+	t.Parallel() // it mostly waits
 	alone := start(t, "--max-seq-len", "1024", "--num-pages", "512")
 	want := streamed(t, bufio.NewReader(alone.ask("/completions", longStory).Body), -1)
 	alone.signal(syscall.SIGKILL)

@@ -83,6 +83,7 @@ const longStory = `{"prompt": "Once upon a time", "max_tokens": 600, "ignore_eos
 // A host without a device has requests computed by one that has. When that is killed, the stream goes on
 // where another one is, with the text that it would have had; who does not know the secret is none.
 func TestClusterGoesOn(t *testing.T) {
+	t.Parallel() // it mostly waits
 	alone := start(t, "--max-seq-len", "1024", "--num-pages", "512")
 	want := streamed(t, bufio.NewReader(alone.ask("/completions", longStory).Body), -1)
 	alone.signal(syscall.SIGKILL)
@@ -113,7 +114,7 @@ func TestClusterGoesOn(t *testing.T) {
 	}
 	defer stats.Body.Close()
 	text, err := io.ReadAll(stats.Body)
-	if err != nil || !strings.Contains(string(text), "scheduler@"+second) {
+	if err != nil || !strings.Contains(string(text), "scheduler@"+second) || !strings.Contains(string(text), `"name":"`+second+`","ready":true`) || !strings.Contains(string(text), `"resumed":1`) {
 		t.Errorf("/stats says nothing of the engine at %s: %v\n%s", second, err, text)
 	}
 	if n := strings.Count(string(text), "scheduler@"); n != 2 { // the first is still remembered
@@ -127,6 +128,7 @@ func TestClusterGoesOn(t *testing.T) {
 
 // A host that has both computes its own requests and those of others.
 func TestClusterOfBoth(t *testing.T) {
+	t.Parallel() // it mostly waits
 	secret := secretFile(t, strings.Repeat("only among us ", 3))
 	first, second := freeAddress(t), freeAddress(t)
 	a := member(t, secret, first, "")
@@ -143,8 +145,20 @@ func TestClusterOfBoth(t *testing.T) {
 			t.Errorf("one says\n%q, another\n%q", got, want)
 		}
 	}
-	for _, s := range []*served{a, b} {
-		s.signal(syscall.SIGTERM)
-		s.end(0)
+	// One that ends as it should computes to the end what the other has there.
+	var mid []*bufio.Reader
+	var got []string
+	for range 4 {
+		body := bufio.NewReader(b.ask("/completions", longStory).Body)
+		got, mid = append(got, streamed(t, body, 3)), append(mid, body)
 	}
+	a.signal(syscall.SIGTERM)
+	for i, one := range mid {
+		if got[i] += streamed(t, one, -1); got[i] != want {
+			t.Errorf("while another ends, one says\n%q, want\n%q", got[i], want)
+		}
+	}
+	a.end(0)
+	b.signal(syscall.SIGTERM)
+	b.end(0)
 }

@@ -185,9 +185,10 @@ func streamTo(url, body string, came func()) (text string, err error) {
 	return text, io.ErrUnexpectedEOF
 }
 
-// Engines are killed, stopped for a while and cut off, one at a time, under streams: none of these is
+// Engines are killed, stopped for a while and cut off, or end as they should, one at a time, under streams: none of these is
 // lost, each says what it says undisturbed, and pauses for seconds at most.
 func TestClusterUnderLosses(t *testing.T) {
+	t.Parallel() // it mostly waits
 	alone := start(t, "--device", *chaosDevice, "--max-seq-len", "1024", "--num-pages", "2048", "--log-level", "error")
 	a := &audience{texts: make([]string, chaosRequests)}
 	var undisturbed sync.WaitGroup
@@ -249,6 +250,10 @@ func (v *victim) lose(t *testing.T, how, secret, front string) {
 		time.AfterFunc(*chaosEvery*3/4, func() { _ = v.cmd.Process.Signal(syscall.SIGCONT) })
 	case "drop":
 		v.relay.drop()
+	case "drain":
+		v.signal(syscall.SIGTERM)
+		v.end(0)
+		v.start(t, secret, front)
 	default:
 		t.Fatalf("there is no way %q to lose an engine", how)
 	}

@@ -62,7 +62,7 @@ func start(t *testing.T, args ...string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience+*chaosFor)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience+*chaosFor)
 	t.Cleanup(cancel)
 	s := &served{t: t, cmd: exec.CommandContext(ctx, name, append([]string{"serve", "--port", "0", "--log-format", "json"}, args...)...)}
 	stdout, err1 := s.cmd.StdoutPipe()
