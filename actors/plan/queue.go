@@ -3,7 +3,7 @@ package plan
 // queue holds the requests that wait. Whose turn it is, is decided between
 // clients first: the one goes that was served least. So who sends a thousand
 // requests delays another's by one of them. Within a client the order is that of
-// (rank, arrival).
+// (rank, begun elsewhere or not, arrival).
 //
 // It is the virtual token counter of Sheng et al., "Fairness in Serving Large
 // Language Models" (2024): what a client was served is known as it is, without
@@ -117,6 +117,15 @@ func (c *client) before(o *client) bool {
 
 func (r *Request) place() *int { return &r.at }
 
+// begun reports whether some of the output was drawn elsewhere.
+func (r *Request) begun() bool { return len(r.Given) > 0 }
+
 func (r *Request) before(o *Request) bool {
-	return r.rank < o.rank || (r.rank == o.rank && r.arrival < o.arrival)
+	switch {
+	case r.rank != o.rank:
+		return r.rank < o.rank
+	case r.begun() != o.begun(): // someone reads it already: it goes on where another planner was lost
+		return r.begun()
+	}
+	return r.arrival < o.arrival
 }

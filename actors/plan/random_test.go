@@ -170,6 +170,9 @@ func (l *ledger) came(live []*Request, r *Request) {
 func (l *ledger) overtaken(q, r *Request) bool {
 	mine, others := l.served[l.client(q)], l.served[l.client(r)]
 	first := q.rank < r.rank || q.rank == r.rank && q.arrival < r.arrival
+	if given := len(q.Given) > 0; q.rank == r.rank && given != (len(r.Given) > 0) {
+		first = given
+	}
 	return mine < others || mine == others && first
 }
 

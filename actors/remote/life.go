@@ -28,7 +28,7 @@ import (
 
 // life is what a node is until it has to begin anew: an actor system that others know by an ID, which
 // protoactor's cluster lets come back never. This file has all that is protoactor's, and what of it
-// needs going round, each with its test in life_test.go:
+// needs going round; what can be seen from outside has a test in life_test.go or node_test.go:
 //
 //   - The remote encodes protobuf's own generated messages only, whatever serializer is asked for: frames
 //     are bytes in one of those.

@@ -234,7 +234,8 @@ func TestClusterUnderLosses(t *testing.T) {
 
 func (v *victim) start(t *testing.T, secret, join string) {
 	t.Helper()
-	v.served = member(t, secret, v.listen, join, "--engine-only", "--cluster-advertise", v.relay.Addr().String(), "--device", *chaosDevice, "--num-pages", "2048")
+	v.served = member(t, secret, v.listen, join, "--engine-only", "--cluster-advertise", v.relay.Addr().String(), "--device", *chaosDevice,
+		"--num-pages", "4096", "--max-running-requests", "256") // as many as there are, when others are lost
 }
 
 // lose has the engine be lost, and come back.
