@@ -25,8 +25,6 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
-const secret = "known to all of these"
-
 // patience is how long a test waits for what takes little, where a machine is not busy.
 const patience = 40 * time.Second
 

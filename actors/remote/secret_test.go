@@ -7,6 +7,8 @@ import (
 	"testing"
 )
 
+const secret = "known to all of these"
+
 // Each side of a connection finds out whether the other knows the secret and means the same cluster.
 func TestCredentials(t *testing.T) {
 	known := func(cluster, secret string) *tls.Config {
