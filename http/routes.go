@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fasthttp/router"
 	"github.com/valyala/fasthttp"
@@ -203,12 +204,16 @@ func (x *exchange) send(body []byte) {
 	x.ctx.SetBody(append(body, '\n'))
 }
 
+// models lists what is served, as OpenAI's clients and Anthropic's want it at once.
 func models(x *exchange) *Error {
+	names := x.s.cfg.Models
 	dst := []byte(`{"object":"list","data":[`)
-	for i, name := range x.s.cfg.Models {
+	for i, name := range names {
 		dst = x.s.appendModel(jsonenc.Comma(dst, i), name)
 	}
-	x.send(append(dst, "]}"...))
+	dst = jsonenc.Quoted(append(dst, `],"has_more":false,"first_id":`...), names[0])
+	dst = jsonenc.Quoted(append(dst, `,"last_id":`...), names[len(names)-1])
+	x.send(append(dst, '}'))
 	return nil
 }
 
@@ -235,6 +240,9 @@ func (s *Server) appendModel(dst []byte, name string) []byte {
 	dst = strconv.AppendInt(dst, int64(s.info.maxLen), 10)
 	dst = append(dst, `,"vocab_size":`...)
 	dst = strconv.AppendInt(dst, int64(s.info.vocab), 10)
+	dst = jsonenc.Quoted(append(dst, `,"type":"model","lifecycle":"active","display_name":`...), name)
+	dst = jsonenc.Quoted(append(dst, `,"created_at":`...), s.began.UTC().Format(time.RFC3339))
+	dst = strconv.AppendInt(append(dst, `,"max_input_tokens":`...), int64(s.info.maxLen), 10)
 	return append(dst, '}')
 }
 

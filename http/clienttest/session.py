@@ -16,8 +16,10 @@ import anthropic
 import openai
 import pydantic
 
-# What is sent beside what the clients know.
+# What is sent beside what the clients know: of chats, of responses, and of models.
 BESIDE = {"reasoning", "reasoning_content", "stop_reason", "store", "name"}
+BESIDE |= {"object", "created", "owned_by", "root", "max_model_len", "vocab_size"}
+BESIDE |= {"type", "lifecycle", "display_name", "created_at", "max_input_tokens"}
 HTTP = {"max_retries": 0, "http_client": openai.DefaultHttpxClient()}  # one for all: each takes a while to make
 NOTE = "in \"°C\" & <b>, 'please'"
 SCHEMA = {
@@ -38,7 +40,7 @@ def check(got, want):
 
 def strict(value):
     """The value, which is just what its type says."""
-    sent = value.model_dump(exclude_unset=True, by_alias=True, warnings=False)
+    sent = value.model_dump(mode="json", exclude_unset=True, by_alias=True, warnings=False)
     try:
         type(value).model_validate_json(json.dumps(sent), strict=True)
     except pydantic.ValidationError as e:
@@ -220,6 +222,21 @@ def session(by, server, how):
     ask("A greeting.", 'Hello, "you"!', [])
 
 
+def kept(server):
+    """What can be asked for: models, and a response that is kept."""
+    for client in Responses(server).client, Messages(server).client:
+        check([strict(m).id for m in client.models.list()], [server["Name"]])
+        strict(client.models.retrieve(server["Name"]))
+    strict(client.messages.count_tokens(model=server["Name"], messages=[{"role": "user", "content": "Hello"}]))
+    responses = Responses(server).client.responses
+    first = responses.create(model=server["Name"], input="How is the weather?", tools=Responses(server).request["tools"])
+    result = {"type": "function_call_output", "call_id": first.output[-1].call_id, "output": "21 degrees"}
+    second = responses.create(model=server["Name"], previous_response_id=first.id, input=[result])
+    check(strict(responses.retrieve(second.id)).output_text, "It is 21 degrees there.")
+    types = ["message"] + [item.type for item in first.output] + ["function_call_output"]
+    check([strict(item).type for item in responses.input_items.list(second.id, order="asc")], types)
+
+
 def broken_off(server):
     """Responses that do not go well, whole and streamed."""
     ask = Responses(server).client.responses.create
@@ -242,5 +259,7 @@ for server in json.loads(os.environ["SESSIONS"]):
                 failed += 1
                 print(f"{server['Name']} {kind.__name__} {how}: {type(e).__name__}: {e}")
 print(f"{held - failed} of {held} sessions went well")
-broken_off(json.loads(os.environ["SESSIONS"])[0])
+first = json.loads(os.environ["SESSIONS"])[0]
+kept(first)
+broken_off(first)
 sys.exit(bool(failed))

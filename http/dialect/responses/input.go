@@ -35,17 +35,21 @@ func setInput(r *Request, v field.Value) error {
 	return nil
 }
 
-// identified is a copy of an item, with an id if it had none.
+// identified is a copy of an item, with an id and a status if it had none.
 func identified(v field.Value) field.Value {
 	m := membersOf(v)
-	if id := m["id"]; id != nil && id[0] == '"' && len(id) > 2 {
-		return slices.Clone(v)
+	kind, id := m.text("type"), m.text("id")
+	if id == "" {
+		id = prefixOf(kind) + rand.Text()
 	}
-	out := jsonenc.Quoted([]byte(`{"id":`), prefixOf(m.text("type"))+rand.Text())
+	out := jsonenc.Quoted([]byte(`{"id":`), id)
 	for name, v := range v.Members() {
-		if name != "id" {
+		if name != "id" && (name != "status" || !v.Null()) {
 			out = append(append(jsonenc.Quoted(append(out, ','), name), ':'), v...)
 		}
+	}
+	if m["status"] == nil && kind != "item_reference" {
+		out = append(out, `,"status":"completed"`...)
 	}
 	return append(out, '}')
 }

@@ -94,18 +94,21 @@ func TestReferencesEnd(t *testing.T) {
 	}
 }
 
-// Every item has an id, which is kept if it had one.
-func TestItemsGetIDs(t *testing.T) {
+// Every item has an id and a status, which are kept if it had them.
+func TestItemsAreWhole(t *testing.T) {
+	const done = `,"status":"completed"}`
 	for in, want := range map[string]string{
-		`{"id":"x","role":"user"}`:         `{"id":"x","role":"user"}`,
-		`{"role":"user"}`:                  `{"id":"msg_…","role":"user"}`,
-		`{"id":null,"type":"reasoning"}`:   `{"id":"rs_…","type":"reasoning"}`,
-		`{"id":"","type":"function_call"}`: `{"id":"fc_…","type":"function_call"}`,
-		`{}`:                               `{"id":"msg_…"}`,
-		`{"type":7,"id":9}`:                `{"id":"msg_…","type":7}`,
+		`{"id":"x","role":"user"}`:                 `{"id":"x","role":"user"` + done,
+		`{"role":"user","status":null}`:            `{"id":"msg_…","role":"user"` + done,
+		`{"id":null,"type":"reasoning"}`:           `{"id":"rs_…","type":"reasoning"` + done,
+		`{"id":"","type":"function_call"}`:         `{"id":"fc_…","type":"function_call"` + done,
+		`{"id":"x","status":"incomplete"}`:         `{"id":"x","status":"incomplete"}`,
+		`{"type":"item_reference","id":"a\u0062"}`: `{"id":"ab","type":"item_reference"}`,
+		`{}`:                `{"id":"msg_…"` + done,
+		`{"type":7,"id":9}`: `{"id":"msg_…","type":7` + done,
 	} {
 		got := string(identified(field.Value(in)))
-		if at := strings.Index(got, "_"); at > 0 {
+		if at := strings.Index(got, "_"); at > 0 && at < 15 {
 			got = got[:at+1] + "…" + got[at+27:]
 		}
 		if got != want {
