@@ -164,12 +164,13 @@ func TestTools(t *testing.T) {
 func TestTokenizeRoutes(t *testing.T) {
 	h := start(t, script(), Config{})
 	for _, tc := range []struct{ path, body, want string }{
-		{"/tokenize", `{"prompt":"hé"}`, `{"count":4,"max_model_len":1024,"tokens":[1,104,195,169],"prompt":"hé"}`},
-		{"/tokenize", `{"model":"fake","prompt":"h","add_special_tokens":false}`, `{"count":1,"max_model_len":1024,"tokens":[104],"prompt":"h"}`},
+		{"/tokenize", `{"prompt":"hé"}`, `{"count":4,"max_model_len":1024,"tokens":[1,104,195,169],"token_strs":null,"prompt":"hé"}`},
+		{"/tokenize", `{"model":"fake","prompt":"h","add_special_tokens":false}`, `{"count":1,"max_model_len":1024,"tokens":[104],"token_strs":null,"prompt":"h"}`},
 		{
 			"/tokenize", `{"messages":[{"role":"user","content":[]}]}`,
-			`{"count":33,"max_model_len":1024,"tokens":` + string(jsonenc.IDs(nil, byteTokenizer{}.Encode(`[{"role": "user", "content": ""}]`, false))) + `,"prompt":"[{\"role\": \"user\", \"content\": \"\"}]"}`,
+			`{"count":33,"max_model_len":1024,"tokens":` + string(jsonenc.IDs(nil, byteTokenizer{}.Encode(`[{"role": "user", "content": ""}]`, false))) + `,"token_strs":null,"prompt":"[{\"role\": \"user\", \"content\": \"\"}]"}`,
 		},
+		{"/tokenize", `{"prompt":"h\"","add_special_tokens":false,"return_token_strs":true}`, `{"count":2,"max_model_len":1024,"tokens":[104,34],"token_strs":["h","\""],"prompt":"h\""}`},
 		{"/detokenize", `{"tokens":[104,105]}`, `{"prompt":"hi"}`},
 		{"/detokenize", `{"tokens":[]}`, `{"prompt":""}`},
 	} {

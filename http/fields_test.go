@@ -72,7 +72,7 @@ func TestIgnoredFields(t *testing.T) {
 		{"/v1/responses", `{"input":"a","tools":[{"type":"web_search"},{"type":"web_search"}],"reasoning":{"effort":"low","context":"auto"}}`, "tools.web_search, reasoning.context"},
 		{"/v1/messages", `{"max_tokens":1,"stream":false,"tools":[{"type":"web_search_20250305","name":"w"},{"name":"f","input_schema":{},"defer_loading":true}],"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]},` + hi + `}`, "context_management.edits, tools.web_search_20250305, tools.defer_loading"},
 		{"/v1/messages/count_tokens", `{"mirostat":2,` + hi + `}`, "mirostat"},
-		{"/tokenize", `{"prompt":"a","return_token_strs":true}`, "return_token_strs"},
+		{"/tokenize", `{"prompt":"a","return_tensors":true}`, "return_tensors"},
 		{"/detokenize", `{"tokens":[97],"mirostat":true}`, "mirostat"},
 	} {
 		resp := h.post(tc.path, tc.body)
@@ -103,7 +103,7 @@ func TestStrictFields(t *testing.T) {
 		{"/v1/chat/completions", `{"web_search_options":{},` + hi + `}`, "web_search_options"},
 		{"/v1/responses", `{"input":"a","tools":[{"type":"web_search"}]}`, "tools[0].type"},
 		{"/v1/responses", `{"input":"a","text":{"colour":1}}`, "text.colour"},
-		{"/tokenize", `{"prompt":"a","return_token_strs":true}`, "return_token_strs"},
+		{"/tokenize", `{"prompt":"a","return_tensors":true}`, "return_tensors"},
 	} {
 		status, text := h.read(h.post(tc.path, tc.body))
 		var got struct{ Error struct{ Param string } }

@@ -16,6 +16,7 @@ type tokenizeCall struct {
 	model      string
 	text       *string
 	addSpecial *bool // default: true for a prompt; a template writes its own
+	texts      bool  // tokens are wanted as the vocabulary spells them, too
 }
 
 func newTokenizeCall(m *model.Model, notes *field.Notes) *tokenizeCall {
@@ -36,6 +37,7 @@ var tokenizeFields = field.Join(
 			return err
 		},
 		"add_special_tokens": field.Boolean(func(c *tokenizeCall, b bool) { c.addSpecial = &b }),
+		"return_token_strs":  field.Boolean(func(c *tokenizeCall, b bool) { c.texts = b }),
 	},
 )
 
@@ -75,10 +77,25 @@ func tokenizePrompt(x *exchange) *Error {
 	dst = strconv.AppendInt(dst, int64(s.info.maxLen), 10)
 	dst = append(dst, `,"tokens":`...)
 	dst = jsonenc.IDs(dst, ids)
+	dst = append(dst, `,"token_strs":`...)
+	if c.texts {
+		dst = appendTexts(dst, s.model.Tokenizer, ids)
+	} else {
+		dst = append(dst, "null"...)
+	}
 	dst = append(dst, `,"prompt":`...)
 	dst = jsonenc.Quoted(dst, text)
 	x.send(append(dst, '}'))
 	return nil
+}
+
+// appendTexts appends tokens as the vocabulary spells them, as vLLM does.
+func appendTexts(dst []byte, tok model.Tokenizer, ids []int32) []byte {
+	dst = append(dst, '[')
+	for i, id := range ids {
+		dst = jsonenc.Quoted(jsonenc.Comma(dst, i), tok.Token(id))
+	}
+	return append(dst, ']')
 }
 
 // detokenizeCall is a request of /detokenize.

@@ -142,6 +142,11 @@ func TestTranscripts(t *testing.T) {
 			[][]actors.Event{{started("Hi!"), scores(2), saysLikely("ab", 1), ends("length", 3, 2)}},
 		},
 		{
+			"chat_stream_usage_none", "usage comes with every chunk only when it is to come at all", chat,
+			`{"stream":true,"stream_options":{"include_usage":false,"continuous_usage_stats":true},` + hi + `}`,
+			[][]actors.Event{{started("Hi"), says("Well,"), cached}},
+		},
+		{
 			"chat_stream_usage_continuous", "usage comes with every chunk", chat,
 			`{"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true},` + hi + `}`,
 			[][]actors.Event{story},
@@ -198,6 +203,14 @@ func TestTranscripts(t *testing.T) {
 		{
 			"chat_reasoning", "reasoning that fills the answer", chat, `{` + hi + `}`,
 			[][]actors.Event{{started("Hi"), thinks("<think>Hm, hm"), ends("length", 2, 13)}},
+		},
+		{
+			"chat_reasoning_left_out", "reasoning left out is counted", chat, `{"include_reasoning":false,` + hi + `}`,
+			[][]actors.Event{{started("Hi"), thinks("<think>Hm.</think>"), thinks("Yes."), ends("stop", 2, 13)}},
+		},
+		{
+			"chat_stream_reasoning_left_out", "and of a stream, by OpenRouter's name", chat, `{"stream":true,"reasoning":{"exclude":true},` + hi + `}`,
+			[][]actors.Event{{started("Hi"), thinks("<think>Hm.</think>"), thinks("Yes."), ends("stop", 2, 13)}},
 		},
 		{
 			"chat_reasoning_together", "reasoning left where it is", chat, `{"separate_reasoning":false,` + hi + `}`,

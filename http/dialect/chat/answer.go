@@ -14,7 +14,8 @@ import (
 // answer is what both writers have in common.
 type answer struct {
 	openai.Answer
-	ids conversation.CallIDs
+	ids     conversation.CallIDs
+	unshown bool // reasoning is
 }
 
 // appendTail appends what a choice has after its text, and ends it. tokens and
@@ -74,7 +75,7 @@ func (w *answer) appendMessage(dst []byte, m *reply.Message) []byte {
 		dst = append(jsonenc.String(append(dst, '"'), m.Text), '"')
 	}
 	dst = append(dst, `,"refusal":null`...)
-	if len(m.Reasoning) > 0 {
+	if len(m.Reasoning) > 0 && !w.unshown {
 		dst = appendReasoning(append(dst, ','), m.Reasoning)
 	}
 	for i := range m.Calls {

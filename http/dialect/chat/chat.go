@@ -90,7 +90,7 @@ func (r *Request) check() *apierr.Error {
 
 func (r *Request) answer(object string, came time.Time) answer {
 	m := r.Draft.Model
-	return answer{ids: r.CallIDs(), Answer: openai.Answer{
+	return answer{ids: r.CallIDs(), unshown: r.Unshown, Answer: openai.Answer{
 		Options: r.Options, Tokenizer: m.Tokenizer,
 		Head: openai.Head(object, r.Engine.ID, came.Unix(), r.Options.Model, m.Fingerprint),
 	}}

@@ -33,7 +33,7 @@ type chunk struct {
 
 func (w *stream) Delta(dst []byte, a *dialect.Answer, d *dialect.Delta) []byte {
 	w.Trim(d.Logprobs)
-	told := slices.ContainsFunc(d.Parts, visible)
+	told := slices.ContainsFunc(d.Parts, w.visible)
 	tells := told || len(d.Tokens) > 0 && (w.ReturnIDs || len(d.Logprobs) > 0)
 	c := chunk{choice: d.Choice}
 	if !w.begun[d.Choice] && (tells || d.Final != nil) {
@@ -44,7 +44,7 @@ func (w *stream) Delta(dst []byte, a *dialect.Answer, d *dialect.Delta) []byte {
 	switch {
 	case told: // tokens go with the first
 		for i := range d.Parts {
-			if visible(d.Parts[i]) {
+			if w.visible(d.Parts[i]) {
 				dst = w.appendPart(w.open(dst, d.Choice), &d.Parts[i])
 				dst = w.close(dst, a, &c)
 				c = chunk{choice: d.Choice}
@@ -60,7 +60,9 @@ func (w *stream) Delta(dst []byte, a *dialect.Answer, d *dialect.Delta) []byte {
 }
 
 // visible reports whether clients see a part.
-func visible(p reply.Part) bool { return p.Kind != reply.Returned }
+func (w *answer) visible(p reply.Part) bool {
+	return p.Kind != reply.Returned && !(w.unshown && p.Kind == reply.Reasoning)
+}
 
 func (w *stream) appendRole(dst []byte, a *dialect.Answer, c chunk) []byte {
 	if w.ReturnIDs {

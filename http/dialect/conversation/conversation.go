@@ -37,6 +37,7 @@ type Conversation struct {
 	allowed       []string      // those that may be called; nil: all
 	ParallelCalls bool          // a reply may have several
 	Separate      bool          // reasoning from the text
+	Unshown       bool          // reasoning is left out of the answer
 	Reply         reply.Options // see Complete
 }
 
@@ -57,6 +58,7 @@ var Fields = field.Table[Conversation]{
 	"reasoning_effort":      SetEffort,
 	"thinking":              setThinking,
 	"reasoning":             setReasoning,
+	"include_reasoning":     field.Boolean(func(c *Conversation, b bool) { c.Unshown = !b }),
 	"separate_reasoning":    field.Boolean(func(c *Conversation, b bool) { c.Separate = b }),
 	"documents":             setDocuments,
 	"add_generation_prompt": field.Boolean(func(c *Conversation, b bool) { c.Chat.AddGenerationPrompt = b }),

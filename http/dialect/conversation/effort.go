@@ -34,8 +34,8 @@ func SetEffort(c *Conversation, v field.Value) error {
 	return nil
 }
 
-// setReasoning reads {"effort":…} or {"enabled":…}, as the Responses API and
-// OpenRouter have it.
+// setReasoning reads {"effort":…}, {"enabled":…} and {"exclude":…}, as the Responses
+// API and OpenRouter have them.
 func setReasoning(c *Conversation, v field.Value) error {
 	if v[0] != '{' {
 		return v.Want("an object")
@@ -48,6 +48,8 @@ func setReasoning(c *Conversation, v field.Value) error {
 			err = SetEffort(c, v)
 		case name == "enabled":
 			err = setWhether(c, v)
+		case name == "exclude":
+			c.Unshown, err = v.Boolean()
 		default:
 			err = c.Notes.Ignore("reasoning." + name)
 		}

@@ -33,6 +33,7 @@ type Tokenizer interface {
 	Encode(text string, addSpecial bool) []int32
 	Decode(ids []int32, skipSpecial bool) string
 	DecodeEnds(ids []int32, skipSpecial bool) ([]byte, []int)
+	Token(id int32) string
 	TokenBytes(id int32) []byte
 	Render(tokenize.Chat) (string, error)
 	TokenID(string) (int32, bool)

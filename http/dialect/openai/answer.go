@@ -76,7 +76,7 @@ const Unfinished = `,"logprobs":null,"finish_reason":null}`
 // AppendChunkEnd appends what comes behind the choices of a chunk.
 func (w *Answer) AppendChunkEnd(dst []byte, a *dialect.Answer) []byte {
 	switch {
-	case w.ContinuousUsage:
+	case w.ContinuousUsage && w.IncludeUsage:
 		dst = append(dst, `,"usage":`...)
 		u := a.Usage()
 		dst = AppendUsage(dst, &u)

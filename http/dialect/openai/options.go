@@ -22,7 +22,7 @@ type Options struct {
 
 	StreamOptions   bool // were given
 	IncludeUsage    bool
-	ContinuousUsage bool // with every chunk
+	ContinuousUsage bool // with every chunk, if at all
 
 	ReturnIDs bool
 	Logprobs  bool

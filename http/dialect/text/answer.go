@@ -104,7 +104,7 @@ func (p *piece) id(i int) int32 {
 }
 
 // appendLogprobs appends parallel arrays over the tokens. The drawn token is
-// listed among its alternatives.
+// listed before its alternatives.
 func appendLogprobs(dst []byte, p *piece, tok openai.Tokens) []byte {
 	dst = append(dst, `{"tokens":[`...)
 	for i := range p.logprobs {
@@ -138,24 +138,19 @@ func appendLogprobs(dst []byte, p *piece, tok openai.Tokens) []byte {
 // isUnknown: a prompt's first token has no log-probability.
 func isUnknown(lp *batch.Logprob) bool { return math.IsNaN(float64(lp.Token)) }
 
-// appendTop appends a token's alternatives, and the token itself, by their
-// texts.
+// appendTop appends a token and its alternatives by their texts, the token first, as
+// vLLM has it.
 func appendTop(dst []byte, id int32, lp *batch.Logprob, tok openai.Tokens) []byte {
 	if isUnknown(lp) {
 		return append(dst, "null"...)
 	}
-	dst = append(dst, '{')
-	listed := false
-	for j, alt := range lp.Top {
-		dst = jsonenc.Comma(dst, j)
-		dst = append(openai.AppendToken(dst, tok.TokenBytes(alt.Token)), ':')
-		dst = openai.AppendLogprob(dst, alt.Logprob)
-		listed = listed || alt.Token == id
-	}
-	if !listed {
-		dst = jsonenc.Comma(dst, len(lp.Top))
-		dst = append(openai.AppendToken(dst, tok.TokenBytes(id)), ':')
-		dst = openai.AppendLogprob(dst, lp.Token)
+	dst = append(openai.AppendToken(append(dst, '{'), tok.TokenBytes(id)), ':')
+	dst = openai.AppendLogprob(dst, lp.Token)
+	for _, alt := range lp.Top {
+		if alt.Token != id {
+			dst = append(openai.AppendToken(append(dst, ','), tok.TokenBytes(alt.Token)), ':')
+			dst = openai.AppendLogprob(dst, alt.Logprob)
+		}
 	}
 	return append(dst, '}')
 }
