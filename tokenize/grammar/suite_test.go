@@ -3,6 +3,7 @@ package grammar
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,6 +36,8 @@ func TestSuite(t *testing.T) {
 	}
 	v, _ := byteVocabulary()
 	var total suiteCount
+	var table strings.Builder
+	table.WriteString("# A file's schemas, those that compile, their valid values, those let through, their invalid values: all kept out.\n")
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(name, ".json") {
 			return err
@@ -44,6 +47,7 @@ func TestSuite(t *testing.T) {
 			n.try(t, name, c, v)
 		}
 		t.Logf("%-60s %v", strings.TrimPrefix(name, dir), n)
+		fmt.Fprintf(&table, "%s %d %d %d %d %d\n", filepath.ToSlash(strings.TrimPrefix(name, dir)), n.schemas, n.compiled, n.valid, n.let, n.invalid)
 		total.add(n)
 		return nil
 	})
@@ -51,8 +55,37 @@ func TestSuite(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%-60s %v", "all", total)
+	if !own && filepath.Base(dir) == "draft2020-12" {
+		holdTable(t, filepath.Join("testdata", "suite", "draft2020-12.txt"), table.String())
+	}
 	if own && total != (suiteCount{schemas: 3, compiled: 2, valid: 3, let: 2, invalid: 3}) {
 		t.Errorf("that is not what is in the files: %+v", total)
+	}
+}
+
+// holdTable compares the counts with those that the documents speak of, file by file: a
+// file whose schemas or values are not as many is another version's, and is left out.
+func holdTable(t *testing.T, name, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		file, counts, _ := strings.Cut(line, " ")
+		before[file] = counts
+	}
+	for line := range strings.Lines(got) {
+		file, counts, _ := strings.Cut(line, " ")
+		if was, is := before[file]; is && strings.Fields(was)[0] == strings.Fields(counts)[0] && was != counts {
+			t.Errorf("%s: %s, and the table says %s (rewrite with -update)", file, counts, was)
+		}
 	}
 }
 
