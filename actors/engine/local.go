@@ -67,10 +67,11 @@ type Local struct {
 	compilers                     []*actor.PID
 	thread                        *thread
 
-	state atomic.Int32 // State, written by the scheduler
-	hung  atomic.Bool  // a step did not return; set by the watchdog
-	stats statsBox
-	told  digest
+	state  atomic.Int32 // State, written by the scheduler
+	hung   atomic.Bool  // a step did not return; set by the watchdog
+	stats  statsBox
+	damage damage
+	told   digest
 }
 
 // statsBox holds the scheduler's last words. Written by the scheduler once a
@@ -121,6 +122,9 @@ func (e *Local) spawn(sched *scheduler, dev device.Device) {
 	exec.adopt(dev, exec.waiterMail)
 	if e.told.has = map[uint64]struct{}{}; cfg.Digest {
 		sched.digest = &e.told
+	}
+	if cfg.Simulation == nil {
+		sched.damaged = func() { e.damage.look(cfg.Model, cfg.Log) }
 	}
 	sched.executor, sched.grammars, sched.publish = e.executor, e.grammars, e.published
 	e.actors.Run(cfg.name("executor"), trace.TrackExecutor, exec, actor.WithDispatcher(e.thread))
@@ -200,6 +204,7 @@ func (e *Local) Close() error {
 	// A step may hang without the watchdog's having noticed yet: it is not waited for much longer.
 	hung := e.hung.Load() || e.actors.Stop(e.executor) != nil
 	e.actors.Shutdown()
+	e.damage.end()
 	if hung {
 		return ErrInUse
 	}

@@ -40,6 +40,7 @@ type scheduler struct {
 	deliver  func(*wire.Batch)
 	log      zerolog.Logger
 	publish  func(plan.Stats, DeviceTime, State) // shows the world what changed
+	damaged  func()                              // looks for why no token could be drawn; nil: nobody does
 	digest   *digest                             // what it is shown of the prefix tree; nil: nothing
 	trace    trace.Recorder
 
@@ -341,7 +342,10 @@ func (s *scheduler) ended(j *job, out *wire.Output) {
 		out.Progress = j.progressed()
 	}
 	if out.Reason == wire.Failed {
-		out.Fault = &wire.Fault{Msg: "the request failed: " + plan.Failed.String()}
+		out.Fault = &wire.Fault{Msg: undrawn}
+		if s.damaged != nil {
+			s.damaged()
+		}
 	}
 }
 
