@@ -88,7 +88,7 @@ func benchmarkFront(b *testing.B, m *model.Model, codec *tokenize.Tokenizer, far
 		}
 		return out
 	}
-	const steps = 64
+	const steps = 8 // that wait at a time
 	tokens := 0
 	var ev front.Event
 	for b.Loop() {

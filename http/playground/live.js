@@ -56,7 +56,7 @@ function showRate(now, then, dt) {
 // showActors lists them in the order of a request, which is the order in which
 // they were not spawned.
 const order = ["tokenizer", "grammars", "compiler", "scheduler", "executor", "detokenizer"];
-const place = (a) => order.indexOf(a.name.replace(/-\d+$/, ""));
+const place = (a) => order.indexOf(a.name.replace(/(-\d+)?(@.*)?$/, "")); // of one elsewhere: name@host
 
 function showActors(now, then, dt) {
   const body = $("actors");
