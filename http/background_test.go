@@ -87,6 +87,8 @@ func TestBackground(t *testing.T) {
 		t.Errorf("continued: %d %+v", status, r)
 	}
 	for _, tc := range []struct{ path, param string }{
+		{path + "?stream=null", "stream"},
+		{path + "?starting_after=-1", "starting_after"},
 		{path + "?stream=true&starting_after=99", "starting_after"},
 		{path + "?stream=true&starting_after=-1", "starting_after"},
 		{path + "?stream=true&starting_after=x", "starting_after"},

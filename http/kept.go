@@ -29,8 +29,20 @@ func (s *Server) keptRoutes(r *router.Router) {
 }
 
 func keptResponse(x *exchange, id string) *Error {
-	if q := x.ctx.QueryArgs(); q.GetBool("stream") {
-		return followResponse(x, id, string(q.Peek("starting_after")))
+	q := x.ctx.QueryArgs()
+	after := -1
+	if n := string(q.Peek("starting_after")); n != "" {
+		var err error
+		if after, err = strconv.Atoi(n); err != nil || after < 0 {
+			return apierr.Invalid("starting_after", "starting_after: must be an event's sequence_number, got %q", n)
+		}
+	}
+	switch stream := string(q.Peek("stream")); stream {
+	case "true":
+		return followResponse(x, id, after)
+	case "", "false":
+	default:
+		return apierr.Invalid("stream", "stream: must be true or false, got %q", stream)
 	}
 	body, e := x.s.responses.Object(id, x.holder)
 	if e != nil {
@@ -50,18 +62,11 @@ func deleteResponse(x *exchange, id string) *Error {
 }
 
 // followResponse streams the events of a response that is made in the background, or
-// was, behind the one of number after.
-func followResponse(x *exchange, id, after string) *Error {
+// was, behind the one of number n.
+func followResponse(x *exchange, id string, n int) *Error {
 	b, _, e := x.s.responses.Background(id, x.holder)
 	if e != nil {
 		return e
-	}
-	n := -1
-	if after != "" {
-		var err error
-		if n, err = strconv.Atoi(after); err != nil || n < 0 {
-			return apierr.Invalid("starting_after", "starting_after: must be an event's sequence_number, got %q", after)
-		}
 	}
 	if b == nil {
 		return apierr.Invalid("stream", "stream: the events of %q are not kept, as it was not made in the background, or by another process; it comes whole", id)

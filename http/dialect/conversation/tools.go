@@ -136,10 +136,20 @@ func setToolChoice(c *Conversation, v field.Value) error {
 	default:
 		return v.Want("a string or an object")
 	}
-	for name, of := range v.Members() {
-		if name == allowedTools {
-			return apierr.In("."+allowedTools, setAllowed(c, of))
+	var kind, of field.Value
+	for name, v := range v.Members() {
+		switch name {
+		case "type":
+			kind = v
+		case allowedTools:
+			of = v
 		}
+	}
+	if of != nil {
+		if kind != nil && string(kind) != `"`+allowedTools+`"` {
+			return apierr.At(".type", fmt.Errorf("must be %q beside that, got %s", allowedTools, kind))
+		}
+		return apierr.In("."+allowedTools, setAllowed(c, of))
 	}
 	t, err := readTool(v)
 	c.ToolChoice, c.ToolNamed = ToolsNamed, t.Name
