@@ -122,8 +122,9 @@ func (f *front) forget(c net.Conn) {
 	}
 }
 
-// spare is how many more connections than most there may be until room is made.
-func spare(most int) int { return min(64, 1+most/8) }
+// spare is how many more connections than most there may be until those that made
+// room are gone: who serves one notices a little later that it was closed.
+func spare(most int) int { return min(64, 1+most/2) }
 
 // makeRoom closes a connection on which nothing is asked, of a network that has as
 // many as any: else who opens all there may be keeps others out. Some are looked at:

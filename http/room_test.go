@@ -19,9 +19,9 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 			return st, nil
 		}
 		return newFakeStream(started("ab"), says("x"), ends("stop", 2, 1)), nil
-	}), Config{MaxConnections: 8})
+	}), Config{MaxConnections: 128})
 	reply := h.post("/v1/completions", streamed)
-	for range 50 {
+	for range 160 { // with what follows no more than there may be until closed ones are gone
 		c, err := net.Dial("tcp", h.ln.Addr().String())
 		if err != nil {
 			t.Fatal(err)
