@@ -153,6 +153,8 @@ type simClient struct {
 	got     said
 	ended   bool
 	started bool
+	heard   time.Time     // when there was something last
+	pause   time.Duration // the longest between two things
 }
 
 // ask submits; a client that is turned away comes again.
@@ -206,6 +208,10 @@ func (c *simClient) look() {
 	if c.ended {
 		c.fault("request %d: more after its end: %+v", c.id, ev)
 	}
+	if now := time.Now(); !c.heard.IsZero() {
+		c.pause = max(c.pause, now.Sub(c.heard))
+	}
+	c.heard = time.Now()
 	if ev.Started != nil {
 		if c.started {
 			c.fault("request %d: started twice", c.id)

@@ -29,6 +29,7 @@ type simulated struct {
 	rates  *rates // the run's
 	rnd    *rand.Rand
 	meddle func(*batch.Result) // a planted fault
+	doom   func(string) bool   // faults that are not drawn; nil: none
 
 	unmasked bool // Mask has failed
 
@@ -50,9 +51,14 @@ type simStep struct {
 
 var errSimulated = errors.New("simulated")
 
+// happens draws whether something goes wrong now.
+func (d *simulated) happens(rate float64, what string) bool {
+	return d.rnd.Float64() < rate || d.doom != nil && d.doom(what)
+}
+
 // goesWrong is an error, or a panic.
 func (d *simulated) goesWrong(rate float64, what string) error {
-	if d.rnd.Float64() >= rate {
+	if !d.happens(rate, what+" failed") {
 		return nil
 	}
 	d.went(what + " failed")
@@ -68,7 +74,7 @@ func (d *simulated) Launch(s *batch.Step) error {
 	if err := d.goesWrong(d.rates.launch, "launching"); err != nil {
 		return err
 	}
-	if d.rnd.Float64() < d.rates.hang/2 {
+	if d.happens(d.rates.hang/2, "launching hung") {
 		d.went("launching hung")
 		<-d.ends
 		return errSimulated
@@ -92,8 +98,8 @@ func (d *simulated) Launch(s *batch.Step) error {
 		took *= 1000
 		d.went("a step was slow")
 	}
-	o.hangs = d.rnd.Float64() < d.rates.hang/2
-	if d.rnd.Float64() < d.rates.wait {
+	o.hangs = d.happens(d.rates.hang/2, "a step hung")
+	if d.happens(d.rates.wait, "waiting failed") {
 		o.err = errSimulated
 	}
 	if now := time.Now(); d.end.Before(now) {
@@ -113,7 +119,7 @@ func (d *simulated) Launch(s *batch.Step) error {
 func (d *simulated) Mask(m *batch.Masks) error {
 	var failed error
 	if !d.unmasked { // once: who closes the device hands masks over again
-		d.unmasked = d.rnd.Float64() < d.rates.mask
+		d.unmasked = d.happens(d.rates.mask, "masking failed")
 		if d.unmasked {
 			failed = d.goesWrong(1, "masking")
 		}
@@ -178,7 +184,7 @@ func (d *simulated) Close() error {
 	}
 	d.closed = true
 	d.mu.Unlock()
-	if d.rnd.Float64() < d.rates.hangClose {
+	if d.happens(d.rates.hangClose, "closing hung") {
 		d.went("closing hung")
 		<-d.ends
 	}

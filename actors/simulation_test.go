@@ -2,6 +2,7 @@ package actors
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -187,6 +188,7 @@ type setup struct {
 	leaving float64
 	slow    time.Duration
 	drain   bool
+	opening time.Duration // what it takes to open a device again; 0: it is drawn
 }
 
 func draw(rnd *rand.Rand) (s setup) {
@@ -329,8 +331,11 @@ func (p *play) open(again bool) (device.Device, error) {
 	p.opened++
 	d := &simulated{world: p.world, rates: &p.rates, rnd: rand.New(rand.NewPCG(p.seed, uint64(1000+p.opened)))}
 	d.given = sync.NewCond(&d.mu)
+	if p.bad != nil && p.bad.device != nil {
+		p.bad.device(d)
+	}
 	if again {
-		time.Sleep(time.Duration(d.rnd.IntN(int(3 * time.Second))))
+		time.Sleep(cmp.Or(p.opening, time.Duration(d.rnd.IntN(int(3*time.Second)))))
 		if err := d.goesWrong(p.rates.open, "opening"); err != nil {
 			return nil, err
 		}
@@ -340,9 +345,6 @@ func (p *play) open(again bool) (device.Device, error) {
 	var err error
 	if d.engine, err = sim.New(spec); err != nil {
 		return nil, err
-	}
-	if p.bad != nil && p.bad.device != nil {
-		p.bad.device(d)
 	}
 	return d, nil
 }
