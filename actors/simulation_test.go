@@ -361,7 +361,8 @@ func (p *play) send() {
 			if p.rnd.IntN(2) == 0 {
 				c.leaves = p.rnd.IntN(20)
 			} else {
-				c.vanish = time.Duration(1 + p.rnd.IntN(int(20*time.Millisecond)))
+				soon := []time.Duration{50 * time.Microsecond, 20 * time.Millisecond}[p.rnd.IntN(2)] // before it is tokenized, or later
+				c.vanish = 1 + time.Duration(p.rnd.Int64N(int64(soon)))
 			}
 		}
 		p.clients = append(p.clients, c)
