@@ -53,7 +53,12 @@ var errSimulated = errors.New("simulated")
 
 // happens draws whether something goes wrong now.
 func (d *simulated) happens(rate float64, what string) bool {
-	return d.rnd.Float64() < rate || d.doom != nil && d.doom(what)
+	if d.rnd.Float64() < rate {
+		return true
+	}
+	d.world.mu.Lock() // which all devices share
+	defer d.world.mu.Unlock()
+	return d.doom != nil && d.doom(what)
 }
 
 // goesWrong is an error, or a panic.
