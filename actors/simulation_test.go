@@ -66,7 +66,7 @@ func TestSimulation(t *testing.T) {
 		return
 	}
 	n, events, began, seen := uint64(0), 0, time.Now(), map[string]int{}
-	for ; *simFor > 0 && time.Since(began) < *simFor || *simFor == 0 && n < 300; n++ {
+	for ; *simFor > 0 && time.Since(began) < *simFor || *simFor == 0 && n < 200; n++ {
 		r := simulate(t, *simFrom+n, nil)
 		events += r.events
 		for kind, n := range r.seen {
@@ -78,7 +78,7 @@ func TestSimulation(t *testing.T) {
 	}
 	t.Logf("%d seeds from %d, %d events in %v: %v", n, *simFrom, events, time.Since(began), seen)
 	for _, kind := range simKinds {
-		if n >= 300 && seen[kind] == 0 {
+		if n >= 200 && seen[kind] == 0 {
 			t.Errorf("it never happened that %s", kind)
 		}
 	}

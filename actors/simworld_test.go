@@ -263,7 +263,7 @@ type panics struct {
 
 func (p *panics) Handle(c shell.Mail, m shell.Message) {
 	rate := p.rate
-	if kind := actorKind(p.name); kind == "tokenizer" || kind == "compiler" { // which have little to do
+	if kind := actorKind(p.name); kind == "tokenizer" || kind == "compiler" || kind == "grammars" { // which have little to do
 		rate *= 10
 	}
 	if p.rnd.Float64() < rate {
