@@ -54,7 +54,8 @@ func TestSoak(t *testing.T) {
 	if s.whole.Load() == 0 || s.faults.Load() == 0 {
 		t.Error("nothing was tried")
 	}
-	if ended.goroutines > began.goroutines || ended.heap > began.heap+began.heap/4+4<<20 {
+	// Idle connections and pools are a few more or fewer; what leaks with requests is many.
+	if ended.goroutines > began.goroutines+8 || ended.heap > began.heap+began.heap/4+4<<20 {
 		t.Errorf("%v are left, and %v were there before", ended, began)
 	}
 }
