@@ -146,8 +146,10 @@ var asks = [][2]string{
 
 // nonsense is refused.
 var nonsense = [][2]string{
-	{"/v1/chat/completions", `{"messages":`}, {"/v1/completions", `{"prompt":"x","temperature":-9}`},
-	{"/v1/chat/completions", `{"messages":[{"role":"user","content":"x"}],"structured_outputs":{"regex":"("}}`}, {"/v1/completions", `{"prompt":[999999]}`},
+	{"/v1/chat/completions", `{"messages":`},
+	{"/v1/completions", `{"prompt":"x","temperature":-9}`},
+	{"/v1/chat/completions", `{"messages":[{"role":"user","content":"x"}],"structured_outputs":{"regex":"("}}`},
+	{"/v1/completions", `{"prompt":[999999]}`},
 }
 
 // learn has every question answered undisturbed.
