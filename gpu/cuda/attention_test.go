@@ -23,7 +23,7 @@ func attends(op program.Op) bool {
 // attention runs the stages of attention in a pass of so many tokens, the first
 // of them decode rows, and names the ops that are refused.
 func attention(p *program.Program, q kernel.Queue, tokens, decodes int) (refused []string, err error) {
-	m := &machine{kernels: q, shape: shapeOf(p), decodeBlocks: 4, most: map[program.Rows]int{program.Tokens: 1024, program.Sampled: 512}}
+	m := &machine{kernels: q, shape: shapeOf(p), decodeBlocks: 8, most: map[program.Rows]int{program.Tokens: 1024, program.Sampled: 512}}
 	m.shape.PageSize = 16
 	c := compiler{machine: m, elements: elementsOf(p), from: 1}
 	w := &work{tokens: tokens, decodes: decodes, ntiles: min(1, tokens-decodes)}
@@ -82,7 +82,7 @@ func (r *launches) Launch(l kernel.Launch) error {
 	switch name {
 	case "decode_plan":
 		name += fmt.Sprint(" ", (*kernel.PlanArgs)(l.Args).Window)
-	case "paged_decode":
+	case "paged_decode", "paged_decode_blocks":
 		name += fmt.Sprint(" ", (*kernel.DecodeArgs)(l.Args).Window)
 	case "paged_prefill":
 		name += fmt.Sprint(" ", (*kernel.PrefillArgs)(l.Args).Window)
@@ -109,22 +109,22 @@ func TestAttentionLaunches(t *testing.T) {
 		more         map[string]any
 		want         string
 	}{
-		{"LlamaForCausalLM", nil, fmt.Sprintf("decode_plan %[1]d, rope_write 64/512, paged_decode %[1]d, paged_prefill %[1]d", all)},
-		{"MistralForCausalLM", map[string]any{"sliding_window": 100}, "decode_plan 100, rope_write 64/512, paged_decode 100, paged_prefill 100"},
+		{"LlamaForCausalLM", nil, fmt.Sprintf("decode_plan %[1]d, rope_write 64/512, paged_decode_blocks %[1]d, paged_prefill %[1]d", all)},
+		{"MistralForCausalLM", map[string]any{"sliding_window": 100}, "decode_plan 100, rope_write 64/512, paged_decode_blocks 100, paged_prefill 100"},
 		{
 			"Olmo3ForCausalLM",
 			map[string]any{"num_hidden_layers": 2, "sliding_window": 50, "layer_types": []string{"sliding_attention", "full_attention"}},
-			fmt.Sprintf("decode_plan 50, decode_plan %[1]d, rope_write 64/512, paged_decode 50, paged_prefill 50, rope_write 64/512, paged_decode %[1]d, paged_prefill %[1]d", all),
+			fmt.Sprintf("decode_plan 50, decode_plan %[1]d, rope_write 64/512, paged_decode_blocks 50, paged_prefill 50, rope_write 64/512, paged_decode_blocks %[1]d, paged_prefill %[1]d", all),
 		},
 		{
 			"SmolLM3ForCausalLM",
 			map[string]any{"no_rope_layers": []int{0}},
-			fmt.Sprintf("decode_plan %[1]d, store 2×64/512, round_queries, paged_decode %[1]d, paged_prefill %[1]d", all),
+			fmt.Sprintf("decode_plan %[1]d, store 2×64/512, round_queries, paged_decode_blocks %[1]d, paged_prefill %[1]d", all),
 		},
 		{
 			"Glm4MoeForCausalLM",
 			map[string]any{"n_routed_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 64, "n_shared_experts": 1},
-			fmt.Sprintf("decode_plan %[1]d, rope_write 32/512, paged_decode %[1]d, paged_prefill %[1]d", all),
+			fmt.Sprintf("decode_plan %[1]d, rope_write 32/512, paged_decode_blocks %[1]d, paged_prefill %[1]d", all),
 		},
 		{
 			"DeepseekV3ForCausalLM",

@@ -770,6 +770,46 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// BenchmarkContexts is a decode step of few rows behind long contexts, whose keys and
+// values are whatever lies there: the microseconds of the device in the median.
+func BenchmarkContexts(b *testing.B) {
+	for _, c := range []struct {
+		model   string
+		kv      model.DType
+		rows    int
+		context int
+	}{
+		{"qwen3-0.6b", "", 1, 100}, {"qwen3-0.6b", "", 1, 300}, {"qwen3-0.6b", "", 1, 600}, {"qwen3-0.6b", "", 4, 600}, {"qwen3-0.6b", "", 8, 600}, {"qwen3-0.6b", "", 1, 8000},
+		{"qwen3-0.6b", "", 1, 32000}, {"qwen3-0.6b", model.Float8, 1, 32000}, {"qwen3-14b", "", 1, 300}, {"qwen3-14b", "", 16, 16000},
+	} {
+		b.Run(fmt.Sprintf("%s%s/%d/%d", c.model, c.kv, c.rows, c.context), func(b *testing.B) {
+			m, err := model.Open(c.model, true)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r := openCUDA(b, device.Spec{Model: m, Slots: 16, MaxSeqLen: 32768, KVDType: c.kv})
+			var times []int64
+			for i := 0; b.Loop(); i++ {
+				s := &batch.Step{}
+				for slot := range int32(c.rows) {
+					if i == 0 {
+						r.give(s, slot, batch.Sampling{})
+						r.row(s, slot, int32(c.context), []int32{1}, true)
+						continue
+					}
+					r.row(s, slot, int32(c.context+i), nil, true)
+				}
+				r.launch(s)
+				if res := r.wait(); i > 1 {
+					times = append(times, res.Ended-res.Began)
+				}
+			}
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2])/1e3, "us-gpu/op")
+		})
+	}
+}
+
 // read is how many bytes of weights a step of so many tokens reads: of a mixture,
 // those of experts with a token.
 func read(m *model.Model, tokens int) int64 {

@@ -25,7 +25,7 @@ func (r *recorder) Launch(l kernel.Launch) error {
 
 // machine runs on it, without memory.
 func (r *recorder) machine(p *program.Program) *machine {
-	m := &machine{kernels: r, shape: shapeOf(p), blocks: 8, decodeBlocks: 4, most: map[program.Rows]int{program.Tokens: 1024, program.Sampled: 512}}
+	m := &machine{kernels: r, shape: shapeOf(p), blocks: 8, decodeBlocks: 8, most: map[program.Rows]int{program.Tokens: 1024, program.Sampled: 512}}
 	m.multiply = func(f factors) error {
 		name := fmt.Sprintf("%d×%d·%d", lower.ProductRows(f.n), f.out, f.in)
 		if f.add {
@@ -80,7 +80,7 @@ func TestPlans(t *testing.T) {
 		{"Qwen3ForCausalLM", nil, 8, 0, start + "skinny_norm_8 " + rows + "skinny_add_8 skinny_gate_8 skinny_add_8 | skinny_norm_8"},
 		{"Qwen2ForCausalLM", nil, 16, 0, start + "skinny_norm_16 " + rows + "skinny_add_16 skinny_gate_16 skinny_add_16 | skinny_norm_16"},
 		{"LlamaForCausalLM", nil, 17, 0, start + "rms_norm 32×512·128 " + rows + "+32×128·256 rms_norm 32×384·128 silu_mul +32×128·192 | rms_norm 32×101·128/104"},
-		{"LlamaForCausalLM", map[string]any{"intermediate_size": 200}, 1, 0, start + "rms_norm 16×512·128 " + rows + "+16×128·256 rms_norm 16×400·128 silu_mul +16×128·200 | rms_norm 16×101·128/104"},
+		{"LlamaForCausalLM", map[string]any{"intermediate_size": 200}, 1, 0, start + "rms_norm 16×512·128 rope_write paged_decode_blocks +16×128·256 rms_norm 16×400·128 silu_mul +16×128·200 | rms_norm 16×101·128/104"},
 		{"Qwen3MoeForCausalLM", mixture, 8, 0, start + "skinny_norm_8 " + rows + "skinny_add_8 moe_route moe_up_16 moe_down_16 moe_combine | skinny_norm_8"},
 		{"Qwen3MoeForCausalLM", mixture, 32, 0, start + "rms_norm 32×512·128 " + rows + "+32×128·256 moe_route moe_up_32 moe_down_32 moe_combine | rms_norm 32×101·128/104"},
 		{ // no multiple of 16 elements of a head are turned

@@ -82,7 +82,10 @@ __device__ __forceinline__ float block_sum(float v, float* scratch) {
 // Programmatic dependent launch: a kernel may be scheduled before the one
 // ahead of it in the stream has ended. wait_for_previous comes before anything
 // that another kernel wrote is read or overwritten, and every kernel calls it:
-// so what comes before the previous kernel has ended, too.
+// so what comes before the previous kernel has ended, too. A kernel that lets the
+// next start before it has waited itself may still have several unfinished ahead of
+// that. So one that reads what a kernel further ahead wrote before it waits (decode
+// attention, the experts' second product) stands behind one that has waited first.
 __device__ __forceinline__ void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

@@ -25,6 +25,7 @@ type bench struct {
 	t     testing.TB
 	shape kernel.Shape
 	rand  *rand.Rand
+	runs  kernel.PlanArgs // of decode attention, where they are chosen
 }
 
 func open(t testing.TB, s kernel.Shape) *bench {
@@ -41,7 +42,7 @@ func open(t testing.TB, s kernel.Shape) *bench {
 			t.Error(err)
 		}
 	})
-	return &bench{w, t, s, rand.New(rand.NewPCG(1, 2))}
+	return &bench{Workbench: w, t: t, shape: s, rand: rand.New(rand.NewPCG(1, 2))}
 }
 
 func (b *bench) must(err error) {
@@ -361,7 +362,7 @@ func (b *bench) decode(h *history, q kernel.Ptr, lens []int32, window int, sinks
 		Out: out, Partial: b.zeros(sc.Partial), Stats: b.zeros(sc.Stats), Arrived: b.zeros(sc.Arrived),
 		Rows: int32(rows), TableStride: int32(h.stride), Scale: b.scale(), Sinks: sinks, Window: int32(window),
 	}
-	b.must(kernel.DecodePlan(b, b.shape, kernel.PlanArgs{Lens: a.Lens, Slots: a.Slots, First: a.First, Runs: a.Runs, Rows: a.Rows, Window: a.Window}, b.Blocks))
+	b.must(kernel.DecodePlan(b, b.shape, kernel.PlanArgs{Lens: a.Lens, Slots: a.Slots, First: a.First, Runs: a.Runs, Rows: a.Rows, Window: a.Window, Shortest: b.runs.Shortest, Whole: b.runs.Whole}, b.Blocks))
 	return func() error { return kernel.PagedDecode(b, b.shape, a, b.Blocks) }, out
 }
 
@@ -371,15 +372,29 @@ func TestPagedDecode(t *testing.T) {
 		s.KVCodes = true
 		list = append(list, s)
 	}
+	some, long := []int32{0, 5, 0, 300, 16, 64, 1, 0}, []int32{33, 1000, 2, 700}
 	for _, s := range list {
 		t.Run(fmt.Sprintf("%d:%d×%d/%v", s.Heads, s.KVHeads, s.HeadDim, s.KVCodes), func(t *testing.T) {
 			b := open(t, s)
+			type rows struct {
+				lens   []int32
+				blocks int // 0: as many as fit
+			}
+			cases := []rows{{[]int32{1}, 0}, {[]int32{17}, 0}, {some, 0}, {[]int32{900}, 0}, {long, 0}, {[]int32{3000}, 0}}
+			// So few that runs of warps, and runs of blocks, have many rows and heads.
+			cases = append(cases, rows{some, 1}, rows{long, 2}, rows{some, 8 * s.KVHeads}, rows{long, 4 * s.KVHeads}, rows{long, 4*s.KVHeads + 3}, rows{[]int32{900, 901, 902}, 3*s.KVHeads + 2})
+			var many []int32 // so many that warps share them
+			for i := range 2*8/s.KVHeads + 7 {
+				many = append(many, int32(i*29%70))
+			}
+			cases = append(cases, rows{many, 8})
 			all := b.Blocks
-			for i, lens := range [][]int32{{1}, {17}, {0, 5, 0, 300, 16, 64, 1, 0}, {900}, {33, 1000, 2, 700}, {0, 5, 0, 300, 16, 64, 1, 0}, {33, 1000, 2, 700}} {
-				if b.Blocks = all; i >= 5 { // so few that runs have many rows and heads
-					b.Blocks = i - 4
+			for _, c := range cases {
+				lens := c.lens
+				if b.Blocks = all; c.blocks > 0 {
+					b.Blocks = c.blocks
 				}
-				h := newHistory(b, len(lens), 1000)
+				h := newHistory(b, len(lens), int(slices.Max(lens)))
 				q, at := b.random(len(lens) * b.width())
 				for _, look := range looks {
 					sinks, sinksAt := b.sinks(look.sinks)
@@ -392,9 +407,16 @@ func TestPagedDecode(t *testing.T) {
 						}
 						want = append(want, h.attention(q[i*b.width():], len(lens)-1-i, int(n), look.window, sinks)...)
 					}
-					for range 3 { // counters are back at zero after each
+					bits, first := make([]uint16, len(want)), make([]uint16, len(want))
+					for i := range 3 { // counters are back at zero after each
 						b.must(run())
 						b.same(fmt.Sprint(lens, look), out, want)
+						b.must(cuda.Download(b.Workbench, bits, out))
+						if i == 0 {
+							copy(first, bits)
+						} else if !slices.Equal(bits, first) {
+							t.Fatalf("%v %v: other bits than before", lens, look)
+						}
 					}
 				}
 			}
@@ -412,9 +434,9 @@ func TestWidenPages(t *testing.T) {
 			spans := []kernel.Span{{First: 0, Count: 1, Slot: 2, Start: 0}, {First: 1, Count: 200, Slot: 0, Start: 290}, {First: 201, Count: 33, Slot: 2, Start: 17}}
 			out := b.zeros(int64(2 * len(h.pool)))
 			b.must(kernel.WidenPages(b, kernel.WidenArgs{
-				KV: h.at, Scales: h.scales, Spans: upload(b, spans), Table: h.table, Out: out, Heads: int32(s.KVHeads), Dim: int32(s.HeadDim),
+				KV: h.at, Scales: h.scales, Spans: upload(b, spans), Count: upload(b, []int32{int32(len(spans))}), Table: h.table, Out: out, Heads: int32(s.KVHeads), Dim: int32(s.HeadDim),
 				PageSize: int32(s.PageSize), TableStride: int32(h.stride), Window: int32(window),
-			}, len(spans)))
+			}, len(spans)+window))
 			want, page := make([]float32, len(h.pool)), 2*s.KVHeads*s.PageSize*s.HeadDim
 			for _, span := range spans {
 				first := 0
@@ -469,12 +491,12 @@ func TestPagedPrefill(t *testing.T) {
 						token++
 					}
 				}
-				for _, s := range b.prefills() {
+				for extra, s := range b.prefills() { // of some launches there is room for more tiles
 					out := upload(b, slices.Repeat([]uint16{0xffff}, len(want))) // NaN: nothing is left out
 					b.must(kernel.PagedPrefill(b, s, kernel.PrefillArgs{
-						Q: at, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: out, Sinks: sinksAt, TableStride: int32(h.stride),
+						Q: at, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Count: upload(b, []int32{int32(len(tiles))}), Out: out, Sinks: sinksAt, TableStride: int32(h.stride),
 						Scale: b.scale(), Window: int32(look.window),
-					}, len(tiles)))
+					}, len(tiles)+extra))
 					b.same(fmt.Sprintf("tokens, Hopper %d, %v", s.Hopper, look), out, want)
 				}
 			}
@@ -484,8 +506,8 @@ func TestPagedPrefill(t *testing.T) {
 
 // BenchmarkPagedDecode reports the share of 4.43 TB/s, an H200's read rate.
 func BenchmarkPagedDecode(b *testing.B) {
-	for _, c := range []struct{ rows, from, to int }{{256, 100, 2048}, {8, 8192, 8192}, {1, 1000, 1000}} {
-		for _, shape := range []kernel.Shape{shapes[0], {Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16, KVCodes: true}, {Heads: 40, KVHeads: 8, HeadDim: 128, PageSize: 16, KVCodes: true}} {
+	for _, c := range []struct{ rows, from, to int }{{256, 100, 2048}, {64, 100, 1100}, {16, 100, 1100}, {8, 8192, 8192}, {16, 16000, 16000}, {1, 600, 600}, {1, 1000, 1000}, {1, 8000, 8000}, {1, 32000, 32000}} {
+		for _, shape := range []kernel.Shape{shapes[0], {Heads: 40, KVHeads: 8, HeadDim: 128, PageSize: 16}, {Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16, KVCodes: true}, {Heads: 40, KVHeads: 8, HeadDim: 128, PageSize: 16, KVCodes: true}} {
 			b.Run(fmt.Sprintf("%d×%d-%d/%d:%d/%v", c.rows, c.from, c.to, shape.Heads, shape.KVHeads, shape.KVCodes), func(tb *testing.B) {
 				b := open(tb, shape)
 				lens, sum := make([]int32, c.rows), 0
@@ -510,6 +532,26 @@ func BenchmarkPagedDecode(b *testing.B) {
 	}
 }
 
+// BenchmarkDecodeRuns is what the shortest runs of blocks, and the longest rows that a
+// block takes a head of alone, are chosen by: one row, kernels overlapping as in a step.
+func BenchmarkDecodeRuns(b *testing.B) {
+	for _, shape := range []kernel.Shape{shapes[0], {Heads: 40, KVHeads: 8, HeadDim: 128, PageSize: 16}} {
+		for _, n := range []int{100, 600, 1500} {
+			for _, c := range [][2]int32{{4, 1}, {8, 1}, {16, 1}, {32, 1}, {4, 256}} {
+				b.Run(fmt.Sprintf("%d:%d/%d/%d-%d", shape.Heads, shape.KVHeads, n, c[0], c[1]), func(tb *testing.B) {
+					b := open(tb, shape)
+					b.Overlap()
+					b.runs = kernel.PlanArgs{Shortest: c[0], Whole: c[1]}
+					h := newHistory(b, 1, n)
+					_, q := b.random(b.width())
+					run, _ := b.decode(h, q, []int32{int32(n)}, 0, 0)
+					tb.ReportMetric(b.median(tb, run), "ns-gpu/op")
+				})
+			}
+		}
+	}
+}
+
 // BenchmarkPagedPrefill counts 4·D·Hq FLOP for every pair of a token and a
 // position it sees, as FlashAttention's papers do, and reports the median.
 func BenchmarkPagedPrefill(b *testing.B) {
@@ -527,7 +569,7 @@ func BenchmarkPagedPrefill(b *testing.B) {
 				}
 				b.shape.SortTiles(tiles)
 				a := kernel.PrefillArgs{
-					Q: q, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Out: b.zeros(int64(2 * total * b.shape.Heads * b.shape.HeadDim)),
+					Q: q, KV: h.at, Table: h.table, Tiles: upload(b, tiles), Count: upload(b, []int32{int32(len(tiles))}), Out: b.zeros(int64(2 * total * b.shape.Heads * b.shape.HeadDim)),
 					TableStride: int32(h.stride), Scale: b.scale(),
 				}
 				run := func() error { return kernel.PagedPrefill(b, b.shape, a, len(tiles)) }

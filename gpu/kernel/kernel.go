@@ -189,7 +189,7 @@ func (s Shape) takes(source string) bool {
 var headers = map[string][]string{
 	"sample.cu": {"draw.cuh"}, "logprobs.cu": {"draw.cuh"},
 	"prefill.cu": {"prefill.cuh"}, "prefill_hopper.cu": {"prefill.cuh", "hopper.cuh"},
-	"decode.cu": {"fp8.cuh"}, "rope.cu": {"fp8.cuh"}, "store.cu": {"rows.cuh", "fp8.cuh"},
+	"decode.cu": {"fp8.cuh", "decode.cuh"}, "decode_blocks.cu": {"fp8.cuh", "decode.cuh"}, "rope.cu": {"fp8.cuh"}, "store.cu": {"rows.cuh", "fp8.cuh"},
 	"codes.cu": {"rows.cuh", "fp8.cuh"}, "skinny.cu": {"fp8.cuh"}, "fill.cu": {"fp8.cuh"},
 	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh", "delta.cuh"}, "delta_spans.cu": {"rows.cuh", "delta.cuh"},
 	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
@@ -213,7 +213,7 @@ func layouts(source string) string {
 
 // twins are structs that lie in memory.
 var twins = map[string][]reflect.Type{
-	"begin.cu":          {reflect.TypeFor[Init](), reflect.TypeFor[Entry](), reflect.TypeFor[Draw]()},
+	"begin.cu":          {reflect.TypeFor[Init](), reflect.TypeFor[Entry](), reflect.TypeFor[Draw](), reflect.TypeFor[Tile](), reflect.TypeFor[Span]()},
 	"sample.cu":         {reflect.TypeFor[Slot](), reflect.TypeFor[Bias](), reflect.TypeFor[Draw]()},
 	"logprobs.cu":       {reflect.TypeFor[Slot](), reflect.TypeFor[Draw](), reflect.TypeFor[Target](), reflect.TypeFor[Alternative](), reflect.TypeFor[Score]()},
 	"prefill.cu":        {reflect.TypeFor[Tile]()},
@@ -266,6 +266,7 @@ type Launch struct {
 	Kernel *Kernel
 	Grid   [2]int
 	Block  int
+	Shared int            // dynamic shared memory of a block, at most the kernel's, or AllShared
 	Args   unsafe.Pointer // to a struct of Size bytes without Go pointers; copied
 	Size   int
 }
@@ -282,7 +283,15 @@ func launch[Args any](q Queue, k *Kernel, x, y, block int, args *Args) error {
 	if x < 0 || y < 0 || y > 65535 {
 		return fmt.Errorf("kernel %s: a grid of %d × %d", k.Name, x, y)
 	}
-	return q.Launch(Launch{Kernel: k, Grid: [2]int{x, y}, Block: block, Args: unsafe.Pointer(args), Size: int(unsafe.Sizeof(*args))})
+	return q.Launch(Launch{Kernel: k, Grid: [2]int{x, y}, Block: block, Shared: AllShared, Args: unsafe.Pointer(args), Size: int(unsafe.Sizeof(*args))})
+}
+
+// AllShared is the dynamic shared memory that the kernel's shape says.
+const AllShared = -1
+
+// launchWith is launch with less shared memory than the kernel may have.
+func launchWith[Args any](q Queue, k *Kernel, x, block int, args *Args, shared int) error {
+	return q.Launch(Launch{Kernel: k, Grid: [2]int{x, 1}, Block: block, Shared: shared, Args: unsafe.Pointer(args), Size: int(unsafe.Sizeof(*args))})
 }
 
 func ceil(n, d int) int { return (n + d - 1) / d }
