@@ -186,7 +186,7 @@ func (c *compiler) attend(o *program.Attend) run {
 		Q: c.queries, KV: kv, KVScales: c.cacheScales[o.Cache], Table: c.table, Slots: c.rowSlots, Lens: c.rowLens, First: d.first, Runs: d.runs, Out: out,
 		Partial: c.partial, Stats: c.stats, Arrived: c.arrived, Sinks: sinks, TableStride: stride, Scale: scale, Window: window,
 	}
-	prefill := kernel.PrefillArgs{Q: c.queries, KV: kv, Table: c.table, Out: out, Sinks: sinks, TableStride: stride, Scale: scale, Window: window}
+	prefill := kernel.PrefillArgs{Q: c.queries, KV: kv, Table: c.table, Tiles: c.tiles, Count: c.counts, Out: out, Sinks: sinks, TableStride: stride, Scale: scale, Window: window}
 	widen := c.widen(&prefill, o.Cache)
 	q, s, blocks := c.kernels, c.shape, c.decodeBlocks
 	return func(w *work) error {
@@ -206,8 +206,6 @@ func (c *compiler) attend(o *program.Attend) run {
 		if err := widen(w); err != nil {
 			return err
 		}
-		prefill := prefill
-		prefill.Tiles = w.tiles
 		return kernel.PagedPrefill(q, s, prefill, w.ntiles)
 	}
 }
@@ -219,14 +217,10 @@ func (c *compiler) widen(a *kernel.PrefillArgs, k *program.Cache) run {
 	}
 	a.KV = c.widened
 	q, to := c.kernels, kernel.WidenArgs{
-		KV: c.caches[k], Scales: c.cacheScales[k], Table: c.table, Out: c.widened, Heads: int32(k.Heads), Dim: int32(k.KeyDim),
+		KV: c.caches[k], Scales: c.cacheScales[k], Spans: c.spans, Count: c.counts.Plus(4), Table: c.table, Out: c.widened, Heads: int32(k.Heads), Dim: int32(k.KeyDim),
 		PageSize: int32(c.shape.PageSize), TableStride: int32(c.stride), Window: int32(k.Window),
 	}
-	return func(w *work) error {
-		to := to
-		to.Spans = w.spans
-		return kernel.WidenPages(q, to, w.nspans)
-	}
+	return func(w *work) error { return kernel.WidenPages(q, to, w.nspans) }
 }
 
 // roundQueries leaves queries where attention reads them, unless RoPE has done so.

@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -150,6 +152,9 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 	d.info = e.info
 	d.encoder = newEncoder(e.info, e.shape, sizes)
 	d.encoder.reserve = e.reserve
+	if len(sizes) > 0 {
+		d.encoder.prompts = e.mostReplayed()
+	}
 	d.logprobs = make([]int32, e.info.Slots)
 	return nil
 }
@@ -234,7 +239,11 @@ func (d *Device) Launch(s *batch.Step) error {
 	if d.unmasked != nil {
 		return fmt.Errorf("cuda: step %d launched before step %d was given its masks", s.Seq, d.unmasked.seq)
 	}
-	if err := d.launch(s); err != nil {
+	err := d.launch(s)
+	if err == nil {
+		err = d.engine.captureFresh()
+	}
+	if err != nil {
 		return d.fail(fmt.Errorf("cuda: step %d: %w", s.Seq, err))
 	}
 	d.next++
@@ -413,10 +422,8 @@ func (d *Device) Close() error {
 	var errs []error
 	if d.fault() == nil {
 		errs = append(errs, e.compute.Synchronize(), e.copies.Synchronize())
-		for _, graphs := range []map[int]graph{e.graphs, e.undrawn} {
-			for _, g := range graphs {
-				errs = append(errs, g.free())
-			}
+		for _, g := range slices.Concat(slices.Collect(maps.Values(e.graphs)), slices.Collect(maps.Values(e.undrawn)), slices.Collect(maps.Values(e.replayed.graphs))) {
+			errs = append(errs, g.free())
 		}
 		errs = append(errs, e.blas.close())
 	}

@@ -7,19 +7,19 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/kernel/lower"
 )
 
 // upload is a step as kernels read it: one block of memory, copied at once.
 // Addresses are those of the block on the device.
 type upload struct {
 	begin kernel.BeginArgs // its inputs; where they go is the device's business
-	tiles kernel.Ptr       // kernel.Tile
-	spans kernel.Ptr       // kernel.Span of rows that are not decoded, in order
 	// How much there is to compute. In a graph all of a kind are the graph's
 	// size, padded.
 	tokens, decodes, draws, ntiles, nspans int
-	graph                                  int // the graph's size; 0: not a graph
-	late                                   int // draws whose masks come later: none is drawn before
+	graph                                  int  // the graph's size; 0: not a graph of a whole pass
+	replays                                bool // it has prompts, and is of graphs for its parts
+	late                                   int  // draws whose masks come later: none is drawn before
 	lists                                  []list
 	counts                                 []counts
 	// kernel.Copy, of states: before the pass and behind it.
@@ -49,10 +49,12 @@ type counts struct {
 type encoder struct {
 	info   device.Info
 	shape  kernel.Shape
-	graphs []int   // sizes captured, ascending
-	table  []int32 // what the page table will be, [Slots, stride]
-	stride int
-	tiles  []kernel.Tile
+	graphs []int // sizes captured, ascending
+	// prompts is the most tokens of steps with prompts that are replayed; 0: none are.
+	prompts int
+	table   []int32 // what the page table will be, [Slots, stride]
+	stride  int
+	tiles   []kernel.Tile
 	// masks are the step's, each where it lies in the upload: rows that are
 	// allowed the same tokens have the same memory.
 	masks map[*uint32]kernel.Ptr
@@ -102,6 +104,26 @@ func graphFor(sizes []int, n int) int {
 	return 0
 }
 
+// pad makes a step with prompts one of those that are replayed, if they have room
+// for it.
+func (e *encoder) pad() {
+	u := &e.up
+	tokens, decodes, draws := lower.AlikeRows(u.tokens), replayedDecodes(u.decodes, e.info.Slots), graphFor(e.graphs, u.draws)
+	if u.replays = tokens <= e.prompts && decodes <= tokens && (draws > 0) == (u.draws > 0); u.replays {
+		u.tokens, u.decodes, u.draws = tokens, decodes, draws
+	}
+}
+
+// replayedDecodes is how many decode rows a graph has that holds n of them.
+func replayedDecodes(n, slots int) int {
+	for _, most := range []int{0, 8, 64} {
+		if n <= most && most < slots {
+			return most
+		}
+	}
+	return slots
+}
+
 // encode writes a step into the block that place returns for so many bytes,
 // with its address on the device. The upload is valid until the next call.
 func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Ptr, error)) (*upload, error) {
@@ -131,6 +153,8 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 	}
 	if u.graph > 0 {
 		u.tokens, u.decodes, u.draws = u.graph, u.graph, u.graph
+	} else if s.NumDecode < len(s.Rows) {
+		e.pad()
 	}
 	e.tiles = e.tiles[:0]
 	token := s.NumDecode
@@ -140,7 +164,7 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 		token += r.Len()
 	}
 	e.shape.SortTiles(e.tiles)
-	u.ntiles = len(e.tiles)
+	u.ntiles, u.nspans = len(e.tiles), len(s.Rows)-s.NumDecode
 
 	memory, base, err := place(e.size(s))
 	if err != nil {
@@ -154,7 +178,7 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 	e.seq = s.Seq
 	e.rows(b, s)
 	e.scores(b, s)
-	copy(take[kernel.Tile](b, u.ntiles, &u.tiles), e.tiles)
+	copy(take[kernel.Tile](b, u.ntiles, &u.begin.Tiles), e.tiles)
 	e.spans(b, s)
 	e.copies(b, s)
 	u.bytes = b.used
@@ -260,6 +284,7 @@ func (e *encoder) rows(b *block, s *batch.Step) {
 	u := &e.up
 	a := &u.begin
 	a.NTokens, a.NRows, a.NDraws, a.TableStride = int32(u.tokens), int32(u.decodes), int32(u.draws), int32(e.stride)
+	a.NTiles, a.NSpans = int32(u.ntiles), int32(u.nspans)
 	ids, positions, slots := take[int32](b, u.tokens, &a.Tokens), take[int32](b, u.tokens, &a.Positions), take[int32](b, u.tokens, &a.Slots)
 	rowSlots, rowLens := take[int32](b, u.decodes, &a.RowSlots), take[int32](b, u.decodes, &a.RowLens)
 	draws, drawTokens := take[kernel.Draw](b, u.draws, &a.Draws), take[int32](b, u.draws, &a.DrawTokens)
@@ -296,10 +321,14 @@ func (e *encoder) rows(b *block, s *batch.Step) {
 	if u.late > 0 {
 		e.draws = append(e.draws[:0], draws[:d]...)
 	}
-	for i := len(s.Rows); i < u.graph; i++ {
-		ids[i], positions[i], slots[i] = 0, 0, -1
+	for ; t < u.tokens; t++ {
+		ids[t], positions[t], slots[t] = 0, 0, -1
+	}
+	for i := s.NumDecode; i < u.decodes; i++ {
 		rowSlots[i], rowLens[i] = 0, 0
-		draws[i], drawTokens[i] = kernel.Draw{Row: -1}, 0
+	}
+	for ; d < u.draws; d++ {
+		draws[d], drawTokens[d] = kernel.Draw{Row: -1}, 0
 	}
 }
 
@@ -348,8 +377,7 @@ func (e *encoder) lateMasks(m *batch.Masks, place func(bytes int) ([]byte, kerne
 
 // spans writes whose tokens those behind the decode rows are.
 func (e *encoder) spans(b *block, s *batch.Step) {
-	e.up.nspans = len(s.Rows) - s.NumDecode
-	spans := take[kernel.Span](b, e.up.nspans, &e.up.spans)
+	spans := take[kernel.Span](b, e.up.nspans, &e.up.begin.Spans)
 	first := s.NumDecode
 	for i := range spans {
 		r := &s.Rows[s.NumDecode+i]

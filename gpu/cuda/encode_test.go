@@ -90,6 +90,52 @@ func TestEncodeGraph(t *testing.T) {
 	}
 }
 
+// A decode row, a prompt that draws nothing and one that does, in graphs for 16 tokens
+// with 8 decode rows (as many as there are slots) and for two draws; and steps of which none are.
+func TestEncodeReplayed(t *testing.T) {
+	d := newDesk([]int{2, 4})
+	d.prompts = 64
+	s := &batch.Step{
+		Rows:      []batch.Row{{Slot: 3, Start: 40, Sample: true}, {Slot: 5, Start: 7, Tokens: []int32{8, 9}}, {Slot: 1, Tokens: []int32{4, 5, 6}, Sample: true}},
+		NumDecode: 1, NumTokens: 6,
+	}
+	u, err := d.run(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !u.replays || u.graph != 0 || u.tokens != 16 || u.decodes != 8 || u.draws != 2 || u.ntiles != 2 || u.nspans != 2 {
+		t.Errorf("%+v", u)
+	}
+	b := &u.begin
+	equal(t, "tokens", d.ints(b.Tokens, 8), []int32{-1, 8, 9, 4, 5, 6, 0, 0})
+	equal(t, "slots", d.ints(b.Slots, b.NTokens), []int32{3, 5, 5, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1})
+	equal(t, "lengths", d.ints(b.RowLens, b.NRows), []int32{41, 0, 0, 0, 0, 0, 0, 0})
+	equal(t, "drawn from", d.ints(b.DrawTokens, b.NDraws), []int32{0, 5})
+	equal(t, "tiles", d.ints(b.Tiles, 10), []int32{5, 1, 7, 2, 0, 1, 3, 0, 3, 0})
+	equal(t, "spans", d.ints(b.Spans, 8), []int32{1, 2, 5, 7, 3, 3, 1, 0})
+	s.Rows[2].Sample = false
+	if u, err = d.run(s); err != nil || u.draws != 2 || !u.replays {
+		t.Errorf("one draw: %v, %+v", err, u)
+	}
+	if draws := d.ints(u.begin.Draws, 12); draws[8] != -1 {
+		t.Errorf("padding draws for row %d", draws[8])
+	}
+	for _, most := range []int{0, 15} {
+		d.prompts = most
+		if u, err = d.run(s); err != nil || u.replays || u.tokens != 6 || u.decodes != 1 || u.draws != 1 {
+			t.Errorf("replaying up to %d tokens: %v, %+v", most, err, u)
+		}
+	}
+}
+
+func TestReplayedDecodes(t *testing.T) {
+	for _, tc := range []struct{ n, slots, want int }{{0, 256, 0}, {1, 256, 8}, {8, 256, 8}, {9, 256, 64}, {64, 256, 64}, {65, 256, 256}, {256, 256, 256}, {1, 4, 4}, {0, 4, 0}, {9, 64, 64}} {
+		if got := replayedDecodes(tc.n, tc.slots); got != tc.want {
+			t.Errorf("%d of %d: %d, want %d", tc.n, tc.slots, got, tc.want)
+		}
+	}
+}
+
 // A decode row and two prompts, one of which is not yet complete.
 func TestEncodeMixed(t *testing.T) {
 	d := newDesk([]int{1, 2, 4})
@@ -115,7 +161,7 @@ func TestEncodeMixed(t *testing.T) {
 	equal(t, "drawn from", d.ints(b.DrawTokens, b.NDraws), []int32{0, 2})
 	equal(t, "pages", d.ints(b.Pages, 9), []int32{2, 0, 9, 2, 1, 6, 2, 0, 9})
 	// 200 pairs of the long prompt are two tiles; the one that sees 100 keys comes first.
-	equal(t, "tiles", d.ints(u.tiles, 15), []int32{4, 3, 0, 100, 128, 4, 3, 0, 100, 0, 2, 1, 16, 2, 0})
+	equal(t, "tiles", d.ints(b.Tiles, 15), []int32{4, 3, 0, 100, 128, 4, 3, 0, 100, 0, 2, 1, 16, 2, 0})
 
 	if len(u.lists) != 1 || len(u.counts) != 1 {
 		t.Fatalf("%d lists, %d counts", len(u.lists), len(u.counts))

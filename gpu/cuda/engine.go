@@ -31,10 +31,11 @@ type engine struct {
 	stateList         kernel.Ptr     // kernel.State of each recurrent layer
 	logits            *program.Value // f32 [Slots, columns]
 	shaped            kernel.Ptr     // like logits
-	counts, parts     kernel.Ptr
+	tokenCounts, sums kernel.Ptr     // of drawing
 	lists             map[int32]slotList
 	graphs, undrawn   map[int]graph // by rows; undrawn ones without the drawing
-	only              []string      // kinds of work that passes are limited to, for timing; empty: everything
+	replayed          replayed
+	only              []string // kinds of work that passes are limited to, for timing; empty: everything
 }
 
 // slotList is the memory of a slot's lists.
@@ -52,7 +53,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	e := &engine{
 		machine: machine{held: info.Weights()},
 		context: ctx, config: &config, info: info, logits: config.Program.Logits,
-		lists: map[int32]slotList{}, graphs: map[int]graph{}, undrawn: map[int]graph{},
+		lists: map[int32]slotList{}, graphs: map[int]graph{}, undrawn: map[int]graph{}, replayed: replayed{graphs: map[segment]graph{}},
 	}
 	if err := e.settleShape(spec.Attention); err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
@@ -151,8 +152,11 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 		{&e.result, 8, "results"},
 		{&e.queries, bf16 * t * int64(e.shape.Heads*e.shape.HeadDim), "queries"},
 		{&e.shaped, f32 * s * int64(columns(e.logits)), "shaped logits"},
-		{&e.counts, 4 * s * int64(e.info.Vocab), "token counts"},
-		{&e.parts, s * kernel.PartBytes, "sampling"},
+		{&e.tokenCounts, 4 * s * int64(e.info.Vocab), "token counts"},
+		{&e.sums, s * kernel.PartBytes, "sampling"},
+		{&e.tiles, int64(e.shape.MostTiles(int(t), int(s))) * int64(unsafe.Sizeof(kernel.Tile{})), "prompts"},
+		{&e.spans, s * int64(unsafe.Sizeof(kernel.Span{})), "prompts"},
+		{&e.counts, 8, "prompts"},
 		{&e.partial, scratch.Partial, "decode attention"},
 		{&e.stats, scratch.Stats, "decode attention"},
 		{&e.arrived, scratch.Arrived, "decode attention"},

@@ -33,7 +33,7 @@ func (e *engine) enqueue(u *upload, result kernel.Ptr) error {
 	}
 	for _, c := range u.counts {
 		row := int64(4 * e.info.Vocab)
-		c.args.Counts = e.counts.Plus(int64(c.slot) * row)
+		c.args.Counts = e.tokenCounts.Plus(int64(c.slot) * row)
 		if err := cu.MemsetD8Async(cu.DevicePtr(c.args.Counts), 0, row, e.compute); err != nil {
 			return fmt.Errorf("clearing counts: %w", err)
 		}
@@ -44,7 +44,7 @@ func (e *engine) enqueue(u *upload, result kernel.Ptr) error {
 	b := u.begin
 	b.ToParams, b.Last, b.Table, b.ToTokens, b.ToPositions, b.ToSlots = e.slots, e.last, e.table, e.tokens, e.positions, e.tokenSlots
 	b.ToRowSlots, b.ToRowLens, b.ToDraws, b.ToDrawTokens, b.ToResult = e.rowSlots, e.rowLens, e.draws, e.drawTokens, e.result
-	b.Result = result
+	b.ToTiles, b.ToSpans, b.ToCounts, b.Result = e.tiles, e.spans, e.counts, result
 	if err := kernel.Begin(e.queue, b); err != nil {
 		return err
 	}
@@ -59,6 +59,9 @@ func (e *engine) enqueue(u *upload, result kernel.Ptr) error {
 
 // pass enqueues the pass of a step.
 func (e *engine) pass(u *upload) error {
+	if u.replays {
+		return e.replay(u)
+	}
 	if u.graph == 0 {
 		return e.forward(u.pass())
 	}
@@ -70,7 +73,7 @@ func (e *engine) pass(u *upload) error {
 }
 
 func (u *upload) pass() pass {
-	return pass{work{tokens: u.tokens, decodes: u.decodes, tiles: u.tiles, ntiles: u.ntiles, spans: u.spans, nspans: u.nspans}, u.draws, u.late > 0}
+	return pass{work{tokens: u.tokens, decodes: u.decodes, ntiles: u.ntiles, nspans: u.nspans}, u.draws, u.late > 0}
 }
 
 // graphOf is the graph of a decode pass, with the drawing or without. The latter
@@ -111,19 +114,25 @@ func (e *engine) forward(p pass) error {
 	if err := e.do(e.plans.body(p.tokens), &p.work); err != nil {
 		return err
 	}
-	if p.draws == 0 {
+	return e.drawn(p.draws, p.late)
+}
+
+// drawn computes what the last tokens of rows are drawn from, and unless the masks
+// are late draws them.
+func (e *engine) drawn(draws int, late bool) error {
+	if draws == 0 {
 		return nil
 	}
-	if err := e.head(e.drawTokens, p.draws); err != nil || p.late {
+	if err := e.head(e.drawTokens, draws); err != nil || late {
 		return err
 	}
-	return e.do(e.sampling, &work{sampled: p.draws})
+	return e.do(e.sampling, &work{sampled: draws})
 }
 
 // draw draws n tokens, from the logits that the pass left.
 func (e *engine) draw(draws kernel.Ptr, n int) error {
 	return kernel.Sample(e.queue, kernel.SampleArgs{
-		Logits: e.values[e.logits], Shaped: e.shaped, Draws: draws, Slots: e.slots, Counts: e.counts, Parts: e.parts, Last: e.last, Result: e.result,
+		Logits: e.values[e.logits], Shaped: e.shaped, Draws: draws, Slots: e.slots, Counts: e.tokenCounts, Parts: e.sums, Last: e.last, Result: e.result,
 		Vocab: int32(e.info.Vocab), Ld: int32(columns(e.logits)), Rows: int32(e.info.Slots),
 	}, n)
 }

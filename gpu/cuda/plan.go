@@ -40,10 +40,7 @@ type run func(*work) error
 // graph; what they stand for is read from the device's memory.
 type work struct {
 	tokens, decodes int
-	tiles           kernel.Ptr // of prefill rows
-	ntiles          int
-	spans           kernel.Ptr // kernel.Span of prefill rows, in order
-	nspans          int
+	ntiles, nspans  int // of prefill rows; at most, in a graph
 	// Of the head: the numbers of the tokens whose logits it makes, and how many.
 	rows    kernel.Ptr
 	sampled int
@@ -88,6 +85,8 @@ type machine struct {
 	tokens, positions, tokenSlots kernel.Ptr        // i32 [MaxStepTokens]
 	rowSlots, rowLens             kernel.Ptr        // [Slots]
 	table                         kernel.Ptr        // i32 [Slots, stride]
+	tiles, spans                  kernel.Ptr        // kernel.Tile and kernel.Span of prefill rows, in order
+	counts                        kernel.Ptr        // i32: how many tiles, and spans
 	queries                       kernel.Ptr        // bf16 [MaxStepTokens, Heads, HeadDim], as RoPE leaves them
 	partial, stats, arrived       kernel.Ptr        // of decode attention
 	divisions                     map[int]*division // by window

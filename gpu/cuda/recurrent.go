@@ -27,7 +27,7 @@ func (c *compiler) conv(o *program.Conv) run {
 			return nil
 		}
 		a := a
-		a.First, a.Tokens, a.Spans = int32(w.decodes), int32(w.others()), w.spans
+		a.First, a.Tokens, a.Spans = int32(w.decodes), int32(w.others()), c.spans
 		return kernel.ConvSpans(q, a, w.nspans)
 	}
 }
@@ -51,7 +51,7 @@ func (c *compiler) delta(o *program.Delta) run {
 			return nil
 		}
 		a := a
-		a.Spans = w.spans
+		a.Spans = c.spans
 		return kernel.Delta(q, a, w.nspans)
 	}
 }

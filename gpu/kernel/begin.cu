@@ -6,6 +6,7 @@
 //   positions, slots i32 [T]   of each token; slot < 0: padding
 //   row_slots, row_lens i32 [R]  decode rows: slot, length with the new token; 0: padding
 //   draws      Draw [N], draw_tokens i32 [N]   tokens whose logits are computed
+//   tiles      Tile [N], spans Span [N]   of prompts; counts i32 [2]: how many
 // A token is never one of a slot initialised in the same step by −1, so the
 // parts need no order among themselves.
 // Launch:  grid-stride
@@ -15,6 +16,9 @@
 struct alignas(8) Init { u64 words[9]; int slot, unused; }; // a Slot of sample.cu, and whose
 struct Entry { int slot, index, page; };
 struct alignas(8) Draw { u64 allow; int row, slot, position, unused; };
+
+struct Tile { int slot, token, position, tokens, pair; };
+struct Span { int first, count, slot, start; };
 
 struct BeginArgs {
   const Init* inits;
@@ -26,6 +30,8 @@ struct BeginArgs {
   const int* row_lens;
   const Draw* draws;
   const int* draw_tokens;
+  const Tile* tiles;
+  const Span* spans;
   u64* to_params; // Slot [·]
   int* last;
   int* table;
@@ -36,9 +42,12 @@ struct BeginArgs {
   int* to_row_lens;
   Draw* to_draws;
   int* to_draw_tokens;
+  Tile* to_tiles;
+  Span* to_spans;
+  int* to_counts;
   u64* to_result;
   u64 result;
-  int n_inits, n_pages, n_tokens, n_rows, n_draws;
+  int n_inits, n_pages, n_tokens, n_rows, n_draws, n_tiles, n_spans;
   int table_stride;
 };
 
@@ -46,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(256) begin(const __grid_constant__ 
   wait_for_previous();
   let_next_start();
   int stride = gridDim.x * blockDim.x, first = blockIdx.x * blockDim.x + threadIdx.x;
-  if (first == 0) *a.to_result = a.result;
+  if (first == 0) *a.to_result = a.result, a.to_counts[0] = a.n_tiles, a.to_counts[1] = a.n_spans;
   for (int i = first; i < a.n_inits; i += stride) {
     int slot = a.inits[i].slot;
     for (int j = 0; j < 9; j++) a.to_params[(size_t)slot * 9 + j] = a.inits[i].words[j];
@@ -71,4 +80,6 @@ extern "C" __global__ void __launch_bounds__(256) begin(const __grid_constant__ 
     a.to_draws[i] = a.draws[i];
     a.to_draw_tokens[i] = a.draw_tokens[i];
   }
+  for (int i = first; i < a.n_tiles; i += stride) a.to_tiles[i] = a.tiles[i];
+  for (int i = first; i < a.n_spans; i += stride) a.to_spans[i] = a.spans[i];
 }

@@ -35,6 +35,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) paged_prefill(const __grid_
 
   wait_for_previous();
   let_next_start();
+  if ((int)blockIdx.x >= *a.count) return;
   Tile tile = a.tiles[blockIdx.x];
   int pairs = tile.tokens * GROUP, last_pair = min(tile.pair + BLOCK_ROWS, pairs) - 1;
   int length = tile.position + last_pair / GROUP + 1; // keys that the tile sees

@@ -15,11 +15,11 @@ struct PrefillArgs {
   const bf16* kv;
   const int* table;
   const Tile* tiles;
+  const int* count;  // of tiles
   bf16* out;
   const bf16* sinks; // [Hq]; null: none
   int table_stride;
   float scale;       // the scores', in powers of 2: log2(e)/√D
-  int count;         // of tiles
   int window;        // positions that a token sees; INT_MAX: all
 };
 

@@ -32,6 +32,11 @@ func (s Shape) AppendTiles(dst []Tile, slot, token, position, tokens int) []Tile
 	return dst
 }
 
+// MostTiles is how many tiles so many tokens of so many runs are at most.
+func (s Shape) MostTiles(tokens, runs int) int {
+	return tokens*s.Heads/s.KVHeads/prefillRows + min(tokens, runs)
+}
+
 // SortTiles puts those that look at most keys first, so that the last blocks
 // to start are short.
 func (s Shape) SortTiles(tiles []Tile) {
@@ -43,12 +48,11 @@ func (s Shape) SortTiles(tiles []Tile) {
 
 // PrefillArgs: see prefill.cuh and prefill.cu.
 type PrefillArgs struct {
-	Q, KV, Table, Tiles, Out Ptr
+	Q, KV, Table, Tiles, Count, Out Ptr // Count: i32, of tiles
 
 	Sinks       Ptr // 0: none
 	TableStride int32
 	Scale       float32
-	Count       int32 // of tiles; PagedPrefill sets it
 	Window      int32 // 0: all positions
 }
 
@@ -65,9 +69,9 @@ var prefillHopperKernel = newKernel[PrefillArgs]("prefill_hopper.cu", "paged_pre
 	return 1024 + (2+2*ring)*2*prefillRows*s.HeadDim + 256
 })
 
-// PagedPrefill is attention of runs of new tokens.
+// PagedPrefill is attention of runs of new tokens, in at most so many tiles.
 func PagedPrefill(q Queue, s Shape, a PrefillArgs, tiles int) error {
-	a.Count, a.Window = int32(tiles), window(a.Window)
+	a.Window = window(a.Window)
 	if s.HopperAttention() {
 		return launch(q, prefillHopperKernel, min(s.Hopper, tiles*s.KVHeads), 1, 384, &a)
 	}

@@ -98,10 +98,11 @@ __device__ __forceinline__ void copy_rows(u32 to, const bf16* from, u32 row, boo
 }
 
 __device__ __forceinline__ void produce(const PrefillArgs& a, u32 shared) {
-  int thread = threadIdx.x % 128, items = a.count * KV_HEADS;
+  int thread = threadIdx.x % 128, items = *a.count * KV_HEADS;
   Place<2> q;
   Place<RING> k, v;
-  Tile next_tile = a.tiles[item_of(0) / KV_HEADS];
+  Tile next_tile;
+  if (item_of(0) < items) next_tile = a.tiles[item_of(0) / KV_HEADS];
   for (int round = 0, item; (item = item_of(round)) < items; round++) {
     Tile tile = next_tile;
     int after = item_of(round + 1);
@@ -174,7 +175,7 @@ __device__ __forceinline__ void gather(Vec4 (&rows)[HEAD_DIM / 16], const float 
 
 __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
   constexpr int KS = HEAD_DIM / 16;
-  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, items = a.count * KV_HEADS;
+  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, items = *a.count * KV_HEADS;
   int group = __shfl_sync(FULL, threadIdx.x / 128, 0); // so that the compiler knows it is a warp's
   int row = warp * 16 + lane / 4, column = lane % 4 * 2; // and 8 rows on
   float s[64], o[HEAD_DIM / 2], top[2], sum[2], shrink[2];

@@ -90,23 +90,21 @@ extern "C" __global__ void __launch_bounds__(256) store(const __grid_constant__ 
 //   table  i32  [·, M]
 //   out    bf16 [P, 2, H, S, D]   pages that spans see are written; those that several
 //                                 see several times, the same
-// Launch:  (blocks, N) of 256
+// Launch:  (blocks, N or fewer) of 256
 // Limit:   3 bytes of memory traffic an element
 // Checked: TestWidenPages
 struct WidenArgs {
   const u8* kv;
   const float* scales;
   const Span* spans;
+  const int* count; // of spans
   const int* table;
   bf16* out;
   int heads, dim, page_size, table_stride;
   int window; // positions that a token sees; INT_MAX: all
 };
 
-extern "C" __global__ void __launch_bounds__(256) widen_pages(const __grid_constant__ WidenArgs a) {
-  wait_for_previous();
-  let_next_start();
-  Span s = a.spans[blockIdx.y];
+__device__ __forceinline__ void widen_span(const WidenArgs& a, const Span& s) {
   int first = max(0, s.start + 1 - a.window) / a.page_size, last = (s.start + s.count - 1) / a.page_size;
   int rows = 2 * a.heads * a.page_size, each = rows * a.dim / 16;
   for (long long i = (long long)blockIdx.x * 256 + threadIdx.x; i < (long long)(last - first + 1) * each; i += gridDim.x * 256) {
@@ -123,6 +121,12 @@ extern "C" __global__ void __launch_bounds__(256) widen_pages(const __grid_const
     store16(out, pack8(f));
     store16(out + 8, pack8(f + 8));
   }
+}
+
+extern "C" __global__ void __launch_bounds__(256) widen_pages(const __grid_constant__ WidenArgs a) {
+  wait_for_previous();
+  let_next_start();
+  for (int at_span = blockIdx.y; at_span < *a.count; at_span += gridDim.y) widen_span(a, a.spans[at_span]);
 }
 
 // round_queries: y bf16 [T, W] of x f32 [T, ·], stride from row to row.

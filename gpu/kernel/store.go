@@ -18,9 +18,9 @@ type StoreArgs struct {
 
 // WidenArgs: see store.cu.
 type WidenArgs struct {
-	KV, Scales, Spans, Table, Out     Ptr
-	Heads, Dim, PageSize, TableStride int32
-	Window                            int32 // 0: all positions
+	KV, Scales, Spans, Count, Table, Out Ptr // Count: i32, of spans
+	Heads, Dim, PageSize, TableStride    int32
+	Window                               int32 // 0: all positions
 }
 
 // QueriesArgs: see store.cu.
@@ -56,13 +56,14 @@ func Store(q Queue, a StoreArgs) error {
 	return launch(q, storeKernel, ceil(int(a.Tokens)*sides*int(a.Heads)*int(a.Dim/8), 256), 1, 256, &a)
 }
 
-// WidenPages makes bf16 of the pages of codes that some spans look at.
+// WidenPages makes bf16 of the pages of codes that some spans look at, at most so many.
 func WidenPages(q Queue, a WidenArgs, spans int) error {
 	if a.Dim <= 0 || a.Dim%16 != 0 {
 		return fmt.Errorf("kernel widen_pages: heads of %d", a.Dim)
 	}
 	a.Window = window(a.Window)
-	return launch(q, widenKernel, max(32, ceil(1024, max(spans, 1))), spans, 256, &a)
+	most := min(spans, 16)
+	return launch(q, widenKernel, max(32, ceil(1024, max(most, 1))), most, 256, &a)
 }
 
 // RoundQueries leaves queries as attention reads them.
