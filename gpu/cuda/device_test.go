@@ -779,8 +779,16 @@ func BenchmarkContexts(b *testing.B) {
 		rows    int
 		context int
 	}{
-		{"qwen3-0.6b", "", 1, 100}, {"qwen3-0.6b", "", 1, 300}, {"qwen3-0.6b", "", 1, 600}, {"qwen3-0.6b", "", 4, 600}, {"qwen3-0.6b", "", 8, 600}, {"qwen3-0.6b", "", 1, 8000},
-		{"qwen3-0.6b", "", 1, 32000}, {"qwen3-0.6b", model.Float8, 1, 32000}, {"qwen3-14b", "", 1, 300}, {"qwen3-14b", "", 16, 16000},
+		{"qwen3-0.6b", "", 1, 100},
+		{"qwen3-0.6b", "", 1, 300},
+		{"qwen3-0.6b", "", 1, 600},
+		{"qwen3-0.6b", "", 4, 600},
+		{"qwen3-0.6b", "", 8, 600},
+		{"qwen3-0.6b", "", 1, 8000},
+		{"qwen3-0.6b", "", 1, 32000},
+		{"qwen3-0.6b", model.Float8, 1, 32000},
+		{"qwen3-14b", "", 1, 300},
+		{"qwen3-14b", "", 16, 16000},
 	} {
 		b.Run(fmt.Sprintf("%s%s/%d/%d", c.model, c.kv, c.rows, c.context), func(b *testing.B) {
 			m, err := model.Open(c.model, true)

@@ -266,7 +266,6 @@ type Launch struct {
 	Kernel *Kernel
 	Grid   [2]int
 	Block  int
-	Shared int            // dynamic shared memory of a block, at most the kernel's, or AllShared
 	Args   unsafe.Pointer // to a struct of Size bytes without Go pointers; copied
 	Size   int
 }
@@ -283,15 +282,7 @@ func launch[Args any](q Queue, k *Kernel, x, y, block int, args *Args) error {
 	if x < 0 || y < 0 || y > 65535 {
 		return fmt.Errorf("kernel %s: a grid of %d × %d", k.Name, x, y)
 	}
-	return q.Launch(Launch{Kernel: k, Grid: [2]int{x, y}, Block: block, Shared: AllShared, Args: unsafe.Pointer(args), Size: int(unsafe.Sizeof(*args))})
-}
-
-// AllShared is the dynamic shared memory that the kernel's shape says.
-const AllShared = -1
-
-// launchWith is launch with less shared memory than the kernel may have.
-func launchWith[Args any](q Queue, k *Kernel, x, block int, args *Args, shared int) error {
-	return q.Launch(Launch{Kernel: k, Grid: [2]int{x, 1}, Block: block, Shared: shared, Args: unsafe.Pointer(args), Size: int(unsafe.Sizeof(*args))})
+	return q.Launch(Launch{Kernel: k, Grid: [2]int{x, y}, Block: block, Args: unsafe.Pointer(args), Size: int(unsafe.Sizeof(*args))})
 }
 
 func ceil(n, d int) int { return (n + d - 1) / d }

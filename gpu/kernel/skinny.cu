@@ -24,7 +24,10 @@
 // A lane copies what it will need itself through shared memory, several chunks
 // ahead and on into the next rows, so no warp waits for another but to add up.
 // Weights are nobody's output: the first of them are on their way before the
-// kernel ahead has ended.
+// kernel ahead has ended. Where no block has more than one tile, so are those of the
+// kernels behind, as far as there is room: each lets the next start at once. Where some
+// have two, blocks that come as others go would have them side by side: a step of
+// Qwen3-14B took 7.80 ms for 7.73 on an H200.
 //
 // Launch:  blocks of 8 warps, two a multiprocessor or fewer; each takes every
 //          so-many-th 16 rows of w; 32 in skinny_wide; 16 of g and the same 16
@@ -89,6 +92,8 @@ __device__ __forceinline__ void skinny(const SkinnyArgs& a) {
     copies_commit();
     into = into == AHEAD - 1 ? 0 : into + 1;
   };
+  bool once = tiles <= (int)gridDim.x;
+  if (once) let_next_start();
 #pragma unroll
   for (int i = 0; i < AHEAD - 1; i++) load();
   wait_for_previous();
@@ -188,7 +193,7 @@ __device__ __forceinline__ void skinny(const SkinnyArgs& a) {
       load(); // to where the chunk before this one was
       from = from == AHEAD - 1 ? 0 : from + 1;
     }
-    if (tile + gridDim.x >= tiles) let_next_start();
+    if (!once && tile + gridDim.x >= tiles) let_next_start();
 
 #pragma unroll
     for (int t = 0; t < NT; t++) {
