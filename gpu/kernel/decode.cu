@@ -93,7 +93,7 @@ extern "C" __global__ void __launch_bounds__(1024) decode_plan(const __grid_cons
   bool parted = a.whole > 0 && a.rows <= PARTED && a.rows * KV_HEADS <= a.workers;
   if (parted) {
     if (threadIdx.x < WARP) {
-      int n = most <= a.whole ? most : max(part_length(tiles_in, a.rows, most, a.workers), a.shortest);
+      int n = most <= a.whole ? max(most, 1) : max(part_length(tiles_in, a.rows, most, a.workers), a.shortest);
       if (threadIdx.x == 0) length_of_parts = n;
     }
     __syncthreads();
