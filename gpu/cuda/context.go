@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"gorgonia.org/cu"
@@ -99,9 +100,16 @@ type context struct {
 	copies  cu.Stream
 	host    []pinned // freed with the context
 	common  *shared  // of a rank
+	// primary is the GPU whose primary context it is, which others keep, too: then
+	// owned is freed with it. nil: it is one of its own.
+	primary *cu.Device
+	owned   []cu.DevicePtr
 }
 
-func openContext(ordinal int) (*context, error) {
+func openContext(ordinal int) (*context, error) { return enterContext(ordinal, false) }
+
+// enterContext makes a context, or takes the device's primary one.
+func enterContext(ordinal int, primary bool) (*context, error) {
 	gpus, err := Probe()
 	if err != nil {
 		return nil, err
@@ -120,7 +128,13 @@ func openContext(ordinal int) (*context, error) {
 	if c.shared, err = sharedPerBlock(dev); err != nil {
 		return nil, err
 	}
-	if c.handle, err = dev.MakeContext(cu.SchedAuto | cu.MapHost); err != nil {
+	if primary {
+		c.primary = &dev
+		c.handle, err = dev.RetainPrimaryCtx()
+	} else {
+		c.handle, err = dev.MakeContext(cu.SchedAuto | cu.MapHost)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cuda: making a context on %s: %w", c.gpu.Name, err)
 	}
 	if err := c.streams(); err != nil {
@@ -157,10 +171,24 @@ func (c *context) allocate(n int64, what string) (kernel.Ptr, error) {
 	if err != nil {
 		return 0, fmt.Errorf("cuda: %d MiB for %s: %w", n>>20, what, err)
 	}
+	c.own(p)
 	if err := cu.MemsetD8Async(p, 0, max(n, 16), c.compute); err != nil {
 		return 0, fmt.Errorf("cuda: clearing %s: %w", what, err)
 	}
 	return kernel.Ptr(p), nil
+}
+
+// own notes memory that is freed with the context.
+func (c *context) own(p cu.DevicePtr) {
+	if c.primary != nil {
+		c.owned = append(c.owned, p)
+	}
+}
+
+// free gives memory back before the context does.
+func (c *context) free(p kernel.Ptr) error {
+	c.owned = slices.DeleteFunc(c.owned, func(o cu.DevicePtr) bool { return o == cu.DevicePtr(p) })
+	return cu.MemFree(cu.DevicePtr(p))
 }
 
 // settled waits for everything in the current context. A copy from memory that
@@ -193,6 +221,12 @@ func (c *context) close() error {
 	if c.common != nil && c.common.users.Add(-1) > 0 { // whoever is last destroys it
 		return errors.Join(errs...)
 	}
-	errs = append(errs, destroyContext(c.handle))
+	if c.primary == nil {
+		return errors.Join(append(errs, destroyContext(c.handle))...)
+	}
+	for _, p := range c.owned {
+		errs = append(errs, cu.MemFree(p))
+	}
+	errs = append(errs, c.primary.ReleasePrimaryCtx())
 	return errors.Join(errs...)
 }

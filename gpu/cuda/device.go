@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,6 +31,7 @@ type seat struct {
 	masks  room   // those that come late; none until a step of this seat has late rows
 	result pinned // written by the device
 	scores pinned // written by the device; nil until a step of this seat has tokens to score
+	sums   pinned // of a rank: what its sums took up to the step's end, nanoseconds and of those waiting
 	began  cu.Event
 	ended  cu.Event
 	copied cu.Event
@@ -66,6 +68,7 @@ type Device struct {
 	// Owned by the caller of Wait.
 	waited int
 	clock  clock
+	spent  [2]uint64 // what seat.sums said of the last step
 
 	// seats is used in turn. Launch writes a seat before it raises outstanding,
 	// Wait reads it before lowering it.
@@ -88,19 +91,16 @@ func Open(spec device.Spec) (*Device, error) {
 	if spec.Model == nil {
 		return nil, errors.New("cuda: no model to open")
 	}
-	ordinal := 0
-	if _, number, ok := strings.Cut(spec.Device, ":"); ok {
-		var err error
-		if ordinal, err = strconv.Atoi(number); err != nil {
-			return nil, fmt.Errorf(`cuda: device %q; give it as "cuda" or "cuda:1"`, spec.Device)
-		}
+	ordinal, err := Ordinal(spec.Device)
+	if err != nil {
+		return nil, err
 	}
 	if err := Usable(); err != nil {
 		return nil, err
 	}
 	open := func() (*context, error) { return openContext(ordinal) }
 	if spec.Rank != nil {
-		open = func() (*context, error) { return openRank(ordinal, spec.Rank) }
+		open = func() (*context, error) { return openRank(ordinal, spec.Rank, false) }
 	}
 	ctx, err := open()
 	if err != nil {
@@ -113,6 +113,19 @@ func Open(spec device.Spec) (*Device, error) {
 	return d, nil
 }
 
+// Ordinal is the number of the GPU that a device's name means.
+func Ordinal(name string) (int, error) {
+	_, number, ok := strings.Cut(name, ":")
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return 0, fmt.Errorf(`cuda: device %q; give it as "cuda" or "cuda:1"`, name)
+	}
+	return n, nil
+}
+
 func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 	e, err := newEngine(ctx, spec)
 	if err != nil {
@@ -123,6 +136,9 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 	for i := range d.seats {
 		s := &d.seats[i]
 		if s.result, err = ctx.pin(kernel.ResultBytes(e.info.Slots)); err != nil {
+			return err
+		}
+		if s.sums, err = ctx.pin(kernel.SpentBytes); err != nil {
 			return err
 		}
 		for _, event := range []*cu.Event{&s.began, &s.ended, &s.copied, &s.computed, &s.resumed} {
@@ -145,6 +161,9 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 	sizes := graphSizes(min(e.info.Slots, cmp.Or(max(spec.GraphRows, -1), maxGraph)))
 	if err := errors.Join(e.captureGraphs(sizes, spec.Capturing), loaded()); err != nil {
 		return err
+	}
+	if err := e.clearSpent(); err != nil {
+		return fmt.Errorf("cuda: clearing times: %w", err)
 	}
 	if e.info.FreeBytes, _, err = freeBytes(); err != nil {
 		return err
@@ -169,7 +188,7 @@ func (r *room) grow(ctx *context, bytes int) error {
 	}
 	bytes = max(2*bytes, 1<<16)
 	if r.block != 0 {
-		if err := cu.MemFree(cu.DevicePtr(r.block)); err != nil {
+		if err := ctx.free(r.block); err != nil {
 			return fmt.Errorf("cuda: freeing an upload: %w", err)
 		}
 	}
@@ -183,6 +202,7 @@ func (r *room) grow(ctx *context, bytes int) error {
 		return fmt.Errorf("cuda: %d KiB for a step's upload: %w", bytes>>10, err)
 	}
 	r.block = kernel.Ptr(block)
+	ctx.own(block)
 	return nil
 }
 
@@ -295,6 +315,9 @@ func (d *Device) finish(seat *seat, u *upload) error {
 			return fmt.Errorf("scoring: %w", err)
 		}
 	}
+	if err := d.engine.tellSpent(seat.sums.address()); err != nil {
+		return fmt.Errorf("times of sums: %w", err)
+	}
 	return seat.ended.Record(d.engine.compute)
 }
 
@@ -383,9 +406,19 @@ func (d *Device) wait(seat *seat, r *batch.Result) error {
 			return err
 		}
 	}
+	r.Reducing, r.Waiting = d.sums(seat)
 	readResult(r, seat.result, seat.rows, d.info.Slots)
 	readScores(r, seat.scores, seat.rows)
 	return nil
+}
+
+// sums is what a step's sums took, and of that waiting for other ranks.
+func (d *Device) sums(s *seat) (took, waited int64) {
+	before := d.spent
+	for i := range d.spent {
+		d.spent[i] = binary.NativeEndian.Uint64(s.sums[8*i:])
+	}
+	return int64(d.spent[0] - before[0]), int64(d.spent[1] - before[1])
 }
 
 // unnoticed is what lies between two events with nothing in between them, in
@@ -425,7 +458,7 @@ func (d *Device) Close() error {
 		for _, g := range slices.Concat(slices.Collect(maps.Values(e.graphs)), slices.Collect(maps.Values(e.undrawn)), slices.Collect(maps.Values(e.replayed.graphs))) {
 			errs = append(errs, g.free())
 		}
-		errs = append(errs, e.blas.close())
+		errs = append(errs, e.blas.close(), e.nccl.close())
 	}
 	err := e.close()
 	if d.fault() != nil {

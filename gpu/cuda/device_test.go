@@ -530,9 +530,12 @@ func (d *distances) add(got, want float32) bool {
 	return far <= d.within
 }
 
+// mean is the root of the mean square.
+func (d *distances) mean() float64 { return math.Sqrt(d.squares / float64(max(1, d.n-d.rerouted))) }
+
 func (d *distances) report(t *testing.T) {
 	t.Helper()
-	rms := math.Sqrt(d.squares / float64(max(1, d.n-d.rerouted)))
+	rms := d.mean()
 	t.Logf("log-probabilities differ by %.4f at most, %.4f in the root of the mean square of %d but %d; allowed %.4f, %.4f", d.worst, rms, d.n, d.rerouted, d.within, d.rms)
 	if d.n == 0 || d.rms > 0 && !(rms <= d.rms) {
 		t.Errorf("the root of the mean square of %d is %.4f, want at most %.4f", d.n, rms, d.rms)

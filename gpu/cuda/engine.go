@@ -21,6 +21,7 @@ type engine struct {
 	info     device.Info
 	queue    *queue
 	blas     *blas
+	nccl     *communicator // of a rank, where GPUs cannot reach each other's memory
 	plans    *plans
 	sampling []stage
 
@@ -66,7 +67,9 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.queue = &queue{modules: m, stream: ctx.compute, overlap: ctx.gpu.Capability >= 90}
+	// Kernels that begin early on one GPU leave no room for what another rank's wait for.
+	alone := ctx.common == nil || ctx.common.ranks == 1
+	e.queue = &queue{modules: m, stream: ctx.compute, overlap: ctx.gpu.Capability >= 90 && alone}
 	if e.decodeBlocks, err = m.decodeBlocks(e.shape, ctx.gpu); err != nil {
 		return nil, err
 	}
@@ -255,7 +258,7 @@ func (e *engine) reserve(slot int32, bytes int64) (kernel.Ptr, error) {
 		return l.at, nil
 	}
 	if l.at != 0 {
-		if err := cu.MemFree(cu.DevicePtr(l.at)); err != nil {
+		if err := e.free(l.at); err != nil {
 			return 0, fmt.Errorf("cuda: freeing a slot's lists: %w", err)
 		}
 	}

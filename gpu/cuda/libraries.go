@@ -10,6 +10,7 @@ package cuda
 #include <stdlib.h>
 #include <cublasLt.h>
 #include <cuda.h>
+#include "nccl.h"
 #include "symbols.h"
 
 typedef struct {
@@ -21,12 +22,14 @@ typedef struct {
 TROUPE_DRIVER(DECLARE, DECLARE)
 TROUPE_NVRTC(DECLARE, DECLARE)
 TROUPE_BLAS(DECLARE, DECLARE)
+TROUPE_NCCL(DECLARE, DECLARE)
 
 #define ROW(name) {#name, &troupe_at_##name},
 #define TABLE(all) { static troupe_function table[] = {all(ROW, ROW) {NULL, NULL}}; return table; }
 static troupe_function *troupe_driver(void) TABLE(TROUPE_DRIVER)
 static troupe_function *troupe_nvrtc(void) TABLE(TROUPE_NVRTC)
 static troupe_function *troupe_blas(void) TABLE(TROUPE_BLAS)
+static troupe_function *troupe_nccl(void) TABLE(TROUPE_NCCL)
 
 // What stubs point to until their library is open, and for good where it lacks
 // the function.
@@ -86,6 +89,7 @@ type library struct {
 var (
 	libcuda  = &library{Library: driverLibrary, functions: C.troupe_driver(), version: driverVersion, find: here}
 	libnvrtc = &library{Library: nvrtcLibrary, functions: C.troupe_nvrtc(), whole: true, version: nvrtcVersion, find: here}
+	libnccl  = &library{Library: ncclLibrary, functions: C.troupe_nccl(), whole: true, version: ncclVersion, find: here}
 	libblas  = &library{Library: blasLibrary, functions: C.troupe_blas(), whole: true, version: blasVersion, find: here}
 )
 

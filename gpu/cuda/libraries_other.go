@@ -10,3 +10,6 @@ func Libraries() []Found { return here().Find() }
 
 // Usable says that this build runs no GPU.
 func Usable() error { return errors.New("cuda: this program was built without CUDA (build tag cuda)") }
+
+// Peers says nothing: this build sees no GPUs.
+func Peers() string { return "" }

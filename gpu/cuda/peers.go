@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -19,12 +20,43 @@ type shared struct {
 	gpu     GPU
 	block   int // shared memory of a block
 	handle  cu.CUContext
+	ranks   int // on the GPU
 	users   atomic.Int32
 }
 
+// canReach says whether a GPU can reach another's memory. Tests have GPUs that cannot.
+var canReach = func(own, other cu.Device) bool {
+	can, err := own.CanAccessPeer(other)
+	return err == nil && can != 0
+}
+
+// Peers says how GPUs that share a model would add up; "" of fewer than two.
+func Peers() string {
+	all, err := Probe()
+	if err != nil || len(all) < 2 {
+		return ""
+	}
+	for i := range all {
+		for j := range all {
+			own, err := cu.GetDevice(i)
+			other, err2 := cu.GetDevice(j)
+			if errors.Join(err, err2) != nil || i == j || canReach(own, other) {
+				continue
+			}
+			by := "NCCL adds up for --tp"
+			if f := libnccl.opened(); f.Err != nil {
+				by = "--tp takes NCCL, which is not there (" + ncclLibrary.From + ")"
+			}
+			return fmt.Sprintf("GPU %d cannot reach the memory of GPU %d: %s", i, j, by)
+		}
+	}
+	return fmt.Sprintf("%d GPUs reach each other's memory, over which --tp adds up", len(all))
+}
+
 // openRank is openContext for a rank. Ranks on the same GPU take the context of the
-// first of them.
-func openRank(ordinal int, rank *device.Rank) (*context, error) {
+// first of them. Where some GPUs cannot reach each other's memory, or NCCL is wanted all
+// the same, it is the GPU's primary context, which NCCL works in.
+func openRank(ordinal int, rank *device.Rank, nccl bool) (*context, error) {
 	var others []int
 	if _, err := rank.Meet(ordinal, func(all []any) {
 		for _, o := range all {
@@ -33,23 +65,28 @@ func openRank(ordinal int, rank *device.Rank) (*context, error) {
 	}); err != nil {
 		return nil, err
 	}
-	first := 0
-	for others[first] != ordinal {
-		first++
+	first, here := slices.Index(others, ordinal), 0
+	for _, o := range others {
+		if o == ordinal {
+			here++
+		}
+	}
+	apart, err := someApart(others, rank)
+	if err != nil {
+		return nil, err
 	}
 	var mine *context
 	var brings *shared
 	if first == rank.Index {
-		var err error
-		if mine, err = openContext(ordinal); err != nil {
+		if mine, err = enterContext(ordinal, apart || nccl); err != nil {
 			return nil, err
 		}
-		brings = &shared{ordinal: ordinal, gpu: mine.gpu, block: mine.shared, handle: mine.handle}
+		brings = &shared{ordinal: ordinal, gpu: mine.gpu, block: mine.shared, handle: mine.handle, ranks: here}
 		mine.common = brings
 		brings.users.Store(1)
 	}
 	var all []*shared
-	_, err := rank.Meet(brings, func(list []any) {
+	_, err = rank.Meet(brings, func(list []any) {
 		for _, s := range list {
 			all = append(all, s.(*shared))
 		}
@@ -62,7 +99,7 @@ func openRank(ordinal int, rank *device.Rank) (*context, error) {
 		mine = &context{gpu: s.gpu, shared: s.block, handle: s.handle, common: s}
 		err = mine.streams()
 	}
-	if err == nil {
+	if err == nil && !apart {
 		err = mine.reach(all)
 	}
 	if err != nil && mine != nil {
@@ -71,22 +108,32 @@ func openRank(ordinal int, rank *device.Rank) (*context, error) {
 	return mine, err
 }
 
+// someApart says whether any GPU of any rank cannot reach another's memory.
+func someApart(ordinals []int, rank *device.Rank) (apart bool, err error) {
+	if err := start(); err != nil {
+		return false, err
+	}
+	own, err := cu.GetDevice(ordinals[rank.Index])
+	if err != nil {
+		return false, err
+	}
+	mine := false
+	for _, o := range ordinals {
+		other, err := cu.GetDevice(o)
+		if err != nil {
+			return false, err
+		}
+		mine = mine || own != other && !canReach(own, other)
+	}
+	_, err = rank.Meet(mine, func(all []any) { apart = slices.Contains(all, any(true)) })
+	return apart, err
+}
+
 // reach makes the memory of other ranks' GPUs accessible.
 func (c *context) reach(all []*shared) error {
-	own, err := cu.GetDevice(c.common.ordinal)
-	if err != nil {
-		return err
-	}
 	for _, s := range all {
 		if s == nil || s == c.common {
 			continue
-		}
-		other, err := cu.GetDevice(s.ordinal)
-		if err != nil {
-			return err
-		}
-		if can, err := own.CanAccessPeer(other); err != nil || can == 0 {
-			return fmt.Errorf("cuda: GPU %d cannot reach the memory of GPU %d (%v); ranks add up over peer memory alone", c.common.ordinal, s.ordinal, err)
 		}
 		if err := s.handle.EnablePeerAccess(0); err != nil {
 			return fmt.Errorf("cuda: reaching the memory of GPU %d from GPU %d: %w", s.ordinal, c.common.ordinal, err)
@@ -95,26 +142,76 @@ func (c *context) reach(all []*shared) error {
 	return nil
 }
 
-// join makes the memory in which ranks meet, cleared before any of them comes.
-func (e *engine) join(rank *device.Rank) error {
+// join lets the engine add up with the other ranks.
+func (e *engine) join(rank *device.Rank) (err error) {
 	if e.rank = rank; rank == nil {
 		return nil
 	}
-	if rank.Ranks > kernel.MaxRanks {
-		return fmt.Errorf("cuda: %d ranks; there may be %d", rank.Ranks, kernel.MaxRanks)
-	}
-	flags, err := e.allocate(kernel.FlagBytes, "flags")
-	if err != nil {
+	if e.primary != nil {
+		if e.nccl, err = communicate(rank, e.compute); err == nil {
+			e.all = e.nccl
+		}
 		return err
 	}
-	if e.turns, err = e.allocate(kernel.TurnBytes, "turns"); err != nil {
-		return err
+	return e.meetings.join(e.context, e.blocks)
+}
+
+// join makes the memory in which ranks add up, cleared before any of them comes.
+func (m *meetings) join(c *context, blocks int) error {
+	ranks := m.rank.Ranks
+	if ranks > kernel.MaxRanks {
+		return fmt.Errorf("cuda: %d ranks; there may be %d", ranks, kernel.MaxRanks)
 	}
-	if err := e.compute.Synchronize(); err != nil {
-		return fmt.Errorf("cuda: clearing flags: %w", err)
+	if here := c.common.ranks; here > 1 {
+		// What waits on a multiprocessor keeps kernels from it that want all of its registers
+		// or another division of its memory, and those of another rank must come through.
+		blocks = max(2, blocks/(4*here))
 	}
-	e.flags = e.addresses(flags)
-	return e.meetings.err
+	m.links = kernel.Links{Rank: int32(m.rank.Index), Ranks: int32(ranks), Blocks: blocks}
+	var flags, inbox kernel.Ptr
+	each := kernel.InboxBytes(ranks)
+	for _, s := range []sized{
+		{&flags, kernel.FlagBytes, "flags"},
+		{&m.links.Turns, kernel.TurnBytes, "turns"},
+		{&m.links.Spent, kernel.SpentBytes, "times of sums"},
+		{&inbox, inboxes * each, "what other ranks send"},
+	} {
+		var err error
+		if *s.at, err = c.allocate(s.bytes, s.what); err != nil {
+			return err
+		}
+	}
+	if err := cu.MemsetD8Async(cu.DevicePtr(inbox), 0xff, inboxes*each, c.compute); err != nil {
+		return fmt.Errorf("cuda: emptying inboxes: %w", err)
+	}
+	if err := c.compute.Synchronize(); err != nil {
+		return fmt.Errorf("cuda: emptying inboxes: %w", err)
+	}
+	m.links.Flags = m.addresses(flags)
+	for i := range m.inboxes {
+		m.inboxes[i] = m.addresses(inbox.Plus(int64(i) * each))
+	}
+	return m.err
+}
+
+// clearSpent forgets what sums took before the first step.
+func (e *engine) clearSpent() error {
+	if e.links.Spent == 0 {
+		return nil
+	}
+	return cu.MemsetD8Async(cu.DevicePtr(e.links.Spent), 0, kernel.SpentBytes, e.compute)
+}
+
+// tellSpent writes what sums took to memory of the host. A kernel does: a copy would stand
+// in the queue of copies until the step is done, before that of another rank's next step.
+func (e *engine) tellSpent(to kernel.Ptr) error {
+	if e.links.Spent == 0 {
+		return nil
+	}
+	words := kernel.SpentBytes / f32
+	return kernel.CopyRows(e.queue, kernel.CopyArgs{
+		From: kernel.View{At: e.links.Spent, Stride: int32(words)}, To: kernel.View{At: to, Stride: int32(words)}, Rows: 1, Heads: 1, Width: int32(words),
+	})
 }
 
 // together waits until all ranks have done what was enqueued: what may wait for the
@@ -124,9 +221,13 @@ func (e *engine) together() error {
 	if e.rank == nil {
 		return nil
 	}
-	if err := e.compute.Synchronize(); err != nil {
+	return e.context.together(e.rank)
+}
+
+func (c *context) together(rank *device.Rank) error {
+	if err := c.compute.Synchronize(); err != nil {
 		return fmt.Errorf("cuda: before ranks meet: %w", err)
 	}
-	_, err := e.rank.Meet(nil, func([]any) {})
+	_, err := rank.Meet(nil, func([]any) {})
 	return err
 }

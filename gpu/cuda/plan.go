@@ -128,6 +128,7 @@ type compiler struct {
 	skinny bool // products are of few rows
 	// What lies in the machine's own memory: the last queries and routes.
 	turned, routed *program.Value
+	sumsOver       []*program.AllReduce // of a pass, in order
 	// shared says that the product of the last routes put shares into its rows.
 	shared bool
 	err    error // the first
@@ -138,6 +139,11 @@ type compiler struct {
 func compile(p *program.Program, m *machine) (*plans, error) {
 	l := lower.Of(p, m.held.Codes)
 	c := compiler{machine: m, elements: elementsOf(p), from: 1}
+	for _, op := range p.Body() {
+		if o, is := op.(*program.AllReduce); is {
+			c.sumsOver = append(c.sumsOver, o)
+		}
+	}
 	out := &plans{skinny: l.SkinnyHead}
 	for _, most := range append(l.Buckets(), math.MaxInt) {
 		c.skinny = most <= l.Skinny
@@ -263,4 +269,5 @@ var fused = map[string]func(*compiler, *program.Fused) run{
 	lower.Combine.Name:      (*compiler).combineAdd,
 	lower.ReduceAdd.Name:    (*compiler).reduceAdd,
 	lower.SkinnyReduce.Name: (*compiler).skinnyReduce,
+	lower.ReduceAddNorm:     (*compiler).reduceAddNorm,
 }

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"slices"
 	"time"
 
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -9,15 +10,40 @@ import (
 )
 
 // meetings are a rank's place among those that share the model, and the memory in
-// which their kernels tell each other that they are there. Every rank compiles the
-// same ops in the same order, so they learn each other's addresses as they go.
+// which they add up. Every rank compiles the same ops in the same order, so they
+// learn each other's addresses as they go.
 type meetings struct {
-	rank  *device.Rank // nil: the model is whole
-	flags [kernel.MaxRanks]kernel.Ptr
-	turns kernel.Ptr // [MeetingBlocks], this rank's
+	rank    *device.Rank // nil: the model is whole
+	links   kernel.Links
+	inboxes [inboxes][kernel.MaxRanks]kernel.Ptr // of each rank
+	// all sums where GPUs cannot reach each other's memory; nil: they can.
+	all collective
 	// of is where each rank has the value of an op, whatever passes it is compiled for.
 	of  map[program.Op][kernel.MaxRanks]kernel.Ptr
 	err error // of meeting the others
+}
+
+// collective is a library that adds up over ranks, each number once for all of them.
+type collective interface {
+	// sum makes n numbers, bf16 or (not half) f32, the sum over all ranks.
+	sum(at kernel.Ptr, n int, half bool) error
+	clear(at kernel.Ptr, bytes int64) error
+}
+
+// inboxes are so many that sums which follow each other have different ones, in a
+// pass and from its last to the first of the next: see inboxOf.
+const inboxes = 3
+
+// inboxOf is which inbox the i-th of n sums of a pass takes; −1: none, for where
+// there is one, it follows itself.
+func inboxOf(i, n int) int {
+	switch {
+	case n == 1:
+		return -1
+	case i == 0 && n%2 == 1:
+		return 2
+	}
+	return i % 2
 }
 
 // unmet are the meetings of a rank before it meets the others, for trying what it
@@ -26,7 +52,8 @@ func unmet(rank *device.Rank) meetings {
 	if rank == nil {
 		return meetings{}
 	}
-	return meetings{rank: &device.Rank{Index: rank.Index, Ranks: rank.Ranks, Meet: func(mine any, do func([]any)) (time.Duration, error) {
+	l := kernel.Links{Rank: int32(rank.Index), Ranks: int32(rank.Ranks), Blocks: 1}
+	return meetings{links: l, rank: &device.Rank{Index: rank.Index, Ranks: rank.Ranks, Meet: func(mine any, do func([]any)) (time.Duration, error) {
 		all := make([]any, rank.Ranks)
 		for i := range all {
 			all[i] = mine
@@ -74,7 +101,26 @@ func (c *compiler) meets() bool {
 
 // reduceAdd adds the sum of what ranks have to the residual stream.
 func (c *compiler) reduceAdd(f *program.Fused) run {
-	return c.reduce(part[*program.AllReduce](f), part[*program.Add](f).X)
+	o, add := part[*program.AllReduce](f), part[*program.Add](f)
+	if c.all != nil {
+		return both(c.sumAll(o), c.addRows(add))
+	}
+	return c.reduce(o, add.X)
+}
+
+func both(first, second run) run {
+	return func(w *work) error {
+		if err := first(w); err != nil {
+			return err
+		}
+		return second(w)
+	}
+}
+
+// sumAll sums what ranks have in place, by the collective.
+func (c *compiler) sumAll(o *program.AllReduce) run {
+	view, all := c.view(o.X), c.all
+	return func(w *work) error { return all.sum(view.At, w.n(o.X)*int(view.Stride), view.Half != 0) }
 }
 
 // skinnyReduce is a product of few rows and the sum of it over ranks, added to the
@@ -83,33 +129,70 @@ func (c *compiler) skinnyReduce(f *program.Fused) run {
 	o, sum := part[*program.Product](f), c.reduceAdd(f)
 	q, blocks, a := c.kernels, c.blocks, c.skinnyArgs(o, o.Out, bf16)
 	a.X, a.Rounded = c.value(o.In, bf16), 1
-	return func(w *work) error {
+	return both(func(w *work) error {
 		a := a
 		a.N = int32(w.n(o.Out))
-		if err := kernel.SkinnyAdd(q, a, blocks); err != nil {
-			return err
-		}
-		return sum(w)
-	}
+		return kernel.SkinnyAdd(q, a, blocks)
+	}, sum)
 }
 
 // reduce sums what ranks have, in place or in addition to x.
 func (c *compiler) reduce(o *program.AllReduce, x *program.Value) run {
-	if !c.meets() {
+	if c.all != nil {
+		return c.sumAll(o)
+	}
+	sum, ok := c.sum(o, x)
+	if !ok {
 		return nil
+	}
+	q, l := c.kernels, &c.links
+	return func(w *work) error {
+		sum := sum
+		sum.Vectors = int32(w.n(o.X) * o.X.Width / 8)
+		return kernel.Reduce(q, l, sum)
+	}
+}
+
+// sum is what an op adds up, of no rows.
+func (c *compiler) sum(o *program.AllReduce, x *program.Value) (s kernel.Sum, ok bool) {
+	if !c.meets() {
+		return s, false
 	}
 	c.vectors("rows", o.X.Width)
 	view := c.view(o.X)
-	q, a := c.kernels, kernel.ReduceArgs{
-		Part: c.addressesOf(o, view.At), Flags: c.flags, Turns: c.turns, Half: view.Half, Rank: int32(c.rank.Index), Ranks: int32(c.rank.Ranks),
-	}
+	s = kernel.Sum{Part: c.addressesOf(o, view.At), Half: view.Half}
 	if x != nil {
-		a.X = c.value(x, f32)
+		s.X = c.value(x, f32)
 	}
+	if i := inboxOf(slices.Index(c.sumsOver, o), len(c.sumsOver)); i >= 0 {
+		s.Inbox = c.inboxes[i]
+	}
+	return s, true
+}
+
+// reduceAddNorm is a sum over ranks that is added to the residual stream, and its
+// norm: one kernel where few rows are sent.
+func (c *compiler) reduceAddNorm(f *program.Fused) run {
+	o, x, norm := part[*program.AllReduce](f), part[*program.Add](f).X, part[*program.Norm](f)
+	if c.all != nil {
+		return both(both(c.sumAll(o), c.addRows(part[*program.Add](f))), c.norm(norm, nil))
+	}
+	sum, ok := c.sum(o, x)
+	if !ok {
+		return nil
+	}
+	c.wholeRows(norm)
+	sum.W, sum.Y, sum.Hidden, sum.Eps = c.weights[norm.Weight], c.value(norm.Out, bf16), int32(o.X.Width), norm.Eps
+	q, l, apart := c.kernels, &c.links, c.norm(norm, nil)
 	return func(w *work) error {
-		a := a
-		a.Vectors = int32(w.n(o.X) * o.X.Width / 8)
-		return kernel.Reduce(q, a)
+		sum := sum
+		if sum.Vectors = int32(w.n(o.X) * o.X.Width / 8); sum.Norms() {
+			return kernel.ReduceNorm(q, l, sum)
+		}
+		if err := kernel.Reduce(q, l, sum); err != nil {
+			return err
+		}
+		return apart(w)
 	}
 }
 
@@ -120,8 +203,11 @@ func (c *compiler) gatherRanks(o *program.AllGather) run {
 		return nil
 	}
 	from, to := c.view(o.In), c.view(o.Out)
+	if c.all != nil {
+		return c.gatherAll(o, from, to)
+	}
 	c.need(from.Half == to.Half, "%s and %s are of different elements", o.In, o.Out)
-	q, mine, most := c.kernels, o.Brings[c.rank.Index], 0
+	q, l, mine, most := c.kernels, &c.links, o.Brings[c.rank.Index], 0
 	words := func(elements int) int32 { // of 32 bits
 		c.need(from.Half == 0 || elements%2 == 0, "%d columns in bfloat16", elements)
 		return int32(elements) >> from.Half
@@ -129,10 +215,7 @@ func (c *compiler) gatherRanks(o *program.AllGather) run {
 	for _, b := range o.Brings {
 		most = max(most, len(b.To))
 	}
-	base := kernel.GatherRanksArgs{
-		To: c.addressesOf(o, to.At), Flags: c.flags, Turns: c.turns, FromStride: words(int(from.Stride)), ToStride: words(int(to.Stride)),
-		Rank: int32(c.rank.Index), Ranks: int32(c.rank.Ranks),
-	}
+	base := kernel.GatherRanksArgs{To: c.addressesOf(o, to.At), FromStride: words(int(from.Stride)), ToStride: words(int(to.Stride))}
 	all := make([]kernel.GatherRanksArgs, most)
 	for i := range all {
 		all[i] = base
@@ -144,11 +227,32 @@ func (c *compiler) gatherRanks(o *program.AllGather) run {
 	return func(w *work) error {
 		for _, a := range all {
 			a.Rows = int32(w.n(o.Out))
-			if err := kernel.GatherRanks(q, a); err != nil {
+			if err := kernel.GatherRanks(q, l, a); err != nil {
 				return err
 			}
 		}
 		return nil
+	}
+}
+
+// gatherAll puts columns together by the collective: as a sum, to which each rank
+// brings its own and zeros.
+func (c *compiler) gatherAll(o *program.AllGather, from, to kernel.View) run {
+	q, all, mine := c.kernels, c.all, o.Brings[c.rank.Index]
+	size := func(v kernel.View) int64 { return f32 >> v.Half }
+	return func(w *work) error {
+		n := w.n(o.Out)
+		if err := all.clear(to.At, int64(n)*int64(to.Stride)*size(to)); err != nil {
+			return err
+		}
+		for i, r := range mine.To {
+			a := kernel.CopyArgs{From: from, To: to, Heads: 1, Width: int32(r.N), Rows: int32(n)}
+			a.From.At, a.To.At = from.At.Plus(int64(mine.From[i])*size(from)), to.At.Plus(int64(r.At)*size(to))
+			if err := kernel.CopyRows(q, a); err != nil {
+				return err
+			}
+		}
+		return all.sum(to.At, n*int(to.Stride), to.Half != 0)
 	}
 }
 

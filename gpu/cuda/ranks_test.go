@@ -121,3 +121,18 @@ func TestShareKernels(t *testing.T) {
 		t.Errorf("%d sums in bf16, %d in float32", halves, floats)
 	}
 }
+
+// Sums that follow each other, in a pass and from one to the next, take different inboxes.
+func TestInboxes(t *testing.T) {
+	if got := inboxOf(0, 1); got != -1 {
+		t.Errorf("one sum alone takes inbox %d, want none", got)
+	}
+	for n := 2; n < 9; n++ {
+		for i := range n {
+			at, next := inboxOf(i, n), inboxOf((i+1)%n, n)
+			if at < 0 || at >= inboxes || at == next {
+				t.Errorf("of %d sums number %d takes inbox %d, the next one %d", n, i, at, next)
+			}
+		}
+	}
+}

@@ -68,3 +68,7 @@
 	STATUS(cublasLtMatmulDescSetAttribute) STATUS(cublasLtMatmulPreferenceCreate) \
 	STATUS(cublasLtMatmulPreferenceDestroy) STATUS(cublasLtMatmulPreferenceSetAttribute) \
 	STATUS(cublasLtMatrixLayoutInit_internal)
+
+#define TROUPE_NCCL(STATUS, TEXT) \
+	STATUS(ncclAllReduce) STATUS(ncclCommAbort) STATUS(ncclCommInitRank) TEXT(ncclGetErrorString) \
+	STATUS(ncclGetUniqueId) STATUS(ncclGetVersion)

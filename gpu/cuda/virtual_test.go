@@ -4,23 +4,24 @@ package cuda
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/gang"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+	"gorgonia.org/cu"
 )
 
-// openRanks opens so many ranks, all on the first GPU: streams of one context, whose
-// kernels wait for each other. Slow, but all that several GPUs do, one has to.
-func openRanks(t testing.TB, spec device.Spec, ranks int) *rig {
+// openRanks opens a rank on each of the GPUs. Those on the same one are streams of one
+// context, whose kernels wait for each other: slow, but all that several GPUs do, one
+// has to.
+func openRanks(t testing.TB, spec device.Spec, gpus ...int) *rig {
 	t.Helper()
 	require(t)
-	names := make([]string, ranks)
-	for i := range names {
-		names[i] = "cuda:0"
+	var names []string
+	for _, gpu := range gpus {
+		names = append(names, fmt.Sprint("cuda:", gpu))
 	}
 	g, err := gang.Open(spec, names, func(spec device.Spec) (device.Device, error) { return Open(spec) })
 	if err != nil {
@@ -46,12 +47,45 @@ func compiles(m *model.Model, ranks int) error {
 
 // Checkpoints shared by two ranks on one GPU: as near to transformers as by
 // themselves, with graphs and without, one step at a time and two.
-func TestRanksOnOneGPU(t *testing.T) {
+func TestRanksOnOneGPU(t *testing.T) { testRanks(t, 0, 0) }
+
+// The same on two GPUs.
+func TestRanksOnTwoGPUs(t *testing.T) {
+	requireTwo(t)
+	testRanks(t, 0, 1)
+}
+
+// Where GPUs cannot reach each other's memory, NCCL adds up.
+func TestRanksApart(t *testing.T) {
+	requireTwo(t)
+	if err := need(libnccl); err != nil {
+		t.Skip(err)
+	}
+	defer func(was func(own, other cu.Device) bool) { canReach = was }(canReach)
+	canReach = func(_, _ cu.Device) bool { return false }
+	testRanks(t, 0, 1)
+}
+
+func requireTwo(t *testing.T) {
+	t.Helper()
+	require(t)
+	if all, err := Probe(); err != nil || len(all) < 2 {
+		t.Skipf("%d GPUs (%v)", len(all), err)
+	}
+}
+
+// asFar is how much farther from transformers ranks may be than one GPU, asFarMean in
+// the root of the mean square: both are off by what rounding to bf16 happens to do, and
+// of a sum ranks round what each of them has, NCCL the sum, too. Of twelve checkpoints
+// NCCL's were 1.6 and 1.3 times as far at most.
+const asFar, asFarMean = 1.8, 1.5
+
+func testRanks(t *testing.T, gpus ...int) {
 	require(t)
 	for _, c := range append(modeltest.All(t), modeltest.Families(t)...) {
 		m, ref := c.Open(t), c.Reference(t)
 		c.Adjust(m, &ref)
-		if err := compiles(m, 2); err != nil {
+		if err := compiles(m, len(gpus)); err != nil {
 			t.Logf("%s: %v", c.Name, err)
 			continue
 		}
@@ -61,22 +95,24 @@ func TestRanksOnOneGPU(t *testing.T) {
 				if !graphs {
 					spec.GraphRows = -1
 				}
-				r := openRanks(t, spec, 2)
-				d := distances{within: tolerance, margins: map[string][]float64{}}
-				if mixed(&m.Config) || c.Name == "qwen2" {
-					d.within = widest
-				}
-				if strings.Contains(c.Name, "families/") {
-					d.within = quantized
-				}
-				d.allow(c, m)
-				d.rerouting = mixed(&m.Config)
 				how := (*rig).inTurn
 				if graphs {
 					how = (*rig).ahead
 				}
-				compare(t, r, ref.Cases, 64, how, &d)
-				d.report(t)
+				far := func(r *rig, within, rms float64) *distances {
+					t.Helper()
+					d := &distances{within: within, margins: map[string][]float64{}}
+					d.allow(c, m)
+					d.rms, d.rerouting = max(d.rms, rms), mixed(&m.Config)
+					compare(t, r, ref.Cases, 64, how, d)
+					d.report(t)
+					if err := r.d.Close(); err != nil {
+						t.Error(err)
+					}
+					return d
+				}
+				one := far(openCUDA(t, spec), quantized, 0)
+				far(openRanks(t, spec, gpus...), max(tolerance, asFar*one.worst), max(tolerance/3, asFarMean*one.mean()))
 			})
 		}
 	}

@@ -51,6 +51,11 @@ func (w *Workbench) Allocate(bytes int64) (kernel.Ptr, error) {
 	return w.ctx.allocate(bytes, "a test")
 }
 
+// Fill sets every byte.
+func (w *Workbench) Fill(at kernel.Ptr, value byte, bytes int64) error {
+	return cu.MemsetD8Async(cu.DevicePtr(at), value, bytes, w.stream)
+}
+
 // Upload copies data to memory of its own.
 func Upload[T any](w *Workbench, data []T) (kernel.Ptr, error) {
 	return allocateWith(w.ctx, data, "a test")

@@ -191,6 +191,7 @@ var headers = map[string][]string{
 	"prefill.cu": {"prefill.cuh"}, "prefill_hopper.cu": {"prefill.cuh", "hopper.cuh"},
 	"decode.cu": {"fp8.cuh", "decode.cuh"}, "decode_blocks.cu": {"fp8.cuh", "decode.cuh"}, "rope.cu": {"fp8.cuh"}, "store.cu": {"rows.cuh", "fp8.cuh"},
 	"codes.cu": {"rows.cuh", "fp8.cuh"}, "skinny.cu": {"fp8.cuh"}, "fill.cu": {"fp8.cuh"},
+	"reduce.cu": {"ranks.cuh"}, "push.cu": {"ranks.cuh"},
 	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh", "delta.cuh"}, "delta_spans.cu": {"rows.cuh", "delta.cuh"},
 	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
 }

@@ -114,6 +114,31 @@ const RoutedAtOnce = 32
 // added.
 const ProductAddNorm = "product_add_norm"
 
+// ReduceAddNorm is a sum over GPUs that is added to the residual stream, and the norm
+// of that.
+const ReduceAddNorm = "reduce_add_norm"
+
+// reduceNorm is ReduceAddNorm, of norms that no product of codes reads: those are
+// quantised.
+func reduceNorm(p *program.Program, codes Codes) *program.Rule {
+	coded := map[*program.Value]bool{}
+	for _, op := range p.Ops {
+		if o, is := op.(*program.Product); is && codes(o.Weight) != program.NoCodes {
+			coded[o.In.Whole()] = true
+		}
+	}
+	return &program.Rule{
+		Name: ReduceAddNorm,
+		As:   "all_reduce",
+		Ops:  []program.Pattern{program.A[*program.AllReduce](), add, norm},
+		Where: func(ops []program.Op) bool {
+			last := ops[2].(*program.Norm)
+			return program.AddsResult(ops[:2]) && last.In == ops[1].(*program.Add).X && !coded[last.Out.Whole()] && last.Out.Base == nil
+		},
+		Keeps: true, // the residual stream
+	}
+}
+
 // Codes says which weights are codes (FP8), and how they are scaled.
 type Codes func(*program.Weight) program.Codes
 
@@ -158,7 +183,7 @@ func New(p *program.Program) *Lowering {
 
 // Of finds what suits a program.
 func Of(p *program.Program, codes Codes) *Lowering {
-	l := &Lowering{program: p, routes: routesAtOnce(p), many: append([]*program.Rule{addNorm(p, codes)}, many...)}
+	l := &Lowering{program: p, routes: routesAtOnce(p), many: append([]*program.Rule{addNorm(p, codes), reduceNorm(p, codes)}, many...)}
 	hidden, coded := 0, false
 	for _, op := range p.Ops {
 		switch o := op.(type) {
@@ -185,15 +210,16 @@ func Of(p *program.Program, codes Codes) *Lowering {
 	return l
 }
 
-// routesAtOnce says whether one kernel can do all of routing: choices are by
+// routesAtOnce says whether there is routing, and one kernel can do all of it: choices are by
 // logits alone, and what it leaves, rows without the norm's factor, is read by none
 // but the router and products that are gated at once, which know the factors.
-func routesAtOnce(p *program.Program) bool {
+func routesAtOnce(p *program.Program) (some bool) {
 	for i, op := range p.Ops {
 		r, is := op.(*program.Route)
 		if !is {
 			continue
 		}
+		some = true
 		if r.Sigmoid || r.Correction != nil || r.Groups > 1 || r.Scale != 1 || i < 2 {
 			return false
 		}
@@ -207,7 +233,7 @@ func routesAtOnce(p *program.Program) bool {
 			}
 		}
 	}
-	return true
+	return some
 }
 
 // gatedAtOnce says that ops begin with what ExpertsUp is.
@@ -228,15 +254,16 @@ func (l *Lowering) Buckets() []int {
 // Body is the kernels of a pass of so many tokens, up to the rows that are
 // looked at.
 func (l *Lowering) Body(tokens int) []program.Op {
-	rules := always
+	var rules []*program.Rule
 	if tokens <= RoutedAtOnce && l.SkinnyHead > 0 && l.routes {
-		rules = append(rules[:len(rules):len(rules)], Route)
+		rules = append(rules, ReduceAdd, Route) // the norm is the route's
 	}
 	if tokens <= l.Skinny {
-		rules = append(rules[:len(rules):len(rules)], few...)
+		rules = append(rules, few...)
 	} else {
-		rules = append(rules[:len(rules):len(rules)], l.many...)
+		rules = append(rules, l.many...)
 	}
+	rules = append(rules, always...)
 	return program.Fuse(l.program.Body(), rules)
 }
 

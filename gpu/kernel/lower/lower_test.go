@@ -131,3 +131,31 @@ func TestAlikeRows(t *testing.T) {
 		t.Errorf("%d numbers of rows to ask about", len(kinds))
 	}
 }
+
+// What GPUs that share a model add up is added and normed in one kernel where rows are
+// many and the norm is not quantised.
+func TestSharedKernels(t *testing.T) {
+	m, err := model.Open("qwen3-14b", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	share, err := m.Config.Program.Share(0, 2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := func(*program.Weight) program.Codes { return program.CodesByOutput }
+	const head = "embed all_reduce "
+	for _, c := range []struct {
+		l      *Lowering
+		tokens int
+		want   string
+	}{
+		{New(share.Program), 8, head + "skinny_norm(norm, qkv) rope_write(norm, norm, rope, store) attention skinny_reduce(o, all_reduce, add) skinny_gate(norm, gate_up, gate) skinny_reduce(down, all_reduce, add)"},
+		{New(share.Program), 9, head + "norm qkv rope_write(norm, norm, rope, store) attention o reduce_add_norm(all_reduce, add, norm) gate_up gate down reduce_add(all_reduce, add)"},
+		{Of(share.Program, codes), 9, head + "norm qkv rope_write(norm, norm, rope, store) attention o reduce_add(all_reduce, add) gate_up gate down"},
+	} {
+		if got := kernels(c.l.Body(c.tokens)); got != c.want {
+			t.Errorf("%d tokens:\n got %s\nwant %s", c.tokens, got, c.want)
+		}
+	}
+}
