@@ -13,6 +13,7 @@
 #
 #	start      what there is, and how long until the first token
 #	alike      greedy replies of the built-in model, shared and not: the same
+#	sums       what GPUs take to add up, beside NCCL
 #	offline    256 sequences (-q) of 100 to 1,024 tokens in and out
 #	stream     one sequence, 512 tokens
 #	offline-no-overlap
@@ -60,6 +61,11 @@ alike() {
   cmp "$dir/alike-1.txt" "$dir/alike-$ranks.txt" && wc -c "$dir/alike-1.txt"
 }
 
+sums() {
+  [[ $device == cuda* ]] || { echo "only GPUs are timed"; return; }
+  "$program" bench sums --device "$device" --tp "$ranks"
+}
+
 offline() { "$program" bench offline "${with[@]}" --num-seqs "$sequences" --json "$dir/offline-$name.json"; }
 stream() { "$program" bench offline "${with[@]}" --num-seqs 1 --input-len 16 --output-len 512 --json "$dir/stream-$name.json"; }
 offline-no-overlap() { "$program" bench offline "${with[@]}" --num-seqs "$sequences" --overlap=false --json "$dir/offline-no-overlap-$name.json"; }
@@ -81,7 +87,7 @@ report() { "$program" bench report "$dir"/*-"$name".json --html "$dir/$name.html
 length=18432
 [[ $model == builtin ]] && length=2048
 
-stages=(start alike offline stream offline-no-overlap)
+stages=(start alike sums offline stream offline-no-overlap)
 for x in "${scales[@]}"; do stages+=("online-$x"); done
 stages+=(prefixes report)
 
@@ -90,7 +96,7 @@ run() {
   [[ $1 == online-* ]] && command=(online "${1#online-}")
   echo "== $1, $(date -u +%FT%TZ)"
   # In a shell of its own, which timeout can end with all it began.
-  export -f start alike offline stream offline-no-overlap online prefixes report
+  export -f start alike sums offline stream offline-no-overlap online prefixes report
   timeout -k 10 "$2" bash -c "$(declare -p on with program dir name traces requests sequences length device ranks); $(printf '%q ' "${command[@]}")" \
     >"$dir/$1.txt" 2>&1
   local rc=$?

@@ -3,8 +3,11 @@
 package gpu
 
 import (
+	"fmt"
+
 	"github.com/troupe-llm/troupe/gpu/cuda"
 	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/gang"
 )
 
 // hasCUDA reports whether there is a GPU to open.
@@ -25,4 +28,29 @@ func openCUDA(spec device.Spec) (device.Device, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// TimeSums times what GPUs add up that share a model of rows so wide, for each number
+// of rows, the most last. They are named as for Open.
+func TimeSums(name string, ranks, width int, rows []int) ([]cuda.SumTimes, error) {
+	names, err := gang.Names(name, ranks)
+	if err != nil {
+		return nil, fmt.Errorf("gpu: %w", err)
+	}
+	if len(names) < 2 {
+		return nil, fmt.Errorf("gpu: one GPU has nothing to add up; name several, or give their number")
+	}
+	var times []cuda.SumTimes
+	err = gang.Run(len(names), func(rank *device.Rank) error {
+		ordinal, err := cuda.Ordinal(names[rank.Index])
+		if err != nil {
+			return err
+		}
+		mine, err := cuda.TimeSums(rank, ordinal, width, rows)
+		if rank.Index == 0 {
+			times = mine
+		}
+		return err
+	})
+	return times, err
 }

@@ -3,8 +3,10 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/troupe-llm/troupe/gpu/cuda"
 	"github.com/troupe-llm/troupe/gpu/device"
 )
 
@@ -15,4 +17,9 @@ func Idle() error { return nil }
 
 func openCUDA(spec device.Spec) (device.Device, error) {
 	return nil, fmt.Errorf(`gpu: device %q: this binary was built without CUDA; use "cpu"`, spec.Device)
+}
+
+// TimeSums has no GPUs to time.
+func TimeSums(string, int, int, []int) ([]cuda.SumTimes, error) {
+	return nil, errors.New("gpu: sums of GPUs are timed on GPUs, and this binary was built without CUDA")
 }

@@ -51,7 +51,8 @@ type CUDA struct {
 	Driver    string    `json:"driver,omitempty"` // the kernel driver's version
 	Devices   []string  `json:"devices"`          // device files
 	Libraries []Library `json:"libraries"`
-	Looked    []string  `json:"looked"` // where libraries were looked for
+	Looked    []string  `json:"looked"`          // where libraries were looked for
+	Peers     string    `json:"peers,omitempty"` // how several GPUs would share a model
 	usable    error     // what the build itself says, nil when it can use a GPU
 }
 
@@ -192,7 +193,7 @@ func findDevices(root fs.FS) []string {
 // cudaHere is what is known of CUDA's libraries on this machine: a build that uses
 // them opens them.
 func cudaHere() CUDA {
-	c := CUDA{Looked: cuda.Looked(), usable: cuda.Usable()}
+	c := CUDA{Looked: cuda.Looked(), usable: cuda.Usable(), Peers: cuda.Peers()}
 	for _, found := range cuda.Libraries() {
 		l := Library{Name: found.Name, Path: found.Path, Version: found.Version}
 		if found.Err != nil {
@@ -257,6 +258,9 @@ func (f *Findings) print(w io.Writer) error {
 	fmt.Fprintf(&b, "  devices   %s\n", orNone(f.CUDA.Devices))
 	for _, l := range f.CUDA.Libraries {
 		fmt.Fprintf(&b, "  %-9s %s\n", l.Name, l)
+	}
+	if f.CUDA.Peers != "" {
+		fmt.Fprintf(&b, "  peers     %s\n", f.CUDA.Peers)
 	}
 	fmt.Fprintf(&b, "  looked in %s\n\n", strings.Join(f.CUDA.Looked, "\n            "))
 	for _, d := range f.Devices {

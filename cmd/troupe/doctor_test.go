@@ -74,3 +74,16 @@ func TestDoctorSpeaks(t *testing.T) {
 		t.Errorf("status %d\n%s", status, stdout)
 	}
 }
+
+// How several GPUs would share a model is said where there are several.
+func TestDoctorTellsPeers(t *testing.T) {
+	for _, peers := range []string{"", "2 GPUs reach each other's memory, over which --tp adds up"} {
+		var b strings.Builder
+		if err := examine(machine(), Build{}, cpu.Facts{}, CUDA{Peers: peers}).print(&b); err != nil {
+			t.Fatal(err)
+		}
+		if said := strings.Contains(b.String(), "  peers     "+peers+"\n"); said != (peers != "") {
+			t.Errorf("%q:\n%s", peers, b.String())
+		}
+	}
+}

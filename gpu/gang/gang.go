@@ -102,6 +102,19 @@ func Open(spec device.Spec, names []string, open func(device.Spec) (device.Devic
 	return g, nil
 }
 
+// Run has so many ranks do something, each on a locked thread, and returns when all
+// have. The first error ends their meetings.
+func Run(ranks int, do func(*device.Rank) error) error {
+	g := &Gang{meeting: newMeeting(ranks)}
+	for i := range ranks {
+		g.ranks = append(g.ranks, &rank{index: i, thread: newThread(), waiter: newThread()})
+	}
+	err := g.all(launching, func(r *rank) error {
+		return do(&device.Rank{Index: r.index, Ranks: ranks, Meet: g.meeting.of(r.index)})
+	})
+	return errors.Join(err, g.Close())
+}
+
 func (g *Gang) describe() (err error) {
 	infos := make([]device.Info, len(g.ranks))
 	for i, r := range g.ranks {

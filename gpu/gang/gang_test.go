@@ -1,8 +1,10 @@
 package gang
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -193,4 +195,30 @@ func compare(t *testing.T, ranks int, want, got [][]float32, drawn, tokens [][]i
 		}
 	}
 	t.Logf("%d ranks: largest difference %.1e", ranks, worst)
+}
+
+// Ranks of anything meet, and when one fails nobody waits for it.
+func TestRun(t *testing.T) {
+	before := runtime.NumGoroutine()
+	var met [3][]any
+	err := Run(3, func(r *device.Rank) error {
+		_, err := r.Meet(10*r.Index, func(all []any) { met[r.Index] = slices.Clone(all) })
+		return err
+	})
+	for i, got := range met {
+		if want := []any{0, 10, 20}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("rank %d met %v (%v), want %v", i, got, err, want)
+		}
+	}
+	err = Run(3, func(r *device.Rank) error {
+		if r.Index == 1 {
+			return errors.New("no such GPU")
+		}
+		_, err := r.Meet(nil, func([]any) {})
+		return err
+	})
+	if err == nil || err.Error() != "gang: rank 1 of 3: no such GPU" {
+		t.Error(err)
+	}
+	settled(t, before)
 }
