@@ -59,7 +59,7 @@ func limitOf(c *model.Config, dev device.Info, in, out []int) *Limit {
 	if dev.Held != nil {
 		l.Codes = peaks[at].codes
 		sizes.Speed = func(w *program.Weight) float64 {
-			if held.Codes(w) == program.NoCodes {
+			if !held.Codes(w).FP8() {
 				return 1
 			}
 			return l.Codes / l.FLOPs

@@ -282,7 +282,7 @@ func BenchmarkWhole(b *testing.B) {
 // BenchmarkRound: weights to whole numbers, a group at a time, on one core.
 func BenchmarkRound(b *testing.B) {
 	values, numbers := random(rand.New(rand.NewPCG(1, 1)), 64), make([]uint8, 64)
-	for name, f := range map[string]func([]uint8, []float32) float32{"int8": nearest8, "int4": nearest4} {
+	for name, f := range map[string]func([]uint8, []float32) float32{"int8": nearest8, "int4": model.QuantizeInt4} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				f(numbers, values)

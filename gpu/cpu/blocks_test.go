@@ -131,7 +131,7 @@ func TestNearest4(t *testing.T) {
 	better := 0
 	for range 300 {
 		values, numbers := random(r, 1+r.IntN(64)), make([]uint8, 64)
-		scale := nearest4(numbers, values)
+		scale := model.QuantizeInt4(numbers, values)
 		got := errorOf(values, scale, func(k int) float64 { return float64(numbers[k]) - 8 })
 		farthest := values[0]
 		for _, v := range values {
@@ -154,7 +154,7 @@ func TestNearest4(t *testing.T) {
 	}
 	for _, values := range [][]float32{{-8, 7, 3, 0}, {4, -3.5, 1, 0.5}, {0, 0}, {1e-38}} {
 		numbers := make([]uint8, len(values))
-		scale := nearest4(numbers, values)
+		scale := model.QuantizeInt4(numbers, values)
 		for k, v := range values {
 			if got := (float32(numbers[k]) - 8) * scale; math.Abs(float64(got-v)) > 1e-7 {
 				t.Errorf("%v: %v came back as %v", values, v, got)
@@ -162,7 +162,7 @@ func TestNearest4(t *testing.T) {
 		}
 	}
 	nan := float32(math.NaN())
-	if scale := nearest4(make([]uint8, 2), []float32{1, nan}); scale == scale {
+	if scale := model.QuantizeInt4(make([]uint8, 2), []float32{1, nan}); scale == scale {
 		t.Errorf("a number counts %v where one is none", scale)
 	}
 }

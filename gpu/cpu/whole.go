@@ -21,7 +21,7 @@ func (m *matrix) round(p, j int, values []float32) {
 		if m.dtype == model.Int8 {
 			scales[j] = nearest8(numbers[:n], values[:n])
 		} else {
-			scales[j] = nearest4(numbers[:n], values[:n])
+			scales[j] = model.QuantizeInt4(numbers[:n], values[:n])
 		}
 		m.put(lines, j, numbers[:n])
 		values = values[n:]
@@ -34,52 +34,6 @@ func nearest8(numbers []uint8, values []float32) (scale float32) {
 	scale, inverse := scaleOf(sizeOf(&values[0], len(values)), 127)
 	for k, v := range values {
 		numbers[k] = uint8(math.Float32bits(float32(v*inverse)+magic)) ^ 128
-	}
-	return scale
-}
-
-// steps are what whole numbers of 4 bits may stand for the value that is farthest
-// from zero: −8, or finer ones, which cut it off. More of them brought the
-// checkpoints of reference_test.go no closer to transformers.
-var steps = []float32{-8, -8.8}
-
-// nearest4 writes values as whole numbers from −8 to 7, plus their middle, and
-// returns what they count: of some ways that with the smallest square of errors.
-// With a scale for numbers, which are q, of values v, the best is Σvq/Σq², and it
-// leaves Σv² − (Σvq)²/Σq².
-func nearest4(numbers []uint8, values []float32) (scale float32) {
-	farthest := values[0]
-	for _, v := range values {
-		if math.Float32bits(v)&^(1<<31) > math.Float32bits(farthest)&^(1<<31) {
-			farthest = v
-		}
-	}
-	for k := range numbers {
-		numbers[k] = 8
-	}
-	switch size := math.Abs(float64(farthest)); {
-	case size < 0x1p-100: // see scaleOf
-		return 0
-	case !(size <= math.MaxFloat32): // what is broken stays broken
-		return farthest
-	}
-	var q [model.GroupOfInt8]uint8
-	best := 0.0
-	for _, step := range steps {
-		inverse := step / farthest
-		var vq float32
-		var qq int32
-		for k, v := range values {
-			n := int32(math.Float32bits(float32(v*inverse)+magic) - math.Float32bits(magic))
-			n = min(max(n, -8), 7)
-			q[k] = uint8(n + 8)
-			vq += float32(v * float32(n)) // not fused: the same numbers everywhere
-			qq += n * n
-		}
-		if gain := float64(vq) * float64(vq) / float64(max(qq, 1)); gain > best {
-			best, scale = gain, vq/float32(qq)
-			copy(numbers, q[:])
-		}
 	}
 	return scale
 }
@@ -144,15 +98,8 @@ func keeping(slot *model.Slot, bits ...int) (f format, order []int32, ok bool) {
 	if f.group == 0 {
 		return f, nil, false
 	}
-	if groups := first.Tensor.GroupOf(); groups != nil {
-		order = orderOf(groups)
-		for k, i := range order {
-			if each == 0 || int(groups[i]) != k/each {
-				return f, nil, false
-			}
-		}
-	}
-	return f, order, true
+	order, even := first.Tensor.Order()
+	return f, order, even
 }
 
 // groupOf is the groups in which products take those of so many inputs, 0: of all:
@@ -170,14 +117,4 @@ func groupOf(each int) int {
 		}
 	}
 	return 0
-}
-
-// orderOf puts inputs in the order of their groups.
-func orderOf(groups []int32) []int32 {
-	order := make([]int32, len(groups))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	slices.SortStableFunc(order, func(a, b int32) int { return int(groups[a]) - int(groups[b]) })
-	return order
 }

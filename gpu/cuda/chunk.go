@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"runtime"
@@ -23,8 +24,8 @@ type chunk struct {
 	to              kernel.Ptr
 	source          *model.Source
 	first, n, width int
-	plain           model.Encoding // of what is no codes: bfloat16, or float32
-	// Of codes: how they are scaled, where the scales go, and how far apart those
+	plain           model.Encoding // of what is no FP8: bfloat16, float32, or groups of 4 bits
+	// Of FP8: how they are scaled, where the scales go, and how far apart those
 	// of 128 rows are.
 	codes  program.Codes
 	scales kernel.Ptr
@@ -33,7 +34,7 @@ type chunk struct {
 
 // sizes are the bytes of its rows on the device, and of their scales.
 func (c *chunk) sizes() (rows, scales int64) {
-	if c.codes == program.NoCodes {
+	if !c.codes.FP8() {
 		return c.plain.Bytes([]int{c.n, c.width}), 0
 	}
 	return int64(c.n) * int64(c.width), scaleBytes(c.codes, c.n, c.stride)
@@ -66,9 +67,9 @@ func scaleStride(codes program.Codes, in int) int {
 }
 
 // chunksOf cuts what fills a slot into chunks, which go one behind the other.
-func chunksOf(s *model.Slot, to kernel.Ptr, codes program.Codes, scales kernel.Ptr) (list []chunk) {
-	width := s.Weight.In()
-	c := chunk{width: width, plain: wide.Of(s.Weight), codes: codes, stride: scaleStride(codes, width), n: 128}
+func chunksOf(s *model.Slot, to kernel.Ptr, held model.Held, scales kernel.Ptr) (list []chunk) {
+	width, codes := s.Weight.In(), held.Codes(s.Weight)
+	c := chunk{width: width, plain: held.Of(s.Weight), codes: codes, stride: scaleStride(codes, width), n: 128}
 	most := max(1, int(chunkBytes*128/c.bytes()))
 	if codes != program.NoCodes {
 		most = max(128, most/128*128)
@@ -94,8 +95,12 @@ func (c *chunk) read(to []byte) {
 	for begin := 0; begin < c.n; begin += each {
 		n := min(c.n, begin+each) - begin
 		group.Go(func() {
-			if c.codes != program.NoCodes {
+			switch {
+			case c.codes.FP8():
 				c.quantized(to, begin, n)
+				return
+			case c.codes == program.CodesInGroups:
+				c.grouped(to, begin, n)
 				return
 			}
 			row := int(c.plain.Bytes([]int{1, c.width}))
@@ -164,5 +169,52 @@ func (c *chunk) quantized(to []byte, begin, n int) {
 				put(row/128*c.stride+j, v)
 			}
 		}
+	}
+}
+
+// grouped writes n of the chunk's rows, from one on, both multiples of 16, in 4 bits: as
+// they are in the file, or quantised.
+func (c *chunk) grouped(to []byte, begin, n int) {
+	each := int(c.plain.Bytes([]int{16, c.width}))
+	w := kernel.Whole4{In: c.width, Group: c.plain.Columns, Codes: make([]byte, 16*c.width)}
+	w.Scales, w.Zeros = make([]float32, 16*c.width/w.Group), make([]float32, 16*c.width/w.Group)
+	read := c.quantize4
+	if bits, _ := c.source.Whole(); bits == 4 {
+		read = c.whole4
+	}
+	for row := begin; row < begin+n; row += 16 {
+		read(&w, c.first+row)
+		w.Pack(to[row/16*each:][:each])
+	}
+}
+
+// whole4 reads 16 rows that are in 4 bits, their inputs in the order of their groups.
+func (c *chunk) whole4(w *kernel.Whole4, first int) {
+	_, group := c.source.Whole()
+	group = cmp.Or(group, c.width)
+	order, _ := c.source.Tensor.Order()
+	elements, groups := make([]float32, 16*c.width), c.width/group
+	scales, zeros := make([]float32, 16*groups), make([]float32, 16*groups)
+	c.source.ReadWhole(first, 16, elements, scales, zeros)
+	for i := range w.Codes {
+		row, k := i/c.width, i%c.width
+		if order != nil {
+			k = int(order[k])
+		}
+		w.Codes[i] = byte(elements[row*c.width+k])
+	}
+	for i := range w.Scales {
+		of := i*w.Group/c.width*groups + i*w.Group%c.width/group
+		w.Scales[i], w.Zeros[i] = scales[of], zeros[of]
+	}
+}
+
+// quantize4 rounds 16 rows to 4 bits.
+func (c *chunk) quantize4(w *kernel.Whole4, first int) {
+	values := make([]float32, 16*c.width)
+	c.source.ReadRows(first, 16, values)
+	for i := range w.Scales {
+		at := i * w.Group
+		w.Scales[i], w.Zeros[i] = model.QuantizeInt4(w.Codes[at:at+w.Group], values[at:at+w.Group]), 8
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/kernel/ref"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/program"
@@ -73,7 +75,7 @@ func TestChunks(t *testing.T) {
 				}
 			}
 		}
-		for _, c := range chunksOf(s, 4096, program.NoCodes, 0) {
+		for _, c := range chunksOf(s, 4096, wide, 0) {
 			if at := int(c.to) - 4096; at != len(got) {
 				t.Fatalf("a chunk goes to %d, the one before ends at %d", at, len(got))
 			}
@@ -86,10 +88,11 @@ func TestChunks(t *testing.T) {
 		}
 	}
 	checkCodes(t, tensor, whole)
+	checkInt4(t, tensor, whole)
 	// As much as a buffer holds at a time.
 	big := &model.Slot{Weight: &program.Weight{Shape: []int{5 << 20, 8}}, Sources: []model.Source{{Part: program.Part{Rows: 5 << 20, Block: 5 << 20}}}}
 	var sizes []int64
-	for _, c := range chunksOf(big, 0, program.NoCodes, 0) {
+	for _, c := range chunksOf(big, 0, wide, 0) {
 		sizes = append(sizes, c.bytes())
 	}
 	if fmt.Sprint(sizes) != fmt.Sprint([]int64{chunkBytes, chunkBytes, 16 << 20}) {
@@ -115,19 +118,21 @@ func checkCodes(t *testing.T, tensor func(d model.DType, shape ...int) *model.Te
 		return of
 	}
 	byTensor := model.Encoding{Element: model.Float8, Scale: model.Float32}
-	for codes, sources := range map[program.Codes][]model.Source{
-		program.CodesByOutput: {whole(coded(byTensor, 100)), whole(coded(model.ByOutput(model.Float8), 33)), whole(tensor(model.BFloat16, 7, in))},
-		program.CodesByBlock:  {whole(coded(model.ByBlock(model.Float8), 256)), whole(coded(model.ByBlock(model.Float8), 130))},
+	for e, sources := range map[model.Encoding][]model.Source{
+		model.ByOutput(model.Float8): {whole(coded(byTensor, 100)), whole(coded(model.ByOutput(model.Float8), 33)), whole(tensor(model.BFloat16, 7, in))},
+		model.ByBlock(model.Float8):  {whole(coded(model.ByBlock(model.Float8), 256)), whole(coded(model.ByBlock(model.Float8), 130))},
 	} {
 		rows := 0
 		for _, s := range sources {
 			rows += s.Rows
 		}
-		s := &model.Slot{Weight: &program.Weight{Shape: []int{rows, in}}, Sources: sources}
+		s := &model.Slot{Weight: &program.Weight{Name: "w", Shape: []int{rows, in}}, Sources: sources}
 		model.NewWeights(s)
+		held := model.Held{Matrix: wide.Matrix, Own: map[string]model.Encoding{"w": e}}
+		codes := held.Codes(s.Weight)
 		stride := scaleStride(codes, in)
 		elements, scales := make([]byte, rows*in), make([]byte, scaleBytes(codes, rows, stride))
-		for _, c := range chunksOf(s, 0, codes, 0) {
+		for _, c := range chunksOf(s, 0, held, 0) {
 			b := make([]byte, c.bytes())
 			c.read(b)
 			n, _ := c.sizes()
@@ -147,6 +152,97 @@ func checkCodes(t *testing.T, tensor func(d model.DType, shape ...int) *model.Te
 				got := ref.E4M3(elements[row*in+j]) * scale
 				if d := math.Abs(float64(got - v)); !(d == 0 || source.Tensor.Encoding.Scale == "" && d <= float64(v)/16+float64(scale)/1000) {
 					t.Fatalf("codes %d: element %d of row %d is %v, want %v", codes, j, row, got, v)
+				}
+			}
+		}
+	}
+}
+
+// checkInt4 holds what weights of 4 bits become on the device against their values, as
+// kernels read them: of GPTQ, AWQ and compressed-tensors, with zero points and without,
+// inputs in any order, groups that share a scale, and of bfloat16 that is quantised.
+func checkInt4(t *testing.T, tensor func(d model.DType, shape ...int) *model.Tensor, whole func(*model.Tensor) model.Source) {
+	const in = 256
+	r := rand.New(rand.NewPCG(5, 6))
+	packed := func(e model.Encoding, rows int, groups bool) model.Source {
+		of := &model.Tensor{Encoding: e, Shape: []int{rows, in}}
+		zeros := func(n int64) []byte {
+			b := make([]byte, n)
+			for i := range b {
+				b[i] = byte(r.Uint32())
+			}
+			return b
+		}
+		bare := model.Encoding{Element: e.Element}
+		of.Data = zeros(bare.Bytes(of.Shape))
+		each := int64(in / max(e.Columns, 1))
+		if e.Columns == 0 {
+			each = 1
+		}
+		for range each * int64(rows) {
+			of.Scales = binary.LittleEndian.AppendUint16(of.Scales, model.ToBF16(0.5+r.Float32()))
+		}
+		if e.Zeros != model.NoZeros {
+			of.Zeros = zeros(e.Bytes(of.Shape) - int64(len(of.Data)) - int64(len(of.Scales)))
+		}
+		if groups {
+			for _, i := range r.Perm(in) {
+				of.Groups = binary.LittleEndian.AppendUint32(of.Groups, uint32(i/e.Columns))
+			}
+		}
+		if err := of.Check(); err != nil {
+			t.Fatal(err)
+		}
+		return whole(of)
+	}
+	of := func(d model.DType, columns int, z model.Zeros) model.Encoding {
+		return model.Encoding{Element: d, Scale: model.BFloat16, Rows: 1, Columns: columns, Zeros: z}
+	}
+	for name, c := range map[string]struct {
+		group   int
+		sources []model.Source
+	}{
+		"GPTQ":             {32, []model.Source{packed(of(model.GPTQ4, 32, model.ZerosLessOne), 48, false), packed(of(model.GPTQ4, 32, model.ZerosStored), 16, false)}},
+		"AWQ":              {64, []model.Source{packed(of(model.AWQ4, 64, model.ZerosStored), 48, false)}},
+		"packed":           {128, []model.Source{packed(of(model.Packed4, 128, model.NoZeros), 32, false), packed(of(model.Packed4, 128, model.ZerosStored), 16, false)}},
+		"by output":        {128, []model.Source{packed(of(model.GPTQ4, 0, model.ZerosLessOne), 32, false)}},
+		"wide groups":      {128, []model.Source{packed(of(model.Packed4, 256, model.NoZeros), 32, false)}},
+		"in another order": {64, []model.Source{packed(of(model.GPTQ4, 64, model.ZerosLessOne), 32, true)}},
+		"quantised":        {64, []model.Source{whole(tensor(model.BFloat16, 32, in))}},
+	} {
+		rows := 0
+		for _, s := range c.sources {
+			rows += s.Rows
+		}
+		s := &model.Slot{Weight: &program.Weight{Name: "w", Shape: []int{rows, in}}, Sources: c.sources}
+		model.NewWeights(s)
+		held := model.Held{Matrix: wide.Matrix, Own: map[string]model.Encoding{"w": model.InGroups(model.Int4, c.group)}}
+		var got []byte
+		for _, chunk := range chunksOf(s, 0, held, 0) {
+			b := make([]byte, chunk.bytes())
+			chunk.read(b)
+			got = append(got, b...)
+		}
+		if want := kernel.Int4Bytes(rows, in, c.group); int64(len(got)) != want || held.Of(s.Weight).Bytes(s.Weight.Shape) != want {
+			t.Fatalf("%s: %d bytes, want %d", name, len(got), want)
+		}
+		values := ref.Int4(got, rows, in, c.group)
+		order, _ := c.sources[0].Tensor.Order()
+		want := make([]float32, in)
+		for row := range rows {
+			source, i := s.Row(row)
+			source.Read(i, want)
+			for j := range want {
+				k := j
+				if order != nil {
+					k = int(order[j])
+				}
+				within := 0.0
+				if name == "quantised" {
+					within = 127.0 / 12 // numbers to 127 in steps of an eighth of that, and what is cut off
+				}
+				if v := values[row*in+j]; !(math.Abs(float64(v-want[k])) <= within) {
+					t.Fatalf("%s: element %d of row %d is %v, want %v", name, j, row, v, want[k])
 				}
 			}
 		}

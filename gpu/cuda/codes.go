@@ -61,7 +61,7 @@ func (c *compiler) coding(v *program.Value) (kind program.Codes) {
 			op = f.Ops[0]
 		}
 		o, is := op.(*program.Product)
-		if !is || o.In != v || i > 0 && c.held.Codes(o.Weight) != kind {
+		if !is || o.In != v || i > 0 && c.held.Codes(o.Weight) != kind || !c.held.Codes(o.Weight).FP8() {
 			return program.NoCodes
 		}
 		kind = c.held.Codes(o.Weight)

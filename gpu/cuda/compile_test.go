@@ -49,7 +49,7 @@ func TestCompile(t *testing.T) {
 				if i > 1 && i != len(shapes)/2 && testing.Short() {
 					t.Skip("short")
 				}
-				if s.Experts, s.Latent = true, true; arch == "sm_90a" {
+				if s.Experts, s.Latent, s.Int4 = true, true, true; arch == "sm_90a" {
 					s.Hopper = 132
 				}
 				programs, err := kernel.Programs(s)

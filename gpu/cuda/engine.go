@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -79,7 +80,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.weights, e.scales, e.info.WeightBytes = p.at, p.scales, p.bytes
+	e.weights, e.scales, e.fours.order, e.info.WeightBytes = p.at, p.scales, p.order, p.bytes
 	if err := e.allocateSteps(spec.Rank); err != nil {
 		return nil, err
 	}
@@ -111,6 +112,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 func (e *engine) settleShape(attention string) error {
 	s, gpu := shapeOf(e.config.Program), &e.gpu
 	s.PageSize, s.Stages, s.Hopper, s.KVCodes = e.info.PageSize, stages(s, e.shared), gpu.hopper(), e.info.KVDType == model.Float8
+	s.Int4 = slices.ContainsFunc(e.config.Program.Weights, func(w *program.Weight) bool { return e.held.Codes(w) == program.CodesInGroups })
 	switch attention {
 	case "", "auto":
 	case "portable":
@@ -136,7 +138,7 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}
-	dry, err := compile(p, &machine{shape: e.shape, held: e.held, most: e.most, meetings: unmet(rank)})
+	dry, err := compile(p, &machine{shape: e.shape, held: e.held, most: e.most, fours: e.fours, meetings: unmet(rank)})
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}
@@ -174,6 +176,13 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 	}
 	if dry.castBytes > 0 {
 		list = append(list, sized{&e.cast, dry.castBytes, "what products read"})
+	}
+	if e.shape.Int4 {
+		partial, arrived := kernel.Int4Scratch(e.blocks, e.shape.Hopper)
+		list = append(list, sized{&e.fours.partial, partial, "sums of products"}, sized{&e.fours.arrived, arrived, "sums of products"})
+	}
+	if dry.wideBytes > 0 {
+		list = append(list, sized{&e.fours.wide, dry.wideBytes, "a weight in bfloat16"})
 	}
 	for i := range e.rowScales {
 		list = append(list, sized{&e.rowScales[i], f32 * t, "scales"})

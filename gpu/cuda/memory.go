@@ -92,11 +92,12 @@ func layOut(p *program.Program, held model.Held) (*program.Layout, error) {
 	return layout, nil
 }
 
-// sumsOf are what kernels leave in memory for the norm that they are added before.
+// sumsOf are what kernels leave in memory for the norm that they are added before, or
+// for the gate, where weights of 4 bits are widened.
 func sumsOf(ops []program.Op) map[*program.Value]bool {
 	list := map[*program.Value]bool{}
 	for _, op := range ops {
-		if f, is := op.(*program.Fused); is && f.Rule.Name == lower.ProductAddNorm {
+		if f, is := op.(*program.Fused); is && (f.Rule.Name == lower.ProductAddNorm || f.Rule.Name == lower.Int4Gate) {
 			list[f.Ops[0].(*program.Product).Out] = true
 		}
 	}

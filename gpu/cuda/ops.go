@@ -78,8 +78,11 @@ func (c *compiler) product(o *program.Product, out *program.Value, add bool) run
 	if c.elements[out] == bf16 {
 		element = bf16
 	}
-	if c.held.Codes(o.Weight) != program.NoCodes {
+	switch c.held.Codes(o.Weight) {
+	case program.CodesByOutput, program.CodesByBlock:
 		return c.codesProduct(o, out, element, c.value(out, element), add)
+	case program.CodesInGroups:
+		return c.int4Product(o, nil, out, element, add)
 	}
 	x, cast := c.rounded(o.In)
 	f := factors{

@@ -19,6 +19,7 @@ type plans struct {
 	few, many []stage    // heads
 	products  []loadable // by cuBLASLt
 	castBytes int64      // that machine.cast must have
+	wideBytes int64      // that machine.fours.wide must have
 }
 
 // body is a pass up to the rows that are looked at, for up to so many tokens.
@@ -94,6 +95,7 @@ type machine struct {
 	cast                          kernel.Ptr    // what a product reads of values that are not as it wants them
 	rowScales                     [4]kernel.Ptr // f32 [MaxStepTokens] each, in turns: of rows that are quantised
 
+	fours   fours
 	held    model.Held
 	weights map[*program.Weight]kernel.Ptr
 	scales  map[*program.Weight]scales    // of those that are codes
@@ -123,6 +125,8 @@ type compiler struct {
 	elements map[*program.Value]int
 	products []loadable
 	castRows int64 // bytes that cast takes
+	// wideBytes are those that fours.wide takes.
+	wideBytes int64
 	coded
 	from   int  // the fewest rows of what is being compiled
 	skinny bool // products are of few rows
@@ -157,7 +161,7 @@ func compile(p *program.Program, m *machine) (*plans, error) {
 	}
 	c.from, c.skinny = l.SkinnyHead+1, false
 	out.many = c.stages(l.Head(math.MaxInt))
-	out.products, out.castBytes = c.products, c.castRows
+	out.products, out.castBytes, out.wideBytes = c.products, c.castRows, c.wideBytes
 	return out, c.err
 }
 
@@ -262,6 +266,7 @@ var fused = map[string]func(*compiler, *program.Fused) run{
 	lower.SkinnyGate.Name:   (*compiler).skinnyGate,
 	lower.ProductAdd.Name:   (*compiler).productAdd,
 	lower.ProductAddNorm:    (*compiler).productAddNorm,
+	lower.Int4Gate:          (*compiler).int4Gate,
 	lower.GatherNorm.Name:   (*compiler).gatherNorm,
 	lower.RopeWrite.Name:    (*compiler).ropeWrite,
 	lower.Route.Name:        (*compiler).routeAtOnce,

@@ -177,6 +177,62 @@ func TestCodesPlans(t *testing.T) {
 	}
 }
 
+// Weights in 4 bits are multiplied by kernels of their own, with gates and residual
+// streams, up to as many rows as those take: others are widened for cuBLASLt.
+func TestInt4Plans(t *testing.T) {
+	const start, rows = "embed decode_plan ", "rope_write paged_decode "
+	for _, tc := range []struct {
+		more           map[string]any
+		tokens, hopper int
+		ordered        bool
+		want           string
+	}{
+		{nil, 8, 0, false, start + "rms_norm int4_few_8_2 " + rows + "int4_few_8_2 rms_norm int4_few_gate_8_2 int4_few_8_2 | skinny_norm_8"},
+		{nil, 16, 132, false, start + "rms_norm int4_few_16_2 " + rows + "int4_few_16_2 rms_norm int4_few_gate_16_2 int4_few_16_2 | skinny_norm_16"},
+		{nil, 65, 132, false, start + "rms_norm int4_many_128_2 " + rows + "int4_many_128_2 rms_norm int4_many_gate_128_2 int4_many_128_2 | rms_norm 80×101·128/104"},
+		{
+			nil, 17, 0, false,
+			start + "rms_norm int4_widen 32×512·128 " + rows + "int4_widen +32×128·256 rms_norm int4_widen 32×512·128 silu_mul int4_widen +32×128·256 | rms_norm 32×101·128/104",
+		},
+		{ // 192 inputs are no multiple of 128
+			map[string]any{"intermediate_size": 192},
+			64, 132, false,
+			start + "rms_norm int4_many_64_2 " + rows + "int4_many_64_2 rms_norm int4_many_gate_64_2 +64×128·192 | rms_norm 64×101·128/104",
+		},
+		{nil, 8, 0, true, start + "rms_norm int4_order int4_few_8_2 " + rows + "int4_order int4_few_8_2 rms_norm int4_order int4_few_gate_8_2 int4_order int4_few_8_2 | skinny_norm_8"},
+	} {
+		fields := map[string]any{"intermediate_size": 256}
+		maps.Copy(fields, tc.more)
+		p, r := oneLayer(t, "LlamaForCausalLM", fields), &recorder{}
+		m := r.machine(p)
+		m.shape.Hopper = tc.hopper
+		m.held = (&model.Model{Config: model.Config{Program: p}}).HeldInInt4(wide, true)
+		if tc.ordered {
+			m.fours.order = map[*program.Weight]kernel.Ptr{}
+			for _, w := range p.Weights {
+				m.fours.order[w] = 4096
+			}
+		}
+		if _, err := layOut(p, m.held); err != nil {
+			t.Fatal(err)
+		}
+		plans, err := compile(p, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &work{tokens: tc.tokens, decodes: tc.tokens, sampled: tc.tokens}
+		if got := r.run(t, plans, w); got != tc.want {
+			t.Errorf("%d tokens:\n got %s\nwant %s", tc.tokens, got, tc.want)
+		}
+		if want := int64(2 * 512 * 128); plans.wideBytes != want {
+			t.Errorf("%d bytes to widen in, want %d", plans.wideBytes, want)
+		}
+		if most := int64(1024 * 256 * 2); tc.ordered && plans.castBytes != most {
+			t.Errorf("%d bytes to put inputs in order in, want %d", plans.castBytes, most)
+		}
+	}
+}
+
 // What cuBLASLt is asked about while opening: each product once, from the number
 // of rows that none but it multiplies.
 func TestLoadedProducts(t *testing.T) {
@@ -213,7 +269,7 @@ func TestPublishedCompile(t *testing.T) {
 		if _, err := settle(&device.Spec{Model: m}, 0); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		for _, held := range []model.Held{wide, m.HeldInFP8(wide, true)} {
+		for _, held := range []model.Held{wide, m.HeldInFP8(wide, true), m.HeldInInt4(wide, true)} {
 			if _, err := compile(p, &machine{shape: shapeOf(p), held: held}); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}

@@ -47,9 +47,12 @@ type loadable struct {
 }
 
 // load notes a product that cuBLASLt has to be ready for.
-func (c *compiler) load(name string, f factors) {
+func (c *compiler) load(name string, f factors) { c.loadFrom(name, f, c.from) }
+
+// loadFrom is load of one that has so many rows or more.
+func (c *compiler) loadFrom(name string, f factors, from int) {
 	same := func(p loadable) bool { return p.product == f.product && p.add == f.add && p.most == f.most }
 	if !slices.ContainsFunc(c.products, same) {
-		c.products = append(c.products, loadable{f, name, c.from})
+		c.products = append(c.products, loadable{f, name, max(from, c.from)})
 	}
 }

@@ -10,14 +10,20 @@ import (
 )
 
 // Formats are the encodings of checkpoints that are taken: kernels multiply
-// bfloat16 and, of projections on Hopper, FP8; float32 loses digits, and what else
-// is quantised becomes what it stands for.
+// bfloat16 and, of projections, 4 bits and on Hopper FP8; float32 loses digits, and what
+// else is quantised becomes what it stands for.
 var Formats = append(device.Formats{
 	{Element: model.BFloat16, Held: wide.Matrix},
 	{Element: model.Float8, Held: model.Plain(model.Float8)},
 	{Element: model.Float16, Held: wide.Matrix},
 	{Element: model.Float32, Held: wide.Matrix},
-}, device.Quantized(wide.Matrix, model.Float8)...)
+	{Element: model.Packed4, Held: fourBits},
+	{Element: model.GPTQ4, Held: fourBits},
+	{Element: model.AWQ4, Held: fourBits},
+	{Element: model.Q4_0, Held: model.InGroups(model.Int4, 32)},
+}, device.Quantized(wide.Matrix, model.Float8, model.Packed4, model.GPTQ4, model.AWQ4, model.Q4_0)...)
+
+var fourBits = model.InGroups(model.Int4, 128)
 
 // wide is how weights lie on the device that are not in FP8.
 var wide = model.HeldAs(model.BFloat16)
@@ -26,17 +32,20 @@ var wide = model.HeldAs(model.BFloat16)
 const hopper = 90
 
 // heldOn is how weights lie on a GPU.
-func heldOn(m *model.Model, quantization string, capability int) (model.Held, error) {
+func heldOn(m *model.Model, dtype model.DType, quantization string, capability int) (model.Held, error) {
 	if err := model.CheckQuantization(quantization); err != nil {
 		return wide, err
 	}
+	if dtype == model.Int4 && quantization == model.FP8 {
+		return wide, fmt.Errorf("weights of type %q and quantization %q; one of them", dtype, quantization)
+	}
 	if capability == hopper {
-		return m.HeldInFP8(wide, quantization == model.FP8), nil
+		return m.HeldInInt4(m.HeldInFP8(wide, quantization == model.FP8), dtype == model.Int4), nil
 	}
 	if quantization == model.FP8 {
 		return wide, fmt.Errorf("quantization %q on compute capability %d.%d; products of FP8 are computed on 9.0", model.FP8, capability/10, capability%10)
 	}
-	return wide, nil
+	return m.HeldInInt4(wide, dtype == model.Int4), nil
 }
 
 // settle fills in the sizes that do not depend on free memory, and refuses what
@@ -47,8 +56,8 @@ func settle(spec *device.Spec, capability int) (device.Info, error) {
 	if err != nil {
 		return info, err
 	}
-	if spec.DType != "" && spec.DType != "auto" && spec.DType != model.BFloat16 {
-		return info, fmt.Errorf("weights of type %q; the kernels take bfloat16, the processor (\"cpu\") float32, int8 and int4 as well", spec.DType)
+	if spec.DType != "" && spec.DType != "auto" && spec.DType != model.BFloat16 && spec.DType != model.Int4 {
+		return info, fmt.Errorf("weights of type %q; the kernels take bfloat16 and int4, the processor (\"cpu\") float32 and int8 as well", spec.DType)
 	}
 	switch spec.KVDType {
 	case "", "auto", model.BFloat16:
@@ -63,7 +72,7 @@ func settle(spec *device.Spec, capability int) (device.Info, error) {
 	if err := Formats.Check(spec.Model); err != nil {
 		return info, err
 	}
-	held, err := heldOn(spec.Model, spec.Quantization, capability)
+	held, err := heldOn(spec.Model, spec.DType, spec.Quantization, capability)
 	if err != nil {
 		return info, err
 	}

@@ -29,6 +29,7 @@ const (
 type placed struct {
 	at     map[*program.Weight]kernel.Ptr
 	scales map[*program.Weight]scales
+	order  map[*program.Weight]kernel.Ptr // of inputs, where some of 4 bits have one
 	bytes  int64
 }
 
@@ -46,7 +47,7 @@ func lay(m *model.Model, held model.Held, from kernel.Ptr) placed {
 			continue
 		}
 		codes := held.Codes(w)
-		if codes == program.NoCodes {
+		if !codes.FP8() {
 			p.at[w] = take(held.Of(w).Bytes(w.Shape))
 			continue
 		}
@@ -72,18 +73,21 @@ func loadWeights(c *context, q *queue, m *model.Model, held model.Held, progress
 		return p, fmt.Errorf("cuda: clearing the weights: %w", err)
 	}
 	p = lay(m, held, memory)
+	if p.order, err = orders(c, m, held); err != nil {
+		return p, err
+	}
 	l := &loader{context: c, progress: progress}
 	for i, w := range m.Config.Program.Weights {
 		if m.Shared(w) != w {
 			continue
 		}
 		if m.Weights == nil {
-			if err := makeUp(c, q, w, p.at[w], p.scales[w], uint64(i)); err != nil {
+			if err := makeUp(c, q, w, held, p.at[w], p.scales[w], uint64(i)); err != nil {
 				return p, err
 			}
 			continue
 		}
-		for _, c := range chunksOf(m.Weights.Of(w), p.at[w], held.Codes(w), p.scales[w].at) {
+		for _, c := range chunksOf(m.Weights.Of(w), p.at[w], held, p.scales[w].at) {
 			l.total += c.bytes()
 			l.chunks = append(l.chunks, c)
 		}
@@ -99,9 +103,30 @@ func loadWeights(c *context, q *queue, m *model.Model, held model.Held, progress
 	return p, nil
 }
 
+// orders brings the orders of inputs that are not their groups' to the device.
+func orders(c *context, m *model.Model, held model.Held) (map[*program.Weight]kernel.Ptr, error) {
+	at := map[*program.Weight]kernel.Ptr{}
+	for _, w := range m.Config.Program.Weights {
+		if m.Weights == nil || held.Codes(w) != program.CodesInGroups {
+			continue
+		}
+		order, _ := m.Weights.Of(w).Sources[0].Tensor.Order()
+		if order == nil {
+			continue
+		}
+		var err error
+		if at[w], err = allocateWith(c, order, "an order of inputs"); err != nil {
+			return nil, err
+		}
+	}
+	return at, nil
+}
+
 // makeUp fills a weight of a model without weights, whose memory is zero.
-func makeUp(c *context, q *queue, w *program.Weight, at kernel.Ptr, s scales, seed uint64) error {
+func makeUp(c *context, q *queue, w *program.Weight, held model.Held, at kernel.Ptr, s scales, seed uint64) error {
 	switch {
+	case held.Codes(w) == program.CodesInGroups:
+		return kernel.FillInt4(q, at, w.Out(), w.In(), held.Of(w).Columns, seed<<40)
 	case s.at != 0:
 		scale, err := kernel.FillCodes(q, at, w.Elements(), w.In(), seed<<40)
 		if err != nil {

@@ -30,7 +30,7 @@ func OpenWorkbench(s *kernel.Shape) (*Workbench, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Stages, s.Hopper, s.Experts, s.Latent = stages(*s, ctx.shared), ctx.gpu.hopper(), true, true
+	s.Stages, s.Hopper, s.Experts, s.Latent, s.Int4 = stages(*s, ctx.shared), ctx.gpu.hopper(), true, true, true
 	m, err := loadModules(*s, ctx.gpu.architecture())
 	if err != nil {
 		return nil, errors.Join(err, ctx.close())

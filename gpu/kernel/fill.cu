@@ -1,7 +1,8 @@
-// fill_random, fill_codes: numbers for weights nobody has downloaded.
+// fill_random, fill_codes, fill_int4: numbers for weights nobody has downloaded.
 //   out   bf16 [n]   uniform in [−scale, scale), a function of seed and index
 //                    alone; scale = √(3/inputs) keeps signals their size
 //         E4M3 [n]   in fill_codes: the same, with scale the most that there is
+//         blocks of 4 bits, as int4.cuh has them, in fill_int4
 // Launch:  grid-stride over vectors of eight; n % 8 == 0
 // Limit:   2·n bytes of memory traffic, n in fill_codes
 // Checked: benchmarks run on it; nothing depends on the numbers
@@ -41,3 +42,17 @@ __device__ __forceinline__ void fill(const FillArgs& a) {
 
 extern "C" __global__ void __launch_bounds__(256) fill_random(const __grid_constant__ FillArgs a) { fill<false>(a); }
 extern "C" __global__ void __launch_bounds__(256) fill_codes(const __grid_constant__ FillArgs a) { fill<true>(a); }
+
+struct FillInt4Args {
+  u32* out;
+  long long n; // words
+  u64 seed;
+  int block;   // words of one, of which 256 are numbers
+  u32 scale;   // of all groups, with their zero point
+};
+extern "C" __global__ void __launch_bounds__(256) fill_int4(const __grid_constant__ FillInt4Args a) {
+  wait_for_previous();
+  long long stride = (long long)gridDim.x * blockDim.x;
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += stride)
+    a.out[i] = i % a.block < 256 ? (u32)mix(a.seed + (u64)(i + 1) * 0x9e3779b97f4a7c15ull) : a.scale;
+}

@@ -10,9 +10,19 @@ type FillArgs struct {
 	Scale float32
 }
 
+// FillInt4Args: see fill.cu.
+type FillInt4Args struct {
+	Out   Ptr
+	N     int64
+	Seed  uint64
+	Block int32
+	Scale uint32
+}
+
 var (
 	fillKernel      = newKernel[FillArgs]("fill.cu", "fill_random", nil)
 	fillCodesKernel = newKernel[FillArgs]("fill.cu", "fill_codes", nil)
+	fillInt4Kernel  = newKernel[FillInt4Args]("fill.cu", "fill_int4", nil)
 )
 
 // FillRandom fills n bf16 weights of products over the given number of inputs.
@@ -30,4 +40,13 @@ func FillCodes(q Queue, out Ptr, n int64, inputs int, seed uint64) (scale float3
 	const most = 448
 	a := FillArgs{Out: out, N: n, Seed: seed, Scale: most}
 	return randomScale(inputs) / most, launch(q, fillCodesKernel, int(min(n/8/256+1, 4096)), 1, 256, &a)
+}
+
+// FillInt4 fills weights of 4 bits of products of that shape.
+func FillInt4(q Queue, out Ptr, outputs, inputs, group int, seed uint64) error {
+	groups := int4Groups(group)
+	a := FillInt4Args{
+		Out: out, N: Int4Bytes(outputs, inputs, group) / 4, Seed: seed, Block: int32(256 + 16*groups), Scale: scaleWord(randomScale(inputs)/8, 8),
+	}
+	return launch(q, fillInt4Kernel, int(min(a.N/256+1, 4096)), 1, 256, &a)
 }

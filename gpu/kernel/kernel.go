@@ -35,6 +35,8 @@ type Shape struct {
 	Experts bool
 	// Latent asks for the kernel of latent attention, too.
 	Latent bool
+	// Int4 asks for the kernels of weights of 4 bits, too.
+	Int4 bool
 	// KVCodes says that keys and values are codes of FP8 with scales.
 	KVCodes bool
 }
@@ -153,6 +155,7 @@ func Programs(s Shape) ([]Program, error) {
 			{"CONV_RUN", convRun},
 			{"MAX_RANKS", MaxRanks},
 			{"MEETING_BLOCKS", MeetingBlocks},
+			{"MANY_SHARED", manyShared},
 		} {
 			if strings.Contains(p.Text, d.name) {
 				p.Defines = append(p.Defines, fmt.Sprintf("%s=%d", d.name, d.value))
@@ -181,6 +184,8 @@ func (s Shape) takes(source string) bool {
 		return s.Experts
 	case source == "latent.cu":
 		return s.Latent
+	case strings.HasPrefix(source, "int4"):
+		return s.Int4
 	}
 	return true
 }
@@ -194,6 +199,7 @@ var headers = map[string][]string{
 	"reduce.cu": {"ranks.cuh"}, "push.cu": {"ranks.cuh"},
 	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh", "delta.cuh"}, "delta_spans.cu": {"rows.cuh", "delta.cuh"},
 	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
+	"int4.cu": {"rows.cuh", "int4.cuh"}, "int4_hopper.cu": {"int4.cuh", "hopper.cuh"},
 }
 
 // layouts are assertions, for the compiler, that a source's structs are laid

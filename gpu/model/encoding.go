@@ -279,13 +279,17 @@ func (h Held) Of(w *program.Weight) Encoding {
 	return h.Matrix
 }
 
-// Codes is how a slot's numbers are scaled if they are E4M3, as HeldInFP8 has them.
+// Codes is how a slot's numbers are scaled if they are E4M3 or of 4 bits, as HeldInFP8
+// and HeldInInt4 have them.
 func (h Held) Codes(w *program.Weight) program.Codes {
 	switch h.Of(w) {
 	case ByOutput(Float8):
 		return program.CodesByOutput
 	case ByBlock(Float8):
 		return program.CodesByBlock
+	}
+	if e := h.Of(w); e.Element == Int4 && e == InGroups(Int4, e.Columns) {
+		return program.CodesInGroups
 	}
 	return program.NoCodes
 }

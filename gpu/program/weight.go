@@ -35,15 +35,18 @@ const (
 	Zeros
 )
 
-// Codes says how numbers of 8 bits that a device multiplies as they are, FP8, are
-// scaled.
+// Codes says how numbers of 8 or 4 bits that a device multiplies as they are are scaled.
 type Codes int
 
 const (
 	NoCodes       Codes = iota // wider numbers, without scales
-	CodesByOutput              // each output has a scale
-	CodesByBlock               // 128 outputs and 128 inputs have one
+	CodesByOutput              // FP8; each output has a scale
+	CodesByBlock               // FP8; 128 outputs and 128 inputs have one
+	CodesInGroups              // whole numbers of 4 bits; so many inputs of an output have one
 )
+
+// FP8 says that products are of values in FP8, too.
+func (c Codes) FP8() bool { return c == CodesByOutput || c == CodesByBlock }
 
 // Part is some rows of one tensor of a checkpoint. Rows are those of a matrix
 // [rows, in]; of a vector each element is one.

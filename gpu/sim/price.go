@@ -127,7 +127,7 @@ func (pr *pricer) add(k *priced, op program.Op) {
 	case *program.Product:
 		k.bound = byProducts
 		flops := o.Cost(one).FLOPs
-		if pr.held.Codes(o.Weight) != program.NoCodes {
+		if pr.held.Codes(o.Weight).FP8() {
 			flops /= pr.codes
 		}
 		k.flops += flops

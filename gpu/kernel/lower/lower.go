@@ -123,7 +123,7 @@ const ReduceAddNorm = "reduce_add_norm"
 func reduceNorm(p *program.Program, codes Codes) *program.Rule {
 	coded := map[*program.Value]bool{}
 	for _, op := range p.Ops {
-		if o, is := op.(*program.Product); is && codes(o.Weight) != program.NoCodes {
+		if o, is := op.(*program.Product); is && codes(o.Weight).FP8() {
 			coded[o.In.Whole()] = true
 		}
 	}
@@ -139,7 +139,21 @@ func reduceNorm(p *program.Program, codes Codes) *program.Rule {
 	}
 }
 
-// Codes says which weights are codes (FP8), and how they are scaled.
+// Int4Gate is a product of weights of 4 bits and its gate.
+const Int4Gate = "int4_gate"
+
+func int4Gate(codes Codes) *program.Rule {
+	return &program.Rule{
+		Name: Int4Gate,
+		Ops:  []program.Pattern{product, gate},
+		Where: func(ops []program.Op) bool {
+			w := ops[0].(*program.Product).Weight
+			return codes(w) == program.CodesInGroups && w.Out()%32 == 0
+		},
+	}
+}
+
+// Codes says which weights are codes, of FP8 or of 4 bits, and how they are scaled.
 type Codes func(*program.Weight) program.Codes
 
 // addNorm is ProductAddNorm of a program's codes. What norms make is quantised at
@@ -147,7 +161,7 @@ type Codes func(*program.Weight) program.Codes
 func addNorm(p *program.Program, codes Codes) *program.Rule {
 	others := map[*program.Value]bool{}
 	for _, op := range p.Ops {
-		if o, is := op.(*program.Product); is && codes(o.Weight) != program.NoCodes {
+		if o, is := op.(*program.Product); is && codes(o.Weight).FP8() {
 			continue
 		}
 		for _, v := range op.Uses().Reads {
@@ -183,14 +197,14 @@ func New(p *program.Program) *Lowering {
 
 // Of finds what suits a program.
 func Of(p *program.Program, codes Codes) *Lowering {
-	l := &Lowering{program: p, routes: routesAtOnce(p), many: append([]*program.Rule{addNorm(p, codes), reduceNorm(p, codes)}, many...)}
-	hidden, coded := 0, false
+	l := &Lowering{program: p, routes: routesAtOnce(p), many: append([]*program.Rule{addNorm(p, codes), reduceNorm(p, codes), int4Gate(codes)}, many...)}
+	hidden, coded, int4 := 0, false, false
 	for _, op := range p.Ops {
 		switch o := op.(type) {
 		case *program.Embed:
 			hidden = o.Out.Width
 		case *program.Product:
-			coded = coded || codes(o.Weight) != program.NoCodes
+			coded, int4 = coded || codes(o.Weight).FP8(), int4 || codes(o.Weight) == program.CodesInGroups
 			if !kernel.SkinnyFits(o.In.Width) {
 				return l
 			}
@@ -199,10 +213,13 @@ func Of(p *program.Program, codes Codes) *Lowering {
 	// With more rows, and weights that take longer than a launch, cuBLASLt is
 	// faster: 7.0 ms for 7.8 in the products of Qwen3-14B, 16 rows, on an H200.
 	l.Skinny, l.SkinnyHead = 8, 8
-	switch {
-	case hidden <= 2048:
+	if hidden <= 2048 {
 		l.Skinny, l.SkinnyHead = kernel.MaxSkinny, kernel.MaxSkinny
-	case coded:
+	}
+	switch {
+	case int4: // which have kernels of their own for few rows
+		l.Skinny = 0
+	case coded && hidden > 2048:
 		// Of codes it is with any number: 96 µs for 133 in the products of a layer of
 		// Qwen3-14B, 1 row.
 		l.Skinny = 0

@@ -1,0 +1,129 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+)
+
+// BenchmarkInt4 is the products of weights of 4 bits, of the shapes of Qwen3-14B, beside
+// cuBLASLt's of the same in bfloat16: what share the former reach of reading the weights
+// at 4.43 TB/s or of 790 TFLOP/s, whichever takes longer. Weights come from memory. A
+// line each on standard error.
+func BenchmarkInt4(b *testing.B) {
+	require(b)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ctx, err := openContext(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ctx.close()
+	const pool, rows, group = 1 << 30, 2048, 128
+	partial, arrived := kernel.Int4Scratch(2*ctx.gpu.SMs, ctx.gpu.hopper())
+	var at [7]kernel.Ptr // weights, x, y, workspace, scratch, a weight in bfloat16
+	for i, n := range []int64{pool, 4 * rows * 34816, 4 * rows * 34816, workspaceBytes, partial, arrived, 2 * 34816 * 5120} {
+		if at[i], err = ctx.allocate(n, "a benchmark"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	m, err := loadModules(kernel.Shape{Heads: 40, KVHeads: 8, HeadDim: 128, PageSize: 16, Stages: 3, Int4: true, Hopper: ctx.gpu.hopper()}, ctx.gpu.architecture())
+	if err != nil {
+		b.Fatal(err)
+	}
+	q := &queue{modules: m, stream: ctx.compute, overlap: true}
+	blas, err := newBlas(at[3], ctx.compute)
+	if err != nil {
+		b.Fatal(err)
+	}
+	check := func(err error) {
+		b.Helper()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, s := range []struct {
+		name    string
+		out, in int
+		gate    bool
+		form    int32
+	}{
+		{"qkv", 7168, 5120, false, kernel.Int4Rounded},
+		{"o", 5120, 5120, false, kernel.Int4Adds},
+		{"gate_up", 34816, 5120, true, kernel.Int4Rounded},
+		{"down", 5120, 17408, false, kernel.Int4Adds},
+	} {
+		size := kernel.Int4Bytes(s.out, s.in, group)
+		copies := min(int(pool/size), 16)
+		for i := range copies {
+			check(kernel.FillInt4(q, at[0].Plus(int64(i)*size), s.out, s.in, group, uint64(i)<<40))
+		}
+		check(kernel.FillRandom(q, at[1], rows*34816, 1, 7))
+		a := kernel.Int4Args{X: at[1], Y: at[2], Partial: at[4], Arrived: at[5], In: int32(s.in), Out: int32(s.out), Ld: int32(s.out), Form: s.form}
+		if s.gate {
+			a.Ld /= 2
+		}
+		line := func(way string, n int, bytes, ns float64) {
+			floor := max(bytes/4.43e3, 2*float64(n)*float64(s.out)*float64(s.in)/790e3)
+			fmt.Fprintf(os.Stderr, "%-8s %4d %-6s %8.2f us %3.0f%%\n", s.name, n, way, ns/1e3, 100*floor/ns)
+		}
+		ways := map[string]func(n int32) error{
+			"4 bits": func(n int32) error {
+				for i := range copies {
+					a := a
+					a.N, a.W = n, at[0].Plus(int64(i)*size)
+					if err := kernel.Int4Product(q, a, group, s.gate, 2*ctx.gpu.SMs, ctx.gpu.hopper()); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+			"widen": func(int32) error {
+				for i := range copies {
+					if err := kernel.Int4Widen(q, kernel.Int4WidenArgs{W: at[0].Plus(int64(i) * size), Y: at[6], In: a.In, Out: a.Out}, group); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+		}
+		for _, n := range []int{1, 4, 8, 16, 17, 32, 64, 96, 128, 256, 512, 1024, 2048} {
+			for _, way := range []string{"4 bits", "widen"} {
+				if way == "widen" && n > 1 {
+					continue
+				}
+				run := func() error { return ways[way](int32(n)) }
+				check(run())
+				g, err := capture(ctx.compute, run)
+				check(err)
+				var times []int64
+				for range 9 {
+					ns, err := timeOn(ctx.compute, func() error { return g.launch(ctx.compute) })
+					check(err)
+					times = append(times, ns)
+				}
+				slices.Sort(times)
+				line(way, n, float64(size), float64(times[4])/float64(copies))
+				check(g.free())
+			}
+		}
+		wide := 2 * int64(s.out) * int64(s.in)
+		check(kernel.FillRandom(q, at[0], pool/2, s.in, 3))
+		for _, n := range []int{16, 32, 64, 128, 256, 512, 1024, 2048} {
+			f := factors{product: product{out: s.out, n: n, in: s.in, ld: s.out, float: s.form == kernel.Int4Adds}, w: at[0], x: at[1], y: at[2], add: s.form == kernel.Int4Adds}
+			found, err := blas.candidates(f.product, 1)
+			check(err)
+			ns, err := blas.time(f, &found[0].algo, pool/wide, wide, 9)
+			check(err)
+			line("bf16", n, float64(wide), ns)
+		}
+	}
+	check(errors.Join(blas.close()))
+}
