@@ -178,7 +178,7 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 		list = append(list, sized{&e.cast, dry.castBytes, "what products read"})
 	}
 	if e.shape.Int4 {
-		partial, arrived := kernel.Int4Scratch(e.blocks, e.shape.Hopper)
+		partial, arrived := kernel.Int4Scratch(e.blocks/2, e.shape.Hopper)
 		list = append(list, sized{&e.fours.partial, partial, "sums of products"}, sized{&e.fours.arrived, arrived, "sums of products"})
 	}
 	if dry.wideBytes > 0 {

@@ -10,7 +10,7 @@ import (
 // widenFrom is from how many rows on weights of 4 bits are widened for cuBLASLt, where
 // there are Hopper's kernels for fewer: it multiplies by a matrix of bfloat16 faster,
 // and what that costs is soon little.
-const widenFrom = 1024
+const widenFrom = 512
 
 // fours is what products of weights of 4 bits compute in.
 type fours struct {
@@ -36,7 +36,7 @@ func (c *compiler) int4Product(o *program.Product, gate *program.Gate, out *prog
 	case element == bf16:
 		a.Form = kernel.Int4Rounded
 	}
-	q, group, blocks, hopper := c.kernels, c.held.Of(o.Weight).Columns, c.blocks, c.shape.Hopper
+	q, group, processors, hopper := c.kernels, c.held.Of(o.Weight).Columns, c.blocks/2, c.shape.Hopper
 	wide, from := c.widened4(o, gate, out, a)
 	return func(w *work) error {
 		if cast != nil {
@@ -50,7 +50,7 @@ func (c *compiler) int4Product(o *program.Product, gate *program.Gate, out *prog
 		}
 		a := a
 		a.N = int32(n)
-		return kernel.Int4Product(q, a, group, gate != nil, blocks, hopper)
+		return kernel.Int4Product(q, a, group, gate != nil, processors, hopper)
 	}
 }
 

@@ -27,7 +27,7 @@ func BenchmarkInt4(b *testing.B) {
 	}
 	defer ctx.close()
 	const pool, rows, group = 1 << 30, 2048, 128
-	partial, arrived := kernel.Int4Scratch(2*ctx.gpu.SMs, ctx.gpu.hopper())
+	partial, arrived := kernel.Int4Scratch(ctx.gpu.SMs, ctx.gpu.hopper())
 	var at [7]kernel.Ptr // weights, x, y, workspace, scratch, a weight in bfloat16
 	for i, n := range []int64{pool, 4 * rows * 34816, 4 * rows * 34816, workspaceBytes, partial, arrived, 2 * 34816 * 5120} {
 		if at[i], err = ctx.allocate(n, "a benchmark"); err != nil {
@@ -79,7 +79,7 @@ func BenchmarkInt4(b *testing.B) {
 				for i := range copies {
 					a := a
 					a.N, a.W = n, at[0].Plus(int64(i)*size)
-					if err := kernel.Int4Product(q, a, group, s.gate, 2*ctx.gpu.SMs, ctx.gpu.hopper()); err != nil {
+					if err := kernel.Int4Product(q, a, group, s.gate, ctx.gpu.SMs, ctx.gpu.hopper()); err != nil {
 						return err
 					}
 				}

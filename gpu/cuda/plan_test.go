@@ -189,7 +189,7 @@ func TestInt4Plans(t *testing.T) {
 	}{
 		{nil, 8, 0, false, start + "rms_norm int4_few_8_2 " + rows + "int4_few_8_2 rms_norm int4_few_gate_8_2 int4_few_8_2 | skinny_norm_8"},
 		{nil, 16, 132, false, start + "rms_norm int4_few_16_2 " + rows + "int4_few_16_2 rms_norm int4_few_gate_16_2 int4_few_16_2 | skinny_norm_16"},
-		{nil, 65, 132, false, start + "rms_norm int4_many_128_2 " + rows + "int4_many_128_2 rms_norm int4_many_gate_128_2 int4_many_128_2 | rms_norm 80×101·128/104"},
+		{nil, 65, 132, false, start + "rms_norm int4_many_128 " + rows + "int4_many_128 rms_norm int4_many_gate_128 int4_many_128 | rms_norm 80×101·128/104"},
 		{
 			nil, 17, 0, false,
 			start + "rms_norm int4_widen 32×512·128 " + rows + "int4_widen +32×128·256 rms_norm int4_widen 32×512·128 silu_mul int4_widen +32×128·256 | rms_norm 32×101·128/104",
@@ -197,7 +197,7 @@ func TestInt4Plans(t *testing.T) {
 		{ // 192 inputs are no multiple of 128
 			map[string]any{"intermediate_size": 192},
 			64, 132, false,
-			start + "rms_norm int4_many_64_2 " + rows + "int4_many_64_2 rms_norm int4_many_gate_64_2 +64×128·192 | rms_norm 64×101·128/104",
+			start + "rms_norm int4_many_64 " + rows + "int4_many_64 rms_norm int4_many_gate_64 +64×128·192 | rms_norm 64×101·128/104",
 		},
 		{nil, 8, 0, true, start + "rms_norm int4_order int4_few_8_2 " + rows + "int4_order int4_few_8_2 rms_norm int4_order int4_few_gate_8_2 int4_order int4_few_8_2 | skinny_norm_8"},
 	} {

@@ -39,13 +39,17 @@ func heldOn(m *model.Model, dtype model.DType, quantization string, capability i
 	if dtype == model.Int4 && quantization == model.FP8 {
 		return wide, fmt.Errorf("weights of type %q and quantization %q; one of them", dtype, quantization)
 	}
+	held := wide
 	if capability == hopper {
-		return m.HeldInInt4(m.HeldInFP8(wide, quantization == model.FP8), dtype == model.Int4), nil
+		held = m.HeldInFP8(wide, quantization == model.FP8)
 	}
-	if quantization == model.FP8 {
+	if quantization == model.FP8 && capability != hopper {
 		return wide, fmt.Errorf("quantization %q on compute capability %d.%d; products of FP8 are computed on 9.0", model.FP8, capability/10, capability%10)
 	}
-	return m.HeldInInt4(wide, dtype == model.Int4), nil
+	if dtype == model.BFloat16 {
+		return held, nil
+	}
+	return m.HeldInInt4(held, dtype == model.Int4), nil
 }
 
 // settle fills in the sizes that do not depend on free memory, and refuses what

@@ -8,6 +8,7 @@ type (
 		W, X, Y          Ptr
 		Partial, Arrived Ptr // Int4Scratch
 		N, In, Out, Ld   int32
+		Groups           int32 // set by Int4Product
 		Form             int32
 	}
 	Int4WidenArgs struct {
@@ -29,50 +30,70 @@ const (
 )
 
 const (
-	// MaxInt4Few is the most rows that the portable kernels take; MaxInt4 that
-	// Hopper's do.
+	// MaxInt4Few is the most rows that the portable kernels take.
 	MaxInt4Few = 16
-	MaxInt4    = 1 << 16
 
 	// manyShared is the most that stages take of a block's shared memory.
 	manyShared = 215 << 10
 	int4Tiles  = 1 << 16
+	// fewBlocks of int4_few are on a multiprocessor, if they fit.
+	fewBlocks = 3
 )
 
-// Int4Scratch is the bytes that products need to add up what blocks have of a sum,
-// of which fewer than so many run, and to count who has added; the latter are zero.
-func Int4Scratch(blocks, hopper int) (partial, arrived int64) {
+// Int4Scratch is the bytes that products on a device need to add up what blocks have of
+// sums, and to count who has; the latter are zero.
+func Int4Scratch(processors, hopper int) (partial, arrived int64) {
 	const few, many = 2 * 2 * 4 * 256 * 4, 2 * 64 * 256 * 4 // bytes of a block's sums
-	return 2 * int64(max(blocks*few, hopper*many)), 4 * int64(int4Tiles)
+	return 2 * int64(max(fewBlocks*processors*few, hopper*many)), 4 * int64(int4Tiles)
 }
 
-// int4Kernels are those of a name by the rows that they take, few or many, and by
-// how many groups of weights 128 inputs have.
+// int4Kernels are those for few rows by how many they take, and by how many groups of
+// weights 128 inputs have.
 type int4Kernels map[[2]int]*Kernel
 
-func newInt4(name, source string, rows [2]int, shared func(rows, groups int) int) int4Kernels {
+func newInt4(name string, gate bool) int4Kernels {
 	all := int4Kernels{}
-	for _, n := range rows {
+	for _, n := range []int{8, 16} {
 		for _, groups := range []int{1, 2, 4} {
-			all[[2]int{n, groups}] = newKernel[Int4Args](source, fmt.Sprintf("%s_%d_%d", name, n, groups), func(Shape) int { return shared(n, groups) })
+			all[[2]int{n, groups}] = newKernel[Int4Args]("int4.cu", fmt.Sprintf("%s_%d_%d", name, n, groups), func(Shape) int { return fewShared(gate, n, groups) })
 		}
 	}
 	return all
 }
 
-// fewShared is what a block of int4_few has: stages of halves of 128 outputs, and
-// 128 inputs of rows.
-func fewShared(halves, stages int) func(rows, groups int) int {
-	return func(rows, groups int) int { return stages * (8*halves*(1024+64*groups) + rows*256) }
+// newInt4Many makes those for many rows, by how many they take at a time.
+func newInt4Many(name string) map[int]*Kernel {
+	all := map[int]*Kernel{}
+	for _, n := range []int{64, 128} {
+		all[n] = newKernel[Int4Args]("int4_hopper.cu", fmt.Sprintf("%s_%d", name, n), func(Shape) int { return manyShared + 2048 })
+	}
+	return all
 }
 
-func manySharedOf(int, int) int { return manyShared + 2048 }
+// fewShared is what a block of int4_few has: stages of 128 outputs, or of two halves of as
+// many, and 128 inputs of rows.
+func fewShared(gate bool, rows, groups int) int {
+	halves, stages := 1, 6
+	if fewHalves(gate, rows) == 2 {
+		halves, stages = 2, 3
+	}
+	return stages * (8*halves*(1024+64*groups) + rows*256)
+}
+
+// fewHalves is how many times 128 outputs int4_few has at a time: of many rows, which
+// are read for all of them, and of gates two.
+func fewHalves(gate bool, rows int) int {
+	if gate || rows > 8 {
+		return 2
+	}
+	return 1
+}
 
 var (
-	int4Few      = newInt4("int4_few", "int4.cu", [2]int{8, 16}, fewShared(1, 6))
-	int4FewGate  = newInt4("int4_few_gate", "int4.cu", [2]int{8, 16}, fewShared(2, 4))
-	int4Many     = newInt4("int4_many", "int4_hopper.cu", [2]int{64, 128}, manySharedOf)
-	int4ManyGate = newInt4("int4_many_gate", "int4_hopper.cu", [2]int{64, 128}, manySharedOf)
+	int4Few      = newInt4("int4_few", false)
+	int4FewGate  = newInt4("int4_few_gate", true)
+	int4Many     = newInt4Many("int4_many")
+	int4ManyGate = newInt4Many("int4_many_gate")
 
 	int4WidenKernel = newKernel[Int4WidenArgs]("int4.cu", "int4_widen", nil)
 	int4OrderKernel = newKernel[Int4OrderArgs]("int4.cu", "int4_order", nil)
@@ -89,35 +110,31 @@ func int4Groups(group int) int {
 }
 
 // Int4Product is y = x·wᵀ of weights in groups of so many inputs, or, gated, y =
-// silu(g)·u in bf16, where g|u = x·wᵀ. Products of few rows run in at most so many
-// blocks, of which two fit on a multiprocessor; of more than MaxInt4Few in hopper
-// ones.
-func Int4Product(q Queue, a Int4Args, group int, gate bool, blocks, hopper int) error {
-	few, many, halves := int4Few, int4Many, 1
+// silu(g)·u in bf16, where g|u = x·wᵀ. A device has so many multiprocessors, and hopper
+// of them if it has those kernels, for more than MaxInt4Few rows.
+func Int4Product(q Queue, a Int4Args, group int, gate bool, processors, hopper int) error {
+	few, many, each := int4Few, int4Many, 16
 	if gate {
-		few, many, halves = int4FewGate, int4ManyGate, 2
+		few, many, each = int4FewGate, int4ManyGate, 32
 	}
 	groups := int4Groups(group)
-	if groups == 0 || a.In <= 0 || a.In%128 != 0 || int(a.Out)%(16*halves) != 0 {
-		return fmt.Errorf("kernel int4: %d outputs of %d inputs in groups of %d; there are kernels for multiples of %d and 128 in groups of 32, 64 and 128", a.Out, a.In, group, 16*halves)
+	if groups == 0 || a.In <= 0 || a.In%128 != 0 || int(a.Out)%each != 0 {
+		return fmt.Errorf("kernel int4: %d outputs of %d inputs in groups of %d; there are kernels for multiples of %d and 128 in groups of 32, 64 and 128", a.Out, a.In, group, each)
 	}
-	tiles := ceil(int(a.Out)/halves, 128)
-	chunks := int(a.In) / 128
-	fits := func(tiles, blocks int) bool { return tiles <= int4Tiles && (tiles*chunks+1)*(blocks+1) < 1<<32 }
-	switch n := int(a.N); {
-	case n <= 0 || n > MaxInt4 || n > MaxInt4Few && hopper == 0:
-		return fmt.Errorf("kernel int4: %d rows; at most %d, on Hopper %d", n, MaxInt4Few, MaxInt4)
-	case n <= MaxInt4Few && fits(tiles, blocks):
-		return launch(q, few[[2]int{ceil(n, 8) * 8, groups}], min(blocks, tiles*chunks), 1, 256, &a)
-	case n > MaxInt4Few && fits(tiles*ceil(n, 64), hopper):
+	a.Groups = int32(groups)
+	n, chunks := int(a.N), int(a.In)/128
+	k, tiles, threads, blocks := few[[2]int{ceil(n, 8) * 8, groups}], ceil(int(a.Out), 128*fewHalves(gate, n)), 256, fewBlocks*processors
+	if n > MaxInt4Few {
 		rows := 64
 		if n > 64 {
 			rows = 128
 		}
-		return launch(q, many[[2]int{rows, groups}], min(hopper, tiles*ceil(n, rows)*chunks), 1, 384, &a)
-	default:
-		return fmt.Errorf("kernel int4: %d rows by %d outputs are too many", n, a.Out)
+		k, tiles, threads, blocks = many[rows], ceil(int(a.Out), 256)*ceil(n, rows), 384, hopper
 	}
+	if n <= 0 || n > MaxInt4Few && hopper == 0 || tiles > int4Tiles || (tiles*chunks+1)*(blocks+1) >= 1<<32 {
+		return fmt.Errorf("kernel int4: %d rows by %d outputs of %d inputs; at most %d rows, on Hopper as many as give %d tiles of 256 by 128", n, a.Out, a.In, MaxInt4Few, int4Tiles)
+	}
+	return launch(q, k, min(blocks, tiles*chunks), 1, threads, &a)
 }
 
 // Int4Widen makes weights bf16, row by row.

@@ -3,8 +3,9 @@
 // The same arguments and layout (int4.cuh).
 // Math:    bf16 products of weights that are rounded to it, fp32 sums
 //
-// A tile is 128 outputs (of g, and the same of u) by TOKENS rows; 128 inputs are
-// multiplied at a time. Two warpgroups have half the outputs each, and widen what
+// A tile is 256 outputs (of g and u 128 each) by TOKENS rows, which is as much as
+// registers hold: what is copied for it bounds the product. 128 inputs are multiplied
+// at a time. Two warpgroups have half the outputs each, and widen what
 // they multiply next while the tensor cores multiply; a third copies for them, on
 // from tile to tile.
 //
@@ -27,140 +28,157 @@ __device__ __forceinline__ void product_rows(float (&c)[32], const u32* a, u64 b
 }
 
 
-template <int TOKENS, int HALVES, int GROUPS>
+template <int TOKENS, bool GATE>
 struct Many {
-  static constexpr int BLOCK = block_bytes(GROUPS), ROWS = TOKENS * 256, STAGE = ROWS + (8 * HALVES * BLOCK + 1023) / 1024 * 1024;
+  static constexpr int HALVES = 2, BLOCK = block_bytes(4), ROWS = TOKENS * 256, STAGE = ROWS + (8 * HALVES * BLOCK + 1023) / 1024 * 1024;
   static constexpr int DEPTH = MANY_SHARED / STAGE, FULL_STAGE = DEPTH * STAGE, FREE_STAGE = FULL_STAGE + DEPTH * 8;
   static constexpr int SUMS = TOKENS / 2; // a thread's, of a half
   const Int4Args& a;
   u32 shared; // stages, each rows and behind them blocks of weights; then barriers
-  int panels; // of 16 outputs
-  int token_tiles;
+  Panels<HALVES, GATE> panels;
+  int token_tiles, bytes; // of a block in memory, which has BLOCK in a stage
   Portion all;
 
-  __device__ __forceinline__ Many(const Int4Args& a, u32 shared) : a(a), shared(shared) {
-    panels = a.out / 16 / HALVES;
+  __device__ __forceinline__ Many(const Int4Args& a, u32 shared) : a(a), shared(shared), panels(a) {
     token_tiles = (a.n + TOKENS - 1) / TOKENS;
+    bytes = block_bytes(a.groups);
     all.chunks = a.in / 128;
-    all.units = (panels + 7) / 8 * token_tiles * all.chunks;
+    all.units = panels.tiles() * token_tiles * all.chunks;
   }
 
   __device__ __forceinline__ void produce() {
     int thread = threadIdx.x % 128, lane = thread % WARP, warp = thread / WARP, piece = thread % 16; // 8 rows are copied at once
-    u32 row_to = shared + piece / 8 * (TOKENS * 128) + thread / 16 * 128 + (piece % 8 ^ thread / 16) * 16;
+    u32 row_to = shared + piece / 8 * (TOKENS * 128) + thread / 16 * 128 + (piece % 8 ^ thread / 16) * 16, block_to = shared + ROWS + warp * BLOCK + lane * 16;
     Place<DEPTH> p;
     u32 unit = all.begin(blockIdx.x), end = all.begin(blockIdx.x + 1), tile = unit / all.chunks, chunk = unit % all.chunks;
-    for (; unit < end; unit++) {
-      int first = tile / token_tiles * 8 + warp, token = tile % token_tiles * TOKENS + thread / 16;
-      const bf16* x = a.x + (size_t)token * a.in + chunk * 128 + piece * 8;
-      barrier_wait(shared + FREE_STAGE + p.i * 8, p.phase ^ 1);
-      u32 stage = p.i * STAGE;
+    while (unit < end) {
+      // Where a panel or a row is not there another is copied.
+      const u8* w[HALVES * 2]; // a warp has two panels of each half
 #pragma unroll
-      for (int m = 0; m < HALVES; m++)
+      for (int j = 0; j < HALVES * 2; j++) w[j] = a.w + ((size_t)panels.at(tile / token_tiles, j / 2, j % 2 * 4 + warp) * all.chunks + chunk) * bytes + lane * 16;
+      int first = tile % token_tiles * TOKENS, rows = min(a.n - first, TOKENS);
+      const bf16* x = a.x + (size_t)first * a.in + chunk * 128 + piece * 8;
+      u32 row_at[TOKENS / 8];
 #pragma unroll
-        for (int j = 0; j < 8; j += 4) { // a warp has two panels; where one is not there the last is copied
-          const u8* w = a.w + ((size_t)(min(first + j, panels - 1) + m * panels) * all.chunks + chunk) * BLOCK + lane * 16;
-          u32 to = shared + stage + ROWS + (m * 8 + j + warp) * BLOCK + lane * 16;
+      for (int i = 0; i < TOKENS / 8; i++) row_at[i] = min(i * 8 + thread / 16, rows - 1) * a.in;
+      for (; chunk < all.chunks && unit < end; chunk++, unit++, x += 128) {
+        barrier_wait(shared + FREE_STAGE + p.i * 8, p.phase ^ 1);
+        u32 stage = p.i * STAGE;
 #pragma unroll
-          for (int i = 0; i < BLOCK; i += WARP * 16)
-            if (i + lane * 16 < BLOCK) copy16(to + i, w + i, true);
+        for (int j = 0; j < HALVES * 2; j++) {
+          u32 to = block_to + stage + j * 4 * BLOCK;
+          copy16(to, w[j], true);
+          copy16(to + 512, w[j] + 512, true);
         }
+        if (lane * 16 < bytes - SIXTEEN_ROWS)
 #pragma unroll
-      for (int i = 0; i < TOKENS; i += 8)
-        if (token + i < a.n) copy16(row_to + stage + i * 128, x + (size_t)i * a.in, true);
-      barrier_arrive_copied(shared + FULL_STAGE + p.i * 8);
-      p.next();
-      if (++chunk == all.chunks) chunk = 0, tile++;
+          for (int j = 0; j < HALVES * 2; j++) copy16(block_to + stage + j * 4 * BLOCK + SIXTEEN_ROWS, w[j] + SIXTEEN_ROWS, true);
+#pragma unroll
+        for (int j = 0; j < HALVES * 2; j++) w[j] += bytes;
+#pragma unroll
+        for (int i = 0; i < TOKENS / 8; i++)
+          if (i / 2 * 16 < rows) copy16(row_to + stage + i * 8 * 128, x + row_at[i], true);
+        barrier_arrive_copied(shared + FULL_STAGE + p.i * 8);
+        p.next();
+      }
+      chunk = 0, tile++;
     }
     copies_commit();
     copies_wait<0>();
   }
 
-  // widen makes two registers' worth of 32 inputs, s and s + 1 of a block's 8 times 16,
-  // what the tensor cores multiply.
-  __device__ __forceinline__ void widen(u32* v, u32 block, Vec4 word, int s, int g) {
-    u32 zero[2], by[2];
+  // widen makes of 32 inputs' words what the tensor cores multiply.
+  __device__ __forceinline__ void widen(u32* v, u32 first, u32 second, const u32* zero, const u32* by) {
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      u32 scale = load_shared4(block + SIXTEEN_ROWS + s * GROUPS / 8 * 64 + (g + h * 8) * 4);
-      zero[h] = less_zero(scale), by[h] = pack(scale4(scale), scale4(scale));
-    }
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-      u32 four = s % 4 == 0 ? (i / 4 ? word.y : word.x) : i / 4 ? word.w : word.z;
-      asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(v[i]) : "r"(pair4(four, i % 4, zero[i % 2])), "r"(by[i % 2]));
-    }
+    for (int i = 0; i < 8; i++)
+      asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(v[i]) : "r"(pair4(i / 4 ? second : first, i % 4, zero[i % 2])), "r"(by[i % 2]));
   }
 
   __device__ __forceinline__ void consume(int* last) {
-    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP % 4, g = lane / 4;
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP % 4;
     int group = __shfl_sync(FULL, threadIdx.x / 128, 0); // so that the compiler knows it is a warp's
-    float c[HALVES][SUMS] = {};
+    float c[HALVES][SUMS];
+    float(&sums)[HALVES * SUMS] = *(float(*)[HALVES * SUMS])c;
+    Shared<HALVES * SUMS, 256> parts(a, all);
+    auto all_live = [](int) { return true; };
     Place<DEPTH> p;
     int before = -1; // a stage that products may still read
     auto give = [&] {
       if (before >= 0 && lane == 0) barrier_arrive(shared + FREE_STAGE + before * 8);
     };
-    u32 unit = all.begin(blockIdx.x), end = all.begin(blockIdx.x + 1), tile = unit / all.chunks, chunk = unit % all.chunks;
-    for (; unit < end; unit++) {
-      barrier_wait(shared + FULL_STAGE + p.i * 8, p.phase);
-      copies_visible();
-      u32 stage = shared + p.i * STAGE, own = stage + ROWS + (group * 4 + warp) * BLOCK;
-      u32 v[2][HALVES][8];
-      Vec4 word[HALVES];
+    u32 unit = parts.begin, end = parts.end, tile = unit / all.chunks, chunk = unit % all.chunks;
+    for (int done = 0;;) { // tiles, and behind them those that others have parts of
+      if (unit < end) {
 #pragma unroll
-      for (int s = 0; s < 8; s += 2) { // some are widened while those before are multiplied
-#pragma unroll
-        for (int m = 0; m < HALVES; m++) {
-          if (s % 4 == 0) word[m] = load_shared16(own + m * 8 * BLOCK + s / 4 * 512 + lane * 16);
-          widen(v[s / 2 % 2][m], own + m * 8 * BLOCK, word[m], s, g);
-        }
+        for (int i = 0; i < HALVES * SUMS; i++) sums[i] = 0.f;
+        do {
+          barrier_wait(shared + FULL_STAGE + p.i * 8, p.phase);
+          copies_visible();
+          multiply(c, shared + p.i * STAGE, group * 4 + warp, give);
+          before = p.i;
+          p.next();
+        } while (++unit, ++chunk < all.chunks && unit < end);
+        products_wait<0>();
 #pragma unroll
         for (int m = 0; m < HALVES; m++) pin(c[m]);
-        products_begin();
-#pragma unroll
-        for (int j = 0; j < 2; j++)
-#pragma unroll
-          for (int m = 0; m < HALVES; m++)
-            product_rows(c[m], v[s / 2 % 2][m] + j * 4, describe(stage + (s + j) / 4 * (TOKENS * 128)) + (s + j) % 4 * 2);
-        products_commit();
-        products_wait<1>();
-        if (s == 0) give();
+        give();
+        before = -1, chunk = 0;
+        if (!parts.whole(tile)) {
+          parts.leave(sums, tile++, all_live);
+          continue;
+        }
+      } else {
+        if (done == 0) parts.count(last, [] { asm volatile("bar.sync 1, 256;" ::: "memory"); });
+        while (done < 2 && !last[done]) done++;
+        if (done == 2) break;
+        tile = parts.tile(done++);
+        parts.add_up(sums, tile, all_live);
       }
-      before = p.i;
-      p.next();
-      if (++chunk < all.chunks && unit + 1 < end) continue;
-      products_wait<0>();
-#pragma unroll
-      for (int m = 0; m < HALVES; m++) pin(c[m]);
-      give();
-      before = -1;
-      finish(c, tile, group * 4 + warp, lane, last);
-#pragma unroll
-      for (int m = 0; m < HALVES; m++)
-#pragma unroll
-        for (int i = 0; i < SUMS; i++) c[m][i] = 0.f;
-      chunk = 0, tile++;
+      Sums<GATE, HALVES, TOKENS / 8>(a, panels, tile / token_tiles, group * 4 + warp, tile % token_tiles * TOKENS).store(sums);
+      tile++;
     }
   }
 
-  __device__ __forceinline__ void finish(float (&c)[HALVES][SUMS], u32 tile, int panel, int lane, int* last) {
-    int first = tile % token_tiles * TOKENS + lane % 4 * 2, out = (tile / token_tiles * 8 + panel) * 16 + lane / 4;
-    float(&flat)[HALVES * SUMS] = *(float(*)[HALVES * SUMS])c;
-    auto token = [&](int i) { return first + i % SUMS / 4 * 8 + i % 2; };
-    auto output = [&](int i) { return out + i / 2 % 2 * 8; };
-    auto live = [&](int i) { return token(i) < a.n; };
-    auto meet = [] { asm volatile("bar.sync 1, 256;" ::: "memory"); };
-    if (whole_sums<HALVES * SUMS, 256>(a, flat, all, tile, last, live, meet))
-      store_sums<HALVES, SUMS>(a, flat, [&](int i) { return live(i) && output(i) < a.out / HALVES; }, [&](int i) { return (size_t)token(i) * a.ld + output(i); });
+  // multiply adds the products of 128 inputs; give is called when those before are done.
+  template <class Give>
+  __device__ __forceinline__ void multiply(float (&c)[HALVES][SUMS], u32 stage, int panel, Give give) {
+    int lane = threadIdx.x % WARP;
+    u32 own = stage + ROWS + panel * BLOCK, v[2][HALVES][8], zero[HALVES][2], by[HALVES][2];
+    Vec4 word[HALVES];
+#pragma unroll
+    for (int s = 0; s < 8; s += 2) { // some are widened while those before are multiplied
+#pragma unroll
+      for (int m = 0; m < HALVES; m++) {
+        u32 block = own + m * 8 * BLOCK;
+        if (s % 4 == 0) word[m] = load_shared16(block + s / 4 * 512 + lane * 16);
+        if (s == 0 || s * a.groups % 8 == 0) // another group
+#pragma unroll
+          for (int h = 0; h < 2; h++) {
+            u32 scale = load_shared4(block + SIXTEEN_ROWS + s * a.groups / 8 * 64 + (lane / 4 + h * 8) * 4);
+            zero[m][h] = less_zero(scale), by[m][h] = pack(scale4(scale), scale4(scale));
+          }
+        widen(v[s / 2 % 2][m], s % 4 ? word[m].z : word[m].x, s % 4 ? word[m].w : word[m].y, zero[m], by[m]);
+      }
+#pragma unroll
+      for (int m = 0; m < HALVES; m++) pin(c[m]);
+      products_begin();
+#pragma unroll
+      for (int j = 0; j < 2; j++)
+#pragma unroll
+        for (int m = 0; m < HALVES; m++)
+          product_rows(c[m], v[s / 2 % 2][m] + j * 4, describe(stage + (s + j) / 4 * (TOKENS * 128)) + (s + j) % 4 * 2);
+      products_commit();
+      products_wait<1>();
+      if (s == 0) give();
+    }
   }
 };
 
-template <int TOKENS, int HALVES, int GROUPS>
+template <int TOKENS, bool GATE>
 __device__ __forceinline__ void many(const Int4Args& a) {
-  using M = Many<TOKENS, HALVES, GROUPS>;
+  using M = Many<TOKENS, GATE>;
   extern __shared__ __align__(128) u8 memory[];
-  __shared__ int last;
+  __shared__ int last[2];
   u32 shared = (shared_address(memory) + 1023) & ~1023u;
   if (threadIdx.x == 0)
     for (int i = 0; i < M::DEPTH; i++) barrier_init(shared + M::FULL_STAGE + i * 8, 128), barrier_init(shared + M::FREE_STAGE + i * 8, 8);
@@ -172,21 +190,13 @@ __device__ __forceinline__ void many(const Int4Args& a) {
     M(a, shared).produce();
   } else {
     registers_raise<200>();
-    M(a, shared).consume(&last);
+    M(a, shared).consume(last);
   }
 }
 
-#define KERNEL(NAME, TOKENS, HALVES, GROUPS) \
-  extern "C" __global__ void __launch_bounds__(384, 1) NAME(const __grid_constant__ Int4Args a) { many<TOKENS, HALVES, GROUPS>(a); }
-KERNEL(int4_many_64_1, 64, 1, 1)
-KERNEL(int4_many_64_2, 64, 1, 2)
-KERNEL(int4_many_64_4, 64, 1, 4)
-KERNEL(int4_many_128_1, 128, 1, 1)
-KERNEL(int4_many_128_2, 128, 1, 2)
-KERNEL(int4_many_128_4, 128, 1, 4)
-KERNEL(int4_many_gate_64_1, 64, 2, 1)
-KERNEL(int4_many_gate_64_2, 64, 2, 2)
-KERNEL(int4_many_gate_64_4, 64, 2, 4)
-KERNEL(int4_many_gate_128_1, 128, 2, 1)
-KERNEL(int4_many_gate_128_2, 128, 2, 2)
-KERNEL(int4_many_gate_128_4, 128, 2, 4)
+#define KERNEL(NAME, TOKENS, GATE) \
+  extern "C" __global__ void __launch_bounds__(384, 1) NAME(const __grid_constant__ Int4Args a) { many<TOKENS, GATE>(a); }
+KERNEL(int4_many_64, 64, false)
+KERNEL(int4_many_128, 128, false)
+KERNEL(int4_many_gate_64, 64, true)
+KERNEL(int4_many_gate_128, 128, true)

@@ -101,24 +101,16 @@ func TestHeldInFP8(t *testing.T) {
 		"one that is not":        {halves(byTensor, Plain(BFloat16), 256), program.NoCodes},
 		"one that is transposed": {turned, program.NoCodes},
 	} {
-		b := program.NewBuilder()
-		table, w := &program.Weight{Name: "table", Shape: []int{16, in}, Parts: []program.Part{program.Whole("", 16, in)}},
-			&program.Weight{Name: "w", Shape: []int{out, in}, Parts: []program.Part{program.Whole("", out, in)}}
-		norm := &program.Weight{Name: "norm", Shape: []int{out}, Parts: []program.Part{program.Whole("", out)}}
-		head := &program.Weight{Name: "head", Shape: []int{16, out}, Parts: []program.Part{program.Whole("", 16, out)}}
-		b.Head(b.Product(b.Embed(table, 1), w), norm, head, 1e-6)
-		p, err := b.Done()
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := &Model{Config: Config{Program: p}, Weights: NewWeights(&Slot{Weight: w, Sources: c.sources})}
-		wide := HeldAs(BFloat16)
+		m, w := projecting(t, in, out, c.sources)
+		wide, others := HeldAs(BFloat16), m.Config.Program.Weights
 		held := m.HeldInFP8(wide, false)
 		if got := held.Codes(w); got != c.want {
 			t.Errorf("%s: codes %d, want %d", name, got, c.want)
 		}
-		if held.Of(table) != wide.Matrix || held.Of(head) != wide.Matrix || held.Of(norm) != wide.Vector {
-			t.Errorf("%s: not the projection alone is held otherwise", name)
+		for _, o := range others {
+			if o != w && held.Of(o) != wide.Of(o) {
+				t.Errorf("%s: %s is held otherwise, too", name, o.Name)
+			}
 		}
 		all := m.HeldInFP8(wide, true)
 		if got := all.Codes(w); c.want == program.NoCodes && got != program.CodesByOutput || c.want != program.NoCodes && got != c.want {
@@ -200,6 +192,80 @@ func TestQuantizationFile(t *testing.T) {
 		}
 		if got := string(m.Config.Scheme.Method); got != tc.want {
 			t.Errorf("%s: %q, want %q", tc.beside, got, tc.want)
+		}
+	}
+}
+
+// projecting is a model with one projection, of a checkpoint.
+func projecting(t *testing.T, in, out int, sources []Source) (*Model, *program.Weight) {
+	t.Helper()
+	b := program.NewBuilder()
+	weight := func(name string, shape ...int) *program.Weight {
+		return &program.Weight{Name: name, Shape: shape, Parts: []program.Part{program.Whole("", shape...)}}
+	}
+	w := weight("w", out, in)
+	b.Head(b.Product(b.Embed(weight("table", 16, in), 1), w), weight("norm", out), weight("head", 16, out), 1e-6)
+	p, err := b.Done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Model{Config: Config{Program: p}, Weights: NewWeights(&Slot{Weight: w, Sources: sources})}, w
+}
+
+// Projections are held in 4 bits as they are where their groups are such that products
+// take them; else as values, or rounded where that is asked for.
+func TestHeldInInt4(t *testing.T) {
+	const in, out = 256, 64
+	of := func(d DType, group int) Encoding {
+		return Encoding{Element: d, Scale: Float16, Rows: 1, Columns: group}
+	}
+	tensor := func(e Encoding, rows int) *Tensor { return &Tensor{Encoding: e, Shape: []int{rows, in}} }
+	two := func(a, b Encoding, rows int) []Source {
+		return []Source{{Part: program.Whole("", rows, in), Tensor: tensor(a, rows)}, {Part: program.Whole("", out-rows, in), Tensor: tensor(b, out-rows)}}
+	}
+	ordered := func(each int, second byte) []Source {
+		list := two(of(GPTQ4, 64), of(GPTQ4, 64), 32)
+		for i := range list {
+			groups := make([]byte, 4*in)
+			for k := range in {
+				groups[4*k] = byte(k % (in / each))
+			}
+			groups[0], groups[4] = groups[0]^byte(i)*second, groups[4]^byte(i)*second
+			list[i].Tensor.Groups = groups
+		}
+		return list
+	}
+	turned := two(of(GPTQ4, 64), of(GPTQ4, 64), 32)
+	turned[1].Transposed = true
+	for name, c := range map[string]struct {
+		sources []Source
+		want    int // inputs of a group; 0: not as they are
+	}{
+		"alike":                {two(of(GPTQ4, 32), of(Packed4, 32), 16), 32},
+		"by output":            {two(of(AWQ4, 0), of(AWQ4, 0), 16), 128},
+		"groups of two others": {two(of(GPTQ4, 256), of(GPTQ4, 128), 16), 128},
+		"unlike":               {two(of(GPTQ4, 32), of(GPTQ4, 64), 16), 0},
+		"small groups":         {two(of(GPTQ4, 16), of(GPTQ4, 16), 16), 0},
+		"8 bits":               {two(of(GPTQ8, 64), of(GPTQ8, 64), 16), 0},
+		"within 16 outputs":    {two(of(GPTQ4, 64), of(GPTQ4, 64), 24), 0},
+		"one transposed":       {turned, 0},
+		"one that is not":      {two(of(GPTQ4, 64), Plain(BFloat16), 16), 0},
+		"ordered alike":        {ordered(64, 0), 64},
+		"ordered otherwise":    {ordered(64, 1), 0},
+		"groups of any size":   {ordered(32, 0), 0},
+	} {
+		m, w := projecting(t, in, out, c.sources)
+		wide := HeldAs(BFloat16)
+		held := m.HeldInInt4(wide, false)
+		if got := held.Of(w); c.want == 0 && got != wide.Matrix || c.want > 0 && (got != InGroups(Int4, c.want) || held.Codes(w) != program.CodesInGroups) {
+			t.Errorf("%s: held as %v of %d inputs, want groups of %d", name, got, got.Columns, c.want)
+		}
+		want := c.want
+		if want == 0 && name != "within 16 outputs" {
+			want = GroupOfInt4
+		}
+		if all := m.HeldInInt4(m.HeldInFP8(wide, false), true).Of(w); want > 0 && all != InGroups(Int4, want) || want == 0 && all != wide.Matrix {
+			t.Errorf("%s, when all are asked for: %v of %d inputs", name, all, all.Columns)
 		}
 	}
 }
