@@ -46,12 +46,14 @@ func TestSharesCompile(t *testing.T) {
 			if err != nil {
 				continue // as try has found
 			}
-			p, held := share.Config.Program, share.HeldInFP8(wide, true)
-			if _, err := compile(p, &machine{shape: shapeOf(p), held: held, meetings: unmet(&device.Rank{Index: ranks - 1, Ranks: ranks})}); err != nil {
-				t.Errorf("%s by %d in FP8: %v", name, ranks, err)
-			}
-			if _, err := layOut(p, held); err != nil {
-				t.Errorf("%s by %d in FP8: %v", name, ranks, err)
+			p := share.Config.Program
+			for format, held := range map[string]model.Held{"FP8": share.HeldInFP8(wide, true), "4 bits": share.HeldInInt4(wide, true)} {
+				if _, err := compile(p, &machine{shape: shapeOf(p), held: held, meetings: unmet(&device.Rank{Index: ranks - 1, Ranks: ranks})}); err != nil {
+					t.Errorf("%s by %d in %s: %v", name, ranks, format, err)
+				}
+				if _, err := layOut(p, held); err != nil {
+					t.Errorf("%s by %d in %s: %v", name, ranks, format, err)
+				}
 			}
 		}
 	}

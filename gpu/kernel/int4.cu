@@ -9,8 +9,8 @@
 // Math:    bf16 products of whole numbers, fp32 sums, which a group's scale multiplies:
 //          weights are exact, but in int4_widen, where they are rounded to bf16
 //
-// A warp has 16 outputs (of g, and the same of u) of a block's 128, of more than 8 rows
-// twice as many. Weights come through shared memory, each lane's own word for word; so do 128 inputs of all
+// A warp has 16 outputs (of g, and the same of u) of a block's 128. Weights come
+// through shared memory, each lane's own word for word; so do 128 inputs of all
 // rows, for all warps. Weights are nobody's output: the first of them are on their
 // way before the kernel ahead has ended.
 //
@@ -159,9 +159,9 @@ __device__ __forceinline__ void few(const Int4Args& a) {
 KERNEL(int4_few_8_1, 1, 1, false, 1)
 KERNEL(int4_few_8_2, 1, 1, false, 2)
 KERNEL(int4_few_8_4, 1, 1, false, 4)
-KERNEL(int4_few_16_1, 2, 2, false, 1)
-KERNEL(int4_few_16_2, 2, 2, false, 2)
-KERNEL(int4_few_16_4, 2, 2, false, 4)
+KERNEL(int4_few_16_1, 2, 1, false, 1)
+KERNEL(int4_few_16_2, 2, 1, false, 2)
+KERNEL(int4_few_16_4, 2, 1, false, 4)
 KERNEL(int4_few_gate_8_1, 1, 2, true, 1)
 KERNEL(int4_few_gate_8_2, 1, 2, true, 2)
 KERNEL(int4_few_gate_8_4, 1, 2, true, 4)

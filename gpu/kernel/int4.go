@@ -70,23 +70,14 @@ func newInt4Many(name string) map[int]*Kernel {
 	return all
 }
 
-// fewShared is what a block of int4_few has: stages of 128 outputs, or of two halves of as
-// many, and 128 inputs of rows.
+// fewShared is what a block of int4_few has: stages of 128 outputs, of gates and ups each,
+// and 128 inputs of rows.
 func fewShared(gate bool, rows, groups int) int {
 	halves, stages := 1, 6
-	if fewHalves(gate, rows) == 2 {
+	if gate {
 		halves, stages = 2, 3
 	}
 	return stages * (8*halves*(1024+64*groups) + rows*256)
-}
-
-// fewHalves is how many times 128 outputs int4_few has at a time: of many rows, which
-// are read for all of them, and of gates two.
-func fewHalves(gate bool, rows int) int {
-	if gate || rows > 8 {
-		return 2
-	}
-	return 1
 }
 
 var (
@@ -123,7 +114,7 @@ func Int4Product(q Queue, a Int4Args, group int, gate bool, processors, hopper i
 	}
 	a.Groups = int32(groups)
 	n, chunks := int(a.N), int(a.In)/128
-	k, tiles, threads, blocks := few[[2]int{ceil(n, 8) * 8, groups}], ceil(int(a.Out), 128*fewHalves(gate, n)), 256, fewBlocks*processors
+	k, tiles, threads, blocks := few[[2]int{ceil(n, 8) * 8, groups}], ceil(int(a.Out), 8*each), 256, fewBlocks*processors
 	if n > MaxInt4Few {
 		rows := 64
 		if n > 64 {

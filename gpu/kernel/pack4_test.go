@@ -7,10 +7,13 @@ import (
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/kernel/ref"
+	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-// random4 is a weight of 4 bits with what it stands for, and packed.
-func random4(r *rand.Rand, out, in, group int) (numbers []float32, packed []byte) {
+// random4 is a weight of 4 bits: what it stands for, that as Hopper's kernels round it,
+// and packed.
+func random4(r *rand.Rand, out, in, group int) (numbers, rounded []float32, packed []byte) {
+	bf16 := func(v float32) float32 { return model.FromBF16(model.ToBF16(v)) }
 	packed = make([]byte, kernel.Int4Bytes(out, in, group))
 	each := len(packed) / (out / 16)
 	for p := range out / 16 {
@@ -23,11 +26,12 @@ func random4(r *rand.Rand, out, in, group int) (numbers []float32, packed []byte
 		for i := range w.Codes {
 			w.Codes[i] = byte(r.IntN(16))
 			g := i / group
-			numbers = append(numbers, (float32(w.Codes[i])-w.Zeros[g])*w.Scales[g])
+			whole := float32(w.Codes[i]) - w.Zeros[g]
+			numbers, rounded = append(numbers, whole*w.Scales[g]), append(rounded, bf16(whole*bf16(w.Scales[g])))
 		}
 		w.Pack(packed[p*each:][:each])
 	}
-	return numbers, packed
+	return numbers, rounded, packed
 }
 
 // What is packed is read back, number by number, by who knows the layout by its
@@ -36,7 +40,7 @@ func TestPack4(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, group := range []int{32, 64, 128} {
 		for _, size := range [][2]int{{16, 128}, {48, 640}} {
-			want, packed := random4(r, size[0], size[1], group)
+			want, _, packed := random4(r, size[0], size[1], group)
 			for i, v := range ref.Int4(packed, size[0], size[1], group) {
 				if v != want[i] {
 					t.Fatalf("%v in groups of %d: number %d is %v, want %v", size, group, i, v, want[i])
