@@ -196,7 +196,7 @@ func TestLimitsInReports(t *testing.T) {
 			}
 			dev := device.Info{Name: e.Device, Hardware: e.Hardware, Ranks: e.Ranks, Slots: e.Slots, MaxStepTokens: e.StepTokens}
 			weights, kv, _ := strings.Cut(e.DType, ", keys and values ")
-			dtype, _, projections := strings.Cut(weights, ", projections ")
+			dtype, own, projections := strings.Cut(weights, ", projections ")
 			dev.DType, dev.KVDType = model.DType(dtype), model.DType(kv)
 			if projections {
 				m, err := model.Open(strings.ToLower(e.Model), true)
@@ -204,6 +204,9 @@ func TestLimitsInReports(t *testing.T) {
 					t.Fatal(err)
 				}
 				held := m.HeldInFP8(model.HeldAs(dev.DType), true)
+				if strings.HasPrefix(own, "int4") {
+					held = m.HeldInInt4(model.HeldAs(dev.DType), true)
+				}
 				dev.Held = &held
 			}
 			l := limitOn(t, strings.ToLower(e.Model), dev, s.Input, s.Output)

@@ -56,7 +56,8 @@ func TestShapeCheck(t *testing.T) {
 }
 
 // Sources for Hopper are compiled for Hopper alone, those of attention for heads
-// that it has; those for experts and latent attention where there are some.
+// that it has; those for experts, latent attention and weights of 4 bits where there are
+// some.
 func TestPrograms(t *testing.T) {
 	s := Shape{Heads: 16, KVHeads: 8, HeadDim: 128, PageSize: 16, Stages: 3}
 	names := func() map[string]bool {
@@ -71,14 +72,14 @@ func TestPrograms(t *testing.T) {
 		return names
 	}
 	for _, device := range []struct {
-		dim, hopper     int
-		experts, latent bool
-	}{{128, 0, false, false}, {128, 0, true, false}, {64, 132, false, true}, {128, 132, true, false}, {256, 132, true, true}} {
-		s.HeadDim, s.Hopper, s.Experts, s.Latent = device.dim, device.hopper, device.experts, device.latent
+		dim, hopper           int
+		experts, latent, int4 bool
+	}{{128, 0, false, false, true}, {128, 0, true, false, false}, {64, 132, false, true, true}, {128, 132, true, false, true}, {256, 132, true, true, false}} {
+		s.HeadDim, s.Hopper, s.Experts, s.Latent, s.Int4 = device.dim, device.hopper, device.experts, device.latent, device.int4
 		has := names()
 		for _, k := range All() {
 			want := (device.hopper > 0 || !strings.Contains(k.Source, "hopper")) && (device.experts || !strings.HasPrefix(k.Source, "moe_")) &&
-				(device.dim <= 128 || k.Source != "prefill_hopper.cu") && (device.latent || k.Source != "latent.cu")
+				(device.dim <= 128 || k.Source != "prefill_hopper.cu") && (device.latent || k.Source != "latent.cu") && (device.int4 || !strings.HasPrefix(k.Source, "int4"))
 			if has[k.Source] != want {
 				t.Errorf("%+v: %s among them: %v", device, k.Source, has[k.Source])
 			}
