@@ -203,6 +203,9 @@ func TestLimitsInReports(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if m, err = m.Share(0, max(1, e.Ranks)); err != nil { // whose formats a rank has
+					t.Fatal(err)
+				}
 				held := m.HeldInFP8(model.HeldAs(dev.DType), true)
 				if strings.HasPrefix(own, "int4") {
 					held = m.HeldInInt4(model.HeldAs(dev.DType), true)

@@ -22,7 +22,7 @@ func (m *Model) HeldInInt4(h Held, all bool) Held {
 		own = map[string]Encoding{}
 	}
 	for _, w := range m.Config.Program.Projections() {
-		if w.In()%128 != 0 || w.Out()%16 != 0 || len(w.Shape) != 2 {
+		if w.In()%128 != 0 || w.Out()%16 != 0 || len(w.Shape) != 2 || w.Role == "head" { // a rank's is none of logits
 			continue
 		}
 		if group := m.int4(w); group > 0 {
