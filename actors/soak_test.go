@@ -46,12 +46,14 @@ func TestSoak(t *testing.T) {
 	s.traffic(time.Second + *soakFor/60) // pools and caches fill
 	began := s.footprint()
 	s.failing.Store(true)
-	s.traffic(*soakFor)
+	for s.traffic(*soakFor); s.faults.Load() == 0; { // on a machine that is busy otherwise, few steps are made in a second
+		s.traffic(*soakFor)
+	}
 	s.failing.Store(false)
 	ended := s.footprint()
 	t.Logf("%s, %v with %d clients: %d answers, %d left by their clients, %d refused as they should, %d turned away, 0 lost; the device failed %d times; %v, and before %v",
 		*soakDevice, *soakFor, *soakUsers, s.whole.Load(), s.left.Load(), s.refused.Load(), s.busy.Load(), s.faults.Load(), ended, began)
-	if s.whole.Load() == 0 || s.faults.Load() == 0 {
+	if s.whole.Load() == 0 {
 		t.Error("nothing was tried")
 	}
 	// Idle connections and pools are a few more or fewer; what leaks with requests is many.

@@ -149,6 +149,15 @@ func TestProjections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		share, err := m.Share(1, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range share.Config.Program.Projections() {
+			if !slices.Contains(want, w.Role) {
+				t.Errorf("%s: %s is a projection of what one of two ranks has", name, w.Name)
+			}
+		}
 		var roles []string
 		for _, w := range m.Config.Program.Projections() {
 			if !slices.Contains(roles, w.Role) {

@@ -127,7 +127,7 @@ func (p *Program) Projections() (list []*Weight) {
 	}
 	for _, op := range p.Ops {
 		product, is := op.(*Product)
-		if is && product.Out != p.Logits && !routers[product.Out] {
+		if is && product.Out.Rows != Sampled && !routers[product.Out] {
 			continue
 		}
 		for _, w := range op.Uses().Weights {
