@@ -24,8 +24,9 @@ type Options struct {
 	Reasoning *Marks
 	// Joined has the reasoning of a reply with channels in the text.
 	Joined bool
-	// Opened says that the prompt has begun it.
-	Opened bool
+	// Opened says that the prompt has begun it, Ended that it has ended it: then
+	// a grammar's reply has none.
+	Opened, Ended bool
 	// Continued says that the prompt ends in the middle of a reply, and that
 	// Opened tells already.
 	Continued bool
@@ -34,7 +35,9 @@ type Options struct {
 // After is the options for a reply to a prompt that ends like this.
 func (o Options) After(prompt string) Options {
 	if o.Reasoning != nil && !o.Continued {
-		o.Opened = strings.HasSuffix(strings.TrimRight(prompt, " \n\t\r"), strings.TrimSpace(o.Reasoning.Begin))
+		prompt = strings.TrimRight(prompt, " \n\t\r")
+		o.Opened = strings.HasSuffix(prompt, strings.TrimSpace(o.Reasoning.Begin))
+		o.Ended = strings.HasSuffix(prompt, strings.TrimSpace(o.Reasoning.End))
 	}
 	return o
 }

@@ -334,7 +334,7 @@ func (f *Format) Text(answer *grammar.Spec) *grammar.Spec {
 }
 
 // Before lets reasoning come before what the rest of a reply has to be, or end
-// where the prompt has begun it.
+// where the prompt has begun it. Where the prompt has ended it, none comes.
 func (o *Options) Before(reply *grammar.Spec) *grammar.Spec {
 	if o.Format != nil && o.Format.Channels != nil {
 		c := o.Format.Channels
@@ -346,7 +346,7 @@ func (o *Options) Before(reply *grammar.Spec) *grammar.Spec {
 		return grammar.Sequence(grammar.Repeat(thoughts, 0, 1), reply)
 	}
 	r := o.Reasoning
-	if r == nil {
+	if r == nil || o.Ended {
 		return reply
 	}
 	rest := grammar.Sequence(grammar.Until(r.End), grammar.Regex(`\n{0,2}`))

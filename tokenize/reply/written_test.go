@@ -153,6 +153,31 @@ func TestWritten(t *testing.T) {
 	}
 }
 
+// TestBefore says what of a reply that a grammar keeps may come first: after a
+// prompt that has ended the reasoning, none begins again.
+func TestBefore(t *testing.T) {
+	for prompt, want := range map[string]string{
+		"<|im_start|>assistant\n":                        "<x",
+		"<|im_start|>assistant\n<think>\n\n</think>\n\n": "x",
+		"<\uff5cAssistant\uff5c></think>":                "x",
+	} {
+		o := Options{Reasoning: FindReasoning("think")}.After(prompt)
+		g, err := grammar.Compile(t.Context(), o.Before(grammar.Literal("x")), byteVocabulary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mask, got := g.Matcher().Allow(nil), ""
+		for c := range int32(256) {
+			if mask[c/32]>>(c%32)&1 != 0 {
+				got += string(rune(c))
+			}
+		}
+		if got != want {
+			t.Errorf("after %q a reply begins with one of %q, not %q", prompt, got, want)
+		}
+	}
+}
+
 // TestUnwritable says what a strict schema has that a family's arguments
 // cannot be kept to, and leaves it out of others.
 func TestUnwritable(t *testing.T) {
