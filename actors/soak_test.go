@@ -243,7 +243,7 @@ func (s *soak) ask(ctx context.Context, path, body string, slow time.Duration) (
 	defer resp.Body.Close()
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		all, err := io.ReadAll(resp.Body)
-		if resp.StatusCode != 200 || path == "/tokenize" {
+		if resp.StatusCode != nethttp.StatusOK || path == "/tokenize" {
 			return resp.StatusCode, string(all), err
 		}
 		texts := map[int]string{}

@@ -95,7 +95,7 @@ func (byteTokenizer) DecodeEnds(ids []int32, _ bool) (text []byte, ends []int) {
 
 func (byteTokenizer) TokenBytes(id int32) []byte { return []byte{byte(id)} }
 
-func (byteTokenizer) Token(id int32) string { return string(rune(id)) }
+func (byteTokenizer) Token(id int32) string { return string(id) }
 
 func (byteTokenizer) TokenID(s string) (int32, bool) { return int32(s[0]), s != "" }
 func (byteTokenizer) IsSpecial(id int32) bool        { return id == '[' }

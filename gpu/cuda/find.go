@@ -29,8 +29,6 @@ var (
 		Name: "cuBLASLt", Files: []string{"libcublasLt.so.13", "libcublasLt.so.12"},
 		From: "the CUDA toolkit, or pip install nvidia-cublas",
 	}
-	// For GPUs that share a model and cannot reach each other's memory.
-	ncclLibrary = Library{Name: "NCCL", Files: []string{"libnccl.so.2"}, From: "pip install nvidia-nccl-cu13"}
 )
 
 // Found is a library and where it is, or why it cannot be used.

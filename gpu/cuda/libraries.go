@@ -86,6 +86,9 @@ type library struct {
 	found Found
 }
 
+// ncclLibrary is for GPUs that share a model and cannot reach each other's memory.
+var ncclLibrary = Library{Name: "NCCL", Files: []string{"libnccl.so.2"}, From: "pip install nvidia-nccl-cu13"}
+
 var (
 	libcuda  = &library{Library: driverLibrary, functions: C.troupe_driver(), version: driverVersion, find: here}
 	libnvrtc = &library{Library: nvrtcLibrary, functions: C.troupe_nvrtc(), whole: true, version: nvrtcVersion, find: here}
