@@ -169,7 +169,7 @@ func TestBefore(t *testing.T) {
 		mask, got := g.Matcher().Allow(nil), ""
 		for c := range int32(256) {
 			if mask[c/32]>>(c%32)&1 != 0 {
-				got += string(rune(c))
+				got += string(c)
 			}
 		}
 		if got != want {
