@@ -240,14 +240,30 @@ func (f *family) tokenizer(tb testing.TB) *templated {
 	if text, err := os.ReadFile(filepath.Join(dir, "chat", "templates", f.published+".jinja")); f.published != "" && err == nil {
 		source = string(text)
 	}
-	c, err := tokenize.LoadChat(fstest.MapFS{
+	files := fstest.MapFS{
 		"chat_template.jinja":   {Data: []byte(source)},
 		"tokenizer_config.json": {Data: []byte(`{"bos_token": "<s>", "eos_token": "</s>"}`)},
-	})
+	}
+	if strings.HasSuffix(f.published, "-tool_use") { // there is another where there are no tools
+		files["additional_chat_templates/tool_use.jinja"] = files["chat_template.jinja"]
+		files["chat_template.jinja"] = &fstest.MapFile{Data: fmt.Appendf(nil, plainTemplate, f.shown)}
+	}
+	c, err := tokenize.LoadChat(files)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return &templated{ChatTemplates: c, source: source}
+}
+
+// TestFamiliesWithoutTools has conversations that need none, as titles do.
+func TestFamiliesWithoutTools(t *testing.T) {
+	chat := tokenize.Chat{Messages: []any{map[string]any{"role": "user", "content": "Hello!"}}, AddGenerationPrompt: true}
+	for i := range families {
+		f := &families[i]
+		if prompt, err := f.tokenizer(t).Render(chat); err != nil || !strings.Contains(prompt, "Hello!") {
+			t.Errorf("%s: %q, %v", f.name, prompt, err)
+		}
+	}
 }
 
 // TestFamiliesWriteAllFormats has no format that no family writes.
