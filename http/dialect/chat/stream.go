@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"slices"
 	"strconv"
 
 	"github.com/troupe-llm/troupe/actors"
@@ -33,7 +32,10 @@ type chunk struct {
 
 func (w *stream) Delta(dst []byte, a *dialect.Answer, d *dialect.Delta) []byte {
 	w.Trim(d.Logprobs)
-	told := slices.ContainsFunc(d.Parts, w.visible)
+	told := false
+	for i := range d.Parts {
+		told = told || w.visible(&d.Parts[i])
+	}
 	tells := told || len(d.Tokens) > 0 && (w.ReturnIDs || len(d.Logprobs) > 0)
 	c := chunk{choice: d.Choice}
 	if !w.begun[d.Choice] && (tells || d.Final != nil) {
@@ -44,7 +46,7 @@ func (w *stream) Delta(dst []byte, a *dialect.Answer, d *dialect.Delta) []byte {
 	switch {
 	case told: // tokens go with the first
 		for i := range d.Parts {
-			if w.visible(d.Parts[i]) {
+			if w.visible(&d.Parts[i]) {
 				dst = w.appendPart(w.open(dst, d.Choice), &d.Parts[i])
 				dst = w.close(dst, a, &c)
 				c = chunk{choice: d.Choice}
@@ -60,7 +62,7 @@ func (w *stream) Delta(dst []byte, a *dialect.Answer, d *dialect.Delta) []byte {
 }
 
 // visible reports whether clients see a part.
-func (w *answer) visible(p reply.Part) bool {
+func (w *answer) visible(p *reply.Part) bool {
 	return p.Kind != reply.Returned && !(w.unshown && p.Kind == reply.Reasoning)
 }
 
