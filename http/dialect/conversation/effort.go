@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/troupe-llm/troupe/http/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/dialect/field"
 	"github.com/troupe-llm/troupe/http/dialect/model"
 )
@@ -37,27 +36,19 @@ func SetEffort(c *Conversation, v field.Value) error {
 // setReasoning reads {"effort":…}, {"enabled":…} and {"exclude":…}, as the Responses
 // API and OpenRouter have them.
 func setReasoning(c *Conversation, v field.Value) error {
-	if v[0] != '{' {
-		return v.Want("an object")
-	}
-	for name, v := range v.Members() {
-		var err error
-		switch {
-		case v.Null():
-		case name == "effort":
+	return v.Each(func(name string, v field.Value) (err error) {
+		switch name {
+		case "effort":
 			err = SetEffort(c, v)
-		case name == "enabled":
+		case "enabled":
 			err = setWhether(c, v)
-		case name == "exclude":
+		case "exclude":
 			c.Unshown, err = v.Boolean()
 		default:
 			err = c.Notes.Ignore("reasoning." + name)
 		}
-		if err != nil {
-			return apierr.At("."+name, err)
-		}
-	}
-	return nil
+		return err
+	})
 }
 
 // setThinking reads whether there is to be reasoning: true or false, a word of
@@ -89,11 +80,9 @@ func setWhether(c *Conversation, v field.Value) error {
 }
 
 func setThinkingType(c *Conversation, v field.Value) error {
-	for name, v := range v.Members() {
-		var err error
-		switch {
-		case v.Null():
-		case name == "type":
+	return v.Each(func(name string, v field.Value) (err error) {
+		switch name {
+		case "type":
 			switch kind, _ := v.Text(); kind {
 			case "disabled":
 				c.Effort = Efforts[0]
@@ -106,11 +95,8 @@ func setThinkingType(c *Conversation, v field.Value) error {
 		default:
 			err = c.Notes.Ignore("thinking." + name)
 		}
-		if err != nil {
-			return apierr.At("."+name, err)
-		}
-	}
-	return nil
+		return err
+	})
 }
 
 // variable is one of a template's.

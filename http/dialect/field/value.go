@@ -69,6 +69,23 @@ func (v Value) Kind() string {
 // Null reports whether the value is null, which is as good as absent.
 func (v Value) Null() bool { return v[0] == 'n' }
 
+// Each reads the members of an object but those that are null, each by read; what is
+// wrong with one is told with its name. It fails where v is no object.
+func (v Value) Each(read func(name string, v Value) error) error {
+	if v[0] != '{' {
+		return v.Want("an object")
+	}
+	for name, v := range v.Members() {
+		if v.Null() {
+			continue
+		}
+		if err := read(name, v); err != nil {
+			return apierr.At("."+name, err)
+		}
+	}
+	return nil
+}
+
 // Members yields an object's members in order.
 func (v Value) Members() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {

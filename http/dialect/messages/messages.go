@@ -224,24 +224,17 @@ func keepsAll(v field.Value) bool {
 
 // setOutputConfig reads how much the model is to reason, and what it is to keep to.
 func setOutputConfig(r *Request, v field.Value) (err error) {
-	if v[0] != '{' {
-		return v.Want("an object")
-	}
-	for name, v := range v.Members() {
-		switch {
-		case v.Null():
-		case name == "effort":
+	return v.Each(func(name string, v field.Value) (err error) {
+		switch name {
+		case "effort":
 			r.effort, err = readEffort(v)
-		case name == "format":
+		case "format":
 			err = setFormat(r, v)
 		default:
 			err = r.Notes.Ignore("output_config." + name)
 		}
-		if err != nil {
-			return apierr.At("."+name, err)
-		}
-	}
-	return nil
+		return err
+	})
 }
 
 func setFormat(r *Request, v field.Value) error {

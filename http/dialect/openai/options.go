@@ -45,26 +45,18 @@ var Fields = field.Table[Options]{
 }
 
 func setStreamOptions(o *Options, v field.Value) error {
-	if v[0] != '{' {
-		return v.Want("an object")
-	}
-	for name, v := range v.Members() {
-		var err error
-		switch {
-		case v.Null():
-		case name == "include_usage":
+	o.StreamOptions = true
+	return v.Each(func(name string, v field.Value) (err error) {
+		switch name {
+		case "include_usage":
 			o.IncludeUsage, err = v.Boolean()
-		case name == "continuous_usage_stats":
+		case "continuous_usage_stats":
 			o.ContinuousUsage, err = v.Boolean()
 		default: // include_obfuscation, which pads chunks, too
 			err = o.Notes.Ignore("stream_options." + name)
 		}
-		if err != nil {
-			return apierr.At("."+name, err)
-		}
-	}
-	o.StreamOptions = true
-	return nil
+		return err
+	})
 }
 
 // Check finds what is wrong between fields of a request with so many prompts.

@@ -265,46 +265,30 @@ func renamed(e *apierr.Error) *apierr.Error {
 // setStreamOptions takes the only one that OpenAI has: padding against
 // eavesdroppers, of which events have none.
 func setStreamOptions(r *Request, v field.Value) error {
-	if v[0] != '{' {
-		return v.Want("an object")
-	}
-	for name, v := range v.Members() {
-		var err error
-		switch {
-		case v.Null():
-		case name == "include_obfuscation":
+	return v.Each(func(name string, v field.Value) (err error) {
+		switch name {
+		case "include_obfuscation":
 			_, err = v.Boolean()
 		default:
 			err = r.Notes.Ignore("stream_options." + name)
 		}
-		if err != nil {
-			return apierr.At("."+name, err)
-		}
-	}
-	return nil
+		return err
+	})
 }
 
 // setText reads what the text is to keep to.
 func setText(r *Request, v field.Value) error {
-	if v[0] != '{' {
-		return v.Want("an object")
-	}
-	for name, v := range v.Members() {
-		var err error
-		switch {
-		case v.Null():
-		case name == "format":
+	return v.Each(func(name string, v field.Value) (err error) {
+		switch name {
+		case "format":
 			err = r.setFormat(v)
-		case name == "verbosity": // a wish; templates know of none
+		case "verbosity": // a wish; templates know of none
 			_, err = v.Text()
 		default:
 			err = r.Notes.Ignore("text." + name)
 		}
-		if err != nil {
-			return apierr.At("."+name, err)
-		}
-	}
-	return nil
+		return err
+	})
 }
 
 // setFormat reads a format, whose schema lies beside its type here and a level
@@ -344,25 +328,17 @@ func (r *Request) setFormat(v field.Value) error {
 }
 
 func setReasoning(r *Request, v field.Value) error {
-	if v[0] != '{' {
-		return v.Want("an object")
-	}
-	for name, v := range v.Members() {
-		var err error
-		switch {
-		case v.Null():
-		case name == "effort":
+	return v.Each(func(name string, v field.Value) (err error) {
+		switch name {
+		case "effort":
 			err = conversation.SetEffort(&r.Conversation, v)
-		case name == "summary", name == "generate_summary": // reasoning comes as it is
+		case "summary", "generate_summary": // reasoning comes as it is
 			_, err = v.Text()
 		default:
 			err = r.Notes.Ignore("reasoning." + name)
 		}
-		if err != nil {
-			return apierr.At("."+name, err)
-		}
-	}
-	return nil
+		return err
+	})
 }
 
 // inclusions are what OpenAI has for "include"; what is of hosted tools and images
