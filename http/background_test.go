@@ -88,6 +88,10 @@ func TestBackground(t *testing.T) {
 	}
 	for _, tc := range []struct{ path, param string }{
 		{path + "?stream=null", "stream"},
+		{path + "?stream=", "stream"},
+		{path + "?starting_after=", "starting_after"},
+		{path + "/input_items?limit=", "limit"},
+		{path + "/input_items?order=", "order"},
 		{path + "?starting_after=-1", "starting_after"},
 		{path + "?stream=true&starting_after=99", "starting_after"},
 		{path + "?stream=true&starting_after=-1", "starting_after"},

@@ -31,17 +31,17 @@ func (s *Server) keptRoutes(r *router.Router) {
 func keptResponse(x *exchange, id string) *Error {
 	q := x.ctx.QueryArgs()
 	after := -1
-	if n := string(q.Peek("starting_after")); n != "" {
+	if q.Has("starting_after") { // an empty one is none, too
+		n := string(q.Peek("starting_after"))
 		var err error
 		if after, err = strconv.Atoi(n); err != nil || after < 0 {
 			return apierr.Invalid("starting_after", "starting_after: must be an event's sequence_number, got %q", n)
 		}
 	}
-	switch stream := string(q.Peek("stream")); stream {
-	case "true":
+	switch stream := string(q.Peek("stream")); {
+	case stream == "true":
 		return followResponse(x, id, after)
-	case "", "false":
-	default:
+	case stream != "false" && q.Has("stream"):
 		return apierr.Invalid("stream", "stream: must be true or false, got %q", stream)
 	}
 	body, e := x.s.responses.Object(id, x.holder)
@@ -105,18 +105,18 @@ const (
 func inputItems(x *exchange, id string) *Error {
 	q := x.ctx.QueryArgs()
 	p := responses.Page{Limit: usualItems, Descending: true, After: string(q.Peek("after"))}
-	if text := string(q.Peek("limit")); text != "" {
+	if q.Has("limit") {
+		text := string(q.Peek("limit"))
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > mostItems {
 			return apierr.Invalid("limit", "limit: must be from 1 to %d, got %q", mostItems, text)
 		}
 		p.Limit = n
 	}
-	switch order := string(q.Peek("order")); order {
-	case "", "desc":
-	case "asc":
+	switch order := string(q.Peek("order")); {
+	case order == "asc":
 		p.Descending = false
-	default:
+	case order != "desc" && q.Has("order"):
 		return apierr.Invalid("order", `order: must be "asc" or "desc", got %q`, order)
 	}
 	body, e := x.s.responses.InputItems(nil, id, x.holder, p)
