@@ -162,7 +162,8 @@ func TestStreamIsTheAnswer(t *testing.T) {
 }
 
 // The first thing a newcomer asks for: the built-in model tells a story, to
-// its end.
+// its end. What is told while a client is slow comes in one chunk, so that
+// only three are certain: the role, text, the reason it ended for.
 func TestStory(t *testing.T) {
 	if os.Getenv("TROUPE_TEST_MODEL") != "" {
 		t.Skip("another model than the built-in one")
@@ -171,7 +172,7 @@ func TestStory(t *testing.T) {
 	p.MaxCompletionTokens = openai.Int(500)
 	got, chunks := stream(t, p)
 	story := got.Choices[0].Message.Content
-	if !strings.Contains(story, "fox") || got.Choices[0].FinishReason != "stop" || chunks < 30 || len(strings.Fields(story)) < 30 {
+	if !strings.Contains(story, "fox") || got.Choices[0].FinishReason != "stop" || chunks < 3 || len(strings.Fields(story)) < 30 {
 		t.Errorf("%d chunks, %q: %q", chunks, got.Choices[0].FinishReason, story)
 	}
 }
