@@ -200,11 +200,15 @@ func TestLostEngineChangesNothing(t *testing.T) {
 func TestAllEnginesLost(t *testing.T) {
 	first, second := toy.New(), toy.New()
 	first.FailAt, second.FailAt = 5, 9
+	submitted := make(chan struct{}) // before which no engine computes, lest both be lost by then
+	first.Gate = func(uint64) { <-submitted }
+	second.Gate = first.Gate
 	s := toySystem(t, Config{DP: 2}, first, second)
 	var streams []*Stream
 	for i := range int32(6) {
 		streams = append(streams, submit(t, s, &Request{Tokens: []int32{i}, MaxTokens: 100, IgnoreEOS: true}))
 	}
+	close(submitted)
 	for i, st := range streams {
 		got, f := collect(t, st)
 		if !errors.Is(f.Err, ErrFailed) || !strings.Contains(f.Err.Error(), "toy failed") {
