@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/http/dialect"
-	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 

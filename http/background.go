@@ -10,8 +10,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/http/dialect/openai"
-	"github.com/troupe-llm/troupe/http/sse"
+	"github.com/troupe-llm/troupe/http/internal/dialect/openai"
+	"github.com/troupe-llm/troupe/http/internal/sse"
 )
 
 // background has an answer made by a goroutine of its own, and answers its client at

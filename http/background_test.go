@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/http/sse"
+	"github.com/troupe-llm/troupe/http/internal/sse"
 )
 
 // backgroundResponse is what these tests read of one.

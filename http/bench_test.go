@@ -12,9 +12,9 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/http/dialect"
-	"github.com/troupe-llm/troupe/http/dialect/chat"
-	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect/chat"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 

@@ -7,7 +7,7 @@ import (
 	"net"
 	"strings"
 
-	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
 	"github.com/valyala/fasthttp"
 )
 

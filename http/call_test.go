@@ -10,13 +10,13 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/http/dialect"
-	"github.com/troupe-llm/troupe/http/dialect/chat"
-	"github.com/troupe-llm/troupe/http/dialect/draft"
-	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
-	"github.com/troupe-llm/troupe/http/dialect/model"
-	"github.com/troupe-llm/troupe/http/dialect/openai"
-	"github.com/troupe-llm/troupe/http/dialect/text"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect/chat"
+	"github.com/troupe-llm/troupe/http/internal/dialect/draft"
+	"github.com/troupe-llm/troupe/http/internal/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect/openai"
+	"github.com/troupe-llm/troupe/http/internal/dialect/text"
 )
 
 // ask sends one request and returns what the engine was asked for.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 	"github.com/troupe-llm/troupe/http/otlp"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )

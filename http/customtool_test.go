@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-llm/troupe/http/dialect"
-	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
-	"github.com/troupe-llm/troupe/http/dialect/responses"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/internal/dialect/responses"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )

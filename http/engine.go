@@ -3,7 +3,7 @@ package http
 import (
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 )
 
 // engine is what this package asks of an actors.System.

@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
-	"github.com/troupe-llm/troupe/http/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
 	"github.com/troupe-llm/troupe/http/otlp"
 )
 

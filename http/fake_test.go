@@ -19,7 +19,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 	"github.com/troupe-llm/troupe/tokenize"
 	"github.com/troupe-llm/troupe/tokenize/jinja"
 )

@@ -15,7 +15,7 @@ import (
 	"github.com/valyala/fasthttp/fasthttputil"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/http/dialect/leniency"
+	"github.com/troupe-llm/troupe/http/internal/dialect/leniency"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/internal/dialect/jsonenc"
 )
 
 // TestFormats has the built-in model, which tells stories, answer in formats it

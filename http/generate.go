@@ -8,7 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/http/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
 )
 
 // generate answers requests for text in a dialect.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
 	"github.com/valyala/fasthttp"
 )
 

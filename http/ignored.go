@@ -4,7 +4,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/troupe-llm/troupe/http/dialect/field"
+	"github.com/troupe-llm/troupe/http/internal/dialect/field"
 )
 
 // ignored are the fields that were ignored since the server began: each is logged

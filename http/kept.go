@@ -7,9 +7,9 @@ import (
 	"github.com/fasthttp/router"
 	"github.com/valyala/fasthttp"
 
-	"github.com/troupe-llm/troupe/http/dialect/apierr"
-	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
-	"github.com/troupe-llm/troupe/http/dialect/responses"
+	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/internal/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/internal/dialect/responses"
 )
 
 // keptRoutes are those of responses that are kept. A response is its key's: for

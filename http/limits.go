@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/troupe-llm/troupe/http/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
 	"github.com/valyala/fasthttp"
 )
 

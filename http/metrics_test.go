@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/http/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
 )
 
 var sample = regexp.MustCompile(`^([a-z_:][a-z0-9_:]*)(\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})? (\S+)$`)

@@ -3,7 +3,7 @@ package http
 import (
 	_ "embed"
 
-	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/internal/dialect/jsonenc"
 )
 
 // The description of what is served, in OpenAPI 3.1. A test holds the fields,

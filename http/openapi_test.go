@@ -11,14 +11,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-llm/troupe/http/dialect"
-	"github.com/troupe-llm/troupe/http/dialect/chat"
-	"github.com/troupe-llm/troupe/http/dialect/field"
-	"github.com/troupe-llm/troupe/http/dialect/messages"
-	"github.com/troupe-llm/troupe/http/dialect/model"
-	"github.com/troupe-llm/troupe/http/dialect/openai"
-	"github.com/troupe-llm/troupe/http/dialect/responses"
-	"github.com/troupe-llm/troupe/http/dialect/text"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect/chat"
+	"github.com/troupe-llm/troupe/http/internal/dialect/field"
+	"github.com/troupe-llm/troupe/http/internal/dialect/messages"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect/openai"
+	"github.com/troupe-llm/troupe/http/internal/dialect/responses"
+	"github.com/troupe-llm/troupe/http/internal/dialect/text"
 )
 
 // schema is what these tests read of one.

@@ -2,7 +2,7 @@ package http
 
 import (
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/http/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 

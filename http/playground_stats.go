@@ -8,8 +8,8 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/http/dialect/conversation"
-	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect/conversation"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 )
 
 // statsBody is what /stats says: how things stand, and counters since the

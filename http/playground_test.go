@@ -16,8 +16,8 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/http/dialect/conversation"
-	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect/conversation"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 )
 
 // TestPlayground serves the page without a key, with a policy that lets its

@@ -13,13 +13,13 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/pprofhandler"
 
-	"github.com/troupe-llm/troupe/http/dialect"
-	"github.com/troupe-llm/troupe/http/dialect/apierr"
-	"github.com/troupe-llm/troupe/http/dialect/chat"
-	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
-	"github.com/troupe-llm/troupe/http/dialect/messages"
-	"github.com/troupe-llm/troupe/http/dialect/responses"
-	"github.com/troupe-llm/troupe/http/dialect/text"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/internal/dialect/chat"
+	"github.com/troupe-llm/troupe/http/internal/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/internal/dialect/messages"
+	"github.com/troupe-llm/troupe/http/internal/dialect/responses"
+	"github.com/troupe-llm/troupe/http/internal/dialect/text"
 )
 
 // handler answers one route's requests. What it returns becomes the response.

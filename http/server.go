@@ -15,11 +15,11 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/http/dialect"
-	"github.com/troupe-llm/troupe/http/dialect/apierr"
-	"github.com/troupe-llm/troupe/http/dialect/model"
-	"github.com/troupe-llm/troupe/http/dialect/responses"
-	"github.com/troupe-llm/troupe/http/sse"
+	"github.com/troupe-llm/troupe/http/internal/dialect"
+	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect/responses"
+	"github.com/troupe-llm/troupe/http/internal/sse"
 )
 
 // Server serves one engine. Its methods may be called from any goroutine.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
-	"github.com/troupe-llm/troupe/http/sse"
+	"github.com/troupe-llm/troupe/http/internal/sse"
 )
 
 // streamBody is an answer as the body of a response: what sse.Stream writes, by the

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/internal/dialect/jsonenc"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 

@@ -3,11 +3,11 @@ package http
 import (
 	"strconv"
 
-	"github.com/troupe-llm/troupe/http/dialect/apierr"
-	"github.com/troupe-llm/troupe/http/dialect/conversation"
-	"github.com/troupe-llm/troupe/http/dialect/field"
-	"github.com/troupe-llm/troupe/http/dialect/jsonenc"
-	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
+	"github.com/troupe-llm/troupe/http/internal/dialect/conversation"
+	"github.com/troupe-llm/troupe/http/internal/dialect/field"
+	"github.com/troupe-llm/troupe/http/internal/dialect/jsonenc"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 )
 
 // tokenizeCall is a request of /tokenize: a prompt or a chat.

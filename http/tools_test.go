@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/http/dialect/model"
+	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 )
 
 const (

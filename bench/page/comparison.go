@@ -5,7 +5,7 @@ import (
 	"math"
 
 	"github.com/troupe-llm/troupe/bench"
-	"github.com/troupe-llm/troupe/bench/plot"
+	"github.com/troupe-llm/troupe/bench/internal/plot"
 )
 
 // comparisons draws how sure the differences are: of runs that a report itself

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/troupe-llm/troupe/bench"
-	"github.com/troupe-llm/troupe/bench/plot"
+	"github.com/troupe-llm/troupe/bench/internal/plot"
 )
 
 // lane is a row of the overlap timeline and the kinds of work shown in it, by

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/troupe-llm/troupe/bench"
-	"github.com/troupe-llm/troupe/bench/plot"
+	"github.com/troupe-llm/troupe/bench/internal/plot"
 )
 
 // latency draws how the times of requests and tokens are distributed.

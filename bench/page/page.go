@@ -16,7 +16,7 @@ import (
 	"strings"
 
 	"github.com/troupe-llm/troupe/bench"
-	"github.com/troupe-llm/troupe/bench/plot"
+	"github.com/troupe-llm/troupe/bench/internal/plot"
 )
 
 //go:embed page.html page.css

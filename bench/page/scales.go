@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/troupe-llm/troupe/bench"
-	"github.com/troupe-llm/troupe/bench/plot"
+	"github.com/troupe-llm/troupe/bench/internal/plot"
 )
 
 // scales draws latency against how fast a trace was played.

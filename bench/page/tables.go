@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/troupe-llm/troupe/bench"
-	"github.com/troupe-llm/troupe/bench/plot"
+	"github.com/troupe-llm/troupe/bench/internal/plot"
 )
 
 // metric is one figure of a report.

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/troupe-llm/troupe/bench"
-	"github.com/troupe-llm/troupe/bench/plot"
+	"github.com/troupe-llm/troupe/bench/internal/plot"
 )
 
 // targets draws what first tokens pay for tokens that come evenly: runs that differ

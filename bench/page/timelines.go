@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/troupe-llm/troupe/bench"
-	"github.com/troupe-llm/troupe/bench/plot"
+	"github.com/troupe-llm/troupe/bench/internal/plot"
 )
 
 // series is a timeline brought to as many intervals as are drawn: edges in

@@ -81,17 +81,17 @@ var importRules = []importRule{
 		why: "what HTTP says about a device it learns from the actors",
 	},
 	{
-		under: "http/dialect", allowed: []string{
-			module + "/http/dialect", module + "/http/sse", module + "/actors", module + "/gpu/batch", module + "/tokenize", "github.com/valyala/fasthttp",
+		under: "http/internal/dialect", allowed: []string{
+			module + "/http/internal/dialect", module + "/http/internal/sse", module + "/actors", module + "/gpu/batch", module + "/tokenize", "github.com/valyala/fasthttp",
 		},
 		why: "an API is a request's text and an answer's: the server serves it, and it knows no server",
 	},
 	{
-		under: "http/dialect", banned: []string{module + "/http/dialect/chat", module + "/http/dialect/text", module + "/http/dialect/messages", module + "/http/dialect/responses"},
+		under: "http/internal/dialect", banned: []string{module + "/http/internal/dialect/chat", module + "/http/internal/dialect/text", module + "/http/internal/dialect/messages", module + "/http/internal/dialect/responses"},
 		why: "what dialects share lies below them: none is made of another",
 	},
 	{
-		under: "http/sse", allowed: []string{module + "/http/sse", module + "/actors"},
+		under: "http/internal/sse", allowed: []string{module + "/http/internal/sse", module + "/actors"},
 		why: "events are frames and bytes: what is in them is a dialect's",
 	},
 	{
@@ -125,7 +125,7 @@ var importRules = []importRule{
 		why: "a pass is data that devices compile, simulators price and families write: it knows none of them",
 	},
 	{
-		under: "gpu/model/arch", allowed: []string{module + "/gpu/program", module + "/gpu/model/internal/jsonfile"},
+		under: "gpu/internal/arch", allowed: []string{module + "/gpu/program", module + "/gpu/internal/jsonfile"},
 		why: "a family is its configuration and its pass: it knows no files, no tensors' bytes, no device",
 	},
 	{
@@ -157,7 +157,7 @@ var importRules = []importRule{
 		why: "one package reads the data set, and who does not need it does not link a library of that size",
 	},
 	{
-		under: "bench/plot", tests: true, allowed: []string{},
+		under: "bench/internal/plot", tests: true, allowed: []string{},
 		why: "charts know numbers, not what they are of",
 	},
 	{

@@ -26,7 +26,7 @@ func TestSecurityNamesWhatThereIs(t *testing.T) {
 // What RELIABILITY.md says is held by tests that there are.
 func TestReliabilityNamesWhatThereIs(t *testing.T) {
 	namesTests(t, read(t, "../../RELIABILITY.md"), 30, ".", "../../http", "../../http/otlp", "../../actors", "../../actors/front", "../../actors/remote", "../../gpu/gang", "../../gpu/cuda",
-		"../../gpu/model", "../../gpu/model/gguf", "../../tokenize", "../../tokenize/grammar", "../../tokenize/jinja", "../../tokenize/reply")
+		"../../gpu/model", "../../gpu/internal/gguf", "../../tokenize", "../../tokenize/grammar", "../../tokenize/jinja", "../../tokenize/reply")
 }
 
 // namesTests reports tests that a text names and none of the directories has, and whether it names too few.

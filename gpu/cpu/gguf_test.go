@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/internal/gguf"
 	"github.com/troupe-llm/troupe/gpu/model"
-	"github.com/troupe-llm/troupe/gpu/model/gguf"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
 

@@ -3,8 +3,8 @@ package model
 import (
 	"math"
 
-	"github.com/troupe-llm/troupe/gpu/model/arch"
-	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
+	"github.com/troupe-llm/troupe/gpu/internal/arch"
+	"github.com/troupe-llm/troupe/gpu/internal/jsonfile"
 )
 
 // generationJSON is generation_config.json.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/troupe-llm/troupe/gpu/internal/gguf"
 	"github.com/troupe-llm/troupe/gpu/model"
-	"github.com/troupe-llm/troupe/gpu/model/gguf"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
 

@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/troupe-llm/troupe/gpu/model/gguf"
-	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
+	"github.com/troupe-llm/troupe/gpu/internal/gguf"
+	"github.com/troupe-llm/troupe/gpu/internal/jsonfile"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 

@@ -14,7 +14,7 @@ import (
 	"io/fs"
 	"slices"
 
-	"github.com/troupe-llm/troupe/gpu/model/arch"
+	"github.com/troupe-llm/troupe/gpu/internal/arch"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/troupe-llm/troupe/gpu/model/arch"
-	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
+	"github.com/troupe-llm/troupe/gpu/internal/arch"
+	"github.com/troupe-llm/troupe/gpu/internal/jsonfile"
 )
 
 // ErrUnsupported is wrapped by errors about checkpoints that are sound but that

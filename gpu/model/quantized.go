@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/troupe-llm/troupe/gpu/model/arch"
-	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
+	"github.com/troupe-llm/troupe/gpu/internal/arch"
+	"github.com/troupe-llm/troupe/gpu/internal/jsonfile"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 

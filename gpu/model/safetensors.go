@@ -10,7 +10,7 @@ import (
 	"math/bits"
 	"slices"
 
-	"github.com/troupe-llm/troupe/gpu/model/internal/jsonfile"
+	"github.com/troupe-llm/troupe/gpu/internal/jsonfile"
 )
 
 // A safetensors file is: the header's length (8 bytes, little endian), the

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/troupe-llm/troupe/gpu/model/gguf"
+	"github.com/troupe-llm/troupe/gpu/internal/gguf"
 )
 
 // A repository of GGUF files has one model many times, each in a file, or in several,

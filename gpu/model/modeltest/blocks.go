@@ -5,8 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"github.com/troupe-llm/troupe/gpu/internal/gguf"
 	"github.com/troupe-llm/troupe/gpu/model"
-	"github.com/troupe-llm/troupe/gpu/model/gguf"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/troupe-llm/troupe/gpu/internal/gguf"
 	"github.com/troupe-llm/troupe/gpu/model"
-	"github.com/troupe-llm/troupe/gpu/model/gguf"
 )
 
 // conversion is what llama.cpp's converter (convert_hf_to_gguf.py of October 2026,

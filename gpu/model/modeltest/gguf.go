@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/troupe-llm/troupe/gpu/model/gguf"
+	"github.com/troupe-llm/troupe/gpu/internal/gguf"
 )
 
 // GGUF writes GGUF files, for tests.
