@@ -29,6 +29,7 @@ type (
 	Usage        = front.Usage
 	Times        = front.Times
 	Phase        = front.Phase
+	Attempt      = front.Attempt
 	Receipt      = front.Receipt
 	Receipts     = front.Receipts
 	InputError   = front.InputError
@@ -67,8 +68,10 @@ func NewPlaces(most int) *Places { return front.NewPlaces(most) }
 type (
 	Trace = trace.Trace
 	Span  = trace.Span
-	Track = trace.Track
-	Kind  = trace.Kind
+	// Recording is what a trace remembers.
+	Recording = trace.Recording
+	Track     = trace.Track
+	Kind      = trace.Kind
 )
 
 // The tracks and kinds of spans.
@@ -86,19 +89,21 @@ const (
 	TrackCompiler    = trace.TrackCompiler
 	TrackTokenizer   = trace.TrackTokenizer
 
-	SpanPrepare  = trace.SpanPrepare
-	SpanLaunch   = trace.SpanLaunch
-	SpanCompute  = trace.SpanCompute
-	SpanCommit   = trace.SpanCommit
-	SpanMasks    = trace.SpanMasks
-	SpanSocket   = trace.SpanSocket
-	SpanTokenize = trace.SpanTokenize
-	SpanQueue    = trace.SpanQueue
-	SpanPrefill  = trace.SpanPrefill
-	SpanDecode   = trace.SpanDecode
-	SpanRank     = trace.SpanRank
-	SpanReduce   = trace.SpanReduce
-	SpanAwait    = trace.SpanAwait
+	SpanPrepare    = trace.SpanPrepare
+	SpanLaunch     = trace.SpanLaunch
+	SpanCompute    = trace.SpanCompute
+	SpanCommit     = trace.SpanCommit
+	SpanMasks      = trace.SpanMasks
+	SpanSocket     = trace.SpanSocket
+	SpanTokenize   = trace.SpanTokenize
+	SpanQueue      = trace.SpanQueue
+	SpanPrefill    = trace.SpanPrefill
+	SpanDecode     = trace.SpanDecode
+	SpanEngine     = trace.SpanEngine
+	SpanEngineLost = trace.SpanEngineLost
+	SpanRank       = trace.SpanRank
+	SpanReduce     = trace.SpanReduce
+	SpanAwait      = trace.SpanAwait
 
 	HandleTokenize = trace.HandleTokenize
 	HandleWait     = trace.HandleWait

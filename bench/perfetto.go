@@ -12,7 +12,7 @@ import (
 	"github.com/troupe-llm/troupe/actors"
 )
 
-// WritePerfetto writes spans as a trace for ui.perfetto.dev: the trace event
+// WritePerfetto writes what was recorded as a trace for ui.perfetto.dev: the trace event
 // format's JSON. There is a track for each actor, for the device's stream, for
 // each request and for its way to the client. Arrows run from where a message
 // was posted to where it was handled, from a launch to what it computed and
@@ -20,11 +20,11 @@ import (
 //
 // Perfetto wants the slices of a track to nest, and each end of an arrow within
 // a slice; perfetto_test.go has its rules.
-func WritePerfetto(w io.Writer, spans []actors.Span) error {
-	spans = slices.Clone(spans)
+func WritePerfetto(w io.Writer, rec *actors.Recording) error {
+	spans := slices.Clone(rec.Spans)
 	byTime(spans)
 	oneAfterTheOther(spans)
-	p := &perfetto{w: bufio.NewWriter(w), tracks: map[trackID][]slice{}}
+	p := &perfetto{rec: rec, w: bufio.NewWriter(w), tracks: map[trackID][]slice{}}
 	p.collect(spans)
 	p.text("{\"traceEvents\":[\n")
 	p.names()
@@ -73,14 +73,24 @@ type slice struct {
 }
 
 // name is what the slice is called.
-func (s *slice) name() string {
-	switch {
+func (p *perfetto) name(s *slice) string {
+	switch kind := s.span.Kind; {
 	case s.waiter:
 		return "wake"
-	case s.span.Kind == actors.SpanSocket:
+	case kind == actors.SpanSocket:
 		return "write"
+	case kind == actors.SpanEngine, kind == actors.SpanEngineLost:
+		at := p.rec.EngineAt(s.span.Engine, s.began)
+		if at == "" {
+			at = strconv.Itoa(int(s.span.Engine))
+		}
+		if kind == actors.SpanEngineLost {
+			at += ", lost"
+		}
+		return "engine " + at
+	default:
+		return kind.String()
 	}
-	return s.span.Kind.String()
 }
 
 // appendArgs appends its details: JSON without the braces.
@@ -94,14 +104,17 @@ func (s *slice) appendArgs(b []byte) []byte {
 	case of.Kind.Handles():
 		b = appendField(b, `"id":`, int64(of.ID))
 		return appendMicros(append(b, `,"mailbox_us":`...), of.Began-of.Posted)
+	case of.Kind == actors.SpanEngine, of.Kind == actors.SpanEngineLost:
+		return appendMicros(append(b, `"clock_error_us":`...), int64(of.N))
 	case of.On == actors.TrackRequests:
-		return appendField(b, `"tokens":`, int64(of.N))
+		return appendField(appendField(b, `"tokens":`, int64(of.N)), `,"engine":`, int64(of.Engine))
 	default:
 		return appendField(appendField(b, `"step":`, int64(of.ID)), `,"n":`, int64(of.N))
 	}
 }
 
 type perfetto struct {
+	rec    *actors.Recording
 	w      *bufio.Writer
 	err    error
 	comma  bool
@@ -338,7 +351,7 @@ func (p *perfetto) names() {
 func (p *perfetto) slices(id trackID) {
 	for i := range p.tracks[id] {
 		s := &p.tracks[id][i]
-		b := p.open(`"ph":"X"`, id, s.name(), s.began)
+		b := p.open(`"ph":"X"`, id, p.name(s), s.began)
 		b = appendMicros(append(b, `,"dur":`...), s.ended-s.began)
 		b = s.appendArgs(append(b, `,"args":{`...))
 		p.line(append(b, "}}"...))

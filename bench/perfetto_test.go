@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/actors/trace"
 )
 
 // processor reads a trace by the rules of Perfetto's trace processor for the
@@ -197,8 +199,13 @@ func (p *processor) of(thread, name string) map[int]*tableSlice {
 
 func written(t *testing.T, spans []actors.Span) *processor {
 	t.Helper()
+	return recorded(t, &actors.Recording{Spans: spans})
+}
+
+func recorded(t *testing.T, rec *actors.Recording) *processor {
+	t.Helper()
 	var b bytes.Buffer
-	if err := WritePerfetto(&b, spans); err != nil {
+	if err := WritePerfetto(&b, rec); err != nil {
 		t.Fatal(err)
 	}
 	p := process(t, b.Bytes())
@@ -287,6 +294,34 @@ func TestPerfettoShowsRanks(t *testing.T) {
 		if steps < 4 || !maps.Equal(got[rank], want) {
 			t.Errorf("%s: %v, want %v", rank, got[rank], want)
 		}
+	}
+}
+
+// What engines elsewhere did for a request lies within the time that the front waited for each, which is
+// named after where that was then.
+func TestPerfettoOfEnginesElsewhere(t *testing.T) {
+	on := func(k actors.Kind, engine uint8, began, ended int64, n int32) actors.Span {
+		return actors.Span{Kind: k, On: actors.TrackRequests, Engine: engine, ID: 7, Began: began, Ended: ended, N: n}
+	}
+	p := recorded(t, &actors.Recording{
+		Engines: []trace.EngineName{{Engine: 1, Since: 0, Name: "a:1"}, {Engine: 2, Since: 0, Name: "b:2"}, {Engine: 1, Since: 400, Name: "c:3"}},
+		Spans: []actors.Span{
+			on(actors.SpanTokenize, 0, 100, 120, 0),
+			on(actors.SpanQueue, 1, 130, 140, 0), on(actors.SpanPrefill, 1, 140, 150, 0), on(actors.SpanDecode, 1, 150, 160, 2), on(actors.SpanEngineLost, 1, 120, 300, 1500),
+			on(actors.SpanQueue, 2, 300, 340, 0), on(actors.SpanEngineLost, 2, 300, 410, 0),
+			on(actors.SpanDecode, 1, 415, 430, 5), on(actors.SpanEngine, 1, 410, 440, 25_000),
+		},
+	})
+	var got []string
+	for _, s := range p.slices {
+		got = append(got, fmt.Sprint(s.depth, " ", s.name))
+		if s.name == "engine c:3" && s.args["clock_error_us"] != 25 {
+			t.Errorf("%+v", s)
+		}
+	}
+	want := []string{"0 tokenize", "0 engine a:1, lost", "1 queue", "1 prefill", "1 decode", "0 engine b:2, lost", "1 queue", "0 engine c:3", "1 decode"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -397,7 +432,7 @@ func BenchmarkWritePerfetto(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		if err := WritePerfetto(io.Discard, spans); err != nil {
+		if err := WritePerfetto(io.Discard, &actors.Recording{Spans: spans}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,6 +1,8 @@
 package http
 
 import (
+	"net"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -65,34 +67,71 @@ func (x *exchange) sendSpans(ended time.Time) {
 	x.s.cfg.Spans.Send(spans)
 }
 
-// choiceSpans appends what one choice went through.
+// choiceSpans appends what one choice went through. What engines on other hosts did for it is within a
+// span for each, on this host's clock.
 func (x *exchange) choiceSpans(spans []otlp.Span, whole *otlp.Span, i int, f *actors.Final) []otlp.Span {
-	add := func(name string, began, ended time.Time, attrs ...otlp.Attr) {
+	add := func(parent otlp.SpanID, name string, began, ended int64, attrs ...otlp.Attr) *otlp.Span {
 		if len(x.outcome.finals) > 1 {
 			attrs = append(attrs, otlp.Attr{Key: "troupe.choice", Value: int64(i)})
 		}
 		spans = append(spans, otlp.Span{
-			Trace: whole.Trace, ID: otlp.NewSpanID(), Parent: whole.ID, State: whole.State,
-			Name: name, Kind: otlp.Internal, Began: began, Ended: ended, Attrs: attrs,
+			Trace: whole.Trace, ID: otlp.NewSpanID(), Parent: parent, State: whole.State,
+			Name: name, Kind: otlp.Internal, Began: x.s.wall(began), Ended: x.s.wall(ended), Attrs: attrs,
 		})
+		return &spans[len(spans)-1]
 	}
-	for _, p := range f.Times.Phases() {
-		var attrs []otlp.Attr
-		switch p.Kind {
-		case actors.SpanPrefill:
-			attrs = []otlp.Attr{
-				{Key: "gen_ai.usage.input_tokens", Value: int64(f.Usage.PromptTokens)},
-				{Key: "troupe.cached_tokens", Value: int64(f.Usage.CachedTokens)},
+	if f.Elsewhere() {
+		add(whole.ID, actors.SpanTokenize.String(), f.Times.Submitted, f.Attempts[0].Handed)
+		for n := range f.Attempts {
+			a := &f.Attempts[n]
+			at := add(whole.ID, "engine", a.Handed, a.Left, engineAttrs(a, n)...)
+			if at.Kind = otlp.Client; a.Lost {
+				at.Error = "the engine is lost"
 			}
-		case actors.SpanDecode:
-			attrs = []otlp.Attr{{Key: "gen_ai.usage.output_tokens", Value: int64(f.Usage.CompletionTokens)}}
+			within := at.ID
+			for _, p := range a.Phases() {
+				add(within, p.Kind.String(), p.Began, p.Ended, phaseAttrs(p.Kind, &f.Usage, a.Tokens)...)
+			}
 		}
-		add(p.Kind.String(), x.s.wall(p.Began), x.s.wall(p.Ended), attrs...)
+	} else {
+		for _, p := range f.Times.Phases() {
+			add(whole.ID, p.Kind.String(), p.Began, p.Ended, phaseAttrs(p.Kind, &f.Usage, f.Usage.CompletionTokens)...)
+		}
 	}
-	if end := x.s.wall(f.Times.Ended); f.Times.Ended > 0 && whole.Ended.After(end) {
-		add("write", end, whole.Ended)
+	if f.Times.Ended > 0 && whole.Ended.After(x.s.wall(f.Times.Ended)) {
+		add(whole.ID, "write", f.Times.Ended, f.Times.Ended).Ended = whole.Ended
 	}
 	return spans
+}
+
+// engineAttrs say which engine an attempt was on, the n-th of its request, and how well its clock is known.
+func engineAttrs(a *actors.Attempt, n int) []otlp.Attr {
+	attrs := []otlp.Attr{
+		{Key: "troupe.engine", Value: int64(a.Engine)},
+		{Key: "troupe.attempt", Value: int64(n)},
+		{Key: "troupe.clock_error_us", Value: float64(a.ClockError) / 1e3},
+	}
+	if host, port, err := net.SplitHostPort(a.Peer); err == nil {
+		attrs = append(attrs, otlp.Attr{Key: "server.address", Value: host})
+		if number, err := strconv.ParseInt(port, 10, 64); err == nil {
+			attrs = append(attrs, otlp.Attr{Key: "server.port", Value: number})
+		}
+	}
+	return attrs
+}
+
+// phaseAttrs say how much a phase was.
+func phaseAttrs(kind actors.Kind, u *actors.Usage, drawn int) []otlp.Attr {
+	switch kind {
+	case actors.SpanPrefill:
+		return []otlp.Attr{
+			{Key: "gen_ai.usage.input_tokens", Value: int64(u.PromptTokens)},
+			{Key: "troupe.cached_tokens", Value: int64(u.CachedTokens)},
+		}
+	case actors.SpanDecode:
+		return []otlp.Attr{{Key: "gen_ai.usage.output_tokens", Value: int64(drawn)}}
+	}
+	return nil
 }
 
 // wall is the time of a moment as batch.Now has it.

@@ -2,6 +2,7 @@ package http
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -88,6 +89,53 @@ func TestRequestsBecomeSpans(t *testing.T) {
 		if !slices.Equal(names, want) {
 			t.Errorf("%s: spans %v, want %v", body, names, want)
 		}
+	}
+}
+
+// What engines elsewhere did is within a span of each, inside the request's, which says where the engine is
+// and how well its clock is known.
+func TestSpansOfEnginesElsewhere(t *testing.T) {
+	kept := &keptSpans{some: make(chan struct{}, 1)}
+	h := start(t, engineOf(func(int, *actors.Request) (*fakeStream, error) {
+		ev := timed(3, 4)
+		end, us := ev.Final.Times.Ended, int64(time.Microsecond)
+		at := func(before int64) int64 { return end - before*us }
+		ev.Final.Attempts = []actors.Attempt{
+			{Engine: 2, Peer: "10.0.0.7:7946", Handed: at(49), Came: at(48), Queued: at(48), Started: at(47), First: at(46), Last: at(45), Left: at(40), Tokens: 1, Lost: true, ClockError: 1500},
+			{Engine: 0, Peer: "[fe80::1]:9", Handed: at(39), Came: at(50), Queued: at(50), Started: at(30), First: at(20), Last: at(2), Left: at(1), Tokens: 3, ClockError: 12_000},
+		}
+		return newFakeStream(started("abc"), says("x"), ev), nil
+	}), Config{Spans: kept})
+	h.read(h.post("/v1/completions", `{"prompt":"abc"}`, traceparent))
+	<-kept.some
+	spans := kept.sent[0]
+	byID := map[otlp.SpanID]*otlp.Span{}
+	for i := range spans {
+		byID[spans[i].ID] = &spans[i]
+	}
+	var got []string
+	for i := range spans[1:] {
+		s := &spans[1+i]
+		in := byID[s.Parent]
+		if in == nil || s.Trace != spans[0].Trace || in != &spans[0] && (s.Began.Before(in.Began) || s.Ended.After(in.Ended)) {
+			t.Errorf("%+v is not within %+v", s, in)
+			continue
+		}
+		name := s.Name
+		if in != &spans[0] {
+			name = fmt.Sprint(attrOf(in, "server.address"), " ", name)
+		}
+		got = append(got, name)
+	}
+	want := []string{
+		"tokenize", "engine", "10.0.0.7 queue", "10.0.0.7 prefill", "10.0.0.7 decode", "engine", "fe80::1 queue", "fe80::1 prefill", "fe80::1 decode", "write",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("spans %v, want %v", got, want)
+	}
+	first, second := &spans[2], &spans[6]
+	if first.Kind != otlp.Client || first.Error == "" || second.Error != "" || attrOf(first, "server.port") != int64(7946) || attrOf(second, "troupe.clock_error_us") != 12.0 || attrOf(second, "troupe.attempt") != int64(1) {
+		t.Errorf("%+v, %+v", first, second)
 	}
 }
 

@@ -115,10 +115,10 @@ func (s *scheduler) Handle(c shell.Mail, m shell.Message) {
 
 // take enters a request into the table, and has its grammar fetched if it has one.
 func (s *scheduler) take(c shell.Mail, r *wire.Request) {
-	j := &job{req: r, ref: r.Ref}
+	j := &job{req: r, ref: r.Ref, progress: wire.Progress{Came: batch.Now()}}
 	s.jobs[key(r.Ref)] = j
 	if r.MaxWait > 0 {
-		j.due = batch.Now() + int64(r.MaxWait)
+		j.due = j.progress.Came + int64(r.MaxWait)
 		s.due = earlier(s.due, j.due)
 	}
 	switch {

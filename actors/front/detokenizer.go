@@ -2,6 +2,7 @@ package front
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -77,6 +78,9 @@ func (d *detokenizer) Handle(_ shell.Mail, m shell.Message) {
 		}
 	case *joined:
 		d.router.joined(m.at, m.engine)
+		if at := d.router.targets[m.at].peer; at != "" {
+			d.trace.Name(uint8(m.at), at)
+		}
 		d.arrived()
 	case *changed:
 		d.router.back(m.at)
@@ -122,6 +126,7 @@ func (d *detokenizer) submit(j *job) {
 	}
 	j.at, j.owed = at, len(known)-cached
 	d.router.took(at, j.owed)
+	j.attempt(&d.router.targets[at])
 	d.router.targets[at].engine.Submit(j.wire())
 }
 
@@ -133,6 +138,7 @@ const maxLosses = 5
 // that was cancelled just ends.
 func (d *detokenizer) resume(j *job) bool {
 	d.router.lost(j.at)
+	j.leave(&d.router.targets[j.at], batch.Now(), true)
 	if !d.router.any() && d.waiting.patience == 0 {
 		return false
 	}
@@ -242,6 +248,7 @@ func (d *detokenizer) output(j *job, o *wire.Output, computed int64) {
 			j.given = slices.Grow(j.given, max(64, min(j.req.MaxTokens, 512), len(j.given)))
 		}
 		j.given, j.losses = append(j.given, o.Token), 0
+		j.drew(computed)
 		text, found := d.scratch[:0], false
 		if d.codec != nil && !(o.Reason == wire.Stop && d.hides(j, o.Token)) {
 			if j.text.decoder == nil {
@@ -274,6 +281,7 @@ func (d *detokenizer) output(j *job, o *wire.Output, computed int64) {
 func (d *detokenizer) progressed(j *job, p *wire.Progress) {
 	d.router.begun(j.at, j.owed)
 	j.owed = 0
+	j.reached(p)
 	if len(j.given) == 0 {
 		j.times.Queued, j.times.Started, j.times.First, j.text.cached = p.Queued, p.Started, p.First, p.Cached
 	}
@@ -360,22 +368,50 @@ func (d *detokenizer) end(j *job, text []byte, f *Final) {
 	f.Usage = Usage{PromptTokens: j.text.prompt, CachedTokens: j.text.cached, CompletionTokens: len(j.given)}
 	f.Times = j.times
 	f.Times.Ended = batch.Now()
-	d.record(j.id, &f.Times, f.Usage.CompletionTokens)
+	if len(j.attempts) > 0 {
+		j.leave(&d.router.targets[j.at], f.Times.Ended, false)
+		f.Attempts = j.attempts
+	}
+	d.record(j.id, f)
 	j.stream.end(text, f)
 	d.closed(j)
 }
 
-// record has a request that has ended on the trace.
-func (d *detokenizer) record(id uint64, at *Times, tokens int) {
+// record has a request that has ended on the trace: its phases and, where engines are elsewhere, its
+// attempts around those.
+func (d *detokenizer) record(id uint64, f *Final) {
 	if !d.trace.On() {
 		return
 	}
-	for _, p := range at.Phases() {
-		s := trace.Span{Kind: p.Kind, On: trace.TrackRequests, ID: id, Began: p.Began, Ended: p.Ended}
-		if p.Kind == trace.SpanDecode {
-			s.N = int32(tokens)
+	add := func(engine int, p Phase, n int) {
+		d.trace.Add(trace.Span{Kind: p.Kind, On: trace.TrackRequests, Engine: uint8(engine), ID: id, Began: p.Began, Ended: p.Ended, N: int32(n)})
+	}
+	all := func(engine int, phases []Phase, tokens int) {
+		for _, p := range phases {
+			n := 0
+			if p.Kind == trace.SpanDecode {
+				n = tokens
+			}
+			add(engine, p, n)
 		}
-		d.trace.Add(s)
+	}
+	if !f.Elsewhere() {
+		engine := 0
+		if len(f.Attempts) > 0 {
+			engine = f.Attempts[0].Engine
+		}
+		all(engine, f.Times.Phases(), f.Usage.CompletionTokens)
+		return
+	}
+	add(0, Phase{trace.SpanTokenize, f.Times.Submitted, f.Attempts[0].Handed}, 0)
+	for i := range f.Attempts {
+		a := &f.Attempts[i]
+		kind := trace.SpanEngine
+		if a.Lost {
+			kind = trace.SpanEngineLost
+		}
+		add(a.Engine, Phase{kind, a.Handed, a.Left}, int(min(a.ClockError, math.MaxInt32)))
+		all(a.Engine, a.Phases(), a.Tokens)
 	}
 }
 

@@ -2,6 +2,7 @@ package front
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -90,8 +91,19 @@ func TestJoin(t *testing.T) {
 	a.is(engine.Ready)
 	r = <-a.got
 	a.says(r.Ref, accepted, wire.Output{Token: 13, Reason: wire.Length})
-	if got, f := collect(t, st); !slices.Equal(got, []int32{11, 12, 13}) || f.Reason != FinishLength {
+	got, f := collect(t, st)
+	if !slices.Equal(got, []int32{11, 12, 13}) || f.Reason != FinishLength {
 		t.Errorf("%v, %+v", got, f)
+	}
+	var attempts []string
+	for i, at := range f.Attempts {
+		attempts = append(attempts, fmt.Sprint(at.Engine, at.Tokens, at.Lost))
+		if at.Handed == 0 || at.Left < at.Handed || i > 0 && at.Handed < f.Attempts[i-1].Left {
+			t.Errorf("%+v", f.Attempts)
+		}
+	}
+	if want := []string{"1 1 true", "0 1 true", "0 1 false"}; !slices.Equal(attempts, want) {
+		t.Errorf("attempts %v, want %v", attempts, want)
 	}
 	if err := s.Leave(b); err != nil {
 		t.Fatal(err)

@@ -108,7 +108,8 @@ type Final struct {
 	StopToken int32
 	Usage     Usage
 	Times     Times
-	Err       error // not nil exactly when Reason is FinishError
+	Attempts  []Attempt // of the engines that had it, one after the other
+	Err       error     // not nil exactly when Reason is FinishError
 }
 
 // Times are when a request came how far, as batch.Now; 0 where it never did.
@@ -129,18 +130,8 @@ type Phase struct {
 }
 
 // Phases are the parts that the request came to, one after the other.
-func (t *Times) Phases() (out []Phase) {
-	at := [...]int64{t.Submitted, t.Queued, t.Started, t.First, t.Ended}
-	for i, began := range at[:4] {
-		ended := at[i+1]
-		if ended == 0 {
-			ended = t.Ended
-		}
-		if began > 0 && ended >= began {
-			out = append(out, Phase{trace.SpanTokenize + trace.Kind(i), began, ended})
-		}
-	}
-	return out
+func (t *Times) Phases() []Phase {
+	return phases(trace.SpanTokenize, t.Submitted, t.Queued, t.Started, t.First, t.Ended)
 }
 
 // Event is what a stream delivers: some output, and once each the beginning

@@ -19,6 +19,7 @@ type router struct {
 // target is an engine, and what the front knows of it.
 type target struct {
 	engine engine.Engine
+	peer   string     // where that is; "": in this process
 	known  wire.Known // its prefix tree
 	open   int        // requests that it has
 	owed   int        // tokens of their prompts that it has yet to compute
@@ -33,7 +34,7 @@ const openCost = 256
 func newRouter(engines []engine.Engine, pageSize int) router {
 	r := router{pageSize: pageSize}
 	for _, e := range engines {
-		r.targets = append(r.targets, target{engine: e})
+		r.targets = append(r.targets, target{engine: e, peer: peer(e)})
 	}
 	return r
 }
@@ -75,6 +76,15 @@ func (r *router) joined(at int, e engine.Engine) {
 	}
 	t := &r.targets[at]
 	t.engine, t.known, t.left = e, wire.Known{}, false
+	t.peer = peer(e)
+}
+
+// peer is where an engine is that is elsewhere, else "".
+func peer(e engine.Engine) string {
+	if there, is := e.(interface{ Peer() string }); is {
+		return there.Peer()
+	}
+	return ""
 }
 
 // back notes that an engine may have come back.

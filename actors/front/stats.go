@@ -43,8 +43,8 @@ func (s *System) Stats() Stats {
 		st.Device.Add(&of.Device)
 		st.Actors = append(st.Actors, of.Actors...)
 		name := strconv.Itoa(len(st.Engines))
-		if there, is := e.(interface{ Peer() string }); is {
-			name, elsewhere = there.Peer(), true
+		if at := peer(e); at != "" {
+			name, elsewhere = at, true
 		}
 		st.Engines = append(st.Engines, EngineStats{Name: name, Ready: e.State() == engine.Ready, Stats: of})
 	}

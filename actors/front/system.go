@@ -128,7 +128,9 @@ type job struct {
 	owed   int      // tokens that it has to compute before the next; 0 when that has come
 	scored int      // log-probabilities of the prompt that came
 	again  int      // of those, how many the engine will bring again
-	text   text
+	// attempts are what engines did for it, the last one by the engine that has it.
+	attempts []Attempt
+	text     text
 }
 
 // Open opens the engines and starts the actors.

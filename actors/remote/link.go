@@ -158,6 +158,13 @@ func (l *Link) Prefixes(uint64) wire.Prefixes {
 // Peer is where it is.
 func (l *Link) Peer() string { return l.peer }
 
+// ClockError is how far at most a time of the engine's may be off on this host's clock.
+func (l *Link) ClockError() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Duration(l.clock.bound(l.now()))
+}
+
 // Close ends the session and begins no other. What is open ends at the engine, too.
 func (l *Link) Close() error {
 	l.mu.Lock()
@@ -222,7 +229,8 @@ func (l *Link) welcome(w *wire.Welcome, now int64) {
 		return
 	}
 	l.same, l.info, l.state, l.greeted, l.told = w.Identity, info, engine.Ready, true, ""
-	l.clock.begin(w.Sent, w.Now, now)
+	l.clock = clock{}
+	l.clock.set(w.Sent, w.Now, now)
 	l.welcomed()
 }
 
@@ -250,7 +258,9 @@ func (l *Link) news(b *wire.Batch) {
 			delete(l.open, o.Ref)
 		}
 		if p := o.Progress; p != nil {
-			p.Queued, p.Started, p.First = l.clock.here(p.Queued), l.clock.here(p.Started), l.clock.here(p.First)
+			for _, t := range []*int64{&p.Came, &p.Queued, &p.Started, &p.First} {
+				*t = l.clock.here(*t)
+			}
 		}
 	}
 	l.deliver(b)
@@ -334,30 +344,4 @@ func lostBatch(ref wire.Ref, id uint64, why string) *wire.Batch {
 	return &wire.Batch{About: id, Outputs: []wire.Output{{
 		Ref: ref, Token: batch.NoToken, Reason: wire.Failed, Fault: &wire.Fault{Kind: wire.Lost, Msg: "the engine on another host is lost: " + why},
 	}}}
-}
-
-// clock knows how far another host's batch.Now is ahead of this one's: by the answer to what was sent,
-// which came there halfway between, give or take half of the way there and back. The shortest way counts.
-type clock struct {
-	ahead int64
-	way   int64 // there and back, when that was seen
-}
-
-// begin takes the first answer.
-func (c *clock) begin(sent, there, now int64) { c.ahead, c.way = there-(sent+now)/2, now-sent }
-
-// set takes another answer. Clocks drift: what was seen counts less by the time.
-func (c *clock) set(sent, there, now int64) {
-	c.way += c.way/64 + 1
-	if now-sent <= c.way {
-		c.begin(sent, there, now)
-	}
-}
-
-// here is a time there on this host's clock; 0, which is none, stays.
-func (c *clock) here(t int64) int64 {
-	if t == 0 {
-		return 0
-	}
-	return t - c.ahead
 }

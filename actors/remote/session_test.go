@@ -291,10 +291,10 @@ func TestPulse(t *testing.T) {
 	s.carry(t)
 	there := s.now + s.ahead[0]
 	own := s.hosts[0].engine.slots
-	m.deliver(&wire.Batch{Computed: there, Outputs: []wire.Output{{Ref: wire.Ref{Slot: 0, Epoch: own[0].epoch}, Token: 1, Progress: &wire.Progress{Queued: there - 5, First: there}}}})
+	m.deliver(&wire.Batch{Computed: there, Outputs: []wire.Output{{Ref: wire.Ref{Slot: 0, Epoch: own[0].epoch}, Token: 1, Progress: &wire.Progress{Came: there - 7, Queued: there - 5, First: there}}}})
 	s.got = nil
 	s.carry(t)
-	if p := s.got[0].Progress; p.Queued != s.now-5 || p.First != s.now || p.Started != 0 {
+	if p := s.got[0].Progress; p.Came != s.now-7 || p.Queued != s.now-5 || p.First != s.now || p.Started != 0 {
 		t.Errorf("at %d: %+v", s.now, p)
 	}
 }

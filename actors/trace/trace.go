@@ -16,6 +16,10 @@ import (
 // costs little more. A full one forgets its oldest spans.
 type Trace struct {
 	paused atomic.Bool
+
+	namesMu sync.Mutex
+	names   []EngineName // guarded by namesMu: of engines elsewhere, in the order in which they came
+
 	actors ring // what actors and the device do
 	// shared is what the readers of streams do, by request, in several rings:
 	// they are many, and would wait for each other at one.
@@ -58,6 +62,50 @@ func (t *Trace) Clear() {
 		r.written = 0
 		r.mu.Unlock()
 	}
+}
+
+// EngineName says where the engine is that has a number, from some time on.
+type EngineName struct {
+	Engine uint8
+	Since  int64 // as batch.Now
+	Name   string
+}
+
+// Name notes where an engine elsewhere is, which has this number from now on.
+func (t *Trace) Name(engine uint8, name string) {
+	if t == nil {
+		return
+	}
+	t.namesMu.Lock()
+	defer t.namesMu.Unlock()
+	t.names = append(t.names, EngineName{engine, batch.Now(), name})
+}
+
+// Recording is what a trace remembers.
+type Recording struct {
+	Spans     []Span // in the order in which they ended
+	Forgotten uint64 // spans that there were before
+	Engines   []EngineName
+}
+
+// EngineAt is where the engine was that had this number then; "": in this process.
+func (r *Recording) EngineAt(engine uint8, then int64) (name string) {
+	for i := range r.Engines {
+		if n := &r.Engines[i]; n.Engine == engine && n.Since <= then {
+			name = n.Name
+		}
+	}
+	return name
+}
+
+// Recording returns all of it.
+func (t *Trace) Recording() *Recording {
+	r := new(Recording)
+	r.Spans, r.Forgotten = t.Spans()
+	t.namesMu.Lock()
+	r.Engines = slices.Clone(t.names)
+	t.namesMu.Unlock()
+	return r
 }
 
 // rings goes through all of them.
@@ -137,6 +185,10 @@ const (
 	SpanQueue
 	SpanPrefill
 	SpanDecode // of N tokens
+	// SpanEngine is what an engine elsewhere did for a request, around its phases there, whose times may
+	// be off by N nanoseconds; SpanEngineLost, until that was lost.
+	SpanEngine
+	SpanEngineLost
 
 	// Of devices that share the model, the last two at the end of the step, each all of
 	// it together.
@@ -165,7 +217,7 @@ const (
 
 var kindNames = [...]string{
 	"prepare", "launch", "compute", "commit", "wait for masks", "socket",
-	"tokenize", "queue", "prefill", "decode",
+	"tokenize", "queue", "prefill", "decode", "engine", "engine lost",
 	"rank", "all-reduce", "wait for ranks",
 	"tokenizeJob", "compileJob", "compile", "compiled", "prepared", "generate", "runStep", "maskStep", "stepDone", "deviceLost", "reopen", "deviceOpened", "place", "news", "tokens", "failed", "cancel",
 }

@@ -152,6 +152,7 @@ func progressFields(c *codec, p *Progress) {
 	number(c, 2, &p.Started)
 	number(c, 3, &p.First)
 	number(c, 4, &p.Cached)
+	number(c, 5, &p.Came)
 }
 
 func faultFields(c *codec, f *Fault) {

@@ -109,6 +109,7 @@ func (o *Output) Ends() bool { return o.Reason != Running }
 
 // Progress is when a request came how far on an engine, as batch.Now there; 0 where it did not.
 type Progress struct {
+	Came    int64 // it was there, perhaps without its grammar
 	Queued  int64 // the planner had it
 	Started int64 // the first step with it was built
 	First   int64 // the device was done with its first token

@@ -22,7 +22,7 @@ func otlpSpans(spans []actors.Span) []otlp.Span {
 	for _, s := range spans {
 		of := subject{"step", s.ID}
 		switch s.Kind {
-		case actors.SpanSocket, actors.SpanTokenize, actors.SpanQueue, actors.SpanPrefill, actors.SpanDecode,
+		case actors.SpanSocket, actors.SpanTokenize, actors.SpanQueue, actors.SpanPrefill, actors.SpanDecode, actors.SpanEngine, actors.SpanEngineLost,
 			actors.HandleTokenize, actors.HandleWait, actors.HandleGenerate, actors.HandlePlace, actors.HandleNews, actors.HandlePrepared, actors.HandleFailed, actors.HandleCancel:
 			of.name = "request"
 		case actors.HandleLost, actors.HandleReopen, actors.HandleOpened:

@@ -70,20 +70,20 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 	if err != nil {
 		return err
 	}
-	spans, forgotten := engine.Trace.Spans()
-	summary := bench.Summarize(spans)
+	rec := engine.Trace.Recording()
+	summary := bench.Summarize(rec.Spans)
 	report.Kind, report.Trace = "trace", &summary
 	out := cmd.OutOrStdout()
 	if !o.Report.quiet() && tr.Out != "-" {
 		if err := report.WriteText(out); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "\n%d steps traced; %d spans, %d older ones forgotten\n\n", summary.Steps, len(spans), forgotten)
+		fmt.Fprintf(out, "\n%d steps traced; %d spans, %d older ones forgotten\n\n", summary.Steps, len(rec.Spans), rec.Forgotten)
 		if err := summary.WriteTable(out); err != nil {
 			return err
 		}
 	}
-	if err := writeTo(tr.Out, out, func(w io.Writer) error { return bench.WritePerfetto(w, spans) }); err != nil {
+	if err := writeTo(tr.Out, out, func(w io.Writer) error { return bench.WritePerfetto(w, rec) }); err != nil {
 		return err
 	}
 	if tr.OTLPEndpoint != "" {
@@ -96,7 +96,7 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 		if err != nil {
 			return err
 		}
-		for batch := range slices.Chunk(otlpSpans(spans), 512) {
+		for batch := range slices.Chunk(otlpSpans(rec.Spans), 512) {
 			exporter.Send(batch)
 		}
 		flushSpans(exporter, time.Minute, log)

@@ -167,8 +167,9 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	if engine.Trace == nil {
 		return err
 	}
-	spans, _ := engine.Trace.Spans()
-	return errors.Join(err, writeTo(cfg.Server.Trace, cmd.OutOrStdout(), func(w io.Writer) error { return bench.WritePerfetto(w, spans) }))
+	return errors.Join(err, writeTo(cfg.Server.Trace, cmd.OutOrStdout(), func(w io.Writer) error {
+		return bench.WritePerfetto(w, engine.Trace.Recording())
+	}))
 }
 
 // A GPU that faulted is of no use to the process any more, but works for the

@@ -49,6 +49,7 @@ type Kind int
 const (
 	Internal Kind = 1
 	Server   Kind = 2
+	Client   Kind = 3
 )
 
 // Attr is an attribute: its value is a string, int64, float64 or []string.
