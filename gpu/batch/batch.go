@@ -28,7 +28,7 @@ type Step struct {
 	Pages []PageEntry // page-table entries that change with this step
 	Rows  []Row       // the first NumDecode are decode rows, the rest prefill
 	// NumDecode counts the leading rows whose one token is the slot's last
-	// sampled one.
+	// sampled one. Rows with guesses come next.
 	NumDecode int
 	// NumTokens is the sum of the rows' lengths.
 	NumTokens int
@@ -58,6 +58,14 @@ type Row struct {
 	// Sample draws the token that follows the row's last one. False for every
 	// chunk of a prompt but its last.
 	Sample bool
+	// Guesses says that the last so many Tokens, but never all, were not drawn: they
+	// are what may be. The token that follows those before them is drawn; when it is
+	// the first guess, the one that follows that; and so on, up to the one behind the
+	// last. So what is drawn is what would be without them, and as many tokens as were
+	// guessed right, and one, are drawn in a step. Keys and values of the others
+	// remain, to be overwritten: the slot's next row starts behind the guesses that
+	// were right. Only for devices that can (device.Info.Guesses), in rows that draw.
+	Guesses int
 	// Score, when not nil, are tokens whose log-probabilities are asked for:
 	// Score[i] is what really follows Tokens[i], so there may be one for each.
 	// Only for devices that can (device.Info.Scores).
@@ -65,6 +73,8 @@ type Row struct {
 	// Allow, when not nil, is a bit set over the vocabulary (bit t%32 of word
 	// t/32): only tokens in it may be drawn.
 	Allow []uint32
+	// AllowNext has the same for what follows each guess; nil: anything.
+	AllowNext [][]uint32
 	// Late says that Allow comes later, with the step's Masks. Only for rows
 	// that draw.
 	Late bool
@@ -76,6 +86,31 @@ func (r *Row) Len() int {
 		return 1
 	}
 	return len(r.Tokens)
+}
+
+// Draws is how many tokens the row may draw, and has in Result.Tokens: at least one.
+func (r *Row) Draws() int { return 1 + r.Guesses }
+
+// AllowAt is what the row's draw i is restricted to, where that was known when it was
+// launched.
+func (r *Row) AllowAt(i int) []uint32 {
+	switch {
+	case i == 0:
+		return r.Allow
+	case r.AllowNext != nil:
+		return r.AllowNext[i-1]
+	}
+	return nil
+}
+
+// Replies is how many of the leading rows go on with what was drawn: decode rows, and
+// those with guesses.
+func (s *Step) Replies() int {
+	n := s.NumDecode
+	for n < len(s.Rows) && s.Rows[n].Guesses > 0 {
+		n++
+	}
+	return n
 }
 
 // Late is how many rows wait for their masks.
@@ -178,9 +213,11 @@ type TokenBias struct {
 
 // Result is what a step brings back to the host.
 type Result struct {
-	Seq    uint64
-	Tokens []int32 // per row: the drawn token, or NoToken where Sample was false
-	// Logprobs has an entry per row when any slot of the step asked for them,
+	Seq uint64
+	// Tokens are, per row, the drawn token, or NoToken where Sample was false. A row
+	// with Guesses has that many more: what was drawn, then NoToken.
+	Tokens []int32
+	// Logprobs has an entry for each of Tokens when any slot of the step asked for them,
 	// else it is empty.
 	Logprobs []Logprob
 	// Scores has an entry for every token of every row's Score, in order, with

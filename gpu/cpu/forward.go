@@ -14,13 +14,20 @@ type workspace struct {
 	tokens  []token
 	angles  [][]float32 // for each of the program's rotations [tokens, Dims]: cosines, then sines
 	blocks  []queryBlock
-	rows    []int      // of the step, those that are sampled
-	looked  []int32    // tokens whose logits are looked at
-	allow   [][]uint32 // what each sampled row may draw
+	rows    []drawing // of the step, those that are sampled
+	looked  []int32   // tokens whose logits are looked at
 	routing routing
 	drawers []drawer
 	numbers []byte // activations that are multiplied as whole numbers
 	spans   []span
+}
+
+// drawing is a row that is sampled.
+type drawing struct {
+	row    int      // of the step
+	looked int      // the first of its workspace.looked, of which it has one for each draw
+	at     int      // the first of its places in Result.Tokens
+	allow  []uint32 // what its first draw is restricted to
 }
 
 // token is one new token of the step.
@@ -94,6 +101,7 @@ func (e *engine) spread(s *batch.Step) {
 	// As many queries as share keys well without outgrowing the caches: 32 and
 	// 64 were no faster.
 	most := max(1, 16/e.plan.group)
+	places := 0
 	for i := range s.Rows {
 		r := &s.Rows[i]
 		first := len(w.tokens)
@@ -107,9 +115,12 @@ func (e *engine) spread(s *batch.Step) {
 			w.blocks = append(w.blocks, queryBlock{j, min(most, len(w.tokens)-j)})
 		}
 		if r.Sample {
-			w.rows = append(w.rows, i)
-			w.looked = append(w.looked, int32(len(w.tokens)-1))
+			w.rows = append(w.rows, drawing{row: i, looked: len(w.looked), at: places, allow: r.Allow})
+			for j := len(w.tokens) - r.Draws(); j < len(w.tokens); j++ {
+				w.looked = append(w.looked, int32(j))
+			}
 		}
+		places += r.Draws()
 	}
 	// Later blocks of a row look at more keys: the longest first.
 	slices.SortStableFunc(w.blocks, func(a, b queryBlock) int {

@@ -10,48 +10,59 @@ import (
 // draw draws the tokens of the rows that ask for one, rows in parallel.
 func (e *engine) draw(s *batch.Step, late [][]uint32, r *batch.Result) {
 	w := &e.work
-	for range s.Rows {
+	places, logprobs := 0, false
+	for i := range s.Rows {
+		places += s.Rows[i].Draws()
+		logprobs = logprobs || e.slots[s.Rows[i].Slot].sampling.Logprobs > 0
+	}
+	for range places {
 		r.Tokens = append(r.Tokens, batch.NoToken)
 	}
-	w.allow = w.allow[:0]
-	for _, i := range w.rows {
-		allow := s.Rows[i].Allow
-		if s.Rows[i].Late {
-			allow, late = late[0], late[1:]
-		}
-		w.allow = append(w.allow, allow)
+	if logprobs {
+		r.Logprobs = append(r.Logprobs, make([]batch.Logprob, places)...)
 	}
-	defer clear(w.allow) // they are their owner's again
-	for i := range s.Rows {
-		if e.slots[s.Rows[i].Slot].sampling.Logprobs > 0 {
-			r.Logprobs = append(r.Logprobs, make([]batch.Logprob, len(s.Rows))...)
-			break
+	for i := range w.rows {
+		if s.Rows[w.rows[i].row].Late {
+			w.rows[i].allow, late = late[0], late[1:]
 		}
 	}
+	defer clear(w.rows) // masks are their owner's again
 	if e.inspect != nil {
-		for j, i := range w.rows {
-			e.inspect(s, i, e.plan.logits.row(j))
+		for _, d := range w.rows {
+			for j := range s.Rows[d.row].Draws() {
+				e.inspect(s, d.row, e.plan.logits.row(d.looked+j))
+			}
 		}
 	}
 	for len(w.drawers) < e.pool.size {
 		w.drawers = append(w.drawers, drawer{kernels: e.kernels})
 	}
 	e.pool.run(len(w.rows), func(worker, j int) {
-		i := w.rows[j]
-		row := &s.Rows[i]
-		sl := &e.slots[row.Slot]
-		d := &w.drawers[worker]
-		logits := e.plan.logits.row(j)
+		e.drawRow(&w.drawers[worker], &s.Rows[w.rows[j].row], &w.rows[j], r)
+	})
+}
+
+// drawRow draws a row's token, and of one with guesses the next as long as they come
+// true.
+func (e *engine) drawRow(d *drawer, row *batch.Row, of *drawing, r *batch.Result) {
+	sl := &e.slots[row.Slot]
+	guesses := row.Tokens[len(row.Tokens)-row.Guesses:]
+	position, allow := row.Start+int32(row.Len()-row.Guesses), of.allow
+	for i := range row.Draws() {
 		var lp *batch.Logprob
 		if sl.sampling.Logprobs > 0 {
-			lp = &r.Logprobs[i]
+			lp = &r.Logprobs[of.at+i]
 		}
-		t := d.token(logits, sl, w.allow[j], row.Start+int32(row.Len()), lp)
-		r.Tokens[i], sl.last = t, t
+		t := d.token(e.plan.logits.row(of.looked+i), sl, allow, position+int32(i), lp)
+		r.Tokens[of.at+i], sl.last = t, t
 		if sl.seen != nil && t != batch.NoToken {
 			sl.seen[t]++
 		}
-	})
+		if i == row.Guesses || t != guesses[i] {
+			return
+		}
+		allow = row.AllowAt(i + 1)
+	}
 }
 
 // drawer turns logits into a token. Each worker has one.

@@ -60,6 +60,7 @@ type Info struct {
 	MaxStepTokens int
 	Vocab         int  // logits, thus sampled tokens, are below it
 	Scores        bool // rows may have Score
+	Guesses       bool // rows may have Guesses
 
 	WeightBytes int64
 	KVBytes     int64

@@ -35,7 +35,8 @@ type outcome struct {
 // Open opens "sim:" and the name of a GPU; see Names. Options follow after
 // commas: tp=N GPUs, speed=X times real time (inf: no waiting), step=D makes
 // each step take at least this long, eos=N draws an end of sequence once in N
-// tokens, fail=N makes the N-th step fail,
+// tokens, repeat=N has texts repeat themselves after N tokens but for one token in
+// eight, fail=N makes the N-th step fail,
 // lost=N too, and opening any device with lost after it in this process: as
 // when a GPU faults; hang=N makes the N-th step never return.
 func Open(spec device.Spec) (*Device, error) {

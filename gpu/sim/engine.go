@@ -103,22 +103,22 @@ func (e *Engine) Mask(s *batch.Step, m *batch.Masks, r *batch.Result) (time.Dura
 	if err := m.Check(s.Seq, s.Late(), e.info.Vocab); err != nil {
 		return 0, fmt.Errorf("sim: %w", err)
 	}
-	late, draws := m.Allow, 0
+	late, draws, place := m.Allow, 0, 0
 	for i := range s.Rows {
 		row := &s.Rows[i]
 		if row.Sample {
-			draws++
+			draws += row.Draws()
 		}
-		if !row.Late {
-			continue
+		if row.Late {
+			at := &e.slots[row.Slot]
+			at.drawn = e.draw(at, late[0])
+			late = late[1:]
+			r.Tokens[place] = at.drawn
+			if len(r.Logprobs) > 0 {
+				r.Logprobs[place] = e.logprob(at, at.drawn)
+			}
 		}
-		at := &e.slots[row.Slot]
-		at.drawn = e.draw(at, late[0])
-		late = late[1:]
-		r.Tokens[i] = at.drawn
-		if len(r.Logprobs) > 0 {
-			r.Logprobs[i] = e.logprob(at, at.drawn)
-		}
+		place += row.Draws()
 	}
 	return e.scaled(e.roof.Draw(draws)), nil
 }
@@ -152,13 +152,14 @@ func (e *Engine) run(s *batch.Step, r *batch.Result) error {
 	logprobs := slices.ContainsFunc(s.Rows, func(row batch.Row) bool { return e.slots[row.Slot].sampling.Logprobs > 0 })
 	for i := range s.Rows {
 		row := &s.Rows[i]
-		t, err := e.row(row)
-		if err != nil {
+		first := len(r.Tokens)
+		if err := e.row(row, r); err != nil {
 			return fmt.Errorf("row %d (slot %d): %w", i, row.Slot, err)
 		}
-		r.Tokens = append(r.Tokens, t)
 		if logprobs {
-			r.Logprobs = append(r.Logprobs, e.logprob(&e.slots[row.Slot], t))
+			for _, t := range r.Tokens[first:] {
+				r.Logprobs = append(r.Logprobs, e.logprob(&e.slots[row.Slot], t))
+			}
 		}
 		for _, t := range row.Score {
 			r.Scores = append(r.Scores, e.logprob(&e.slots[row.Slot], t))
@@ -170,14 +171,14 @@ func (e *Engine) run(s *batch.Step, r *batch.Result) error {
 	return nil
 }
 
-// row computes a row's states and draws its token.
-func (e *Engine) row(row *batch.Row) (int32, error) {
+// row computes a row's states and draws its tokens.
+func (e *Engine) row(row *batch.Row, r *batch.Result) error {
 	s := &e.slots[row.Slot]
 	state := uint64(1)
 	if row.Start > 0 {
 		state = *e.at(row.Slot, row.Start-1)
 		if state == 0 || s.state != 0 && state != s.state {
-			return 0, fmt.Errorf("start %d: position %d is not what the slot's history left there", row.Start, row.Start-1)
+			return fmt.Errorf("start %d: position %d is not what the slot's history left there", row.Start, row.Start-1)
 		}
 	}
 	if row.Tokens == nil { // a slot that could draw nothing goes on with any token
@@ -189,10 +190,30 @@ func (e *Engine) row(row *batch.Row) (int32, error) {
 		*e.at(row.Slot, row.Start+int32(i)) = state
 	}
 	s.state, s.length, s.drawn = state, row.Start+int32(row.Len()), batch.NoToken
-	if row.Sample && !row.Late {
-		s.drawn = e.draw(s, row.Allow)
+	for range row.Draws() {
+		r.Tokens = append(r.Tokens, batch.NoToken)
 	}
-	return s.drawn, nil
+	if row.Sample && !row.Late {
+		e.drawRow(s, row, r.Tokens[len(r.Tokens)-row.Draws():])
+	}
+	return nil
+}
+
+// drawRow draws a row's token, and of one with guesses the next as long as they come
+// true. What is behind the first that did not is as if it had not been computed.
+func (e *Engine) drawRow(s *slot, row *batch.Row, tokens []int32) {
+	guesses := row.Tokens[len(row.Tokens)-row.Guesses:]
+	end := s.length
+	for i := range tokens {
+		if row.Guesses > 0 {
+			s.length = end - int32(row.Guesses-i)
+			s.state = *e.at(row.Slot, s.length-1)
+		}
+		s.drawn = e.draw(s, row.AllowAt(i))
+		if tokens[i] = s.drawn; i == row.Guesses || s.drawn != guesses[i] {
+			return
+		}
+	}
 }
 
 // at is where the state after the token at a slot's position is kept.
@@ -208,6 +229,9 @@ func mix(state uint64, token int32) uint64 {
 	return max(1, h^h>>32)
 }
 
+// strays is one of how many tokens, under the option repeat, is another one.
+const strays = 8
+
 // draw picks the first allowed token at or after a random one. It ends a
 // sequence only when the device was asked to, or nothing else is allowed.
 func (e *Engine) draw(s *slot, allow []uint32) int32 {
@@ -222,6 +246,9 @@ func (e *Engine) draw(s *slot, allow []uint32) int32 {
 	}
 	if n := e.opts.eos; n > 0 && len(e.eos) > 0 && h>>40%uint64(n) == 0 && may(e.eos[0]) {
 		return e.eos[0]
+	}
+	if n := e.opts.repeat; n > 0 && s.state>>20%strays != 0 {
+		h = mix(s.sampling.Seed|1, s.length%int32(n))
 	}
 	vocab := int32(e.info.Vocab)
 	t := int32(h >> 8 % uint64(vocab))

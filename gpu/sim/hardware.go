@@ -63,9 +63,11 @@ type options struct {
 	speed float64       // times faster than real; infinite: no waiting
 	step  time.Duration // no step takes less
 	eos   int           // mean tokens until the end of sequence is drawn; 0: never
-	fail  uint64        // Wait returns an error for this many-th step; 0: never
-	lost  uint64        // the same, and no device is opened any more; 0: never
-	hang  uint64        // Wait does not return from this many-th step; 0: never
+	// repeat is after how many tokens a text repeats itself, most of the time; 0: never
+	repeat int
+	fail   uint64 // Wait returns an error for this many-th step; 0: never
+	lost   uint64 // the same, and no device is opened any more; 0: never
+	hang   uint64 // Wait does not return from this many-th step; 0: never
 }
 
 // Names lists the GPUs there are.
@@ -116,6 +118,12 @@ func parse(name string) (options, error) {
 			if o.eos < 1 {
 				err = strconv.ErrRange
 			}
+		case "repeat":
+			want = "the number of tokens after which a text repeats itself"
+			o.repeat, err = strconv.Atoi(value)
+			if o.repeat < 1 {
+				err = strconv.ErrRange
+			}
 		case "fail":
 			want = "the number of a step"
 			o.fail, err = strconv.ParseUint(value, 10, 64)
@@ -126,7 +134,7 @@ func parse(name string) (options, error) {
 			want = "the number of a step"
 			o.hang, err = strconv.ParseUint(value, 10, 64)
 		default:
-			return o, fmt.Errorf("sim: device %q: unknown option %q; there are tp, speed, step, eos, fail, lost and hang", name, key)
+			return o, fmt.Errorf("sim: device %q: unknown option %q; there are tp, speed, step, eos, repeat, fail, lost and hang", name, key)
 		}
 		if err != nil {
 			return o, fmt.Errorf("sim: device %q: %s is %q; it must be %s", name, key, value, want)
@@ -147,7 +155,7 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 		return info, fmt.Errorf("weights of type %q; GPUs are simulated with bfloat16 or float32, the processor (\"cpu\") takes int8 and int4", spec.DType)
 	}
 	info.Name, info.Hardware, info.DType = spec.Device, "simulated "+o.hw.Full, spec.DType
-	info.Scores = true
+	info.Scores, info.Guesses = true, info.StateBytes == 0
 	if info.DType == "" || info.DType == "auto" {
 		info.DType = c.DType
 	}

@@ -49,7 +49,7 @@ func (r *Roofline) count(s *batch.Step, looks []look) load {
 	l := load{tokens: s.NumTokens, decodes: s.NumDecode}
 	for i := range s.Rows {
 		if s.Rows[i].Sample {
-			l.sampled++
+			l.sampled += s.Rows[i].Draws()
 		}
 		l.scored += len(s.Rows[i].Score)
 	}

@@ -109,6 +109,50 @@ func TestEndOfSequenceOnlyWhenAsked(t *testing.T) {
 	}
 }
 
+// Guesses that are right save steps; what is drawn, and what is computed behind those that
+// are not, is the same without them.
+func TestGuesses(t *testing.T) {
+	prompt := []int32{5, 6, 7}
+	want := mustRun(t, engine(t, "sim:h200"), prefill(1, 0, 0, []int32{0, 1, 2}, prompt), decode(2, 0, 3), decode(3, 0, 4), decode(4, 0, 5), decode(5, 0, 6))
+	for right := range 4 {
+		e := engine(t, "sim:h200")
+		got := mustRun(t, e, prefill(1, 0, 0, []int32{0, 1, 2}, prompt))
+		guesses := slices.Clone(want[1:4])
+		if right < len(guesses) {
+			guesses[right]++
+		}
+		s := &batch.Step{Seq: 2, NumTokens: 4, Rows: []batch.Row{{Slot: 0, Start: 3, Tokens: append(got[:1:1], guesses...), Sample: true, Guesses: 3}}}
+		got = append(got, mustRun(t, e, s)...)
+		if !slices.Equal(got, want[:right+2]) {
+			t.Errorf("%d guessed right: %v, want %v", right, got, want[:right+2])
+		}
+		for n := len(got); n < len(want); n++ {
+			got = append(got, mustRun(t, e, decode(uint64(n), 0, int32(2+n)))...)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d guessed right, and then: %v, want %v", right, got, want)
+		}
+	}
+}
+
+// Under the option repeat most tokens are those of a period before.
+func TestRepeats(t *testing.T) {
+	e := engine(t, "sim:h200,repeat=5")
+	got := mustRun(t, e, prefill(1, 0, 0, []int32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, []int32{1}))
+	for n := int32(1); n < 60; n++ {
+		got = append(got, mustRun(t, e, decode(uint64(n+1), 0, n))...)
+	}
+	same := 0
+	for i := 5; i < len(got); i++ {
+		if got[i] == got[i-5] {
+			same++
+		}
+	}
+	if same < 35 || same == len(got)-5 {
+		t.Errorf("%d of %d tokens are those of five before: want most, but not all", same, len(got)-5)
+	}
+}
+
 func TestDrawsWithinBounds(t *testing.T) {
 	e := engine(t, "sim:h200")
 	allow := make([]uint32, batch.MaskWords(e.info.Vocab))
