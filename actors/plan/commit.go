@@ -18,12 +18,16 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 	if f.owed {
 		panic(fmt.Sprintf("plan: result of step %d committed, which was not given its masks", seq))
 	}
-	if len(res.Tokens) != len(f.reqs) {
-		panic(fmt.Sprintf("plan: step %d has %d rows, its result %d tokens", seq, len(f.reqs), len(res.Tokens)))
+	draws := 0
+	for i := range f.step.Rows {
+		draws += f.step.Rows[i].Draws()
+	}
+	if len(res.Tokens) != draws {
+		panic(fmt.Sprintf("plan: step %d draws %d tokens, its result has %d", seq, draws, len(res.Tokens)))
 	}
 	p.out--
 	p.outputs = p.outputs[:0]
-	scores := res.Scores
+	scores, at := res.Scores, 0
 	for i, r := range f.reqs {
 		row := &f.step.Rows[i]
 		n := len(row.Score)
@@ -34,15 +38,20 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 		scores = scores[n:]
 		switch all := int(row.Start)+row.Len() == len(r.Prompt); {
 		case row.Sample:
-			p.commit(r, res, i, fresh)
+			p.commit(r, res, row, at, fresh)
 		case r.PromptOnly && all && r.state != ended:
 			p.end(r, Length)
 			p.outputs = append(p.outputs, Output{Req: r, Token: batch.NoToken, Scores: fresh, Finish: Length})
 		case len(fresh) > 0:
 			p.outputs = append(p.outputs, Output{Req: r, Token: batch.NoToken, Scores: fresh})
 		}
+		at += row.Draws()
 		if p.cfg.Window > 0 && r.state == running {
-			p.giveBack(r, int(row.Start)+row.Len())
+			next := int(row.Start) + row.Len()
+			if row.Guesses > 0 {
+				next = int(r.computed)
+			}
+			p.giveBack(r, next)
 		}
 		if r.last == seq && r.state != running {
 			p.leave(r)
@@ -68,30 +77,52 @@ func (r *Request) brought(row *batch.Row, scores []batch.Logprob) []batch.Logpro
 	return fresh
 }
 
-// commit appends row i's token to r.
-func (p *Planner) commit(r *Request, res *batch.Result, i int, scores []batch.Logprob) {
+// commit appends the tokens that a row drew to r: one, and one for each guess that came
+// true. They are the result's from at on.
+func (p *Planner) commit(r *Request, res *batch.Result, row *batch.Row, at int, scores []batch.Logprob) {
 	if r.state == ended {
 		p.stats.Wasted++
 		return
 	}
-	t := res.Tokens[i]
-	r.pending--
-	o := Output{Req: r, Token: t, Scores: scores}
-	if t < 0 {
-		o.Token, o.Finish = batch.NoToken, Failed
-	} else {
-		r.tokens = append(r.tokens, t)
-		o.Finish = r.finish(t)
-		p.stats.Generated++
-		r.client.served += drawn
-		if r.Sampling.Logprobs > 0 && i < len(res.Logprobs) {
-			o.Logprob = &res.Logprobs[i]
+	r.pending -= int32(row.Draws())
+	r.computed -= int32(row.Guesses)
+	guesses := row.Tokens[len(row.Tokens)-row.Guesses:]
+	for i := range row.Draws() {
+		t := res.Tokens[at+i]
+		o := Output{Req: r, Token: t, Scores: scores}
+		if t < 0 {
+			o.Token, o.Finish = batch.NoToken, Failed
+		} else {
+			p.append(r, t)
+			o.Finish = r.finish(t)
+			if r.Sampling.Logprobs > 0 && at+i < len(res.Logprobs) {
+				o.Logprob = &res.Logprobs[at+i]
+			}
 		}
+		if o.Finish != Running {
+			p.end(r, o.Finish)
+		}
+		p.outputs = append(p.outputs, o)
+		if i == row.Guesses || t != guesses[i] {
+			return
+		}
+		p.stats.Accepted++
+		if o.Finish != Running {
+			return
+		}
+		r.computed++ // the guess is there
+		scores = nil
 	}
-	if o.Finish != Running {
-		p.end(r, o.Finish)
+}
+
+// append adds a token that was drawn.
+func (p *Planner) append(r *Request, t int32) {
+	r.tokens = append(r.tokens, t)
+	p.stats.Generated++
+	r.client.served += drawn
+	if r.speculation != nil {
+		r.speculation.learn(r.tokens)
 	}
-	p.outputs = append(p.outputs, o)
 }
 
 // finish says whether r ends with token t, just appended.

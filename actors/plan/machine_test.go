@@ -39,6 +39,8 @@ type machine struct {
 	budget      int
 	steps       int
 	lateRows    uint64
+	right       uint64 // guesses that came true
+	wrong       uint64 // rows with one that did not
 	spare       []launched
 }
 
@@ -49,6 +51,8 @@ type guest struct {
 	chain []uint64 // chain[i] is the state after want[:i+1]
 	last  int32
 	n     int // length of the prompt
+	// repeats is after how many tokens its text repeats itself, most of the time; 0: never.
+	repeats int
 }
 
 // mark says which slot did something to a page in which step; −1: several.
@@ -65,8 +69,8 @@ type launched struct {
 
 // late is a row whose token is drawn when its mask is there.
 type late struct {
-	row, end int // its number; the position of the token
-	guest    *guest
+	at, end int // its place in the result; the position of the token
+	guest   *guest
 }
 
 func newMachine(c *Config, vocab int) *machine {
@@ -98,6 +102,9 @@ func (m *machine) lose() {
 // invite computes what a request must come to, the dumb way: alone, at once.
 func (m *machine) invite(r *Request, limit int, stops []int32) *guest {
 	g := &guest{seed: r.Sampling.Seed, n: len(r.Prompt)}
+	if g.seed%3 == 0 && !m.stateful {
+		g.repeats = 1 + int(g.seed)%6
+	}
 	h := uint64(1)
 	for _, t := range r.Prompt {
 		h = mix(h, t)
@@ -112,7 +119,11 @@ func (m *machine) invite(r *Request, limit int, stops []int32) *guest {
 		if len(g.want) < int(r.Sampling.SuppressBelow) {
 			not = r.Sampling.Suppress
 		}
-		t := pick(h, g.seed, m.vocab, allow, not)
+		from := h
+		if g.repeats > 0 && h%8 != 0 { // as a period before, but for some
+			from = uint64(len(g.want) % g.repeats)
+		}
+		t := pick(from, g.seed, m.vocab, allow, not)
 		h = mix(h, t)
 		g.want, g.chain = append(g.want, t), append(g.chain, h)
 		if slices.Contains(stops, t) && len(g.want)-g.n >= r.MinTokens {
@@ -177,12 +188,17 @@ func (m *machine) launch(s *batch.Step) error {
 		if (row.Tokens == nil) != (i < s.NumDecode) {
 			return fmt.Errorf("row %d is misplaced among %d decodes", i, s.NumDecode)
 		}
+		if row.Guesses > 0 && i >= s.Replies() {
+			return fmt.Errorf("row %d, with guesses, is misplaced among prompts", i)
+		}
 		tokens += row.Len()
-		t, err := m.row(i, row, &l)
-		if err != nil {
+		at := len(l.res.Tokens)
+		for range row.Draws() {
+			l.res.Tokens = append(l.res.Tokens, batch.NoToken)
+		}
+		if err := m.row(at, row, &l); err != nil {
 			return fmt.Errorf("step %d, row %d: %w", s.Seq, i, err)
 		}
-		l.res.Tokens = append(l.res.Tokens, t)
 	}
 	saves := map[int32]bool{}
 	for _, c := range s.Saves {
@@ -208,15 +224,16 @@ func (m *machine) launch(s *batch.Step) error {
 	return nil
 }
 
-func (m *machine) row(number int, row *batch.Row, l *launched) (int32, error) {
+// row computes a row, and draws its tokens to the places of the result from at on.
+func (m *machine) row(at int, row *batch.Row, l *launched) error {
 	g := m.seats[row.Slot]
 	if g == nil {
-		return 0, fmt.Errorf("slot %d was never given", row.Slot)
+		return fmt.Errorf("slot %d was never given", row.Slot)
 	}
 	tokens := row.Tokens
 	if tokens == nil {
 		if g.last == batch.NoToken {
-			return 0, fmt.Errorf("slot %d has drawn no token yet", row.Slot)
+			return fmt.Errorf("slot %d has drawn no token yet", row.Slot)
 		}
 		tokens = []int32{g.last}
 	}
@@ -242,62 +259,94 @@ func (m *machine) row(number int, row *batch.Row, l *launched) (int32, error) {
 		}
 		id, err := page(p)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		use(id)
 		if int(p) >= len(g.chain) || m.kv[id*size+p%size] != g.chain[p] {
-			return 0, fmt.Errorf("slot %d, request %d: position %d in page %d holds something else", row.Slot, g.seed, p, id)
+			return fmt.Errorf("slot %d, request %d: position %d in page %d holds something else", row.Slot, g.seed, p, id)
 		}
 	}
 	state := &m.states[row.Slot]
 	if start == 0 {
 		*state = 1
 	} else if m.stateful && *state != g.chain[start-1] {
-		return 0, fmt.Errorf("slot %d, request %d: its state is not that at position %d", row.Slot, g.seed, start)
+		return fmt.Errorf("slot %d, request %d: its state is not that at position %d", row.Slot, g.seed, start)
+	}
+	hash := uint64(1)
+	if start > 0 {
+		hash = g.chain[start-1]
 	}
 	for i, t := range tokens {
 		*state = mix(*state, t)
+		hash = mix(hash, t)
 		p := start + int32(i)
-		if int(p) >= len(g.want) || g.want[p] != t {
-			return 0, fmt.Errorf("slot %d, request %d: token %d at position %d is not its own", row.Slot, g.seed, t, p)
+		guess := i >= len(tokens)-row.Guesses
+		if !guess && (int(p) >= len(g.want) || g.want[p] != t) {
+			return fmt.Errorf("slot %d, request %d: token %d at position %d is not its own", row.Slot, g.seed, t, p)
 		}
 		id, err := page(p)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if w := m.wrote[id]; w.step == m.seq && w.slot != row.Slot {
-			return 0, fmt.Errorf("page %d is written by slots %d and %d", id, w.slot, row.Slot)
+			return fmt.Errorf("page %d is written by slots %d and %d", id, w.slot, row.Slot)
 		}
 		m.wrote[id] = mark{m.seq, row.Slot}
 		for i := range m.out {
 			if u := m.out[i].uses[id]; u.step == m.out[i].res.Seq && u.slot != row.Slot {
-				return 0, fmt.Errorf("page %d, written by slot %d, is in use by slot %d in step %d", id, row.Slot, u.slot, u.step)
+				return fmt.Errorf("page %d, written by slot %d, is in use by slot %d in step %d", id, row.Slot, u.slot, u.step)
 			}
 		}
 		use(id)
-		m.kv[id*size+p%size] = g.chain[p]
+		m.kv[id*size+p%size] = hash
 	}
 	if len(row.Score) > len(tokens) {
-		return 0, fmt.Errorf("slot %d: %d tokens to score in a row of %d", row.Slot, len(row.Score), len(tokens))
+		return fmt.Errorf("slot %d: %d tokens to score in a row of %d", row.Slot, len(row.Score), len(tokens))
 	}
 	for i, t := range row.Score {
 		p := int(start) + i + 1
 		if p >= g.n || g.want[p] != t {
-			return 0, fmt.Errorf("slot %d, request %d: token %d to score at position %d is not its prompt's", row.Slot, g.seed, t, p)
+			return fmt.Errorf("slot %d, request %d: token %d to score at position %d is not its prompt's", row.Slot, g.seed, t, p)
 		}
 		l.res.Scores = append(l.res.Scores, batch.Logprob{Token: float32(p)})
 	}
 	if !row.Sample {
-		return batch.NoToken, nil
+		return nil
 	}
 	end := int(start) + len(tokens)
 	if row.Late {
 		g.last = batch.NoToken
-		l.late = append(l.late, late{number, end, g})
+		l.late = append(l.late, late{at, end, g})
 		m.lateRows++
-		return batch.NoToken, nil
+		return nil
 	}
-	return m.draw(g, end, row.Allow)
+	return m.drawRow(g, end-row.Guesses, row, l.res.Tokens[at:][:row.Draws()])
+}
+
+// drawRow draws a row's tokens, the first of which is at a position: one, and the next
+// as long as they were guessed.
+func (m *machine) drawRow(g *guest, first int, row *batch.Row, to []int32) (err error) {
+	guesses := row.Tokens[len(row.Tokens)-row.Guesses:]
+	if row.Guesses > 0 && len(m.out) > 0 {
+		return fmt.Errorf("request %d: guesses while a step is outstanding", g.seed)
+	}
+	for i := range to {
+		if to[i], err = m.draw(g, first+i, row.AllowAt(i)); err != nil || i == row.Guesses {
+			return err
+		}
+		if allow := row.AllowAt(i); allow != nil && allow[guesses[i]/32]>>(guesses[i]%32)&1 == 0 {
+			return fmt.Errorf("request %d: %d is guessed, which is not allowed", g.seed, guesses[i])
+		}
+		if to[i] != guesses[i] {
+			m.wrong++
+			return nil
+		}
+		m.right++
+		if first+i+1 >= len(g.want) { // it ends with that: what follows is of no interest
+			return nil
+		}
+	}
+	return nil
 }
 
 // low is the first position that the token at another sees.
@@ -333,9 +382,9 @@ func (m *machine) mask(masks *batch.Masks) error {
 		}
 		t, err := m.draw(r.guest, r.end, masks.Allow[i])
 		if err != nil {
-			return fmt.Errorf("step %d, row %d: %w", l.res.Seq, r.row, err)
+			return fmt.Errorf("step %d, place %d: %w", l.res.Seq, r.at, err)
 		}
-		l.res.Tokens[r.row] = t
+		l.res.Tokens[r.at] = t
 	}
 	l.late = l.late[:0]
 	return nil

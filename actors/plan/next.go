@@ -24,6 +24,9 @@ func (p *Planner) Next() *batch.Step {
 	if p.out == p.cfg.outstanding() || (p.seated == 0 && p.queue.len() == 0) {
 		return nil
 	}
+	if p.out > 0 && p.speculates() {
+		return nil
+	}
 	if p.ring[p.step%uint64(len(p.ring))].owed {
 		panic(fmt.Sprintf("plan: a step is to be built, and step %d waits for its masks", p.step))
 	}
@@ -67,8 +70,12 @@ func (p *Planner) Admitted() []*Request { return p.admitted }
 
 func (p *Planner) count(s *batch.Step) {
 	p.stats.Computed += uint64(s.NumTokens)
-	p.stats.Decoded += uint64(s.NumDecode)
-	switch s.NumDecode {
+	replies := s.Replies()
+	p.stats.Decoded += uint64(replies)
+	for i := range s.Rows[s.NumDecode:replies] {
+		p.stats.Guessed += uint64(s.Rows[s.NumDecode+i].Guesses)
+	}
+	switch replies {
 	case len(s.Rows):
 		p.stats.DecodeSteps++
 	case 0:
@@ -78,10 +85,15 @@ func (p *Planner) count(s *batch.Step) {
 	}
 }
 
-// decodes adds a row for every request that decodes.
+// decodes adds a row for every request that decodes: those with guesses, which half of
+// what others leave of the budget is for, last.
 func (p *Planner) decodes(f *flight, budget int) int {
 	if p.pages.available() < p.seated {
 		p.makeRoom()
+	}
+	depth, room := 0, (budget-p.seated)/2
+	if p.out == 0 {
+		depth = p.depth()
 	}
 	for i := range p.seats[:p.top] {
 		r := p.seats[i].req
@@ -94,6 +106,10 @@ func (p *Planner) decodes(f *flight, budget int) int {
 			}
 			p.give(f, r, p.pages.alloc())
 		}
+		if depth > 0 && p.guess(f, r, min(depth, room)) {
+			room -= f.guesses[len(f.guesses)-1].row.Guesses
+			continue
+		}
 		row := batch.Row{Slot: r.slot, Start: r.computed, Sample: true}
 		switch {
 		case r.Constraint == nil:
@@ -105,7 +121,10 @@ func (p *Planner) decodes(f *flight, budget int) int {
 		p.add(f, r, row, 1)
 	}
 	f.step.NumDecode = len(f.step.Rows)
-	return budget - len(f.step.Rows)
+	for _, g := range f.guesses {
+		p.add(f, g.req, g.row, g.row.Len())
+	}
+	return budget - f.step.NumTokens
 }
 
 // wantsToken reports whether a step being built should decode r.
@@ -193,7 +212,7 @@ func (p *Planner) add(f *flight, r *Request, row batch.Row, n int) {
 	r.computed += int32(n)
 	r.last = f.step.Seq
 	if row.Sample {
-		r.pending++
+		r.pending += int32(row.Draws())
 	}
 }
 

@@ -20,7 +20,7 @@ const paceTries = 5
 // says what is left of the budget to share out, this chunk included: when time is up,
 // no more than the chunk.
 func (p *Planner) within(f *flight, r *Request, n, budget int) (chunk, left int) {
-	if p.cfg.TargetITL == 0 || f.step.NumDecode == 0 {
+	if p.cfg.TargetITL == 0 || f.step.Replies() == 0 {
 		return n, budget
 	}
 	took := func(tokens int) int64 { return p.stepTime(f, r, tokens) }

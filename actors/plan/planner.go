@@ -38,6 +38,11 @@ type Planner struct {
 	ring    [maxOutstanding + 1]flight
 	run     int // prefill steps in a row, under PrefillFirst; ≤ maxPrefillRun
 	outputs []Output
+	// Speculation: speculating is how many of live are speculated for; priced and unknown
+	// are what a step is priced by.
+	speculating int
+	priced      batch.Step
+	unknown     []int32
 	// admitted are those that the last step built seated for the first time.
 	admitted []*Request
 
@@ -57,6 +62,8 @@ type seat struct {
 type flight struct {
 	step batch.Step
 	reqs []*Request // of each row
+	// guesses are the rows with guesses, until they are in the step.
+	guesses []guessed
 	// masks are its late rows'. While owed, the device has not been given them.
 	masks batch.Masks
 	owed  bool
@@ -69,7 +76,8 @@ func (f *flight) reset() {
 	f.step.Reset()
 	clear(f.reqs)
 	clear(f.masks.Allow)
-	*f = flight{step: f.step, reqs: f.reqs[:0], masks: batch.Masks{Allow: f.masks.Allow[:0]}}
+	clear(f.guesses)
+	*f = flight{step: f.step, reqs: f.reqs[:0], guesses: f.guesses[:0], masks: batch.Masks{Allow: f.masks.Allow[:0]}}
 }
 
 // Output is one token of one request, or its end.
@@ -99,6 +107,7 @@ func New(cfg Config) (*Planner, error) {
 	p.vacant = make([]uint64, (cfg.Slots+63)/64)
 	p.vacate()
 	p.reserve.init()
+	p.unknown = make([]int32, 1+cfg.Guesses)
 	return p, nil
 }
 
@@ -124,6 +133,10 @@ func (p *Planner) Add(r *Request) error {
 		return inputErrorf("request %d was added before: a Request is used once", r.ID)
 	}
 	p.cfg.prepare(r)
+	if r.Speculate {
+		p.speculating++
+		r.speculation = newSpeculation()
+	}
 	p.arrived++
 	r.arrival, r.since = p.arrived, p.step
 	name := r.Client
@@ -176,6 +189,9 @@ func (p *Planner) end(r *Request, why Reason) {
 	r.state, r.Finish = ended, why
 	delete(p.live, r.ID)
 	p.queue.left(r.client)
+	if r.Speculate {
+		p.speculating--
+	}
 	p.stats.Finished[why]++
 	p.reserve.finished(r)
 }

@@ -115,7 +115,7 @@ func (w *world) fair() error {
 			return fmt.Errorf("%d prefill steps in a row", p.run)
 		}
 	} else if step := &p.ring[p.step%uint64(len(p.ring))].step; len(p.prefill) > 0 && p.prefill[0].last != p.step && step.NumTokens < p.cfg.StepTokens &&
-		(p.cfg.TargetITL == 0 || len(step.Rows) == step.NumDecode) { // else time may be up, of which others had some
+		(p.cfg.TargetITL == 0 || len(step.Rows) == step.Replies()) { // else time may be up, of which others had some
 		return fmt.Errorf("request %d is next to prefill, but has no row in step %d", p.prefill[0].ID, p.step)
 	}
 	return nil
@@ -274,10 +274,14 @@ func (w *world) request(maxPrompt, maxOut int) *Request {
 	if w.rng.IntN(8) == 0 {
 		r.Constraint = parity{}
 	}
+	r.Speculate = w.p.cfg.Guesses > 0 && w.rng.IntN(3) > 0
 	r.Score = w.rng.IntN(8) == 0
 	r.PromptOnly = w.rng.IntN(8) == 0
 	return r
 }
+
+// fewTokensFree is what steps are predicted to take where a token more hardly counts.
+func fewTokensFree(s *batch.Step) int64 { return int64(40 + s.NumTokens) }
 
 // parity allows tokens of the same parity as the output's length, and 0.
 type parity struct{}
@@ -287,6 +291,20 @@ func (parity) Allow(output []int32) []uint32 {
 		return []uint32{0x55555555, 0x55555555}
 	}
 	return []uint32{0xaaaaaaab, 0xaaaaaaaa}
+}
+
+func (c parity) Ahead(output []int32, n int) [][]uint32 { return ahead(c, output, n) }
+
+// ahead is Constraint.Ahead of one that Allow says all of.
+func ahead(c Constraint, output []int32, n int) (masks [][]uint32) {
+	for i := len(output) - n; i < len(output); i++ {
+		t, allow := output[i], c.Allow(output[:i])
+		if allow[t/32]>>(t%32)&1 == 0 {
+			break
+		}
+		masks = append(masks, c.Allow(output[:i+1]))
+	}
+	return masks
 }
 
 // run drives the world for some steps, then lets everything end.
@@ -328,6 +346,9 @@ func (w *world) run(steps, maxPrompt, maxOut int, faults bool) error {
 		}
 		if err != nil {
 			return err
+		}
+		if w.p.stats.Accepted > w.m.right {
+			return fmt.Errorf("%d guesses came true, accepted %d", w.m.right, w.p.stats.Accepted)
 		}
 		if !checks && w.m.steps%64 == 0 {
 			if err := w.p.audit(); err != nil {
@@ -394,7 +415,7 @@ func TestRandom(t *testing.T) {
 		runs = 25 // each step is audited
 	}
 	var sum Stats
-	var late, given uint64
+	var late, given, right, wrong uint64
 	for seed := range runs {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		cfg := Config{Slots: 1 + rng.IntN(8), PageSize: 1 << rng.IntN(5), MaxSeqLen: 40 + rng.IntN(60), EOS: []int32{7}, Vocab: testVocab}
@@ -414,6 +435,12 @@ func TestRandom(t *testing.T) {
 		if cfg.Schedule == Mixed && rng.IntN(3) == 0 {
 			cfg.TargetITL, cfg.StepTime = 1+rng.Int64N(80), testStepTime
 		}
+		if !cfg.States && rng.IntN(2) == 0 {
+			cfg.Guesses = 1 + rng.IntN(8)
+			if cfg.StepTime == nil || rng.IntN(2) == 0 {
+				cfg.StepTime = fewTokensFree
+			}
+		}
 		w := newWorld(t, cfg, seed)
 		maxPrompt := min(cfg.MaxSeqLen-1, cfg.NumPages*cfg.PageSize, 60)
 		if err := w.run(steps, maxPrompt, 40, seed%2 == 0); err != nil {
@@ -421,6 +448,10 @@ func TestRandom(t *testing.T) {
 		}
 		st := w.p.Stats()
 		late += w.m.lateRows
+		right += w.m.right
+		wrong += w.m.wrong
+		sum.Guessed += st.Guessed
+		sum.Accepted += st.Accepted
 		given += w.given
 		sum.Steps += st.Steps
 		sum.Preempted += st.Preempted
@@ -435,10 +466,11 @@ func TestRandom(t *testing.T) {
 			sum.Finished[i] += n
 		}
 	}
+	t.Logf("%d tokens guessed, %d came true", sum.Guessed, sum.Accepted)
 	t.Logf("%d steps; %d preempted, %d of them for a client, %d rows too many, %d put off, %d tokens cached, %d pages evicted, %d snapshots, used %d times, ended %v",
 		sum.Steps, sum.Preempted, sum.Yielded, sum.Wasted, sum.Deferred, sum.CachedTokens, sum.Evicted, sum.Saved, sum.Restored, sum.Finished)
 	for what, n := range map[string]uint64{
-		"preemption": sum.Preempted, "preemption for a client": sum.Yielded, "row too many": sum.Wasted, "late mask": late, "output given": given, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
+		"preemption": sum.Preempted, "preemption for a client": sum.Yielded, "row too many": sum.Wasted, "late mask": late, "guess that came true": right, "guess that did not": wrong, "output given": given, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
 		"snapshot": sum.Saved, "snapshot used": sum.Restored,
 		"eviction": sum.Evicted, "stop": sum.Finished[Stop], "length": sum.Finished[Length], "abort": sum.Finished[Aborted],
 	} {
@@ -525,7 +557,8 @@ func TestNobodyStarves(t *testing.T) {
 // last row, of which there is one token when there was no time for any.
 func (p *Planner) checkPace() error {
 	s := p.ring[p.step%uint64(len(p.ring))].step
-	if p.cfg.TargetITL == 0 || s.NumDecode == 0 || len(s.Rows) == s.NumDecode {
+	replies := s.Replies()
+	if p.cfg.TargetITL == 0 || replies == 0 || len(s.Rows) == replies {
 		return nil
 	}
 	took := func(rows int) int64 {
@@ -540,7 +573,7 @@ func (p *Planner) checkPace() error {
 	if s.Rows[rows-1].Len() == 1 {
 		rows--
 	}
-	if allowed := max(p.cfg.TargetITL, took(s.NumDecode)+p.cfg.TargetITL/promptShare); took(rows) > allowed {
+	if allowed := max(p.cfg.TargetITL, took(replies)+p.cfg.TargetITL/promptShare); took(rows) > allowed {
 		return fmt.Errorf("step %d is predicted to take %d, of %d allowed", s.Seq, took(rows), allowed)
 	}
 	return nil

@@ -30,6 +30,10 @@ type Constraint interface {
 	// before that, by Masks. The device reads the set until that token is
 	// committed; then it may be reused.
 	Allow(output []int32) []uint32
+	// Ahead returns the sets after output[:len(output)−n+1] and so on up to all of it, as
+	// long as each of the last n tokens, which are guesses, is one that may follow. The
+	// next call is Allow again, of an output that may be another behind those before.
+	Ahead(output []int32, n int) [][]uint32
 }
 
 // Request is one prompt and how to continue it. The planner owns it from Add
@@ -56,6 +60,7 @@ type Request struct {
 	Client     string     // who sends it, for being fair between clients, but under that policy
 	Score      bool       // bring back the log-probabilities of the prompt's tokens
 	Constraint Constraint // nil: none
+	Speculate  bool       // guess its tokens where that pays; only under Config.Guesses
 	User       any        // the caller's; the planner does not look
 
 	// Set by the planner.
@@ -89,7 +94,9 @@ type Request struct {
 	// pending = 0; from then on, computed = len(tokens) + pending − 1, or, of a
 	// request that draws nothing, computed = len(tokens).
 	computed int32
-	pending  int32 // tokens drawn by steps not committed yet; ≤ steps outstanding
+	// pending is how many tokens steps not committed yet draw: at most one each, or, where
+	// one has guesses, which is the only one then, if all come true.
+	pending int32
 	// Of its pages, which lead its slot's table: how many there are, how many
 	// of these are nodes of the tree, and how many of those were filled by
 	// steps launched so far. See "Who owns a page".
@@ -104,6 +111,8 @@ type Request struct {
 	// back; 0: none, as the first token has none.
 	scored int32
 	last   uint64 // the latest step with a row of it; 0: none since it was seated
+
+	speculation *speculation // nil: it is not speculated for
 
 	seen cursor // deepest node its tokens were found to match
 
@@ -168,6 +177,8 @@ func (c *Config) check(r *Request) error {
 		return inputErrorf("nothing is left to draw: %d tokens are given, after a prompt of %d", given, n)
 	case r.MaxTokens < 0:
 		return inputErrorf("at most %d tokens were asked for: it must be positive", r.MaxTokens)
+	case r.Speculate && c.Guesses == 0:
+		return inputErrorf("its tokens cannot be guessed here")
 	case r.MinTokens < 0 || (r.MaxTokens > 0 && r.MinTokens > r.MaxTokens):
 		return inputErrorf("at least %d tokens were asked for, but at most %d", r.MinTokens, r.MaxTokens)
 	}

@@ -19,16 +19,16 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 // A script is a story about one rule: its first line says what it shows, then
 // come commands, each with what they print indented below.
 //
-//	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N target=N …
-//	add NAME TOKENS [given=TOKENS] [max=N] [min=N] [stop=T] [prio=N] [of=CLIENT] [ignore] [odd] [only] [score]
+//	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N target=N guesses=N …
+//	add NAME TOKENS [given=TOKENS] [max=N] [min=N] [stop=T] [prio=N] [of=CLIENT] [ignore] [odd] [only] [score] [guess]
 //	         TOKENS: 1,2,3 or 10-14 or both; +NAME stands for all of NAME's
 //	step     build a step; prints its rows and what it tells the device
-//	commit   [NAME=TOKEN]…: the oldest step is done; other requests draw
+//	commit   [NAME=TOKENS]…: the oldest step is done; other requests draw
 //	         100 and their number of tokens so far
 //	masks    what the last step was built without
 //	abort NAME | finish NAME | reset | pages | wait | served
 //
-// "odd" constrains a request to odd tokens; one of "only" its prompt draws nothing;
+// "guess" has a request's tokens guessed, "odd" constrains a request to odd tokens; one of "only" its prompt draws nothing;
 // "pages" prints who has what, *N for a page with snapshot N;
 // "wait" prints the queue, "served" what clients had of the device.
 func TestScripts(t *testing.T) {
@@ -165,6 +165,8 @@ func (s *script) config(args []string) (err error) {
 			fallthrough
 		case "states":
 			c.States = true
+		case "guesses":
+			c.Guesses, c.StepTime = n, testStepTime
 		case "overlap":
 			c.Overlap = true
 		case "cache":
@@ -226,6 +228,8 @@ func (s *script) add(args []string) error {
 			r.PromptOnly = true
 		case "score":
 			r.Score = true
+		case "guess":
+			r.Speculate = true
 		case "odd":
 			r.Constraint = odd{}
 		default:
@@ -275,6 +279,8 @@ func (odd) Allow([]int32) []uint32 {
 	return set
 }
 
+func (c odd) Ahead(output []int32, n int) [][]uint32 { return ahead(c, output, n) }
+
 func (s *script) step() {
 	step := s.p.Next()
 	if step == nil {
@@ -310,7 +316,10 @@ func (s *script) step() {
 		if row.Tokens != nil {
 			what = "prefill " + span(row.Tokens)
 		}
-		if row.Sample && row.Tokens != nil {
+		switch {
+		case row.Guesses > 0:
+			what = fmt.Sprintf("decode, guess %s", span(row.Tokens[len(row.Tokens)-row.Guesses:]))
+		case row.Sample && row.Tokens != nil:
 			what += ", draw"
 		}
 		if row.Score != nil {
@@ -376,21 +385,28 @@ func (s *script) commit(args []string) error {
 	f := &s.p.ring[seq%uint64(len(s.p.ring))]
 	res := &batch.Result{Seq: seq}
 	for i, r := range f.reqs {
-		t := batch.NoToken
-		res.Scores = append(res.Scores, make([]batch.Logprob, len(f.step.Rows[i].Score))...)
-		if f.step.Rows[i].Sample {
-			t = 100 + int32(len(r.Output()))
-			for _, a := range args {
-				if name, value, _ := strings.Cut(a, "="); name == r.User {
-					n, err := strconv.Atoi(value)
-					if err != nil {
-						return err
-					}
-					t = int32(n)
+		row := &f.step.Rows[i]
+		res.Scores = append(res.Scores, make([]batch.Logprob, len(row.Score))...)
+		drawn := []int32{100 + int32(len(r.Output()))}
+		for _, a := range args {
+			switch name, value, _ := strings.Cut(a, "="); {
+			case name != r.User:
+			case value == "-1":
+				drawn[0] = batch.NoToken
+			default:
+				var err error
+				if drawn, err = s.tokens(value); err != nil {
+					return err
 				}
 			}
 		}
-		res.Tokens = append(res.Tokens, t)
+		for i := range row.Draws() {
+			if !row.Sample || i >= len(drawn) {
+				res.Tokens = append(res.Tokens, batch.NoToken)
+			} else {
+				res.Tokens = append(res.Tokens, drawn[i])
+			}
+		}
 	}
 	outputs := s.p.Commit(res)
 	if len(outputs) == 0 {

@@ -24,6 +24,8 @@ type Stats struct {
 	Computed     uint64 // tokens computed in all, prefill and decode
 	Decoded      uint64 // of those, for decode rows: one each
 	Generated    uint64 // tokens committed
+	Guessed      uint64 // tokens computed that were guessed
+	Accepted     uint64 // of those, that came true
 	Preempted    uint64
 	Yielded      uint64    // of those, to make way for a client that had nothing running
 	Wasted       uint64    // rows whose request had ended
@@ -68,6 +70,8 @@ func (s *Stats) Add(o *Stats) {
 	s.Computed += o.Computed
 	s.Decoded += o.Decoded
 	s.Generated += o.Generated
+	s.Guessed += o.Guessed
+	s.Accepted += o.Accepted
 	s.Preempted += o.Preempted
 	s.Yielded += o.Yielded
 	s.Wasted += o.Wasted

@@ -112,6 +112,30 @@ func (m *Matcher) Allow(output []int32) []uint32 {
 	return mask
 }
 
+// Ahead returns what Allow would of output[:len(output)−n+1] and so on up to all of it, as long
+// as each of the last n tokens may follow those before it. The matcher stays before them: they
+// are guesses, whose work is not counted, or a text could fail for what was guessed of it.
+func (m *Matcher) Ahead(output []int32, n int) (masks [][]uint32) {
+	from := len(output) - n
+	may := m.Allow(output[:from])
+	ahead := *m
+	if m.own != nil {
+		own := *m.own
+		own.track = track{slices.Clone(own.track.items), slices.Clone(own.track.item)}
+		ahead.own = &own
+	}
+	for i, t := range output[from:] {
+		if int(t/32) >= len(may) || may[t/32]>>(t%32)&1 == 0 {
+			break
+		}
+		if may = ahead.Allow(output[:from+i+1]); ahead.err != nil {
+			break // as behind the end
+		}
+		masks = append(masks, may)
+	}
+	return masks
+}
+
 // Known reports whether Allow would find its answer ready.
 func (m *Matcher) Known(output []int32) (known bool) {
 	m.safely(func() {

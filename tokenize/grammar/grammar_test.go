@@ -91,6 +91,68 @@ func calmest(v *Vocabulary, ids []int32, rng *rand.Rand) int32 {
 	return ids[rng.IntN(len(ids))]
 }
 
+// What is allowed ahead is what will be; a guess that may not be ends it; and the matcher goes
+// on as if nothing had been guessed.
+func TestAhead(t *testing.T) {
+	v, eos := byteVocabulary()
+	for name, s := range map[string]*Spec{
+		"object": JSONObject(),
+		"choice": Choice(Literal("name"), Literal("na"), Regex("é*x{3,9}")),
+		"unique": Schema([]byte(`{"type":"array","items":{"pattern":"^[ab]{1,2}$"},"uniqueItems":true,"maxItems":4}`)),
+	} {
+		g := mustCompile(t, s, v)
+		rng := rand.New(rand.NewPCG(3, 4))
+		whole, cut := 0, 0
+		for range 40 {
+			m, plain := g.Matcher(), g.Matcher()
+			for out := []int32(nil); len(out) < 60; {
+				ids := tokens(m.Allow(out))
+				all, bad := slices.Clone(out), -1
+				for i := range rng.IntN(6) {
+					next := tokens(g.Matcher().Allow(all))
+					id := next[rng.IntN(len(next))]
+					if rng.IntN(8) == 0 {
+						id = int32(rng.IntN(len(v.text)))
+					}
+					if bad < 0 && (id == eos || !slices.Contains(next, id)) {
+						bad = i
+					}
+					if all = append(all, id); bad >= 0 {
+						break
+					}
+				}
+				n := len(all) - len(out)
+				masks := m.Ahead(all, n)
+				want := n
+				if bad >= 0 {
+					want = bad
+					cut++
+				}
+				if len(masks) != want {
+					t.Fatalf("%s: %d masks for %d guesses, of which the first %d may be", name, len(masks), n, want)
+				}
+				whole += len(masks)
+				for i, mask := range masks {
+					if want := g.Matcher().Allow(all[:len(out)+i+1]); !slices.Equal(mask, want) {
+						t.Fatalf("%s: the mask behind guess %d is another", name, i)
+					}
+				}
+				id := ids[rng.IntN(len(ids))]
+				if id == eos {
+					break
+				}
+				out = append(out, id)
+				if !slices.Equal(m.Allow(out), plain.Allow(out)) || m.Err() != nil {
+					t.Fatalf("%s: after guesses it allows something else: %v", name, m.Err())
+				}
+			}
+		}
+		if whole < 50 || cut < 5 {
+			t.Errorf("%s: %d guesses that may be, %d that may not: the test has lost its teeth", name, whole, cut)
+		}
+	}
+}
+
 func TestRegexWalks(t *testing.T) {
 	v, _ := byteVocabulary()
 	for _, expr := range []string{
