@@ -182,6 +182,30 @@ func numbers[T whole](c *codec, num protowire.Number, p *[]T) {
 	}
 }
 
+// floats are numbers of four bytes one behind the other.
+func (c *codec) floats(num protowire.Number, p *[]float32) {
+	if !c.reading {
+		if len(*p) > 0 {
+			c.out = protowire.AppendVarint(protowire.AppendTag(c.out, num, protowire.BytesType), uint64(4*len(*p)))
+			for _, v := range *p {
+				c.out = protowire.AppendFixed32(c.out, math.Float32bits(v))
+			}
+		}
+		return
+	}
+	if !c.at(num, protowire.BytesType) {
+		return
+	}
+	for b := c.bytes; len(b) > 0; b = b[4:] {
+		v, n := protowire.ConsumeFixed32(b)
+		if n < 0 {
+			c.err = fmt.Errorf("wire: %w", protowire.ParseError(n))
+			return
+		}
+		*p = append(*p, math.Float32frombits(v))
+	}
+}
+
 // hashes are numbers of eight bytes one behind the other.
 func (c *codec) hashes(num protowire.Number, p *[]uint64) {
 	if !c.reading {

@@ -25,9 +25,7 @@ func DecodeRequest(b []byte) (*Request, error) {
 func (b *Batch) Encode() []byte { return encode(make([]byte, 0, b.room()), b, batchFields) }
 
 // DecodeBatch reads a batch.
-func DecodeBatch(b []byte) (*Batch, error) {
-	return decodeBatch(b, 0)
-}
+func DecodeBatch(b []byte) (*Batch, error) { return decodeBatch(b, 0) }
 
 // Encode is the ref in bytes, as who cancels sends it.
 func (r Ref) Encode() []byte { return encode(nil, &r, refFields) }
@@ -123,28 +121,6 @@ func batchFields(c *codec, b *Batch) {
 	number(c, 2, &b.Computed)
 	number(c, 3, &b.About)
 	c.outputs(&b.Outputs)
-}
-
-func outputFields(c *codec, o *Output) {
-	number(c, 1, &o.Slot)
-	number(c, 2, &o.Epoch)
-	number(c, 3, &o.Token)
-	number(c, 4, &o.Reason)
-	c.boolean(5, &o.Accepted)
-	list(c, 6, &o.Scores, logprobFields)
-	optional(c, 7, &o.Logprob, logprobFields)
-	optional(c, 8, &o.Progress, progressFields)
-	optional(c, 9, &o.Fault, faultFields)
-}
-
-func logprobFields(c *codec, l *batch.Logprob) {
-	c.float(1, &l.Token)
-	list(c, 2, &l.Top, alternativeFields)
-}
-
-func alternativeFields(c *codec, l *batch.TokenLogprob) {
-	number(c, 1, &l.Token)
-	c.float(2, &l.Logprob)
 }
 
 func progressFields(c *codec, p *Progress) {

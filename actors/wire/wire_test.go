@@ -11,13 +11,13 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
@@ -147,7 +147,7 @@ func described(t *testing.T) protoreflect.FileDescriptor {
 	}
 	types := map[string]descriptorpb.FieldDescriptorProto_Type{
 		"bool": descriptorpb.FieldDescriptorProto_TYPE_BOOL, "string": descriptorpb.FieldDescriptorProto_TYPE_STRING, "float": descriptorpb.FieldDescriptorProto_TYPE_FLOAT,
-		"int32": descriptorpb.FieldDescriptorProto_TYPE_INT32, "int64": descriptorpb.FieldDescriptorProto_TYPE_INT64, "fixed64": descriptorpb.FieldDescriptorProto_TYPE_FIXED64,
+		"int32": descriptorpb.FieldDescriptorProto_TYPE_INT32, "int64": descriptorpb.FieldDescriptorProto_TYPE_INT64, "fixed32": descriptorpb.FieldDescriptorProto_TYPE_FIXED32, "fixed64": descriptorpb.FieldDescriptorProto_TYPE_FIXED64,
 		"uint32": descriptorpb.FieldDescriptorProto_TYPE_UINT32, "uint64": descriptorpb.FieldDescriptorProto_TYPE_UINT64,
 	}
 	file := &descriptorpb.FileDescriptorProto{Name: proto.String("wire.proto"), Package: proto.String("troupe.wire"), Syntax: proto.String("proto3")}
@@ -243,46 +243,49 @@ func TestAgree(t *testing.T) {
 	}
 }
 
-// Tokens that have nothing with them are encoded as all outputs are, and read alike in any order of their
-// fields.
-func TestTokens(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(8, 9))
-	for range 500 {
-		var o Output
-		fill(rnd, reflect.ValueOf(&o).Elem())
-		o.Logprob, o.Progress, o.Fault, o.Scores = nil, nil, nil, nil
-		slow := codec{out: []byte{}}
-		within(&slow, 4, &o, outputFields)
-		if fast := o.append(nil); !bytes.Equal(fast, slow.out) {
-			t.Fatalf("%+v: %x, by fields %x", o, fast, slow.out)
-		}
-		fields := [][]byte{}
-		for b := slow.out[2:]; len(b) > 0; {
-			n := protowire.ConsumeFieldValue(1, protowire.VarintType, b[1:])
-			fields = append(fields, b[:1+n])
-			b = b[1+n:]
-		}
-		rnd.Shuffle(len(fields), func(i, j int) { fields[i], fields[j] = fields[j], fields[i] })
-		var back Output
-		if !back.read(bytes.Join(fields, nil)) || !reflect.DeepEqual(back, o) {
-			t.Fatalf("%+v became %+v", o, back)
+// A batch that does not say of each output what it must, or more than there is to be said of, is refused.
+func TestBatchRefused(t *testing.T) {
+	const one = "\x22\x0c............" // an output
+	if b, err := DecodeBatch([]byte(one + "\x2a\x04\x10\x01\x18\x01")); err != nil || len(b.Outputs) != 1 || b.Outputs[0].Reason != Stop || !b.Outputs[0].Accepted {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	for name, c := range map[string]struct{ bytes, want string }{
+		"half an output":                {"\x22\x05.....", errOutputs.Error()},
+		"more of an output there isn't": {one + "\x2a\x02\x08\x01", errOutput.Error()},
+		"more before the outputs":       {"\x2a\x02\x10\x01" + one, errOutput.Error()},
+		"a reason out of range":         {one + "\x2a\x03\x10\x80\x02", "out of range"},
+		"a log-probability of none":     {one + "\x32\x0d\x0a\x01\x01\x12\x08\x0a\x04....\x12\x00", errLogprobs.Error()},
+		"more alternatives than are":    {one + "\x32\x0e\x0a\x01\x00\x12\x09\x0a\x04....\x12\x01\x05", errLogprobs.Error()},
+		"fewer alternatives":            {one + "\x32\x17\x0a\x01\x00\x12\x12\x0a\x04....\x12\x01\x00\x1a\x01\x05\x22\x04....", errLogprobs.Error()},
+		"one of an output there isn't":  {one + "\x32\x0e\x0a\x01\x01\x12\x09\x0a\x04....\x12\x01\x00", errOutput.Error()},
+		"another type":                  {"\x20\x01", errType.Error()},
+	} {
+		if m, err := DecodeBatch([]byte(c.bytes)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s was read as %+v, %v; want %s", name, m, err, c.want)
 		}
 	}
 }
 
-// What is read by the short way or by fields is refused alike.
-func TestTokensRefused(t *testing.T) {
-	for name, b := range map[string][]byte{
-		"a slot out of range":   {0x22, 6, 0x08, 0xff, 0xff, 0xff, 0xff, 0x7f},
-		"a token out of range":  {0x22, 6, 0x18, 0xff, 0xff, 0xff, 0xff, 0x0f},
-		"a reason out of range": {0x22, 3, 0x20, 0x80, 0x02},
-		"a field of no type":    {0x22, 2, 0x0b, 0x01},
-		"a tag and no more":     {0x22, 1, 0x08},
-		"nothing of a varint":   {0x22, 2, 0x08, 0x80},
-	} {
-		if m, err := DecodeBatch(b); err == nil {
-			t.Errorf("%s was read: %+v", name, m)
+// Reading a step allocates as often however many tokens it has, with log-probabilities or without.
+func TestBatchAllocates(t *testing.T) {
+	counts := func(outputs int, logprob *batch.Logprob) float64 {
+		m := NewBatch(1, outputs)
+		for i := range outputs {
+			m.Outputs = append(m.Outputs, Output{Ref: Ref{Slot: uint32(i)}, Token: int32(i), Logprob: logprob})
 		}
+		b := m.Encode()
+		return testing.AllocsPerRun(20, func() {
+			if _, err := DecodeBatch(b); err != nil { // not released, so that all of it is counted
+				t.Fatal(err)
+			}
+		})
+	}
+	if few, many := counts(10, nil), counts(1000, nil); few != many {
+		t.Errorf("%v allocations of 10 tokens, %v of 1000", few, many)
+	}
+	lp := &batch.Logprob{Token: -1, Top: []batch.TokenLogprob{{Token: 1, Logprob: -1}}}
+	if few, many := counts(100, lp), counts(1000, lp); many > few+20 { // columns grow by doubling
+		t.Errorf("%v allocations of 100 tokens with log-probabilities, %v of 1000", few, many)
 	}
 }
 
