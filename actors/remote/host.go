@@ -3,6 +3,7 @@ package remote
 import (
 	"encoding/json"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -24,6 +25,7 @@ type host struct {
 	post   func(to string, f *wire.Frame)
 	now    func() int64
 	log    zerolog.Logger
+	miss   time.Duration // after which silence a session has ended
 
 	mu       sync.Mutex
 	guests   map[uint64]*guest // guarded by mu, by session
@@ -47,7 +49,7 @@ func newHost(e *Shared, post func(string, *wire.Frame), now func() int64, log ze
 	if err != nil {
 		panic(err) // plain numbers and names
 	}
-	return &host{engine: e, info: string(text), post: post, now: now, log: log, guests: map[uint64]*guest{}}
+	return &host{engine: e, info: string(text), post: post, now: now, log: log, miss: frontSilence, guests: map[uint64]*guest{}}
 }
 
 // send posts a frame as the session's next.
@@ -139,7 +141,7 @@ func (h *host) tick() {
 	defer h.mu.Unlock()
 	now := h.now()
 	for _, g := range h.guests {
-		if g.session.silentFor(now) > frontSilence {
+		if g.session.silentFor(now) > h.miss {
 			h.dismiss(g, "nothing has been heard of the front")
 		}
 	}

@@ -1,5 +1,3 @@
-//go:build !race
-
 package remote
 
 import (
@@ -84,8 +82,10 @@ func TestLargeFrames(t *testing.T) {
 	}
 	for i := range uint32(3) {
 		ref := wire.Ref{Slot: i, Epoch: 1}
-		u.until(t, "its end", func() bool { _, ended := u.tokens(ref); return ended })
+		u.ended(t, ref)
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	for _, o := range u.outputs {
 		if o.Fault == nil || o.Fault.Kind != wire.Refused || !o.Fault.TooLong {
 			t.Errorf("%+v, %+v", o, o.Fault)

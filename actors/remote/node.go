@@ -98,15 +98,18 @@ func Start(cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg, links: map[string]*Link{}, done: make(chan struct{})}
 	if cfg.Engine != nil {
 		n.host = newHost(cfg.Engine, n.post, batch.Now, cfg.Log)
+		n.host.miss = max(frontSilence, cfg.miss)
 	}
 	l, err := newLife(&n.cfg, n.events())
 	if err != nil {
 		return nil, err
 	}
+	n.mu.Lock() // frames may come already
 	n.life = l
 	if n.cfg.Advertise == "" {
 		n.cfg.Listen = l.system.Address() // the same in another life, if a free port was asked for
 	}
+	n.mu.Unlock()
 	go n.run()
 	return n, nil
 }
@@ -231,7 +234,7 @@ func (n *Node) renew() {
 	n.mu.Unlock()
 	n.cfg.Log.Warn().Msg("other hosts had given this one up: it joins anew")
 	old.end()
-	for at := range old.peers {
+	for _, at := range old.sentTo() {
 		n.gone(at)
 	}
 	n.cfg.Join = old.roster.hosts()

@@ -1,9 +1,3 @@
-//go:build !race
-
-// Starting a second node in a process sets the logger of the package gRPC anew, which protoactor does
-// without a lock: so these tests, in which several hosts are one process, are not for the race detector.
-// Sessions, links and hosts are tested without a network, in the other files.
-
 package remote
 
 import (
@@ -132,7 +126,14 @@ func (u *user) ready(t *testing.T, at string) *Link {
 	return link
 }
 
-// tokens are those of a request, if it has ended as it should.
+// ended waits for a request's end, and returns its tokens.
+func (u *user) ended(t *testing.T, ref wire.Ref) (got []int32) {
+	t.Helper()
+	u.until(t, fmt.Sprint("the end of ", ref), func() (ended bool) { got, ended = u.tokens(ref); return ended })
+	return got
+}
+
+// tokens are those of a request, and whether it has ended. Called with mu held.
 func (u *user) tokens(ref wire.Ref) (got []int32, ended bool) {
 	for _, o := range u.outputs {
 		if o.Ref != ref {
@@ -162,8 +163,7 @@ func TestRemoteEngine(t *testing.T) {
 	}
 	for i := range 20 {
 		ref := wire.Ref{Slot: uint32(i), Epoch: 3}
-		u.until(t, fmt.Sprint(ref), func() bool { _, ended := u.tokens(ref); return ended })
-		if got, _ := u.tokens(ref); !slices.Equal(got, toy.Tokens([]int32{int32(i + 1)}, 30)) {
+		if got := u.ended(t, ref); !slices.Equal(got, toy.Tokens([]int32{int32(i + 1)}, 30)) {
 			t.Errorf("request %d: %v", i, got)
 		}
 	}
@@ -318,17 +318,17 @@ func TestCutOff(t *testing.T) {
 			link.Submit(&wire.Request{Ref: ref, Prompt: []int32{1}, MaxTokens: 30, IgnoreEOS: true})
 			u.until(t, "three tokens", func() bool { got, _ := u.tokens(ref); return len(got) == 3 })
 			c.cut(net, u, link)
-			u.until(t, "the end", func() bool { _, ended := u.tokens(ref); return ended })
+			u.ended(t, ref)
 			u.ready(t, far.Address())
 			close(gate)
 			again := wire.Ref{Slot: 1, Epoch: 2}
 			link.Submit(&wire.Request{Ref: again, Prompt: []int32{1}, Given: toy.Tokens([]int32{1}, 3), MaxTokens: 30, IgnoreEOS: true})
-			u.until(t, "the rest", func() bool { _, ended := u.tokens(again); return ended })
+			u.ended(t, again)
 			all := toy.Tokens([]int32{1}, 30)
-			if got, _ := u.tokens(ref); !slices.Equal(got, all[:3]) {
+			if got := u.ended(t, ref); !slices.Equal(got, all[:3]) {
 				t.Errorf("before: %v, want %v", got, all[:3])
 			}
-			if got, _ := u.tokens(again); !slices.Equal(got, all[3:]) {
+			if got := u.ended(t, again); !slices.Equal(got, all[3:]) {
 				t.Errorf("after: %v, want %v", got, all[3:])
 			}
 		})
