@@ -12,6 +12,7 @@ import (
 	"github.com/troupe-llm/troupe/actors/trace"
 	"github.com/troupe-llm/troupe/actors/wire"
 	"github.com/troupe-llm/troupe/gpu"
+	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/tokenize"
@@ -23,6 +24,7 @@ type (
 	Request      = front.Request
 	Stream       = front.Stream
 	Event        = front.Event
+	Output       = front.Output
 	Started      = front.Started
 	Final        = front.Final
 	FinishReason = front.FinishReason
@@ -40,6 +42,13 @@ type (
 	EngineStats  = front.EngineStats
 	DeviceTime   = engine.DeviceTime
 	ActorStats   = shell.ActorStats
+)
+
+// How tokens are drawn, and how likely they were: see package batch.
+type (
+	Sampling  = batch.Sampling
+	TokenBias = batch.TokenBias
+	Logprob   = batch.Logprob
 )
 
 // PromptEnd and the reasons: see package front.

@@ -1,6 +1,7 @@
 // Package actors carries a request from text to tokens and back to text. It is what embedders use:
-// Open makes a System of a model, a device and the rest of a Config, and what requests and their
-// streams are is package front's, by the names that this package gives it.
+// Open makes a System of a model, a device and the rest of a Config; System.Submit takes a Request, as many as there are
+// at a time, and returns a Stream, of which Stream.All yields the Events and Stream.Text the whole. These are package
+// front's, by the names that this package gives them: go doc actors/front shows what is in them.
 //
 //	Submit ─▶ tokenizer ─▶ detokenizer ─────────▶ scheduler ─▶ executor
 //	           (a pool)     │   ▲                  │ ▲  │ ▲      │ launch, wait

@@ -28,7 +28,7 @@ func several(n int) (all []*Request) {
 	rnd := rand.New(rand.NewPCG(5, uint64(n)))
 	for i := range n {
 		r := &Request{Text: []string{"Once upon a time", "Hello", "A fox said that"}[rnd.IntN(3)], MaxTokens: 5 + rnd.IntN(40), IgnoreEOS: true}
-		r.Sampling = batch.Sampling{Temperature: float32(rnd.IntN(3)) / 2, Seed: uint64(i), Logprobs: rnd.Int32N(3)}
+		r.Sampling = &batch.Sampling{Temperature: float32(rnd.IntN(3)) / 2, Seed: uint64(i), Logprobs: rnd.Int32N(3)}
 		switch i % 4 {
 		case 0:
 			r.Sampling.Repetition, r.Sampling.Frequency = 1.2, 0.3

@@ -79,7 +79,7 @@ func runBoth(b *testing.B, s *System, n [2]int, round int) (with, without rate) 
 	var streams []*Stream
 	every := n[0] / n[1]
 	for i := range n[0] {
-		r := &Request{Text: "Once upon a time", MaxTokens: tokens, Sampling: batch.Sampling{Temperature: 1, Seed: uint64(round*n[0] + i)}}
+		r := &Request{Text: "Once upon a time", MaxTokens: tokens, Sampling: &batch.Sampling{Temperature: 1, Seed: uint64(round*n[0] + i)}}
 		if i%every == 0 {
 			r.Grammar = grammar.Schema([]byte(benchSchema))
 		} else {

@@ -26,7 +26,7 @@ import (
 func TestGrammars(t *testing.T) {
 	const expr = `[a-z]{20,30} \d{1,9}é{3}\n`
 	request := func(i int) *Request {
-		r := &Request{Text: "Once upon a time", MaxTokens: 60, Sampling: batch.Sampling{Temperature: 1, Seed: uint64(i)}}
+		r := &Request{Text: "Once upon a time", MaxTokens: 60, Sampling: &batch.Sampling{Temperature: 1, Seed: uint64(i)}}
 		switch i % 3 {
 		case 0:
 			r.Grammar = grammar.Regex(expr)
@@ -139,7 +139,7 @@ func TestLateMasksChangeNothing(t *testing.T) {
 	var requests []*Request
 	for i := range 24 {
 		r := &Request{Text: []string{"Once upon a time", "Hello", "A fox said that"}[rnd.IntN(3)], MaxTokens: 5 + rnd.IntN(50), Grammar: formats[rnd.IntN(len(formats))]}
-		r.Sampling = batch.Sampling{Temperature: float32(rnd.IntN(3)) / 2, Seed: uint64(i), Logprobs: rnd.Int32N(3)}
+		r.Sampling = &batch.Sampling{Temperature: float32(rnd.IntN(3)) / 2, Seed: uint64(i), Logprobs: rnd.Int32N(3)}
 		if rnd.IntN(3) == 0 {
 			r.Sampling.Repetition, r.Sampling.Frequency = 1.2, 0.3
 		}
@@ -186,7 +186,7 @@ func TestLateMasksChangeNothing(t *testing.T) {
 // However a device is lost with a step that waits for its masks, no request is.
 func TestLostDeviceWithLateMasks(t *testing.T) {
 	request := func(i int) *Request {
-		return &Request{Text: "Once", Grammar: grammar.Regex("[a-z ]{30}"), MaxTokens: 60, Sampling: batch.Sampling{Temperature: 1, Seed: uint64(i)}}
+		return &Request{Text: "Once", Grammar: grammar.Regex("[a-z ]{30}"), MaxTokens: 60, Sampling: &batch.Sampling{Temperature: 1, Seed: uint64(i)}}
 	}
 	alone := openSystem(t, Config{NoOverlap: true})
 	for name, prepare := range map[string]func(*toy.Meddler){

@@ -19,7 +19,6 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 	"github.com/troupe-llm/troupe/tokenize"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
-	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 func openSystem(t testing.TB, cfg Config) *System {
@@ -48,7 +47,7 @@ type said struct {
 
 func read(t testing.TB, st *Stream) (s said) {
 	t.Helper()
-	var ev Event
+	var ev Output
 	for ev.Final == nil {
 		if err := st.Next(t.Context(), &ev); err != nil {
 			t.Fatal(err)
@@ -85,7 +84,7 @@ func TestSystemMatchesReferences(t *testing.T) {
 				for i, c := range cases {
 					st := submit(t, s, &Request{
 						Tokens: c.PromptIDs, MaxTokens: len(c.GreedyIDs), IgnoreEOS: true,
-						Sampling: batch.Sampling{Logprobs: 2},
+						Sampling: &batch.Sampling{Logprobs: 2},
 					})
 					wg.Go(func() {
 						got := read(t, st)
@@ -141,7 +140,7 @@ func TestPromptLogprobsMatchReferences(t *testing.T) {
 			for _, c := range cases {
 				streams = append(streams, submit(t, s, &Request{
 					Tokens: slices.Concat(c.PromptIDs, c.GreedyIDs), MaxTokens: 20, IgnoreEOS: true,
-					PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 2},
+					PromptLogprobs: true, Sampling: &batch.Sampling{Logprobs: 2},
 				}))
 			}
 			for i, c := range cases {
@@ -168,10 +167,10 @@ func TestPromptOnly(t *testing.T) {
 	cp := modeltest.Get(t, "qwen3")
 	s := openSystem(t, Config{Model: cp.Dir, MaxSeqLen: 48, MaxPrefillLength: 20, PageSize: 4})
 	prompt := slices.Repeat([]int32{5, 6, 7}, 16)
-	want := read(t, submit(t, s, &Request{Tokens: prompt[:47], MaxTokens: 1, PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 2}}))
+	want := read(t, submit(t, s, &Request{Tokens: prompt[:47], MaxTokens: 1, PromptLogprobs: true, Sampling: &batch.Sampling{Logprobs: 2}}))
 	for _, n := range []int{1, 20, 47, 48} {
 		got := read(t, submit(t, s, &Request{
-			Tokens: prompt[:n], PromptOnly: true, PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 2},
+			Tokens: prompt[:n], PromptOnly: true, PromptLogprobs: true, Sampling: &batch.Sampling{Logprobs: 2},
 			Stop: []string{"a"}, StopTokens: []int32{3}, Grammar: grammar.Regex("a+"),
 		}))
 		f := got.final
@@ -203,7 +202,7 @@ func TestPromptOnly(t *testing.T) {
 // them up, and computes a prompt alone as any does.
 func TestPromptLogprobsOfOtherDevices(t *testing.T) {
 	request := func() *Request {
-		return &Request{Tokens: make([]int32, 90), PromptOnly: true, PromptLogprobs: true, Sampling: batch.Sampling{Logprobs: 1}}
+		return &Request{Tokens: make([]int32, 90), PromptOnly: true, PromptLogprobs: true, Sampling: &batch.Sampling{Logprobs: 1}}
 	}
 	var input *InputError
 	if _, err := toySystem(t, Config{}, toy.New()).Submit(request()); !errors.As(err, &input) || !strings.Contains(input.Msg, "prompt_logprobs") {
@@ -231,7 +230,7 @@ func TestSampledTokensDoNotDependOnTheBatch(t *testing.T) {
 	request := func(i int) *Request {
 		return &Request{
 			Tokens: cases[i%len(cases)].PromptIDs, MaxTokens: 30, IgnoreEOS: true,
-			Sampling: batch.Sampling{Temperature: 1.3, TopK: 40, TopP: 0.95, Seed: uint64(i), Frequency: 0.3},
+			Sampling: &batch.Sampling{Temperature: 1.3, TopK: 40, TopP: 0.95, Seed: uint64(i), Frequency: 0.3},
 		}
 	}
 	const n = 24
@@ -276,12 +275,12 @@ func TestTextInTextOut(t *testing.T) {
 
 	t.Run("messages are rendered", func(t *testing.T) {
 		for _, chat := range cp.Chats(t) {
-			messages, err := jinja.DecodeJSON(chat.Messages)
+			messages, err := tokenize.DecodeMessages(chat.Messages)
 			if err != nil {
 				t.Fatal(err)
 			}
 			st := submit(t, s, &Request{Chat: &tokenize.Chat{Messages: messages, AddGenerationPrompt: true}, MaxTokens: 1})
-			var ev Event
+			var ev Output
 			if err := st.Next(t.Context(), &ev); err != nil {
 				t.Fatal(err)
 			}
@@ -292,7 +291,7 @@ func TestTextInTextOut(t *testing.T) {
 	})
 
 	t.Run("a template's refusal is the client's error", func(t *testing.T) {
-		st := submit(t, s, &Request{Chat: &tokenize.Chat{Messages: 7}})
+		st := submit(t, s, &Request{Chat: &tokenize.Chat{}})
 		_, f := collect(t, st)
 		var in *InputError
 		if f.Reason != FinishError || !errors.As(f.Err, &in) || in.Param != "messages" {

@@ -11,19 +11,17 @@ import (
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/tokenize"
-	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 // TestLongPromptsAreNotWritten: a conversation or a text whose length alone is too much
 // is refused as too long without its template running, which here would fail.
 func TestLongPromptsAreNotWritten(t *testing.T) {
 	s := openSystem(t, Config{Model: model.Builtin})
-	messages := make([]any, 400_000)
+	messages := make([]tokenize.Message, 400_000)
 	for i := range messages {
-		m := jinja.NewDict(2)
-		m.Set("role", []string{"user", "assistant"}[i%2])
-		m.Set("content", "Hi")
-		messages[i] = m
+		if messages[i] = tokenize.UserMessage("Hi"); i%2 == 1 {
+			messages[i] = tokenize.AssistantMessage("Hi")
+		}
 	}
 	for name, r := range map[string]*Request{
 		"messages": {Chat: &tokenize.Chat{Messages: messages, Kwargs: map[string]any{"messages": nil}}},

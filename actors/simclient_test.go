@@ -81,12 +81,12 @@ var simGrammars = []*grammar.Spec{grammar.Regex(`[a-c]{3,9} \d{1,4}`), grammar.R
 // question makes one up.
 func question(rnd *rand.Rand, i int) *Request {
 	r := &Request{MaxTokens: 1 + rnd.IntN(40), Client: string(rune('a' + rnd.IntN(3))), Priority: rnd.IntN(3)}
-	r.Sampling = batch.Sampling{Temperature: float32(rnd.IntN(2)), Seed: uint64(i), Logprobs: max(0, rnd.Int32N(6)-3)}
+	r.Sampling = &batch.Sampling{Temperature: float32(rnd.IntN(2)), Seed: uint64(i), Logprobs: max(0, rnd.Int32N(6)-3)}
 	switch rnd.IntN(4) {
 	case 0:
 		r.Text = strings.Repeat("Once upon a time there was a fox. ", 1+rnd.IntN(3)) + fmt.Sprint(i%5)
 	case 1:
-		r.Chat = &tokenize.Chat{AddGenerationPrompt: true, Messages: []map[string]any{{"role": "user", "content": "Tell me a story about " + fmt.Sprint(i%4)}}}
+		r.Chat = tokenize.NewChat(tokenize.UserMessage("Tell me a story about " + fmt.Sprint(i%4)))
 	default:
 		for t := range 1 + rnd.IntN(70) { // which often begin with the same
 			r.Tokens = append(r.Tokens, int32(20+(t*t+t/30*i)%300))
@@ -115,7 +115,7 @@ func say(s *System, r *Request) (said, error) {
 	if err != nil {
 		return said{}, err
 	}
-	var ev Event
+	var ev Output
 	var got said
 	for ev.Final == nil {
 		if err := st.Next(context.Background(), &ev); err != nil {
@@ -126,7 +126,7 @@ func say(s *System, r *Request) (said, error) {
 	return got, nil
 }
 
-func (g *said) add(ev *Event) {
+func (g *said) add(ev *Output) {
 	g.text += string(ev.Text)
 	g.tokens = append(g.tokens, ev.Tokens...)
 	for _, l := range ev.Logprobs {
@@ -201,7 +201,7 @@ func (c *simClient) leave() {
 
 func (c *simClient) look() {
 	c.looking = false
-	var ev Event
+	var ev Output
 	if !c.st.Take(&ev) {
 		return
 	}

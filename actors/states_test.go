@@ -68,7 +68,7 @@ func TestStatesAreOnesOwn(t *testing.T) {
 		prompt := append(slices.Clone(common), int32(i/3), int32(i/6), 5)
 		requests = append(requests, &Request{
 			Tokens: prompt[:len(prompt)-i/3], MaxTokens: 24, IgnoreEOS: true,
-			Sampling: batch.Sampling{Temperature: 0.8, Seed: uint64(i / 3), Logprobs: 2},
+			Sampling: &batch.Sampling{Temperature: 0.8, Seed: uint64(i / 3), Logprobs: 2},
 		})
 	}
 	var want []said
@@ -126,7 +126,7 @@ func TestPagesBeyondTheWindow(t *testing.T) {
 	var want []said
 	for i := range 8 {
 		prompt := slices.Repeat([]int32{int32(i % 2), 3, 5, int32(i / 4)}, 3+i)
-		requests = append(requests, &Request{Tokens: prompt, MaxTokens: 40, IgnoreEOS: true, Sampling: batch.Sampling{Temperature: 0.8, Seed: uint64(i), Logprobs: 2}})
+		requests = append(requests, &Request{Tokens: prompt, MaxTokens: 40, IgnoreEOS: true, Sampling: &batch.Sampling{Temperature: 0.8, Seed: uint64(i), Logprobs: 2}})
 		got, _ := talk(t, sliding, Config{NoOverlap: true}, requests[i:])
 		want = append(want, got...)
 	}

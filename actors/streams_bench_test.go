@@ -51,7 +51,7 @@ func serve(b *testing.B, s *actors.System, streams, length int) (tokens int) {
 		}
 		all[i] = st
 	}
-	var ev actors.Event
+	var ev actors.Output
 	for open := streams; open > 0; {
 		i := <-woken
 		marked[i].Store(false)

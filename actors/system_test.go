@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/troupe-llm/troupe/actors/internal/toy"
 	"github.com/troupe-llm/troupe/gpu/batch"
+	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/tokenize"
 )
 
@@ -71,7 +74,7 @@ func collect(t testing.TB, st *Stream) (tokens []int32, f *Final) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // a stuck test, not a slow one
 	defer cancel()
-	var ev Event
+	var ev Output
 	for f == nil {
 		if err := st.Next(ctx, &ev); err != nil {
 			t.Fatalf("request %s: %v after %d tokens", st.ID, err, len(tokens))
@@ -82,8 +85,12 @@ func collect(t testing.TB, st *Stream) (tokens []int32, f *Final) {
 	return tokens, f
 }
 
+// submit submits a request that is greedy, unless it says otherwise.
 func submit(t testing.TB, s *System, r *Request) *Stream {
 	t.Helper()
+	if r.Sampling == nil {
+		r.Sampling = &batch.Sampling{}
+	}
 	st, err := s.Submit(r)
 	if err != nil {
 		t.Fatal(err)
@@ -283,5 +290,46 @@ func TestDrainCancelsWhenItsTimeIsUp(t *testing.T) {
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("Drain = %v", err)
+	}
+}
+
+// TestDefaultsAreTheModels: a request that says nothing of sampling is drawn as the model's
+// generation_config.json has it, with a seed of its own; one that does as it says.
+func TestDefaultsAreTheModels(t *testing.T) {
+	if got := *toySystem(t, Config{}, toy.New()).Defaults(); !reflect.DeepEqual(got, batch.Sampling{Temperature: 1}) {
+		t.Errorf("of a model that says nothing: %+v", got)
+	}
+	m, temperature, topK, topP := toy.Model(), 0.25, 7, 0.5
+	m.Generation = model.Generation{Temperature: &temperature, TopK: &topK, TopP: &topP}
+	var drawn []batch.Sampling
+	d := &toy.Meddler{Device: toy.New(), BeforeLaunch: func(s *batch.Step) error {
+		for _, init := range s.Slots {
+			drawn = append(drawn, init.Sampling)
+		}
+		return nil
+	}}
+	cfg := Config{Cache: "naive", Log: zerolog.Nop()}
+	cfg.fill()
+	s, err := start(cfg, m, nil, func() (device.Device, error) { return d, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, given := range []*batch.Sampling{nil, nil, {}} {
+		st, err := s.Submit(&Request{Tokens: []int32{1}, MaxTokens: 1, Sampling: given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		collect(t, st)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(drawn) != 3 || drawn[0].Seed == drawn[1].Seed {
+		t.Fatalf("drawn %+v", drawn)
+	}
+	for i, want := range []batch.Sampling{{Temperature: 0.25, TopK: 7, TopP: 0.5, Seed: drawn[0].Seed}, {Temperature: 0.25, TopK: 7, TopP: 0.5, Seed: drawn[1].Seed}, {}} {
+		if !reflect.DeepEqual(drawn[i], want) {
+			t.Errorf("request %d is drawn with %+v, want %+v", i, drawn[i], want)
+		}
 	}
 }

@@ -67,7 +67,7 @@ func TestReceiptsReachTheTrace(t *testing.T) {
 	s := toySystem(t, Config{Trace: tr}, toy.New())
 	st := submit(t, s, &Request{Tokens: []int32{1}, MaxTokens: 5, IgnoreEOS: true})
 	tokens := 0
-	for ev := (Event{}); ev.Final == nil; {
+	for ev := (Output{}); ev.Final == nil; {
 		if err := st.Next(t.Context(), &ev); err != nil {
 			t.Fatal(err)
 		}

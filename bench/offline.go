@@ -144,14 +144,14 @@ func (o *Offline) run(ctx context.Context, system *actors.System, prompts []Prom
 func (o *Offline) request(p *Prompt, seed uint64) *actors.Request {
 	return &actors.Request{
 		Tokens: p.Tokens, MaxTokens: p.MaxTokens, IgnoreEOS: !o.KeepEOS,
-		Sampling: batch.Sampling{Temperature: float32(o.Temperature), Seed: seed},
+		Sampling: &batch.Sampling{Temperature: float32(o.Temperature), Seed: seed},
 	}
 }
 
 // read follows a stream to its final event. Tokens that arrive in one event
 // came at one time: the first has waited for all of it, the others for none.
 func (t *timing) read(ctx context.Context, stream *actors.Stream, count *tally, prompt int) {
-	var ev actors.Event
+	var ev actors.Output
 	for {
 		if err := stream.Next(ctx, &ev); err != nil {
 			stream.Cancel()

@@ -47,7 +47,7 @@ type answer struct {
 type choice struct {
 	*dialect.Choice
 	stream stream
-	event  actors.Event  // the latest; its memory is used again
+	event  actors.Output // the latest; its memory is used again
 	delta  dialect.Delta // what it means, likewise
 	held   bool          // event was taken ahead of time and is still to be handled
 	latest time.Time     // when its latest token came; zero: none yet

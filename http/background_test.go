@@ -174,7 +174,7 @@ func TestBackgroundEnds(t *testing.T) {
 
 // Memory for events is bounded: a response whose events have no room is made all the same.
 func TestBackgroundEventsAreBounded(t *testing.T) {
-	story := []actors.Event{started("Hi"), says(strings.Repeat("word ", 100)), ends("stop", 2, 1)}
+	story := []actors.Output{started("Hi"), says(strings.Repeat("word ", 100)), ends("stop", 2, 1)}
 	h := start(t, engineOf(func(int, *actors.Request) (*fakeStream, error) { return newFakeStream(story...), nil }), Config{ResponseBytes: 6000})
 	for range 3 {
 		_, created := h.ask("POST", "/v1/responses", `{"input":"Hi","background":true}`)

@@ -30,7 +30,7 @@ type tap struct {
 
 func (s *tap) Cancel() {}
 
-func (s *tap) Take(ev *actors.Event) bool {
+func (s *tap) Take(ev *actors.Output) bool {
 	if s.token != nil {
 		select {
 		case <-s.token:
@@ -38,7 +38,7 @@ func (s *tap) Take(ev *actors.Event) bool {
 			return false
 		}
 	}
-	*ev = actors.Event{Text: append(ev.Text[:0], " token"...), Tokens: append(ev.Tokens[:0], 7)}
+	*ev = actors.Output{Text: append(ev.Text[:0], " token"...), Tokens: append(ev.Tokens[:0], 7)}
 	if s.n--; s.n < 0 {
 		ev.Final = &actors.Final{Reason: actors.FinishStop, StopToken: batch.NoToken}
 	}

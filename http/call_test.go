@@ -42,7 +42,7 @@ func TestFields(t *testing.T) {
 	want := actors.Request{
 		ID: "cmpl-t", Client: "local", Text: "hello", NoSpecial: true, MaxTokens: 7, MinTokens: 2, IgnoreEOS: true,
 		Stop: []string{"x", "y"}, StopTokens: []int32{3, 4}, IncludeStop: true, KeepSpecial: true, Priority: -2,
-		Sampling: batch.Sampling{
+		Sampling: &batch.Sampling{
 			Temperature: 0.5, TopP: 0.25, TopK: 40, MinP: 0.125, Seed: 1<<64 - 1, Presence: 1, Frequency: -1, Repetition: 1.5,
 			Bias: []batch.TokenBias{{Token: 2, Bias: -100}, {Token: 9, Bias: 1.5}}, Logprobs: 4,
 		},
@@ -52,18 +52,17 @@ func TestFields(t *testing.T) {
 	}
 }
 
-// TestDefaults come from the model's generation config, then from OpenAI.
+// TestDefaults come from the engine (see actors.System.Defaults).
 func TestDefaults(t *testing.T) {
 	text := ask(t, engineOf(nil), "/v1/completions", `{"prompt":"a"}`)[0]
 	if text.MaxTokens != 16 || text.Sampling.Temperature != 1 || text.Sampling.Seed == 0 {
 		t.Errorf("a text completion got %+v", text)
 	}
 	eng := engineOf(nil)
-	temperature, topK, topP := 0.6, 20, 0.95
-	eng.info.sampling = defaults(&temperature, &topK, &topP, nil, nil)
+	eng.info.sampling = batch.Sampling{Temperature: 0.6, TopK: 20, TopP: 0.95}
 	chat := ask(t, eng, "/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"top_p":0,"max_tokens":null}`)[0]
 	want := batch.Sampling{Temperature: 0.6, TopK: 20, TopP: draft.LeastTopP, Seed: chat.Sampling.Seed}
-	if chat.MaxTokens != 0 || !reflect.DeepEqual(chat.Sampling, want) || !chat.Chat.AddGenerationPrompt {
+	if chat.MaxTokens != 0 || !reflect.DeepEqual(*chat.Sampling, want) || !chat.Chat.AddGenerationPrompt {
 		t.Errorf("a chat got %+v", chat)
 	}
 }
@@ -247,7 +246,7 @@ func TestTooManyMessages(t *testing.T) {
 	for n, status := range map[int]int{600: 400, 100: 200} { // of a context of 1,024, two tokens each
 		message := fmt.Sprintf(`{"role":"user","content":%q},`, strings.Repeat("a", 1000))
 		body := `{"messages":[` + strings.Repeat(message, n) + `{"role":"user","content":"b"}]}`
-		h := start(t, script([]actors.Event{started("a"), ends("stop", 1, 0)}), Config{})
+		h := start(t, script([]actors.Output{started("a"), ends("stop", 1, 0)}), Config{})
 		got, answer := h.read(h.post("/v1/chat/completions", body))
 		if got != status || status == 400 && (!strings.Contains(answer, `"code":"context_length_exceeded"`) || !strings.Contains(answer, `at least 1202 tokens, but this model's maximum context length is 1024`)) {
 			t.Errorf("%d messages: %d %.300s", n, got, answer)

@@ -142,6 +142,6 @@ func prescribed(_ int, r *actors.Request) (*fakeStream, error) {
 }
 
 // replies says a text in small pieces.
-func replies(text string, end actors.Event) *fakeStream {
-	return newFakeStream(append(append([]actors.Event{started(strings.Repeat("a", 20))}, inPieces(text, 7)...), end)...)
+func replies(text string, end actors.Output) *fakeStream {
+	return newFakeStream(append(append([]actors.Output{started(strings.Repeat("a", 20))}, inPieces(text, 7)...), end)...)
 }

@@ -41,7 +41,7 @@ func TestDeadlines(t *testing.T) {
 			happens(t, "cancelling", st.canceled)
 		})
 	}
-	h := start(t, script([]actors.Event{started("ab"), says("x"), ends("stop", 2, 1)}), Config{RequestTimeout: time.Hour, StreamTimeout: 1})
+	h := start(t, script([]actors.Output{started("ab"), says("x"), ends("stop", 2, 1)}), Config{RequestTimeout: time.Hour, StreamTimeout: 1})
 	if status, body := h.read(h.post("/v1/completions", whole)); status != 200 {
 		t.Errorf("%d %s", status, body)
 	}
@@ -51,7 +51,7 @@ func TestDeadlines(t *testing.T) {
 // nothing has been sent by then.
 func TestQueueTimeout(t *testing.T) {
 	for _, body := range []string{`{"prompt":"ab"}`, streamed} {
-		st := newFakeStream(actors.Event{Final: &actors.Final{Reason: actors.FinishError, Err: &actors.WaitError{MaxWait: 3 * time.Second}}})
+		st := newFakeStream(actors.Output{Final: &actors.Final{Reason: actors.FinishError, Err: &actors.WaitError{MaxWait: 3 * time.Second}}})
 		eng := engineOf(func(int, *actors.Request) (*fakeStream, error) { return st, nil })
 		h := start(t, eng, Config{QueueTimeout: 3 * time.Second})
 		resp := h.post("/v1/completions", body)

@@ -17,7 +17,7 @@ type engine interface {
 
 // stream is what this package asks of an *actors.Stream.
 type stream interface {
-	Take(*actors.Event) bool
+	Take(*actors.Output) bool
 	Cancel()
 }
 
@@ -53,28 +53,9 @@ type info struct {
 
 func (s system) Info() info {
 	m, d := s.Model(), s.Device()
-	g := &m.Generation
 	return info{
 		model: m.Name, vocab: d.Vocab, maxLen: d.MaxSeqLen, slots: d.Slots, pageSize: d.PageSize,
-		sampling: defaults(g.Temperature, g.TopK, g.TopP, g.MinP, g.Repetition),
+		sampling: *s.Defaults(),
 		device:   d.Name, hardware: d.Hardware, weights: d.Formats(), kvDType: string(d.KVDType),
 	}
-}
-
-// defaults is how requests that say nothing are sampled: as the model's
-// generation config has it, else as OpenAI does. Nil was not given.
-func defaults(temperature *float64, topK *int, topP, minP, repetition *float64) batch.Sampling {
-	s := batch.Sampling{Temperature: 1}
-	if topK != nil {
-		s.TopK = int32(max(*topK, 0))
-	}
-	for _, given := range []struct {
-		from *float64
-		to   *float32
-	}{{temperature, &s.Temperature}, {topP, &s.TopP}, {minP, &s.MinP}, {repetition, &s.Repetition}} {
-		if given.from != nil {
-			*given.to = float32(*given.from)
-		}
-	}
-	return s
 }

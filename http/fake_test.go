@@ -21,7 +21,6 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 	"github.com/troupe-llm/troupe/tokenize"
-	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 // patience is how long a test waits for what must happen before it fails.
@@ -100,7 +99,6 @@ func (byteTokenizer) Token(id int32) string { return string(id) }
 func (byteTokenizer) TokenID(s string) (int32, bool) { return int32(s[0]), s != "" }
 func (byteTokenizer) IsSpecial(id int32) bool        { return id == '[' }
 func (b byteTokenizer) ChatTemplate(bool) string     { return b.template }
-func (b byteTokenizer) TextArguments() bool          { return strings.Contains(b.template, "text arguments") }
 
 func (b byteTokenizer) NineLetterIDs() bool { return strings.Contains(b.template, "nine letters") }
 
@@ -124,11 +122,15 @@ func (byteTokenizer) Named(special string) string {
 
 // Render shows what a template would see.
 func (byteTokenizer) Render(c tokenize.Chat) (string, error) {
-	t, err := jinja.Parse("chat", "{{ messages | tojson }}")
-	if err != nil {
-		return "", err
+	all := make([]string, len(c.Messages))
+	for i, m := range c.Messages {
+		text, err := m.MarshalJSON()
+		if err != nil {
+			return "", err
+		}
+		all[i] = string(text)
 	}
-	text, err := t.Render(map[string]any{"messages": c.Messages}, jinja.Options{})
+	text, err := "["+strings.Join(all, ", ")+"]", error(nil)
 	if strings.Contains(text, "refuse me") {
 		return "", errors.New("template: this conversation is refused")
 	}
@@ -158,16 +160,16 @@ type fakeStream struct {
 
 	mu     sync.Mutex
 	wake   func() // guarded by mu; nil: not submitted yet
-	events []actors.Event
+	events []actors.Output
 }
 
-func newFakeStream(events ...actors.Event) *fakeStream {
+func newFakeStream(events ...actors.Output) *fakeStream {
 	s := &fakeStream{canceled: make(chan struct{}), taken: make(chan struct{}, 1)}
 	s.push(events...)
 	return s
 }
 
-func (s *fakeStream) push(events ...actors.Event) {
+func (s *fakeStream) push(events ...actors.Output) {
 	s.mu.Lock()
 	s.events = append(s.events, events...)
 	wake := s.wake
@@ -186,7 +188,7 @@ func signal(c chan struct{}) {
 
 func (s *fakeStream) Cancel() { s.once.Do(func() { close(s.canceled) }) }
 
-func (s *fakeStream) Take(ev *actors.Event) bool {
+func (s *fakeStream) Take(ev *actors.Output) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.events) == 0 {
@@ -200,16 +202,16 @@ func (s *fakeStream) Take(ev *actors.Event) bool {
 
 // Events, as the detokenizer would write them.
 
-func started(prompt string) actors.Event {
-	return actors.Event{Started: &actors.Started{PromptTokens: byteTokenizer{}.Encode(prompt, false)}}
+func started(prompt string) actors.Output {
+	return actors.Output{Started: &actors.Started{PromptTokens: byteTokenizer{}.Encode(prompt, false)}}
 }
 
-func says(text string) actors.Event {
-	return actors.Event{Text: []byte(text), Tokens: byteTokenizer{}.Encode(text, false)}
+func says(text string) actors.Output {
+	return actors.Output{Text: []byte(text), Tokens: byteTokenizer{}.Encode(text, false)}
 }
 
 // thinks says where its tokens end.
-func thinks(text string) actors.Event {
+func thinks(text string) actors.Output {
 	ev := says(text)
 	for i := range ev.Tokens {
 		ev.TextEnds = append(ev.TextEnds, i+1)
@@ -218,7 +220,7 @@ func thinks(text string) actors.Event {
 }
 
 // inPieces says a text n bytes at a time, and what is left of a character.
-func inPieces(text string, n int) (events []actors.Event) {
+func inPieces(text string, n int) (events []actors.Output) {
 	for from, to := 0, 0; from < len(text); from = to {
 		for to = min(len(text), from+n); to < len(text) && !utf8.RuneStart(text[to]); to++ {
 		}
@@ -228,7 +230,7 @@ func inPieces(text string, n int) (events []actors.Event) {
 }
 
 // scores are n log-probabilities of a prompt.
-func scores(n int) (ev actors.Event) {
+func scores(n int) (ev actors.Output) {
 	for i := range n {
 		ev.PromptLogprobs = append(ev.PromptLogprobs, batch.Logprob{Token: float32(-n - i), Top: []batch.TokenLogprob{{Token: 'x', Logprob: -0.5}}})
 	}
@@ -236,7 +238,7 @@ func scores(n int) (ev actors.Event) {
 }
 
 // saysLikely has log-probabilities: -1 for the first token, -2 for the second …
-func saysLikely(text string, top int) actors.Event {
+func saysLikely(text string, top int) actors.Output {
 	ev := says(text)
 	for i, id := range ev.Tokens {
 		lp := batch.Logprob{Token: float32(-1 - i)}
@@ -249,19 +251,19 @@ func saysLikely(text string, top int) actors.Event {
 	return ev
 }
 
-func ends(reason actors.FinishReason, prompt, output int) actors.Event {
-	return actors.Event{Final: &actors.Final{
+func ends(reason actors.FinishReason, prompt, output int) actors.Output {
+	return actors.Output{Final: &actors.Final{
 		Reason: reason, StopToken: batch.NoToken,
 		Usage: actors.Usage{PromptTokens: prompt, CompletionTokens: output},
 	}}
 }
 
-func fails(err error) actors.Event {
-	return actors.Event{Final: &actors.Final{Reason: actors.FinishError, StopToken: batch.NoToken, Err: err}}
+func fails(err error) actors.Output {
+	return actors.Output{Final: &actors.Final{Reason: actors.FinishError, StopToken: batch.NoToken, Err: err}}
 }
 
 // script is an engine whose n-th request gets the n-th list of events.
-func script(choices ...[]actors.Event) *fakeEngine {
+func script(choices ...[]actors.Output) *fakeEngine {
 	return engineOf(func(n int, _ *actors.Request) (*fakeStream, error) { return newFakeStream(choices[n]...), nil })
 }
 

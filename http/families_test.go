@@ -214,7 +214,6 @@ type templated struct {
 
 func (t *templated) Render(c tokenize.Chat) (string, error) { return t.ChatTemplates.Render(c) }
 func (t *templated) ChatTemplate(bool) string               { return t.source }
-func (t *templated) TextArguments() bool                    { return t.ChatTemplates.TextArguments() }
 
 func (t *templated) NineLetterIDs() bool { return t.ChatTemplates.NineLetterIDs() }
 
@@ -257,7 +256,7 @@ func (f *family) tokenizer(tb testing.TB) *templated {
 
 // TestFamiliesWithoutTools has conversations that need none, as titles do.
 func TestFamiliesWithoutTools(t *testing.T) {
-	chat := tokenize.Chat{Messages: []any{map[string]any{"role": "user", "content": "Hello!"}}, AddGenerationPrompt: true}
+	chat := *tokenize.NewChat(tokenize.UserMessage("Hello!"))
 	for i := range families {
 		f := &families[i]
 		if prompt, err := f.tokenizer(t).Render(chat); err != nil || !strings.Contains(prompt, "Hello!") {

@@ -53,7 +53,7 @@ func TestFieldsAreDescribed(t *testing.T) {
 // once, and the answer is the one that there is without it.
 func TestIgnoredFields(t *testing.T) {
 	var log bytes.Buffer
-	answer := []actors.Event{started("Hi"), says("x"), ends("stop", 2, 1)}
+	answer := []actors.Output{started("Hi"), says("x"), ends("stop", 2, 1)}
 	eng := engineOf(func(int, *actors.Request) (*fakeStream, error) { return newFakeStream(answer...), nil })
 	s, err := newServer(Config{}, eng, zerolog.New(&log))
 	if err != nil {
@@ -164,7 +164,7 @@ func TestMappedFields(t *testing.T) {
 		for _, tc := range all {
 			var got [2]*actors.Request
 			for i, body := range []string{tc.body, tc.same} {
-				eng := script([]actors.Event{started("Hi"), says("x"), ends("stop", 2, 1)})
+				eng := script([]actors.Output{started("Hi"), says("x"), ends("stop", 2, 1)})
 				eng.template = "{{ tools }}{{ enable_thinking }}"
 				h := start(t, eng, Config{StrictFields: true})
 				body = `{"seed":1,` + body + `}`
@@ -193,7 +193,7 @@ func TestMappedFields(t *testing.T) {
 		}
 	}
 	// A text goes on to the end of the context, where without a limit it has few tokens.
-	eng := script([]actors.Event{started("Hi"), says("x"), ends("stop", 2, 1)})
+	eng := script([]actors.Output{started("Hi"), says("x"), ends("stop", 2, 1)})
 	h := start(t, eng, Config{})
 	if status, text := h.read(h.post("/v1/completions", `{"prompt":"a","max_tokens":-1}`)); status != 200 || eng.requests[0].MaxTokens != 0 || eng.requests[0].PromptOnly {
 		t.Errorf("%d %s: at most %d tokens", status, text, eng.requests[0].MaxTokens)

@@ -49,7 +49,7 @@ func TestLoading(t *testing.T) {
 		t.Errorf("models: %d, want 503", got)
 	}
 
-	s.attach(script([]actors.Event{started("ab"), says("x"), ends("stop", 2, 1)}))
+	s.attach(script([]actors.Output{started("ab"), says("x"), ends("stop", 2, 1)}))
 	if got := ask("GET", "/ready", ""); got != 200 {
 		t.Errorf("with an engine it is not ready: %d", got)
 	}
@@ -60,7 +60,7 @@ func TestLoading(t *testing.T) {
 
 // A retiring server takes requests, and has those who send them go elsewhere.
 func TestRetire(t *testing.T) {
-	h := start(t, script([]actors.Event{started("ab"), says("x"), ends("stop", 2, 1)}), Config{})
+	h := start(t, script([]actors.Output{started("ab"), says("x"), ends("stop", 2, 1)}), Config{})
 	h.Retire()
 	if status, body := h.read(h.do("GET", "/ready", "")); status != 503 {
 		t.Errorf("ready: %d %s", status, body)

@@ -15,7 +15,7 @@ import (
 // TestMessagesRoutes counts tokens, takes a key where Anthropic's clients put it,
 // and tells errors as they read them.
 func TestMessagesRoutes(t *testing.T) {
-	h := start(t, script([]actors.Event{started("a"), ends("stop", 1, 0)}), Config{APIKeys: []string{"k"}, MaxBody: 1000})
+	h := start(t, script([]actors.Output{started("a"), ends("stop", 1, 0)}), Config{APIKeys: []string{"k"}, MaxBody: 1000})
 	const key = "X-Api-Key: k"
 	const hi = `"messages":[{"role":"user","content":"Hi"}]`
 	prompt := len(`[{"role": "user", "content": "Hi"}]`)
@@ -136,7 +136,7 @@ func TestMessagesStreamedAreWhole(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
 	words := []string{"Hm.", "Let <me> see: é { \"", "a\n\nb"}
 	arguments := []string{"{}", `{"a": "}\"\n</tool_call>"}`, `{"é": [1, {"b": null}], "c": -0.5}`}
-	var replies [][]actors.Event
+	var replies [][]actors.Output
 	const rounds = 30
 	for range rounds {
 		written := ""
@@ -149,9 +149,9 @@ func TestMessagesStreamedAreWhole(t *testing.T) {
 		for range rng.IntN(3) {
 			written += "<tool_call>\n{\"name\": \"f\", \"arguments\": " + arguments[rng.IntN(len(arguments))] + "}\n</tool_call>\n"
 		}
-		events := append([]actors.Event{started("Hi")}, inPieces(strings.ToValidUTF8(written, ""), len(written)+1)...)
+		events := append([]actors.Output{started("Hi")}, inPieces(strings.ToValidUTF8(written, ""), len(written)+1)...)
 		if cut := rng.IntN(len(written) + 1); strings.ToValidUTF8(written[:cut], "") == written[:cut] {
-			events = []actors.Event{started("Hi"), thinks(written[:cut]), thinks(written[cut:])}
+			events = []actors.Output{started("Hi"), thinks(written[:cut]), thinks(written[cut:])}
 		}
 		events = append(events, ends("stop", 2, len(written)))
 		replies = append(replies, events, events)

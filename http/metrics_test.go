@@ -59,8 +59,8 @@ func scrape(t *testing.T, text string) map[string]float64 {
 
 func TestMetrics(t *testing.T) {
 	h := start(t, script(
-		[]actors.Event{started("ab"), says("xyz"), ends("stop", 2, 3)},
-		[]actors.Event{started("ab"), says("x"), says("y"), ends("length", 2, 2)},
+		[]actors.Output{started("ab"), says("xyz"), ends("stop", 2, 3)},
+		[]actors.Output{started("ab"), says("x"), says("y"), ends("length", 2, 2)},
 	), Config{})
 	h.read(h.post("/v1/completions", `{"prompt":"ab"}`))
 	h.read(h.post("/v1/completions", `{"prompt":"ab","stream":true}`))
@@ -125,7 +125,7 @@ func TestProcess(t *testing.T) {
 
 // Tokens are counted as they come, not when their answer ends, and once each.
 func TestTokensAreCountedByStep(t *testing.T) {
-	s, err := newServer(Config{}, script([]actors.Event{started("ab"), says("xyz"), says("x"), ends("stop", 2, 5)}), zerologNop)
+	s, err := newServer(Config{}, script([]actors.Output{started("ab"), says("xyz"), says("x"), ends("stop", 2, 5)}), zerologNop)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestTokensAreCountedByStep(t *testing.T) {
 
 // A token of which nothing is written is not delivered.
 func TestDeliveryIsOfWhatIsWritten(t *testing.T) {
-	h := start(t, script([]actors.Event{started("ab"), {Tokens: []int32{1, 2}}, says("x"), ends("stop", 2, 3)}), Config{})
+	h := start(t, script([]actors.Output{started("ab"), {Tokens: []int32{1, 2}}, says("x"), ends("stop", 2, 3)}), Config{})
 	h.read(h.post("/v1/completions", `{"prompt":"ab","stream":true}`))
 	_, text := h.read(h.do("GET", "/metrics", ""))
 	got := scrape(t, text)
@@ -178,7 +178,7 @@ func TestSeriesAreThereFromTheBeginning(t *testing.T) {
 func TestRequestHistograms(t *testing.T) {
 	timed := ends("stop", 700, 30)
 	timed.Final.Times = actors.Times{Queued: 1e9, Started: 1e9 + 2e8}
-	h := start(t, script([]actors.Event{started("ab"), timed}, []actors.Event{started("ab"), ends("stop", 3, 1)}), Config{})
+	h := start(t, script([]actors.Output{started("ab"), timed}, []actors.Output{started("ab"), ends("stop", 3, 1)}), Config{})
 	h.read(h.post("/v1/completions", `{"prompt":"ab"}`))
 	h.read(h.post("/v1/completions", `{"prompt":"ab"}`))
 	_, text := h.read(h.do("GET", "/metrics", ""))

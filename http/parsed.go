@@ -17,7 +17,7 @@ type parsed struct {
 
 // parse is what an event's text means. It counts tokens of reasoning, and may
 // change why the reply ended.
-func (ch *choice) parse(ev *actors.Event) []reply.Part {
+func (ch *choice) parse(ev *actors.Output) []reply.Part {
 	sp := &ch.parsed
 	if sp.parser == nil {
 		if len(ev.Text) == 0 {

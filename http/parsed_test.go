@@ -90,7 +90,7 @@ func TestStreamedIsWhole(t *testing.T) {
 		{"newer", templates["newer"], "", "[TOOL_CALLS]f[ARGS]", "", "", ""},
 		{"kimi_k2", templates["kimi_k2"], "<|tool_calls_section_begin|>", "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>", "<|tool_call_end|>", "", "<|tool_calls_section_end|>"},
 	} {
-		var replies [][]actors.Event
+		var replies [][]actors.Output
 		var want []string
 		for range 30 {
 			thought, text := "", words[rng.IntN(len(words))]
@@ -117,7 +117,7 @@ func TestStreamedIsWhole(t *testing.T) {
 			if calls > 0 {
 				written += family.end
 			}
-			events := []actors.Event{started("Hi")}
+			events := []actors.Output{started("Hi")}
 			for rest := written; rest != ""; {
 				n := 1 + rng.IntN(len(rest))
 				for n < len(rest) && !utf8.RuneStart(rest[n]) { // as events have it

@@ -232,7 +232,7 @@ func TestConfigFaults(t *testing.T) {
 
 // A request's id is the client's, with whatever it may hold.
 func TestRequestIDInAnswers(t *testing.T) {
-	h := start(t, script([]actors.Event{started("a"), says("b"), ends("stop", 1, 1)}), Config{})
+	h := start(t, script([]actors.Output{started("a"), says("b"), ends("stop", 1, 1)}), Config{})
 	const id = `a"b\c`
 	resp := h.post("/v1/completions", `{"prompt":"a"}`, "X-Request-Id: "+id)
 	var body struct{ ID string }

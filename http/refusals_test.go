@@ -87,7 +87,7 @@ func TestRefusalsAreLoggedSparsely(t *testing.T) {
 // A line of the log says who asked, and for what that there is not.
 func TestLogs(t *testing.T) {
 	var log lines
-	s, err := newServer(Config{Proxies: []string{"unix"}}, script([]actors.Event{started("ab"), says("x"), ends("stop", 2, 1)}), zerolog.New(&log))
+	s, err := newServer(Config{Proxies: []string{"unix"}}, script([]actors.Output{started("ab"), says("x"), ends("stop", 2, 1)}), zerolog.New(&log))
 	if err != nil {
 		t.Fatal(err)
 	}

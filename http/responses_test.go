@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/actors"
-	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 // responseVaries are the parts of a response that are different every time.
@@ -28,29 +27,29 @@ const (
 
 // TestResponses holds whole responses and streamed ones against golden ones.
 func TestResponses(t *testing.T) {
-	story := []actors.Event{started("Hi"), says("Once "), says("upon"), ends("stop", 2, 9)}
+	story := []actors.Output{started("Hi"), says("Once "), says("upon"), ends("stop", 2, 9)}
 	for _, tc := range []struct {
 		name, intent, body string
-		events             []actors.Event
+		events             []actors.Output
 	}{
 		{"whole", "a response, whole", `{"input":"Hi","instructions":"Be brief.","metadata":{"a":"b"},"temperature":0.5}`, story},
 		{"stream", "a response, streamed: each event has its number", `{"input":"Hi","stream":true}`, story},
-		{"calls", "reasoning, text, a function's call and a custom tool's, whole", `{"input":"Hi",` + responseTools + `}`, []actors.Event{started("Hi"), thinks(thinkingCalls), ends("stop", 2, 9)}},
+		{"calls", "reasoning, text, a function's call and a custom tool's, whole", `{"input":"Hi",` + responseTools + `}`, []actors.Output{started("Hi"), thinks(thinkingCalls), ends("stop", 2, 9)}},
 		{
 			"stream_calls", "the same, streamed; a custom tool's text comes at its end", `{"input":"Hi","stream":true,"include":["reasoning.encrypted_content"],` + responseTools + `}`,
-			append(append([]actors.Event{started("Hi")}, inPieces(thinkingCalls, 16)...), ends("stop", 2, 9)),
+			append(append([]actors.Output{started("Hi")}, inPieces(thinkingCalls, 16)...), ends("stop", 2, 9)),
 		},
-		{"stream_cut", "a reply that was cut off is incomplete, and so is its last item", `{"input":"Hi","stream":true,"max_output_tokens":9}`, []actors.Event{started("Hi"), says("Once "), ends("length", 2, 9)}},
-		{"stream_calls_cut", "so is a call", `{"input":"Hi","stream":true,` + responseTools + `}`, []actors.Event{started("Hi"), says(`<tool_call>{"name": "f", "arguments": {"x"`), ends("length", 2, 9)}},
-		{"stream_fails", "an error after the beginning is an event, with the response that failed", `{"input":"Hi","stream":true}`, []actors.Event{started("Hi"), says("Once"), fails(actors.ErrFailed)}},
-		{"stream_empty", "a reply without text has no items", `{"input":"Hi","stream":true,"store":false}`, []actors.Event{started("Hi"), ends("stop", 2, 1)}},
+		{"stream_cut", "a reply that was cut off is incomplete, and so is its last item", `{"input":"Hi","stream":true,"max_output_tokens":9}`, []actors.Output{started("Hi"), says("Once "), ends("length", 2, 9)}},
+		{"stream_calls_cut", "so is a call", `{"input":"Hi","stream":true,` + responseTools + `}`, []actors.Output{started("Hi"), says(`<tool_call>{"name": "f", "arguments": {"x"`), ends("length", 2, 9)}},
+		{"stream_fails", "an error after the beginning is an event, with the response that failed", `{"input":"Hi","stream":true}`, []actors.Output{started("Hi"), says("Once"), fails(actors.ErrFailed)}},
+		{"stream_empty", "a reply without text has no items", `{"input":"Hi","stream":true,"store":false}`, []actors.Output{started("Hi"), ends("stop", 2, 1)}},
 		{
 			"logprobs", "log-probabilities lie with the text", `{"input":"Hi","include":["message.output_text.logprobs"],"top_logprobs":1}`,
-			[]actors.Event{started("Hi"), saysLikely("ab", 1), saysLikely("c", 1), ends("stop", 2, 3)},
+			[]actors.Output{started("Hi"), saysLikely("ab", 1), saysLikely("c", 1), ends("stop", 2, 3)},
 		},
 		{
 			"stream_logprobs", "and come with it", `{"input":"Hi","stream":true,"include":["message.output_text.logprobs"],"top_logprobs":1}`,
-			[]actors.Event{started("Hi"), saysLikely("ab", 1), saysLikely("c", 1), ends("stop", 2, 3)},
+			[]actors.Output{started("Hi"), saysLikely("ab", 1), saysLikely("c", 1), ends("stop", 2, 3)},
 		},
 		{"refused", "what is wrong is said by its place", `{"input":[{"role":"user","content":"Hi"},{"type":"reasoning","summary":[{"type":"summary_text"}]}]}`, story},
 		{"image", "images are refused by name", `{"input":[{"role":"user","content":[{"type":"input_image","image_url":"x"}]}]}`, story},
@@ -145,7 +144,7 @@ func TestResponseEventsAddUp(t *testing.T) {
 	for i := range 200 {
 		text := replies[i%len(replies)]
 		reason := []actors.FinishReason{"stop", "length"}[rng.IntN(2)]
-		events := []actors.Event{started("Hi")}
+		events := []actors.Output{started("Hi")}
 		for rest := text; rest != ""; {
 			n := 1 + rng.IntN(len(rest))
 			if rng.IntN(3) > 0 {
@@ -154,7 +153,7 @@ func TestResponseEventsAddUp(t *testing.T) {
 			events, rest = append(events, says(rest[:n])), rest[n:]
 		}
 		ask := func(stream bool) string {
-			eng := script(append(append([]actors.Event{}, events...), ends(reason, 2, len(text))))
+			eng := script(append(append([]actors.Output{}, events...), ends(reason, 2, len(text))))
 			eng.template = callTemplate
 			h := start(t, eng, Config{})
 			status, body := h.read(h.post("/v1/responses", fmt.Sprintf(`{"input":"Hi","stream":%t,%s}`, stream, responseTools)))
@@ -226,9 +225,9 @@ func TestItemsAreReferredTo(t *testing.T) {
 // A response goes on from one that is kept, can be asked for, and is its key's.
 func TestResponsesAreKept(t *testing.T) {
 	eng := script(
-		[]actors.Event{started("Hi"), thinks("<think>Hm.</think>One."), ends("stop", 2, 9)},
-		[]actors.Event{started("Hi"), says("Two."), ends("stop", 2, 9)},
-		[]actors.Event{started("Hi"), says("Three."), ends("stop", 2, 9)},
+		[]actors.Output{started("Hi"), thinks("<think>Hm.</think>One."), ends("stop", 2, 9)},
+		[]actors.Output{started("Hi"), says("Two."), ends("stop", 2, 9)},
+		[]actors.Output{started("Hi"), says("Three."), ends("stop", 2, 9)},
 	)
 	eng.template = "<think>"
 	h := start(t, eng, Config{APIKeyFile: keyFile(t, "ann: a\nbob: b\n")})
@@ -315,13 +314,7 @@ func keyFile(t *testing.T, keys string) string {
 // TestResponseRequests is what requests ask the engine for.
 func TestResponseRequests(t *testing.T) {
 	const f, g = `{"type":"function","name":"f","description":"d","parameters":{"type":"object","properties":{"x":{"type":"integer"}}},"strict":true}`, `{"type":"function","name":"g"}`
-	shown := func(r *actors.Request) string {
-		text, err := json.Marshal(jinjaPlain(r.Chat.Tools))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
+	shown := func(r *actors.Request) string { return sorted(t, r.Chat.Tools) }
 	grammar := func(r *actors.Request) string {
 		if r.Grammar == nil {
 			return "none"
@@ -361,7 +354,7 @@ func TestResponseRequests(t *testing.T) {
 		{`"tools":[{"type":"namespace","name":"n","tools":[` + g + `,{"type":"web_search"}]},` + g + `]`, shown, `[{"function":{"name":"n__g"},"type":"function"},{"function":{"name":"g"},"type":"function"}]`},
 		{`"tools":[{"type":"namespace","name":"n","tools":[` + f + `]}],"tool_choice":{"type":"function","namespace":"n","name":"f"}`, grammar, "tool_choice"},
 	} {
-		eng := script([]actors.Event{started("Hi"), says("x"), ends("stop", 2, 1)})
+		eng := script([]actors.Output{started("Hi"), says("x"), ends("stop", 2, 1)})
 		eng.template = callTemplate
 		h := start(t, eng, Config{})
 		status, body := h.read(h.post("/v1/responses", `{"input":"Hi",`+tc.body+`}`))
@@ -417,7 +410,7 @@ func TestResponseTruncation(t *testing.T) {
 		items = append(items, fmt.Sprintf(`{"role":"user","content":"question %d"},{"role":"assistant","content":"answer %d"}`, i, i))
 	}
 	body := `"input":[{"role":"system","content":"Be brief."},` + strings.Join(items, ",") + `,{"role":"user","content":"last"}]`
-	eng := script([]actors.Event{started("Hi"), says("x"), ends("stop", 2, 1)})
+	eng := script([]actors.Output{started("Hi"), says("x"), ends("stop", 2, 1)})
 	h := start(t, eng, Config{}) // 1024 bytes of messages as JSON
 	if status, text := h.read(h.post("/v1/responses", `{"truncation":"auto","max_output_tokens":100,`+body+`}`)); status != 200 {
 		t.Fatalf("%d %s", status, text)
@@ -432,22 +425,19 @@ func TestResponseTruncation(t *testing.T) {
 	}
 }
 
-// jinjaPlain is what templates see as encoding/json has it.
-func jinjaPlain(v any) any {
-	switch v := v.(type) {
-	case *jinja.Dict:
-		m := map[string]any{}
-		for i := range v.Len() {
-			key, x := v.At(i)
-			m[fmt.Sprint(key)] = jinjaPlain(x)
-		}
-		return m
-	case []any:
-		all := make([]any, len(v))
-		for i := range v {
-			all[i] = jinjaPlain(v[i])
-		}
-		return all
+// sorted is what encoding/json makes of a template's objects, whose members have an order of their own.
+func sorted(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	var plain any
+	if err == nil {
+		err = json.Unmarshal(text, &plain)
 	}
-	return v
+	if err == nil {
+		text, err = json.Marshal(plain)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

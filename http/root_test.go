@@ -13,8 +13,8 @@ import (
 // off by the proxy or not.
 func TestRootPath(t *testing.T) {
 	h := start(t, script(
-		[]actors.Event{started("ab"), says("x"), ends("stop", 2, 1)},
-		[]actors.Event{started("ab"), says("x"), ends("stop", 2, 1)},
+		[]actors.Output{started("ab"), says("x"), ends("stop", 2, 1)},
+		[]actors.Output{started("ab"), says("x"), ends("stop", 2, 1)},
 	), Config{RootPath: "/apis/llm", APIKeys: []string{"sesame"}})
 	const key = "Authorization: Bearer sesame"
 	for _, root := range []string{"", "/apis/llm"} {

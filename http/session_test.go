@@ -79,12 +79,12 @@ func (s *session) reply(chat *tokenize.Chat) *fakeStream {
 	case strings.Contains(last, "fail"):
 		end = fails(actors.ErrFailed)
 	}
-	return newFakeStream(slices.Concat([]actors.Event{started(prompt)}, inPieces(text, 7), []actors.Event{end})...)
+	return newFakeStream(slices.Concat([]actors.Output{started(prompt)}, inPieces(text, 7), []actors.Output{end})...)
 }
 
 // plainly has what a template gets in types of Go's.
 func plainly(given, into any) error {
-	text, err := json.Marshal(jinjaPlain(given))
+	text, err := json.Marshal(given)
 	if err != nil {
 		return err
 	}

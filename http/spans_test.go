@@ -37,7 +37,7 @@ func attrOf(s *otlp.Span, key string) any {
 }
 
 // timed is the end of an answer that took its time.
-func timed(prompt, output int) actors.Event {
+func timed(prompt, output int) actors.Output {
 	ev := ends("stop", prompt, output)
 	now := batch.Now()
 	us := int64(time.Microsecond)
@@ -141,7 +141,7 @@ func TestSpansOfEnginesElsewhere(t *testing.T) {
 
 func TestSpansOfWhatFails(t *testing.T) {
 	kept := &keptSpans{some: make(chan struct{}, 10)}
-	h := start(t, script([]actors.Event{started("a"), fails(errors.New("the device is gone"))}), Config{Spans: kept})
+	h := start(t, script([]actors.Output{started("a"), fails(errors.New("the device is gone"))}), Config{Spans: kept})
 	h.read(h.post("/v1/completions", `{"prompt":"a"}`))
 	h.read(h.post("/v1/completions", `{"prompt":`))
 	h.read(h.do("GET", "/health", ""))

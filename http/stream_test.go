@@ -68,7 +68,7 @@ func TestTextSurvives(t *testing.T) {
 	alphabet := []rune("ab \"\\/\n\r\t\x00\x1f\x7fé😀\u2028\u2029<>&data: \n\n")
 	for round := range 50 {
 		var want strings.Builder
-		events := []actors.Event{started("a")}
+		events := []actors.Output{started("a")}
 		for range rnd.IntN(20) {
 			var piece strings.Builder
 			for range rnd.IntN(40) {
@@ -141,14 +141,14 @@ func TestConnectionIsReused(t *testing.T) {
 func TestVanishedClient(t *testing.T) {
 	for _, tc := range []struct {
 		name, body string
-		events     []actors.Event
+		events     []actors.Output
 		lines      int // read before leaving
 	}{
 		{"before it is accepted", streamed, nil, 0},
-		{"while it waits", streamed, []actors.Event{started("a")}, 1},
-		{"while it streams", streamed, []actors.Event{started("a"), says("b")}, 8},
-		{"while it waits for all", `{"prompt":"a"}`, []actors.Event{started("a"), says("b")}, 0},
-		{"with two choices", `{"prompt":"a","n":2}`, []actors.Event{started("a"), says("b")}, 0},
+		{"while it waits", streamed, []actors.Output{started("a")}, 1},
+		{"while it streams", streamed, []actors.Output{started("a"), says("b")}, 8},
+		{"while it waits for all", `{"prompt":"a"}`, []actors.Output{started("a"), says("b")}, 0},
+		{"with two choices", `{"prompt":"a","n":2}`, []actors.Output{started("a"), says("b")}, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			streams := make(chan *fakeStream, 2)
@@ -340,7 +340,7 @@ func TestRequestTimeout(t *testing.T) {
 
 // TestOldClient streams to HTTP/1.0, which knows no chunks.
 func TestOldClient(t *testing.T) {
-	h := startTCP(t, script([]actors.Event{started("a"), says("b"), ends("stop", 1, 1)}), Config{})
+	h := startTCP(t, script([]actors.Output{started("a"), says("b"), ends("stop", 1, 1)}), Config{})
 	c, err := net.Dial("tcp", h.ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -358,7 +358,7 @@ func TestOldClient(t *testing.T) {
 // goroutine.
 func TestSlowClient(t *testing.T) {
 	const events = 64
-	var said []actors.Event
+	var said []actors.Output
 	var want strings.Builder
 	for i := range events {
 		text := strings.Repeat(string(rune('a'+i%26)), 1<<17)

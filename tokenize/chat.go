@@ -11,12 +11,10 @@ import (
 )
 
 // Chat is a conversation to be written out as a prompt by the model's template.
-// Messages, Tools and Documents are lists of objects as jinja.DecodeJSON reads
-// them ([]any of *jinja.Dict), or anything else jinja.FromGo knows.
 type Chat struct {
-	Messages  any
-	Tools     any // nil: none
-	Documents any // nil: none
+	Messages  []Message
+	Tools     []Tool     // nil: none
+	Documents []Document // nil: none
 
 	AddGenerationPrompt  bool // end with the header of the assistant's answer
 	ContinueFinalMessage bool // or leave the last message open, for the model to go on
@@ -27,7 +25,14 @@ type Chat struct {
 
 // Size is about how many bytes of text the chat is made of: a measure of the
 // work that rendering and encoding it will be.
-func (c *Chat) Size() int64 { return textSize(c.Messages) + textSize(c.Tools) + textSize(c.Documents) }
+func (c *Chat) Size() int64 { return sizeOf(c.Messages) + sizeOf(c.Tools) + sizeOf(c.Documents) }
+
+func sizeOf[T ~struct{ Object }](objects []T) (n int64) {
+	for _, o := range objects {
+		n += textSize(struct{ Object }(o).dict)
+	}
+	return n
+}
 
 func textSize(v any) (n int64) {
 	switch v := v.(type) {
@@ -38,7 +43,7 @@ func textSize(v any) (n int64) {
 			n += textSize(x)
 		}
 	case *jinja.Dict:
-		for i := range v.Len() {
+		for i := 0; v != nil && i < v.Len(); i++ {
 			k, x := v.At(i)
 			n += textSize(k) + textSize(x)
 		}
@@ -53,6 +58,8 @@ type ChatTemplates struct {
 	special map[string]any // bos_token, eos_token, …
 	now     func() time.Time
 	limits  jinja.Limits
+
+	arguments *arguments // nil: as they are given
 }
 
 type chatTemplate struct {
@@ -111,7 +118,7 @@ func (c *ChatTemplates) Render(chat Chat) (string, error) {
 	if t.err != nil {
 		return "", t.err
 	}
-	messages, err := readMessages(chat.Messages)
+	messages, err := c.read(chat.Messages)
 	if err != nil {
 		return "", err
 	}
@@ -135,7 +142,7 @@ func (c *ChatTemplates) Render(chat Chat) (string, error) {
 		}
 		vars[k] = v
 	}
-	vars["messages"], vars["tools"], vars["documents"] = messages, chat.Tools, chat.Documents
+	vars["messages"], vars["tools"], vars["documents"] = messages, values(chat.Tools), values(chat.Documents)
 	vars["add_generation_prompt"] = chat.AddGenerationPrompt
 	text, err := t.tmpl.Render(vars, jinja.Options{Limits: c.limits, Now: c.now})
 	if err != nil || !chat.ContinueFinalMessage {
@@ -148,24 +155,22 @@ func (c *ChatTemplates) Render(chat Chat) (string, error) {
 // first or the second.
 var reasoning = []string{"reasoning_content", "thinking", "reasoning"}
 
-// readMessages copies the messages' outer level, leaving out keys that are None
-// and giving reasoning both of the names templates know it by.
-func readMessages(v any) ([]any, error) {
-	v, ok := jinja.FromGo(v)
-	list, isList := v.([]any)
-	if !ok || !isList {
-		return nil, chatErr("messages must be a list of objects")
-	}
-	if len(list) == 0 {
+// read copies the messages' outer level, leaving out keys that are None, giving reasoning both of the
+// names templates know it by, and the arguments of calls the form that this template wants.
+func (c *ChatTemplates) read(messages []Message) ([]any, error) {
+	if len(messages) == 0 {
 		return nil, chatErr("messages is empty: a conversation has at least one message")
 	}
-	out := make([]any, len(list))
-	for i, x := range list {
-		m, ok := x.(*jinja.Dict)
-		if !ok {
-			return nil, chatErr("messages[%d] is not an object", i)
+	out := make([]any, len(messages))
+	for i, m := range messages {
+		if m.dict == nil {
+			return nil, chatErr("messages[%d] is empty", i)
 		}
-		out[i] = readMessage(m)
+		d := readMessage(m.dict)
+		if calls, _ := d.Get("tool_calls"); calls != nil && c.arguments != nil {
+			d.Set("tool_calls", c.arguments.of(calls))
+		}
+		out[i] = d
 	}
 	return out, nil
 }

@@ -34,6 +34,20 @@ func decodeJSON(t testing.TB, raw json.RawMessage) any {
 	return v
 }
 
+func messagesOf(t testing.TB, raw string) []Message { return listOf(t, DecodeMessages, []byte(raw)) }
+
+func listOf[T any](t testing.TB, decode func([]byte) ([]T, error), raw json.RawMessage) []T {
+	t.Helper()
+	if raw == nil || string(raw) == "null" {
+		return nil
+	}
+	list, err := decode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
 // fixtureChat loads a template from the fixtures beside the special tokens and
 // on the day its renderings were made with.
 func fixtureChat(t testing.TB, dir, name string) *ChatTemplates {
@@ -60,10 +74,11 @@ func TestRenderings(t *testing.T) {
 		c := loaded[r.Template]
 		if c == nil {
 			c = fixtureChat(t, dir, r.Template)
+			c.arguments = nil // transformers has them as they are
 			loaded[r.Template] = c
 		}
 		chat := Chat{
-			Messages: decodeJSON(t, r.Messages), Tools: decodeJSON(t, r.Tools), AddGenerationPrompt: true,
+			Messages: listOf(t, DecodeMessages, r.Messages), Tools: listOf(t, DecodeTools, r.Tools), AddGenerationPrompt: true,
 			Kwargs: map[string]any{"date_string": "26 Jul 2024"},
 		}
 		if d, ok := decodeJSON(t, r.Kwargs).(*jinja.Dict); ok {

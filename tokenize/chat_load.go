@@ -8,6 +8,7 @@ import (
 	"path"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
@@ -47,6 +48,7 @@ func LoadChat(fsys fs.FS) (*ChatTemplates, error) {
 			return nil, fmt.Errorf("%s: chat_template: %w", configFile, err)
 		}
 	}
+	c.arguments = &arguments{text: sync.OnceValue(c.TextArguments)}
 	return c, nil
 }
 

@@ -22,16 +22,11 @@ func loadChat(t testing.TB, files map[string]string) *ChatTemplates {
 	return c
 }
 
-func conversation(t testing.TB, text string) any {
-	t.Helper()
-	return decodeJSON(t, []byte(text))
-}
-
 // TestWhichTemplate follows transformers in where templates are found and which
 // one is taken.
 func TestWhichTemplate(t *testing.T) {
-	hi := conversation(t, `[{"role": "user", "content": "hi"}]`)
-	tools := conversation(t, `[{"type": "function"}]`)
+	hi := messagesOf(t, `[{"role": "user", "content": "hi"}]`)
+	tools := listOf(t, DecodeTools, []byte(`[{"type": "function"}]`))
 	named := `{"chat_template": [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}, {"name": "rag", "template": "rag"}]}`
 	for _, c := range []struct {
 		name  string
@@ -80,7 +75,7 @@ func TestVariables(t *testing.T) {
 	}
 	c := loadChat(t, files)
 	got, err := c.Render(Chat{
-		Messages: conversation(t, `[{"role": "assistant", "content": null, "reasoning": "r", "b": 1, "a": 2}, {"thinking": "t"}]`),
+		Messages: messagesOf(t, `[{"role": "assistant", "content": null, "reasoning": "r", "b": 1, "a": 2}, {"thinking": "t"}]`),
 		Kwargs:   map[string]any{"extra": 5, "bos_token": "<own>"},
 	})
 	want := "<own><e><u><i> False None None False [{'thinking': 'r', 'role': 'assistant', 'reasoning': 'r', 'b': 1, 'a': 2, 'reasoning_content': 'r'}, " +
@@ -97,12 +92,17 @@ func TestVariables(t *testing.T) {
 	if got := new(Tokenizer).Named("eos_token"); got != "" {
 		t.Errorf("without a configuration: %q", got)
 	}
-	for messages, part := range map[string]string{`[]`: "empty", `{}`: "must be a list", `[5]`: "messages[0]", `"x"`: "must be a list"} {
-		if got, err := c.Render(Chat{Messages: conversation(t, messages)}); err == nil || !strings.Contains(err.Error(), part) {
-			t.Errorf("messages %s: got %q, %v", messages, got, err)
+	for messages, part := range map[string]string{`{}`: "must be a list", `[5]`: "messages[0]", `"x"`: "must be a list"} {
+		if _, err := DecodeMessages([]byte(messages)); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("messages %s: %v", messages, err)
 		}
 	}
-	if _, err := c.Render(Chat{Messages: conversation(t, `[{"role": "user"}]`), Kwargs: map[string]any{"tools": nil}}); err == nil {
+	for part, messages := range map[string][]Message{"empty": nil, "[1] is empty": {UserMessage("a"), {}}} {
+		if got, err := c.Render(Chat{Messages: messages}); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%v: got %q, %v", messages, got, err)
+		}
+	}
+	if _, err := c.Render(Chat{Messages: messagesOf(t, `[{"role": "user"}]`), Kwargs: map[string]any{"tools": nil}}); err == nil {
 		t.Error("tools came in as a template argument")
 	}
 }
@@ -121,7 +121,7 @@ func TestContinueFinalMessage(t *testing.T) {
 		{keeps, `[{"role": "assistant"}]`, "!no text"},
 		{"{{ messages[0].role }}", one, "!does not use"},
 	} {
-		m := conversation(t, c.messages)
+		m := messagesOf(t, c.messages)
 		got, err := loadChat(t, map[string]string{chatFile: c.template}).Render(Chat{Messages: m, ContinueFinalMessage: true})
 		if part, wantErr := strings.CutPrefix(c.want, "!"); wantErr {
 			if err == nil || !strings.Contains(err.Error(), part) {
@@ -130,12 +130,12 @@ func TestContinueFinalMessage(t *testing.T) {
 		} else if err != nil || got != c.want {
 			t.Errorf("%s of %s: got %q, %v; want %q", c.template, c.messages, got, err, c.want)
 		}
-		if after := conversation(t, c.messages); !equalJSON(t, m, after) {
+		if after := messagesOf(t, c.messages); !equalJSON(t, values(m), values(after)) {
 			t.Errorf("the messages were changed: %s", c.messages)
 		}
 	}
 	c := loadChat(t, map[string]string{chatFile: keeps})
-	if _, err := c.Render(Chat{Messages: conversation(t, one), ContinueFinalMessage: true, AddGenerationPrompt: true}); err == nil {
+	if _, err := c.Render(Chat{Messages: messagesOf(t, one), ContinueFinalMessage: true, AddGenerationPrompt: true}); err == nil {
 		t.Error("continued and began an answer at once")
 	}
 }
@@ -153,7 +153,7 @@ func equalJSON(t testing.TB, a, b any) bool {
 
 func TestRaised(t *testing.T) {
 	c := loadChat(t, map[string]string{chatFile: "{{ raise_exception('No system role') }}"})
-	_, err := c.Render(Chat{Messages: conversation(t, `[{"role": "system"}]`)})
+	_, err := c.Render(Chat{Messages: messagesOf(t, `[{"role": "system"}]`)})
 	var r *jinja.RaisedError
 	if !errors.As(err, &r) || err.Error() != "No system role" || !IsChatError(err) {
 		t.Errorf("got %v", err)
@@ -165,8 +165,8 @@ func TestRaised(t *testing.T) {
 func BenchmarkRender(b *testing.B) {
 	c := fixtureChat(b, fixtures(b)+"/chat", "Qwen-Qwen3-0.6B")
 	chat := Chat{
-		Messages: decodeJSON(b, []byte(benchMessages())), AddGenerationPrompt: true,
-		Tools:  decodeJSON(b, []byte(`[{"type": "function", "function": {"name": "get_weather", "description": "Weather in a city", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]`)),
+		Messages: messagesOf(b, benchMessages()), AddGenerationPrompt: true,
+		Tools:  listOf(b, DecodeTools, []byte(`[{"type": "function", "function": {"name": "get_weather", "description": "Weather in a city", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]`)),
 		Kwargs: map[string]any{"enable_thinking": false},
 	}
 	text, err := c.Render(chat)

@@ -1,6 +1,7 @@
 package tokenize
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/troupe-llm/troupe/tokenize/jinja"
@@ -27,16 +28,16 @@ func (c *ChatTemplates) writesCall(arguments, want string) bool {
 var trialLimits = jinja.Limits{Output: 1 << 20, Alloc: 16 << 20, Steps: 200_000}
 
 // try renders messages to see what becomes of them.
-func (c *ChatTemplates) try(messages any) (string, error) {
+func (c *ChatTemplates) try(messages []Message) (string, error) {
 	if c == nil {
 		return "", chatErr("the model has no chat template")
 	}
 	return c.tryWith(messages, nil)
 }
 
-func (c *ChatTemplates) tryWith(messages, tools any) (string, error) {
+func (c *ChatTemplates) tryWith(messages []Message, tools []Tool) (string, error) {
 	trial := *c
-	trial.limits = trialLimits
+	trial.limits, trial.arguments = trialLimits, nil // as they are
 	return trial.Render(Chat{Messages: messages, Tools: tools})
 }
 
@@ -54,7 +55,7 @@ func (c *ChatTemplates) NineLetterIDs() bool {
 // parts, all of them. Others would write such a list as Python does, or fail.
 func (c *ChatTemplates) ContentParts() map[string]bool {
 	const parts = `[{"type": "text", "text": "1stPart"}, {"type": "text", "text": "2ndPart"}]`
-	chats := map[string]any{
+	chats := map[string][]Message{
 		"system":    decoded(`[{"role": "system", "content": ` + parts + `}, {"role": "user", "content": "Rain?"}]`),
 		"user":      decoded(`[{"role": "user", "content": ` + parts + `}]`),
 		"assistant": decoded(`[{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": ` + parts + `}, {"role": "user", "content": "Snow?"}]`),
@@ -102,7 +103,7 @@ func (c *ChatTemplates) WholeTools() bool {
 		if c == nil {
 			return false
 		}
-		tools := decoded(`[{"type": "function", "function": {"name": "weather"` + more + `}}]`)
+		tools := constant(DecodeTools, `[{"type": "function", "function": {"name": "weather"`+more+`}}]`)
 		_, err := c.tryWith(decoded(`[{"role": "user", "content": "Rain?"}]`), tools)
 		return err == nil
 	}
@@ -110,22 +111,69 @@ func (c *ChatTemplates) WholeTools() bool {
 }
 
 // callMessages are a conversation with a call and its result, given as JSON.
-func callMessages(id, arguments, result string) any {
+func callMessages(id, arguments, result string) []Message {
 	return decoded(`[{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "",
 		"tool_calls": [{"id": "` + id + `", "type": "function", "function": {"name": "weather", "arguments": ` + arguments + `}}]},
 		{"role": "tool", "tool_call_id": "` + id + `", "name": "weather", "content": ` + result + `}]`)
 }
 
-func decoded(text string) any {
-	v, err := jinja.DecodeJSON([]byte(text))
+func decoded(text string) []Message { return constant(DecodeMessages, text) }
+
+func constant[T any](decode func([]byte) ([]T, error), text string) []T {
+	v, err := decode([]byte(text))
 	if err != nil {
 		panic(err) // a constant
 	}
 	return v
 }
 
-// TextArguments is the templates'.
-func (t *Tokenizer) TextArguments() bool { return t.chat.TextArguments() }
+// arguments are in which form a model's template wants those of calls.
+type arguments struct{ text func() bool }
+
+// of are calls in which they are so: an object for most templates, whether they came as that or as the
+// text that OpenAI's API has; the text for one that wants it. What is no object stays as it is.
+func (a *arguments) of(calls any) any {
+	list, is := calls.([]any)
+	if !is {
+		return calls
+	}
+	out := slices.Clone(list)
+	for i, c := range out {
+		call, _ := c.(*jinja.Dict)
+		if call == nil {
+			continue
+		}
+		v, _ := call.Get("function")
+		function, _ := v.(*jinja.Dict)
+		if function == nil {
+			continue
+		}
+		given, _ := function.Get("arguments")
+		if wanted, other := a.form(given); other {
+			out[i] = Object{call}.With("function", Object{function}.With("arguments", wanted)).dict
+		}
+	}
+	return out
+}
+
+// form is the other form of arguments, where that is the one that is wanted.
+func (a *arguments) form(given any) (wanted any, other bool) {
+	switch v := given.(type) {
+	case *jinja.Dict:
+		if !a.text() {
+			return nil, false
+		}
+		text, err := Object{v}.MarshalJSON()
+		return string(text), err == nil
+	case string:
+		var o Object
+		if !strings.HasPrefix(strings.TrimSpace(v), "{") || a.text() || o.UnmarshalJSON([]byte(v)) != nil {
+			return nil, false
+		}
+		return o.dict, true
+	}
+	return nil, false
+}
 
 // NineLetterIDs is the templates'.
 func (t *Tokenizer) NineLetterIDs() bool { return t.chat.NineLetterIDs() }

@@ -164,12 +164,12 @@ func writtenCalls(t *testing.T, c *ChatTemplates, calls int) (string, error) {
 		list += `, {"id": "abcdefghj", "type": "function", "function": {"name": "time", "arguments": ` + second + `}}`
 	}
 	called := `{"role": "assistant", "content": "", "tool_calls": [` + list + `]}`
-	tools := decodeJSON(t, []byte(`[{"type": "function", "function": {"name": "weather", "description": "Tells.", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]`))
-	before, err := c.Render(Chat{Messages: decodeJSON(t, []byte("["+asked+"]")), Tools: tools, AddGenerationPrompt: true})
+	tools := listOf(t, DecodeTools, []byte(`[{"type": "function", "function": {"name": "weather", "description": "Tells.", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]`))
+	before, err := c.Render(Chat{Messages: messagesOf(t, "["+asked+"]"), Tools: tools, AddGenerationPrompt: true})
 	if err != nil {
 		return "", err
 	}
-	after, err := c.Render(Chat{Messages: decodeJSON(t, []byte("["+asked+","+called+"]")), Tools: tools})
+	after, err := c.Render(Chat{Messages: messagesOf(t, "["+asked+","+called+"]"), Tools: tools})
 	if err != nil {
 		return "", err
 	}
@@ -225,7 +225,7 @@ func TestTemplatesWishes(t *testing.T) {
 		"unsloth-mistral-Devstral-Small-2507": "[INST]onetwo[/INST]",
 		"Mistral-Small-3.2-24B-Instruct-2506": "[INST]onetwo[/INST]",
 	} {
-		text, err := fixtureChat(t, dir, name).Render(Chat{Messages: decodeJSON(t, []byte(history))})
+		text, err := fixtureChat(t, dir, name).Render(Chat{Messages: messagesOf(t, history)})
 		if err != nil || !strings.HasSuffix(text, want) {
 			t.Errorf("%s: %q, %v", name, text, err)
 		}
@@ -287,5 +287,62 @@ func TestLateSystems(t *testing.T) {
 		if got := c.LateSystems(); got != want {
 			t.Errorf("%s: %v", template, got)
 		}
+	}
+}
+
+// TestArgumentsForm gives a template the arguments of calls in the form that it wants, whichever they come in.
+func TestArgumentsForm(t *testing.T) {
+	object := `{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}`
+	text := strings.ReplaceAll(object, " | tojson", "")
+	given := AssistantMessage("", ToolCall{"a", "f", `{"city": "Oslo", "b": 1}`}, ToolCall{"b", "g", "Oslo"})
+	asObject := messagesOf(t, `[{"role": "assistant", "content": "", "tool_calls": [
+		{"function": {"name": "f", "arguments": {"city": "Oslo", "b": 1}}}, {"function": {"name": "g", "arguments": "Oslo"}}]}]`)
+	for template, want := range map[string]string{object: `{"city": "Oslo", "b": 1}"Oslo"`, text: `{"city": "Oslo", "b": 1}Oslo`} {
+		c := loadChat(t, map[string]string{chatFile: template})
+		for _, messages := range [][]Message{{given}, asObject} {
+			before, err := json.Marshal(messages)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := c.Render(Chat{Messages: messages}); got != want || err != nil {
+				t.Errorf("%s writes %s, %v, want %s", template, got, err, want)
+			}
+			if after, err := json.Marshal(messages); string(after) != string(before) || err != nil {
+				t.Errorf("messages became %s, %v", after, err)
+			}
+		}
+	}
+}
+
+// TestMessages: they are the objects that OpenAI's API has, and are what they were read from.
+func TestMessages(t *testing.T) {
+	tool, err := FunctionTool("f", "does", `{"type": "object", "properties": {"x": {"type": "integer"}}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, v := range map[string]any{
+		`[{"role":"system","content":"s"},{"role":"user","content":"u"}]`: NewChat(SystemMessage("s"), UserMessage("u")).Messages,
+		`[{"role":"assistant","content":"a","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","content":"r","tool_call_id":"1"}]`: []Message{
+			AssistantMessage("a", ToolCall{"1", "f", "{}"}), ToolMessage("1", "r"),
+		},
+		`[{"type":"function","function":{"name":"f","description":"does","parameters":{"type":"object","properties":{"x":{"type":"integer"}}}}}]`: []Tool{tool},
+		`[{"z":1,"a":[null,true,0.5,"é"]}]`: messagesOf(t, `[{"z": 1, "a": [null, true, 0.5, "\u00e9"]}]`),
+	} {
+		text, err := json.Marshal(v)
+		if string(text) != want || err != nil {
+			t.Errorf("got %s, %v, want %s", text, err, want)
+		}
+	}
+	var m Message
+	if err := json.Unmarshal([]byte(`{"role":"user","content":"u"}`), &m); err != nil || m.Text("role") != "user" || m.Get("name") != nil {
+		t.Errorf("%v, %v", m, err)
+	}
+	for text, into := range map[string]any{`[]`: &m, `"x"`: &Tool{}} {
+		if err := json.Unmarshal([]byte(text), into); err == nil {
+			t.Errorf("%s was taken", text)
+		}
+	}
+	if _, err := FunctionTool("f", "", `[]`); err == nil || !strings.Contains(err.Error(), "the parameters of f") {
+		t.Errorf("%v", err)
 	}
 }

@@ -11,6 +11,9 @@
 // allow that (merge). Ids become text by a chain of stages that hold back what
 // may still change (stream, decode, utf8).
 //
+// A Chat is made of messages as OpenAI's API has them (message), of which the model's template makes a
+// prompt (chat); what a template cannot take as that API allows it is found out (chat_tools).
+//
 // What a model's files say may cost so much and no more: bounds and vocab tell what
 // is refused when a tokenizer is loaded, and no pattern takes more than linear time.
 // Tokens that only the files beside tokenizer.json know come from extra. How long a

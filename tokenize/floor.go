@@ -5,8 +5,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 // A prompt too long for a model can be told from its length, without rendering or
@@ -124,21 +122,15 @@ func isASCII(s string) bool {
 // LeastChatTokens is how many tokens a conversation has at least when the model's own
 // template has written it.
 func (t *Tokenizer) LeastChatTokens(c *Chat) int {
-	list, ok := c.Messages.([]any)
+	list := c.Messages
 	f := &t.floor.chat
-	if !ok || c.Template != "" || len(c.Kwargs) > 0 && len(list) < manyMessages || !f.shows {
+	if c.Template != "" || len(c.Kwargs) > 0 && len(list) < manyMessages || !f.shows {
 		return 0
 	}
 	users, assistants, text := 0, 0, 0
-	for _, x := range list {
-		m, ok := x.(*jinja.Dict)
-		if !ok {
-			return 0
-		}
-		role, _ := m.Get("role")
-		content, _ := m.Get("content")
-		s, isText := content.(string)
-		switch {
+	for _, m := range list {
+		s, isText := m.Get("content").(string)
+		switch role := m.Text("role"); {
 		case !isText:
 		case role == "user":
 			users++
@@ -167,12 +159,9 @@ func (t *Tokenizer) readChat() {
 		return
 	}
 	marks := func(roles string) (int, bool) {
-		messages := make([]any, len(roles))
+		messages := make([]Message, len(roles))
 		for i, r := range roles {
-			m := jinja.NewDict(2)
-			m.Set("role", map[rune]string{'u': "user", 'a': "assistant"}[r])
-			m.Set("content", fmt.Sprintf("m%dm", i))
-			messages[i] = m
+			messages[i] = message(map[rune]string{'u': "user", 'a': "assistant"}[r], fmt.Sprintf("m%dm", i))
 		}
 		text, err := t.chat.try(messages)
 		if err != nil {

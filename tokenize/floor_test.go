@@ -5,18 +5,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 // chatOf is a conversation of n messages, users' and assistants' by turns.
 func chatOf(n int, content func(i int) string) *Chat {
-	messages := make([]any, n)
+	messages := make([]Message, n)
 	for i := range messages {
-		m := jinja.NewDict(2)
-		m.Set("role", []string{"user", "assistant"}[i%2])
-		m.Set("content", content(i))
-		messages[i] = m
+		messages[i] = message([]string{"user", "assistant"}[i%2], content(i))
 	}
 	return &Chat{Messages: messages}
 }

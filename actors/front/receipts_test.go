@@ -22,7 +22,7 @@ func TestReceipts(t *testing.T) {
 	if after, _ := tr.Spans(); len(after) != len(before)+3 {
 		t.Errorf("%d receipts were handed in, want 3", len(after)-len(before))
 	}
-	var ev Event
+	var ev Output
 	untraced := newStream("x", nil)
 	untraced.start(&Started{})
 	if !untraced.Take(&ev) || ev.Receipt.Wanted() {
@@ -42,7 +42,7 @@ func BenchmarkTraceEvent(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			s := newStream("x", nil)
 			s.trace = c.trace
-			var ev Event
+			var ev Output
 			for i := 0; b.Loop(); i++ {
 				var now int64
 				if i%clockEvery == 0 {
@@ -74,7 +74,7 @@ func BenchmarkTraceReceipts(b *testing.B) {
 					streams[i] = newStream("x", nil)
 					streams[i].trace, streams[i].id = c.trace, ids.Add(1)
 				}
-				var ev Event
+				var ev Output
 				var signed Receipts
 				for i := 0; pb.Next(); i++ {
 					s := streams[i%len(streams)]

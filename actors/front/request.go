@@ -3,6 +3,7 @@ package front
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/troupe-llm/troupe/actors/engine"
@@ -53,7 +54,9 @@ type Request struct {
 	// be run, and for their grammars' being compiled.
 	Client string
 
-	Sampling batch.Sampling
+	// Sampling is how tokens are drawn; nil: as System.Defaults has it, with a seed that is
+	// drawn. An empty one is greedy.
+	Sampling *batch.Sampling
 	// PromptLogprobs asks for Event.PromptLogprobs; Sampling.Logprobs says with
 	// how many alternatives. Not every device can. All of the prompt is
 	// computed for it, whatever is cached.
@@ -134,17 +137,14 @@ func (t *Times) Phases() []Phase {
 	return phases(trace.SpanTokenize, t.Submitted, t.Queued, t.Started, t.First, t.Ended)
 }
 
-// Event is what a stream delivers: some output, and once each the beginning
-// and the end.
+// Event is what came of a request since the one before: some output, and once each the beginning
+// and the end. See Stream.All.
 type Event struct {
 	Started *Started
 	// Text is whole characters; it may lag behind Tokens while a character or
 	// a possible stop string is incomplete.
-	Text   []byte
+	Text   string
 	Tokens []int32
-	// Computed is when the device was done with the first of Tokens, as
-	// batch.Now.
-	Computed int64
 	// Logprobs has one entry a token when the request asked for them.
 	// TextEnds, when it asked for either, says how long Text was once Tokens[i]
 	// had been added.
@@ -154,9 +154,32 @@ type Event struct {
 	// PromptLogprobs are those of the prompt's tokens from the second on, the
 	// last of them with the first of Tokens, or before Final when there are none.
 	PromptLogprobs []batch.Logprob
+}
 
-	// Receipt is to be signed when the event has been written, if it is Wanted.
+// Output is an event to a server, which reads thousands of streams: see Stream.Take. Its text and
+// lists are overwritten when it is used again. Fields have their meaning from Event.
+type Output struct {
+	Started *Started
+	Text    []byte
+	Tokens  []int32
+	// Computed is when the device was done with the first of Tokens, as
+	// batch.Now.
+	Computed       int64
+	Logprobs       []batch.Logprob
+	TextEnds       []int
+	Final          *Final
+	PromptLogprobs []batch.Logprob
+
+	// Receipt is to be signed when this has been written, if it is Wanted.
 	Receipt Receipt
+}
+
+// event is a copy for whoever keeps it.
+func (o *Output) event() Event {
+	return Event{
+		Started: o.Started, Text: string(o.Text), Tokens: slices.Clone(o.Tokens), Logprobs: slices.Clone(o.Logprobs),
+		TextEnds: slices.Clone(o.TextEnds), Final: o.Final, PromptLogprobs: slices.Clone(o.PromptLogprobs),
+	}
 }
 
 // InputError says that a request cannot be run as it is, and why. It is the

@@ -115,7 +115,7 @@ func TestScoresComeOnce(t *testing.T) {
 		t.Errorf("resumed with %+v", second)
 	}
 	s.tells(1, second.Ref, accepted, scored(-1), scored(-2, -3), wire.Output{Token: batch.NoToken, Scores: scored(-4).Scores, Reason: wire.Length})
-	var ev Event
+	var ev Output
 	var scores []float32
 	for ev.Final == nil {
 		if err := st.Next(t.Context(), &ev); err != nil {

@@ -2,6 +2,8 @@ package front
 
 import (
 	"context"
+	"iter"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,10 +29,10 @@ type Stream struct {
 	ready  chan struct{} // capacity 1; for Next, when the request has no Wake
 
 	mu      sync.Mutex
-	pending Event // guarded by mu
-	some    bool  // guarded by mu: pending holds something
-	since   int64 // guarded by mu: when pending's first something was added; kept for the trace
-	ended   bool  // guarded by mu: the final event has been written
+	pending Output // guarded by mu
+	some    bool   // guarded by mu: pending holds something
+	since   int64  // guarded by mu: when pending's first something was added; kept for the trace
+	ended   bool   // guarded by mu: the final event has been written
 }
 
 // newStream makes a stream that wakes its reader by wake; nil is for readers
@@ -44,11 +46,11 @@ func newStream(id string, wake func()) *Stream {
 	return s
 }
 
-// Take moves all that has happened since the last Take into ev, whose memory
+// Take moves all that has happened since the last Take into out, whose memory
 // it reuses, and reports whether there was anything.
-func (s *Stream) Take(ev *Event) bool {
+func (s *Stream) Take(ev *Output) bool {
 	clear(ev.Logprobs)
-	empty := Event{Text: ev.Text[:0], Tokens: ev.Tokens[:0], Logprobs: ev.Logprobs[:0], TextEnds: ev.TextEnds[:0]}
+	empty := Output{Text: ev.Text[:0], Tokens: ev.Tokens[:0], Logprobs: ev.Logprobs[:0], TextEnds: ev.TextEnds[:0]}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.some {
@@ -123,9 +125,58 @@ func (s *Stream) noted(at int64) {
 	s.some = true
 }
 
+// All yields what comes of the request, up to and with the event that has a Final:
+//
+//	for ev, err := range stream.All(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		fmt.Print(ev.Text)
+//	}
+//
+// An error comes last: the request's (Final.Err, with its final event) or the context's. A loop that ends
+// before the request does cancels it. A stream is read once, and not by others at the same
+// time; of a request with a Wake it is read by Take alone.
+func (s *Stream) All(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		var out Output
+		defer func() {
+			if out.Final == nil {
+				s.Cancel()
+			}
+		}()
+		for out.Final == nil {
+			if err := s.Next(ctx, &out); err != nil {
+				yield(Event{}, err)
+				return
+			}
+			var failed error
+			if out.Final != nil {
+				failed = out.Final.Err
+			}
+			if !yield(out.event(), failed) {
+				return
+			}
+		}
+	}
+}
+
+// Text waits for all that the request says, and its end, which is nil where the context's came
+// before. Like All it cancels the request then.
+func (s *Stream) Text(ctx context.Context) (text string, end *Final, err error) {
+	var all strings.Builder
+	for ev, err := range s.All(ctx) {
+		all.WriteString(ev.Text)
+		if end = ev.Final; err != nil {
+			return all.String(), end, err
+		}
+	}
+	return all.String(), end, nil
+}
+
 // Next waits for something to happen and takes it into ev. It fails only with
 // the context's error.
-func (s *Stream) Next(ctx context.Context, ev *Event) error {
+func (s *Stream) Next(ctx context.Context, ev *Output) error {
 	for !s.Take(ev) {
 		select {
 		case <-s.ready:

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -238,6 +239,10 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 	if j.req.ID == "" {
 		j.req.ID = "req-" + strconv.FormatUint(j.id, 10)
 	}
+	if j.req.Sampling == nil {
+		j.req.Sampling = s.Defaults()
+		j.req.Sampling.Seed = rand.Uint64()
+	}
 	j.stream = newStream(j.req.ID, r.Wake)
 	j.stream.id, j.stream.trace, j.stream.ends = j.id, s.cfg.Trace, j.req.TextEnds
 	j.stream.cancel = func() {
@@ -413,6 +418,25 @@ func (s *System) Tokenizer() *tokenize.Tokenizer { return s.codec }
 
 // Model is what is being served.
 func (s *System) Model() *model.Model { return s.cfg.Model }
+
+// Defaults are how tokens are drawn for requests that say nothing of it: as the model's
+// generation_config.json has it, and where that says nothing with temperature 1, as OpenAI's API does.
+func (s *System) Defaults() *batch.Sampling {
+	g := &s.cfg.Model.Generation
+	d := &batch.Sampling{Temperature: 1}
+	if g.TopK != nil {
+		d.TopK = int32(max(*g.TopK, 0))
+	}
+	for _, given := range []struct {
+		from *float64
+		to   *float32
+	}{{g.Temperature, &d.Temperature}, {g.TopP, &d.TopP}, {g.MinP, &d.MinP}, {g.Repetition, &d.Repetition}} {
+		if given.from != nil {
+			*given.to = float32(*given.from)
+		}
+	}
+	return d
+}
 
 // Device describes the device it runs on.
 func (s *System) Device() device.Info { return s.info }

@@ -21,7 +21,6 @@ import (
 	"github.com/troupe-llm/troupe/actors/wire"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 	"github.com/troupe-llm/troupe/tokenize"
-	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 // textSystem serves a toy with a tokenizer.
@@ -71,7 +70,7 @@ func submit(t testing.TB, s *System, r *Request) *Stream {
 // collect reads a stream to its end.
 func collect(t testing.TB, st *Stream) (tokens []int32, f *Final) {
 	t.Helper()
-	var ev Event
+	var ev Output
 	for f == nil {
 		if err := st.Next(context.Background(), &ev); err != nil {
 			t.Fatal(err)
@@ -104,10 +103,7 @@ func (g *gate) Handle(c shell.Mail, m shell.Message) {
 func TestLongPromptHoldsUpNoOther(t *testing.T) {
 	long := strings.Repeat("a", 1<<20)
 	chat := func(text string) *Request {
-		message := jinja.NewDict(2)
-		message.Set("role", "user")
-		message.Set("content", text)
-		return &Request{Chat: &tokenize.Chat{Messages: []any{message}}, MaxTokens: 2, IgnoreEOS: true}
+		return &Request{Chat: &tokenize.Chat{Messages: []tokenize.Message{tokenize.UserMessage(text)}}, MaxTokens: 2, IgnoreEOS: true}
 	}
 	plain := func(text string) *Request { return &Request{Text: text, MaxTokens: 2, IgnoreEOS: true} }
 	for name, request := range map[string]func(string) *Request{"text": plain, "chat": chat} {

@@ -115,7 +115,7 @@ func TestAttemptsOnOneClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	var f *front.Final
-	for tokens, cut, ev := 0, false, (front.Event{}); f == nil; f = ev.Final {
+	for tokens, cut, ev := 0, false, (front.Output{}); f == nil; f = ev.Final {
 		if err := st.Next(t.Context(), &ev); err != nil {
 			t.Fatal(err)
 		}

@@ -90,7 +90,7 @@ func benchmarkFront(b *testing.B, m *model.Model, codec *tokenize.Tokenizer, far
 	}
 	const steps = 8 // that wait at a time
 	tokens := 0
-	var ev front.Event
+	var ev front.Output
 	for b.Loop() {
 		b.StopTimer()
 		var batches []*wire.Batch

@@ -185,7 +185,7 @@ func benchmarkProcess(b *testing.B, sys *front.System) {
 		}
 		all = append(all, st)
 	}
-	var ev front.Event
+	var ev front.Output
 	take := func() (tokens int) {
 		<-some
 		for _, st := range all {

@@ -79,8 +79,7 @@ func (o *formatOptions) prompts(m *model.Model) (all [][]int32, err error) {
 	for i := range o.NumSeqs {
 		text, special := o.Prompt[i%len(o.Prompt)], true
 		if t.HasChatTemplate() {
-			messages := []any{map[string]any{"role": "user", "content": text}}
-			if text, err = t.Render(tokenize.Chat{Messages: messages, AddGenerationPrompt: true}); err != nil {
+			if text, err = t.Render(*tokenize.NewChat(tokenize.UserMessage(text))); err != nil {
 				return nil, err
 			}
 			special = false

@@ -147,7 +147,7 @@ func (o *wildchatOptions) download(ctx context.Context, cmd *cobra.Command, log 
 
 // chat is a text as the only message of a conversation.
 func chat(text string) tokenize.Chat {
-	return tokenize.Chat{Messages: []any{map[string]any{"role": "user", "content": text}}, AddGenerationPrompt: true}
+	return *tokenize.NewChat(tokenize.UserMessage(text))
 }
 
 // prompts are the texts as the model reads them; those that leave no room for

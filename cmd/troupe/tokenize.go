@@ -127,9 +127,12 @@ func renderChat(t *tokenize.Tokenizer, text string, special *bool) (string, erro
 	if err != nil {
 		return "", &usageError{fmt.Errorf("the conversation is not JSON: %w", err)}
 	}
-	chat := tokenize.Chat{Messages: v, AddGenerationPrompt: true}
-	if object, ok := v.(*jinja.Dict); ok {
-		chat.Messages = nil
+	chat := tokenize.Chat{AddGenerationPrompt: true}
+	if object, ok := v.(*jinja.Dict); !ok {
+		if chat.Messages, err = tokenize.ListOf[tokenize.Message](v, "messages"); err != nil {
+			return "", err
+		}
+	} else {
 		for i := range object.Len() {
 			name, v := object.At(i)
 			if !setChat(&chat, special, name.(string), v) {
@@ -144,11 +147,11 @@ func renderChat(t *tokenize.Tokenizer, text string, special *bool) (string, erro
 func setChat(chat *tokenize.Chat, special *bool, name string, v any) (ok bool) {
 	switch name {
 	case "messages":
-		chat.Messages, ok = v, true
+		chat.Messages, ok = listOf[tokenize.Message](v)
 	case "tools":
-		chat.Tools, ok = v, true
+		chat.Tools, ok = listOf[tokenize.Tool](v)
 	case "documents":
-		chat.Documents, ok = v, true
+		chat.Documents, ok = listOf[tokenize.Document](v)
 	case "add_generation_prompt":
 		chat.AddGenerationPrompt, ok = v.(bool)
 	case "continue_final_message":
@@ -166,6 +169,14 @@ func setChat(chat *tokenize.Chat, special *bool, name string, v any) (ok bool) {
 		}
 	}
 	return ok
+}
+
+func listOf[T ~struct{ tokenize.Object }](v any) ([]T, bool) {
+	if v == nil {
+		return nil, true
+	}
+	list, err := tokenize.ListOf[T](v, "")
+	return list, err == nil
 }
 
 func (o *tokenizeOptions) decode(out io.Writer, t *tokenize.Tokenizer, text string) error {

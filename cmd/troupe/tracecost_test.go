@@ -137,7 +137,7 @@ func readStreams(ctx context.Context, system *actors.System) error {
 		readers.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				st, err := system.Submit(&actors.Request{Tokens: []int32{1, int32(2 + i), int32(2 + n%100)}, MaxTokens: costTokens, IgnoreEOS: true})
-				for ev := (actors.Event{}); err == nil && ev.Final == nil; {
+				for ev := (actors.Output{}); err == nil && ev.Final == nil; {
 					err = st.Next(ctx, &ev)
 					if ev.Receipt.Wanted() {
 						at := batch.Now()

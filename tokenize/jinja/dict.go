@@ -2,8 +2,10 @@ package jinja
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
+	"slices"
 )
 
 // Dict is Python's dict: it keeps the order of insertion. Once it is a
@@ -19,6 +21,11 @@ const dictScan = 8 // up to so many entries, searching in order is faster
 
 // NewDict returns an empty Dict with room for n entries.
 func NewDict(n int) *Dict { return &Dict{entries: make([]entry, 0, n)} }
+
+// Clone is a Dict of the same values.
+func (d *Dict) Clone() *Dict {
+	return &Dict{entries: slices.Clone(d.entries), index: maps.Clone(d.index)}
+}
 
 // Len is the number of entries.
 func (d *Dict) Len() int { return len(d.entries) }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/tokenize"
 )
@@ -42,24 +43,14 @@ func tellStories(t *testing.T, dtype model.DType) {
 func reply(ctx context.Context, t *testing.T, sys *actors.System, question string) (string, *actors.Final) {
 	t.Helper()
 	stream, err := sys.Submit(&actors.Request{
-		Chat: &tokenize.Chat{
-			Messages:            []any{map[string]any{"role": "user", "content": question}},
-			AddGenerationPrompt: true,
-		},
-		MaxTokens: 300,
+		Chat: tokenize.NewChat(tokenize.UserMessage(question)), MaxTokens: 300, Sampling: &batch.Sampling{},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var text strings.Builder
-	for {
-		var ev actors.Event
-		if err := stream.Next(ctx, &ev); err != nil {
-			t.Fatal(err)
-		}
-		text.Write(ev.Text)
-		if ev.Final != nil {
-			return text.String(), ev.Final
-		}
+	text, end, err := stream.Text(ctx)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return text, end
 }

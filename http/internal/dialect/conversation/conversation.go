@@ -131,29 +131,20 @@ func (ids CallIDs) New(prefix string, name []byte, i int) string {
 }
 
 // earlierCalls counts the tool calls of a conversation.
-func earlierCalls(messages any) (n int) {
-	list, _ := messages.([]any)
-	for _, m := range list {
-		if m, _ := m.(*jinja.Dict); m != nil {
-			calls, _ := m.Get("tool_calls")
-			all, _ := calls.([]any)
-			n += len(all)
-		}
+func earlierCalls(messages []tokenize.Message) (n int) {
+	for _, m := range messages {
+		calls, _ := m.Get("tool_calls").([]any)
+		n += len(calls)
 	}
 	return n
 }
 
 // lastContent is the text of a conversation's last message.
-func lastContent(messages any) string {
-	list, _ := messages.([]any)
-	if len(list) == 0 {
+func lastContent(messages []tokenize.Message) string {
+	if len(messages) == 0 {
 		return ""
 	}
-	last, _ := list[len(list)-1].(*jinja.Dict)
-	if last == nil {
-		return ""
-	}
-	content, _ := last.Get("content")
+	content := messages[len(messages)-1].Get("content")
 	if text, ok := content.(string); ok {
 		return text
 	}
@@ -161,9 +152,7 @@ func lastContent(messages any) string {
 	parts, _ := content.([]any) // for a template that looks into them
 	for _, p := range parts {
 		if p, ok := p.(*jinja.Dict); ok {
-			text, _ := p.Get("text")
-			s, _ := text.(string)
-			all.WriteString(s)
+			all.WriteString(tokenize.NewObject(p).Text("text"))
 		}
 	}
 	return all.String()

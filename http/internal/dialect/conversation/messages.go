@@ -1,7 +1,6 @@
 package conversation
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -12,6 +11,7 @@ import (
 	"github.com/troupe-llm/troupe/http/internal/dialect/field"
 	"github.com/troupe-llm/troupe/http/internal/dialect/jsonenc"
 	"github.com/troupe-llm/troupe/http/internal/dialect/model"
+	"github.com/troupe-llm/troupe/tokenize"
 	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
@@ -63,8 +63,7 @@ func countRoles(v field.Value) (users, assistants int) {
 }
 
 // SetMessages checks a chat and makes it what templates are written for:
-// contents are strings, or parts for a template that looks into them, the arguments
-// of tool calls are objects, or text for a template that wants it, and developers, which is OpenAI's newer word, are
+// contents are strings, or parts for a template that looks into them, and developers, which is OpenAI's newer word, are
 // systems to one that has not heard of them: most leave out a role they do not
 // know.
 func SetMessages(c *Conversation, v field.Value) error {
@@ -72,9 +71,9 @@ func SetMessages(c *Conversation, v field.Value) error {
 	if err != nil {
 		return err
 	}
-	c.Chat.Messages, err = ordered(msgs)
-	if all, is := c.Chat.Messages.([]any); is && c.Model.Family.Alternates {
-		c.Chat.Messages = alternating(all)
+	c.Chat.Messages, err = tokenize.DecodeMessages(msgs)
+	if c.Model.Family.Alternates {
+		c.Chat.Messages = alternating(c.Chat.Messages)
 	}
 	return err
 }
@@ -241,9 +240,8 @@ func textPart(v field.Value) (text string, is bool, err error) {
 // refusal is a part by which an assistant declined, and its text.
 const refusal = "refusal"
 
-// appendToolCalls turns the arguments of an assistant's earlier calls, which
-// OpenAI has as a string of JSON, into the object they stand for, or the other
-// way round. Arguments that are no object stay as they are; none are an empty one.
+// appendToolCalls copies an assistant's earlier calls. Their arguments, which OpenAI has as a string
+// of JSON, get the form that the template wants when it is rendered; none are an empty object.
 func appendToolCalls(out []byte, v field.Value, f *model.Family) ([]byte, error) {
 	if v[0] != '[' {
 		return nil, v.Want("an array of tool calls")
@@ -257,7 +255,7 @@ func appendToolCalls(out []byte, v field.Value, f *model.Family) ([]byte, error)
 		out, err = rewriteMembers(out, call, func(out []byte, name string, v field.Value) ([]byte, error) {
 			switch name {
 			case "function":
-				return appendFunction(out, v, f.TextArguments)
+				return appendFunction(out, v)
 			case "id":
 				return appendCallID(out, v, f), nil
 			}
@@ -270,21 +268,17 @@ func appendToolCalls(out []byte, v field.Value, f *model.Family) ([]byte, error)
 	return append(out, ']'), nil
 }
 
-// appendFunction copies what was called, with arguments as the template wants them.
-func appendFunction(out []byte, v field.Value, textArguments bool) ([]byte, error) {
-	write, given := appendArguments, false
-	if textArguments {
-		write = appendTextArguments
-	}
+// appendFunction copies what was called.
+func appendFunction(out []byte, v field.Value) ([]byte, error) {
+	given := false
 	out, err := rewriteMembers(out, v, func(out []byte, name string, v field.Value) ([]byte, error) {
-		if name != "arguments" {
-			return append(out, v...), nil
+		if name == "arguments" {
+			given = true
+			if v.Null() || v[0] == '"' && strings.TrimSpace(v.Unquote()) == "" {
+				v = field.Value("{}")
+			}
 		}
-		given = true
-		if v.Null() || v[0] == '"' && strings.TrimSpace(v.Unquote()) == "" {
-			v = field.Value("{}")
-		}
-		return write(out, v), nil
+		return append(out, v...), nil
 	})
 	if err != nil || given {
 		return out, err
@@ -293,23 +287,7 @@ func appendFunction(out []byte, v field.Value, textArguments bool) ([]byte, erro
 	if out[len(out)-1] != '{' {
 		out = append(out, ',')
 	}
-	return append(write(append(out, `"arguments":`...), field.Value("{}")), '}'), nil
-}
-
-func appendArguments(out []byte, v field.Value) []byte {
-	if v[0] == '"' {
-		if s := v.Unquote(); strings.HasPrefix(strings.TrimSpace(s), "{") && json.Valid([]byte(s)) {
-			return append(out, s...)
-		}
-	}
-	return append(out, v...)
-}
-
-func appendTextArguments(out []byte, v field.Value) []byte {
-	if v[0] == '{' {
-		return jsonenc.Quoted(out, string(v))
-	}
-	return append(out, v...)
+	return append(out, `"arguments":{}}`...), nil
 }
 
 // appendCallID writes the id of a tool call, as one of nine letters and digits for a
@@ -382,6 +360,6 @@ func setDocuments(c *Conversation, v field.Value) (err error) {
 			return apierr.At(apierr.Index(i), d.Want("an object"))
 		}
 	}
-	c.Chat.Documents, err = ordered(v)
+	c.Chat.Documents, err = tokenize.DecodeDocuments(v)
 	return err
 }

@@ -14,7 +14,7 @@ func TestHistories(t *testing.T) {
 	call := func(function string) string {
 		return `[{"role":"assistant","content":"","tool_calls":[{"id":"call_1","type":"function","function":{` + function + `}}]}]`
 	}
-	object, text, nine, parts := &model.Family{}, &model.Family{TextArguments: true}, &model.Family{NineLetterIDs: true}, &model.Family{Parts: map[string]bool{"user": true}}
+	object, nine, parts := &model.Family{}, &model.Family{NineLetterIDs: true}, &model.Family{Parts: map[string]bool{"user": true}}
 	for _, c := range []struct {
 		f        *model.Family
 		in, want string
@@ -24,10 +24,6 @@ func TestHistories(t *testing.T) {
 		{object, call(`"name":"f","arguments":null`), call(`"name":"f","arguments":{}`)},
 		{object, call(`"name":"f"`), call(`"name":"f","arguments":{}`)},
 		{object, call(``), call(`"arguments":{}`)},
-		{text, call(`"name":"f","arguments":""`), call(`"name":"f","arguments":"{}"`)},
-		{text, call(`"arguments":null,"name":"f"`), call(`"arguments":"{}","name":"f"`)},
-		{text, call(`"name":"f"`), call(`"name":"f","arguments":"{}"`)},
-		{text, call(`"name":"f","arguments":{"a":1}`), call(`"name":"f","arguments":"{\"a\":1}"`)},
 
 		{object, `[{"role":"assistant","content":"a","tool_calls":[]}]`, `[{"role":"assistant","content":"a"}]`},
 		{object, `[{"role":"assistant","content":"a","tool_calls":[ ]}]`, `[{"role":"assistant","content":"a"}]`},
@@ -36,7 +32,7 @@ func TestHistories(t *testing.T) {
 		{object, `[{"role":"assistant","reasoning":"r"}]`, `[{"role":"assistant","reasoning":"r","content":""}]`},
 		{
 			object, `[{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]`,
-			`[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{}}}],"content":""}]`,
+			`[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}],"content":""}]`,
 		},
 		{object, `[{"role":"assistant","content":null,"reasoning_content":null,"tool_calls":[]}]`, "[0].content: required"},
 
@@ -78,7 +74,7 @@ func TestMessages(t *testing.T) {
 		`[{"role":"user","content":"a"}]`: `[{"role":"user","content":"a"}]`,
 		` [ { "content" : [ {"type":"text","text":"a\n"} , {"text":"\"b\"","type":"text"}, "c" ] , "role" : "user" } ] `: `[{"content":"a\n \"b\" c","role":"user"}]`,
 		`[{"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"z\": 1, \"a\": [2]}"}}]}]`:
-		/**/ `[{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":{"z": 1, "a": [2]}}}],"content":""}]`,
+		/**/ `[{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"z\": 1, \"a\": [2]}"}}],"content":""}]`,
 		`[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}]}]`: `[{"role":"assistant","tool_calls":[{"function":{"arguments":"not an object"}}],"content":""}]`,
 		`[{"role":"tool","tool_call_id":"1","content":"é\u00e9","z":{},"y":[]}]`:           `[{"role":"tool","tool_call_id":"1","content":"é\u00e9","z":{},"y":[]}]`,
 	} {

@@ -1,31 +1,23 @@
 package conversation
 
-import "github.com/troupe-llm/troupe/tokenize/jinja"
+import (
+	"github.com/troupe-llm/troupe/tokenize"
+	"github.com/troupe-llm/troupe/tokenize/jinja"
+)
 
 // What APIs allow and some templates refuse is put as these want it.
 
 // alternating joins what users say in a row.
-func alternating(messages []any) (all []any) {
+func alternating(messages []tokenize.Message) (all []tokenize.Message) {
 	for _, m := range messages {
-		next, _ := m.(*jinja.Dict)
-		var last *jinja.Dict
-		if len(all) > 0 {
-			last, _ = all[len(all)-1].(*jinja.Dict)
-		}
-		if last == nil || next == nil || !isUser(last) || !isUser(next) {
+		last := len(all) - 1
+		if last < 0 || m.Text("role") != "user" || all[last].Text("role") != "user" {
 			all = append(all, m)
 			continue
 		}
-		a, _ := last.Get("content")
-		b, _ := next.Get("content")
-		last.Set("content", joined(a, b))
+		all[last].Object = all[last].With("content", joined(all[last].Get("content"), m.Get("content")))
 	}
 	return all
-}
-
-func isUser(message *jinja.Dict) bool {
-	role, _ := message.Get("role")
-	return role == "user"
 }
 
 // joined are two contents, each a text or parts, as one.
@@ -50,25 +42,22 @@ func parts(content any) []any {
 
 // complete gives tools what they leave out: a description, and parameters, of which
 // there are none.
-func complete(tools []any) {
-	for _, t := range tools {
-		tool, _ := t.(*jinja.Dict)
-		if tool == nil {
+func complete(tools []tokenize.Tool) {
+	for i, t := range tools {
+		d, _ := t.Get("function").(*jinja.Dict)
+		if d == nil {
 			continue
 		}
-		v, _ := tool.Get("function")
-		f, _ := v.(*jinja.Dict)
-		if f == nil {
-			continue
+		f := tokenize.NewObject(d)
+		if f.Get("description") == nil {
+			f = f.With("description", "")
 		}
-		if d, _ := f.Get("description"); d == nil {
-			f.Set("description", "")
-		}
-		if p, _ := f.Get("parameters"); p == nil {
+		if f.Get("parameters") == nil {
 			none := jinja.NewDict(2)
 			none.Set("type", "object")
 			none.Set("properties", jinja.NewDict(0))
-			f.Set("parameters", none)
+			f = f.With("parameters", none)
 		}
+		tools[i].Object = t.With("function", f)
 	}
 }

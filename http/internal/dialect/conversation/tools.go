@@ -8,6 +8,7 @@ import (
 	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/internal/dialect/field"
 	"github.com/troupe-llm/troupe/http/internal/dialect/model"
+	"github.com/troupe-llm/troupe/tokenize"
 	"github.com/troupe-llm/troupe/tokenize/reply"
 )
 
@@ -59,10 +60,10 @@ func setTools(c *Conversation, v field.Value) error {
 // array of them as OpenAI's chat has it.
 func (c *Conversation) SetTools(tools []Tool, shown field.Value) (err error) {
 	if c.Tools = tools; len(tools) > 0 {
-		c.Chat.Tools, err = ordered(shown)
+		c.Chat.Tools, err = tokenize.DecodeTools(shown)
 	}
-	if all, is := c.Chat.Tools.([]any); is && c.Model.Family.WholeTools {
-		complete(all)
+	if c.Model.Family.WholeTools {
+		complete(c.Chat.Tools)
 	}
 	return err
 }
@@ -203,17 +204,14 @@ func (c *Conversation) leaveAllowed() *apierr.Error {
 			return apierr.Invalid("tool_choice", "tool_choice: no tool is named %q", name)
 		}
 	}
-	shown, _ := c.Chat.Tools.([]any)
 	var tools []Tool
-	var left []any
+	var left []tokenize.Tool
 	for i, t := range c.Tools {
 		if slices.Contains(c.allowed, t.Name) {
-			tools, left = append(tools, t), append(left, shown[i])
+			tools, left = append(tools, t), append(left, c.Chat.Tools[i])
 		}
 	}
-	if c.Tools, c.Chat.Tools = tools, left; len(left) == 0 {
-		c.Chat.Tools = nil
-	}
+	c.Tools, c.Chat.Tools = tools, left
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/troupe-llm/troupe/actors"
+	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/internal/dialect/field"
 	"github.com/troupe-llm/troupe/http/internal/dialect/model"
@@ -15,17 +16,18 @@ import (
 
 // Draft is a request that is being read.
 type Draft struct {
-	Model   *model.Model
-	Notes   *field.Notes
-	Engine  actors.Request // what all of its choices have in common
-	Limited bool           // a token limit was given
-	Endless bool           // it is that of the context
-	Seeded  bool           // a seed was given
+	Model    *model.Model
+	Notes    *field.Notes
+	Engine   actors.Request // what all of its choices have in common, but for its Sampling
+	Sampling batch.Sampling // of the first choice
+	Limited  bool           // a token limit was given
+	Endless  bool           // it is that of the context
+	Seeded   bool           // a seed was given
 }
 
 // New is a draft that asks for nothing yet.
 func New(m *model.Model, notes *field.Notes) Draft {
-	return Draft{Model: m, Notes: notes, Engine: actors.Request{Sampling: m.Sampling}}
+	return Draft{Model: m, Notes: notes, Sampling: m.Sampling}
 }
 
 // Check finds what is wrong between fields.
@@ -50,11 +52,11 @@ const coldest = 1e-5
 func (d *Draft) Complete() {
 	r := &d.Engine
 	r.PromptOnly = d.Limited && !d.Endless && r.MaxTokens == 0
-	if r.Sampling.Temperature < coldest {
-		r.Sampling.Temperature = 0
+	if d.Sampling.Temperature < coldest {
+		d.Sampling.Temperature = 0
 	}
 	if !d.Seeded {
-		r.Sampling.Seed = rand.Uint64()
+		d.Sampling.Seed = rand.Uint64()
 	}
 }
 
@@ -63,8 +65,9 @@ func (d *Draft) Complete() {
 func (d *Draft) Choices(n int, set func(*actors.Request)) []*actors.Request {
 	all := make([]*actors.Request, n)
 	for i := range all {
-		r := d.Engine
-		r.Sampling.Seed += uint64(i)
+		r, sampling := d.Engine, d.Sampling
+		sampling.Seed += uint64(i)
+		r.Sampling = &sampling
 		set(&r)
 		all[i] = &r
 	}

@@ -21,16 +21,16 @@ var Sampling = field.Table[Draft]{
 	"stop":              SetStop,
 	"stop_token_ids":    func(d *Draft, v field.Value) (err error) { d.Engine.StopTokens, err = v.IDs(d.Model.Vocab); return },
 	"priority":          field.Integer(math.MinInt32, math.MaxInt32, func(d *Draft, n int64) { d.Engine.Priority = int(n) }),
-	"temperature":       field.Number(0, 2, func(d *Draft, x float64) { d.Engine.Sampling.Temperature = float32(x) }),
-	"top_p":             field.Number(0, 1, func(d *Draft, x float64) { d.Engine.Sampling.TopP = float32(max(x, LeastTopP)) }),
-	"top_k":             field.Integer(-1, math.MaxInt32, func(d *Draft, n int64) { d.Engine.Sampling.TopK = int32(max(n, 0)) }),
-	"min_p":             field.Number(0, 1, func(d *Draft, x float64) { d.Engine.Sampling.MinP = float32(x) }),
-	"seed":              field.Integer(math.MinInt64, math.MaxInt64, func(d *Draft, n int64) { d.Seeded, d.Engine.Sampling.Seed = true, uint64(n) }),
-	"presence_penalty":  field.Number(-2, 2, func(d *Draft, x float64) { d.Engine.Sampling.Presence = float32(x) }),
-	"frequency_penalty": field.Number(-2, 2, func(d *Draft, x float64) { d.Engine.Sampling.Frequency = float32(x) }),
+	"temperature":       field.Number(0, 2, func(d *Draft, x float64) { d.Sampling.Temperature = float32(x) }),
+	"top_p":             field.Number(0, 1, func(d *Draft, x float64) { d.Sampling.TopP = float32(max(x, LeastTopP)) }),
+	"top_k":             field.Integer(-1, math.MaxInt32, func(d *Draft, n int64) { d.Sampling.TopK = int32(max(n, 0)) }),
+	"min_p":             field.Number(0, 1, func(d *Draft, x float64) { d.Sampling.MinP = float32(x) }),
+	"seed":              field.Integer(math.MinInt64, math.MaxInt64, func(d *Draft, n int64) { d.Seeded, d.Sampling.Seed = true, uint64(n) }),
+	"presence_penalty":  field.Number(-2, 2, func(d *Draft, x float64) { d.Sampling.Presence = float32(x) }),
+	"frequency_penalty": field.Number(-2, 2, func(d *Draft, x float64) { d.Sampling.Frequency = float32(x) }),
 	"logit_bias":        setLogitBias,
 
-	"repetition_penalty":         field.Number(0.01, 100, func(d *Draft, x float64) { d.Engine.Sampling.Repetition = float32(x) }),
+	"repetition_penalty":         field.Number(0.01, 100, func(d *Draft, x float64) { d.Sampling.Repetition = float32(x) }),
 	"include_stop_str_in_output": field.Boolean(func(d *Draft, b bool) { d.Engine.IncludeStop = b }),
 	"skip_special_tokens":        field.Boolean(func(d *Draft, b bool) { d.Engine.KeepSpecial = !b }),
 }
@@ -102,7 +102,7 @@ func setLogitBias(d *Draft, v field.Value) error {
 	if v[0] != '{' {
 		return v.Want("an object from token ids to numbers")
 	}
-	bias := &d.Engine.Sampling.Bias
+	bias := &d.Sampling.Bias
 	for name, v := range v.Members() {
 		id, err := strconv.Atoi(name)
 		if err != nil || id < 0 || id >= d.Model.Vocab {

@@ -10,7 +10,6 @@ import (
 	"github.com/troupe-llm/troupe/http/internal/dialect"
 	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/internal/dialect/model"
-	"github.com/troupe-llm/troupe/tokenize/jinja"
 )
 
 func served(f model.Family) *model.Model {
@@ -23,17 +22,17 @@ func request(m *model.Model, body string) *dialect.Request {
 }
 
 // shown is JSON as a template writes what it is given.
-func shown(t *testing.T, v any) string {
+func shown[T json.Marshaler](t *testing.T, objects []T) string {
 	t.Helper()
-	parsed, err := jinja.Parse("test", "{{ v | tojson }}")
-	if err != nil {
-		t.Fatal(err)
+	all := make([]string, len(objects))
+	for i, o := range objects {
+		text, err := o.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = string(text)
 	}
-	text, err := parsed.Render(map[string]any{"v": v}, jinja.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return "[" + strings.Join(all, ", ") + "]"
 }
 
 // TestConversations makes a conversation what chat templates are written for.

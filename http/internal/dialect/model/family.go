@@ -29,7 +29,6 @@ type Family struct {
 	Format        *reply.Format // how it writes tool calls; nil: not known
 	Reasoning     *reply.Marks  // what sets its reasoning apart; nil: nothing
 	ShowsTools    bool
-	TextArguments bool                            // see tokenize.ChatTemplates.TextArguments
 	LeastMarks    func(users, assistants int) int // tokens around messages; nil without a tokenizer
 	NineLetterIDs bool                            // see tokenize.ChatTemplates.NineLetterIDs
 	Parts         map[string]bool                 // see tokenize.ChatTemplates.ContentParts
@@ -60,7 +59,7 @@ func NewFamily(toolParser, reasoningParser string, tok Tokenizer) Family {
 	}
 	f.ShowsTools = strings.Contains(with, "tools")
 	f.LeastMarks = tok.LeastMarks
-	f.TextArguments, f.NineLetterIDs, f.Parts = tok.TextArguments(), tok.NineLetterIDs(), tok.ContentParts()
+	f.NineLetterIDs, f.Parts = tok.NineLetterIDs(), tok.ContentParts()
 	f.LateSystems, f.Alternates, f.WholeTools = tok.LateSystems(), tok.Alternates(), tok.WholeTools()
 	both := with + without
 	f.Developers = strings.Contains(both, "developer")

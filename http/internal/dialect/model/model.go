@@ -40,7 +40,6 @@ type Tokenizer interface {
 	IsSpecial(id int32) bool
 	ChatTemplate(tools bool) string
 	Named(special string) string
-	TextArguments() bool
 	NineLetterIDs() bool
 	ContentParts() map[string]bool
 	LateSystems() bool

@@ -89,11 +89,11 @@ func (o *Options) Complete(d *draft.Draft, echo bool) (fault *apierr.Error) {
 	}
 	r := &d.Engine
 	if o.Logprobs {
-		r.Sampling.Logprobs = int32(1 + o.Top)
+		d.Sampling.Logprobs = int32(1 + o.Top)
 		r.PromptLogprobs = echo
 	}
 	if o.PromptLogprobs {
-		r.Sampling.Logprobs = max(r.Sampling.Logprobs, int32(1+o.PromptTop))
+		d.Sampling.Logprobs = max(d.Sampling.Logprobs, int32(1+o.PromptTop))
 		r.PromptLogprobs = true
 	}
 	return nil

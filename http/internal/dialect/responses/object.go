@@ -121,7 +121,7 @@ func (o *object) appendEcho(dst []byte) []byte {
 			dst = append(append(append(append(dst, `,"`...), name...), `":`...), v...)
 		}
 	}
-	s := &r.Engine.Sampling
+	s := &r.Sampling
 	topP := s.TopP
 	if topP == 0 {
 		topP = 1

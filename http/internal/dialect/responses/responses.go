@@ -139,7 +139,7 @@ func (d Dialect) Decode(in *dialect.Request) (*dialect.Call, *apierr.Error) {
 		return nil, err
 	}
 	if r.logprobs {
-		r.Engine.Sampling.Logprobs = int32(1 + r.top)
+		r.Sampling.Logprobs = int32(1 + r.top)
 	}
 	if r.truncate {
 		r.fit()

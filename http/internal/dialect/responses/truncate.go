@@ -3,7 +3,7 @@ package responses
 import (
 	"sort"
 
-	"github.com/troupe-llm/troupe/tokenize/jinja"
+	"github.com/troupe-llm/troupe/tokenize"
 )
 
 // fit leaves out of the conversation what the context has no room for, as
@@ -11,19 +11,19 @@ import (
 // the next one did, the oldest first. What systems say at the beginning stays, and so
 // does the last exchange: with it alone too long, the engine refuses the request.
 func (r *Request) fit() {
-	list, _ := r.Chat.Messages.([]any)
+	list := r.Chat.Messages
 	first := 0 // behind the systems
-	for first < len(list) && roleOf(list[first]) != "user" && roleOf(list[first]) != "assistant" && roleOf(list[first]) != "tool" {
+	for first < len(list) && list[first].Text("role") != "user" && list[first].Text("role") != "assistant" && list[first].Text("role") != "tool" {
 		first++
 	}
 	cuts := []int{first}
 	for i := first + 1; i < len(list); i++ {
-		if roleOf(list[i]) == "user" {
+		if list[i].Text("role") == "user" {
 			cuts = append(cuts, i)
 		}
 	}
 	room := r.model().Context - max(r.Engine.MaxTokens, 1)
-	from := func(cut int) []any { return append(list[:first:first], list[cut:]...) }
+	from := func(cut int) []tokenize.Message { return append(list[:first:first], list[cut:]...) }
 	fits := func(i int) bool {
 		chat := r.Chat
 		chat.Messages = from(cuts[i])
@@ -39,14 +39,4 @@ func (r *Request) fit() {
 	}
 	i := sort.Search(len(cuts)-1, fits)
 	r.Chat.Messages = from(cuts[i])
-}
-
-func roleOf(message any) string {
-	m, _ := message.(*jinja.Dict)
-	if m == nil {
-		return ""
-	}
-	role, _ := m.Get("role")
-	s, _ := role.(string)
-	return s
 }
