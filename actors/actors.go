@@ -79,8 +79,10 @@ type (
 	Span  = trace.Span
 	// Recording is what a trace remembers.
 	Recording = trace.Recording
-	Track     = trace.Track
-	Kind      = trace.Kind
+	// Sample is how an engine stood at a time.
+	Sample = trace.Sample
+	Track  = trace.Track
+	Kind   = trace.Kind
 )
 
 // The tracks and kinds of spans.

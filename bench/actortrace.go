@@ -19,7 +19,8 @@ type TraceSummary struct {
 	// neighbouring steps run at the same time.
 	Stages []StageTime `json:"stages"`
 	// Idle says what the device did between the first step and the last.
-	Idle IdleTime `json:"idle"`
+	Idle    IdleTime    `json:"idle"`
+	Overlap OverlapTime `json:"overlap"`
 	// Mailboxes are the delays between posting and handling, by actor.
 	Mailboxes []StageTime `json:"mailboxes"`
 	// Window shows a few steps in full.
@@ -43,7 +44,8 @@ type StageTime struct {
 type IdleTime struct {
 	Share  float64 `json:"share"`
 	NoWork float64 `json:"no_work"` // there was no request to run
-	// Scheduler: the result was out, the next step not yet being prepared
+	Wake   float64 `json:"wake"`    // the result was out, and who waits for it had not seen it
+	// Scheduler: the result was known, the next step not yet being prepared
 	// (messages, committing).
 	Scheduler float64 `json:"scheduler"`
 	Prepare   float64 `json:"prepare"` // the next step was being prepared
@@ -61,18 +63,53 @@ type Cause struct {
 	Share float64
 }
 
+// cause is what the device waited for.
+type cause int
+
+const (
+	noWork cause = iota
+	forWaiter
+	forScheduler
+	forPrepare
+	forMailbox
+	forLaunch
+	forDevice
+	forMasks
+)
+
+var causeNames = [...]string{
+	"no request to run", "waiter being woken", "scheduler: messages, commit", "step being prepared", "executor's mailbox", "launch", "device", "masks of grammars",
+}
+
+// share is where the share of a cause is kept.
+func (t *IdleTime) share(c cause) *float64 {
+	return [...]*float64{&t.NoWork, &t.Wake, &t.Scheduler, &t.Prepare, &t.Mailbox, &t.Launch, &t.Device, &t.Masks}[c]
+}
+
 // Causes are the parts by name, after the whole.
 func (t *IdleTime) Causes() []Cause {
-	return []Cause{
-		{"in all", t.Share},
-		{"no request to run", t.NoWork},
-		{"scheduler: messages, commit", t.Scheduler},
-		{"step being prepared", t.Prepare},
-		{"executor's mailbox", t.Mailbox},
-		{"launch", t.Launch},
-		{"device", t.Device},
-		{"masks of grammars", t.Masks},
+	all := []Cause{{"in all", t.Share}}
+	for c, name := range causeNames {
+		all = append(all, Cause{name, *t.share(cause(c))})
 	}
+	return all
+}
+
+// gap is a time in which the device did not compute, for one cause.
+type gap struct {
+	from, to int64
+	why      cause
+}
+
+// OverlapTime is how much of the host's work took the device no time.
+type OverlapTime struct {
+	// Ahead is the share of steps, but for the first, that were launched before the one before them had
+	// been computed.
+	Ahead float64 `json:"ahead"`
+	// Host is what preparing, launching and committing a step took in the mean, in microseconds, and
+	// Hidden the share of it in which the device computed.
+	Host   float64 `json:"host_us"`
+	Hidden float64 `json:"hidden"`
 }
 
 // stepTimes are the moments of one step; 0 where the trace does not tell.
@@ -87,59 +124,80 @@ func (s *stepTimes) whole() bool {
 }
 
 // Summarize reads a trace. Steps that are not in it from beginning to end are
-// left out. Of several engines the first one's steps are looked at, and what it and
+// left out, and so is warming up. Of several engines the first one's steps are looked at, and what it and
 // the front did.
-func Summarize(spans []actors.Span) TraceSummary {
-	spans = slices.DeleteFunc(slices.Clone(spans), func(s actors.Span) bool { return s.Engine > 0 })
+func Summarize(rec *actors.Recording) TraceSummary {
+	spans := ofOneEngine(rec.Spans, 0)
+	spans = slices.DeleteFunc(spans, func(s actors.Span) bool { return s.Began < rec.Warmed })
 	byTime(spans)
-	steps := map[uint64]*stepTimes{}
-	step := func(id uint64) *stepTimes {
-		if steps[id] == nil {
-			steps[id] = new(stepTimes)
-		}
-		return steps[id]
-	}
+	ordered := wholeSteps(spans)
 	boxes := map[string][]float64{}
 	var sockets []actors.Span
 	for _, s := range spans {
-		switch s.Kind {
-		case actors.SpanPrepare:
-			step(s.ID).prepare = s
-		case actors.SpanLaunch:
-			step(s.ID).launch = s
-		case actors.SpanCompute:
-			step(s.ID).compute = s
-		case actors.SpanMasks:
-			step(s.ID).masks = s
-		case actors.SpanCommit:
-			step(s.ID).commit = s
-		case actors.HandleRun:
-			step(s.ID).run = s
-		case actors.HandleDone:
-			step(s.ID).done = s
-		case actors.HandleTokens:
-			step(s.ID).tokens = s
-		case actors.SpanSocket:
+		if s.Kind == actors.SpanSocket {
 			sockets = append(sockets, s)
 		}
 		if s.Kind.Handles() {
 			boxes[TrackName(s.On)] = append(boxes[TrackName(s.On)], us(s.Began-s.Posted))
 		}
 	}
-	var ordered []*stepTimes
-	for _, s := range steps {
-		if s.whole() {
-			ordered = append(ordered, s)
-		}
-	}
-	slices.SortFunc(ordered, func(a, b *stepTimes) int { return cmp.Compare(a.prepare.ID, b.prepare.ID) })
-	sum := TraceSummary{Steps: len(ordered), Stages: stages(ordered, sockets), Idle: idle(ordered, spans)}
+	sum := TraceSummary{Steps: len(ordered), Stages: stages(ordered, sockets), Idle: idle(ordered, spans), Overlap: overlapped(ordered)}
 	for name, delays := range boxes {
 		sum.Mailboxes = append(sum.Mailboxes, stageTime(name, delays))
 	}
 	slices.SortFunc(sum.Mailboxes, func(a, b StageTime) int { return cmp.Compare(a.Name, b.Name) })
 	sum.Window = windowOf(ordered, spans)
 	return sum
+}
+
+// ofOneEngine are the spans of an engine and, if that is the first, of the front.
+func ofOneEngine(spans []actors.Span, engine uint8) []actors.Span {
+	return slices.DeleteFunc(slices.Clone(spans), func(s actors.Span) bool { return s.Engine != engine })
+}
+
+// wholeSteps are those of one engine that are in a trace from beginning to end, in order.
+func wholeSteps(spans []actors.Span) (ordered []*stepTimes) {
+	steps := map[uint64]*stepTimes{}
+	for i := range spans {
+		s := &spans[i]
+		if at := new(stepTimes).of(s.Kind); at == nil {
+			continue
+		}
+		if steps[s.ID] == nil {
+			steps[s.ID] = new(stepTimes)
+		}
+		*steps[s.ID].of(s.Kind) = *s
+	}
+	for _, s := range steps {
+		if s.whole() {
+			ordered = append(ordered, s)
+		}
+	}
+	slices.SortFunc(ordered, func(a, b *stepTimes) int { return cmp.Compare(a.prepare.ID, b.prepare.ID) })
+	return ordered
+}
+
+// of is where a step's span of this kind is kept; nil: it is of no step.
+func (s *stepTimes) of(k actors.Kind) *actors.Span {
+	switch k {
+	case actors.SpanPrepare:
+		return &s.prepare
+	case actors.SpanLaunch:
+		return &s.launch
+	case actors.SpanCompute:
+		return &s.compute
+	case actors.SpanMasks:
+		return &s.masks
+	case actors.SpanCommit:
+		return &s.commit
+	case actors.HandleRun:
+		return &s.run
+	case actors.HandleDone:
+		return &s.done
+	case actors.HandleTokens:
+		return &s.tokens
+	}
+	return nil
 }
 
 func us(ns int64) float64 { return float64(ns) / 1e3 }
@@ -189,36 +247,69 @@ func stages(steps []*stepTimes, sockets []actors.Span) []StageTime {
 	return out
 }
 
-// idle splits the gaps between steps on the device by what the next step was
-// waiting for, and adds the stops within steps.
+// idle adds up the gaps between steps on the device, and in them.
 func idle(steps []*stepTimes, spans []actors.Span) (t IdleTime) {
 	if len(steps) < 2 {
 		return t
 	}
-	arrivals := arrivalSpans(spans)
-	first, last := steps[0].compute.Began, steps[len(steps)-1].compute.Ended
-	whole := float64(last - first)
-	for _, s := range steps {
-		t.Masks += float64(s.masks.Ended-s.masks.Began) / whole
+	whole := float64(steps[len(steps)-1].compute.Ended - steps[0].compute.Began)
+	for _, g := range gaps(steps, spans) {
+		share := float64(g.to-g.from) / whole
+		t.Share += share
+		*t.share(g.why) += share
 	}
-	t.Share = t.Masks
-	for i := 1; i < len(steps); i++ {
-		n := steps[i]
-		gap := [2]int64{steps[i-1].compute.Ended, n.compute.Began}
-		if gap[0] >= gap[1] {
-			continue
+	return t
+}
+
+// gaps are when the device stood still in steps and between them, split by what the next one was
+// waiting for. Between steps that did not follow each other nobody knows.
+func gaps(steps []*stepTimes, spans []actors.Span) (all []gap) {
+	arrivals := arrivalSpans(spans)
+	add := func(within [2]int64, from, to int64, why cause) {
+		if from, to = max(from, within[0]), min(to, within[1]); from < to {
+			all = append(all, gap{from, to, why})
 		}
-		t.Share += float64(gap[1]-gap[0]) / whole
-		before := overlap(gap, math.MinInt64, n.prepare.Began)
-		if within(arrivals, n.prepare.Began) {
-			t.NoWork += before / whole
-		} else {
-			t.Scheduler += before / whole
+	}
+	for i, n := range steps {
+		if i > 0 && n.prepare.ID == steps[i-1].prepare.ID+1 {
+			between := [2]int64{steps[i-1].compute.Ended, n.compute.Began}
+			if within(arrivals, n.prepare.Began) {
+				add(between, math.MinInt64, n.prepare.Began, noWork)
+			} else {
+				woken := min(steps[i-1].done.Posted, n.prepare.Began)
+				add(between, math.MinInt64, woken, forWaiter)
+				add(between, woken, n.prepare.Began, forScheduler)
+			}
+			add(between, n.prepare.Began, n.prepare.Ended, forPrepare)
+			add(between, n.prepare.Ended, n.launch.Began, forMailbox)
+			add(between, n.launch.Began, n.launch.Ended, forLaunch)
+			add(between, n.launch.Ended, math.MaxInt64, forDevice)
 		}
-		t.Prepare += overlap(gap, n.prepare.Began, n.prepare.Ended) / whole
-		t.Mailbox += overlap(gap, n.prepare.Ended, n.launch.Began) / whole
-		t.Launch += overlap(gap, n.launch.Began, n.launch.Ended) / whole
-		t.Device += overlap(gap, n.launch.Ended, math.MaxInt64) / whole
+		add([2]int64{n.masks.Began, n.masks.Ended}, n.masks.Began, n.masks.Ended, forMasks)
+	}
+	return all
+}
+
+// overlapped looks at what the host did for each step while the device computed.
+func overlapped(steps []*stepTimes) (t OverlapTime) {
+	host, hidden, first := int64(0), int64(0), 0 // first: the first step that may be computed at the same time
+	for i, s := range steps {
+		if i > 0 && s.launch.Ended <= steps[i-1].compute.Ended {
+			t.Ahead += 1 / float64(len(steps)-1)
+		}
+		for first < i && steps[first].compute.Ended <= s.prepare.Began {
+			first++
+		}
+		for _, work := range []*actors.Span{&s.prepare, &s.launch, &s.commit} {
+			host += work.Ended - work.Began
+			for k := first; k < len(steps) && steps[k].compute.Began < work.Ended; k++ {
+				c := &steps[k].compute
+				hidden += max(0, min(c.Ended, work.Ended)-max(c.Began, work.Began))
+			}
+		}
+	}
+	if host > 0 {
+		t.Host, t.Hidden = us(host)/float64(len(steps)), float64(hidden)/float64(host)
 	}
 	return t
 }
@@ -239,10 +330,6 @@ func arrivalSpans(spans []actors.Span) (out []actors.Span) {
 func within(spans []actors.Span, t int64) bool {
 	i, found := slices.BinarySearchFunc(spans, t, func(s actors.Span, t int64) int { return cmp.Compare(s.Began, t) })
 	return found || (i > 0 && spans[i-1].Ended >= t)
-}
-
-func overlap(gap [2]int64, from, to int64) float64 {
-	return float64(max(0, min(gap[1], to)-max(gap[0], from)))
 }
 
 func stageTime(name string, v []float64) StageTime {
@@ -273,5 +360,9 @@ func (s TraceSummary) WriteTable(w io.Writer) error {
 	for _, c := range s.Idle.Causes() {
 		fmt.Fprintf(tw, "%s\t%.2f%%\t\t\t\t\n", c.Name, 100*c.Share)
 	}
+	fmt.Fprintf(tw, "\t\t\t\t\t\noverlap\t\t\t\t\t\n")
+	fmt.Fprintf(tw, "steps launched ahead\t%.1f%%\t\t\t\t\n", 100*s.Overlap.Ahead)
+	fmt.Fprintf(tw, "host's work a step, µs\t%.1f\t\t\t\t\n", s.Overlap.Host)
+	fmt.Fprintf(tw, "of it while computing\t%.1f%%\t\t\t\t\n", 100*s.Overlap.Hidden)
 	return tw.Flush()
 }

@@ -60,8 +60,7 @@ func glimpsed(s *actors.System) *TraceSummary {
 	if s == nil || s.Trace() == nil || !s.Trace().Paused() {
 		return nil
 	}
-	spans, _ := s.Trace().Spans()
-	if sum := Summarize(spans); sum.Steps > 0 {
+	if sum := Summarize(s.Trace().Recording()); sum.Steps > 0 {
 		return &sum
 	}
 	return nil

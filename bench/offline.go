@@ -52,6 +52,7 @@ func (o *Offline) Run(ctx context.Context, system *actors.System) (*Report, erro
 		if _, err := warm.run(ctx, system, short); err != nil {
 			return nil, fmt.Errorf("warming up: %w", err)
 		}
+		system.Trace().Warmed()
 	}
 	before := system.Stats()
 	r, err := o.run(ctx, system, prompts)

@@ -13,25 +13,34 @@ import (
 )
 
 // WritePerfetto writes what was recorded as a trace for ui.perfetto.dev: the trace event
-// format's JSON. There is a track for each actor, for the device's stream, for
-// each request and for its way to the client. Arrows run from where a message
+// format's JSON. There is a track for each actor, for the device's stream and why it stood still, and
+// for each request, with its phases and in them the events that were written to its client; and
+// counters of requests, rows and KV pages. Arrows run from where a message
 // was posted to where it was handled, from a launch to what it computed and
-// back, and from text to the socket.
+// back, from a request's first step and its first token's to its phases, and from text to the socket.
+// env says what it is of; nil: nobody knows.
 //
 // Perfetto wants the slices of a track to nest, and each end of an arrow within
 // a slice; perfetto_test.go has its rules.
-func WritePerfetto(w io.Writer, rec *actors.Recording) error {
+func WritePerfetto(w io.Writer, rec *actors.Recording, env *Environment) error {
 	spans := slices.Clone(rec.Spans)
 	byTime(spans)
 	oneAfterTheOther(spans)
 	p := &perfetto{rec: rec, w: bufio.NewWriter(w), tracks: map[trackID][]slice{}}
 	p.collect(spans)
+	p.deliveries(spans)
+	p.idling(spans)
+	p.about(spans, env)
+	for _, list := range p.tracks {
+		nest(list)
+	}
 	p.text("{\"traceEvents\":[\n")
 	p.names()
 	for _, id := range p.ids() {
 		p.slices(id)
 	}
 	p.arrows(spans)
+	p.counters(spans)
 	p.text("\n]}\n")
 	if p.err == nil {
 		p.err = p.w.Flush()
@@ -39,65 +48,20 @@ func WritePerfetto(w io.Writer, rec *actors.Recording) error {
 	return p.err
 }
 
-// trackID is a track: what the format calls a process and a thread.
-type trackID struct {
-	pid int
-	tid uint64
-}
-
-// The processes, in the order they are shown.
-const (
-	pidActors = 1 + iota
-	pidDevice
-	pidRequests
-	pidSockets
-)
-
-// Threads' numbers are apart, also those of different processes.
-const (
-	tidActors   = 10
-	tidDevice   = 1000
-	tidMasks    = 1001
-	tidRanks    = 1002
-	tidEngine   = 4096 // from one engine's to the next one's
-	tidRequests = 1 << 20
-	tidSockets  = 1 << 30
-)
-
-// slice is a stretch of time on a track. It is of a span, whose times it may
-// differ from; or it is the waiter's, of the message that the span handles.
+// slice is a stretch of time on a track: what a span was, whose times it may
+// differ from, or something else by a name of its own.
 type slice struct {
 	began, ended int64
 	span         *actors.Span
-	waiter       bool
-}
-
-// name is what the slice is called.
-func (p *perfetto) name(s *slice) string {
-	switch kind := s.span.Kind; {
-	case s.waiter:
-		return "wake"
-	case kind == actors.SpanSocket:
-		return "write"
-	case kind == actors.SpanEngine, kind == actors.SpanEngineLost:
-		at := p.rec.EngineAt(s.span.Engine, s.began)
-		if at == "" {
-			at = strconv.Itoa(int(s.span.Engine))
-		}
-		if kind == actors.SpanEngineLost {
-			at += ", lost"
-		}
-		return "engine " + at
-	default:
-		return kind.String()
-	}
+	label        string // in place of the span's name
+	args         string // of one without a span: JSON without the braces
 }
 
 // appendArgs appends its details: JSON without the braces.
 func (s *slice) appendArgs(b []byte) []byte {
 	switch of := s.span; {
-	case s.waiter:
-		return appendField(b, `"step":`, int64(of.ID))
+	case of == nil:
+		return append(b, s.args...)
 	case of.Kind == actors.SpanSocket:
 		b = appendField(b, `"tokens":`, int64(of.N))
 		return appendMicros(append(b, `,"waited_us":`...), of.Began-of.Posted)
@@ -106,6 +70,9 @@ func (s *slice) appendArgs(b []byte) []byte {
 		return appendMicros(append(b, `,"mailbox_us":`...), of.Began-of.Posted)
 	case of.Kind == actors.SpanEngine, of.Kind == actors.SpanEngineLost:
 		return appendMicros(append(b, `"clock_error_us":`...), int64(of.N))
+	case of.Kind == actors.SpanCompute:
+		b = appendField(appendField(b, `"step":`, int64(of.ID)), `,"n":`, int64(of.N))
+		return appendField(appendField(b, `,"decode_rows":`, int64(of.Decode)), `,"prefill_tokens":`, int64(of.Prefill))
 	case of.On == actors.TrackRequests:
 		return appendField(appendField(b, `"tokens":`, int64(of.N)), `,"engine":`, int64(of.Engine))
 	default:
@@ -154,66 +121,6 @@ func appendField(b []byte, name string, n int64) []byte {
 	return strconv.AppendInt(append(b, name...), n, 10)
 }
 
-// TrackName is what a track is called in traces and tables.
-func TrackName(t actors.Track) string {
-	switch t {
-	case actors.TrackAPI:
-		return "api"
-	case actors.TrackScheduler:
-		return "scheduler"
-	case actors.TrackExecutor:
-		return "executor"
-	case actors.TrackDevice:
-		return "device"
-	case actors.TrackWaiter:
-		return "waiter"
-	case actors.TrackDetokenizer:
-		return "detokenizer"
-	case actors.TrackSocket:
-		return "socket"
-	case actors.TrackRequests:
-		return "requests"
-	}
-	switch {
-	case t == actors.TrackGrammars:
-		return "grammars"
-	case t < actors.TrackCompiler:
-		return fmt.Sprintf("rank %d", t-actors.TrackRank)
-	case t < actors.TrackTokenizer:
-		return fmt.Sprintf("compiler %d", t-actors.TrackCompiler)
-	}
-	return fmt.Sprintf("tokenizer %d", t-actors.TrackTokenizer)
-}
-
-// place is the track that something done on t, by or for a request, is on.
-func place(t actors.Track, engine uint8, request uint64) trackID {
-	switch t {
-	case actors.TrackAPI, actors.TrackRequests: // who submits is seen on the request
-		return trackID{pidRequests, tidRequests + request}
-	case actors.TrackDevice:
-		return trackID{pidDevice, tidDevice + tidEngine*uint64(engine)}
-	case actors.TrackSocket:
-		return trackID{pidSockets, tidSockets + request}
-	}
-	id := trackID{pidActors, tidActors + uint64(t)}
-	if t >= actors.TrackRank && t < actors.TrackCompiler {
-		id = trackID{pidDevice, tidRanks + uint64(t-actors.TrackRank)}
-	}
-	if ofEngine(t) {
-		id.tid += tidEngine * uint64(engine)
-	}
-	return id
-}
-
-// ofEngine reports whether each engine has such a track.
-func ofEngine(t actors.Track) bool {
-	switch t {
-	case actors.TrackScheduler, actors.TrackExecutor, actors.TrackDevice, actors.TrackWaiter, actors.TrackGrammars:
-		return true
-	}
-	return t >= actors.TrackRank && t < actors.TrackTokenizer
-}
-
 // stepOf names a step among those of all engines.
 type stepOf struct {
 	engine uint8
@@ -231,7 +138,7 @@ func (p *perfetto) collect(spans []actors.Span) {
 		if s.Kind == actors.SpanMasks { // apart, or the arrow that leaves the step would leave this
 			at.tid += tidMasks - tidDevice
 		}
-		p.tracks[at] = append(p.tracks[at], slice{began: s.Began, ended: s.Ended, span: s})
+		p.add(at, slice{began: s.Began, ended: s.Ended, span: s})
 		switch s.Kind {
 		case actors.SpanCompute:
 			computed[stepNamed(s)] = s.Ended
@@ -241,12 +148,31 @@ func (p *perfetto) collect(spans []actors.Span) {
 			if ended = max(ended, woke[s.Engine]); !ok || ended >= s.Posted {
 				ended = s.Posted - 1
 			}
-			p.tracks[waiter] = append(p.tracks[waiter], slice{began: ended, ended: s.Posted, span: s, waiter: true})
+			p.add(waiter, slice{began: ended, ended: s.Posted, label: "wake", args: `"step":` + strconv.FormatUint(s.ID, 10)})
 			woke[s.Engine] = s.Posted
 		}
 	}
-	for _, list := range p.tracks {
-		nest(list)
+}
+
+func (p *perfetto) add(at trackID, s slice) { p.tracks[at] = append(p.tracks[at], s) }
+
+// deliveries ends requests' tracks with what was written to their clients after all had been computed.
+func (p *perfetto) deliveries(spans []actors.Span) {
+	ended := map[uint64]int64{}
+	for i := range spans {
+		if s := &spans[i]; s.On == actors.TrackRequests {
+			ended[s.ID] = max(ended[s.ID], s.Ended)
+		}
+	}
+	last := map[uint64]*actors.Span{}
+	for i := range spans {
+		s := &spans[i]
+		if end, ok := ended[s.ID]; ok && s.Kind == actors.SpanSocket && s.Ended > end && (last[s.ID] == nil || s.Ended > last[s.ID].Ended) {
+			last[s.ID] = s
+		}
+	}
+	for id, s := range last {
+		p.add(place(actors.TrackRequests, 0, id), slice{began: ended[id], ended: s.Ended, label: "delivery", args: `"tokens":` + strconv.Itoa(int(s.N))})
 	}
 }
 
@@ -308,45 +234,6 @@ func (p *perfetto) ids() []trackID {
 	return out
 }
 
-// names gives processes and tracks their names and an order: the way a request
-// takes.
-func (p *perfetto) names() {
-	for i, name := range []string{"actors", "device", "requests", "to clients"} {
-		p.event(`"ph":"M","pid":%d,"name":"process_name","args":{"name":%q}`, i+1, name)
-		p.event(`"ph":"M","pid":%d,"name":"process_sort_index","args":{"sort_index":%d}`, i+1, i)
-	}
-	for _, id := range p.ids() {
-		name, at := "", id.tid
-		switch id.pid {
-		case pidActors:
-			engine, t := id.tid/tidEngine, actors.Track(id.tid%tidEngine-tidActors)
-			if name = TrackName(t); engine > 0 {
-				name = fmt.Sprintf("engine %d: %s", engine, name)
-			}
-			if t < actors.TrackTokenizer { // numbered before tokenizers, though behind them on the way
-				at += 1000
-			}
-		case pidDevice:
-			name = "compute stream"
-			switch of := id.tid % tidEngine; {
-			case of == tidMasks:
-				name = "standing still"
-			case of >= tidRanks:
-				name = TrackName(actors.TrackRank + actors.Track(of-tidRanks))
-			}
-			if engine := id.tid / tidEngine; engine > 0 {
-				name = fmt.Sprintf("engine %d: %s", engine, name)
-			}
-		case pidRequests:
-			name, at = fmt.Sprintf("request %d", id.tid-tidRequests), id.tid-tidRequests
-		case pidSockets:
-			name, at = fmt.Sprintf("request %d's client", id.tid-tidSockets), id.tid-tidSockets
-		}
-		p.event(`"ph":"M","pid":%d,"tid":%d,"name":"thread_name","args":{"name":%q}`, id.pid, id.tid, name)
-		p.event(`"ph":"M","pid":%d,"tid":%d,"name":"thread_sort_index","args":{"sort_index":%d}`, id.pid, id.tid, at)
-	}
-}
-
 // slices writes a track.
 func (p *perfetto) slices(id trackID) {
 	for i := range p.tracks[id] {
@@ -384,12 +271,17 @@ func (p *perfetto) line(b []byte) {
 // and for text on its way to a client.
 func (p *perfetto) arrows(spans []actors.Span) {
 	launched, computed := map[stepOf]int64{}, map[stepOf]int64{}
+	prepared := map[uint8][]int64{} // when each engine's steps had been, in order
+	ending := map[stepOf]bool{}     // by when, in place of the number
 	for i := range spans {
 		switch s := &spans[i]; s.Kind {
+		case actors.SpanPrepare:
+			prepared[s.Engine] = append(prepared[s.Engine], s.Ended)
 		case actors.SpanLaunch:
 			launched[stepNamed(s)] = s.Began
 		case actors.SpanCompute:
 			computed[stepNamed(s)] = s.Ended
+			ending[stepOf{s.Engine, uint64(s.Ended)}] = true
 		}
 	}
 	for i := range spans {
@@ -402,6 +294,16 @@ func (p *perfetto) arrows(spans []actors.Span) {
 		case s.Kind == actors.HandleDone:
 			p.arrow("result", device, computed[stepNamed(s)]-1, waiter, s.Posted-1)
 			p.arrow("message", waiter, s.Posted-1, at, s.Began)
+		case s.Kind == actors.SpanPrefill: // from the step that it is in for the first time
+			steps := prepared[s.Engine]
+			if k, found := slices.BinarySearch(steps, s.Began); found || k > 0 {
+				if !found {
+					k--
+				}
+				p.arrow("first step", place(actors.TrackScheduler, s.Engine, 0), steps[k]-1, at, s.Began)
+			}
+		case s.Kind == actors.SpanDecode && ending[stepOf{s.Engine, uint64(s.Began)}]:
+			p.arrow("first token", device, s.Began-1, at, s.Began)
 		case s.Kind == actors.SpanSocket:
 			p.arrow("text", place(actors.TrackDetokenizer, 0, 0), s.Posted, at, s.Began)
 		case s.Kind.Handles() && s.Kind != actors.HandleCancel: // cancels come from anywhere

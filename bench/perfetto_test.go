@@ -27,6 +27,8 @@ type processor struct {
 	processes  map[int]string
 	slices     []*tableSlice
 	flows      []flow
+	counters   map[string][]int64 // the times of each one's values
+	values     map[string]float64 // and the last value
 	stacks     map[trackID][]*tableSlice
 	started    map[int]*tableSlice // flows by id
 }
@@ -37,6 +39,7 @@ type tableSlice struct {
 	name      string
 	from, end int64
 	args      map[string]float64
+	texts     map[string]string
 	depth     int
 }
 
@@ -55,7 +58,7 @@ func process(t *testing.T, data []byte) *processor {
 	t.Helper()
 	p := &processor{
 		complaints: map[string]int{}, threads: map[trackID]string{}, processes: map[int]string{},
-		stacks: map[trackID][]*tableSlice{}, started: map[int]*tableSlice{},
+		stacks: map[trackID][]*tableSlice{}, started: map[int]*tableSlice{}, counters: map[string][]int64{}, values: map[string]float64{},
 	}
 	var file map[string]json.RawMessage
 	if err := json.Unmarshal(data, &file); err != nil {
@@ -134,10 +137,13 @@ func (p *processor) parse(t *testing.T, ts int64, e *traceEvent) {
 			p.complaints["json_parser_failure"]++
 			return
 		}
-		s := &tableSlice{track: track, name: e.Name, from: ts, end: ts + nanos(t, *e.Dur), args: map[string]float64{}}
+		s := &tableSlice{track: track, name: e.Name, from: ts, end: ts + nanos(t, *e.Dur), args: map[string]float64{}, texts: map[string]string{}}
 		for k, v := range e.Args {
-			if n, ok := v.(json.Number); ok {
-				s.args[k], _ = n.Float64()
+			switch v := v.(type) {
+			case json.Number:
+				s.args[k], _ = v.Float64()
+			case string:
+				s.texts[k] = v
 			}
 		}
 		p.begin(s)
@@ -159,6 +165,20 @@ func (p *processor) parse(t *testing.T, ts int64, e *traceEvent) {
 				return
 			}
 			p.flows = append(p.flows, flow{p.started[*e.ID], in})
+		}
+	case "C":
+		if len(e.Args) == 0 {
+			p.complaints["json_parser_failure"]++
+		}
+		for k, v := range e.Args {
+			n, ok := v.(json.Number)
+			if !ok {
+				p.complaints["json_parser_failure"]++
+				continue
+			}
+			name := e.Name + " " + k
+			p.counters[name] = append(p.counters[name], ts)
+			p.values[name], _ = n.Float64()
 		}
 	default:
 		p.complaints["phase "+e.Ph]++
@@ -186,12 +206,23 @@ func (p *processor) begin(s *tableSlice) {
 	p.slices = append(p.slices, s)
 }
 
-// of are the slices of this name on the track of that name, by step.
+// of are the slices of this name, "": of any, on the track of that name, by step.
 func (p *processor) of(thread, name string) map[int]*tableSlice {
 	out := map[int]*tableSlice{}
 	for _, s := range p.slices {
-		if s.name == name && p.threads[s.track] == thread {
+		if (s.name == name || name == "") && p.threads[s.track] == thread {
 			out[int(s.args["step"])] = s
+		}
+	}
+	return out
+}
+
+// requests are the outermost slices on each request's track that are no write, one after the other.
+func (p *processor) requests() map[string][]string {
+	out := map[string][]string{}
+	for _, s := range p.slices {
+		if name := p.threads[s.track]; s.depth == 0 && s.name != "write" && p.processes[s.track.pid] == "requests" && !strings.Contains(s.name, "Job") && s.name != "prepared" {
+			out[name] = append(out[name], s.name)
 		}
 	}
 	return out
@@ -205,7 +236,7 @@ func written(t *testing.T, spans []actors.Span) *processor {
 func recorded(t *testing.T, rec *actors.Recording) *processor {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WritePerfetto(&b, rec); err != nil {
+	if err := WritePerfetto(&b, rec, nil); err != nil {
 		t.Fatal(err)
 	}
 	p := process(t, b.Bytes())
@@ -223,14 +254,14 @@ func recorded(t *testing.T, rec *actors.Recording) *processor {
 func TestPerfettoHasTracksAndArrows(t *testing.T) {
 	p := written(t, twoSteps())
 	want := map[string][]string{
-		"scheduler":          {"generate", "prepare", "prepare", "stepDone", "commit", "stepDone", "commit"},
-		"executor":           {"runStep", "launch", "runStep", "launch"},
-		"compute stream":     {"compute", "compute"},
-		"standing still":     {"wait for masks"},
-		"waiter":             {"wake", "wake"},
-		"detokenizer":        {"news", "tokens"},
-		"request 7":          {"tokenize", "queue", "prefill", "decode"},
-		"request 7's client": {"write"},
+		"scheduler":      {"generate", "prepare", "prepare", "stepDone", "commit", "stepDone", "commit"},
+		"executor":       {"runStep", "launch", "runStep", "launch"},
+		"compute stream": {"prefill 1 x 5", "decode 1"},
+		"idle":           {"executor's mailbox", "launch", "device"},
+		"standing still": {"wait for masks"},
+		"waiter":         {"wake", "wake"},
+		"detokenizer":    {"news", "tokens"},
+		"request 7":      {"tokenize", "queue", "prefill", "decode", "delivery", "write"},
 	}
 	got := map[string][]string{}
 	for _, s := range p.slices {
@@ -252,10 +283,61 @@ func TestPerfettoHasTracksAndArrows(t *testing.T) {
 		}
 	}
 	for arrow, n := range map[string]int{
-		"tokenize → generate": 1, "launch → compute": 2, "compute → wake": 2, "wake → stepDone": 2, "tokens → write": 1, "commit → tokens": 1,
+		"tokenize → generate": 1, "launch → prefill 1 x 5": 1, "launch → decode 1": 1, "prefill 1 x 5 → wake": 1, "decode 1 → wake": 1, "wake → stepDone": 2,
+		"tokens → write": 1, "commit → tokens": 1, "prepare → prefill": 1, "prefill 1 x 5 → decode": 1,
 	} {
 		if arrows[arrow] != n {
 			t.Errorf("%d arrows %s, want %d; there are %v", arrows[arrow], arrow, n, arrows)
+		}
+	}
+}
+
+// Steps are named by what they hold, and what was done to warm up is marked.
+func TestPerfettoNamesSteps(t *testing.T) {
+	at := int64(0)
+	compute := func(rows int32, decode uint16, prefill int32, even bool) actors.Span {
+		at += 100
+		return actors.Span{Kind: actors.SpanCompute, On: actors.TrackDevice, ID: uint64(at / 100), Began: at, Ended: at + 50, N: rows, Decode: decode, Prefill: prefill, Even: even}
+	}
+	p := recorded(t, &actors.Recording{Warmed: 150, Spans: []actors.Span{
+		compute(1, 0, 7, true), compute(64, 64, 0, true), compute(32, 30, 1024, true), compute(3, 0, 1000, false), compute(4, 1, 6, false),
+		{Kind: actors.SpanPrefill, On: actors.TrackRequests, ID: 3, Began: 100, Ended: 160},
+	}})
+	var got []string
+	for _, s := range p.slices {
+		got = append(got, s.name)
+	}
+	want := []string{"warm-up: prefill 1 x 7", "warm-up: prefill", "decode 64", "prefill 2 x 512 + decode 30", "prefill 3 rows, 1000 tokens", "prefill 3 rows, 6 tokens + decode 1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if p.values["device idle"] != 0 || len(p.counters["device idle"]) != 8 || p.values["step prefill tokens"] != 6 {
+		t.Errorf("counters %v", p.values)
+	}
+}
+
+// What a trace is of stands at its top, whatever the model is called; engines have counters of their own.
+func TestPerfettoSaysWhatItIsOf(t *testing.T) {
+	var b bytes.Buffer
+	rec := &actors.Recording{Forgotten: 3, Spans: twoSteps(), Samples: []actors.Sample{
+		{At: 1, Running: 4, Waiting: 2, PagesUsed: 5, PagesFree: 9}, {At: 7, Engine: 1, Running: 1}, {At: 9, Running: 3},
+	}}
+	if err := WritePerfetto(&b, rec, &Environment{Model: `a "model"\`, Device: "sim:h200", Hardware: "none", Version: "v1", DType: "bfloat16", Slots: 8}); err != nil {
+		t.Fatal(err)
+	}
+	p := process(t, b.Bytes())
+	var about *tableSlice
+	for _, s := range p.slices {
+		if p.threads[s.track] == "this trace" {
+			about = s
+		}
+	}
+	if len(p.complaints) > 0 || about == nil || about.name != `a "model"\ on sim:h200` || about.texts["version"] != "v1" || about.texts["weights"] != "bfloat16" || about.args["slots"] != 8 || about.args["spans_forgotten"] != 3 {
+		t.Errorf("%v, %+v", p.complaints, about)
+	}
+	for name, want := range map[string]float64{"requests running": 3, "KV pages free": 0, "engine 1: requests running": 1} {
+		if got, ok := p.values[name]; !ok || got != want {
+			t.Errorf("%s ends at %v, want %v; counters %v", name, got, want, p.values)
 		}
 	}
 }
@@ -288,7 +370,10 @@ func TestPerfettoShowsRanks(t *testing.T) {
 		}
 		got[name][s.name]++
 	}
-	steps := got["compute stream"]["compute"]
+	steps := 0
+	for _, n := range got["compute stream"] {
+		steps += n
+	}
 	want := map[string]int{"rank": steps, "all-reduce": steps, "wait for ranks": steps}
 	for _, rank := range []string{"rank 0", "rank 1"} {
 		if steps < 4 || !maps.Equal(got[rank], want) {
@@ -369,12 +454,12 @@ func TestPerfettoShowsOverlap(t *testing.T) {
 	const rows, steps = 64, 20
 	trace := actors.NewTrace(1 << 15)
 	simulated(t, trace, rows, 2*steps)
-	spans, forgotten := trace.Spans()
-	if forgotten > 0 {
-		t.Fatalf("%d spans were forgotten", forgotten)
+	rec := trace.Recording()
+	if rec.Forgotten > 0 {
+		t.Fatalf("%d spans were forgotten", rec.Forgotten)
 	}
-	p := written(t, spans)
-	prepare, launch, compute := p.of("scheduler", "prepare"), p.of("executor", "launch"), p.of("compute stream", "compute")
+	p := recorded(t, rec)
+	prepare, launch, compute := p.of("scheduler", "prepare"), p.of("executor", "launch"), p.of("compute stream", "")
 	ahead, decodes := 0, 0
 	for step, c := range compute {
 		before := compute[step-1]
@@ -392,6 +477,19 @@ func TestPerfettoShowsOverlap(t *testing.T) {
 	// A machine may stop the scheduler for longer than a step all the same.
 	if decodes < steps || ahead < decodes/2 {
 		t.Errorf("of %d decode steps %d were prepared while the one before was computed", decodes, ahead)
+	}
+	for name, phases := range p.requests() {
+		if want := []string{"tokenize", "queue", "prefill", "decode"}; len(phases) < 4 || !slices.Equal(phases[:4], want) || len(phases) > 4 && phases[4] != "delivery" {
+			t.Errorf("%s went through %q", name, phases)
+		}
+	}
+	for _, name := range []string{"requests running", "requests waiting", "KV pages used", "KV pages free", "step decode rows"} {
+		if len(p.counters[name]) == 0 || !slices.IsSorted(p.counters[name]) {
+			t.Errorf("counter %s has %d values", name, len(p.counters[name]))
+		}
+	}
+	if got := p.values["requests running"] + p.values["KV pages used"]; got != 0 {
+		t.Errorf("at the end %v requests run or pages are used", got)
 	}
 	writes := map[uint64]float64{}
 	for _, s := range p.slices {
@@ -432,7 +530,7 @@ func BenchmarkWritePerfetto(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		if err := WritePerfetto(io.Discard, &actors.Recording{Spans: spans}); err != nil {
+		if err := WritePerfetto(io.Discard, &actors.Recording{Spans: spans}, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -492,7 +590,7 @@ func TestPerfettoOfTwoEngines(t *testing.T) {
 	if len(p.flows) <= arrows {
 		t.Errorf("%d arrows, %d of one engine", len(p.flows), arrows)
 	}
-	if a, b := Summarize(spans), Summarize(twoSteps()); a.Steps != b.Steps {
+	if a, b := Summarize(&actors.Recording{Spans: spans}), Summarize(&actors.Recording{Spans: twoSteps()}); a.Steps != b.Steps {
 		t.Errorf("%d steps, want those of the first engine: %d", a.Steps, b.Steps)
 	}
 }

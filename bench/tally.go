@@ -175,6 +175,12 @@ func formats(dev *device.Info) string {
 }
 
 // describe adds model and device to what is known of the environment.
+// Describe is an environment with what a system says of its model and device.
+func Describe(e Environment, s *actors.System) *Environment {
+	e.describe(s)
+	return &e
+}
+
 func (e *Environment) describe(s *actors.System) {
 	m, dev := s.Model(), s.Device()
 	e.Model, e.Parameters, e.DType, e.Dummy = m.Name, m.Config.Program.Params(), formats(&dev), m.Weights == nil

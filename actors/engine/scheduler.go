@@ -111,6 +111,17 @@ func (s *scheduler) Handle(c shell.Mail, m shell.Message) {
 		s.digest.apply(s.plan.Changes())
 	}
 	s.publish(st, s.device.DeviceTime, s.state)
+	if s.trace.On() {
+		s.trace.Sample(sample(&st))
+	}
+}
+
+// sample is how things stand, for the trace.
+func sample(st *plan.Stats) trace.Sample {
+	return trace.Sample{
+		Running: int32(st.Running), Waiting: int32(st.Waiting),
+		PagesUsed: int32(st.PagesUsed), PagesCached: int32(st.PagesCached), PagesFree: int32(st.PagesFree),
+	}
 }
 
 // take enters a request into the table, and has its grammar fetched if it has one.

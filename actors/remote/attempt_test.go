@@ -74,8 +74,7 @@ func newLinked(t *testing.T, name string, ahead time.Duration, ends bool) *linke
 	}
 	way := make(chan post, 1000)
 	var l *Link
-	var h *host
-	h = newHost(shared, func(_ string, f *wire.Frame) { way <- post{func(f *wire.Frame) { l.hear(f) }, f.Encode()} }, there, zerolog.Nop())
+	h := newHost(shared, func(_ string, f *wire.Frame) { way <- post{func(f *wire.Frame) { l.hear(f) }, f.Encode()} }, there, zerolog.Nop())
 	l = newLink(name, func(f *wire.Frame) { way <- post{func(f *wire.Frame) { h.hear("front", f) }, f.Encode()} }, batch.Now, mine, zerolog.Nop())
 	done := make(chan struct{})
 	go func() {

@@ -4,6 +4,7 @@ package trace
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,27 +21,54 @@ type Trace struct {
 	namesMu sync.Mutex
 	names   []EngineName // guarded by namesMu: of engines elsewhere, in the order in which they came
 
-	actors ring // what actors and the device do
+	warmed atomic.Int64 // when warming up had ended, as batch.Now; 0: nobody did
+
+	actors ring[Span] // what actors and the device do
 	// shared is what the readers of streams do, by request, in several rings:
 	// they are many, and would wait for each other at one.
-	shared [8]ring
+	shared  [8]ring[Span]
+	samples ring[Sample]
 }
 
-// ring keeps the last spans that were put into it.
-type ring struct {
+// ring keeps the last of what was put into it.
+type ring[T any] struct {
 	mu      sync.Mutex
-	spans   []Span // guarded by mu
-	written uint64 // guarded by mu: spans ever put in
+	kept    []T    // guarded by mu
+	written uint64 // guarded by mu: how many were ever put in
 	_       [64]byte
+}
+
+// put adds some.
+func (r *ring[T]) put(some ...T) {
+	r.mu.Lock()
+	for i := range some {
+		r.kept[r.written%uint64(len(r.kept))] = some[i]
+		r.written++
+	}
+	r.mu.Unlock()
+}
+
+// add appends what is kept, and says how many were forgotten.
+func (r *ring[T]) add(to []T) (all []T, forgotten uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := uint64(len(r.kept))
+	return append(to, r.kept[:min(n, r.written)]...), max(n, r.written) - n
+}
+
+func (r *ring[T]) clear() {
+	r.mu.Lock()
+	r.written = 0
+	r.mu.Unlock()
 }
 
 // New keeps the last n spans, half of them of actors and the device: a
 // decode step makes about eight. The others are events on their way to
-// clients, and four for each request.
+// clients, and four for each request. Of samples, a step makes one or two.
 func New(n int) *Trace {
-	t := &Trace{actors: ring{spans: make([]Span, (n+1)/2)}}
+	t := &Trace{actors: ring[Span]{kept: make([]Span, (n+1)/2)}, samples: ring[Sample]{kept: make([]Sample, max(1, n/8))}}
 	for i := range t.shared {
-		t.shared[i].spans = make([]Span, max(1, n/2/len(t.shared)))
+		t.shared[i].kept = make([]Span, max(1, n/2/len(t.shared)))
 	}
 	return t
 }
@@ -58,58 +86,20 @@ func (t *Trace) Paused() bool { return t.paused.Load() }
 // Clear forgets everything.
 func (t *Trace) Clear() {
 	for r := range t.rings {
-		r.mu.Lock()
-		r.written = 0
-		r.mu.Unlock()
+		r.clear()
+	}
+	t.samples.clear()
+}
+
+// Warmed says that what was done until now was to warm up.
+func (t *Trace) Warmed() {
+	if t != nil {
+		t.warmed.Store(batch.Now())
 	}
 }
 
-// EngineName says where the engine is that has a number, from some time on.
-type EngineName struct {
-	Engine uint8
-	Since  int64 // as batch.Now
-	Name   string
-}
-
-// Name notes where an engine elsewhere is, which has this number from now on.
-func (t *Trace) Name(engine uint8, name string) {
-	if t == nil {
-		return
-	}
-	t.namesMu.Lock()
-	defer t.namesMu.Unlock()
-	t.names = append(t.names, EngineName{engine, batch.Now(), name})
-}
-
-// Recording is what a trace remembers.
-type Recording struct {
-	Spans     []Span // in the order in which they ended
-	Forgotten uint64 // spans that there were before
-	Engines   []EngineName
-}
-
-// EngineAt is where the engine was that had this number then; "": in this process.
-func (r *Recording) EngineAt(engine uint8, then int64) (name string) {
-	for i := range r.Engines {
-		if n := &r.Engines[i]; n.Engine == engine && n.Since <= then {
-			name = n.Name
-		}
-	}
-	return name
-}
-
-// Recording returns all of it.
-func (t *Trace) Recording() *Recording {
-	r := new(Recording)
-	r.Spans, r.Forgotten = t.Spans()
-	t.namesMu.Lock()
-	r.Engines = slices.Clone(t.names)
-	t.namesMu.Unlock()
-	return r
-}
-
-// rings goes through all of them.
-func (t *Trace) rings(yield func(*ring) bool) {
+// rings goes through those of spans.
+func (t *Trace) rings(yield func(*ring[Span]) bool) {
 	if !yield(&t.actors) {
 		return
 	}
@@ -133,12 +123,17 @@ type Span struct {
 	// From and Posted say who posted the message being handled, and when;
 	// for SpanHandle only.
 	From   Track
+	N      int32 // rows, tokens or outputs, as Kind says
 	Posted int64
 	Began  int64
 	Ended  int64
 	// ID is the step's Seq, of its engine, or for what concerns one request its number.
 	ID uint64
-	N  int32 // rows, tokens or outputs, as Kind says
+	// Of SpanCompute: how many of its rows decode, how many tokens the others have together,
+	// and whether each of those has as many.
+	Decode  uint16
+	Even    bool
+	Prefill int32
 }
 
 // MaxCompilers is how many compilers have a track.
@@ -260,7 +255,7 @@ func (r Recorder) Step(s *batch.Step, res *batch.Result) {
 	if res.Resumed > res.Stalled {
 		r.Add(Span{Kind: SpanMasks, On: TrackDevice, Engine: r.engine, ID: s.Seq, Began: res.Stalled, Ended: res.Resumed})
 	}
-	r.Add(Span{Kind: SpanCompute, On: TrackDevice, Engine: r.engine, ID: s.Seq, Began: res.Began, Ended: res.Ended, N: int32(len(s.Rows))})
+	r.Add(computed(s, res, r.engine))
 	for i := range res.Ranks[:min(len(res.Ranks), MaxRanks)] {
 		k := &res.Ranks[i]
 		one := Span{Kind: SpanRank, On: TrackRank + Track(i), Engine: r.engine, ID: s.Seq, Began: k.Began, Ended: k.Ended}
@@ -277,6 +272,18 @@ func (r Recorder) Step(s *batch.Step, res *batch.Result) {
 	}
 }
 
+// computed is a step on the device.
+func computed(s *batch.Step, res *batch.Result, engine uint8) Span {
+	sp := Span{
+		Kind: SpanCompute, On: TrackDevice, Engine: engine, ID: s.Seq, Began: res.Began, Ended: res.Ended,
+		N: int32(len(s.Rows)), Decode: uint16(min(s.NumDecode, math.MaxUint16)), Prefill: int32(s.NumTokens - s.NumDecode), Even: true,
+	}
+	for i := s.NumDecode + 1; i < len(s.Rows); i++ {
+		sp.Even = sp.Even && s.Rows[i].Len() == s.Rows[i-1].Len()
+	}
+	return sp
+}
+
 // Handled records the handling of a message.
 func (t *Trace) Handled(s Span) {
 	if t.On() {
@@ -290,35 +297,24 @@ func (t *Trace) Add(s Span) {
 	if s.On == TrackSocket || s.On == TrackRequests {
 		r = t.share(s.ID)
 	}
-	r.mu.Lock()
-	r.spans[r.written%uint64(len(r.spans))] = s
-	r.written++
-	r.mu.Unlock()
+	r.put(s)
 }
 
 // share is one of the shared rings.
-func (t *Trace) share(id uint64) *ring { return &t.shared[id%uint64(len(t.shared))] }
+func (t *Trace) share(id uint64) *ring[Span] { return &t.shared[id%uint64(len(t.shared))] }
 
 // AddShared records spans of sockets, at least one, all in the ring of the first.
 func (t *Trace) AddShared(spans []Span) {
-	r := t.share(spans[0].ID)
-	r.mu.Lock()
-	for i := range spans {
-		r.spans[r.written%uint64(len(r.spans))] = spans[i]
-		r.written++
-	}
-	r.mu.Unlock()
+	t.share(spans[0].ID).put(spans...)
 }
 
 // Spans returns what is remembered, in the order in which it ended, and how
 // many spans were forgotten.
 func (t *Trace) Spans() (spans []Span, forgotten uint64) {
 	for r := range t.rings {
-		r.mu.Lock()
-		n := uint64(len(r.spans))
-		spans = append(spans, r.spans[:min(n, r.written)]...)
-		forgotten += max(n, r.written) - n
-		r.mu.Unlock()
+		var lost uint64
+		spans, lost = r.add(spans)
+		forgotten += lost
 	}
 	slices.SortStableFunc(spans, func(a, b Span) int { return cmp.Compare(a.Ended, b.Ended) })
 	return spans, forgotten

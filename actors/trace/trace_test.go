@@ -3,6 +3,8 @@ package trace
 import (
 	"slices"
 	"testing"
+
+	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
 func TestFullTraceForgetsTheOldest(t *testing.T) {
@@ -54,5 +56,64 @@ func BenchmarkTrace(b *testing.B) {
 				recordOne(c.trace)
 			}
 		})
+	}
+}
+
+// Of samples those are kept that differ from the one before; a recording has them in order, with where
+// engines elsewhere were at a time and until when there was nothing but warming up.
+func TestRecording(t *testing.T) {
+	tr := New(64)
+	first, second := tr.Of(0), tr.Of(1)
+	for range 3 {
+		first.Sample(Sample{Running: 2, PagesFree: 7})
+	}
+	second.Sample(Sample{Running: 2, PagesFree: 7})
+	first.Sample(Sample{Waiting: 1})
+	tr.Warmed()
+	tr.Name(1, "a:1")
+	between := batch.Now()
+	tr.Name(1, "b:2")
+	r := tr.Recording()
+	var got []Sample
+	for _, s := range r.Samples {
+		if s.At == 0 || s.At > r.Warmed {
+			t.Errorf("%+v was taken at no time", s)
+		}
+		s.At = 0
+		got = append(got, s)
+	}
+	if want := []Sample{{Running: 2, PagesFree: 7}, {Engine: 1, Running: 2, PagesFree: 7}, {Waiting: 1}}; !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if a, b, none := r.EngineAt(1, between), r.EngineAt(1, batch.Now()), r.EngineAt(0, between); a != "a:1" || b != "b:2" || none != "" {
+		t.Errorf("engine 1 was at %q and %q, 0 at %q", a, b, none)
+	}
+	tr.Pause()
+	first.Sample(Sample{Waiting: 5})
+	if tr.Clear(); len(tr.Recording().Samples) > 0 {
+		t.Error("a paused trace takes samples, or keeps them")
+	}
+	Recorder{}.Sample(Sample{Running: 1})
+	(*Trace)(nil).Warmed()
+	(*Trace)(nil).Name(1, "x")
+}
+
+// What a step is made of is told of it.
+func TestStepsAreTold(t *testing.T) {
+	decode, prompt := batch.Row{}, func(n int) batch.Row { return batch.Row{Tokens: make([]int32, n)} }
+	for _, c := range []struct {
+		step batch.Step
+		want Span
+	}{
+		{batch.Step{Rows: []batch.Row{decode, decode}, NumDecode: 2, NumTokens: 2}, Span{N: 2, Decode: 2, Even: true}},
+		{batch.Step{Rows: []batch.Row{decode, prompt(5), prompt(5)}, NumDecode: 1, NumTokens: 11}, Span{N: 3, Decode: 1, Prefill: 10, Even: true}},
+		{batch.Step{Rows: []batch.Row{prompt(4), prompt(6)}, NumTokens: 10}, Span{N: 2, Prefill: 10}},
+	} {
+		tr := New(8)
+		tr.Of(3).Step(&c.step, &batch.Result{Began: 5, Ended: 9})
+		c.want.Kind, c.want.On, c.want.Engine, c.want.Began, c.want.Ended = SpanCompute, TrackDevice, 3, 5, 9
+		if got := tr.Recording().Spans; len(got) != 1 || got[0] != c.want {
+			t.Errorf("%+v, want %+v", got, c.want)
+		}
 	}
 }

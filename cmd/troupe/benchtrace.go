@@ -71,7 +71,7 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 		return err
 	}
 	rec := engine.Trace.Recording()
-	summary := bench.Summarize(rec.Spans)
+	summary := bench.Summarize(rec)
 	report.Kind, report.Trace = "trace", &summary
 	out := cmd.OutOrStdout()
 	if !o.Report.quiet() && tr.Out != "-" {
@@ -83,7 +83,7 @@ func benchTrace(cmd *cobra.Command, cfg *Config, o *offlineOptions, tr *traceOpt
 			return err
 		}
 	}
-	if err := writeTo(tr.Out, out, func(w io.Writer) error { return bench.WritePerfetto(w, rec) }); err != nil {
+	if err := writeTo(tr.Out, out, func(w io.Writer) error { return bench.WritePerfetto(w, rec, &report.Environment) }); err != nil {
 		return err
 	}
 	if tr.OTLPEndpoint != "" {

@@ -168,7 +168,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		return err
 	}
 	return errors.Join(err, writeTo(cfg.Server.Trace, cmd.OutOrStdout(), func(w io.Writer) error {
-		return bench.WritePerfetto(w, engine.Trace.Recording())
+		return bench.WritePerfetto(w, engine.Trace.Recording(), bench.Describe(environment(cmd, cfg), system))
 	}))
 }
 
