@@ -28,6 +28,7 @@ type (
 	Started      = front.Started
 	Final        = front.Final
 	FinishReason = front.FinishReason
+	Speculation  = front.Speculation
 	Usage        = front.Usage
 	Times        = front.Times
 	Phase        = front.Phase
@@ -51,13 +52,16 @@ type (
 	Logprob   = batch.Logprob
 )
 
-// PromptEnd and the reasons: see package front.
+// PromptEnd, the reasons and the ways to guess: see package front.
 const (
 	PromptEnd    = front.PromptEnd
 	FinishStop   = front.FinishStop
 	FinishLength = front.FinishLength
 	FinishAbort  = front.FinishAbort
 	FinishError  = front.FinishError
+
+	NoSpeculation = front.NoSpeculation
+	NGram         = front.NGram
 )
 
 var (
@@ -169,7 +173,7 @@ func Open(cfg Config) (*System, error) {
 func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (device.Device, error)) (*System, error) {
 	settings := front.Config{
 		Model: m, Codec: codec, MaxOpenRequests: cfg.MaxOpenRequests, Tokenizers: cfg.Tokenizers, Log: cfg.Log, Trace: cfg.Trace,
-		Engines: cfg.DP, Simulation: cfg.simulation,
+		Engines: cfg.DP, Speculative: cfg.Speculative, Simulation: cfg.simulation,
 	}
 	local := func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
 		e, err := engine.Open(engine.Config{
@@ -180,6 +184,9 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 		})
 		if err != nil { // not a nil *Local in an Engine
 			return nil, err
+		}
+		if info := e.Info(); cfg.Speculative == NGram && !info.Guesses {
+			return nil, errors.Join(errors.New(front.Unguessed(&info)), e.Close())
 		}
 		if cfg.DP > 1 && strings.HasPrefix(e.Info().Name, "cuda") {
 			return nil, errors.Join(errSeveralGPUs, e.Close())

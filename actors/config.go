@@ -55,6 +55,9 @@ type Config struct {
 	// First tokens come later for it. Default: no bound, the most tokens a second.
 	TargetITL time.Duration
 
+	// Speculative is how tokens of requests are guessed that leave it open; default: not at all.
+	Speculative Speculation
+
 	// MaxOpenRequests bounds the requests accepted and not yet ended, waiting
 	// or running; more are turned away with a BusyError. Default 4096.
 	MaxOpenRequests int
@@ -134,6 +137,9 @@ func (c *Config) check() error {
 	}
 	if c.TargetITL < 0 {
 		faults = append(faults, fmt.Errorf("TargetITL is %v; it must not be negative", c.TargetITL))
+	}
+	if c.Speculative != "" && c.Speculative != NoSpeculation && c.Speculative != NGram {
+		faults = append(faults, fmt.Errorf("the way of Speculative is %q; it must be %q or %q", c.Speculative, NGram, NoSpeculation))
 	}
 	atLeast("Tokenizers", c.Tokenizers, 1)
 	atLeast("Compilers", c.Compilers, 1)

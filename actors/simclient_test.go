@@ -26,8 +26,9 @@ type asked struct {
 	want said
 }
 
-// simDevice is what is simulated: every fortieth token ends a sequence.
-const simDevice = "sim:h200,eos=40"
+// simDevice is what is simulated: every fortieth token ends a sequence, and most are those of
+// some before.
+const simDevice = "sim:h200,eos=40,repeat=7"
 
 // simModel has no weights, which nobody computes with.
 func simModel() (*model.Model, *tokenize.Tokenizer, error) {
@@ -70,6 +71,9 @@ func questions(m *model.Model, codec *tokenize.Tokenizer) ([]asked, error) {
 			if want, err = say(s, r); err != nil {
 				return nil, err
 			}
+		}
+		if i%3 > 0 {
+			r.Speculative = NGram
 		}
 		all = append(all, asked{*r, want})
 	}

@@ -302,6 +302,9 @@ func (p *play) run() {
 	if p.system.Stats().Preempted > 0 {
 		p.went("a request was preempted")
 	}
+	if st := p.system.Stats(); st.Accepted > 0 && st.Accepted < st.Guessed {
+		p.went("guesses came true, and others did not")
+	}
 	for _, c := range p.clients {
 		if !c.ended {
 			p.fault("request %d, a %s, has not ended: got %+v", c.id, describe(&c.of.req), c.got)

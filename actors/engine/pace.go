@@ -9,21 +9,25 @@ import (
 	"github.com/troupe-llm/troupe/gpu/device"
 )
 
-// pace predicts what steps take, for plan.Config.TargetITL: a roofline, corrected by
-// what steps took of late, apart for rows that decode and for prompts, which wait for
-// different things. Where nothing is known of the hardware the roofline is another's,
-// and the two corrections tell how this one compares; until they are known steps have
-// few tokens of prompts.
+// pace predicts what steps take, for plan.Config.TargetITL and to know what guesses cost: a
+// roofline, corrected by what steps took of late, apart for rows that decode, for guesses and
+// for prompts, which wait for different things. Where nothing is known of the hardware the
+// roofline is another's, and the corrections tell how this one compares; until they are known
+// steps have few tokens of prompts, and guesses cost what guessUnknown says.
 //
 // It is the scheduler's.
 type pace struct {
 	roofline        func(*batch.Step) time.Duration
 	guessed         bool // the roofline is another device's
 	decode, prompts correction
+	guesses         correction
 
-	// Of the step being built, which is priced again and again: what its decode rows take.
-	seq   uint64
-	alone time.Duration
+	// Of the step being built, which is priced again and again: what its rows take that go on
+	// with replies, by the roofline and corrected.
+	seq     uint64
+	alone   time.Duration
+	replies float64
+	plain   []batch.Row // scratch of parts
 }
 
 // correction is a running mean of measured over predicted.
@@ -36,6 +40,9 @@ const (
 	paceMemory = 16 // steps that a correction remembers
 	paceJump   = 4  // how far off one step may be counted: what took longer had other reasons
 	paceFirst  = 64 // tokens of prompts beside decode rows, while nothing is known of what they take
+	// guessUnknown is how many guesses are taken to cost as much as the step without them,
+	// where nothing is known of the hardware.
+	guessUnknown = 8
 )
 
 func (c *correction) add(measured, predicted float64, known bool) {
@@ -54,11 +61,11 @@ func (c *correction) add(measured, predicted float64, known bool) {
 }
 
 // of is the correction; 1 as long as there is none.
-func (c *correction) of(t time.Duration) float64 {
+func (c *correction) of(t float64) float64 {
 	if c.n == 0 {
-		return float64(t)
+		return t
 	}
-	return c.factor * float64(t)
+	return c.factor * t
 }
 
 func newPace(cfg *Config, info *device.Info) *pace {
@@ -71,37 +78,69 @@ func newPace(cfg *Config, info *device.Info) *pace {
 	return p
 }
 
-// decoding is a step without its prompts.
-func decoding(s *batch.Step) batch.Step {
-	d := *s
-	d.Rows, d.NumTokens = s.Rows[:s.NumDecode], s.NumDecode
-	d.Saves, d.Restores = nil, nil
-	return d
+// parts are what a step's roofline comes to: of its decode rows, those with guesses counted as
+// such; of its guesses; and of prompts.
+type parts struct{ decode, guesses, prompts float64 }
+
+// replying is a step without its prompts.
+func replying(s *batch.Step) batch.Step {
+	r := *s
+	r.Rows, r.NumTokens = s.Rows[:s.Replies()], 0
+	for i := range r.Rows {
+		r.NumTokens += r.Rows[i].Len()
+	}
+	r.Saves, r.Restores = nil, nil
+	return r
 }
 
-// split predicts what a step's decode rows take, and what its prompts add to that.
-func (p *pace) split(s *batch.Step) (alone, added time.Duration) {
-	if s.NumDecode > 0 {
-		d := decoding(s)
-		alone = p.roofline(&d)
+// split predicts the parts of a step.
+func (p *pace) split(s *batch.Step) (of parts) {
+	r := replying(s)
+	if len(r.Rows) > 0 {
+		of.decode = float64(p.roofline(&r))
 	}
-	return alone, p.roofline(s) - alone
+	whole := of.decode
+	if guesses := r.NumTokens - len(r.Rows); guesses > 0 {
+		d := r
+		p.plain = append(p.plain[:0], r.Rows...)
+		for i := range p.plain {
+			p.plain[i].Tokens, p.plain[i].Guesses = nil, 0
+		}
+		d.Rows, d.NumDecode, d.NumTokens = p.plain, len(p.plain), len(p.plain)
+		of.decode = float64(p.roofline(&d))
+		if of.guesses = max(whole-of.decode, 0); p.guessed {
+			of.guesses = of.decode * float64(guesses) / guessUnknown
+		}
+	}
+	if len(r.Rows) < len(s.Rows) {
+		of.prompts = float64(p.roofline(s)) - whole
+	}
+	return of
 }
+
+// took is what the parts come to that go on with replies, corrected.
+func (p *pace) took(of parts) float64 { return p.decode.of(of.decode) + p.guesses.of(of.guesses) }
 
 // stepTime predicts a step, in nanoseconds.
 func (p *pace) stepTime(s *batch.Step) int64 {
-	if s.Seq != p.seq {
-		p.seq = s.Seq
-		p.alone, _ = p.split(s)
+	replies := s.Replies()
+	if replies == len(s.Rows) {
+		return int64(p.took(p.split(s)))
 	}
-	prompts := s.NumTokens - s.NumDecode
-	if prompts == 0 {
-		return int64(p.decode.of(p.alone))
+	if s.Seq != p.seq {
+		p.seq, p.alone, p.replies = s.Seq, 0, 0
+		if r := replying(s); len(r.Rows) > 0 {
+			p.alone, p.replies = p.roofline(&r), p.took(p.split(&r))
+		}
+	}
+	prompts := 0
+	for i := range s.Rows[replies:] {
+		prompts += s.Rows[replies+i].Len()
 	}
 	if p.guessed && p.prompts.n == 0 && prompts > paceFirst {
 		return math.MaxInt64 / 2
 	}
-	return int64(p.decode.of(p.alone) + p.prompts.of(p.roofline(s)-p.alone))
+	return int64(p.replies + p.prompts.of(float64(p.roofline(s)-p.alone)))
 }
 
 // ran corrects the prediction by what a step took.
@@ -110,11 +149,13 @@ func (p *pace) ran(s *batch.Step, r *batch.Result) {
 	if r.Resumed > r.Stalled { // it waited for masks
 		took -= float64(r.Resumed - r.Stalled)
 	}
-	alone, added := p.split(s)
+	of := p.split(s)
 	switch {
 	case len(s.Rows) == s.NumDecode:
-		p.decode.add(took, float64(alone), !p.guessed)
-	case added > alone/4: // else it is within what decode rows' times differ by
-		p.prompts.add(took-p.decode.of(alone), float64(added), !p.guessed)
+		p.decode.add(took, of.decode, !p.guessed)
+	case len(s.Rows) == s.Replies(): // more than nothing, whatever decode rows are thought to take
+		p.guesses.add(max(took-p.decode.of(of.decode), 1), of.guesses, true)
+	case of.prompts > of.decode/4: // else it is within what decode rows' times differ by
+		p.prompts.add(took-p.took(of), of.prompts, !p.guessed)
 	}
 }

@@ -24,7 +24,7 @@ func TestPaceLearns(t *testing.T) {
 		return time.Duration(1000 + 10*s.NumDecode + 5*(s.NumTokens-s.NumDecode))
 	}
 	actual := func(s *batch.Step) time.Duration {
-		d := decoding(s)
+		d := replying(s)
 		alone := time.Duration(0)
 		if s.NumDecode > 0 {
 			alone = predicted(&d)
@@ -56,6 +56,43 @@ func TestPaceLearns(t *testing.T) {
 			s := paceStep(uint64(1000+i), shape.decodes, shape.prompt)
 			if got, want := float64(p.stepTime(s)), float64(actual(s)); math.Abs(got-want) > 0.02*want {
 				t.Errorf("guessed %v: a step of %d decode rows and %d tokens is predicted to take %v, want %v", guessed, shape.decodes, shape.prompt, got, want)
+			}
+		}
+	}
+}
+
+// What guesses cost is learned by itself, beside decode rows and prompts, be it that extra rows
+// are nearly free or that they cost more than was thought.
+func TestPaceLearnsOfGuesses(t *testing.T) {
+	predicted := func(s *batch.Step) time.Duration { return time.Duration(1000 + s.NumTokens) }
+	for _, guessed := range []bool{false, true} {
+		for _, each := range []int64{0, 30, 700} {
+			p := &pace{roofline: predicted, guessed: guessed}
+			step := func(seq uint64, guesses int) *batch.Step {
+				s := paceStep(seq, 2, 0)
+				s.Rows = append(s.Rows, batch.Row{Tokens: make([]int32, 1+guesses), Guesses: guesses})
+				s.NumTokens += 1 + guesses
+				return s
+			}
+			took := func(guesses int) int64 { return 2000 + each*int64(guesses) }
+			for i := range 300 {
+				s, n := step(uint64(i+1), 4), 4
+				if i%4 == 0 {
+					s, n = paceStep(uint64(i+1), 3, 0), 0
+				}
+				p.ran(s, &batch.Result{Began: 70, Ended: 70 + took(n)})
+			}
+			for _, n := range []int{1, 4, 8} {
+				if got, want := p.stepTime(step(1000, n)), took(n); math.Abs(float64(got-want)) > 0.03*float64(want) {
+					t.Errorf("guessed %v, %d each: %d guesses are predicted to take %d, want %d", guessed, each, n, got, want)
+				}
+			}
+			// A prompt beside them is on top.
+			s := step(2000, 4)
+			s.Rows = append(s.Rows, batch.Row{Tokens: make([]int32, 50)})
+			s.NumTokens += 50
+			if got, want := p.stepTime(s), took(4)+50; math.Abs(float64(got-want)) > 0.03*float64(want) {
+				t.Errorf("guessed %v, %d each: with a prompt it is predicted to take %d, want %d", guessed, each, got, want)
 			}
 		}
 	}

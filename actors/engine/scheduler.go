@@ -55,7 +55,9 @@ type scheduler struct {
 	first    error       // of those that led to them: the others follow from it
 	died     *wire.Fault // why it is Lost
 	device   deviceClock
-	pace     *pace // under Config.TargetITL
+	guesses  int   // of a request's tokens in a step
+	pace     *pace // of what steps take; nil: nothing depends on that
+	paced    bool  // it always does, not only where tokens are guessed
 }
 
 // job is a request in the engine. It is the scheduler's.
@@ -175,6 +177,7 @@ func (s *scheduler) add(j *job) {
 		Priority:   r.Priority,
 		Client:     r.Client,
 		Score:      r.Score,
+		Speculate:  r.Speculate && s.guesses > 0,
 		User:       j,
 	}
 	if j.matcher != nil {
@@ -320,7 +323,7 @@ func (s *scheduler) flight() *flight {
 func (s *scheduler) commit(f *flight) {
 	seq, began := f.step.Seq, s.trace.Now()
 	s.device.ran(f.step, &f.result)
-	if s.pace != nil {
+	if s.paced || s.plan.Speculates() {
 		s.pace.ran(f.step, &f.result)
 	}
 	outs := s.plan.Commit(&f.result)
@@ -437,8 +440,11 @@ func faultOf(err error) *wire.Fault {
 // newScheduler plans for an opened device.
 func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
 	s := &scheduler{jobs: make(map[uint64]*job), deliver: cfg.Deliver, log: cfg.Log, trace: cfg.Trace.Of(cfg.Number)}
+	if info.Guesses {
+		s.guesses = plan.MaxGuesses
+	}
 	var stepTime func(*batch.Step) int64
-	if cfg.TargetITL > 0 {
+	if s.paced = cfg.TargetITL > 0; s.paced || info.Guesses {
 		s.pace = newPace(cfg, &info)
 		stepTime = s.pace.stepTime
 	}
@@ -460,6 +466,7 @@ func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
 		Overlap:    !cfg.NoOverlap,
 		TargetITL:  int64(cfg.TargetITL),
 		StepTime:   stepTime,
+		Guesses:    s.guesses,
 		Digest:     cfg.Digest,
 	})
 	if err != nil {

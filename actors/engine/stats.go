@@ -46,10 +46,10 @@ func (c *deviceClock) ran(s *batch.Step, r *batch.Result) {
 	c.Busy += busy
 	c.Reducing += time.Duration(r.Reducing)
 	c.Waiting += time.Duration(r.Waiting)
-	switch {
-	case s.NumDecode == len(s.Rows):
+	switch s.Replies() {
+	case len(s.Rows):
 		c.Decode += busy
-	case s.NumDecode == 0:
+	case 0:
 		c.Prefill += busy
 	default:
 		c.Mixed += busy

@@ -49,6 +49,8 @@ type text struct {
 	prompt  int // prompt tokens, of one that was accepted
 	cached  int // prompt tokens found in the prefix cache
 	done    bool
+
+	accepted int // tokens that were guessed
 }
 
 // Handle does what a message asks.
@@ -62,8 +64,12 @@ func (d *detokenizer) Handle(_ shell.Mail, m shell.Message) {
 			if i%clockEvery == 0 {
 				d.now = d.trace.Now()
 			}
-			if j := d.table.find(b.Outputs[i].Ref); j != nil {
-				d.guarded(j, &b.Outputs[i], b.Computed)
+			o := &b.Outputs[i]
+			if j := d.table.find(o.Ref); j != nil {
+				if i > 0 && b.Seq > 0 && o.Token != batch.NoToken && b.Outputs[i-1].Ref == o.Ref && b.Outputs[i-1].Token != batch.NoToken {
+					j.text.accepted++ // a step draws one token more than guesses came true
+				}
+				d.guarded(j, o, b.Computed)
 			}
 		}
 		b.Release()
@@ -181,6 +187,7 @@ func (j *job) wire() *wire.Request {
 		Ref: j.ref, ID: j.id, Prompt: j.prompt, Given: slices.Clone(j.given),
 		MaxTokens: r.MaxTokens, PromptOnly: r.PromptOnly, MinTokens: r.MinTokens, StopTokens: r.StopTokens, IgnoreEOS: r.IgnoreEOS,
 		Sampling: *r.Sampling, Score: r.PromptLogprobs && len(j.given) == 0, Grammar: r.Grammar, Priority: r.Priority, MaxWait: wait, Client: r.Client,
+		Speculate: r.Speculative == NGram,
 	}
 }
 
@@ -365,7 +372,7 @@ func (d *detokenizer) end(j *job, text []byte, f *Final) {
 		d.router.ended(j.at, j.owed)
 		d.table.remove(j)
 	}
-	f.Usage = Usage{PromptTokens: j.text.prompt, CachedTokens: j.text.cached, CompletionTokens: len(j.given)}
+	f.Usage = Usage{PromptTokens: j.text.prompt, CachedTokens: j.text.cached, CompletionTokens: len(j.given), AcceptedTokens: j.text.accepted}
 	f.Times = j.times
 	f.Times.Ended = batch.Now()
 	if len(j.attempts) > 0 {

@@ -13,6 +13,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,8 @@ type Config struct {
 
 	MaxOpenRequests int
 	Tokenizers      int // in the pool
+
+	Speculative Speculation // of requests that leave it open; "": none
 
 	Log   zerolog.Logger
 	Trace *trace.Trace // nil records nothing
@@ -225,6 +228,33 @@ func (s *System) spawn() {
 	}
 }
 
+// speculative is how a request's tokens are guessed.
+func (s *System) speculative(r *Request) (Speculation, error) {
+	switch r.Speculative {
+	case "":
+		if !s.info.Guesses {
+			return NoSpeculation, nil
+		}
+		return cmp.Or(s.cfg.Speculative, NoSpeculation), nil
+	case NoSpeculation:
+	case NGram:
+		if !s.info.Guesses {
+			return "", inputErrorf("speculative", "%s", Unguessed(&s.info))
+		}
+	default:
+		return "", inputErrorf("speculative", "speculation %q is not known; there are %q and %q", r.Speculative, NGram, NoSpeculation)
+	}
+	return r.Speculative, nil
+}
+
+// Unguessed says why a device takes no guesses.
+func Unguessed(info *device.Info) string {
+	if info.StateBytes > 0 {
+		return "tokens of this model cannot be guessed: its recurrent layers cannot go back to before a wrong guess"
+	}
+	return "tokens cannot be guessed on " + info.Name + ", where rows with guesses have not been tried"
+}
+
 // Submit accepts a request. It fails with a *BusyError, ErrDraining, ErrFailed
 // or an *InputError; everything else that can go wrong arrives as the
 // stream's final event.
@@ -235,8 +265,12 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 	if r.PromptLogprobs && !s.info.Scores {
 		return nil, inputErrorf("", "log-probabilities of a prompt, as echo with logprobs and prompt_logprobs ask for, are not computed on %s", s.info.Name)
 	}
+	speculative, err := s.speculative(r)
+	if err != nil {
+		return nil, err
+	}
 	j := &job{id: s.lastID.Add(1), req: *r, times: Times{Submitted: batch.Now()}}
-	if j.req.ID == "" {
+	if j.req.Speculative = speculative; j.req.ID == "" {
 		j.req.ID = "req-" + strconv.FormatUint(j.id, 10)
 	}
 	if j.req.Sampling == nil {

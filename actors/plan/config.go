@@ -37,6 +37,10 @@ const (
 	LongestPrefix Policy = "longest-prefix" // longest cached prefix first
 )
 
+// MaxGuesses is a good Config.Guesses: what comes behind so many is seldom right, or the text
+// repeats itself so well that every step has them all.
+const MaxGuesses = 8
+
 // Config sizes a Planner. It is checked once, by New, and does not change.
 type Config struct {
 	// Slots is how many requests may run at once: the device's Info.Slots, or

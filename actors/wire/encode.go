@@ -72,6 +72,7 @@ func requestFields(c *codec, r *Request) {
 	number(c, 13, &r.Priority)
 	c.text(14, &r.Client)
 	number(c, 15, &r.MaxWait)
+	c.boolean(16, &r.Speculate)
 }
 
 func samplingFields(c *codec, s *batch.Sampling) {

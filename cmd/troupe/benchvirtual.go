@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/bench"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -97,6 +98,9 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *tr
 		},
 		Plan:     plan.Config{Cache: engine.Cache, Schedule: engine.Schedule, Policy: engine.Policy, Overlap: !engine.NoOverlap, TargetITL: int64(engine.TargetITL)},
 		HostCost: o.HostCost, Environment: environment(cmd, cfg),
+	}
+	if engine.Speculative == actors.NGram {
+		v.Plan.Guesses = plan.MaxGuesses
 	}
 	var runs []*bench.Report
 	for _, scale := range source.Scale {
