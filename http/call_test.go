@@ -37,11 +37,11 @@ func TestFields(t *testing.T) {
 	got := ask(t, engineOf(nil), "/v1/completions", `{"model":"fake","prompt":"hello","max_tokens":7.0,"min_tokens":2,"ignore_eos":true,
 		"stop":["x","y"],"stop_token_ids":[3,4],"include_stop_str_in_output":true,"skip_special_tokens":false,"add_special_tokens":false,
 		"temperature":0.5,"top_p":0.25,"top_k":40,"min_p":0.125,"seed":-1,"presence_penalty":1,"frequency_penalty":-1,"repetition_penalty":1.5,
-		"logit_bias":{"9":1.5,"2":-100},"logprobs":3,"priority":-2,"user":"u","metadata":{"a":"b"},"best_of":1,"suffix":null,"n":1,
+		"logit_bias":{"9":1.5,"2":-100},"logprobs":3,"priority":-2,"speculative":"ngram","user":"u","metadata":{"a":"b"},"best_of":1,"suffix":null,"n":1,
 		"response_format":{"type":"text"}}`)[0]
 	want := actors.Request{
 		ID: "cmpl-t", Client: "local", Text: "hello", NoSpecial: true, MaxTokens: 7, MinTokens: 2, IgnoreEOS: true,
-		Stop: []string{"x", "y"}, StopTokens: []int32{3, 4}, IncludeStop: true, KeepSpecial: true, Priority: -2,
+		Stop: []string{"x", "y"}, StopTokens: []int32{3, 4}, IncludeStop: true, KeepSpecial: true, Priority: -2, Speculative: actors.NGram,
 		Sampling: &batch.Sampling{
 			Temperature: 0.5, TopP: 0.25, TopK: 40, MinP: 0.125, Seed: 1<<64 - 1, Presence: 1, Frequency: -1, Repetition: 1.5,
 			Bias: []batch.TokenBias{{Token: 2, Bias: -100}, {Token: 9, Bias: 1.5}}, Logprobs: 4,

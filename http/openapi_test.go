@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/http/internal/dialect"
 	"github.com/troupe-llm/troupe/http/internal/dialect/chat"
 	"github.com/troupe-llm/troupe/http/internal/dialect/field"
@@ -222,7 +223,7 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		"Error":          openai.AppendError(nil, errInternal),
 		"AnthropicError": messages.Dialect{}.AppendError(nil, &dialect.Failed{Error: errInternal}),
 		"Model":          (&Server{info: info{model: "m"}}).appendModel(nil, "m"),
-		"Usage":          openai.AppendUsage(nil, &dialect.Usage{}),
+		"Usage":          openai.AppendUsage(nil, &dialect.Usage{Usage: actors.Usage{AcceptedTokens: 1}}),
 	} {
 		var v any
 		if err := json.Unmarshal(body, &v); err != nil {

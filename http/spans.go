@@ -55,6 +55,7 @@ func (x *exchange) sendSpans(ended time.Time) {
 			otlp.Attr{Key: "gen_ai.usage.input_tokens", Value: int64(o.usage.PromptTokens)},
 			otlp.Attr{Key: "gen_ai.usage.output_tokens", Value: int64(o.usage.CompletionTokens)},
 			otlp.Attr{Key: "troupe.cached_tokens", Value: int64(o.usage.CachedTokens)},
+			otlp.Attr{Key: "troupe.accepted_tokens", Value: int64(o.usage.AcceptedTokens)},
 		)
 		var finishes []string
 		for i, f := range o.finals {

@@ -28,6 +28,8 @@ func writeStats(w *exposition, st *actors.Stats) {
 	w.gauge("troupe_steps_outstanding", "Steps launched and not yet done.", float64(st.Outstanding))
 	w.counter("troupe_computed_tokens_total", "Tokens computed, prompts and answers.", float64(st.Computed))
 	w.counter("troupe_sampled_tokens_total", "Tokens drawn.", float64(st.Generated))
+	w.counter("troupe_guessed_tokens_total", "Tokens computed that were guessed.", float64(st.Guessed))
+	w.counter("troupe_accepted_tokens_total", "Of those, tokens that came true: drawn without a step of their own.", float64(st.Accepted))
 	w.counter("troupe_wasted_rows_total", "Rows computed for requests that had just ended.", float64(st.Wasted))
 	writeEngines(w, st)
 	writeActors(w, st.Actors)

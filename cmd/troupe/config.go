@@ -63,6 +63,7 @@ type Schedule struct {
 	Schedule           string        `flag:"schedule" choices:"mixed,prefill-first" help:"mixed fills steps of decodes up with prefill, prefill-first keeps them apart"`
 	Policy             string        `flag:"policy" choices:"fcfs,priority,longest-prefix" help:"which of one client's waiting requests is next, after that of the client (key or address) served least; priority is of all clients' requests"`
 	TargetITL          time.Duration `flag:"target-itl" value:"DURATION" min:"0" help:"most time from one token of a reply to the next, as far as prompts beside it are what makes it wait: they are cut to what is predicted to fit, and their own first tokens come later (0: prompts as whole as --max-prefill-length allows, for the most tokens a second)"`
+	Speculative        string        `flag:"speculative" choices:"off,ngram" help:"ngram guesses tokens to be what followed the last few where prompt or reply had them before, and computes guesses where that pays: replies are the same, sooner where they repeat something; a request's speculative comes first"`
 	StepTimeout        time.Duration `flag:"step-timeout" value:"DURATION" min:"0" help:"a step that takes longer means that the device hangs, and another process begins anew (0: on a GPU the longer of 30s and 100 times what is predicted; on a processor as long as it takes)"`
 	Overlap            bool          `flag:"overlap" help:"prepare the next step while the device computes this one; --overlap=false waits for it"`
 }
@@ -146,7 +147,7 @@ type Log struct {
 func defaultConfig() *Config {
 	return &Config{
 		Engine:   Engine{Model: model.Builtin, Device: "auto", DP: 1, DType: "auto", Quantization: "auto", KVDType: "auto"},
-		Schedule: Schedule{AttentionBackend: "auto", Cache: string(plan.Radix), Schedule: string(plan.Mixed), Policy: string(plan.FCFS), Overlap: true},
+		Schedule: Schedule{AttentionBackend: "auto", Cache: string(plan.Radix), Schedule: string(plan.Mixed), Policy: string(plan.FCFS), Speculative: string(actors.NoSpeculation), Overlap: true},
 		Server: Server{
 			Host: "127.0.0.1", Port: 1919, MaxOpenRequests: 4096, DrainTimeout: 30 * time.Second,
 			MaxBody: 16 << 20, MaxChoices: 128, MaxStops: 16,
@@ -308,7 +309,7 @@ func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 		MaxRunningRequests: c.Schedule.MaxRunningRequests, MaxPrefillLength: c.Schedule.MaxPrefillLength,
 		PageSize: c.Schedule.PageSize, NumPages: c.Schedule.NumPages, MemoryRatio: c.Schedule.MemoryRatio,
 		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),
-		Policy: plan.Policy(c.Schedule.Policy), NoOverlap: !c.Schedule.Overlap, TargetITL: c.Schedule.TargetITL, StepTimeout: c.Schedule.StepTimeout, MaxOpenRequests: c.Server.MaxOpenRequests,
+		Policy: plan.Policy(c.Schedule.Policy), NoOverlap: !c.Schedule.Overlap, TargetITL: c.Schedule.TargetITL, Speculative: actors.Speculation(c.Schedule.Speculative), StepTimeout: c.Schedule.StepTimeout, MaxOpenRequests: c.Server.MaxOpenRequests,
 		GraphRows: c.Schedule.CUDAGraphMaxBS, Attention: c.Schedule.AttentionBackend,
 		Cluster: c.Cluster.actors(), Log: log, Progress: showProgress(stderr, log, "loading", true), Capturing: showProgress(stderr, log, "capturing graphs", false),
 	}

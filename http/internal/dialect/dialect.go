@@ -145,6 +145,7 @@ func (a *Answer) Usage() Usage {
 			u = ch.Final.Usage
 		}
 		sum.CompletionTokens += u.CompletionTokens
+		sum.AcceptedTokens += u.AcceptedTokens
 		if i%a.PerPrompt == 0 {
 			sum.PromptTokens += u.PromptTokens
 			sum.CachedTokens += u.CachedTokens

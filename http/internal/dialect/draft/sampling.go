@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
 	"github.com/troupe-llm/troupe/http/internal/dialect/field"
@@ -21,6 +22,7 @@ var Sampling = field.Table[Draft]{
 	"stop":              SetStop,
 	"stop_token_ids":    func(d *Draft, v field.Value) (err error) { d.Engine.StopTokens, err = v.IDs(d.Model.Vocab); return },
 	"priority":          field.Integer(math.MinInt32, math.MaxInt32, func(d *Draft, n int64) { d.Engine.Priority = int(n) }),
+	"speculative":       setSpeculative,
 	"temperature":       field.Number(0, 2, func(d *Draft, x float64) { d.Sampling.Temperature = float32(x) }),
 	"top_p":             field.Number(0, 1, func(d *Draft, x float64) { d.Sampling.TopP = float32(max(x, LeastTopP)) }),
 	"top_k":             field.Integer(-1, math.MaxInt32, func(d *Draft, n int64) { d.Sampling.TopK = int32(max(n, 0)) }),
@@ -33,6 +35,15 @@ var Sampling = field.Table[Draft]{
 	"repetition_penalty":         field.Number(0.01, 100, func(d *Draft, x float64) { d.Sampling.Repetition = float32(x) }),
 	"include_stop_str_in_output": field.Boolean(func(d *Draft, b bool) { d.Engine.IncludeStop = b }),
 	"skip_special_tokens":        field.Boolean(func(d *Draft, b bool) { d.Engine.KeepSpecial = !b }),
+}
+
+func setSpeculative(d *Draft, v field.Value) error {
+	way, err := v.Text()
+	d.Engine.Speculative = actors.Speculation(way)
+	if err == nil && d.Engine.Speculative != actors.NGram && d.Engine.Speculative != actors.NoSpeculation {
+		err = fmt.Errorf("must be %q or %q, got %.40q", actors.NGram, actors.NoSpeculation, way)
+	}
+	return err
 }
 
 // LeastTopP keeps the likeliest token alone, as a top_p of 0 should; the
