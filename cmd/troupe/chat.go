@@ -62,11 +62,11 @@ With a prompt it prints one reply, as complete does.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return completeModel(cmd, args, text)
+			return runnableModels(cmd), cobra.ShellCompDirectiveDefault
 		},
 	}
 	sections := append([]section{{"Conversation", options}, {"Sampling", &cfg.Sampling}}, cfg.engineSections()...)
@@ -183,6 +183,7 @@ func (s *session) say(ctx context.Context, text string) error {
 func (s *session) answer(ctx context.Context, asked []Message) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
+	defer s.in.quiet()()
 	v := newVoice(s.out, s.styled, s.width())
 	thought := v.think
 	if !s.terminal {
@@ -220,11 +221,16 @@ func (s *session) figures(r *Reply) {
 	s.note("%d tokens%s, the first after %.0f ms%s", r.Usage.CompletionTokens, rate, r.FirstToken.Seconds()*1000, cut)
 }
 
-// note tells the user something that is not part of the conversation.
+// note tells the user something that is not part of the conversation, with words whole.
 func (s *session) note(format string, args ...any) {
-	if s.terminal {
-		fmt.Fprintf(s.out, dim+format+plain+"\n", args...)
+	if !s.terminal {
+		return
 	}
+	var out strings.Builder
+	w := wrapper{width: s.width()}
+	w.text(&out, fmt.Sprintf(format, args...))
+	w.flush(&out)
+	fmt.Fprint(s.out, dim+out.String()+plain+"\n")
 }
 
 // tell answers a command, with words whole.

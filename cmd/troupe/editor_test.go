@@ -66,14 +66,14 @@ func (ty *typist) types(keys string) {
 	}
 }
 
-// awaits reads until a text is there.
-func (ty *typist) awaits(text string) {
+// awaits reads until a text is there, and returns what came before it.
+func (ty *typist) awaits(text string) string {
 	ty.t.Helper()
 	deadline := time.After(patience)
 	for {
-		if _, rest, found := strings.Cut(ty.seen, text); found {
+		if before, rest, found := strings.Cut(ty.seen, text); found {
 			ty.seen = rest
-			return
+			return before
 		}
 		select {
 		case more, ok := <-ty.came:
@@ -105,8 +105,14 @@ const (
 // day.
 func TestEditor(t *testing.T) {
 	p := newParrot(t)
-	heard := make(chan []string, 100)
+	heard, held := make(chan []string, 100), make(chan chan bool, 1)
 	server := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
+		select {
+		case release := <-held:
+			release <- true // it has come
+			<-release
+		default:
+		}
 		before := len(p.asked) // one request at a time
 		p.Config.Handler.ServeHTTP(w, r)
 		if len(p.asked) > before {
@@ -151,6 +157,23 @@ func TestEditor(t *testing.T) {
 	ty.awaits("4 tokens")
 	ty.awaits("> ")
 
+	// What is typed while a reply comes is not between its words, and not lost.
+	release := make(chan bool)
+	held <- release
+	ty.types("who?" + enter)
+	<-release
+	ty.types("typed meanwhile")
+	release <- true
+	hears("who?")
+	if shown := ty.awaits("4 tokens"); strings.Contains(shown, "meanwhile") {
+		t.Errorf("within the reply is what was typed: %q", shown)
+	}
+	ty.awaits("typed meanwhile")
+	ty.types(enter)
+	hears("typed meanwhile")
+	ty.awaits("4 tokens")
+	ty.awaits("> ")
+
 	ty.types("/cl" + tab)
 	ty.awaits("/clear")
 	ty.types(enter)
@@ -165,7 +188,7 @@ func TestEditor(t *testing.T) {
 
 	ty = atTerminal(t, home, "chat", "--url", server.URL)
 	ty.awaits("> ")
-	for range 4 { // /save, /clear, what was searched for, the message of two lines
+	for range 6 { // /save, /clear, the last two, what was searched for, the message of two lines
 		ty.types(up)
 	}
 	ty.awaits("of two lines")

@@ -19,6 +19,7 @@ import (
 // terminal, plain lines elsewhere.
 type lineReader struct {
 	edit   *readline.Shell // nil where there is no terminal
+	tty    *os.File        // that terminal
 	text   *bufio.Reader   // elsewhere
 	pasted bool            // lines were, into the text that is edited now
 }
@@ -38,6 +39,7 @@ func newLineReader(in io.Reader, out io.Writer, complete func(string) readline.C
 		return &lineReader{text: bufio.NewReader(in)}
 	}
 	l := &lineReader{edit: readline.NewShell()}
+	l.tty, _ = in.(*os.File)
 	for option, value := range editing {
 		if err := l.edit.Config.Set(option, value); err != nil {
 			panic("readline: " + err.Error())
@@ -71,6 +73,14 @@ func makeRoom(text string, width, height int) string {
 }
 
 func (l *lineReader) terminal() bool { return l.edit != nil }
+
+// quiet keeps what is typed out of what is written, for the next text that is read, until restore is called.
+func (l *lineReader) quiet() (restore func()) {
+	if l == nil || l.tty == nil {
+		return func() {}
+	}
+	return withoutEcho(l.tty)
+}
 
 // remember keeps what is typed in a file, and finds there what was before.
 func (l *lineReader) remember(file string) error {

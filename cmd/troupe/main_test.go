@@ -39,8 +39,8 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"serve --model-path x", []string{"no flag --model-path", "did you mean --model?"}},
 		{"serve --gpu-memory-utilization 0.9", []string{"did you mean --memory-ratio?"}},
 		{"serve --max-model-len 9", []string{"did you mean --max-seq-len?"}},
-		{"serve --max_model_len 9 --tensor-parallel-size 2 --frobnicate --prot=80", []string{
-			"no flag --max_model_len: did you mean --max-seq-len?", "no flag --tensor-parallel-size: a model runs on one device", "no flag --frobnicate\n",
+		{"serve --max_model_len 9 --pipeline-parallel-size 2 --frobnicate --prot=80", []string{
+			"no flag --max_model_len: did you mean --max-seq-len?", "no flag --pipeline-parallel-size: a model is shared among devices by --tp alone", "no flag --frobnicate\n",
 			"no flag --prot: did you mean --port?",
 		}},
 		{"serve --enforce-eager", []string{"did you mean --cuda-graph-max-bs=-1?"}},

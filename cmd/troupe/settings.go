@@ -245,7 +245,7 @@ func (f *file) unknown(key *yaml.Node, cmd *cobra.Command, flags []string) {
 	for _, c := range cmd.Commands() {
 		names = append(names, c.Name())
 	}
-	if text := absent[dashed(key.Value)]; text != "" {
+	if text := instead(key.Value, names); text != "" {
 		f.fault(key, "%s %q: %s", of, key.Value, text)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -121,8 +122,8 @@ func TestSettingsFaults(t *testing.T) {
 			`TROUPE_PORT: --port is "x"; it must be a whole number`,
 			`TROUPE_MODELL in the environment is no flag: did you mean TROUPE_MODEL?`,
 		}},
-		{name: "others' names", file: "tensor-parallel-size: 2\nchat: {enforce_eager: true}\n", want: []string{
-			`"tensor-parallel-size": a model runs on one device`, `"enforce_eager": did you mean cuda-graph-max-bs=-1?`,
+		{name: "others' names", file: "pipeline-parallel-size: 2\nchat: {enforce_eager: true}\n", want: []string{
+			`"pipeline-parallel-size": a model is shared among devices by --tp alone`, `"enforce_eager": did you mean cuda-graph-max-bs=-1?`,
 		}},
 		{name: "another command's section is checked", file: "chat: {prot: 1}\n", want: []string{`troupe chat has no flag or command "prot"`}},
 		{name: "kinds", file: "port: [1, 2]\nhost: {a: b}\napi-key: [a, [b]]\ncache:\n", want: []string{
@@ -175,13 +176,57 @@ func TestHintsAreTrue(t *testing.T) {
 		if slices.Contains(names, name) && !slices.Contains(names, meant) {
 			t.Errorf("%s is a flag", name)
 		}
-		if absent[name] != "" {
-			t.Errorf("%s is said to be --%s, and to be absent", name, flag)
-		}
-	}
-	for name := range absent {
 		if dashed(name) != name {
 			t.Errorf("%s is not written as it is looked up", name)
+		}
+	}
+	serve := flagsOf(newServe().Flags())
+	for _, row := range absent {
+		for _, flag := range serve {
+			if regexp.MustCompile(row.names).MatchString(flag) {
+				t.Errorf("--%s of serve is said to be absent: %s", flag, row.text)
+			}
+		}
+		for _, m := range regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(row.text, -1) {
+			if !slices.Contains(serve, m[1]) {
+				t.Errorf("%q: serve has no --%s", row.text, m[1])
+			}
+		}
+	}
+}
+
+// What vLLM's and SGLang's servers call a flag leads to what does the same here, to why there is none, or to
+// nothing: never to another thing.
+func TestHintsForOthersFlags(t *testing.T) {
+	serve := flagsOf(newServe().Flags())
+	for want, names := range map[string]string{
+		"tp": "tensor-parallel-size tp-size", "dp": "data-parallel-size dp-size", "tls-cert": "ssl-certfile", "tls-key": "ssl-keyfile",
+		"policy=priority": "enable-priority-scheduling", "cuda-graph-max-bs": "cuda-graph-max-bs-decode max-cudagraph-capture-size",
+		"max-open-requests": "max-queued-requests max-num-queued-reqs", "otlp-endpoint": "otlp-traces-endpoint enable-trace", "root-path": "fastapi-root-path",
+		"… shared among devices by --tp alone": "pipeline-parallel-size pp-max-micro-batch-size decode-context-parallel-size attn-cp-size dcp-size numa-node",
+		"… experts are shared out":             "enable-expert-parallel ep-size eplb-config moe-runner-backend deepep-mode all2all-backend init-expert-location",
+		"… engines of one host are --dp":       "nnodes node-rank dist-init-addr master-addr distributed-executor-backend data-parallel-rank dist-timeout",
+		"… adapters are not read":              "enable-lora lora-paths max-loras-per-batch fully-sharded-loras",
+		"… the text model is served":           "limit-mm-per-prompt mm-attention-backend enable-multimodal encoder-only image-processor-backend language-only allowed-local-media-path",
+		"… computes a request's prompt and":    "disaggregation-mode kv-transfer-config kv-events-config mooncake-ib-device",
+		"… waits, and is computed again":       "enable-hierarchical-cache hicache-ratio kv-offloading-size cpu-offload-gb enable-lmcache swap-space",
+		"… kernels are the program's own":      "fp8-gemm-backend enable-flashinfer-allreduce-fusion triton-attention-num-kv-splits disable-custom-all-reduce compilation-config enable-torch-compile kernel-config",
+		"… kept to by the program itself":      "grammar-backend guided-decoding-backend structured-outputs-config constrained-json-disable-any-whitespace",
+		"… chat_template.jinja":                "chat-template hf-chat-template-name default-chat-template-kwargs",
+		"… generation_config.json":             "generation-config override-generation-config sampling-defaults",
+		"… what its config.json says":          "hf-overrides json-model-override-args config-format rope-scaling model-impl",
+		"… /metrics is always there":           "enable-metrics bucket-time-to-first-token disable-log-stats enable-cache-report kv-cache-metrics",
+		"":                                     "watermark dllm-algorithm frobnicate device-memory-utilization",
+	} {
+		for name := range strings.FieldsSeq(names) {
+			text := instead(name, serve)
+			part, told := strings.CutPrefix(want, "… ")
+			switch got := meantFlag(name, serve); {
+			case told && !strings.Contains(text, part):
+				t.Errorf("--%s: %q, want %q", name, text, part)
+			case !told && (got != want || text != ""):
+				t.Errorf("--%s: %q and %q, want --%s", name, got, text, want)
+			}
 		}
 	}
 }
@@ -195,6 +240,11 @@ func TestCompletion(t *testing.T) {
 		"serve --port ":      ":4\n",
 		"serve --trace ":     ":0\n",
 		"pull --dir ":        ":16\n",
+
+		"serve --tool-call-parser ": "\nhermes\n",
+		"serve --reasoning-parser ": "\ndeepseek_r1\n",
+		"run ":                      "builtin\n:0\n", // of published ones there are no weights
+		"show ":                     "\nqwen3-14b\n",
 	} {
 		status, stdout, _ := invoke(t, "", append([]string{"__complete"}, strings.Split(args, " ")...)...)
 		if status != 0 || !strings.Contains(stdout, want) {

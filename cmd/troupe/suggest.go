@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -53,16 +54,30 @@ func unknownFlags(cmd *cobra.Command, args []string, first *pflag.NotExistError)
 }
 
 func unknownFlag(cmd *cobra.Command, name string) error {
-	if text := absent[dashed(name)]; text != "" {
-		return fmt.Errorf("%s has no flag --%s: %s", cmd.CommandPath(), name, text)
-	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if text := instead(name, names); text != "" {
+		return fmt.Errorf("%s has no flag --%s: %s", cmd.CommandPath(), name, text)
+	}
 	meant := meantFlag(name, names)
 	if meant != "" {
 		meant = "--" + meant
 	}
 	return fmt.Errorf("%s has no flag --%s%s", cmd.CommandPath(), name, didYouMean(meant))
+}
+
+// instead says of a flag that others have, and none of the names is, what there is in its place; "" is nothing.
+func instead(name string, names []string) string {
+	name = dashed(name)
+	if other, _, _ := strings.Cut(elsewhere[name], "="); slices.Contains(names, other) {
+		return ""
+	}
+	for _, row := range absent {
+		if regexp.MustCompile(row.names).MatchString(name) {
+			return row.text
+		}
+	}
+	return ""
 }
 
 // meantFlag is the one of the names that was meant: by what others call it, or
@@ -128,12 +143,13 @@ func oneOf(choices []string) string {
 }
 
 // closest is the candidate most like the text, or "" if none is like it: at
-// most a third of its letters differ, or one begins the other.
+// most a third of its letters differ, or one begins the other. What goes on behind
+// a dash is another thing.
 func closest(text string, candidates []string) string {
 	best, least := "", len(text)+1
 	for _, c := range candidates {
 		d := distance(strings.ToLower(text), c)
-		if len(text) >= 3 && (strings.HasPrefix(c, text) || strings.HasPrefix(text, c)) {
+		if len(text) >= 3 && (strings.HasPrefix(c, text) || strings.HasPrefix(text, c) && text[len(c):][0] != '-') {
 			d = min(d, 1)
 		}
 		if d < least && d <= max(1, max(len(text), len(c))/3) {

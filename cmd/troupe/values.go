@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/http"
 )
 
 // completeValues teaches shells the values of a command's flags: choices,
@@ -38,6 +39,10 @@ func (v *flagValue) completion() cobra.CompletionFunc {
 		return completeModel
 	case v.name == "device":
 		return cobra.FixedCompletions([]string{"auto", "cpu", "cuda", "cuda:0", "sim:h200"}, cobra.ShellCompDirectiveNoFileComp)
+	case v.name == "tool-call-parser":
+		return cobra.FixedCompletions(http.ToolCallParsers, cobra.ShellCompDirectiveNoFileComp)
+	case v.name == "reasoning-parser":
+		return cobra.FixedCompletions(http.ReasoningParsers, cobra.ShellCompDirectiveNoFileComp)
 	case v.Type() == "bool":
 		return cobra.FixedCompletions([]string{"true", "false"}, cobra.ShellCompDirectiveNoFileComp)
 	case strings.Contains(value, "DIR"):
@@ -48,10 +53,13 @@ func (v *flagValue) completion() cobra.CompletionFunc {
 	return cobra.NoFileCompletions
 }
 
-// completeModel lists models by name: the built-in one, those in the cache, and
-// published ones for dummy weights. Directories are models, too.
+// completeModel lists models by name: those that can be run, and published ones for
+// dummy weights. Directories are models, too.
 func completeModel(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	names := append([]string{model.Builtin}, cachedNames(environOf(cmd.Context()))...)
-	names = append(names, model.Published()...)
-	return names, cobra.ShellCompDirectiveDefault
+	return append(runnableModels(cmd), model.Published()...), cobra.ShellCompDirectiveDefault
+}
+
+// runnableModels are the built-in one and those in the cache.
+func runnableModels(cmd *cobra.Command) []string {
+	return append([]string{model.Builtin}, cachedNames(environOf(cmd.Context()))...)
 }

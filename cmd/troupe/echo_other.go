@@ -1,0 +1,7 @@
+//go:build !linux && !darwin
+
+package main
+
+import "os"
+
+func withoutEcho(*os.File) (restore func()) { return func() {} }
