@@ -103,76 +103,107 @@ func (r *Report) consistent() error {
 	return nil
 }
 
-// WriteText writes the report for people.
+// WriteText writes the report for people: what was measured, how long it took, and distributions.
 func (r *Report) WriteText(w io.Writer) error {
+	t := textLines{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	r.writeSubject(t)
+	r.writeWork(t)
+	t.line("time", "%.3f s", r.ElapsedS)
+	t.line("throughput", "%.1f output tokens/s, %.1f input and output tokens/s, %.2f requests/s",
+		r.OutputThroughput, r.TotalThroughput, r.RequestThroughput)
+	if r.Online != nil {
+		r.Online.writeText(t)
+	} else {
+		r.writeSteps(t)
+	}
+	if c := r.Chosen; c != nil {
+		t.line("conversations", "%s", c)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return r.writeTables(w)
+}
+
+// textLines are names, each with what there is to say.
+type textLines struct{ *tabwriter.Writer }
+
+func (t textLines) line(name, format string, args ...any) {
+	fmt.Fprintf(t, name+"\t"+format+"\n", args...)
+}
+
+// writeSubject tells what was measured.
+func (r *Report) writeSubject(t textLines) {
 	e := &r.Environment
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
 	if r.Label != "" {
-		line("run", "%s", r.Label)
+		t.line("run", "%s", r.Label)
 	}
 	if o := r.Online; o != nil {
-		line("server", "%s, model %s", o.URL, e.Model)
+		t.line("server", "%s, model %s", o.URL, e.Model)
 		late := when(o.Behind >= max(10, r.Requests/10),
 			fmt.Sprintf("; the server fell behind: %s waited when the last one came", thousands(o.Behind)))
-		line("arrival", "%s%s", o.Arrival, late)
+		t.line("arrival", "%s%s", o.Arrival, late)
 	} else {
-		line("model", "%s, %s parameters, %s%s", e.Model, thousands(e.Parameters), e.DType, when(e.Dummy, ", dummy weights"))
-		line("device", "%s: %s", e.Device, e.Hardware)
+		t.line("model", "%s, %s parameters, %s%s", e.Model, thousands(e.Parameters), e.DType, when(e.Dummy, ", dummy weights"))
+		t.line("device", "%s: %s", e.Device, e.Hardware)
 	}
 	if r.Work.Fitted != "" {
-		line("fitted", "%s", r.Work.Fitted)
+		t.line("fitted", "%s", r.Work.Fitted)
 	}
-	line("requests", "%s%s", thousands(r.Requests), when(r.Failed > 0, fmt.Sprintf(", and %d failed, the last with: %s", r.Failed, r.Failure)))
+}
+
+// writeWork tells how many requests and tokens there were.
+func (r *Report) writeWork(t textLines) {
+	t.line("requests", "%s%s", thousands(r.Requests), when(r.Failed > 0, fmt.Sprintf(", and %d failed, the last with: %s", r.Failed, r.Failure)))
 	if r.Unfinished > 0 {
-		line("unfinished", "%s: they were interrupted, and are in no figure", thousands(r.Unfinished))
+		t.line("unfinished", "%s: they were interrupted, and are in no figure", thousands(r.Unfinished))
 	}
 	cached := ""
 	if o := r.Online; o != nil && o.CachedTokens > 0 {
 		cached = fmt.Sprintf(" (%s of them cached)", thousands(o.CachedTokens))
 	}
 	byEvents := when(r.Online != nil && r.Online.CountedBy == ByEvents, " (counted by events: the server does not tell)")
-	line("tokens", "%s in%s, %s out%s", thousands(r.TotalInputTokens), cached, thousands(r.TotalOutputTokens), byEvents)
+	t.line("tokens", "%s in%s, %s out%s", thousands(r.TotalInputTokens), cached, thousands(r.TotalOutputTokens), byEvents)
 	if r.Short > 0 && r.Work.IgnoreEOS && r.Online != nil {
-		line("short", "%s replies have fewer tokens than were asked for%s", thousands(r.Short),
+		t.line("short", "%s replies have fewer tokens than were asked for%s", thousands(r.Short),
 			when(byEvents == "", ": the server lets stop tokens end them"))
 	}
-	line("time", "%.3f s", r.ElapsedS)
-	line("throughput", "%.1f output tokens/s, %.1f input and output tokens/s, %.2f requests/s",
-		r.OutputThroughput, r.TotalThroughput, r.RequestThroughput)
-	if o := r.Online; o != nil {
-		line("open", "%s at most, %s of them before their first token", thousands(o.MostOpen), thousands(o.MostWaiting))
-		if o.Goodput != nil {
-			line("goodput", "%.2f requests/s%s%s", *o.Goodput, atMost(" with a first token", o.SLOTTFT), atMost(" and tokens", o.SLOITL))
-		}
-		cost := when(o.Client.CPUS > 0, fmt.Sprintf("%.1f s of processor, %.1f µs a token; ", o.Client.CPUS, o.Client.PerTokenUS))
-		line("client", "%stimes by the %s's clock; woke %.3f ms late in the median, %.3f at p99", cost, o.Client.Stamps, o.Client.WakeLag.P50, o.Client.WakeLag.P99)
-	} else {
-		s := &r.Steps
-		kind := func(n uint64, name string, ms float64) string {
-			return fmt.Sprintf("%s %s%s", thousands(n), name, when(n > 0 && ms > 0, fmt.Sprintf(" of %.2f ms", ms)))
-		}
-		line("steps", "%s: %s, %s, %s", thousands(s.Total), kind(s.Decode, "decode", s.DecodeMS), kind(s.Prefill, "prefill", s.PrefillMS), kind(s.Mixed, "mixed", s.MixedMS))
-		line("computed", "%s tokens; %s cached, %s rows wasted, %d requests preempted",
-			thousands(s.ComputedTokens), thousands(s.CachedTokens), thousands(s.WastedRows), s.Preempted)
-		if share, ok := s.Idle(); ok {
-			line("idle", "%.2f%% of the time the device had work", 100*share)
-		}
-		if s.ReduceS > 0 {
-			line("all-reduce", "%.2f%% of the time %d devices computed; %.2f%% waiting for the slowest", 100*s.ReduceS/s.BusyS, r.Environment.Ranks, 100*s.WaitS/s.BusyS)
-		}
-		if l := r.Limit; l != nil {
-			line("limit", "%.1f output tokens/s, of which %.1f%% were reached: at %.2f TB/s and %.0f TFLOP/s prompts take %.2f s, then attention %.2f s and all else %.2f s",
-				l.OutputThroughput, 100*r.OutputThroughput/l.OutputThroughput, l.Read/1e12, l.FLOPs/1e12, l.PromptsS, l.KVS, l.WeightsS)
-		}
+}
+
+// writeText tells what only a client of a server measures.
+func (o *OnlineDetail) writeText(t textLines) {
+	t.line("open", "%s at most, %s of them before their first token", thousands(o.MostOpen), thousands(o.MostWaiting))
+	if o.Goodput != nil {
+		t.line("goodput", "%.2f requests/s%s%s", *o.Goodput, atMost(" with a first token", o.SLOTTFT), atMost(" and tokens", o.SLOITL))
 	}
-	if c := r.Chosen; c != nil {
-		line("conversations", "%s", c)
+	cost := when(o.Client.CPUS > 0, fmt.Sprintf("%.1f s of processor, %.1f µs a token; ", o.Client.CPUS, o.Client.PerTokenUS))
+	t.line("client", "%stimes by the %s's clock; woke %.3f ms late in the median, %.3f at p99", cost, o.Client.Stamps, o.Client.WakeLag.P50, o.Client.WakeLag.P99)
+}
+
+// writeSteps tells what the engine did.
+func (r *Report) writeSteps(t textLines) {
+	s := &r.Steps
+	kind := func(n uint64, name string, ms float64) string {
+		return fmt.Sprintf("%s %s%s", thousands(n), name, when(n > 0 && ms > 0, fmt.Sprintf(" of %.2f ms", ms)))
 	}
-	if err := t.Flush(); err != nil {
-		return err
+	t.line("steps", "%s: %s, %s, %s", thousands(s.Total), kind(s.Decode, "decode", s.DecodeMS), kind(s.Prefill, "prefill", s.PrefillMS), kind(s.Mixed, "mixed", s.MixedMS))
+	t.line("computed", "%s tokens; %s cached, %s rows wasted, %d requests preempted",
+		thousands(s.ComputedTokens), thousands(s.CachedTokens), thousands(s.WastedRows), s.Preempted)
+	if share, ok := s.Idle(); ok {
+		t.line("idle", "%.2f%% of the time the device had work", 100*share)
 	}
-	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if s.ReduceS > 0 {
+		t.line("all-reduce", "%.2f%% of the time %d devices computed; %.2f%% waiting for the slowest", 100*s.ReduceS/s.BusyS, r.Environment.Ranks, 100*s.WaitS/s.BusyS)
+	}
+	if l := r.Limit; l != nil {
+		t.line("limit", "%.1f output tokens/s, of which %.1f%% were reached: at %.2f TB/s and %.0f TFLOP/s prompts take %.2f s, then attention %.2f s and all else %.2f s",
+			l.OutputThroughput, 100*r.OutputThroughput/l.OutputThroughput, l.Read/1e12, l.FLOPs/1e12, l.PromptsS, l.KVS, l.WeightsS)
+	}
+}
+
+// writeTables writes lengths and latencies, as they are distributed.
+func (r *Report) writeTables(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if l := r.Lengths; l != nil {
 		fmt.Fprintf(t, "\ntokens\tcount\tmin\tmean\tp50\tp90\tp99\tmax\t\n")
 		for _, row := range []struct {

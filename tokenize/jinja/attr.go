@@ -40,63 +40,12 @@ func (st *state) attr(v Value, name string) (Value, bool, error) {
 		}
 		return unsafeAttr(v, name), true, nil
 	}
+	if methods, unsafe := methodsOf(v); methods[name] != nil {
+		return &method{v, name, methods[name]}, true, nil
+	} else if unsafe[name] {
+		return unsafeAttr(v, name), true, nil
+	}
 	switch v := v.(type) {
-	case string, Markup:
-		if fn, ok := strMethods[name]; ok {
-			return &method{v, name, fn}, true, nil
-		}
-	case *Dict:
-		if fn, ok := dictMethods[name]; ok {
-			return &method{v, name, fn}, true, nil
-		}
-		switch name {
-		case "clear", "pop", "popitem", "setdefault", "update":
-			return unsafeAttr(v, name), true, nil
-		}
-	case []any:
-		if fn, ok := listMethods[name]; ok {
-			return &method{v, name, fn}, true, nil
-		}
-		switch name {
-		case "append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove":
-			return unsafeAttr(v, name), true, nil
-		}
-	case Tuple:
-		if fn, ok := listMethods[name]; ok && name != "copy" {
-			return &method{v, name, fn}, true, nil
-		}
-	case *Range:
-		switch name {
-		case "start":
-			return v.start, true, nil
-		case "stop":
-			return v.stop, true, nil
-		case "step":
-			return v.step, true, nil
-		}
-	case bool, int64, *big.Int:
-		switch name {
-		case "real", "numerator":
-			n, err := normInt(bigOf(v))
-			return n, true, err
-		case "imag":
-			return int64(0), true, nil
-		case "denominator":
-			return int64(1), true, nil
-		}
-		if fn, ok := intMethods[name]; ok {
-			return &method{v, name, fn}, true, nil
-		}
-	case float64:
-		switch name {
-		case "real":
-			return v, true, nil
-		case "imag":
-			return float64(0), true, nil
-		}
-		if fn, ok := floatMethods[name]; ok {
-			return &method{v, name, fn}, true, nil
-		}
 	case *namespace:
 		x, ok := v.attrs.Get(name)
 		return x, ok, nil
@@ -106,16 +55,70 @@ func (st *state) attr(v Value, name string) (Value, bool, error) {
 		return v.attr(name)
 	case *cycler:
 		return v.attr(name)
-	case *joiner:
-		switch name {
-		case "sep":
-			return v.sep, true, nil
-		case "used":
-			return v.used, true, nil
-		}
+	}
+	return data(v, name)
+}
+
+// methodsOf are the methods that values of a type have, and the names of those that would change a value.
+func methodsOf(v Value) (methods map[string]methodFunc, unsafe map[string]bool) {
+	switch v := v.(type) {
+	case string, Markup:
+		return strMethods, nil
+	case *Dict:
+		return dictMethods, unsafeOfDicts
+	case []any:
+		return listMethods, unsafeOfLists
+	case Tuple:
+		return tupleMethods, nil
+	case bool, int64, *big.Int:
+		return intMethods, nil
+	case float64:
+		return floatMethods, nil
 	case *function:
-		if fn, ok := v.attrs[name]; ok {
-			return &method{v, name, fn}, true, nil
+		return v.attrs, nil
+	}
+	return nil, nil
+}
+
+var (
+	unsafeOfDicts = set("clear", "pop", "popitem", "setdefault", "update")
+	unsafeOfLists = set("append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove")
+	tupleMethods  = map[string]methodFunc{"count": listMethods["count"], "index": listMethods["index"]}
+)
+
+func set(names ...string) map[string]bool {
+	all := make(map[string]bool, len(names))
+	for _, name := range names {
+		all[name] = true
+	}
+	return all
+}
+
+// data is an attribute that is no method.
+func data(v Value, name string) (Value, bool, error) {
+	switch v := v.(type) {
+	case *Range:
+		return member(name, "start", v.start, "stop", v.stop, "step", v.step)
+	case bool, int64, *big.Int:
+		switch name {
+		case "real", "numerator":
+			n, err := normInt(bigOf(v))
+			return n, true, err
+		}
+		return member(name, "imag", int64(0), "denominator", int64(1))
+	case float64:
+		return member(name, "real", v, "imag", float64(0))
+	case *joiner:
+		return member(name, "sep", v.sep, "used", v.used)
+	}
+	return nil, false, nil
+}
+
+// member is the value behind its name.
+func member(name string, members ...Value) (Value, bool, error) {
+	for i := 0; i < len(members); i += 2 {
+		if members[i] == name {
+			return members[i+1], true, nil
 		}
 	}
 	return nil, false, nil

@@ -4,472 +4,247 @@ import (
 	"errors"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 // strMethods are the methods of str. Called on Markup, those that make a new
 // string make it Markup.
-var strMethods = map[string]methodFunc{}
+var strMethods map[string]methodFunc
 
 func init() { // format needs getattr, which needs this map
-	for name, fn := range map[string]func(string) string{
-		"upper": upper, "lower": lower, "capitalize": capitalize, "title": title, "swapcase": swapcase,
-		"casefold": func(s string) string { return strings.ReplaceAll(lower(s), "ß", "ss") },
-	} {
-		strMethods[name] = with(sig(name), func(st *state, recv Value, _ []Value) (Value, error) {
-			s, _ := textOf(recv)
-			if err := errors.Join(st.chew(s), st.alloc(len(s))); err != nil {
-				return nil, err
-			}
-			return like(recv, fn(s)), nil
-		})
+	strMethods = map[string]methodFunc{
+		"upper":      recased("upper", upper),
+		"lower":      recased("lower", lower),
+		"capitalize": recased("capitalize", capitalize),
+		"title":      recased("title", title),
+		"swapcase":   recased("swapcase", swapcase),
+		"casefold":   recased("casefold", func(s string) string { return strings.ReplaceAll(lower(s), "ß", "ss") }),
+
+		"isspace":      asked("isspace", allOf(isSpace)),
+		"isalpha":      asked("isalpha", allOf(unicode.IsLetter)),
+		"isalnum":      asked("isalnum", allOf(func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) })),
+		"isdigit":      asked("isdigit", allOf(isDigit)),
+		"isdecimal":    asked("isdecimal", allOf(unicode.IsDigit)),
+		"isnumeric":    asked("isnumeric", allOf(unicode.IsNumber)),
+		"islower":      asked("islower", func(s string) bool { return allCased(s, unicode.IsLower) }),
+		"isupper":      asked("isupper", func(s string) bool { return allCased(s, unicode.IsUpper) }),
+		"istitle":      asked("istitle", isTitle),
+		"isascii":      asked("isascii", isASCII),
+		"isprintable":  asked("isprintable", func(s string) bool { return s == "" || all(s, isPrintable) }),
+		"isidentifier": asked("isidentifier", isIdentifier),
+
+		"strip":  stripped("strip", strip),
+		"lstrip": stripped("lstrip", stripLeft),
+		"rstrip": stripped("rstrip", stripRight),
+
+		"split":      with(sig("split", "sep=", "maxsplit="), splitBy(split)),
+		"rsplit":     with(sig("rsplit", "sep=", "maxsplit="), splitBy(rsplit)),
+		"splitlines": with(sig("splitlines", "keepends="), linesOf),
+		"partition":  with(sig("partition", "sep", "/"), partitionAt(strings.Index, 0)),
+		"rpartition": with(sig("rpartition", "sep", "/"), partitionAt(strings.LastIndex, 2)),
+		"join":       with(sig("join", "iterable", "/"), joinTexts),
+
+		"startswith":   affixed("startswith", strings.HasPrefix),
+		"endswith":     affixed("endswith", strings.HasSuffix),
+		"removeprefix": removed("removeprefix", strings.TrimPrefix),
+		"removesuffix": removed("removesuffix", strings.TrimSuffix),
+		"find":         found("find", strings.Index),
+		"rfind":        found("rfind", strings.LastIndex),
+		"index":        found("index", strings.Index),
+		"rindex":       found("rindex", strings.LastIndex),
+		"count":        with(sig("count", "sub", "start=", "end=", "/"), countText),
+		"replace":      with(sig("replace", "old", "new", "count=", "/"), replaceText),
+
+		"ljust":      justified("ljust", func(int) int { return 0 }),
+		"rjust":      justified("rjust", func(space int) int { return space }),
+		"center":     justified("center", nil),
+		"zfill":      with(sig("zfill", "width", "/"), zeroFill),
+		"expandtabs": with(sig("expandtabs", "tabsize="), expandTabs),
+
+		"format":     formatArgs,
+		"format_map": with(sig("format_map", "mapping", "/"), formatMap),
+
+		"encode":    unsupported("encode"),
+		"translate": unsupported("translate"),
+		"maketrans": unsupported("maketrans"),
 	}
-	for name, fn := range map[string]func(string) bool{
-		"isspace": func(s string) bool { return all(s, isSpace) },
-		"isalpha": func(s string) bool { return all(s, unicode.IsLetter) },
-		"isalnum": func(s string) bool {
-			return all(s, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) })
-		},
-		"isdigit":      func(s string) bool { return all(s, isDigit) },
-		"isdecimal":    func(s string) bool { return all(s, unicode.IsDigit) },
-		"isnumeric":    func(s string) bool { return all(s, unicode.IsNumber) },
-		"islower":      func(s string) bool { return allCased(s, unicode.IsLower) },
-		"isupper":      func(s string) bool { return allCased(s, unicode.IsUpper) },
-		"istitle":      isTitle,
-		"isascii":      isASCII,
-		"isprintable":  func(s string) bool { return s == "" || all(s, isPrintable) },
-		"isidentifier": isIdentifier,
-	} {
-		strMethods[name] = with(sig(name), func(st *state, recv Value, _ []Value) (Value, error) {
-			s, _ := textOf(recv)
-			if err := st.scan(len(s)); err != nil {
-				return nil, err
-			}
-			return fn(s), nil
-		})
-	}
-	for name, fn := range map[string]func(s, chars string, given bool) string{
-		"strip": strip, "lstrip": stripLeft, "rstrip": stripRight,
-	} {
-		strMethods[name] = with(sig(name, "chars=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-			s, _ := textOf(recv)
-			chars, given, err := optText(a[0])
-			if err != nil {
-				return nil, err
-			}
-			return st.strip(recv, s, chars, given, fn)
-		})
-	}
-	for name, fn := range map[string]func(s, sep string, given bool, limit int) []string{"split": split, "rsplit": rsplit} {
-		strMethods[name] = with(sig(name, "sep=", "maxsplit="), func(st *state, recv Value, a []Value) (Value, error) {
-			return st.splitText(recv, a, fn)
-		})
-	}
-	for name, fn := range map[string]func(s, part string) bool{"startswith": strings.HasPrefix, "endswith": strings.HasSuffix} {
-		strMethods[name] = with(sig(name, "affix", "start=", "end=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-			return st.affix(name, recv, a, fn)
-		})
-	}
-	for name, fn := range map[string]func(s, part string) int{
-		"find": strings.Index, "rfind": strings.LastIndex, "index": strings.Index, "rindex": strings.LastIndex,
-	} {
-		strMethods[name] = with(sig(name, "sub", "start=", "end=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-			i, err := st.find(recv, a, fn)
-			if err == nil && i < 0 && strings.HasSuffix(name, "index") {
-				return nil, valueErr("substring not found")
-			}
-			return i, err
-		})
-	}
-	for name, cut := range map[string]func(s, part string) string{"removeprefix": strings.TrimPrefix, "removesuffix": strings.TrimSuffix} {
-		strMethods[name] = with(sig(name, "affix", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-			s, _ := textOf(recv)
-			part, err := argText(a[0])
-			return like(recv, cut(s, part)), errors.Join(err, st.weigh(min(len(s), len(part))))
-		})
-	}
-	for name, left := range map[string]func(space int) int{
-		"ljust": func(int) int { return 0 }, "rjust": func(space int) int { return space }, "center": nil,
-	} {
-		strMethods[name] = with(sig(name, "width", "fillchar=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-			return st.justify(recv, a, left)
-		})
-	}
-	strMethods["partition"] = with(sig("partition", "sep", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-		return st.partition(recv, a[0], strings.Index, 0)
-	})
-	strMethods["rpartition"] = with(sig("rpartition", "sep", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-		return st.partition(recv, a[0], strings.LastIndex, 2)
-	})
-	strMethods["splitlines"] = with(sig("splitlines", "keepends="), func(st *state, recv Value, a []Value) (Value, error) {
+}
+
+// boundFunc is a method whose arguments are in the order of its signature.
+type boundFunc = func(st *state, recv Value, a []Value) (Value, error)
+
+// recased makes a string of a string.
+func recased(name string, fn func(string) string) methodFunc {
+	return with(sig(name), func(st *state, recv Value, _ []Value) (Value, error) {
 		s, _ := textOf(recv)
-		lines, err := st.lines(s, optBool(a[0], false))
-		if err != nil {
+		if err := errors.Join(st.chew(s), st.alloc(len(s))); err != nil {
 			return nil, err
 		}
-		return st.texts(recv, len(s), lines)
+		return like(recv, fn(s)), nil
 	})
-	strMethods["join"] = with(sig("join", "iterable", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-		sep, _ := textOf(recv)
-		return st.join(recv, sep, a[0], func(i int, x Value) (string, error) {
-			s, ok := textOf(x)
-			if !ok {
-				return "", typeErr("sequence item %d: expected str instance, %s found", i, typeName(x))
-			}
-			if _, safe := x.(Markup); !safe {
-				s = likeEscaped(recv, s)
-			}
-			return s, nil
-		})
-	})
-	strMethods["replace"] = with(sig("replace", "old", "new", "count=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
+}
+
+// asked answers a question about a string.
+func asked(name string, fn func(string) bool) methodFunc {
+	return with(sig(name), func(st *state, recv Value, _ []Value) (Value, error) {
 		s, _ := textOf(recv)
-		old, err := argText(a[0])
-		if err != nil {
-			return nil, err
-		}
-		repl, err := argText(a[1])
-		if err != nil {
-			return nil, err
-		}
-		n, err := optInt(a[2], -1)
-		if err != nil {
-			return nil, err
-		}
-		if _, safe := a[1].(Markup); !safe {
-			repl = likeEscaped(recv, repl)
-		}
-		s, err = st.replace(s, old, repl, n)
-		return like(recv, s), err
-	})
-	strMethods["count"] = with(sig("count", "sub", "start=", "end=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-		n := 0
-		_, err := st.find(recv, a, func(s, sub string) int {
-			n = strings.Count(s, sub)
-			return 0
-		})
-		return int64(n), err
-	})
-	strMethods["zfill"] = with(sig("zfill", "width", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-		s, _ := textOf(recv)
-		width, err := optInt(a[0], 0)
-		if err != nil {
-			return nil, err
-		}
-		sign := ""
-		if s != "" && (s[0] == '+' || s[0] == '-') {
-			sign, s = s[:1], s[1:]
-		}
-		s, err = st.pad(s, width-int64(len(sign)), "0", func(space int) int { return space })
-		return like(recv, sign+s), err
-	})
-	strMethods["expandtabs"] = with(sig("expandtabs", "tabsize="), func(st *state, recv Value, a []Value) (Value, error) {
-		s, _ := textOf(recv)
-		size, err := optInt(a[0], 8)
-		if err != nil {
-			return nil, err
-		}
-		s, err = st.expandTabs(s, size)
-		return like(recv, s), err
-	})
-	strMethods["format"] = func(st *state, recv Value, args []Value, kwargs []kwarg) (Value, error) {
-		d := NewDict(len(kwargs))
-		for _, k := range kwargs {
-			d.Set(k.name, k.val)
-		}
-		return st.format(recv, args, d)
-	}
-	strMethods["format_map"] = with(sig("format_map", "mapping", "/"), func(st *state, recv Value, a []Value) (Value, error) {
-		d, ok := a[0].(*Dict)
-		if !ok {
-			return nil, typeErr("format_map() takes a mapping, not %s", typeName(a[0]))
-		}
-		return st.format(recv, nil, d)
-	})
-	for _, name := range []string{"encode", "translate", "maketrans"} {
-		strMethods[name] = func(*state, Value, []Value, []kwarg) (Value, error) {
-			return nil, typeErr("str.%s is not supported in a chat template", name)
-		}
-	}
-}
-
-// likeEscaped is plain text about to become part of orig: escaped for Markup.
-func likeEscaped(orig Value, s string) string {
-	if _, ok := orig.(Markup); ok {
-		return escapeHTML(s)
-	}
-	return s
-}
-
-// isDigit is str.isdigit of one character: decimals, and superscripts and the like.
-func isDigit(r rune) bool {
-	return unicode.IsDigit(r) || r == '²' || r == '³' || r == '¹' || r >= 0x2070 && r <= 0x2079 ||
-		r >= 0x2080 && r <= 0x2089 || r >= 0x2460 && r <= 0x2468
-}
-
-func isIdentifier(s string) bool {
-	for i, r := range s {
-		letter := r == '_' || unicode.IsLetter(r)
-		if !letter && (i == 0 || !unicode.IsDigit(r) && !unicode.IsMark(r)) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// strip is one of the functions that strip, charged. Only a few characters are
-// looked for without a loop over them.
-func (st *state) strip(orig Value, s, chars string, given bool, fn func(s, chars string, given bool) string) (Value, error) {
-	work := len(s)
-	if given && len(chars) > 16 {
-		work *= len(chars) / 16
-	}
-	if err := st.scan(work); err != nil {
-		return nil, err
-	}
-	return like(orig, fn(s, chars, given)), nil
-}
-
-// texts makes a list of pieces of a string of n bytes.
-func (st *state) texts(orig Value, n int, parts []string) (Value, error) {
-	if err := st.allocList(2 * len(parts)); err != nil {
-		return nil, err
-	}
-	out := make([]any, len(parts))
-	for i, p := range parts {
-		out[i] = like(orig, p)
-	}
-	return out, st.scan(n)
-}
-
-func (st *state) splitText(recv Value, a []Value, fn func(s, sep string, given bool, limit int) []string) (Value, error) {
-	s, _ := textOf(recv)
-	sep, given, err := optText(a[0])
-	if err != nil {
-		return nil, err
-	}
-	if given && sep == "" {
-		return nil, valueErr("empty separator")
-	}
-	limit, err := optInt(a[1], -1)
-	if err != nil {
-		return nil, err
-	}
-	if limit > int64(len(s)) {
-		limit = -1
-	}
-	if err := st.scan(len(s)); err != nil {
-		return nil, err
-	}
-	parts := 0
-	if given {
-		parts = strings.Count(s, sep)
-	} else {
-		parts = countFields(s)
-	}
-	if err := st.allocList(parts); err != nil {
-		return nil, err
-	}
-	return st.texts(recv, len(s), fn(s, sep, given, int(limit)))
-}
-
-// window cuts out s[start:end]; from is where it starts, false if beyond the end.
-func window(s string, start, end Value) (text string, from int, ok bool, err error) {
-	bound := func(v Value) Value {
-		if v == missing {
-			return nil
-		}
-		return v
-	}
-	if start == missing && end == missing {
-		return s, 0, true, nil
-	}
-	n := runeLen(s)
-	from, count, _, err := sliceBounds(n, bound(start), bound(end), nil)
-	if i, isInt := intOf(bound(start)); isInt && i > int64(n) {
-		return "", 0, false, err
-	}
-	if err != nil {
-		return "", 0, false, err
-	}
-	i := byteOffset(s, from)
-	return s[i : i+byteOffset(s[i:], count)], from, true, nil
-}
-
-func (st *state) affix(name string, recv Value, a []Value, fn func(s, part string) bool) (Value, error) {
-	s, _ := textOf(recv)
-	if a[1] != missing || a[2] != missing { // counts characters
 		if err := st.scan(len(s)); err != nil {
 			return nil, err
 		}
-	}
-	s, _, ok, err := window(s, a[1], a[2])
-	if err != nil || !ok {
-		return false, err
-	}
-	parts, isTuple := a[0].(Tuple)
-	if !isTuple {
-		parts = Tuple{a[0]}
-	}
-	for _, p := range parts {
-		part, ok := textOf(p)
-		if !ok {
-			return nil, typeErr("%s first arg must be str or a tuple of str, not %s", name, typeName(p))
-		}
-		if err := st.scan(len(part)); err != nil {
+		return fn(s), nil
+	})
+}
+
+func allOf(is func(rune) bool) func(string) bool {
+	return func(s string) bool { return all(s, is) }
+}
+
+func stripped(name string, fn func(s, chars string, given bool) string) methodFunc {
+	return with(sig(name, "chars=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
+		s, _ := textOf(recv)
+		chars, given, err := optText(a[0])
+		if err != nil {
 			return nil, err
 		}
-		if fn(s, part) {
-			return true, nil
-		}
-	}
-	return false, nil
+		return st.strip(recv, s, chars, given, fn)
+	})
 }
 
-// find returns the character position of a substring, -1 when it is not there.
-func (st *state) find(recv Value, a []Value, fn func(s, part string) int) (int64, error) {
+func splitBy(fn func(s, sep string, given bool, limit int) []string) boundFunc {
+	return func(st *state, recv Value, a []Value) (Value, error) { return st.splitText(recv, a, fn) }
+}
+
+func linesOf(st *state, recv Value, a []Value) (Value, error) {
 	s, _ := textOf(recv)
-	part, err := argText(a[0])
+	lines, err := st.lines(s, optBool(a[0], false))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if err := st.scan(len(s)); err != nil {
-		return 0, err
-	}
-	text, from, ok, err := window(s, a[1], a[2])
-	if err != nil || !ok {
-		return -1, err
-	}
-	i := fn(text, part)
-	if i < 0 {
-		return -1, nil
-	}
-	return int64(from + runeLen(text[:i])), nil
+	return st.texts(recv, len(s), lines)
 }
 
-func (st *state) justify(recv Value, a []Value, left func(space int) int) (Value, error) {
+// partitionAt cuts where fn finds the separator; whole is where a string without one goes.
+func partitionAt(fn func(s, part string) int, whole int) boundFunc {
+	return func(st *state, recv Value, a []Value) (Value, error) { return st.partition(recv, a[0], fn, whole) }
+}
+
+func joinTexts(st *state, recv Value, a []Value) (Value, error) {
+	sep, _ := textOf(recv)
+	return st.join(recv, sep, a[0], func(i int, x Value) (string, error) {
+		s, ok := textOf(x)
+		if !ok {
+			return "", typeErr("sequence item %d: expected str instance, %s found", i, typeName(x))
+		}
+		if _, safe := x.(Markup); !safe {
+			s = likeEscaped(recv, s)
+		}
+		return s, nil
+	})
+}
+
+func affixed(name string, fn func(s, part string) bool) methodFunc {
+	return with(sig(name, "affix", "start=", "end=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
+		return st.affix(name, recv, a, fn)
+	})
+}
+
+func removed(name string, cut func(s, part string) string) methodFunc {
+	return with(sig(name, "affix", "/"), func(st *state, recv Value, a []Value) (Value, error) {
+		s, _ := textOf(recv)
+		part, err := argText(a[0])
+		return like(recv, cut(s, part)), errors.Join(err, st.weigh(min(len(s), len(part))))
+	})
+}
+
+// found is where a substring is; what is called index fails where there is none.
+func found(name string, fn func(s, part string) int) methodFunc {
+	return with(sig(name, "sub", "start=", "end=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
+		i, err := st.find(recv, a, fn)
+		if err == nil && i < 0 && strings.HasSuffix(name, "index") {
+			return nil, valueErr("substring not found")
+		}
+		return i, err
+	})
+}
+
+func countText(st *state, recv Value, a []Value) (Value, error) {
+	n := 0
+	_, err := st.find(recv, a, func(s, sub string) int {
+		n = strings.Count(s, sub)
+		return 0
+	})
+	return int64(n), err
+}
+
+func replaceText(st *state, recv Value, a []Value) (Value, error) {
+	s, _ := textOf(recv)
+	old, err := argText(a[0])
+	if err != nil {
+		return nil, err
+	}
+	repl, err := argText(a[1])
+	if err != nil {
+		return nil, err
+	}
+	n, err := optInt(a[2], -1)
+	if err != nil {
+		return nil, err
+	}
+	if _, safe := a[1].(Markup); !safe {
+		repl = likeEscaped(recv, repl)
+	}
+	s, err = st.replace(s, old, repl, n)
+	return like(recv, s), err
+}
+
+// justified pads; left is how much of the space goes before the text, nil half of it.
+func justified(name string, left func(space int) int) methodFunc {
+	return with(sig(name, "width", "fillchar=", "/"), func(st *state, recv Value, a []Value) (Value, error) {
+		return st.justify(recv, a, left)
+	})
+}
+
+func zeroFill(st *state, recv Value, a []Value) (Value, error) {
 	s, _ := textOf(recv)
 	width, err := optInt(a[0], 0)
 	if err != nil {
 		return nil, err
 	}
-	fill := " "
-	if a[1] != missing {
-		if fill, err = argText(a[1]); err != nil || runeLen(fill) != 1 {
-			return nil, typeErr("The fill character must be exactly one character long")
-		}
+	sign := ""
+	if s != "" && (s[0] == '+' || s[0] == '-') {
+		sign, s = s[:1], s[1:]
 	}
-	if left == nil {
-		left = centered(width)
+	s, err = st.pad(s, width-int64(len(sign)), "0", func(space int) int { return space })
+	return like(recv, sign+s), err
+}
+
+func expandTabs(st *state, recv Value, a []Value) (Value, error) {
+	s, _ := textOf(recv)
+	size, err := optInt(a[0], 8)
+	if err != nil {
+		return nil, err
 	}
-	s, err = st.pad(s, width, fill, left)
+	s, err = st.expandTabs(s, size)
 	return like(recv, s), err
 }
 
-// centered puts the odd space on the left when the width is odd, as Python does.
-func centered(width int64) func(space int) int {
-	return func(space int) int { return space/2 + space&int(width)&1 }
+func formatArgs(st *state, recv Value, args []Value, kwargs []kwarg) (Value, error) {
+	d := NewDict(len(kwargs))
+	for _, k := range kwargs {
+		d.Set(k.name, k.val)
+	}
+	return st.format(recv, args, d)
 }
 
-func (st *state) partition(recv, sepArg Value, fn func(s, part string) int, whole int) (Value, error) {
-	s, _ := textOf(recv)
-	sep, err := argText(sepArg)
-	if err != nil {
-		return nil, err
+func formatMap(st *state, recv Value, a []Value) (Value, error) {
+	d, ok := a[0].(*Dict)
+	if !ok {
+		return nil, typeErr("format_map() takes a mapping, not %s", typeName(a[0]))
 	}
-	if sep == "" {
-		return nil, valueErr("empty separator")
-	}
-	if err := st.scan(len(s)); err != nil {
-		return nil, err
-	}
-	parts := Tuple{like(recv, ""), like(recv, ""), like(recv, "")}
-	if i := fn(s, sep); i >= 0 {
-		parts = Tuple{like(recv, s[:i]), like(recv, sep), like(recv, s[i+len(sep):])}
-	} else {
-		parts[whole] = recv
-	}
-	return parts, nil
+	return st.format(recv, nil, d)
 }
 
-// replace puts repl for old, at most n times when n is not negative.
-func (st *state) replace(s, old, repl string, n int64) (string, error) {
-	if err := st.scan(len(s)); err != nil {
-		return "", err
+func unsupported(name string) methodFunc {
+	return func(*state, Value, []Value, []kwarg) (Value, error) {
+		return nil, typeErr("str.%s is not supported in a chat template", name)
 	}
-	hits := strings.Count(s, old)
-	if n >= 0 && n < int64(hits) {
-		hits = int(n)
-	}
-	if grow := len(repl) - len(old); grow > 0 && hits > st.lim.Output/grow {
-		return "", st.alloc(-1)
-	} else if hits > 0 {
-		if err := st.alloc(max(len(s)+hits*grow, 0)); err != nil {
-			return "", err
-		}
-	}
-	return strings.Replace(s, old, repl, hits), nil
-}
-
-// join concatenates what text makes of the items.
-func (st *state) join(orig Value, sep string, items Value, text func(i int, x Value) (string, error)) (Value, error) {
-	it, err := st.iterate(items)
-	if err != nil {
-		return nil, err
-	}
-	var b strings.Builder
-	for i := 0; ; i++ {
-		x, ok, err := it.pull(st)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return like(orig, b.String()), nil
-		}
-		s, err := text(i, x)
-		if err != nil {
-			return nil, err
-		}
-		if i > 0 {
-			s = sep + s
-		}
-		if b.Len()+len(s) > st.lim.Output {
-			return nil, st.alloc(-1)
-		}
-		if err := st.alloc(len(s)); err != nil {
-			return nil, err
-		}
-		b.WriteString(s)
-	}
-}
-
-func (st *state) expandTabs(s string, size int64) (string, error) {
-	tabs := strings.Count(s, "\t")
-	if size = max(size, 0); tabs > 0 && size > int64(st.lim.Output/tabs) {
-		return "", st.alloc(-1)
-	}
-	if err := st.alloc(len(s) + tabs*int(size)); err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	column := 0
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
-		switch r {
-		case '\t':
-			if size > 0 {
-				space := int(size) - column%int(size)
-				b.WriteString(strings.Repeat(" ", space))
-				column += space
-			}
-		case '\n', '\r':
-			b.WriteString(s[:n])
-			column = 0
-		default:
-			b.WriteString(s[:n])
-			column++
-		}
-		s = s[n:]
-	}
-	return b.String(), nil
 }

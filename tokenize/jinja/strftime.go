@@ -34,94 +34,75 @@ func strftime(t time.Time, format string) string {
 	return b.String()
 }
 
+// layouts are directives that Go has a layout for.
+var layouts = map[byte]string{
+	'a': "Mon", 'A': "Monday", 'b': "Jan", 'h': "Jan", 'B': "January",
+	'c': "Mon Jan _2 15:04:05 2006", 'D': "01/02/06", 'x': "01/02/06", 'F': "2006-01-02",
+	'p': "PM", 'P': "pm", 'r': "03:04:05 PM", 'R': "15:04", 'T': "15:04:05", 'X': "15:04:05",
+}
+
+// texts are directives that are the same at any time; datetime.now() knows no zone.
+var texts = map[byte]string{'n': "\n", 't': "\t", '%': "%", 'z': "", 'Z': ""}
+
+// numbers are directives that are numbers, so wide, padded with zeros or spaces.
+var numbers = map[byte]struct {
+	width int
+	pad   byte
+	of    func(time.Time) int
+}{
+	'C': {2, '0', func(t time.Time) int { return t.Year() / 100 }},
+	'd': {2, '0', time.Time.Day},
+	'e': {2, ' ', time.Time.Day},
+	'g': {2, '0', func(t time.Time) int { return isoYear(t) % 100 }},
+	'G': {4, '0', isoYear},
+	'H': {2, '0', time.Time.Hour},
+	'k': {2, ' ', time.Time.Hour},
+	'I': {2, '0', hour12},
+	'l': {2, ' ', hour12},
+	'j': {3, '0', time.Time.YearDay},
+	'm': {2, '0', func(t time.Time) int { return int(t.Month()) }},
+	'M': {2, '0', time.Time.Minute},
+	'S': {2, '0', time.Time.Second},
+	'u': {1, '0', func(t time.Time) int { return sinceMonday(t) + 1 }},
+	'U': {2, '0', func(t time.Time) int { return (t.YearDay() + 6 - int(t.Weekday())) / 7 }},
+	'V': {2, '0', func(t time.Time) int { _, week := t.ISOWeek(); return week }},
+	'w': {1, '0', func(t time.Time) int { return int(t.Weekday()) }},
+	'W': {2, '0', func(t time.Time) int { return (t.YearDay() + 6 - sinceMonday(t)) / 7 }},
+	'y': {2, '0', func(t time.Time) int { return t.Year() % 100 }},
+	'Y': {4, '0', time.Time.Year},
+}
+
+func isoYear(t time.Time) int     { year, _ := t.ISOWeek(); return year }
+func hour12(t time.Time) int      { return (t.Hour()+11)%12 + 1 }
+func sinceMonday(t time.Time) int { return (int(t.Weekday()) + 6) % 7 }
+
 func directive(t time.Time, c, flag byte) (string, bool) {
-	num := func(n, width int, pad byte) (string, bool) {
-		switch flag {
-		case '-':
-			return fmt.Sprint(n), true
-		case '_':
-			pad = ' '
-		case '0':
-			pad = '0'
-		}
-		if pad == '0' {
-			return fmt.Sprintf("%0*d", width, n), true
-		}
-		return fmt.Sprintf("%*d", width, n), true
+	if layout := layouts[c]; layout != "" {
+		return t.Format(layout), true
 	}
-	hour12 := (t.Hour()+11)%12 + 1
-	isoYear, isoWeek := t.ISOWeek()
+	if text, ok := texts[c]; ok {
+		return text, true
+	}
 	switch c {
-	case 'a', 'A', 'b', 'h', 'B':
-		return t.Format(map[byte]string{'a': "Mon", 'A': "Monday", 'b': "Jan", 'h': "Jan", 'B': "January"}[c]), true
-	case 'c':
-		return t.Format("Mon Jan _2 15:04:05 2006"), true
-	case 'C':
-		return num(t.Year()/100, 2, '0')
-	case 'd':
-		return num(t.Day(), 2, '0')
-	case 'e':
-		return num(t.Day(), 2, ' ')
-	case 'D', 'x':
-		return t.Format("01/02/06"), true
 	case 'f':
 		return fmt.Sprintf("%06d", t.Nanosecond()/1000), true
-	case 'F':
-		return t.Format("2006-01-02"), true
-	case 'g':
-		return num(isoYear%100, 2, '0')
-	case 'G':
-		return num(isoYear, 4, '0')
-	case 'H':
-		return num(t.Hour(), 2, '0')
-	case 'k':
-		return num(t.Hour(), 2, ' ')
-	case 'I':
-		return num(hour12, 2, '0')
-	case 'l':
-		return num(hour12, 2, ' ')
-	case 'j':
-		return num(t.YearDay(), 3, '0')
-	case 'm':
-		return num(int(t.Month()), 2, '0')
-	case 'M':
-		return num(t.Minute(), 2, '0')
-	case 'n':
-		return "\n", true
-	case 'p':
-		return t.Format("PM"), true
-	case 'P':
-		return t.Format("pm"), true
-	case 'r':
-		return t.Format("03:04:05 PM"), true
-	case 'R':
-		return t.Format("15:04"), true
 	case 's':
 		return fmt.Sprint(t.Unix()), true
-	case 'S':
-		return num(t.Second(), 2, '0')
-	case 't':
-		return "\t", true
-	case 'T', 'X':
-		return t.Format("15:04:05"), true
-	case 'u':
-		return num((int(t.Weekday())+6)%7+1, 1, '0')
-	case 'U':
-		return num((t.YearDay()+6-int(t.Weekday()))/7, 2, '0')
-	case 'V':
-		return num(isoWeek, 2, '0')
-	case 'w':
-		return num(int(t.Weekday()), 1, '0')
-	case 'W':
-		return num((t.YearDay()+6-(int(t.Weekday())+6)%7)/7, 2, '0')
-	case 'y':
-		return num(t.Year()%100, 2, '0')
-	case 'Y':
-		return num(t.Year(), 4, '0')
-	case 'z', 'Z': // datetime.now() knows no zone
-		return "", true
-	case '%':
-		return "%", true
 	}
-	return "", false
+	n, ok := numbers[c]
+	if !ok {
+		return "", false
+	}
+	switch flag {
+	case '-':
+		return fmt.Sprint(n.of(t)), true
+	case '_':
+		n.pad = ' '
+	case '0':
+		n.pad = '0'
+	}
+	if n.pad == '0' {
+		return fmt.Sprintf("%0*d", n.width, n.of(t)), true
+	}
+	return fmt.Sprintf("%*d", n.width, n.of(t)), true
 }
