@@ -17,9 +17,10 @@ import (
 // Cluster has several hosts serve a model together: those with a front take requests, those with an
 // engine compute them, for all fronts.
 type Cluster struct {
-	Name   string   // those of one name belong together
-	Listen string   // the address and port by which other hosts reach this one
-	Join   []string // some of the others, by those
+	Name   string          // those of one name belong together
+	Listen string          // the address and port by which other hosts reach this one
+	Join   []string        // some of the others, by those; a name stands for all addresses that it has, or comes to have
+	Hosts  func() []string // if given, asked every few seconds which others there may be; must not wait
 	// Advertise is the address and port by which others reach this one, where that is not Listen.
 	Advertise string
 	Secret    string // what all know, and nobody else; at least LeastSecret bytes
@@ -108,7 +109,7 @@ func (m *membership) opened(s *System) {
 
 // start joins the cluster.
 func (m *membership) start(c *Cluster, mdl *model.Model, shared *remote.Shared) (err error) {
-	cfg := remote.Config{Listen: c.Listen, Advertise: c.Advertise, Secret: c.Secret, Cluster: c.Name, Join: c.Join, Log: m.log, Engine: shared}
+	cfg := remote.Config{Listen: c.Listen, Advertise: c.Advertise, Secret: c.Secret, Cluster: c.Name, Join: c.Join, Hosts: c.Hosts, Log: m.log, Engine: shared}
 	if !c.EngineOnly {
 		cfg.Found, cfg.Left, cfg.Identity = m.found, m.left, front.Identity(mdl)
 	}

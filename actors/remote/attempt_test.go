@@ -108,7 +108,7 @@ func TestAttemptsOnOneClock(t *testing.T) {
 	if err := s.Join(a.link); err != nil {
 		t.Fatal(err)
 	}
-	a.link.tick() // says hello
+	a.link.tick(0) // says hello
 	st, err := s.Submit(&front.Request{Tokens: []int32{1}, MaxTokens: 6})
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestAttemptsOnOneClock(t *testing.T) {
 			if err := s.Join(b.link); err != nil {
 				t.Fatal(err)
 			}
-			b.link.tick()
+			b.link.tick(0)
 			a.cut()
 		}
 	}

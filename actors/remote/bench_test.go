@@ -75,7 +75,7 @@ func benchmarkFront(b *testing.B, m *model.Model, codec *tokenize.Tokenizer, far
 	}
 	link := newLink("far", func(*wire.Frame) {}, batch.Now, src.same, zerolog.Nop())
 	link.Bind(say, func() {}, nil)
-	link.tick()
+	link.tick(0)
 	link.greeted = true
 	at := session{id: link.session.id}
 	rnd := rand.New(rand.NewPCG(1, 2))

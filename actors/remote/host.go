@@ -135,13 +135,13 @@ func (h *host) hello(from string, f *wire.Frame) {
 	h.log.Info().Str("peer", from).Msg("a front is attached")
 }
 
-// tick ends the sessions of those who are not heard of.
-func (h *host) tick() {
+// tick ends the sessions of those who are not heard of, but for as long as this host was paused.
+func (h *host) tick(paused int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
 	for _, g := range h.guests {
-		if g.session.silentFor(now) > h.miss {
+		if g.session.excuse(paused); g.session.silentFor(now) > h.miss {
 			h.dismiss(g, "nothing has been heard of the front")
 		}
 	}

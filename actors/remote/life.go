@@ -127,7 +127,7 @@ func (l *life) join(cfg *Config, settings *remote.Config) {
 	if cfg.Engine != nil {
 		kinds = append(kinds, cluster.WithKinds(cluster.NewKind(kindEngine, nothing)))
 	}
-	l.roster = newRoster(cfg.Join, sync.OnceFunc(l.on.blocked))
+	l.roster = newRoster(cfg, sync.OnceFunc(l.on.blocked))
 	c := cluster.Configure(cfg.Cluster, l.roster, nobody{}, settings, kinds...)
 	c.GossipInterval, c.HeartbeatExpiration = tellEvery, 5*absence // who left is the roster's to say
 	l.cluster = cluster.New(l.system, c)

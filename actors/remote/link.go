@@ -287,11 +287,14 @@ func (l *Link) pulse(p *wire.Pulse, now int64) {
 	}
 }
 
-// tick does what it is time for.
-func (l *Link) tick() {
+// tick does what it is time for. For so long this host was paused: what came meanwhile it has yet to hear.
+func (l *Link) tick(paused int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
+	if l.session != nil {
+		l.session.excuse(paused)
+	}
 	switch {
 	case l.ended:
 	case l.session == nil:

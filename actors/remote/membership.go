@@ -17,27 +17,30 @@ import (
 // roster is the members of a cluster that knows some hosts to begin with: a provider of protoactor's
 // cluster, which takes from it who is there, tells who joined and left, and lets none come back that
 // has left. Every host tells every other one that it knows, each second, of itself and of those it
-// has heard of lately; so who knows one comes to know all.
+// has heard of lately; so who knows one comes to know all. Which those are to begin with it is told by
+// addresses, by names, whose addresses are looked up time and again (hosts.go), and by whoever else knows.
 //
 // The library's own provider for lists of hosts, automanaged, asks over plain HTTP, which it serves on
 // every address of the machine: anyone could answer, whatever secret there is. It takes a member that
 // fails one answer for gone, which is for good, and knows only hosts that are listed. This one says the
 // same over the connections that need the secret.
 type roster struct {
-	self    *cluster.Member
-	cluster *cluster.Cluster
-	blocked func() // called when another host says that this one had left
+	self      *cluster.Member
+	cluster   *cluster.Cluster
+	directory *directory
+	blocked   func() // called when another host says that this one had left
 
 	mu   sync.Mutex
-	seen map[string]*sighting // guarded by mu, by address; nil: one to begin with that was not heard of
+	seen map[string]*sighting // guarded by mu, by address
 	last int64                // guarded by mu: when all were told last
 	stop chan struct{}
 }
 
-// sighting is a member that was heard of.
+// sighting is a host that there is, or was.
 type sighting struct {
-	member *cluster.Member
-	at     int64 // when, as batch.Now
+	member *cluster.Member // nil: it was not heard of, or is absent
+	at     int64           // when it was heard of, or told of, as batch.Now
+	given  bool            // it is one to begin with
 }
 
 const (
@@ -46,16 +49,35 @@ const (
 	// compute long before: see silence. To have left is for good: a host that comes back has to
 	// begin anew, and so it should not be for every pause.
 	absence = time.Minute
+	// oblivion is after how long one that is absent is not told any more, unless it was given: in a cluster
+	// whose hosts are forever other ones there would be more and more of them.
+	oblivion = time.Hour
 )
 
 const rosterName = "roster"
 
-func newRoster(join []string, blocked func()) *roster {
+func newRoster(cfg *Config, blocked func()) *roster {
 	r := &roster{blocked: blocked, seen: map[string]*sighting{}, stop: make(chan struct{})}
-	for _, address := range join {
-		r.seen[address] = nil
+	var given []string
+	r.directory, given = newDirectory(cfg)
+	for _, at := range given {
+		r.seen[at] = &sighting{given: true}
 	}
 	return r
+}
+
+// found has hosts be told that there may be.
+func (r *roster) found(hosts []string, now int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, at := range hosts {
+		if r.seen[at] == nil {
+			r.seen[at] = &sighting{}
+		}
+		if s := r.seen[at]; s.member == nil {
+			s.at = now
+		}
+	}
 }
 
 // StartMember begins to tell others, and to listen.
@@ -74,6 +96,7 @@ func (r *roster) StartMember(c *cluster.Cluster) error {
 		return err
 	}
 	go r.run()
+	go r.directory.run(r.stop, func(hosts []string) { r.found(hosts, batch.Now()) })
 	return nil
 }
 
@@ -99,11 +122,15 @@ func (r *roster) run() {
 	}
 }
 
-// hosts are those that are told.
+// hosts are those that are told, and names of such, for another life to begin with.
 func (r *roster) hosts() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Collect(maps.Keys(r.seen))
+	all := slices.Collect(maps.Keys(r.seen))
+	for _, n := range r.directory.names {
+		all = append(all, net.JoinHostPort(n.host, n.port))
+	}
+	return all
 }
 
 // hear takes what another host says of members, itself first.
@@ -115,46 +142,34 @@ func (r *roster) hear(view *cluster.ClusterTopology, now int64) {
 		r.blocked()
 		return
 	}
-	r.mu.Lock()
-	from := address(view.Members[0])
-	old := r.seen[from]
-	r.seen[from] = &sighting{view.Members[0], now}
-	for _, m := range view.Members[1:] {
-		if _, known := r.seen[address(m)]; !known && m.Id != r.self.Id {
-			r.seen[address(m)] = nil // to be told; what it says counts
-		}
-	}
-	news := old == nil || old.member.Id != view.Members[0].Id
-	r.mu.Unlock()
-	if news {
+	if r.heard(view.Members, now) {
 		r.tell(now)
 	}
 }
 
+// heard notes who is there, and reports whether the one who says so is new.
+func (r *roster) heard(members cluster.Members, now int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := members[0]
+	s := r.seen[address(first)]
+	if s == nil {
+		s = &sighting{}
+		r.seen[address(first)] = s
+	}
+	isNew := s.member == nil || s.member.Id != first.Id
+	s.member, s.at = first, now
+	for _, m := range members[1:] {
+		if r.seen[address(m)] == nil && m.Id != r.self.Id {
+			r.seen[address(m)] = &sighting{at: now} // to be told; what it says counts
+		}
+	}
+	return isNew
+}
+
 // tell has the cluster know who is there, and the others, too.
 func (r *roster) tell(now int64) {
-	r.mu.Lock()
-	if late := now - r.last - int64(2*tellEvery); r.last > 0 && late > 0 { // this host was paused, not the others
-		for _, s := range r.seen {
-			if s != nil {
-				s.at += late
-			}
-		}
-	}
-	r.last = now
-	members, to := cluster.Members{r.self}, []string(nil)
-	for at, s := range r.seen {
-		to = append(to, at)
-		if s == nil {
-			continue
-		}
-		if now-s.at > int64(absence) {
-			r.seen[at] = nil
-			continue
-		}
-		members = append(members, s.member)
-	}
-	r.mu.Unlock()
+	members, to := r.view(now)
 	r.cluster.MemberList.UpdateClusterTopology(slices.Clone(members))
 	view := &cluster.ClusterTopology{Members: members, Blocked: r.cluster.GetBlockedMembers().ToSlice()}
 	for _, at := range to {
@@ -162,6 +177,33 @@ func (r *roster) tell(now int64) {
 			r.cluster.ActorSystem.Root.Send(actor.NewPID(at, rosterName), view)
 		}
 	}
+}
+
+// view is who is there, itself first, and where to say so.
+func (r *roster) view(now int64) (members cluster.Members, to []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if late := now - r.last - int64(2*tellEvery); r.last > 0 && late > 0 { // this host was paused, not the others
+		for _, s := range r.seen {
+			s.at += late
+		}
+	}
+	r.last = now
+	members = cluster.Members{r.self}
+	for at, s := range r.seen {
+		away := now - s.at
+		if away > int64(absence) {
+			s.member = nil
+		}
+		if away > int64(oblivion) && !s.given {
+			delete(r.seen, at)
+			continue
+		}
+		if to = append(to, at); s.member != nil {
+			members = append(members, s.member)
+		}
+	}
+	return members, to
 }
 
 // address is where a member is, also one with an address of IPv6.

@@ -6,6 +6,7 @@
 //	node.go        this host among others
 //	secret.go      how hosts know each other
 //	membership.go  who is there
+//	hosts.go       where they are to begin with
 //	life.go        protoactor's remote and cluster, and what of them is gone round
 //	session.go     a front's use of an engine: frames that are numbered
 //	link.go        the front's side of it, an engine.Engine
@@ -23,6 +24,7 @@ package remote
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -42,10 +44,13 @@ type Config struct {
 	Secret    string // what all of them know: LeastSecret bytes or more
 	Log       zerolog.Logger
 
-	// Cluster names those that belong together, and Join are addresses of some of them, to begin with.
+	// Cluster names those that belong together, and Join are addresses of some of them, to begin with. A name in
+	// one stands for all addresses that it has, or comes to have. Hosts, if given, says which others there
+	// may be; it is asked every few seconds, and must not wait.
 	// "": there is no membership, and Attach says which engines there are.
 	Cluster string
 	Join    []string
+	Hosts   func() []string
 
 	// Found, if this host has a front, is told of engines that it may use, each once, and Left of those
 	// that it may not any more. Identity is the front's.
@@ -55,7 +60,8 @@ type Config struct {
 	// Engine, if this host has one, is what fronts on others may use.
 	Engine *Shared
 
-	miss time.Duration // as silence, where a test's machine may be busy; 0: that
+	miss   time.Duration                                   // as silence, where a test's machine may be busy; 0: that
+	lookUp func(context.Context, string) ([]string, error) // a test's names; nil: the system's
 }
 
 // CheckListen says what is wrong with where to listen and where others reach that.
@@ -90,8 +96,10 @@ type Node struct {
 	closed bool             // guarded by mu
 }
 
-// tickEvery is how often sessions are looked after.
-const tickEvery = 50 * time.Millisecond
+const (
+	tickEvery = 50 * time.Millisecond // how often sessions are looked after
+	onTime    = 4 * tickEvery         // a tick that comes later means that this host was paused itself
+)
 
 // Start begins to listen, and to look for others.
 func Start(cfg Config) (*Node, error) {
@@ -198,17 +206,20 @@ func (n *Node) gone(at string) {
 func (n *Node) run() {
 	every := time.NewTicker(tickEvery)
 	defer every.Stop()
-	for {
+	for last := batch.Now(); ; {
 		select {
 		case <-n.done:
 			return
 		case <-every.C:
 		}
+		now := batch.Now()
+		paused := max(0, now-last-int64(onTime))
+		last = now
 		for _, link := range n.all() {
-			link.tick()
+			link.tick(paused)
 		}
 		if n.host != nil {
-			n.host.tick()
+			n.host.tick(paused)
 		}
 	}
 }

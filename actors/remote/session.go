@@ -42,3 +42,6 @@ func (s *session) take(f *wire.Frame, now int64) error {
 
 // silentFor is how long nothing has come.
 func (s *session) silentFor(now int64) time.Duration { return time.Duration(now - s.heard) }
+
+// excuse does not hold a silence against the other side that was this side's.
+func (s *session) excuse(paused int64) { s.heard += paused }

@@ -152,8 +152,8 @@ func (s *stage) pass(t *testing.T, ms int) {
 	for range ms / 50 {
 		s.now += 50e6
 		for i := range s.hosts {
-			s.links[i].tick()
-			s.hosts[i].tick()
+			s.links[i].tick(0)
+			s.hosts[i].tick(0)
 		}
 		s.carry(t)
 	}
@@ -482,5 +482,31 @@ func TestInfoCrosses(t *testing.T) {
 	var back device.Info
 	if err != nil || json.Unmarshal(text, &back) != nil || back != info {
 		t.Errorf("%+v became %+v, %v", info, back, err)
+	}
+}
+
+// A host that was paused itself hears first what came meanwhile: the silence was its own.
+func TestPaused(t *testing.T) {
+	const pause = 7e9 // longer than either side waits
+	for _, excused := range []bool{true, false} {
+		s := newStage(t, 1, nil)
+		s.pass(t, 300)
+		ref := wire.Ref{Slot: 1, Epoch: 1}
+		s.links[0].Submit(&wire.Request{Ref: ref, Prompt: []int32{1}, MaxTokens: 2})
+		s.carry(t)
+		s.machine(0).step() // is under way
+		s.now += pause
+		late := int64(0)
+		if excused {
+			late = pause - int64(onTime)
+		}
+		s.links[0].tick(late)
+		s.hosts[0].tick(late)
+		s.carry(t)
+		s.machine(0).step()
+		s.pass(t, 300)
+		if whole := s.got[len(s.got)-1].Reason == wire.Length; whole != excused {
+			t.Errorf("excused %v: %+v", excused, s.got)
+		}
 	}
 }

@@ -123,14 +123,18 @@ func given(cmd *cobra.Command, sections ...any) (args []string) {
 	return args
 }
 
-// childEnv is the environment of a child: what this process was told by it has been handed on as flags,
-// and who started this one has nothing to do with them.
+// childEnv is the environment of a child: what this process was told by it has been handed on as flags.
 func childEnv(env []string, secret string) []string {
-	env = slices.DeleteFunc(slices.Clone(env), func(e string) bool {
+	return append(handedOn(env), envPrefix+"CLUSTER_SECRET="+secret)
+}
+
+// handedOn is what of this process's environment one that it starts is given: nothing that is for this one, its
+// secrets among that, and nothing of who started it.
+func handedOn(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(e string) bool {
 		name, _, _ := strings.Cut(e, "=")
 		return strings.HasPrefix(name, envPrefix) || slices.Contains([]string{"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID"}, name)
 	})
-	return append(env, envPrefix+"CLUSTER_SECRET="+secret)
 }
 
 // unused is an address of this host's alone that nobody listens on.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"strings"
 
@@ -9,14 +10,15 @@ import (
 
 // Cluster has several hosts serve a model together.
 type Cluster struct {
-	Name       string   `flag:"cluster" value:"NAME" help:"serve together with other hosts whose --cluster is this: requests that any of them takes are computed by all of them, and go on elsewhere when one is lost"`
-	Listen     string   `flag:"cluster-listen" value:"HOST:PORT" help:"the address of this host, and a port, by which others of the cluster reach it"`
-	Advertise  string   `flag:"cluster-advertise" value:"HOST:PORT" help:"by which others reach this host, where that is not --cluster-listen: behind a translation of addresses, in a container, or when it listens on all addresses"`
-	Join       []string `flag:"join" value:"HOST:PORT,…" help:"--cluster-listen of others, of which this host learns who else there is; may be repeated"`
-	Secret     string   `flag:"cluster-secret" value:"SECRET|@FILE" secret:"true" help:"what all hosts of the cluster know, and nobody else: connections between them are encrypted, and refused to who does not know it; @FILE reads it from a file; 16 bytes or more, best random ones"`
-	EngineOnly bool     `flag:"engine-only" help:"compute requests of other hosts, and take none: --port serves /health, /ready, /metrics and /stats alone"`
-	UntilEOF   bool     `flag:"until-eof" help:"end when standard input does, as on SIGTERM: for a program that starts this one and may end without a word"`
-	FrontOnly  bool     `flag:"front-only" help:"take requests, and have other hosts compute them: of --model the configuration and the tokenizer are needed, no device and no weights"`
+	Name        string   `flag:"cluster" value:"NAME" help:"serve together with other hosts whose --cluster is this: requests that any of them takes are computed by all of them, and go on elsewhere when one is lost"`
+	Listen      string   `flag:"cluster-listen" value:"HOST:PORT" help:"the address of this host, and a port, by which others of the cluster reach it"`
+	Advertise   string   `flag:"cluster-advertise" value:"HOST:PORT" help:"by which others reach this host, where that is not --cluster-listen: behind a translation of addresses, in a container, or when it listens on all addresses"`
+	Join        []string `flag:"join" value:"HOST:PORT,…" help:"--cluster-listen of others, of which this host learns who else there is; a name stands for all the addresses that it has, and is looked up time and again; may be repeated"`
+	JoinCommand string   `flag:"join-command" value:"COMMAND" help:"a program that prints the addresses of others, a line each, for as long as it runs; it is given this host's as its last argument, and ends when its standard input does"`
+	Secret      string   `flag:"cluster-secret" value:"SECRET|@FILE" secret:"true" help:"what all hosts of the cluster know, and nobody else: connections between them are encrypted, and refused to who does not know it; @FILE reads it from a file; 16 bytes or more, best random ones"`
+	EngineOnly  bool     `flag:"engine-only" help:"compute requests of other hosts, and take none: --port serves /health, /ready, /metrics and /stats alone"`
+	UntilEOF    bool     `flag:"until-eof" help:"end when standard input does, as on SIGTERM: for a program that starts this one and may end without a word"`
+	FrontOnly   bool     `flag:"front-only" help:"take requests, and have other hosts compute them: of --model the configuration and the tokenizer are needed, no device and no weights"`
 }
 
 // joins are the addresses of --join, of which one may be several.
@@ -38,7 +40,7 @@ func (c *Cluster) check(all *Config, found *faults) {
 		for _, f := range []struct {
 			name  string
 			given bool
-		}{{"cluster-listen", c.Listen != ""}, {"cluster-advertise", c.Advertise != ""}, {"join", len(c.Join) > 0}, {"cluster-secret", c.Secret != ""}, {"engine-only", c.EngineOnly}, {"front-only", c.FrontOnly}} {
+		}{{"cluster-listen", c.Listen != ""}, {"cluster-advertise", c.Advertise != ""}, {"join", len(c.Join) > 0}, {"join-command", c.JoinCommand != ""}, {"cluster-secret", c.Secret != ""}, {"engine-only", c.EngineOnly}, {"front-only", c.FrontOnly}} {
 			if f.given {
 				found.add("--%s needs --cluster: the name of the cluster", f.name)
 			}
@@ -60,6 +62,9 @@ func (c *Cluster) check(all *Config, found *faults) {
 		if host, port, err := net.SplitHostPort(at); err != nil || host == "" || port == "" {
 			found.add("--join is %q; it must be an address and a port, such as 10.0.0.2:7946", at)
 		}
+	}
+	if _, port, _ := net.SplitHostPort(cmp.Or(c.Advertise, c.Listen)); c.JoinCommand != "" && port == "0" {
+		found.add("--join-command needs a port in --cluster-listen: the program is told where others reach this host")
 	}
 	if all.Engine.DP > 1 {
 		found.add("--dp is %d; a host of a cluster has one engine, so far: serve each device by a process of its own, all with the same --cluster", all.Engine.DP)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	nethttp "net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ var (
 	chaosDevice  = flag.String("chaos.device", "sim:h200,speed=0.008", "what they run on")
 	chaosHow     = flag.String("chaos.how", "kill,stop,drop", "in which ways, one after the other")
 	chaosLength  = flag.Int("chaos.length", 100, "tokens of a stream")
+	chaosLog     = flag.String("chaos.log", "error", "--log-level of the front")
 )
 
 // chaosRequests is how many different ones there are.
@@ -211,7 +213,8 @@ func TestClusterUnderLosses(t *testing.T) {
 		victims = append(victims, v)
 		v.start(t, secret, front)
 	}
-	server := member(t, secret, front, victims[0].relay.Addr().String(), "--front-only")
+	server := member(t, secret, front, victims[0].relay.Addr().String(), "--front-only", "--log-level", *chaosLog)
+	go func() { _, _ = io.Copy(os.Stderr, server.logs) }()
 	a.url = server.url
 	var watching sync.WaitGroup
 	for i := range *chaosStreams {

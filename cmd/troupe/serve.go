@@ -111,6 +111,9 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		defer engines.close()
 		engine.DP, engine.Cluster = 1, cluster
 	}
+	if cfg.Cluster.JoinCommand != "" {
+		engine.Cluster.Hosts = startJoiner(&cfg.Cluster, cmd.ErrOrStderr(), log).hosts
+	}
 	if cfg.Server.Trace != "" {
 		engine.Trace = actors.NewTrace(1 << 20)
 	}
