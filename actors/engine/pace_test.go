@@ -70,7 +70,7 @@ func TestPaceLearnsOfGuesses(t *testing.T) {
 			p := &pace{roofline: predicted, guessed: guessed}
 			step := func(seq uint64, guesses int) *batch.Step {
 				s := paceStep(seq, 2, 0)
-				s.Rows = append(s.Rows, batch.Row{Tokens: make([]int32, 1+guesses), Guesses: guesses})
+				s.Rows = append(s.Rows, batch.Row{Tokens: make([]int32, 1+guesses), Guesses: int32(guesses)})
 				s.NumTokens += 1 + guesses
 				return s
 			}

@@ -18,9 +18,9 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 	if f.owed {
 		panic(fmt.Sprintf("plan: result of step %d committed, which was not given its masks", seq))
 	}
-	draws := 0
-	for i := range f.step.Rows {
-		draws += f.step.Rows[i].Draws()
+	draws := len(f.reqs)
+	for i := f.step.NumDecode; i < f.step.Replies(); i++ {
+		draws += int(f.step.Rows[i].Guesses)
 	}
 	if len(res.Tokens) != draws {
 		panic(fmt.Sprintf("plan: step %d draws %d tokens, its result has %d", seq, draws, len(res.Tokens)))
@@ -37,8 +37,13 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 		fresh := r.brought(row, scores[:n])
 		scores = scores[n:]
 		switch all := int(row.Start)+row.Len() == len(r.Prompt); {
+		case row.Sample && r.state == ended:
+			p.stats.Wasted++
 		case row.Sample:
-			p.commit(r, res, row, at, fresh)
+			r.pending--
+			if over := p.commitDraw(r, res, at, fresh); row.Guesses > 0 {
+				p.commitGuesses(r, res, row, at, over)
+			}
 		case r.PromptOnly && all && r.state != ended:
 			p.end(r, Length)
 			p.outputs = append(p.outputs, Output{Req: r, Token: batch.NoToken, Scores: fresh, Finish: Length})
@@ -77,52 +82,49 @@ func (r *Request) brought(row *batch.Row, scores []batch.Logprob) []batch.Logpro
 	return fresh
 }
 
-// commit appends the tokens that a row drew to r: one, and one for each guess that came
-// true. They are the result's from at on.
-func (p *Planner) commit(r *Request, res *batch.Result, row *batch.Row, at int, scores []batch.Logprob) {
-	if r.state == ended {
-		p.stats.Wasted++
-		return
-	}
-	r.pending -= int32(row.Draws())
-	r.computed -= int32(row.Guesses)
-	guesses := row.Tokens[len(row.Tokens)-row.Guesses:]
-	for i := range row.Draws() {
-		t := res.Tokens[at+i]
-		o := Output{Req: r, Token: t, Scores: scores}
-		if t < 0 {
-			o.Token, o.Finish = batch.NoToken, Failed
-		} else {
-			p.append(r, t)
-			o.Finish = r.finish(t)
-			if r.Sampling.Logprobs > 0 && at+i < len(res.Logprobs) {
-				o.Logprob = &res.Logprobs[at+i]
-			}
-		}
-		if o.Finish != Running {
-			p.end(r, o.Finish)
-		}
-		p.outputs = append(p.outputs, o)
-		if i == row.Guesses || t != guesses[i] {
+// commitGuesses appends what a row drew behind its first token, which is the result's at a
+// place and may have ended r: a token for each guess that came true.
+func (p *Planner) commitGuesses(r *Request, res *batch.Result, row *batch.Row, at int, ended bool) {
+	r.pending -= row.Guesses
+	r.computed -= row.Guesses
+	for _, guess := range row.Tokens[len(row.Tokens)-int(row.Guesses):] {
+		if res.Tokens[at] != guess {
 			return
 		}
 		p.stats.Accepted++
-		if o.Finish != Running {
+		if ended {
 			return
 		}
 		r.computed++ // the guess is there
-		scores = nil
+		at++
+		ended = p.commitDraw(r, res, at, nil)
 	}
 }
 
-// append adds a token that was drawn.
-func (p *Planner) append(r *Request, t int32) {
-	r.tokens = append(r.tokens, t)
-	p.stats.Generated++
-	r.client.served += drawn
-	if r.speculation != nil {
-		r.speculation.learn(r.tokens)
+// commitDraw appends the token that a result has at a place, and reports whether r ends
+// with it.
+func (p *Planner) commitDraw(r *Request, res *batch.Result, at int, scores []batch.Logprob) (ended bool) {
+	t := res.Tokens[at]
+	o := Output{Req: r, Token: t, Scores: scores}
+	if t < 0 {
+		o.Token, o.Finish = batch.NoToken, Failed
+	} else {
+		r.tokens = append(r.tokens, t)
+		o.Finish = r.finish(t)
+		p.stats.Generated++
+		r.client.served += drawn
+		if r.Sampling.Logprobs > 0 && at < len(res.Logprobs) {
+			o.Logprob = &res.Logprobs[at]
+		}
+		if r.speculation != nil {
+			r.speculation.learn(r.tokens)
+		}
 	}
+	if o.Finish != Running {
+		p.end(r, o.Finish)
+	}
+	p.outputs = append(p.outputs, o)
+	return o.Finish != Running
 }
 
 // finish says whether r ends with token t, just appended.

@@ -280,7 +280,7 @@ func (m *machine) row(at int, row *batch.Row, l *launched) error {
 		*state = mix(*state, t)
 		hash = mix(hash, t)
 		p := start + int32(i)
-		guess := i >= len(tokens)-row.Guesses
+		guess := i >= len(tokens)-int(row.Guesses)
 		if !guess && (int(p) >= len(g.want) || g.want[p] != t) {
 			return fmt.Errorf("slot %d, request %d: token %d at position %d is not its own", row.Slot, g.seed, t, p)
 		}
@@ -320,18 +320,18 @@ func (m *machine) row(at int, row *batch.Row, l *launched) error {
 		m.lateRows++
 		return nil
 	}
-	return m.drawRow(g, end-row.Guesses, row, l.res.Tokens[at:][:row.Draws()])
+	return m.drawRow(g, end-int(row.Guesses), row, l.res.Tokens[at:][:row.Draws()])
 }
 
 // drawRow draws a row's tokens, the first of which is at a position: one, and the next
 // as long as they were guessed.
 func (m *machine) drawRow(g *guest, first int, row *batch.Row, to []int32) (err error) {
-	guesses := row.Tokens[len(row.Tokens)-row.Guesses:]
+	guesses := row.Tokens[len(row.Tokens)-int(row.Guesses):]
 	if row.Guesses > 0 && len(m.out) > 0 {
 		return fmt.Errorf("request %d: guesses while a step is outstanding", g.seed)
 	}
 	for i := range to {
-		if to[i], err = m.draw(g, first+i, row.AllowAt(i)); err != nil || i == row.Guesses {
+		if to[i], err = m.draw(g, first+i, row.AllowAt(i)); err != nil || i == len(guesses) {
 			return err
 		}
 		if allow := row.AllowAt(i); allow != nil && allow[guesses[i]/32]>>(guesses[i]%32)&1 == 0 {

@@ -107,7 +107,7 @@ func (p *Planner) decodes(f *flight, budget int) int {
 			p.give(f, r, p.pages.alloc())
 		}
 		if depth > 0 && p.guess(f, r, min(depth, room)) {
-			room -= f.guesses[len(f.guesses)-1].row.Guesses
+			room -= int(f.guesses[len(f.guesses)-1].row.Guesses)
 			continue
 		}
 		row := batch.Row{Slot: r.slot, Start: r.computed, Sample: true}

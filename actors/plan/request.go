@@ -81,7 +81,8 @@ type Request struct {
 
 	// tokens is the prompt and the output given and committed so far. What is there does
 	// not change, so rows may refer to it.
-	tokens []int32
+	tokens      []int32
+	speculation *speculation // nil: its tokens are not guessed
 
 	// Meaningful while seated.
 
@@ -111,8 +112,6 @@ type Request struct {
 	// back; 0: none, as the first token has none.
 	scored int32
 	last   uint64 // the latest step with a row of it; 0: none since it was seated
-
-	speculation *speculation // nil: it is not speculated for
 
 	seen cursor // deepest node its tokens were found to match
 

@@ -318,7 +318,7 @@ func (s *script) step() {
 		}
 		switch {
 		case row.Guesses > 0:
-			what = fmt.Sprintf("decode, guess %s", span(row.Tokens[len(row.Tokens)-row.Guesses:]))
+			what = fmt.Sprintf("decode, guess %s", span(row.Tokens[len(row.Tokens)-int(row.Guesses):]))
 		case row.Sample && row.Tokens != nil:
 			what += ", draw"
 		}

@@ -31,7 +31,9 @@ type speculation struct {
 	// rate is how often guesses came true of late, by how many tokens agreed, whether they
 	// were computed or not.
 	rate [ngram.Longest + 1]float64
-	row  []int32 // the last token and the guesses, as a row has them
+	// The last token and the guesses, as a row has them, and the masks behind these.
+	row   []int32
+	masks [][]uint32
 }
 
 const (
@@ -141,7 +143,7 @@ func (p *Planner) decodeTime(n int) float64 {
 			if guessing != (k > 0) {
 				continue
 			}
-			row := batch.Row{Slot: r.slot, Start: r.computed, Sample: true, Guesses: k}
+			row := batch.Row{Slot: r.slot, Start: r.computed, Sample: true, Guesses: int32(k)}
 			if k > 0 {
 				row.Tokens = p.unknown[:1+k]
 			}
@@ -177,13 +179,13 @@ func (p *Planner) guess(f *flight, r *Request, n int) bool {
 		row.Allow = r.Constraint.Allow(r.Output())
 		// The guesses stand behind the tokens for the time being, where the next are to come.
 		all := append(r.tokens, s.row[1:]...)
-		row.AllowNext = r.Constraint.Ahead(all[len(r.Prompt):], n)
-		n = len(row.AllowNext)
+		s.masks = r.Constraint.Ahead(all[len(r.Prompt):], n)
+		row.AllowNext, n = &s.masks, len(s.masks)
 	}
 	if n == 0 {
 		return false
 	}
-	row.Tokens, row.Guesses = s.row[:1+n], n
+	row.Tokens, row.Guesses = s.row[:1+n], int32(n)
 	f.guesses = append(f.guesses, guessed{r, row})
 	return true
 }

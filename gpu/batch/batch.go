@@ -51,13 +51,12 @@ type Row struct {
 	// Start is the position of the row's first token: exactly the number of
 	// this slot's tokens whose keys and values are already in its pages.
 	Start int32
-	// Tokens are the new tokens of a prefill row (a chunk of the prompt, or of
-	// the history of a preempted request). Nil means decode: one token, the
-	// one this slot sampled last.
-	Tokens []int32
 	// Sample draws the token that follows the row's last one. False for every
 	// chunk of a prompt but its last.
 	Sample bool
+	// Late says that Allow comes later, with the step's Masks. Only for rows
+	// that draw.
+	Late bool
 	// Guesses says that the last so many Tokens, but never all, were not drawn: they
 	// are what may be. The token that follows those before them is drawn; when it is
 	// the first guess, the one that follows that; and so on, up to the one behind the
@@ -65,7 +64,11 @@ type Row struct {
 	// guessed right, and one, are drawn in a step. Keys and values of the others
 	// remain, to be overwritten: the slot's next row starts behind the guesses that
 	// were right. Only for devices that can (device.Info.Guesses), in rows that draw.
-	Guesses int
+	Guesses int32
+	// Tokens are the new tokens of a prefill row (a chunk of the prompt, or of
+	// the history of a preempted request). Nil means decode: one token, the
+	// one this slot sampled last.
+	Tokens []int32
 	// Score, when not nil, are tokens whose log-probabilities are asked for:
 	// Score[i] is what really follows Tokens[i], so there may be one for each.
 	// Only for devices that can (device.Info.Scores).
@@ -73,11 +76,9 @@ type Row struct {
 	// Allow, when not nil, is a bit set over the vocabulary (bit t%32 of word
 	// t/32): only tokens in it may be drawn.
 	Allow []uint32
-	// AllowNext has the same for what follows each guess; nil: anything.
-	AllowNext [][]uint32
-	// Late says that Allow comes later, with the step's Masks. Only for rows
-	// that draw.
-	Late bool
+	// AllowNext has the same for what follows each guess; nil: anything. Few rows have
+	// any, and steps many rows, which a pointer makes no larger.
+	AllowNext *[][]uint32
 }
 
 // Len is the number of tokens the row computes.
@@ -89,7 +90,7 @@ func (r *Row) Len() int {
 }
 
 // Draws is how many tokens the row may draw, and has in Result.Tokens: at least one.
-func (r *Row) Draws() int { return 1 + r.Guesses }
+func (r *Row) Draws() int { return 1 + int(r.Guesses) }
 
 // AllowAt is what the row's draw i is restricted to, where that was known when it was
 // launched.
@@ -98,7 +99,7 @@ func (r *Row) AllowAt(i int) []uint32 {
 	case i == 0:
 		return r.Allow
 	case r.AllowNext != nil:
-		return r.AllowNext[i-1]
+		return (*r.AllowNext)[i-1]
 	}
 	return nil
 }

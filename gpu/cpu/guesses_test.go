@@ -66,9 +66,9 @@ func reply(r *rig, sampling batch.Sampling, n int, masks bool, guess func(drawn 
 				guesses = guesses[:min(len(guesses), n-drawn-1)]
 				r.row(s, 0, at, append([]int32{got.tokens[drawn-1]}, guesses...), true)
 				row := &s.Rows[len(s.Rows)-1]
-				row.Guesses = len(guesses)
+				row.Guesses, row.AllowNext = int32(len(guesses)), new([][]uint32)
 				for i := range guesses {
-					row.AllowNext = append(row.AllowNext, mayDraw(masks, drawn+1+i, vocab))
+					*row.AllowNext = append(*row.AllowNext, mayDraw(masks, drawn+1+i, vocab))
 				}
 			}
 		}

@@ -123,7 +123,7 @@ func (i *Info) checkRow(r *batch.Row, decode bool) error {
 			return err
 		}
 	case r.AllowNext != nil:
-		return fmt.Errorf("%d masks for what follows guesses; the row has none", len(r.AllowNext))
+		return fmt.Errorf("%d masks for what follows guesses; the row has none", len(*r.AllowNext))
 	}
 	switch {
 	case r.Allow != nil && len(r.Allow) < words:
@@ -138,15 +138,18 @@ func (i *Info) checkGuesses(r *batch.Row) error {
 	switch {
 	case !i.Guesses:
 		return fmt.Errorf("%d guesses; the device takes none", r.Guesses)
-	case r.Guesses < 0 || r.Guesses >= len(r.Tokens):
+	case r.Guesses < 0 || int(r.Guesses) >= len(r.Tokens):
 		return fmt.Errorf("%d guesses; the row has %d tokens, of which at least one is none", r.Guesses, len(r.Tokens))
 	case !r.Sample || r.Late || len(r.Score) > 0:
 		return errors.New("guesses, but the row draws nothing, waits for its mask or has tokens to score")
-	case r.AllowNext != nil && len(r.AllowNext) != r.Guesses:
-		return fmt.Errorf("%d masks for what follows %d guesses", len(r.AllowNext), r.Guesses)
+	case r.AllowNext != nil && len(*r.AllowNext) != int(r.Guesses):
+		return fmt.Errorf("%d masks for what follows %d guesses", len(*r.AllowNext), r.Guesses)
+	}
+	if r.AllowNext == nil {
+		return nil
 	}
 	words := batch.MaskWords(i.Vocab)
-	for k, allow := range r.AllowNext {
+	for k, allow := range *r.AllowNext {
 		if allow != nil && len(allow) < words {
 			return fmt.Errorf("allow behind guess %d has %d words; the vocabulary needs %d", k, len(allow), words)
 		}

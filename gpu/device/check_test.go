@@ -83,9 +83,9 @@ func TestFaultySteps(t *testing.T) {
 		"as many guesses":      {func(s *batch.Step) { s.Rows[1].Guesses = 2 }, "row 1 (slot 1): 2 guesses; the row has 2 tokens, of which at least one is none"},
 		"guesses, undrawn":     {func(s *batch.Step) { s.Rows[1].Guesses, s.Rows[1].Sample = 1, false }, "guesses, but the row draws nothing"},
 		"guesses, late":        {func(s *batch.Step) { s.Rows[1].Guesses, s.Rows[1].Late = 1, true }, "guesses, but the row draws nothing, waits for its mask"},
-		"masks of no guesses":  {func(s *batch.Step) { s.Rows[1].AllowNext = make([][]uint32, 2) }, "2 masks for what follows guesses; the row has none"},
-		"masks too few":        {func(s *batch.Step) { s.Rows[1].Guesses, s.Rows[1].AllowNext = 1, [][]uint32{} }, "0 masks for what follows 1 guesses"},
-		"short mask of one":    {func(s *batch.Step) { s.Rows[1].Guesses, s.Rows[1].AllowNext = 1, [][]uint32{{1}} }, "allow behind guess 0 has 1 words; the vocabulary needs 4"},
+		"masks of no guesses":  {func(s *batch.Step) { s.Rows[1].AllowNext = &[][]uint32{nil, nil} }, "2 masks for what follows guesses; the row has none"},
+		"masks too few":        {func(s *batch.Step) { s.Rows[1].Guesses, s.Rows[1].AllowNext = 1, &[][]uint32{} }, "0 masks for what follows 1 guesses"},
+		"short mask of one":    {func(s *batch.Step) { s.Rows[1].Guesses, s.Rows[1].AllowNext = 1, &[][]uint32{{1}} }, "allow behind guess 0 has 1 words; the vocabulary needs 4"},
 		"short allow":          {func(s *batch.Step) { s.Rows[0].Allow = make([]uint32, 3) }, "allow has 3 words; the vocabulary needs 4"},
 	} {
 		t.Run(name, func(t *testing.T) {

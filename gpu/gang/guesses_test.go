@@ -38,7 +38,7 @@ func TestGuesses(t *testing.T) {
 			row := batch.Row{Start: int32(len(prompt) + len(tokens) - 1), Sample: true}
 			s = &batch.Step{NumDecode: 1, NumTokens: 1}
 			if guesses := guess(tokens); len(guesses) > 0 {
-				row.Tokens, row.Guesses = append(tokens[len(tokens)-1:len(tokens):len(tokens)], guesses...), len(guesses)
+				row.Tokens, row.Guesses = append(tokens[len(tokens)-1:len(tokens):len(tokens)], guesses...), int32(len(guesses))
 				s.NumDecode, s.NumTokens = 0, 1+len(guesses)
 			}
 			s.Rows = append(s.Rows, row)

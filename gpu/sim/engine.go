@@ -202,15 +202,15 @@ func (e *Engine) row(row *batch.Row, r *batch.Result) error {
 // drawRow draws a row's token, and of one with guesses the next as long as they come
 // true. What is behind the first that did not is as if it had not been computed.
 func (e *Engine) drawRow(s *slot, row *batch.Row, tokens []int32) {
-	guesses := row.Tokens[len(row.Tokens)-row.Guesses:]
+	guesses := row.Tokens[len(row.Tokens)-int(row.Guesses):]
 	end := s.length
 	for i := range tokens {
 		if row.Guesses > 0 {
-			s.length = end - int32(row.Guesses-i)
+			s.length = end - int32(len(guesses)-i)
 			s.state = *e.at(row.Slot, s.length-1)
 		}
 		s.drawn = e.draw(s, row.AllowAt(i))
-		if tokens[i] = s.drawn; i == row.Guesses || s.drawn != guesses[i] {
+		if tokens[i] = s.drawn; i == len(guesses) || s.drawn != guesses[i] {
 			return
 		}
 	}
