@@ -7,6 +7,10 @@ fail() {
   exit 1
 }
 
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+
 sha256sum --quiet -c SHA256SUMS
 
 # says what a program is, by its own header.
@@ -39,10 +43,11 @@ fi
 readelf -d linux-amd64-static/troupe | grep NEEDED && fail "linux-amd64-static is not static"
 starts linux-amd64-static/troupe
 if [[ $(id -u) == 0 ]]; then
-  empty=$(mktemp -d)
-  trap 'rm -rf "$empty"' EXIT
+  empty=$work/empty
+  mkdir "$empty"
   cp linux-amd64-static/troupe "$empty/"
   starts chroot "$empty" /troupe
+  starts chroot --userspec=65532:65532 "$empty" /troupe # as in the container, without a home
 fi
 if command -v qemu-aarch64 >/dev/null; then
   starts qemu-aarch64 linux-arm64/troupe
@@ -54,4 +59,28 @@ if command -v dpkg-deb >/dev/null; then
   for deb in *.deb; do
     dpkg-deb --contents "$deb" | grep >/dev/null './usr/bin/troupe' || fail "$deb has no program"
   done
+fi
+
+# The package comes, runs, and goes: into a directory, where there are no other packages.
+if [[ $(id -u) == 0 ]] && command -v dpkg >/dev/null; then
+  root=$work/root
+  mkdir -p "$root/var/lib/dpkg"
+  touch "$root/var/lib/dpkg/status"
+  package() { dpkg --root="$root" --force-depends "$@" troupe >"$work/dpkg" 2>&1 || fail "dpkg $*: $(<"$work/dpkg")"; }
+  dpkg --root="$root" --force-depends --install troupe_*_amd64.deb >"$work/dpkg" 2>&1 || fail "the package: $(<"$work/dpkg")"
+  starts "$root/usr/bin/troupe"
+  # What systemd complains about it says, and ends with 0. That the manual is there it
+  # sees for itself.
+  if command -v systemd-analyze >/dev/null && command -v man >/dev/null; then
+    sed "s,/usr/bin/troupe,$root&," "$root/lib/systemd/system/troupe.service" >"$work/troupe.service"
+    complaints=$(MANPATH=$root/usr/share/man systemd-analyze verify "$work/troupe.service" 2>&1) || fail "systemd-analyze: $complaints"
+    [[ -z $complaints ]] || fail "systemd-analyze: $complaints"
+  else
+    echo "the systemd unit was not looked at: there is no systemd-analyze, or no man"
+  fi
+  package --remove
+  [[ -e $root/etc/troupe.yaml ]] || fail "removing the package takes its settings"
+  package --purge
+  left=$(find "$root" -path "$root/var" -prune -o -type f -print)
+  [[ -z $left ]] || fail "purging the package leaves $left"
 fi
