@@ -34,6 +34,61 @@ func TestDocumentsNameFilesThatThereAre(t *testing.T) {
 	}
 }
 
+// What the documents name of packages, in the form `package.Name`, is declared there.
+func TestDocumentsNameWhatIsDeclared(t *testing.T) {
+	sources := map[string]string{} // of all packages of a name
+	for file := range sourceImports(t) {
+		if !strings.HasSuffix(file, "_test.go") {
+			sources[filepath.Base(filepath.Dir(file))] += read(t, filepath.Join("../..", file))
+		}
+	}
+	named := 0
+	for _, file := range []string{architecture, "../../README.md", "../../CONTRIBUTING.md", "../../RELIABILITY.md", "../../CHANGELOG.md"} {
+		for _, m := range regexp.MustCompile("`([a-z]+)\\.([A-Z]\\w+)[`.]").FindAllStringSubmatch(read(t, file), -1) {
+			if sources[m[1]] == "" { // of another library
+				continue
+			}
+			named++
+			declared := regexp.MustCompile(`(?m)^(?:func|type|var|const) ` + m[2] + `\b|^\t` + m[2] + ` +=|^func \([^)]*\) ` + m[2] + `\(`)
+			if !declared.MatchString(sources[m[1]]) {
+				t.Errorf("%s names %s.%s, which is not declared", file, m[1], m[2])
+			}
+		}
+	}
+	if named < 8 {
+		t.Errorf("only %d names were found", named)
+	}
+}
+
+// Flags that the documents name are flags.
+func TestDocumentsNameFlagsThatThereAre(t *testing.T) {
+	names := append(flagNames(newRoot(stdio{})), "help", "config", "list") // of the library, of every command, of ./task
+	for _, file := range []string{architecture, "../../README.md", "../../CONTRIBUTING.md", "../../RELIABILITY.md", "../../CHANGELOG.md"} {
+		for _, m := range regexp.MustCompile(`(?m)[ \x60(|]--([a-z][a-z-]+)`).FindAllStringSubmatch(read(t, file), -1) {
+			if !slices.Contains(names, m[1]) {
+				t.Errorf("%s names --%s, which no command has", file, m[1])
+			}
+		}
+	}
+}
+
+// Every package has a place in the rooms that are drawn.
+func TestArchitectureDrawsEveryPackage(t *testing.T) {
+	_, rooms, _ := strings.Cut(read(t, architecture), "## Rooms")
+	rooms, _, _ = strings.Cut(rooms, "\n## ")
+	drawn := map[string]bool{}
+	for file := range sourceImports(t) {
+		dir := filepath.Dir(file)
+		if drawn[dir] || dir == "." || strings.Contains(dir, "testdata") || strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		drawn[dir] = true
+		if base := filepath.Base(dir); !strings.Contains(rooms, dir) && !regexp.MustCompile(`\b`+base+`(/|,|;|\)|\b)`).MatchString(rooms) {
+			t.Errorf("%s is in no room", dir)
+		}
+	}
+}
+
 func TestArchitectureListsTheDevicesMethods(t *testing.T) {
 	m := regexp.MustCompile(`gpu/device/ +what a device is: ([A-Za-z, ]+);`).FindStringSubmatch(read(t, architecture))
 	if m == nil {

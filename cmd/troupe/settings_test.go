@@ -204,6 +204,7 @@ func TestHintsForOthersFlags(t *testing.T) {
 		"policy=priority": "enable-priority-scheduling", "cuda-graph-max-bs": "cuda-graph-max-bs-decode max-cudagraph-capture-size",
 		"max-open-requests": "max-queued-requests max-num-queued-reqs", "otlp-endpoint": "otlp-traces-endpoint enable-trace", "root-path": "fastapi-root-path",
 		"… shared among devices by --tp alone": "pipeline-parallel-size pp-max-micro-batch-size decode-context-parallel-size attn-cp-size dcp-size numa-node",
+		"… by --speculative ngram":             "speculative-config speculative-algorithm speculative-num-draft-tokens spec-model num-lookahead-slots",
 		"… experts are shared out":             "enable-expert-parallel ep-size eplb-config moe-runner-backend deepep-mode all2all-backend init-expert-location",
 		"… engines of one host are --dp":       "nnodes node-rank dist-init-addr master-addr distributed-executor-backend data-parallel-rank dist-timeout",
 		"… adapters are not read":              "enable-lora lora-paths max-loras-per-batch fully-sharded-loras",
