@@ -32,11 +32,17 @@ func freeAddress(t *testing.T) string {
 // member starts a host of a cluster whose secret is in the file.
 func member(t *testing.T, secret, listen, join string, args ...string) *served {
 	t.Helper()
+	return memberIn(t, nil, secret, listen, join, args...)
+}
+
+// memberIn is member with more in the environment.
+func memberIn(t *testing.T, env []string, secret, listen, join string, args ...string) *served {
+	t.Helper()
 	args = append([]string{"--cluster", "test", "--cluster-secret", "@" + secret, "--cluster-listen", listen, "--max-seq-len", "1024", "--num-pages", "512", "--log-level", "error"}, args...)
 	if join != "" {
 		args = append(args, "--join", join)
 	}
-	return start(t, args...)
+	return startIn(t, env, args...)
 }
 
 func secretFile(t *testing.T, text string) string {

@@ -11,6 +11,7 @@ import (
 	"net"
 	nethttp "net/http"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -237,7 +238,9 @@ func TestClusterUnderLosses(t *testing.T) {
 
 func (v *victim) start(t *testing.T, secret, join string) {
 	t.Helper()
-	v.served = member(t, secret, v.listen, join, "--engine-only", "--cluster-advertise", v.relay.Addr().String(), "--device", *chaosDevice,
+	// Each has its share of the cores, as children of --dp have: with all of them they take them from one another, waiting.
+	share := []string{fmt.Sprint("GOMAXPROCS=", max(1, runtime.NumCPU() / *chaosEngines))}
+	v.served = memberIn(t, share, secret, v.listen, join, "--engine-only", "--cluster-advertise", v.relay.Addr().String(), "--device", *chaosDevice,
 		"--num-pages", "4096", "--max-running-requests", "256") // as many as there are, when others are lost
 }
 

@@ -55,6 +55,12 @@ type served struct {
 // start runs troupe serve on a free port and waits until it is ready.
 func start(t *testing.T, args ...string) *served {
 	t.Helper()
+	return startIn(t, nil, args...)
+}
+
+// startIn is start with more in the environment.
+func startIn(t *testing.T, env []string, args ...string) *served {
+	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("signals cannot be sent on Windows")
 	}
@@ -65,6 +71,7 @@ func start(t *testing.T, args ...string) *served {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience+*chaosFor)
 	t.Cleanup(cancel)
 	s := &served{t: t, cmd: exec.CommandContext(ctx, name, append([]string{"serve", "--port", "0", "--log-format", "json"}, args...)...)}
+	s.cmd.Env = append(os.Environ(), env...)
 	stdout, err1 := s.cmd.StdoutPipe()
 	stderr, err2 := s.cmd.StderrPipe()
 	if err1 != nil || err2 != nil {
