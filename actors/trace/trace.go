@@ -129,7 +129,7 @@ type Span struct {
 	Ended  int64
 	// ID is the step's Seq, of its engine, or for what concerns one request its number.
 	ID uint64
-	// Of SpanCompute: how many of its rows decode, how many tokens the others have together,
+	// Of SpanCompute: how many of its rows decode, with guesses or without, how many tokens the others have together,
 	// and whether each of those has as many.
 	Decode  uint16
 	Even    bool
@@ -274,12 +274,14 @@ func (r Recorder) Step(s *batch.Step, res *batch.Result) {
 
 // computed is a step on the device.
 func computed(s *batch.Step, res *batch.Result, engine uint8) Span {
+	replies := s.Replies()
 	sp := Span{
 		Kind: SpanCompute, On: TrackDevice, Engine: engine, ID: s.Seq, Began: res.Began, Ended: res.Ended,
-		N: int32(len(s.Rows)), Decode: uint16(min(s.NumDecode, math.MaxUint16)), Prefill: int32(s.NumTokens - s.NumDecode), Even: true,
+		N: int32(len(s.Rows)), Decode: uint16(min(replies, math.MaxUint16)), Even: true,
 	}
-	for i := s.NumDecode + 1; i < len(s.Rows); i++ {
-		sp.Even = sp.Even && s.Rows[i].Len() == s.Rows[i-1].Len()
+	for i := replies; i < len(s.Rows); i++ {
+		sp.Prefill += int32(s.Rows[i].Len())
+		sp.Even = sp.Even && (i == replies || s.Rows[i].Len() == s.Rows[i-1].Len())
 	}
 	return sp
 }
