@@ -41,6 +41,7 @@ type (
 	WaitError    = front.WaitError
 	Stats        = front.Stats
 	EngineStats  = front.EngineStats
+	OpenRequest  = front.OpenRequest
 	DeviceTime   = engine.DeviceTime
 	ActorStats   = shell.ActorStats
 )
@@ -172,7 +173,7 @@ func Open(cfg Config) (*System, error) {
 // several at a time.
 func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (device.Device, error)) (*System, error) {
 	settings := front.Config{
-		Model: m, Codec: codec, MaxOpenRequests: cfg.MaxOpenRequests, Tokenizers: cfg.Tokenizers, Log: cfg.Log, Trace: cfg.Trace,
+		Model: m, Codec: codec, MaxOpenRequests: cfg.MaxOpenRequests, Tokenizers: cfg.Tokenizers, Version: cfg.Version, Log: cfg.Log, Trace: cfg.Trace,
 		Engines: cfg.DP, Speculative: cfg.Speculative, Simulation: cfg.simulation,
 	}
 	local := func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error) {

@@ -56,9 +56,11 @@ func (c *Cluster) check() error {
 // membership is a front's part in a cluster. It begins before the front is open, as one without a device
 // of its own has to find an engine first.
 type membership struct {
-	node  *remote.Node
-	log   zerolog.Logger
-	first chan struct{} // closed when an engine is there
+	node *remote.Node
+	log  zerolog.Logger
+	// version is this program's.
+	version string
+	first   chan struct{} // closed when an engine is there
 
 	mu     sync.Mutex
 	once   sync.Once
@@ -109,7 +111,7 @@ func (m *membership) opened(s *System) {
 
 // start joins the cluster.
 func (m *membership) start(c *Cluster, mdl *model.Model, shared *remote.Shared) (err error) {
-	cfg := remote.Config{Listen: c.Listen, Advertise: c.Advertise, Secret: c.Secret, Cluster: c.Name, Join: c.Join, Hosts: c.Hosts, Log: m.log, Engine: shared}
+	cfg := remote.Config{Listen: c.Listen, Advertise: c.Advertise, Secret: c.Secret, Cluster: c.Name, Join: c.Join, Hosts: c.Hosts, Version: m.version, Log: m.log, Engine: shared}
 	if !c.EngineOnly {
 		cfg.Found, cfg.Left, cfg.Identity = m.found, m.left, front.Identity(mdl)
 	}
@@ -142,7 +144,7 @@ type opener = func(number uint8, deliver func(*wire.Batch), lost func()) (engine
 // cluster: with an engine when that is there.
 func startCluster(cfg *Config, settings front.Config, local opener) (*System, error) {
 	c := cfg.Cluster
-	m := &membership{log: cfg.Log, first: make(chan struct{})}
+	m := &membership{log: cfg.Log, version: cfg.Version, first: make(chan struct{})}
 	if !c.EngineOnly {
 		settings.Patience = patience
 	}

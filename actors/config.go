@@ -75,6 +75,9 @@ type Config struct {
 	// Cluster, if given, says how this host is one of several.
 	Cluster *Cluster
 
+	// Version is this program's, to be shown to who looks at an engine from elsewhere.
+	Version string
+
 	Log zerolog.Logger
 	// Trace, when set, records what every actor and the device do.
 	Trace *Trace

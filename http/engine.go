@@ -11,6 +11,7 @@ type engine interface {
 	Submit(*actors.Request) (stream, error) // the request has a Wake
 	Info() info
 	Stats() actors.Stats
+	Requests(most int) []actors.OpenRequest
 	Ready() bool
 	Tokenizer() model.Tokenizer // nil: the model has none
 }

@@ -60,8 +60,9 @@ func (e *fakeEngine) Info() info { return e.info }
 func (e *fakeEngine) Stats() actors.Stats {
 	return actors.Stats{Device: actors.DeviceTime{Busy: 3 * time.Second, Idle: time.Second}, Actors: []actors.ActorStats{{Name: "scheduler", Depth: 3, Messages: 2, Delay: [len(actors.DelayBuckets) + 1]int64{1, 1}}}}
 }
-func (e *fakeEngine) Ready() bool                { return true }
-func (e *fakeEngine) Tokenizer() model.Tokenizer { return byteTokenizer{e.template} }
+func (e *fakeEngine) Requests(int) []actors.OpenRequest { return nil }
+func (e *fakeEngine) Ready() bool                       { return true }
+func (e *fakeEngine) Tokenizer() model.Tokenizer        { return byteTokenizer{e.template} }
 
 // byteTokenizer has a token for each byte. Brackets are special to it.
 type byteTokenizer struct{ template string }

@@ -178,8 +178,10 @@ func (s *Server) answered(x *exchange, a *answer, err error) {
 	ended := time.Now()
 	s.metrics.answered(o, ended.Sub(x.begun))
 	if f := a.Choices[0].Final; f != nil { // else it left or was cut before its end
-		s.journeys.keep(&journey{
-			id: x.id, begun: x.begun, ended: ended, finish: o.finish, usage: o.usage, times: f.Times, marks: a.marks,
-		})
+		one := &journey{id: x.id, begun: x.begun, ended: ended, finish: o.finish, usage: o.usage, times: f.Times, marks: a.marks}
+		if f.Elsewhere() {
+			one.attempts = f.Attempts
+		}
+		s.journeys.keep(one)
 	}
 }

@@ -1,6 +1,8 @@
 package http
 
 import (
+	"cmp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,8 +16,9 @@ type journey struct {
 	begun, ended time.Time
 	finish       string
 	usage        actors.Usage
-	times        actors.Times // of the first choice
-	marks        marks        // of the first choice
+	times        actors.Times     // of the first choice
+	attempts     []actors.Attempt // of the first choice, where engines are elsewhere
+	marks        marks            // of the first choice
 }
 
 // journeys are those of the last requests that ended. Any goroutine may use
@@ -92,6 +95,18 @@ type journeyBody struct {
 	Took       float64     `json:"took_seconds"` // until its last byte was written
 	Stages     []stageBody `json:"stages"`
 	Tokens     []markBody  `json:"tokens"` // some of them, evenly spaced
+	// Engines are those on other hosts, or the several, that had it, one after the other.
+	Engines []attemptBody `json:"engines,omitempty"`
+}
+
+// attemptBody is what one engine did for a request.
+type attemptBody struct {
+	Name   string  `json:"name"` // where it is, or its number
+	Began  float64 `json:"began_seconds"`
+	Ended  float64 `json:"ended_seconds"`
+	Lost   bool    `json:"lost"`
+	Tokens int     `json:"tokens"`
+	Clock  float64 `json:"clock_error_seconds"` // how far times that it told may be off
 }
 
 // stageBody is a part of the time, and whose it was.
@@ -125,11 +140,23 @@ func (j *journey) body(s *Server) *journeyBody {
 	if len(phases) > 0 {
 		b.Stages = append(b.Stages, stageBody{"http", "read", 0, since(phases[0].Began)})
 	}
+	if len(j.attempts) > 0 && len(phases) > 0 && phases[0].Kind == actors.SpanTokenize {
+		if handed := j.attempts[0].Handed; handed < phases[0].Ended { // the rest is its way to the engine
+			b.Stages = append(b.Stages, stageBody{stageActors[actors.SpanTokenize], actors.SpanTokenize.String(), since(phases[0].Began), since(handed)},
+				stageBody{"front", "forward", since(handed), since(phases[0].Ended)})
+			phases = phases[1:]
+		}
+	}
 	for _, p := range phases {
 		b.Stages = append(b.Stages, stageBody{stageActors[p.Kind], p.Kind.String(), since(p.Began), since(p.Ended)})
 	}
 	if len(phases) > 0 {
 		b.Stages = append(b.Stages, stageBody{"http", "write", since(phases[len(phases)-1].Ended), b.Took})
+	}
+	for i := range j.attempts {
+		a := &j.attempts[i]
+		name := cmp.Or(a.Peer, strconv.Itoa(a.Engine))
+		b.Engines = append(b.Engines, attemptBody{name, since(a.Handed), since(a.Left), a.Lost, a.Tokens, a.ClockError.Seconds()})
 	}
 	for _, m := range j.marks.kept[:j.marks.n] {
 		b.Tokens = append(b.Tokens, markBody{m.number, since(m.computed), since(m.taken)})

@@ -4,12 +4,37 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
+
+// Of an answer that engines elsewhere computed it is told which, and how long the way there took.
+func TestJourneyElsewhere(t *testing.T) {
+	us := func(n int64) int64 { return n * 1000 }
+	one := &journey{
+		times:    actors.Times{Submitted: us(1), Queued: us(9), Started: us(12), First: us(20), Ended: us(40)},
+		attempts: []actors.Attempt{{Peer: "a:1", Handed: us(4), Left: us(25), Tokens: 2, Lost: true}, {Engine: 3, Handed: us(26), Left: us(40), Tokens: 5, ClockError: time.Millisecond}},
+	}
+	s := &Server{}
+	one.begun, one.ended = s.wall(0), s.wall(us(50))
+	b := one.body(s)
+	var stages []string
+	for _, st := range b.Stages {
+		stages = append(stages, fmt.Sprintf("%s %s %.0f", st.Actor, st.Name, 1e6*(st.Ended-st.Began)))
+	}
+	if got, want := strings.Join(stages, ", "), "http read 1, tokenizer tokenize 3, front forward 5, scheduler queue 3, executor prefill 8, executor decode 20, http write 10"; got != want {
+		t.Errorf("its stages are %s, want %s", got, want)
+	}
+	want := []attemptBody{{"a:1", 4e-6, 25e-6, true, 2, 0}, {"3", 26e-6, 40e-6, false, 5, 0.001}}
+	if !slices.Equal(b.Engines, want) {
+		t.Errorf("its engines are %+v, want %+v", b.Engines, want)
+	}
+}
 
 // TestJourney follows one answer: /stats tells by its id when each of its
 // stages was, from when the request came.

@@ -253,24 +253,30 @@ func TestMetricsFormats(t *testing.T) {
 
 // Of several engines each has its figures, in /metrics and in /stats.
 func TestStatsOfEngines(t *testing.T) {
-	st := &actors.Stats{Resumed: 3, Engines: []actors.EngineStats{{Name: "10.0.0.1:7", Ready: true}, {Name: "10.0.0.2:7"}}}
+	st := &actors.Stats{Resumed: 3, Engines: []actors.EngineStats{
+		{Name: "10.0.0.1:7", Ready: true},
+		{Name: "[fe80::2]:7", Number: 4, Peer: "[fe80::2]:7", Version: "v1", Hardware: "H200", ClockError: time.Millisecond},
+	}}
 	st.Engines[1].Running, st.Engines[1].Generated = 4, 500
 	var w exposition
 	writeStats(&w, st)
 	got := scrape(t, w.String())
 	for name, want := range map[string]float64{
-		`troupe_requests_resumed_total`:                              3,
-		`troupe_engine_ready{engine="10.0.0.1:7"}`:                   1,
-		`troupe_engine_ready{engine="10.0.0.2:7"}`:                   0,
-		`troupe_engine_requests_running{engine="10.0.0.2:7"}`:        4,
-		`troupe_engine_sampled_tokens_total{engine="10.0.0.2:7"}`:    500,
-		`troupe_engine_prefix_cache_hits_total{engine="10.0.0.2:7"}`: 0,
+		`troupe_requests_resumed_total`:                               3,
+		`troupe_engine_ready{engine="10.0.0.1:7"}`:                    1,
+		`troupe_engine_ready{engine="[fe80::2]:7"}`:                   0,
+		`troupe_engine_requests_running{engine="[fe80::2]:7"}`:        4,
+		`troupe_engine_sampled_tokens_total{engine="[fe80::2]:7"}`:    500,
+		`troupe_engine_prefix_cache_hits_total{engine="[fe80::2]:7"}`: 0,
+		`troupe_engine_clock_error_seconds{engine="[fe80::2]:7"}`:     0.001,
 	} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s is %v, want %v", name, v, want)
 		}
 	}
-	if b := statsOf(st); b.Resumed != 3 || len(b.Engines) != 2 || b.Engines[1] != (engineBody{Name: "10.0.0.2:7", Running: 4, Generated: 500}) {
+	if b := statsOf(st); b.Resumed != 3 || len(b.Engines) != 2 || b.Engines[1] != (engineBody{
+		Name: "[fe80::2]:7", Number: 4, Host: "fe80::2", State: "ready", Version: "v1", Hardware: "H200", Clock: 0.001, Running: 4, Generated: 500,
+	}) {
 		t.Errorf("%+v", b.Engines)
 	}
 }

@@ -232,9 +232,9 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		d.checkMembers(t, name, v, d.Components.Schemas[name])
 	}
 	text, err := json.Marshal(statsBody{
-		Engines: make([]engineBody, 1), Resumed: 1,
+		Engines: []engineBody{{Host: "h", Version: "v", Hardware: "w"}}, Resumed: 1, Open: make([]openBody, 1),
 		Actors:  make([]actorBody, 1),
-		Request: &journeyBody{Stages: make([]stageBody, 1), Tokens: make([]markBody, 1)},
+		Request: &journeyBody{Stages: make([]stageBody, 1), Tokens: make([]markBody, 1), Engines: make([]attemptBody, 1)},
 	})
 	if err != nil {
 		t.Fatal(err)

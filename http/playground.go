@@ -36,7 +36,7 @@ var (
 	playgroundStyles  = []string{"style.css", "turns.css", "backstage.css", "print.css"}
 	playgroundModules = []string{
 		"dom.js", "highlight.js", "math.js", "inline.js", "markdown.js", "writer.js", "tree.js", "align.js", "api.js",
-		"store.js", "parameters.js", "files.js", "probabilities.js", "turn.js", "chat.js", "list.js", "journey.js", "live.js", "keys.js",
+		"store.js", "parameters.js", "files.js", "probabilities.js", "turn.js", "chat.js", "list.js", "journey.js", "cluster.js", "live.js", "keys.js",
 	}
 )
 

@@ -2,6 +2,7 @@ package http
 
 import (
 	"encoding/json"
+	"net"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -55,6 +56,8 @@ type statsBody struct {
 	// Engines are those of a front with several, or with one elsewhere.
 	Engines []engineBody `json:"engines,omitempty"`
 	Resumed uint64       `json:"resumed,omitempty"` // requests that went on with another engine
+	// Open are open requests, of a front with several engines: the first of them.
+	Open []openBody `json:"open,omitempty"`
 
 	Actors   []actorBody  `json:"actors"`
 	Sampling samplingBody `json:"sampling"`
@@ -78,15 +81,42 @@ type samplingBody struct {
 
 // engineBody is one of several engines.
 type engineBody struct {
-	Name      string `json:"name"` // where it is, or its number
-	Ready     bool   `json:"ready"`
-	Waiting   int    `json:"waiting"`
-	Running   int    `json:"running"`
-	Used      int    `json:"pages_used"`
-	Cached    int    `json:"pages_cached"`
-	Free      int    `json:"pages_free"`
-	Generated uint64 `json:"generated"` // tokens drawn
+	Name      string  `json:"name"`           // where it is, or its number
+	Number    int     `json:"number"`         // among the engines of this front
+	Host      string  `json:"host,omitempty"` // where it is, without a port; none: in this process
+	Ready     bool    `json:"ready"`
+	State     string  `json:"state"`               // ready, mending (its device, or it is leaving), lost
+	Version   string  `json:"version,omitempty"`   // of its program
+	Hardware  string  `json:"hardware,omitempty"`  // of its device
+	Clock     float64 `json:"clock_error_seconds"` // how far times that it tells may be off here
+	Waiting   int     `json:"waiting"`
+	Running   int     `json:"running"`
+	Used      int     `json:"pages_used"`
+	Cached    int     `json:"pages_cached"`
+	Free      int     `json:"pages_free"`
+	Generated uint64  `json:"generated"` // tokens drawn
 }
+
+func engineBodyOf(e *actors.EngineStats) engineBody {
+	b := engineBody{
+		Name: e.Name, Number: e.Number, Ready: e.Ready, State: e.State.String(), Version: e.Version, Hardware: e.Hardware, Clock: e.ClockError.Seconds(),
+		Waiting: e.Waiting, Running: e.Running, Used: e.PagesUsed, Cached: e.PagesCached, Free: e.PagesFree, Generated: e.Generated,
+	}
+	if host, _, err := net.SplitHostPort(e.Peer); err == nil {
+		b.Host = host
+	}
+	return b
+}
+
+// openBody is where an open request is.
+type openBody struct {
+	Number uint64 `json:"number"`
+	Engine int    `json:"engine"` // the number of the one that has it; -1: it is at the front
+	Moves  int    `json:"moves"`  // engines that had it before
+}
+
+// mostOpen is how many open requests are told of: as many as can be told apart where they are drawn.
+const mostOpen = 64
 
 // actorBody is one actor and its mailbox.
 type actorBody struct {
@@ -105,6 +135,11 @@ func stats(x *exchange) *Error {
 	body.Uptime = time.Since(x.s.began).Seconds()
 	body.Requests.Slots, body.Pages.Size = x.s.info.slots, x.s.info.pageSize
 	body.Sampling = samplingOf(&x.s.info.sampling, &x.s.model.Family)
+	if len(body.Engines) > 0 {
+		for _, r := range x.s.engine.Requests(mostOpen) {
+			body.Open = append(body.Open, openBody(r))
+		}
+	}
 	if id := x.ctx.QueryArgs().Peek("request"); len(id) > 0 {
 		body.Request = x.s.journeys.find(x.s, string(id))
 	}
@@ -128,8 +163,7 @@ func statsOf(st *actors.Stats) *statsBody {
 	t.Guessed, t.Accepted = st.Guessed, st.Accepted
 	b.Resumed = st.Resumed
 	for i := range st.Engines {
-		e := &st.Engines[i]
-		b.Engines = append(b.Engines, engineBody{e.Name, e.Ready, e.Waiting, e.Running, e.PagesUsed, e.PagesCached, e.PagesFree, e.Generated})
+		b.Engines = append(b.Engines, engineBodyOf(&st.Engines[i]))
 	}
 	b.Actors = make([]actorBody, len(st.Actors))
 	for i := range st.Actors {

@@ -50,6 +50,8 @@ func writeEngines(w *exposition, st *actors.Stats) {
 		{"troupe_engine_requests_waiting", "gauge", "Requests waiting to run there.", func(e *actors.EngineStats) float64 { return float64(e.Waiting) }},
 		{"troupe_engine_kv_pages_used", "gauge", "KV pages that running requests hold there.", func(e *actors.EngineStats) float64 { return float64(e.PagesUsed) }},
 		{"troupe_engine_sampled_tokens_total", "counter", "Tokens drawn there.", func(e *actors.EngineStats) float64 { return float64(e.Generated) }},
+		{"troupe_engine_clock_error_seconds", "gauge", "How far times that the engine tells may be off by this host's clock.", func(e *actors.EngineStats) float64 { return e.ClockError.Seconds() }},
+		{"troupe_engine_kv_pages_free", "gauge", "KV pages there that hold nothing, or a prefix that no request uses.", func(e *actors.EngineStats) float64 { return float64(e.PagesFree + e.PagesCached) }},
 		{"troupe_engine_prefix_cache_hits_total", "counter", "Prompt tokens found in the engine's prefix cache.", func(e *actors.EngineStats) float64 { return float64(e.CachedTokens) }},
 	} {
 		w.head(m.name, m.kind, m.help)

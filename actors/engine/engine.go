@@ -73,6 +73,11 @@ const (
 	Lost          // it could not be, or it hangs
 )
 
+// String is the state's name.
+func (s State) String() string {
+	return [...]string{Ready: "ready", Mending: "mending", Lost: "lost"}[s]
+}
+
 // Stats is a snapshot of an engine's counters.
 type Stats struct {
 	plan.Stats

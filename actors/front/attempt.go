@@ -72,6 +72,7 @@ type clocked interface{ ClockError() time.Duration }
 
 // attempt begins one. It is the detokenizer's, as all of a job's.
 func (j *job) attempt(t *target) {
+	j.seen.Store(whereabouts(j.at, len(j.attempts)))
 	j.attempts = append(j.attempts, Attempt{Engine: j.at, Peer: t.peer, Handed: batch.Now()})
 }
 

@@ -66,7 +66,12 @@ func (s *System) Leave(e Joining) error {
 
 // all are the engines that there are.
 func (s *System) all() []engine.Engine {
+	return slices.DeleteFunc(s.numbered(), func(e engine.Engine) bool { return e == nil })
+}
+
+// numbered are the engines by their numbers; nil: none has it.
+func (s *System) numbered() []engine.Engine {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(s.engines), func(e engine.Engine) bool { return e == nil })
+	return slices.Clone(s.engines)
 }

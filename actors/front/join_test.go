@@ -69,18 +69,30 @@ func TestJoin(t *testing.T) {
 	if s.Ready() {
 		t.Error("it is ready without an engine")
 	}
+	is := func(engine, moves int) {
+		t.Helper()
+		if all := s.Requests(3); len(all) != 1 || all[0].Engine != engine || all[0].Moves != moves {
+			t.Errorf("open requests %+v, want one at %d after %d", all, engine, moves)
+		}
+	}
+	is(-1, 0)
 	a, b := newGuest(), newGuest()
 	a.set(engine.Lost)
 	if err := errors.Join(s.Join(a), s.Join(b)); err != nil {
 		t.Fatal(err)
 	}
 	r := <-b.got
+	is(1, 0)
 	b.says(r.Ref, accepted, drawn(11))
 	b.set(engine.Lost)
 	b.says(r.Ref, lost)
 	b.changed()
 	a.is(engine.Ready)
 	r = <-a.got
+	is(0, 1)
+	if len(s.Requests(0)) > 0 {
+		t.Error("more are told of than may be")
+	}
 	if !slices.Equal(r.Given, []int32{11}) {
 		t.Errorf("it goes on from %v", r.Given)
 	}

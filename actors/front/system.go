@@ -45,7 +45,8 @@ type Config struct {
 	Codec *tokenize.Tokenizer // nil: a model without one
 
 	MaxOpenRequests int
-	Tokenizers      int // in the pool
+	Tokenizers      int    // in the pool
+	Version         string // of this program, to be shown
 
 	Speculative Speculation // of requests that leave it open; "": none
 
@@ -117,7 +118,8 @@ type job struct {
 	stream *Stream
 	size   int64 // bytes of text to encode, for spreading the load
 
-	canceled atomic.Bool // set by Stream.Cancel
+	canceled atomic.Bool  // set by Stream.Cancel
+	seen     atomic.Int64 // where it is, for those who look on: see whereabouts; set by the detokenizer
 
 	// The detokenizer's, from when it has the prompt.
 	times  Times

@@ -25,6 +25,7 @@ func (w *waiting) remove(j *job) {
 // wait has a job wait for an engine.
 func (d *detokenizer) wait(j *job) {
 	j.waits, j.since = true, batch.Now()
+	j.seen.Store(whereabouts(-1, len(j.attempts)))
 	if d.waiting.jobs = append(d.waiting.jobs, j); len(d.waiting.jobs) == 1 {
 		d.waiting.ring(d.waiting.patience)
 	}

@@ -20,12 +20,13 @@ import (
 // Fails:  a front that is not heard of any more, or of which a frame is missing, loses its session:
 // its requests end here, and it has them computed anew, wherever that is.
 type host struct {
-	engine *Shared
-	info   string // the device's, as JSON
-	post   func(to string, f *wire.Frame)
-	now    func() int64
-	log    zerolog.Logger
-	miss   time.Duration // after which silence a session has ended
+	engine  *Shared
+	info    string // the device's, as JSON
+	version string // of this program
+	post    func(to string, f *wire.Frame)
+	now     func() int64
+	log     zerolog.Logger
+	miss    time.Duration // after which silence a session has ended
 
 	mu       sync.Mutex
 	guests   map[uint64]*guest // guarded by mu, by session
@@ -115,7 +116,7 @@ func (h *host) hello(from string, f *wire.Frame) {
 	now := h.now()
 	g := &guest{from: from, session: session{id: f.Session}, post: func(f *wire.Frame) { h.post(from, f) }}
 	same := h.engine.Identity()
-	w := &wire.Welcome{Identity: same, Info: h.info, Sent: f.Hello.Sent, Now: now}
+	w := &wire.Welcome{Identity: same, Info: h.info, Sent: f.Hello.Sent, Now: now, Version: h.version}
 	err := g.session.take(f, now)
 	if err == nil {
 		err = same.Agree(&f.Hello.Identity)

@@ -43,6 +43,7 @@ type Link struct {
 	state   engine.State        // as the engine says
 	same    wire.Identity
 	info    device.Info
+	version string // of its program
 	stats   engine.Stats
 	clock   clock
 
@@ -158,6 +159,13 @@ func (l *Link) Prefixes(uint64) wire.Prefixes {
 // Peer is where it is.
 func (l *Link) Peer() string { return l.peer }
 
+// Version is its program's.
+func (l *Link) Version() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.version
+}
+
 // ClockError is how far at most a time of the engine's may be off on this host's clock.
 func (l *Link) ClockError() time.Duration {
 	l.mu.Lock()
@@ -228,7 +236,7 @@ func (l *Link) welcome(w *wire.Welcome, now int64) {
 		l.broken(err, retryLater)
 		return
 	}
-	l.same, l.info, l.state, l.greeted, l.told = w.Identity, info, engine.Ready, true, ""
+	l.same, l.info, l.version, l.state, l.greeted, l.told = w.Identity, info, w.Version, engine.Ready, true, ""
 	l.clock = clock{}
 	l.clock.set(w.Sent, w.Now, now)
 	l.welcomed()

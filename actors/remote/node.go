@@ -42,6 +42,7 @@ type Config struct {
 	// Advertise is the address and port where others reach it; "": Listen, which is one address then.
 	Advertise string
 	Secret    string // what all of them know: LeastSecret bytes or more
+	Version   string // of this program, for others to show
 	Log       zerolog.Logger
 
 	// Cluster names those that belong together, and Join are addresses of some of them, to begin with. A name in
@@ -107,6 +108,7 @@ func Start(cfg Config) (*Node, error) {
 	if cfg.Engine != nil {
 		n.host = newHost(cfg.Engine, n.post, batch.Now, cfg.Log)
 		n.host.miss = max(frontSilence, cfg.miss)
+		n.host.version = cfg.Version
 	}
 	l, err := newLife(&n.cfg, n.events())
 	if err != nil {

@@ -259,8 +259,12 @@ func TestSessionRefused(t *testing.T) {
 // the front's clock.
 func TestPulse(t *testing.T) {
 	s := newStage(t, 1, nil)
+	s.hosts[0].version = "v1.2"
 	m := s.machine(0)
 	s.pass(t, 600)
+	if v := s.links[0].Version(); v != "v1.2" {
+		t.Errorf("its program is %q", v)
+	}
 	m.state, m.seq = engine.Mending, 41
 	m.prefixes = wire.Prefixes{Seq: 3, Whole: true, Pages: []wire.Page{{Hash: 1}, {Hash: 2}, {Hash: 3}}}
 	before := s.changes

@@ -34,6 +34,7 @@ type Welcome struct {
 	Refused  string   // why not; "": it has
 	Sent     int64    // the Hello's
 	Now      int64    // as batch.Now at the engine
+	Version  string   // of its program, to be shown
 }
 
 // Beat says that a front is there.
@@ -102,6 +103,7 @@ func welcomeFields(c *codec, w *Welcome) {
 	c.text(3, &w.Refused)
 	number(c, 4, &w.Sent)
 	number(c, 5, &w.Now)
+	c.text(6, &w.Version)
 }
 
 func beatFields(c *codec, b *Beat) {

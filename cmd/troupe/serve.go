@@ -117,6 +117,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	if cfg.Server.Trace != "" {
 		engine.Trace = actors.NewTrace(1 << 20)
 	}
+	engine.Version = thisBuild().Version
 	system, err := actors.Open(engine)
 	if err != nil {
 		return err

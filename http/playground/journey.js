@@ -36,12 +36,13 @@ function draw() {
   $("segments").hidden = false;
   $("no-journey").hidden = true;
   const seconds = whole();
-  $("lanes").replaceChildren(axis(seconds), ...lanes.map((name) => lane(name, seconds)));
+  $("lanes").replaceChildren(axis(seconds), ...lanes.flatMap((name) => [lane(name, seconds), ...(name === "scheduler" ? (journey.engines ?? []).map((e) => engine(e, seconds)) : [])]));
   $("scale-all").ariaPressed = String(!early);
   $("scale-first").ariaPressed = String(early);
   $("stages").replaceChildren(...journey.stages.map(stage));
   const { prompt_tokens: prompt, cached_tokens: cached, completion_tokens: tokens, took_seconds: took } = journey;
-  setText($("journey-note"), `${plural(prompt, "prompt token")}${cached ? `, ${cached} of them cached` : ""}; ${plural(tokens, "token")} in ${duration(took)}.`);
+  const by = (journey.engines ?? []).map((e) => `${plural(e.tokens, "token")} by ${e.name}${e.lost ? ", which was lost" : ""}`);
+  setText($("journey-note"), `${plural(prompt, "prompt token")}${cached ? `, ${cached} of them cached` : ""}; ${plural(tokens, "token")} in ${duration(took)}${by.length ? `: ${by.join("; then ")}` : ""}.`);
 }
 
 const share = (x, seconds) => `${(100 * x) / seconds}%`;
@@ -83,8 +84,19 @@ function lane(name, seconds) {
   return element("div", "lane", element("b", "", name), track);
 }
 
+// engine is when an engine elsewhere had the request.
+function engine({ name, began_seconds: began, ended_seconds: ended, lost, clock_error_seconds: error }, seconds) {
+  const bar = element("i", lost ? "stage away lost" : "stage away");
+  bar.style.left = share(Math.min(began, seconds), seconds);
+  bar.style.width = share(Math.max(0, Math.min(ended, seconds) - began), seconds);
+  bar.title = `${name}: ${duration(Math.max(0, ended - began))}${lost ? ", then it was lost" : ""}; its clock is known to ${duration(error)}`;
+  const label = element("b", "", name);
+  label.title = name;
+  return element("div", "lane", label, element("div", "track", bar));
+}
+
 const said = {
-  read: "read the request", tokenize: "rendered and tokenized the prompt", queue: "waited for a place in a step",
+  read: "read the request", tokenize: "rendered and tokenized the prompt", forward: "forwarded it to an engine", queue: "waited for a place in a step",
   prefill: "computed the prompt, to the first token", decode: "computed the other tokens", write: "wrote the last of it",
 };
 

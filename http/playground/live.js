@@ -5,6 +5,7 @@
 
 import { $, duration, element, percent, setText } from "./dom.js";
 import { load, save } from "./store.js";
+import { showCluster } from "./cluster.js";
 
 const period = 1000; // ms
 const history = []; // tokens generated a second, the latest last
@@ -69,6 +70,7 @@ function showActors(now, then, dt) {
     const busy = (a.busy_seconds - was.busy_seconds) / dt;
     const [name, mail, delay, rate, share] = body.children[i].children;
     setText(name.lastChild, a.name.replace("-", " "));
+    name.title = a.name; // which may be cut off
     // From a message a second to thousands: the more, the brighter.
     name.querySelector(".bead i").style.opacity = messages === 0 ? 0 : Math.min(1, 0.4 + 0.2 * Math.log10(1 + messages / dt));
     setText(mail.firstChild, String(a.depth));
@@ -159,6 +161,7 @@ async function look() {
   const last = looks.at(-1);
   if (last) showRate(stats, last.stats, seconds(last, now));
   const then = looks[0] ?? now;
+  showCluster(stats, then.stats, seconds(then, now));
   showActors(stats, then.stats, seconds(then, now));
   showRequests(stats);
   showSteps(stats, then.stats, seconds(then, now));
