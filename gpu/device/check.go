@@ -277,6 +277,6 @@ func (c *Checker) row(r *batch.Row) error {
 	case c.info.pages(end) > s.entered:
 		return fmt.Errorf("positions %d to %d need page %d of the slot, which was never entered", r.Start, end, s.entered)
 	}
-	s.fresh, s.drawn, s.length, s.state, s.step, s.guesses = false, r.Sample, int32(end), int32(end), c.steps, int32(r.Guesses)
+	s.fresh, s.drawn, s.length, s.state, s.step, s.guesses = false, r.Sample, int32(end), int32(end), c.steps, r.Guesses
 	return nil
 }
