@@ -22,6 +22,7 @@ var views = []struct{ name, open, close string }{
 	{"chat", "", ""},
 	{"list", `document.body.classList.contains("list-open") || document.querySelector("#toggle-list").click()`, `innerWidth < 1152 && document.querySelector("#toggle-list").click()`},
 	{"live", `document.body.classList.contains("live-open") || document.querySelector("#toggle-live").click()`, `innerWidth < 1024 && document.querySelector("#toggle-live").click()`},
+	{"engines", `document.body.classList.contains("live-open") || document.querySelector("#toggle-live").click(); document.querySelector("#cluster").scrollIntoView()`, `innerWidth < 1024 && document.querySelector("#toggle-live").click()`},
 	{"settings", `document.querySelector("#settings").showModal()`, `document.querySelector("#settings").close()`},
 	{"help", `document.querySelector("#help").showModal()`, `document.querySelector("#help").close()`},
 	{"edit", `document.querySelector(".assistant [aria-label=Edit]").click()`, `document.querySelector(".edit button").click()`},
@@ -46,6 +47,8 @@ func eachView(t *testing.T, widths []int, schemes []string, look func(p *tab, wh
 	p.until(errorShown)
 	p.eval(`document.querySelector(".user:nth-last-child(2) .text p").textContent = "far too long"`) // to be seen beside its reply
 	p.until(`/^\d/.test(document.querySelector("#rate").textContent)`)
+	way.also.Store(&twoHosts)
+	t.Cleanup(func() { way.also.Store(nil) })
 	for _, scheme := range schemes {
 		p.prefer(scheme)
 		for _, width := range widths {

@@ -17,6 +17,7 @@ func enter(t *testing.T, width, height int) *tab {
 	way.breaks.Store(false)
 	way.hides.Store(false)
 	way.says.Store(nil)
+	way.also.Store(nil)
 	p := chrome.open(t, width, height)
 	p.prefer("light")
 	p.visit(proxy.URL + "/")

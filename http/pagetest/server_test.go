@@ -8,6 +8,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -18,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -120,6 +123,8 @@ type gate struct {
 	// the last of which is not sent before goOn has a value.
 	says atomic.Pointer[[]string]
 	goOn chan bool
+	// also, when not nil, is what /stats says besides: a JSON object.
+	also atomic.Pointer[string]
 	// asked is the body of the request that got it.
 	asked atomic.Pointer[[]byte]
 }
@@ -150,6 +155,9 @@ func (g *gate) before(server *url.URL) http.Handler {
 		if strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") && (g.holds.Load() || g.breaks.Load()) {
 			r.Body = &heldBody{Closer: r.Body, lines: bufio.NewReader(r.Body), g: g, reader: r.Request.Context()}
 		}
+		if also := g.also.Load(); also != nil && r.Request.URL.Path == "/stats" {
+			return overlay(r, *also)
+		}
 		return nil
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -176,6 +184,19 @@ func (g *gate) before(server *url.URL) http.Handler {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		pass.ServeHTTP(w, r)
 	})
+}
+
+// overlay puts the members of an object over those of an answer's.
+func overlay(r *http.Response, also string) error {
+	said := map[string]any{}
+	err := json.NewDecoder(r.Body).Decode(&said)
+	if err = errors.Join(err, r.Body.Close(), json.Unmarshal([]byte(also), &said)); err != nil {
+		return err
+	}
+	text, err := json.Marshal(said)
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
+	r.Header.Set("Content-Length", strconv.Itoa(len(text)))
+	return err
 }
 
 // heldBody is a reply of which only the beginning comes.
