@@ -13,6 +13,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors/internal/shell"
 	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/actors/route"
 	"github.com/troupe-llm/troupe/actors/trace"
 	"github.com/troupe-llm/troupe/actors/wire"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -71,7 +72,7 @@ type Local struct {
 	hung   atomic.Bool  // a step did not return; set by the watchdog
 	stats  statsBox
 	damage damage
-	told   digest
+	told   route.Digest
 }
 
 // statsBox holds the scheduler's last words. Written by the scheduler once a
@@ -120,7 +121,7 @@ func (e *Local) spawn(sched *scheduler, dev device.Device) {
 		watchdog: newWatchdog(cfg, &e.info, &e.hung), waiterMail: e.api.On(trace.TrackWaiter),
 	}
 	exec.adopt(dev, exec.waiterMail)
-	if e.told.has = map[uint64]struct{}{}; cfg.Digest {
+	if cfg.Digest {
 		sched.digest = &e.told
 	}
 	if cfg.Simulation == nil {
@@ -181,7 +182,7 @@ func (e *Local) Stats() Stats {
 }
 
 // Prefixes is what is new in the prefix tree.
-func (e *Local) Prefixes(since uint64) wire.Prefixes { return e.told.since(since) }
+func (e *Local) Prefixes(since uint64) wire.Prefixes { return e.told.Since(since) }
 
 // published shows the world how things stand.
 func (e *Local) published(st plan.Stats, dev DeviceTime, s State) {

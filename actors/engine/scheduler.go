@@ -12,6 +12,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors/internal/shell"
 	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/actors/route"
 	"github.com/troupe-llm/troupe/actors/trace"
 	"github.com/troupe-llm/troupe/actors/wire"
 	"github.com/troupe-llm/troupe/gpu/batch"
@@ -41,7 +42,7 @@ type scheduler struct {
 	log      zerolog.Logger
 	publish  func(plan.Stats, DeviceTime, State) // shows the world what changed
 	damaged  func()                              // looks for why no token could be drawn; nil: nobody does
-	digest   *digest                             // what it is shown of the prefix tree; nil: nothing
+	digest   *route.Digest                       // what it is shown of the prefix tree; nil: nothing
 	trace    trace.Recorder
 
 	plan     *plan.Planner
@@ -110,7 +111,7 @@ func (s *scheduler) Handle(c shell.Mail, m shell.Message) {
 		s.device.rest()
 	}
 	if s.digest != nil {
-		s.digest.apply(s.plan.Changes())
+		s.digest.Apply(s.plan.Changes())
 	}
 	s.publish(st, s.device.DeviceTime, s.state)
 	if s.trace.On() {

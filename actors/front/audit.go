@@ -14,8 +14,8 @@ func (d *detokenizer) Audit() (err error) {
 		err = fmt.Errorf("%d jobs are in the table", held)
 	}
 	for i := range d.router.targets {
-		if t := &d.router.targets[i]; t.open != 0 || t.owed != 0 {
-			err = errors.Join(err, fmt.Errorf("engine %d is believed to have %d requests, with %d tokens to compute", i, t.open, t.owed))
+		if open, owed := d.router.Load(i); open != 0 || owed != 0 {
+			err = errors.Join(err, fmt.Errorf("engine %d is believed to have %d requests, with %d tokens to compute", i, open, owed))
 		}
 	}
 	return err

@@ -131,7 +131,7 @@ func (d *detokenizer) submit(j *job) {
 		at = 0 // which says why
 	}
 	j.at, j.owed = at, len(known)-cached
-	d.router.took(at, j.owed)
+	d.router.Took(at, j.owed)
 	j.attempt(&d.router.targets[at])
 	d.router.targets[at].engine.Submit(j.wire())
 }
@@ -157,7 +157,7 @@ func (d *detokenizer) resume(j *job) bool {
 	}
 	d.log.Warn().Str("request", j.stream.ID).Int("engine", j.at).Int("tokens", len(j.given)).Msg("the engine is lost; another one goes on with the request")
 	d.resumed.Add(1)
-	d.router.ended(j.at, j.owed)
+	d.router.Ended(j.at, j.owed)
 	d.table.renew(j)
 	j.again = j.scored
 	d.submit(j)
@@ -286,7 +286,7 @@ func (d *detokenizer) output(j *job, o *wire.Output, computed int64) {
 
 // progressed notes when a job came how far. Of one that was resumed counts what was before.
 func (d *detokenizer) progressed(j *job, p *wire.Progress) {
-	d.router.begun(j.at, j.owed)
+	d.router.Begun(j.at, j.owed)
 	j.owed = 0
 	j.reached(p)
 	if len(j.given) == 0 {
@@ -369,7 +369,7 @@ func (d *detokenizer) end(j *job, text []byte, f *Final) {
 		d.waiting.remove(j)
 		d.table.remove(j)
 	} else if j.placed {
-		d.router.ended(j.at, j.owed)
+		d.router.Ended(j.at, j.owed)
 		d.table.remove(j)
 	}
 	f.Usage = Usage{PromptTokens: j.text.prompt, CachedTokens: j.text.cached, CompletionTokens: len(j.given), AcceptedTokens: j.text.accepted}

@@ -76,7 +76,10 @@ func TestRouter(t *testing.T) {
 		}
 		r := newRouter(engines, size)
 		for i, l := range c.loads {
-			r.targets[i].open, r.targets[i].owed = l.open, l.owed
+			for range l.open {
+				r.Took(i, 0)
+			}
+			r.Begun(i, -l.owed)
 		}
 		if at, cached := r.choose(prompt); at != c.at || cached != c.cached {
 			t.Errorf("%s: engine %d, %d tokens cached; want %d, %d", c.name, at, cached, c.at, c.cached)

@@ -35,6 +35,10 @@ var importRules = []importRule{
 		why: "a planner decides by its inputs alone: the same requests in the same order make the same steps",
 	},
 	{
+		under: "actors/route", allowed: []string{module + "/actors/plan", module + "/actors/wire"},
+		why: "who computes a request is decided by what is told: the same for a front as in a simulation of a thousand engines",
+	},
+	{
 		under: "actors", banned: []string{"C", "gorgonia.org/cu", "runtime/cgo", module + "/gpu/cuda"},
 		why: "actors reach a device through gpu alone, so that they build and are tested without CUDA",
 	},

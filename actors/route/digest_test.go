@@ -1,4 +1,4 @@
-package engine
+package route
 
 import (
 	"maps"
@@ -12,7 +12,7 @@ import (
 // However often somebody asks, who applies what is new knows what is there.
 func TestDigest(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	d := digest{has: map[uint64]struct{}{}}
+	d := Digest{}
 	type reader struct {
 		every int // rounds
 		wire.Known
@@ -32,12 +32,12 @@ func TestDigest(t *testing.T) {
 				c.Pages = append(c.Pages, plan.PageChange{Hash: hash, Gone: there})
 			}
 		}
-		d.apply(c)
+		d.Apply(c)
 		for _, r := range readers {
 			if round%r.every != 0 {
 				continue
 			}
-			p := d.since(r.Seq)
+			p := d.Since(r.Seq)
 			if r.told += len(p.Pages); p.Whole {
 				r.wholes++
 			}
@@ -49,7 +49,7 @@ func TestDigest(t *testing.T) {
 	if n := readers[0].wholes; n == 0 || n > 30 || readers[2].wholes < 3 {
 		t.Errorf("all was told %d times to who always asks, %d times to who seldom does", n, readers[2].wholes)
 	}
-	if got := d.since(1 << 40); !got.Whole { // of another engine's life
+	if got := d.Since(1 << 40); !got.Whole { // of another engine's life
 		t.Errorf("who knows more than there was is told %+v", got)
 	}
 }

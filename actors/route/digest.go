@@ -1,4 +1,4 @@
-package engine
+package route
 
 import (
 	"sync"
@@ -11,9 +11,9 @@ import (
 // asks more rarely is told all.
 const maxChanges = 1 << 14
 
-// digest is what an engine tells of its prefix tree. The scheduler writes it, once a message; anyone
-// reads it.
-type digest struct {
+// Digest is what an engine tells of its prefix tree. The engine's scheduler writes it, once a message;
+// anyone reads it. The zero Digest is of an empty tree.
+type Digest struct {
 	mu sync.Mutex
 
 	has map[uint64]struct{} // guarded by mu: pages in the tree, by hash
@@ -21,13 +21,16 @@ type digest struct {
 	log []plan.PageChange   // guarded by mu: the last of them, up to number seq
 }
 
-// apply takes note of what became of the tree.
-func (d *digest) apply(c plan.Changes) {
+// Apply takes note of what became of the tree.
+func (d *Digest) Apply(c plan.Changes) {
 	if !c.Cleared && len(c.Pages) == 0 {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.has == nil {
+		d.has = map[uint64]struct{}{}
+	}
 	if c.Cleared {
 		clear(d.has)
 		d.seq, d.log = d.seq+1, d.log[:0] // one that nobody can be told of by itself
@@ -46,8 +49,8 @@ func (d *digest) apply(c plan.Changes) {
 	}
 }
 
-// since is what is new after so many changes.
-func (d *digest) since(seq uint64) wire.Prefixes {
+// Since is what is new after so many changes.
+func (d *Digest) Since(seq uint64) wire.Prefixes {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := wire.Prefixes{Seq: d.seq}
