@@ -142,7 +142,7 @@ func CompareRuns(a, b []*Report, nameA, nameB string) *Comparison {
 
 // Simulated reports whether time in it is the simulation's: the same run gives the
 // same figures.
-func (r *Report) Simulated() bool { return r.Kind == "virtual" }
+func (r *Report) Simulated() bool { return r.Kind == "virtual" || r.Kind == "cluster" }
 
 // differences are the fields of work and environment in which two reports are
 // not alike, but for those that always differ or say the same as others.

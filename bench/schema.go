@@ -14,7 +14,7 @@ const Schema = 1
 // Report is what a run measured, as written by --json.
 type Report struct {
 	Schema int    `json:"schema"`
-	Kind   string `json:"kind"`            // the command: "offline", "online", "trace", "virtual", "wildchat", "simple", "accuracy", "streams"
+	Kind   string `json:"kind"`            // the command: "offline", "online", "trace", "virtual", "wildchat", "simple", "accuracy", "streams", "cluster"
 	Label  string `json:"label,omitempty"` // which of Runs this is: "scale 0.4", "overlap off", "run 2"
 
 	Requests          int     `json:"requests"` // that ended as they should
@@ -42,6 +42,7 @@ type Report struct {
 	Streams   *StreamsDetail  `json:"streams,omitempty"`       // of thousands of streams
 	Online    *OnlineDetail   `json:"online,omitempty"`        // of one over the wire
 	Virtual   *VirtualDetail  `json:"virtual,omitempty"`       // of one in virtual time
+	Cluster   *ClusterDetail  `json:"cluster,omitempty"`       // of many simulated engines
 	Lengths   *Lengths        `json:"lengths,omitempty"`       // of requests made of real texts
 	Chosen    *Conversations  `json:"conversations,omitempty"` // and how those were chosen
 	Samples   *Samples        `json:"samples,omitempty"`
@@ -208,6 +209,37 @@ type StreamsDetail struct {
 	// GoneMS is when nothing was left of clients that vanished: no request,
 	// no page, no goroutine.
 	GoneMS [3]float64 `json:"gone_ms"`
+}
+
+// ClusterDetail is what a report of many simulated engines holds beside what every one does. Bytes are
+// those of digests: what engines tell fronts of their prefix trees. Imbalance is the most of an engine
+// over the mean.
+type ClusterDetail struct {
+	Policy          string          `json:"policy"`
+	Engines         int             `json:"engines"`
+	Fronts          int             `json:"fronts"`
+	KVTokens        int             `json:"kv_tokens"`   // of an engine
+	HitRate         float64         `json:"hit_rate"`    // of tokens of prompts
+	Resumed         int             `json:"resumed"`     // requests that another engine went on with
+	Utilization     float64         `json:"utilization"` // share of time that engines compute
+	BusyImbalance   float64         `json:"busy_imbalance"`
+	KVImbalance     float64         `json:"kv_imbalance"`
+	DigestBytesPerS float64         `json:"digest_bytes_per_s"` // of an engine to a front
+	BytesPerChange  float64         `json:"bytes_per_change"`   // of all that is told, by pages that joined or left
+	SnapshotBytes   uint64          `json:"snapshot_bytes"`     // the most that was told at once
+	KnownPages      int             `json:"known_pages"`        // that a front knows of, engine by engine
+	MissedShare     float64         `json:"missed_share"`       // of tokens of prompts: believed to be cached, and not there
+	UnknownShare    float64         `json:"unknown_share"`      // there, and not believed to be
+	Windows         []ClusterWindow `json:"windows,omitempty"`
+}
+
+// ClusterWindow is an interval of such a run, by when requests came.
+type ClusterWindow struct {
+	BeginsS  float64 `json:"begins_s"`
+	Requests int     `json:"requests"`
+	HitRate  float64 `json:"hit_rate"`
+	TTFTP50  float64 `json:"ttft_p50_ms"`
+	TTFTP99  float64 `json:"ttft_p99_ms"`
 }
 
 // Lengths summarises the lengths of real requests, in tokens.

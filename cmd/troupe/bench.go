@@ -23,7 +23,7 @@ func newBench() *cobra.Command {
 		Args: cobra.ArbitraryArgs, RunE: needCommand, DisableFlagsInUseLine: true,
 	}
 	cmd.AddCommand(
-		newBenchAccuracy(), newBenchCompare(), newBenchFormats(), newBenchOffline(), newBenchOnline(), newBenchReport(), newBenchSimple(), newBenchStreams(), newBenchSums(),
+		newBenchAccuracy(), newBenchCluster(), newBenchCompare(), newBenchFormats(), newBenchOffline(), newBenchOnline(), newBenchReport(), newBenchSimple(), newBenchStreams(), newBenchSums(),
 		newBenchTrace(), newBenchVirtual(), newBenchWildchat(),
 	)
 	return cmd

@@ -59,7 +59,7 @@ measured on an H200 (bench/results/virtual.md says how well).`,
 			found.add("--device is %q; a virtual clock needs a simulated device, such as sim:h200", cfg.Engine.Device)
 		}
 		if cfg.Engine.DP > 1 {
-			found.add("--dp is %d; a virtual clock has one engine", cfg.Engine.DP)
+			found.add("--dp is %d; a virtual clock has one engine; troupe bench cluster has many", cfg.Engine.DP)
 		}
 		if found.err() != nil {
 			return found.err()

@@ -145,7 +145,9 @@ type flagValue struct {
 }
 
 // list reports whether the flag may be repeated.
-func (v *flagValue) list() bool { return v.field.Kind() == reflect.Slice }
+func (v *flagValue) list() bool {
+	return v.field.Kind() == reflect.Slice && v.field.Type().Elem().Kind() != reflect.Int
+}
 
 // Type names the value in help texts.
 func (v *flagValue) Type() string {
@@ -165,6 +167,9 @@ func (v *flagValue) String() string {
 		return ""
 	case f.Kind() == reflect.Pointer:
 		f = f.Elem()
+	}
+	if numbers, ok := f.Interface().([]int); ok {
+		return strings.ReplaceAll(strings.Trim(fmt.Sprint(numbers), "[]"), " ", ",")
 	}
 	if f.IsZero() && f.Kind() == reflect.Int64 { // a duration: help texts leave out a default of 0, not of 0s
 		return "0"
@@ -258,6 +263,10 @@ func (v *flagValue) parse(f reflect.Value, text string) (want string, number flo
 	case reflect.String:
 		f.SetString(text)
 	case reflect.Slice:
+		if numbers, ok := f.Addr().Interface().(*[]int); ok { // given at once, with commas
+			*numbers, err = parseNumbers(text)
+			return "whole numbers with commas between, such as 1,8", 0, err
+		}
 		f.Set(reflect.Append(f, reflect.ValueOf(text)))
 	case reflect.Bool:
 		want = "true or false"
@@ -288,6 +297,18 @@ func (v *flagValue) parse(f reflect.Value, text string) (want string, number flo
 		panic("flag --" + v.name + " is of a type that cannot be parsed: " + f.Type().String())
 	}
 	return want, number, err
+}
+
+// parseNumbers reads whole numbers with commas between.
+func parseNumbers(text string) (all []int, err error) {
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }
 
 func (v *flagValue) within(number float64) bool {

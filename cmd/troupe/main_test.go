@@ -67,6 +67,8 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"serve --cluster c --cluster-listen 10.0.0.1:0 --join-command look", []string{"--join-command needs a port in --cluster-listen"}},
 		{"serve --dp 0", []string{"--dp is 0; it must be from 1 to 64"}},
 		{"bench virtual --dp 2", []string{"--dp is 2; a virtual clock has one engine"}},
+		{"bench cluster --dp 2 --engines 0 --speculative ngram", []string{"--speculative is ngram", "--trace-file is not given", "--dp is 2; --engines says how many", "--engines has 0; there can be 1 to 10000"}},
+		{"bench cluster --policies best --engines 2,x", []string{`--policies is "best": it must be all, or some of`, `--engines is "2,x"; it must be whole numbers with commas between`}},
 		{"serve --device cpu:1", []string{"did you mean --device cpu?"}},
 		{"serve --device sim", []string{"sim:h200"}},
 		{"serve --overlap=perhaps", []string{`--overlap is "perhaps"; it must be true or false`}},

@@ -11,10 +11,8 @@ import (
 // inTheOpen are packages that lie in no internal directory though only their own
 // top-level folder imports them, and no embedder is meant to.
 var inTheOpen = map[string]string{
-	"actors/engine": "the parts of one engine, by the paths that documents and results have for them",
 	"actors/front":  "it declares what actors hands on, and so is where that is documented",
-	"actors/remote": "as actors/engine",
-	"actors/wire":   "as actors/engine",
+	"actors/remote": "engines on other hosts, by the path that documents and results have for them",
 	"gpu/kernel":    "kernels are sources of their own, which results and tools name by their paths",
 }
 
