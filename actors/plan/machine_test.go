@@ -8,9 +8,10 @@ import (
 )
 
 // mix is one step of the hash that stands for a model: what a position's keys
-// and values hold is the hash of all tokens up to it.
+// and values hold is the hash of all tokens up to it. None is 0, which stands for
+// what was never computed.
 func mix(h uint64, token int32) uint64 {
-	h = (h ^ uint64(uint32(token))) * 0xff51afd7ed558ccd
+	h = (h ^ uint64(uint32(token)) ^ 0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd
 	return h ^ h>>29
 }
 
@@ -102,7 +103,7 @@ func (m *machine) lose() {
 // invite computes what a request must come to, the dumb way: alone, at once.
 func (m *machine) invite(r *Request, limit int, stops []int32) *guest {
 	g := &guest{seed: r.Sampling.Seed, n: len(r.Prompt)}
-	if g.seed%3 == 0 && !m.stateful {
+	if g.seed%3 == 0 {
 		g.repeats = 1 + int(g.seed)%6
 	}
 	h := uint64(1)
