@@ -14,7 +14,7 @@ chmod 755 "$work"
 sha256sum --quiet -c SHA256SUMS
 
 # says what a program is, by its own header.
-for platform in linux/amd64 linux/arm64 darwin/arm64 windows/amd64; do
+for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do
   for tree in "${platform/\//-}"*/; do
     built=$(go version -m "$tree"troupe*)
     grep -q "GOOS=${platform%/*}" <<<"$built" && grep -q "GOARCH=${platform#*/}" <<<"$built" || fail "$tree is not for $platform"

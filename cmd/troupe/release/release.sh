@@ -4,7 +4,7 @@
 #
 #	linux-amd64           processor and NVIDIA GPUs; starts wherever glibc is 2.28 or newer
 #	linux-amd64-static    processor alone, needs no other file; so do all below
-#	linux-arm64  darwin-arm64  windows-amd64
+#	linux-arm64  darwin-amd64  darwin-arm64  windows-amd64
 #
 # The version is the commit's tag. Needs Go, and Python for zig and CUDA's headers.
 set -euo pipefail
@@ -36,6 +36,7 @@ static() { CGO_ENABLED=0 GOOS=$1 GOARCH=$2 GOFLAGS=-tags=parquet "${@:3}"; }
 
 build linux-amd64-static static linux amd64
 build linux-arm64 static linux arm64
+build darwin-amd64 static darwin amd64
 build darwin-arm64 static darwin arm64
 build windows-amd64 static windows amd64
 # The parts of libc that Go would use to resolve names have newer symbols, and need
