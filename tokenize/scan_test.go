@@ -199,7 +199,7 @@ func FuzzScanners(f *testing.F) {
 	f.Add("\tif x {\n\t\treturn\r\n\t}\n")
 	f.Add("I'm we'LL  it'ſ 12345 ünïcödé\u3000x  ")
 	all := twins(f)
-	f.Fuzz(func(t *testing.T, s string) {
-		compareTwins(t, all, strings.ToValidUTF8(s, "\uFFFD"))
+	f.Fuzz(func(t *testing.T, s string) { // of what a scanner tells apart, a few words show all
+		compareTwins(t, all, strings.ToValidUTF8(s[:min(len(s), 256)], "\uFFFD"))
 	})
 }

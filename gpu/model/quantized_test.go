@@ -501,21 +501,31 @@ func FuzzQuantized(f *testing.F) {
 	for i := range formats {
 		f.Add(uint8(i), uint16(9), []byte("12"), uint32(5000), []byte{255, 255, 255, 255})
 	}
-	made := map[string]*quantised{}
-	for _, name := range formats {
-		made[name] = quantise(f, name, rand.New(rand.NewPCG(2, 2)))
+	type checkpoint struct {
+		config Config
+		file   []byte
+	}
+	made := make([]checkpoint, len(formats))
+	for i, name := range formats {
+		q := quantise(f, name, rand.New(rand.NewPCG(2, 2)))
+		config, err := ParseConfig([]byte(q.config), "config.json")
+		if err != nil {
+			f.Fatal(err)
+		}
+		made[i] = checkpoint{config, q.file()}
 	}
 	f.Fuzz(func(t *testing.T, format uint8, inHeader uint16, header []byte, inData uint32, data []byte) {
-		q := made[formats[int(format)%len(formats)]]
-		file := q.file()
+		q := &made[int(format)%len(formats)]
+		file := slices.Clone(q.file)
 		copy(file[min(int(inHeader), len(file)):], header)
 		copy(file[min(int(inData), len(file)):], data)
-		m, err := open(&source{name: "m", fsys: fstest.MapFS{"config.json": {Data: []byte(q.config)}, singleFile: {Data: file}}}, "m", false)
+		weights, _, err := loadWeights(&source{name: "m", fsys: fstest.MapFS{singleFile: {Data: file}}}, q.config.Program, q.config.Scheme)
 		if err != nil {
 			return
 		}
-		for _, w := range m.Config.Program.Weights {
-			for _, s := range m.Weights.Of(w).Sources {
+		_ = weights.dtype(q.config.Program)
+		for _, w := range q.config.Program.Weights {
+			for _, s := range weights.Of(w).Sources {
 				if err := s.Tensor.Check(); err != nil {
 					t.Fatal(err)
 				}

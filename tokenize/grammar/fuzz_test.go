@@ -57,10 +57,11 @@ func fuzzWalk(t *testing.T, g *Grammar, check func(text string)) {
 	}
 }
 
-// fuzzCompile compiles with an eighth of the budget.
+// fuzzCompile compiles with a small part of the budget, so that there is time for many
+// descriptions.
 func fuzzCompile(t *testing.T, s *Spec, v *Vocabulary) *Grammar {
 	w := newBudget(t.Context())
-	w.steps, w.memory = w.steps/8, w.memory/8
+	w.steps, w.memory = w.steps/32, w.memory/32
 	root, err := s.parse(w)
 	var fault *Error
 	switch {
