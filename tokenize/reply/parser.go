@@ -34,11 +34,16 @@ type Options struct {
 
 // After is the options for a reply to a prompt that ends like this.
 func (o Options) After(prompt string) Options {
-	if o.Reasoning != nil && !o.Continued {
-		prompt = strings.TrimRight(prompt, " \n\t\r")
-		o.Opened = strings.HasSuffix(prompt, strings.TrimSpace(o.Reasoning.Begin))
-		o.Ended = strings.HasSuffix(prompt, strings.TrimSpace(o.Reasoning.End))
+	if o.Reasoning == nil {
+		return o
 	}
+	prompt = strings.TrimRight(prompt, " \n\t\r")
+	ended := strings.HasSuffix(prompt, strings.TrimSpace(o.Reasoning.End))
+	if o.Continued {
+		o.Ended = o.Ended || ended && !o.Opened
+		return o
+	}
+	o.Opened, o.Ended = strings.HasSuffix(prompt, strings.TrimSpace(o.Reasoning.Begin)), ended
 	return o
 }
 
@@ -46,6 +51,7 @@ func (o Options) After(prompt string) Options {
 func (o Options) Continues(text string) Options {
 	o.Continued = true
 	o.Opened = o.Reasoning != nil && o.Reasoning.unclosed(text)
+	o.Ended = o.Reasoning != nil && !o.Opened && strings.Contains(text, strings.TrimSpace(o.Reasoning.End))
 	return o
 }
 

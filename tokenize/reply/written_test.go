@@ -156,25 +156,41 @@ func TestWritten(t *testing.T) {
 // TestBefore says what of a reply that a grammar keeps may come first: after a
 // prompt that has ended the reasoning, none begins again.
 func TestBefore(t *testing.T) {
+	think := Options{Reasoning: FindReasoning("think")}
 	for prompt, want := range map[string]string{
 		"<|im_start|>assistant\n":                        "<x",
 		"<|im_start|>assistant\n<think>\n\n</think>\n\n": "x",
 		"<\uff5cAssistant\uff5c></think>":                "x",
 	} {
-		o := Options{Reasoning: FindReasoning("think")}.After(prompt)
-		g, err := grammar.Compile(t.Context(), o.Before(grammar.Literal("x")), byteVocabulary)
-		if err != nil {
-			t.Fatal(err)
+		firstBytes(t, think.After(prompt), prompt, want)
+	}
+	for text, want := range map[string]string{ // a reply that is gone on with
+		"":                               "<x",
+		"<think>\nhm</think>\n\n":        "x",
+		"<think>\nhm</think>\n\nSo":      "x",
+		"So":                             "<x",
+		"<think>a</think>b<think>\nhm</": "", // anything: the reasoning goes on
+	} {
+		firstBytes(t, think.Continues(text).After("<|im_start|>assistant\n"+text), text, want)
+	}
+	firstBytes(t, think.Continues("").After("<|im_start|>assistant\n<think>\nhm\n</think>\n"), "a template's reasoning", "x")
+}
+
+// firstBytes checks what a reply may begin with; "": anything.
+func firstBytes(t *testing.T, o Options, prompt, want string) {
+	t.Helper()
+	g, err := grammar.Compile(t.Context(), o.Before(grammar.Literal("x")), byteVocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mask, got := g.Matcher().Allow(nil), ""
+	for c := range int32(256) {
+		if mask[c/32]>>(c%32)&1 != 0 {
+			got += string(c)
 		}
-		mask, got := g.Matcher().Allow(nil), ""
-		for c := range int32(256) {
-			if mask[c/32]>>(c%32)&1 != 0 {
-				got += string(c)
-			}
-		}
-		if got != want {
-			t.Errorf("after %q a reply begins with one of %q, not %q", prompt, got, want)
-		}
+	}
+	if got != want && (want != "" || len(got) < 100) {
+		t.Errorf("after %q a reply begins with one of %q, not %q", prompt, got, want)
 	}
 }
 

@@ -136,13 +136,19 @@ type Usage struct {
 
 // Usage adds up the choices': of those that did not come to their end, what
 // was seen. A prompt counts once, however many choices it has.
-func (a *Answer) Usage() Usage {
+func (a *Answer) Usage() Usage { return a.UsageBefore(-1) }
+
+// UsageBefore is Usage before a choice said anything; -1: of all that was said.
+func (a *Answer) UsageBefore(choice int) Usage {
 	sum := Usage{Reasoning: -1}
 	for i := range a.Choices {
 		ch := &a.Choices[i]
 		u := actors.Usage{PromptTokens: len(ch.Prompt), CompletionTokens: ch.Tokens}
 		if ch.Final != nil {
 			u = ch.Final.Usage
+		}
+		if i == choice {
+			u.CompletionTokens = 0
 		}
 		sum.CompletionTokens += u.CompletionTokens
 		sum.AcceptedTokens += u.AcceptedTokens
@@ -154,7 +160,9 @@ func (a *Answer) Usage() Usage {
 	if a.Thinks {
 		sum.Reasoning = 0
 		for i := range a.Choices {
-			sum.Reasoning += a.Choices[i].Reasoned
+			if i != choice {
+				sum.Reasoning += a.Choices[i].Reasoned
+			}
 		}
 	}
 	return sum

@@ -24,6 +24,7 @@ func (*stream) Begin(dst []byte, _ *dialect.Answer) []byte { return dst }
 // chunk is what one chunk says of its choice.
 type chunk struct {
 	choice   int
+	role     bool    // of the choice, and no token
 	prompt   []int32 // of the choice; nil: not said
 	tokens   []int32
 	logprobs []batch.Logprob
@@ -67,6 +68,7 @@ func (w *answer) visible(p *reply.Part) bool {
 }
 
 func (w *stream) appendRole(dst []byte, a *dialect.Answer, c chunk) []byte {
+	c.role = true
 	if w.ReturnIDs {
 		c.prompt = a.Choices[c.choice].Prompt
 	}
@@ -88,5 +90,9 @@ func (w *stream) close(dst []byte, a *dialect.Answer, c *chunk) []byte {
 		dst = append(dst, `,"prompt_token_ids":`...)
 		dst = jsonenc.IDs(dst, c.prompt)
 	}
-	return w.AppendChunkEnd(dst, a)
+	before := -1
+	if c.role {
+		before = c.choice
+	}
+	return w.AppendChunkEnd(dst, a, before)
 }

@@ -73,12 +73,13 @@ func (w *Answer) Plain() bool { return !w.Logprobs && !w.ReturnIDs }
 // Unfinished is what such a chunk says of its choice after the text.
 const Unfinished = `,"logprobs":null,"finish_reason":null}`
 
-// AppendChunkEnd appends what comes behind the choices of a chunk.
-func (w *Answer) AppendChunkEnd(dst []byte, a *dialect.Answer) []byte {
+// AppendChunkEnd appends what comes behind the choices of a chunk; before is the choice whose first token
+// is yet to be told, -1: none's.
+func (w *Answer) AppendChunkEnd(dst []byte, a *dialect.Answer, before int) []byte {
 	switch {
 	case w.ContinuousUsage && w.IncludeUsage:
 		dst = append(dst, `,"usage":`...)
-		u := a.Usage()
+		u := a.UsageBefore(before)
 		dst = AppendUsage(dst, &u)
 	case w.IncludeUsage:
 		dst = append(dst, `,"usage":null`...)

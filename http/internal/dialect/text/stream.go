@@ -32,13 +32,13 @@ func (w *stream) Delta(dst []byte, a *dialect.Answer, d *dialect.Delta) []byte {
 		dst = w.begin(dst, a, d.Choice)
 	}
 	if tells {
-		dst = w.chunk(dst, a, &piece{choice: d.Choice, text: text, ids: d.Tokens, logprobs: d.Logprobs, ends: d.TextEnds, offset: o.offset})
+		dst = w.chunk(dst, a, &piece{choice: d.Choice, text: text, ids: d.Tokens, logprobs: d.Logprobs, ends: d.TextEnds, offset: o.offset}, -1)
 	}
 	if w.Logprobs {
 		o.offset += utf8.RuneCount(text)
 	}
 	if d.Final != nil {
-		dst = w.chunk(dst, a, &piece{choice: d.Choice, final: d.Final})
+		dst = w.chunk(dst, a, &piece{choice: d.Choice, final: d.Final}, -1)
 	}
 	return dst
 }
@@ -56,10 +56,11 @@ func (w *stream) begin(dst []byte, a *dialect.Answer, i int) []byte {
 	if p.text == nil && p.prompt == nil {
 		return dst
 	}
-	return w.chunk(dst, a, &p)
+	return w.chunk(dst, a, &p, i)
 }
 
-func (w *stream) chunk(dst []byte, a *dialect.Answer, p *piece) []byte {
+// chunk appends one; before is as in AppendChunkEnd.
+func (w *stream) chunk(dst []byte, a *dialect.Answer, p *piece, before int) []byte {
 	dst = append(sse.Data(dst), w.Head...)
-	return w.AppendChunkEnd(append(w.appendPiece(dst, p, nil), ']'), a)
+	return w.AppendChunkEnd(append(w.appendPiece(dst, p, nil), ']'), a, before)
 }
