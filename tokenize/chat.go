@@ -23,34 +23,6 @@ type Chat struct {
 	Template string         // name of a template; "": the model's choice
 }
 
-// Size is about how many bytes of text the chat is made of: a measure of the
-// work that rendering and encoding it will be.
-func (c *Chat) Size() int64 { return sizeOf(c.Messages) + sizeOf(c.Tools) + sizeOf(c.Documents) }
-
-func sizeOf[T ~struct{ Object }](objects []T) (n int64) {
-	for _, o := range objects {
-		n += textSize(struct{ Object }(o).dict)
-	}
-	return n
-}
-
-func textSize(v any) (n int64) {
-	switch v := v.(type) {
-	case string:
-		return int64(len(v))
-	case []any:
-		for _, x := range v {
-			n += textSize(x)
-		}
-	case *jinja.Dict:
-		for i := 0; v != nil && i < v.Len(); i++ {
-			k, x := v.At(i)
-			n += textSize(k) + textSize(x)
-		}
-	}
-	return n
-}
-
 // ChatTemplates are the chat templates of one model. They never change and may
 // be used by any number of goroutines at once.
 type ChatTemplates struct {

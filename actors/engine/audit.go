@@ -21,8 +21,8 @@ func (s *scheduler) Audit() error {
 
 // Audit is that of grammars.
 func (g *grammars) Audit() error {
-	if len(g.wanted)+len(g.of)+len(g.turns.order) > 0 || len(g.idle) == 0 {
-		return fmt.Errorf("%d grammars are wanted by %d requests of %d clients; %d compilers have nothing to do", len(g.wanted), len(g.of), len(g.turns.order), len(g.idle))
+	if len(g.wanted)+len(g.of)+g.turns.Clients() > 0 || len(g.idle) == 0 {
+		return fmt.Errorf("%d grammars are wanted by %d requests of %d clients; %d compilers have nothing to do", len(g.wanted), len(g.of), g.turns.Clients(), len(g.idle))
 	}
 	return nil
 }

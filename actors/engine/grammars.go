@@ -8,6 +8,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupe-llm/troupe/actors/internal/shell"
+	"github.com/troupe-llm/troupe/actors/internal/turns"
 	"github.com/troupe-llm/troupe/actors/wire"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
@@ -27,7 +28,7 @@ type grammars struct {
 	known     *grammar.Cache // shared with the compilers
 	scheduler *actor.PID
 	idle      []*actor.PID // compilers
-	turns     turns[*compilation]
+	turns     turns.Queue[*compilation]
 	wanted    map[string]*compilation // waiting or being compiled, by their specs' keys
 	of        map[wire.Ref]*compilation
 }
@@ -63,7 +64,7 @@ func (g *grammars) Handle(c shell.Mail, m shell.Message) {
 // begin has those compilers compile that have nothing to do.
 func (g *grammars) begin(c shell.Mail) {
 	for len(g.idle) > 0 {
-		p, ok := g.turns.pop()
+		p, ok := g.turns.Pop()
 		if !ok {
 			return
 		}
@@ -94,7 +95,7 @@ func (g *grammars) find(c shell.Mail, r *wire.Request) {
 	p.reqs = append(p.reqs, r)
 	g.of[r.Ref] = p
 	if !p.began {
-		g.turns.push(r.Client, p)
+		g.turns.Push(r.Client, p)
 	}
 }
 

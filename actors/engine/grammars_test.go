@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,36 +14,6 @@ import (
 	"github.com/troupe-llm/troupe/actors/wire"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
-
-// Each client has one of its turn, however much others bring.
-func TestTurns(t *testing.T) {
-	var q turns[string]
-	for i := range 4 {
-		q.push("flood", fmt.Sprint("f", i))
-	}
-	q.push("", "x0")
-	q.push("small", "s0")
-	var got []string
-	pop := func() {
-		if v, ok := q.pop(); ok {
-			got = append(got, v)
-		}
-	}
-	for range 4 {
-		pop()
-	}
-	q.push("small", "s1")
-	q.push("", "x1")
-	for range 9 {
-		pop()
-	}
-	if want := []string{"f0", "x0", "s0", "f1", "f2", "s1", "x1", "f3"}; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
-	}
-	if len(q.waiting) != 0 || len(q.order) != 0 {
-		t.Errorf("%d clients are still known", len(q.waiting))
-	}
-}
 
 // post records what a handler sends, as "to: message of request".
 type post struct{ sent []string }
@@ -138,8 +107,8 @@ func TestGrammarsInTurn(t *testing.T) {
 	of := g.of[ref(8)]
 	leave(8)
 	want("compiler: compile eight")
-	if of.ctx.Err() == nil || len(g.of)+len(g.wanted)+len(g.turns.waiting) != 0 {
-		t.Errorf("%v; %d requests, %d grammars and %d clients are still known", of.ctx.Err(), len(g.of), len(g.wanted), len(g.turns.waiting))
+	if of.ctx.Err() == nil || len(g.of)+len(g.wanted)+g.turns.Clients() != 0 {
+		t.Errorf("%v; %d requests, %d grammars and %d clients are still known", of.ctx.Err(), len(g.of), len(g.wanted), g.turns.Clients())
 	}
 }
 

@@ -73,7 +73,7 @@ func TestPanicWithACompiledGrammar(t *testing.T) {
 		return of
 	}
 	first, second := waits(1, "a"), waits(2, "b")
-	g.turns.push("", second)
+	g.turns.Push("", second)
 	m := &compiled{of: first, by: &actor.PID{Id: "compiler"}}
 	g.Panicked(c, m, errors.New("a panic"))
 	if !second.began || g.wanted["a"] != nil || len(g.of) != 1 || len(p.sent) != 2 || p.sent[0] != "scheduler: prepared 1" {

@@ -3,6 +3,7 @@ package front
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Audit says what an actor holds though no request is open. It is for simulations, which see to it that
@@ -23,8 +24,11 @@ func (d *detokenizer) Audit() (err error) {
 
 // Audit is a tokenizer's.
 func (t *tokenizer) Audit() error {
-	if n := t.load.Load(); n != 0 {
-		return fmt.Errorf("a load of %d bytes is left", n)
+	p := t.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.waiting.Clients(); n != 0 || !slices.Contains(p.idle, t.self) {
+		return fmt.Errorf("prompts of %d clients wait for a tokenizer; %d are idle", n, len(p.idle))
 	}
 	return nil
 }

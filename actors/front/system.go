@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -90,7 +89,8 @@ type System struct {
 
 	actors     *shell.Group
 	api        shell.Mail // what Submit and Cancel send through
-	tokenizers []tokenizerRef
+	tokenizers []*actor.PID
+	prompts    pool // what they encode
 	detok      *actor.PID
 
 	lastID atomic.Uint64
@@ -104,11 +104,6 @@ type System struct {
 	empty    chan struct{}   // guarded by mu: closed when draining and open is empty; nil before
 }
 
-type tokenizerRef struct {
-	pid  *actor.PID
-	load *atomic.Int64
-}
-
 // job is a request on its way through the actors. Each field belongs to one of
 // them.
 type job struct {
@@ -116,7 +111,6 @@ type job struct {
 	id     uint64
 	req    Request
 	stream *Stream
-	size   int64 // bytes of text to encode, for spreading the load
 
 	canceled atomic.Bool  // set by Stream.Cancel
 	seen     atomic.Int64 // where it is, for those who look on: see whereabouts; set by the detokenizer
@@ -223,11 +217,15 @@ func (s *System) spawn() {
 		}},
 		eos: func(t int32) bool { return slices.Contains(ends, t) },
 	})
+	s.prompts.mail = s.api
 	for i := range s.cfg.Tokenizers {
-		load := new(atomic.Int64)
-		t := &tokenizer{codec: s.codec, detokenizer: s.detok, load: load, context: s.info.MaxSeqLen, rows: s.info.Vocab}
-		s.tokenizers = append(s.tokenizers, tokenizerRef{s.actors.Run("tokenizer-"+strconv.Itoa(i), trace.TrackTokenizer+trace.Track(i), t), load})
+		name := "tokenizer-" + strconv.Itoa(i)
+		pid := s.actors.PID(name)
+		t := &tokenizer{codec: s.codec, detokenizer: s.detok, context: s.info.MaxSeqLen, rows: s.info.Vocab, pool: &s.prompts, self: pid}
+		s.actors.Run(name, trace.TrackTokenizer+trace.Track(i), t)
+		s.tokenizers = append(s.tokenizers, pid)
 	}
+	s.prompts.idle = slices.Clone(s.tokenizers)
 }
 
 // speculative is how a request's tokens are guessed.
@@ -293,28 +291,8 @@ func (s *System) Submit(r *Request) (*Stream, error) {
 		s.api.Send(s.detok, &prepared{job: j, prompt: j.req.Tokens})
 		return j.stream, nil
 	}
-	j.size = int64(len(j.req.Text)) + promptSize
-	if j.req.Chat != nil {
-		j.size += j.req.Chat.Size()
-	}
-	t := s.leastLoaded()
-	t.load.Add(j.size)
-	s.api.Send(t.pid, &tokenizeJob{job: j})
+	s.prompts.submit(j)
 	return j.stream, nil
-}
-
-// promptSize is what any prompt costs a tokenizer, in bytes of text, when the
-// load is spread.
-const promptSize = 64
-
-func (s *System) leastLoaded() tokenizerRef {
-	best, least := 0, int64(math.MaxInt64)
-	for i, t := range s.tokenizers {
-		if l := t.load.Load(); l < least {
-			best, least = i, l
-		}
-	}
-	return s.tokenizers[best]
 }
 
 // admit enters a job into the table of open ones.
@@ -434,7 +412,7 @@ func (s *System) Close() error {
 	}
 	pids := []*actor.PID{s.detok}
 	for _, t := range s.tokenizers {
-		pids = append(pids, t.pid)
+		pids = append(pids, t)
 	}
 	if err := s.actors.Stop(pids...); err != nil {
 		return err

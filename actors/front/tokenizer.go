@@ -2,7 +2,6 @@ package front
 
 import (
 	"fmt"
-	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -11,19 +10,20 @@ import (
 )
 
 // tokenizer turns a job's prompt into tokens: it renders the chat template and
-// encodes. A system has a pool of them, so that a long prompt holds up nobody.
+// encodes. A system has a pool of them (pool.go), so that a long prompt holds up nobody.
 //
-// Owns:   nothing but its share of load.
-// In:     *tokenizeJob from System.
+// Owns:   nothing.
+// In:     *tokenizeJob from the pool, one at a time.
 // Out:    *prepared or *failed to the detokenizer; exactly one of them per job.
 // Blocks: while it encodes: a megabyte of text takes some tens of milliseconds.
 // Fails:  a panic fails the job it happened in and no other.
 type tokenizer struct {
 	codec       *tokenize.Tokenizer // shared, safe for concurrent use; nil: a model without one
 	detokenizer *actor.PID
-	context     int           // tokens that a request may have
-	rows        int           // ids that the model has an embedding for
-	load        *atomic.Int64 // bytes sent to this tokenizer and not yet encoded
+	context     int // tokens that a request may have
+	rows        int // ids that the model has an embedding for
+	pool        *pool
+	self        *actor.PID
 }
 
 // Handle encodes.
@@ -32,23 +32,28 @@ func (t *tokenizer) Handle(c shell.Mail, m shell.Message) {
 	if !ok {
 		return
 	}
-	defer t.load.Add(-r.job.size)
-	if r.job.canceled.Load() { // the detokenizer ends it; do not spend time on it
-		c.Send(t.detokenizer, &prepared{job: r.job})
+	t.answer(c, r.job)
+	t.pool.rest(t.self)
+}
+
+func (t *tokenizer) answer(c shell.Mail, j *job) {
+	if j.canceled.Load() { // the detokenizer ends it; do not spend time on it
+		c.Send(t.detokenizer, &prepared{job: j})
 		return
 	}
-	prompt, err := t.encode(&r.job.req)
+	prompt, err := t.encode(&j.req)
 	if err != nil {
-		c.Send(t.detokenizer, &failed{job: r.job, err: err})
+		c.Send(t.detokenizer, &failed{job: j, err: err})
 		return
 	}
-	c.Send(t.detokenizer, &prepared{job: r.job, prompt: prompt})
+	c.Send(t.detokenizer, &prepared{job: j, prompt: prompt})
 }
 
 // Panicked fails the job.
 func (t *tokenizer) Panicked(c shell.Mail, m shell.Message, err error) {
 	if r, ok := m.(*tokenizeJob); ok {
 		c.Send(t.detokenizer, &failed{job: r.job, err: fmt.Errorf("tokenizing the prompt: %w", err)})
+		t.pool.rest(t.self)
 	}
 }
 

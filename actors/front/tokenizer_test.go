@@ -3,6 +3,7 @@ package front
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -81,16 +82,16 @@ func collect(t testing.TB, st *Stream) (tokens []int32, f *Final) {
 	return tokens, f
 }
 
-// gate stands before a tokenizer and holds up prompts of this size.
+// gate stands before a tokenizer and holds up the first prompts.
 type gate struct {
 	shell.Handler
-	size int64
+	n    uint64          // how many of them
 	held chan<- struct{} // told of each that is held
 	open <-chan struct{} // closed to let them go on
 }
 
 func (g *gate) Handle(c shell.Mail, m shell.Message) {
-	if r, ok := m.(*tokenizeJob); ok && r.job.size >= g.size {
+	if r, ok := m.(*tokenizeJob); ok && r.job.id <= g.n {
 		g.held <- struct{}{}
 		<-g.open
 	}
@@ -112,7 +113,7 @@ func TestLongPromptHoldsUpNoOther(t *testing.T) {
 			held, open := make(chan struct{}), make(chan struct{})
 			s.actors.Replace(func(h shell.Handler) shell.Handler { // no message has been sent yet
 				if _, ok := h.(*tokenizer); ok {
-					return &gate{h, int64(len(long)), held, open}
+					return &gate{h, 1, held, open}
 				}
 				return h
 			})
@@ -134,6 +135,49 @@ func TestLongPromptHoldsUpNoOther(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who sends many prompts delays another's by one of them: each client's turn comes.
+func TestPromptsTakeTurns(t *testing.T) {
+	s := textSystem(t, 1, letters(t))
+	held, open := make(chan struct{}, 1), make(chan struct{})
+	var order []string // in which they are encoded
+	s.actors.Replace(func(h shell.Handler) shell.Handler {
+		if _, ok := h.(*tokenizer); ok {
+			return &noted{&gate{h, 1, held, open}, &order}
+		}
+		return h
+	})
+	var all []*Stream
+	ask := func(client string, n int) {
+		for i := range n {
+			all = append(all, submit(t, s, &Request{ID: fmt.Sprint(client, i), Client: client, Text: "ab", MaxTokens: 1, IgnoreEOS: true}))
+		}
+	}
+	ask("flood", 20)
+	<-held
+	ask("one", 1)
+	ask("two", 2)
+	close(open)
+	for _, st := range all {
+		collect(t, st)
+	}
+	if want := []string{"flood0", "flood1", "one0", "two0", "flood2", "two1", "flood3"}; len(order) != 23 || !slices.Equal(order[:len(want)], want) {
+		t.Errorf("prompts were encoded in the order %v, want %v and the rest", order, want)
+	}
+}
+
+// noted writes down whose prompts a tokenizer encodes.
+type noted struct {
+	shell.Handler
+	order *[]string
+}
+
+func (n *noted) Handle(c shell.Mail, m shell.Message) {
+	if r, ok := m.(*tokenizeJob); ok {
+		*n.order = append(*n.order, r.job.req.ID)
+	}
+	n.Handler.Handle(c, m)
 }
 
 // BenchmarkShortBesideLong is how long a short prompt takes from Submit to its

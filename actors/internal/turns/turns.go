@@ -1,14 +1,16 @@
-package engine
+// Package turns has work done one of each client in turn.
+package turns
 
-// turns is a queue of several clients' work, served one of each in turn: who
+// Queue is a queue of several clients' work, served one of each in turn: who
 // brings a thousand things delays another's by one of them. Those who are not
 // told apart share a turn.
-type turns[T any] struct {
+type Queue[T any] struct {
 	order   []string       // of clients that wait, whose turn it is first
 	waiting map[string][]T // of each of them, what came first in front; never empty
 }
 
-func (q *turns[T]) push(client string, v T) {
+// Push puts something of a client behind what else it has here.
+func (q *Queue[T]) Push(client string, v T) {
 	if q.waiting == nil {
 		q.waiting = map[string][]T{}
 	}
@@ -18,8 +20,8 @@ func (q *turns[T]) push(client string, v T) {
 	q.waiting[client] = append(q.waiting[client], v)
 }
 
-// pop takes what is next; false when nothing waits.
-func (q *turns[T]) pop() (v T, ok bool) {
+// Pop takes what is next; false when nothing waits.
+func (q *Queue[T]) Pop() (v T, ok bool) {
 	if len(q.order) == 0 {
 		return v, false
 	}
@@ -34,3 +36,6 @@ func (q *turns[T]) pop() (v T, ok bool) {
 	}
 	return v, true
 }
+
+// Clients is how many have something here.
+func (q *Queue[T]) Clients() int { return len(q.order) }
