@@ -194,6 +194,9 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 		}
 		return e, nil
 	}
+	if cfg.between != nil {
+		local = cfg.between(local)
+	}
 	settings.Engine = local
 	var s *System
 	var err error

@@ -86,7 +86,8 @@ type Config struct {
 	// Capturing, when set, hears how many of the device's graphs are captured.
 	Capturing func(done, total int64)
 
-	simulation *shell.Simulation // a test's: when which actor handles what
+	simulation *shell.Simulation   // a test's: when which actor handles what
+	between    func(opener) opener // a test's: what stands between the front and an engine
 }
 
 // maxDP bounds DP: an engine's number is a byte.

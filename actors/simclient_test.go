@@ -72,6 +72,19 @@ func questions(m *model.Model, codec *tokenize.Tokenizer) ([]asked, error) {
 				return nil, err
 			}
 		}
+		if i%8 == 6 && len(want.text) > 4 { // nearly, but ends otherwise
+			r.Stop = []string{want.text[len(want.text)-3:] + "\x00never"}
+			before := want
+			if want, err = say(s, r); err != nil {
+				return nil, err
+			}
+			if want.text != before.text || want.final.Reason != before.final.Reason {
+				return nil, fmt.Errorf("a stop string that does not come makes %q of %q", want.text, before.text)
+			}
+		}
+		if err := want.spelt(codec); err != nil {
+			return nil, err
+		}
 		if i%3 > 0 {
 			r.Speculative = NGram
 		}
@@ -128,6 +141,22 @@ func say(s *System, r *Request) (said, error) {
 		got.add(&ev)
 	}
 	return got, nil
+}
+
+// spelt holds the text against what its tokens are, read at once, of an answer that no stop string has cut
+// and whose tokens all are text.
+func (g *said) spelt(codec *tokenize.Tokenizer) error {
+	tokens := g.tokens
+	switch {
+	case g.final.Stop != "" || g.final.Err != nil:
+		return nil
+	case g.final.Reason == FinishStop: // by its last token
+		tokens = tokens[:len(tokens)-1]
+	}
+	if all := codec.Decode(tokens, true); all != g.text {
+		return fmt.Errorf("%v is %q, and was said to be %q", tokens, all, g.text)
+	}
+	return nil
 }
 
 func (g *said) add(ev *Output) {

@@ -32,6 +32,7 @@ type simulated struct {
 	doom   func(string) bool   // faults that are not drawn; nil: none
 
 	unmasked bool // Mask has failed
+	hangs    bool // a step does: what comes next often fails, too
 
 	mu     sync.Mutex
 	given  *sync.Cond
@@ -43,10 +44,11 @@ type simulated struct {
 }
 
 type simStep struct {
-	result      batch.Result
-	end         time.Time
-	late, hangs bool
-	err         error // Wait's, or a panic
+	result batch.Result
+	end    time.Time
+	late   bool
+	hangs  func() // in place of returning; nil: it does not
+	err    error  // Wait's, or a panic
 }
 
 var errSimulated = errors.New("simulated")
@@ -61,12 +63,35 @@ func (d *simulated) happens(rate float64, what string) bool {
 	return d.doom != nil && d.doom(what)
 }
 
-// goesWrong is an error, or a panic.
+// hang draws whether a call hangs now, for good or until long after the watchdog has told of it.
+func (d *simulated) hang(what string) func() {
+	if !d.happens(d.rates.hang/2, what+" hung") {
+		return nil
+	}
+	forGood, most := d.doom != nil || d.rnd.IntN(2) == 0, 30*time.Second+time.Duration(d.rnd.Int64N(int64(90*time.Second)))
+	return func() {
+		d.went(what + " hung")
+		if forGood {
+			<-d.ends
+			return
+		}
+		select {
+		case <-d.ends:
+		case <-time.After(most):
+			d.went(what + " hung for a while")
+		}
+	}
+}
+
+// goesWrong is an error, or a panic; beside a step that hangs it takes its time.
 func (d *simulated) goesWrong(rate float64, what string) error {
 	if !d.happens(rate, what+" failed") {
 		return nil
 	}
 	d.went(what + " failed")
+	if d.hangs && d.doom == nil {
+		time.Sleep(time.Duration(d.rnd.Int64N(int64(50 * time.Second))))
+	}
 	if d.rnd.IntN(2) == 0 {
 		panic(errSimulated)
 	}
@@ -76,12 +101,15 @@ func (d *simulated) goesWrong(rate float64, what string) error {
 func (d *simulated) Info() device.Info { return d.engine.Info() }
 
 func (d *simulated) Launch(s *batch.Step) error {
-	if err := d.goesWrong(d.rates.launch, "launching"); err != nil {
+	rate := d.rates.launch
+	if d.hangs {
+		rate = 0.8
+	}
+	if err := d.goesWrong(rate, "launching"); err != nil {
 		return err
 	}
-	if d.happens(d.rates.hang/2, "launching hung") {
-		d.went("launching hung")
-		<-d.ends
+	if hangs := d.hang("launching"); hangs != nil {
+		hangs()
 		return errSimulated
 	}
 	d.mu.Lock()
@@ -103,7 +131,8 @@ func (d *simulated) Launch(s *batch.Step) error {
 		took *= 1000
 		d.went("a step was slow")
 	}
-	o.hangs = d.happens(d.rates.hang/2, "a step hung")
+	o.hangs = d.hang("a step")
+	d.hangs = d.hangs || o.hangs != nil
 	if d.happens(d.rates.wait, "waiting failed") {
 		o.err = errSimulated
 	}
@@ -163,9 +192,8 @@ func (d *simulated) Wait(r *batch.Result) error {
 	o := d.out[0]
 	d.mu.Unlock()
 	time.Sleep(time.Until(o.end))
-	if o.hangs {
-		d.went("a step hung")
-		<-d.ends
+	if o.hangs != nil {
+		o.hangs()
 		o.err = errSimulated
 	}
 	r.Copy(&o.result)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors/internal/shell"
 	"github.com/troupe-llm/troupe/actors/plan"
+	"github.com/troupe-llm/troupe/actors/wire"
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
@@ -89,6 +90,7 @@ var simKinds = []string{
 	"opening failed", "closing failed", "launching failed", "masking failed", "waiting failed",
 	"launching hung", "a step hung", "closing hung", "a step was slow", "everything stood still",
 	"tokenizer panicked", "detokenizer panicked", "scheduler panicked", "executor panicked", "grammars panicked", "compiler panicked",
+	"an engine was believed to be lost", "a step hung for a while",
 	"a client left", "a client was turned away", "a request was preempted", "the system was drained", "all engines were lost",
 }
 
@@ -133,15 +135,24 @@ func TestSimulationFinds(t *testing.T) {
 		h.Handle(c, m)
 	}
 	for name, bad := range map[string]*planted{
-		"a step's result is lost":           every(50, "*engine.stepDone", lose),
-		"a step's result is taken twice":    every(50, "*engine.stepDone", twice),
-		"a lost device is not told of":      every(2, "*engine.deviceLost", lose),
-		"a compiled grammar is lost":        every(2, "*engine.compiled", lose),
-		"a request is handed over twice":    every(20, "*front.prepared", twice),
-		"a refused prompt is lost":          every(1, "*front.failed", lose),
-		"tokens are lost":                   every(50, "*front.news", lose),
-		"a token is another":                {device: func(d *simulated) { d.meddle = func(r *batch.Result) { r.Tokens[0] += int32(r.Seq % 40 / 39) } }},
-		"a log-probability is missing":      {device: func(d *simulated) { d.meddle = func(r *batch.Result) { r.Logprobs = r.Logprobs[:0] } }},
+		"a step's result is lost":        every(50, "*engine.stepDone", lose),
+		"a step's result is taken twice": every(50, "*engine.stepDone", twice),
+		"a lost device is not told of":   every(2, "*engine.deviceLost", lose),
+		"a compiled grammar is lost":     every(2, "*engine.compiled", lose),
+		"a request is handed over twice": every(20, "*front.prepared", twice),
+		"a refused prompt is lost":       every(1, "*front.failed", lose),
+		"tokens are lost":                every(50, "*front.news", lose),
+		"a token is another":             {device: func(d *simulated) { d.meddle = func(r *batch.Result) { r.Tokens[0] += int32(r.Seq % 40 / 39) } }},
+		"a log-probability is missing":   {device: func(d *simulated) { d.meddle = func(r *batch.Result) { r.Logprobs = r.Logprobs[:0] } }},
+		"a cancelled request is not answered": {words: func(b *wire.Batch) []wire.Output {
+			return slices.DeleteFunc(b.Outputs, func(o wire.Output) bool { return o.Reason == wire.Aborted })
+		}},
+		"a request is answered twice": {words: func(b *wire.Batch) []wire.Output {
+			if last := len(b.Outputs) - 1; last >= 0 && b.Outputs[last].Ends() {
+				return append(b.Outputs, b.Outputs[last])
+			}
+			return b.Outputs
+		}},
 		"a step's tokens change their rows": {device: func(d *simulated) { d.meddle = func(r *batch.Result) { slices.Reverse(r.Tokens) } }},
 	} {
 		found := uint64(0)
@@ -161,6 +172,7 @@ func TestSimulationFinds(t *testing.T) {
 type planted struct {
 	handler func(name string, h shell.Handler) shell.Handler
 	device  func(d *simulated)
+	words   func(b *wire.Batch) []wire.Output // what an engine says instead of a batch's
 }
 
 // stoodIn is a handler that a test does something in place of.
@@ -188,6 +200,7 @@ type setup struct {
 	leaving float64
 	slow    time.Duration
 	drain   bool
+	doubts  bool          // an engine may be believed to be lost
 	opening time.Duration // what it takes to open a device again; 0: it is drawn
 }
 
@@ -212,11 +225,11 @@ func draw(rnd *rand.Rand) (s setup) {
 	s.device.NumPages = longest + rnd.IntN([]int{1, longest, 2 * longest}[rnd.IntN(3)]) // few: some are preempted
 	s.rates = rates{
 		open: rate(0.2, 0.5), close: rate(0.2, 0.5), launch: rate(0.3, 0.05), mask: rate(0.2, 0.1), wait: rate(0.3, 0.05),
-		hang: rate(0.15, 0.01), hangClose: rate(0.1, 0.3), slow: rate(0.2, 0.1),
+		hang: rate(0.3, 0.02), hangClose: rate(0.1, 0.3), slow: rate(0.2, 0.1),
 	}
 	s.panics, s.stalls = rate(0.4, 0.01), rate(0.2, 0.005)
 	s.clients, s.leaving, s.slow = 4+rnd.IntN(16), rate(0.5, 0.6), time.Duration(rate(0.5, float64(time.Second)))
-	s.drain = often(0.2)
+	s.drain, s.doubts = often(0.2), often(0.7)
 	return s
 }
 
@@ -264,12 +277,16 @@ type play struct {
 	opened   int
 	clients  []*simClient
 	logged   bytes.Buffer
+
+	witnesses []*witness
+	usable    int // engines that are not lost, nor believed to be
 }
 
 func (p *play) run() {
 	cfg := p.cfg
 	cfg.Log = zerolog.New(&p.logged)
 	cfg.fill()
+	cfg.between = p.stand
 	var ready atomic.Bool
 	cfg.simulation = &shell.Simulation{System: quietSystem(), Mailbox: p.mailbox, Handler: func(name string, h shell.Handler) shell.Handler {
 		p.handlers, p.names = append(p.handlers, h), append(p.names, name)
@@ -287,6 +304,9 @@ func (p *play) run() {
 	ready.Store(true)
 	p.world.stalls = p.setup.stalls
 	p.send()
+	for _, w := range p.witnesses {
+		p.after(time.Duration(w.rnd.IntN(int(100*time.Millisecond))), w.doubt)
+	}
 	ended := p.world.run(time.Hour, func() bool {
 		for _, c := range p.clients {
 			if !c.ended {
@@ -295,10 +315,10 @@ func (p *play) run() {
 		}
 		return true
 	})
-	dead := p.dead()
-	if dead {
+	if p.dead() {
 		p.went("all engines were lost")
 	}
+	dead := p.dead() || p.usable == 0
 	if p.system.Stats().Preempted > 0 {
 		p.went("a request was preempted")
 	}
@@ -395,6 +415,11 @@ func (p *play) end(ended bool) {
 	p.world.run(2*time.Minute, func() bool { return false }) // what is under way, or hangs
 	if st := p.system.Stats(); ended && st.OpenRequests != 0 {
 		p.fault("%d requests are open", st.OpenRequests)
+	}
+	for _, w := range p.witnesses {
+		if err := w.Audit(); err != nil && ended {
+			p.fault("%v", err)
+		}
 	}
 	for i, h := range p.handlers {
 		if a, is := h.(interface{ Audit() error }); is && ended {
