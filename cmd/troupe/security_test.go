@@ -12,7 +12,7 @@ import (
 // flags that there are.
 func TestSecurityNamesWhatThereIs(t *testing.T) {
 	text := read(t, "../../SECURITY.md")
-	namesTests(t, text, 20, ".", "../../http", "../../actors/engine", "../../actors/front", "../../actors/plan", "../../actors/remote")
+	namesTests(t, text, 20, ".", "../../http", "../../actors/engine", "../../actors/front", "../../actors/internal/turns", "../../actors/plan", "../../actors/remote")
 	_, section, _ := strings.Cut(read(t, "../../README.md"), "### Who may use it")
 	section, _, _ = strings.Cut(section, "\n### ")
 	serve := newServe()
@@ -26,7 +26,8 @@ func TestSecurityNamesWhatThereIs(t *testing.T) {
 // What RELIABILITY.md says is held by tests that there are.
 func TestReliabilityNamesWhatThereIs(t *testing.T) {
 	namesTests(t, read(t, "../../RELIABILITY.md"), 30, ".", "../../http", "../../http/otlp", "../../actors", "../../actors/front", "../../actors/remote", "../../gpu/gang", "../../gpu/cuda",
-		"../../gpu/model", "../../gpu/internal/gguf", "../../tokenize", "../../tokenize/grammar", "../../tokenize/jinja", "../../tokenize/reply")
+		"../../gpu/model", "../../gpu/internal/gguf", "../../tokenize", "../../tokenize/grammar", "../../tokenize/jinja", "../../tokenize/reply",
+		"../../bench", "../../http/internal/dialect/field", "../../http/internal/dialect/jsonenc", "../../http/internal/dialect/responses")
 }
 
 // namesTests reports tests that a text names and none of the directories has, and whether it names too few.
