@@ -194,7 +194,7 @@ func (d *drawer) weigh(logits []float32, top, scale float32) float64 {
 // u times the sum of all.
 func (d *drawer) sample(logits []float32, s *batch.Sampling, u float32) int32 {
 	top := d.kernels.maxOf(&logits[0], len(logits))
-	if math.IsInf(float64(top), -1) {
+	if math.IsInf(float64(top), -1) || math.IsNaN(float64(top)) { // nothing but NaN would be drawn from, too
 		return batch.NoToken
 	}
 	scale := 1 / max(s.Temperature, 1e-6)

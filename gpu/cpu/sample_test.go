@@ -327,3 +327,18 @@ func BenchmarkSample(b *testing.B) {
 		})
 	}
 }
+
+// Where a model computes nothing but NaN no token is drawn, with a temperature and without, whatever else
+// the request asks for: it fails with the cause, and does not go on with noise.
+func TestNothingIsDrawnOfNaN(t *testing.T) {
+	for _, k := range variants() {
+		for _, n := range []int{1, 5, 64, 1000} {
+			for _, s := range []batch.Sampling{{}, {Temperature: 0.6, TopK: 20, TopP: 0.9}, {Temperature: 1}, {Temperature: 1, SuppressBelow: 9, Suppress: []int32{0}}} {
+				logits := slices.Repeat([]float32{float32(math.NaN())}, n)
+				if got := newDrawer(k).token(logits, &slot{sampling: s}, nil, 3, nil); got != batch.NoToken {
+					t.Errorf("%s: of %d that are no number %d is drawn with %+v", k.name, n, got, s)
+				}
+			}
+		}
+	}
+}
