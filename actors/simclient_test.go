@@ -148,7 +148,7 @@ func say(s *System, r *Request) (said, error) {
 func (g *said) spelt(codec *tokenize.Tokenizer) error {
 	tokens := g.tokens
 	switch {
-	case g.final.Stop != "" || g.final.Err != nil:
+	case g.final.Stop != "" || g.final.Reason == FinishError:
 		return nil
 	case g.final.Reason == FinishStop: // by its last token
 		tokens = tokens[:len(tokens)-1]

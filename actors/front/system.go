@@ -410,11 +410,7 @@ func (s *System) Close() error {
 			return err
 		}
 	}
-	pids := []*actor.PID{s.detok}
-	for _, t := range s.tokenizers {
-		pids = append(pids, t)
-	}
-	if err := s.actors.Stop(pids...); err != nil {
+	if err := s.actors.Stop(append([]*actor.PID{s.detok}, s.tokenizers...)...); err != nil {
 		return err
 	}
 	s.actors.Shutdown()
