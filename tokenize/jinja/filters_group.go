@@ -177,6 +177,13 @@ func mapper(args []Value, kwargs []kwarg) (func(*state, Value) (Value, error), e
 	return func(st *state, x Value) (Value, error) { return f.run(st, x, args[1:], kwargs) }, nil
 }
 
+// selecting is the filter of those items that a test, also of an attribute, is as wanted of.
+func selecting(want, attr bool) rawFilter {
+	return func(_ *state, v Value, args []Value, kwargs []kwarg) (Value, error) {
+		return selected(v, args, kwargs, want, attr), nil
+	}
+}
+
 // selected are the items, or with attr the items whose attribute, passes a test.
 func selected(v Value, args []Value, kwargs []kwarg, want, attr bool) *iterator {
 	return lazy(func(st *state) (*iterator, error) {

@@ -6,180 +6,171 @@ import (
 	"strings"
 )
 
-// initSequenceFilters defines the filters over sequences. Where jinja2 makes a
-// generator, so do they: nothing runs before the items are asked for.
-func initSequenceFilters() {
-	def("list", func(st *state, v Value, _ []Value) (Value, error) {
-		l, err := st.list(v)
-		return l, err
-	})
-	def("items", func(st *state, v Value, _ []Value) (Value, error) {
-		return lazy(func(st *state) (*iterator, error) {
-			switch d := v.(type) {
-			case *Undefined:
-				return &iterator{}, nil
-			case *Dict:
-				return indexed(d.Len(), (&view{d, 'i'}).at), nil
-			}
-			return nil, typeErr("Can only get item pairs from a mapping.")
-		}), nil
-	})
-	def("first", func(st *state, v Value, _ []Value) (Value, error) {
-		it, err := st.iterate(v)
-		return firstOf(st, it, err, "No first item, sequence was empty.")
-	})
-	def("last", func(st *state, v Value, _ []Value) (Value, error) {
-		it, err := st.reversed(v)
-		return firstOf(st, it, err, "No last item, sequence was empty.")
-	})
-	def("reverse", func(st *state, v Value, _ []Value) (Value, error) {
-		if _, ok := textOf(v); ok {
-			return st.slice(v, nil, nil, int64(-1))
+func filterList(st *state, v Value, _ []Value) (Value, error) {
+	l, err := st.list(v)
+	return l, err
+}
+
+func filterItems(st *state, v Value, _ []Value) (Value, error) {
+	return lazy(func(st *state) (*iterator, error) {
+		switch d := v.(type) {
+		case *Undefined:
+			return &iterator{}, nil
+		case *Dict:
+			return indexed(d.Len(), (&view{d, 'i'}).at), nil
 		}
-		if it, err := st.reversed(v); err == nil {
-			return it, nil
-		}
-		l, err := st.list(v)
-		if err != nil {
-			return nil, errf("FilterArgumentError", "argument must be iterable")
-		}
-		slices.Reverse(l)
-		return l, nil
-	})
-	def("join", func(st *state, v Value, a []Value) (Value, error) {
-		sep := ""
-		if a[0] != missing {
-			var err error
-			if sep, err = st.str(a[0]); err != nil {
-				return nil, err
-			}
-		}
-		if a[1] == missing {
-			a[1] = nil
-		}
-		get := attrGetter(a[1], nil, false)
-		return st.join("", sep, v, func(_ int, x Value) (string, error) {
-			x, err := get(st, x)
-			if err != nil {
-				return "", err
-			}
-			return st.str(x)
-		})
-	}, "d=", "attribute=")
-	def("sum", func(st *state, v Value, a []Value) (Value, error) {
-		if a[0] == missing {
-			a[0] = nil
-		}
-		total := a[1]
-		if total == missing {
-			total = int64(0)
-		} else if _, text := textOf(total); text {
-			return nil, typeErr("sum() can't sum strings [use ''.join(seq) instead]")
-		}
-		get := attrGetter(a[0], nil, false)
-		err := st.each(v, func(x Value) error {
-			x, err := get(st, x)
-			if err == nil {
-				total, err = st.binary("+", total, x)
-			}
-			return err
-		})
-		return total, err
-	}, "attribute=", "start=")
-	def("min", extreme("<", -1), "case_sensitive=", "attribute=")
-	def("max", extreme(">", 1), "case_sensitive=", "attribute=")
-	def("sort", func(st *state, v Value, a []Value) (Value, error) {
-		items, err := st.list(v)
-		if err != nil {
-			return nil, err
-		}
-		attr := Value(nil)
-		if a[2] != missing {
-			attr = a[2]
-		}
-		fold := !optBool(a[1], false)
-		var parts []getter
-		if s, ok := textOf(attr); ok {
-			if err := st.allocList(1 + strings.Count(s, ",")); err != nil {
-				return nil, err
-			}
-			for _, p := range strings.Split(s, ",") {
-				parts = append(parts, attrGetter(p, nil, fold))
-			}
-		} else {
-			parts = []getter{attrGetter(attr, nil, fold)}
-		}
-		return st.sortBy(items, optBool(a[0], false), func(x Value) (Value, error) {
-			key := make([]any, len(parts))
-			if err := st.allocList(len(parts)); err != nil {
-				return nil, err
-			}
-			for i, get := range parts {
-				var err error
-				if key[i], err = get(st, x); err != nil {
-					return nil, err
-				}
-			}
-			return key, nil
-		})
-	}, "reverse=", "case_sensitive=", "attribute=")
-	def("dictsort", func(st *state, v Value, a []Value) (Value, error) {
-		d, ok := v.(*Dict)
-		if !ok {
-			if u, ok := v.(*Undefined); ok {
-				return nil, u.fail(st)
-			}
-			return nil, errf("AttributeError", "'%s' object has no attribute 'items'", typeName(v))
-		}
-		by := "key"
-		if a[1] != missing {
-			by, _ = textOf(a[1])
-		}
-		pos := map[string]int{"key": 0, "value": 1}
-		i, ok := pos[by]
-		if !ok {
-			return nil, errf("FilterArgumentError", `You can only sort by either "key" or "value"`)
-		}
-		items, err := st.list(&view{d, 'i'})
-		if err != nil {
-			return nil, err
-		}
-		return st.sortBy(items, optBool(a[2], false), func(x Value) (Value, error) {
-			return st.foldCase(x.(Tuple)[i], !optBool(a[0], false))
-		})
-	}, "case_sensitive=", "by=", "reverse=")
-	def("unique", func(st *state, v Value, a []Value) (Value, error) {
-		seen := map[any]bool{}
-		attr := Value(nil)
-		if a[1] != missing {
-			attr = a[1]
-		}
-		get := attrGetter(attr, nil, !optBool(a[0], false))
-		return sieve(v, func(st *state, x Value) (bool, error) {
-			key, err := get(st, x)
-			if err != nil {
-				return false, err
-			}
-			h, err := st.hash(key)
-			if err != nil || seen[h] {
-				return false, err
-			}
-			seen[h] = true
-			return true, st.allocList(4)
-		}), nil
-	}, "case_sensitive=", "attribute=")
-	def("groupby", filterGroupBy, "attribute", "default=", "case_sensitive=")
-	def("batch", filterBatch, "linecount", "fill_with=")
-	def("slice", filterSlice, "slices", "fill_with=")
-	filters["map"] = &filter{raw: filterMap}
-	for name, want := range map[string]bool{"select": true, "reject": false} {
-		filters[name] = &filter{raw: func(_ *state, v Value, args []Value, kwargs []kwarg) (Value, error) {
-			return selected(v, args, kwargs, want, false), nil
-		}}
-		filters[name+"attr"] = &filter{raw: func(_ *state, v Value, args []Value, kwargs []kwarg) (Value, error) {
-			return selected(v, args, kwargs, want, true), nil
-		}}
+		return nil, typeErr("Can only get item pairs from a mapping.")
+	}), nil
+}
+
+func filterFirst(st *state, v Value, _ []Value) (Value, error) {
+	it, err := st.iterate(v)
+	return firstOf(st, it, err, "No first item, sequence was empty.")
+}
+
+func filterLast(st *state, v Value, _ []Value) (Value, error) {
+	it, err := st.reversed(v)
+	return firstOf(st, it, err, "No last item, sequence was empty.")
+}
+
+func filterReverse(st *state, v Value, _ []Value) (Value, error) {
+	if _, ok := textOf(v); ok {
+		return st.slice(v, nil, nil, int64(-1))
 	}
+	if it, err := st.reversed(v); err == nil {
+		return it, nil
+	}
+	l, err := st.list(v)
+	if err != nil {
+		return nil, errf("FilterArgumentError", "argument must be iterable")
+	}
+	slices.Reverse(l)
+	return l, nil
+}
+
+func filterJoin(st *state, v Value, a []Value) (Value, error) {
+	sep := ""
+	if a[0] != missing {
+		var err error
+		if sep, err = st.str(a[0]); err != nil {
+			return nil, err
+		}
+	}
+	if a[1] == missing {
+		a[1] = nil
+	}
+	get := attrGetter(a[1], nil, false)
+	return st.join("", sep, v, func(_ int, x Value) (string, error) {
+		x, err := get(st, x)
+		if err != nil {
+			return "", err
+		}
+		return st.str(x)
+	})
+}
+
+func filterSum(st *state, v Value, a []Value) (Value, error) {
+	if a[0] == missing {
+		a[0] = nil
+	}
+	total := a[1]
+	if total == missing {
+		total = int64(0)
+	} else if _, text := textOf(total); text {
+		return nil, typeErr("sum() can't sum strings [use ''.join(seq) instead]")
+	}
+	get := attrGetter(a[0], nil, false)
+	err := st.each(v, func(x Value) error {
+		x, err := get(st, x)
+		if err == nil {
+			total, err = st.binary("+", total, x)
+		}
+		return err
+	})
+	return total, err
+}
+
+func filterSort(st *state, v Value, a []Value) (Value, error) {
+	items, err := st.list(v)
+	if err != nil {
+		return nil, err
+	}
+	attr := Value(nil)
+	if a[2] != missing {
+		attr = a[2]
+	}
+	fold := !optBool(a[1], false)
+	var parts []getter
+	if s, ok := textOf(attr); ok {
+		if err := st.allocList(1 + strings.Count(s, ",")); err != nil {
+			return nil, err
+		}
+		for _, p := range strings.Split(s, ",") {
+			parts = append(parts, attrGetter(p, nil, fold))
+		}
+	} else {
+		parts = []getter{attrGetter(attr, nil, fold)}
+	}
+	return st.sortBy(items, optBool(a[0], false), func(x Value) (Value, error) {
+		key := make([]any, len(parts))
+		if err := st.allocList(len(parts)); err != nil {
+			return nil, err
+		}
+		for i, get := range parts {
+			var err error
+			if key[i], err = get(st, x); err != nil {
+				return nil, err
+			}
+		}
+		return key, nil
+	})
+}
+
+func filterDictSort(st *state, v Value, a []Value) (Value, error) {
+	d, ok := v.(*Dict)
+	if !ok {
+		if u, ok := v.(*Undefined); ok {
+			return nil, u.fail(st)
+		}
+		return nil, errf("AttributeError", "'%s' object has no attribute 'items'", typeName(v))
+	}
+	by := "key"
+	if a[1] != missing {
+		by, _ = textOf(a[1])
+	}
+	pos := map[string]int{"key": 0, "value": 1}
+	i, ok := pos[by]
+	if !ok {
+		return nil, errf("FilterArgumentError", `You can only sort by either "key" or "value"`)
+	}
+	items, err := st.list(&view{d, 'i'})
+	if err != nil {
+		return nil, err
+	}
+	return st.sortBy(items, optBool(a[2], false), func(x Value) (Value, error) {
+		return st.foldCase(x.(Tuple)[i], !optBool(a[0], false))
+	})
+}
+
+func filterUnique(st *state, v Value, a []Value) (Value, error) {
+	seen := map[any]bool{}
+	attr := Value(nil)
+	if a[1] != missing {
+		attr = a[1]
+	}
+	get := attrGetter(attr, nil, !optBool(a[0], false))
+	return sieve(v, func(st *state, x Value) (bool, error) {
+		key, err := get(st, x)
+		if err != nil {
+			return false, err
+		}
+		h, err := st.hash(key)
+		if err != nil || seen[h] {
+			return false, err
+		}
+		seen[h] = true
+		return true, st.allocList(4)
+	}), nil
 }
 
 // lazy is a generator whose source is opened by the first item asked for.
@@ -292,7 +283,7 @@ func (st *state) each(v Value, visit func(Value) error) error {
 	return err
 }
 
-func extreme(op string, want int) func(st *state, v Value, a []Value) (Value, error) {
+func extreme(op string, want int) filterFunc {
 	return func(st *state, v Value, a []Value) (Value, error) {
 		if a[1] == missing {
 			a[1] = nil
