@@ -7,8 +7,8 @@
 // mask.go (which tokens an automaton lets through), grammar.go, budget.go (what
 // compiling may take) and cache.go (what others use). How expressions are made is
 // in regex.go, in ebnf.go with scanner.go, gbnf.go and lark.go (rules that refer
-// to each other), json.go and, for schemas, in this order: keywords.go (what a
-// schema says), schema.go (which schemas hold together, and choices between them),
+// to each other), json.go and, for schemas, in this order: keywords.go and keywordtable.go
+// (what a schema says), schema.go (which schemas hold together, and choices between them),
 // negate.go (the opposite of a schema), apart.go (which choices are none) and
 // holds.go (whether a value is valid), build.go, kinds.go, object.go, others.go,
 // array.go, unique.go and uniquestrings.go with track.go, strings.go, format.go and uri.go, counted.go, number.go and

@@ -112,7 +112,7 @@ func (c *compiler) telling(all []*value) ([]*value, error) {
 			for i, name := range v.keys {
 				if name == "$ref" {
 					ref = v.items[i]
-				} else if known[name] || refused[name] {
+				} else if _, says := keywordTable[name]; says {
 					others++
 				}
 			}
