@@ -9,6 +9,7 @@ import (
 	nethttp "net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -120,8 +121,22 @@ func TestClusterGoesOn(t *testing.T) {
 	}
 	defer stats.Body.Close()
 	text, err := io.ReadAll(stats.Body)
-	if err != nil || !strings.Contains(string(text), "scheduler@"+second) || !strings.Contains(string(text), `"name":"`+second+`","ready":true`) || !strings.Contains(string(text), `"resumed":1`) {
-		t.Errorf("/stats says nothing of the engine at %s: %v\n%s", second, err, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type about struct {
+		Name  string
+		Ready bool
+	}
+	var said struct {
+		Resumed int
+		Engines []about
+	}
+	if err := json.Unmarshal(text, &said); err != nil {
+		t.Fatal(err)
+	}
+	if said.Resumed != 1 || !slices.Contains(said.Engines, about{second, true}) || !strings.Contains(string(text), "scheduler@"+second) {
+		t.Errorf("/stats says nothing of the engine at %s:\n%s", second, text)
 	}
 	if n := strings.Count(string(text), "scheduler@"); n > 2 { // the first may still be remembered
 		t.Errorf("%d engines are known", n)
