@@ -236,20 +236,8 @@ func (st *state) formatValue(v Value, how string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	unknown := func() error {
-		return valueErr("Unknown format code '%c' for object of type '%s'", sp.verb, typeName(v))
-	}
 	if s, ok := textOf(v); ok {
-		if sp.verb != 0 && sp.verb != 's' {
-			return "", unknown()
-		}
-		if sp.sign != 0 || sp.alt || sp.align == '=' || sp.comma != 0 {
-			return "", valueErr("format specifier '%s' not allowed for a string", how)
-		}
-		if sp.precision >= 0 {
-			s = s[:byteOffset(s, sp.precision)]
-		}
-		return sp.pad(st, s, false)
+		return st.formatString(v, s, how, sp)
 	}
 	if !isNumber(v) {
 		return "", typeErr("unsupported format string passed to %s.__format__", typeName(v))
@@ -257,24 +245,47 @@ func (st *state) formatValue(v Value, how string) (string, error) {
 	if sp.precision > maxPrecision {
 		return "", limitErr("a precision of more than %d", maxPrecision)
 	}
-	f, isFloat := v.(float64)
-	if !isFloat {
-		switch sp.verb {
-		case 0, 'd', 'n', 'x', 'X', 'o', 'b', 'c':
-			if sp.precision >= 0 {
-				return "", valueErr("Precision not allowed in integer format specifier")
-			}
-			if sp.verb == 'c' {
-				return sp.pad(st, string(rune(bigOf(v).Int64())), false)
-			}
-			if err := st.digits(v); err != nil {
-				return "", err
-			}
-			return sp.pad(st, sp.integer(bigOf(v)), true)
-		}
+	if _, isFloat := v.(float64); !isFloat && (sp.verb == 0 || strings.ContainsRune("dnxXobc", rune(sp.verb))) {
+		return st.formatInt(v, sp)
 	}
+	return st.formatFloat(v, sp)
+}
+
+func unknownFormat(v Value, sp spec) error {
+	return valueErr("Unknown format code '%c' for object of type '%s'", sp.verb, typeName(v))
+}
+
+func (st *state) formatString(v Value, s, how string, sp spec) (string, error) {
+	if sp.verb != 0 && sp.verb != 's' {
+		return "", unknownFormat(v, sp)
+	}
+	if sp.sign != 0 || sp.alt || sp.align == '=' || sp.comma != 0 {
+		return "", valueErr("format specifier '%s' not allowed for a string", how)
+	}
+	if sp.precision >= 0 {
+		s = s[:byteOffset(s, sp.precision)]
+	}
+	return sp.pad(st, s, false)
+}
+
+func (st *state) formatInt(v Value, sp spec) (string, error) {
+	if sp.precision >= 0 {
+		return "", valueErr("Precision not allowed in integer format specifier")
+	}
+	if sp.verb == 'c' {
+		return sp.pad(st, string(rune(bigOf(v).Int64())), false)
+	}
+	if err := st.digits(v); err != nil {
+		return "", err
+	}
+	return sp.pad(st, sp.integer(bigOf(v)), true)
+}
+
+// formatFloat formats floats, and whole numbers as such.
+func (st *state) formatFloat(v Value, sp spec) (string, error) {
 	switch sp.verb {
 	case 0:
+		f := v.(float64) // else it would be a whole number's format
 		s := ""
 		if sp.precision < 0 {
 			s = floatRepr(math.Abs(f))
@@ -288,5 +299,5 @@ func (st *state) formatValue(v Value, how string) (string, error) {
 	case 'e', 'E', 'f', 'F', 'g', 'G', 'n', '%':
 		return sp.pad(st, sp.float(floatOf(v)), true)
 	}
-	return "", unknown()
+	return "", unknownFormat(v, sp)
 }

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -246,7 +247,7 @@ var operators = []string{
 
 // tag reads an expression or statement up to its end.
 func (l *lexer) tag(end string, endKind tokenKind) error {
-	var open []byte // brackets still to close
+	var open []byte // the ends of brackets still to close
 	for l.pos < len(l.src) {
 		rest := l.src[l.pos:]
 		if len(open) == 0 {
@@ -256,62 +257,74 @@ func (l *lexer) tag(end string, endKind tokenKind) error {
 				return nil
 			}
 		}
-		c, size := utf8.DecodeRuneInString(rest)
+		c, _ := utf8.DecodeRuneInString(rest)
+		var err error
 		switch {
 		case isSpace(c):
 			l.skipSpace()
-			continue
 		case c >= '0' && c <= '9':
-			if err := l.number(rest); err != nil {
-				return err
-			}
-			continue
+			err = l.number(rest)
 		case c == '_' || unicode.IsLetter(c):
-			n := size
-			for n < len(rest) {
-				r, k := utf8.DecodeRuneInString(rest[n:])
-				if r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) {
-					break
-				}
-				n += k
-			}
+			n := nameEnd(rest)
 			l.emit(tokName, rest[:n])
 			l.advance(n)
-			continue
-		case c == '\'' || c == '"':
-			if n := stringEnd(rest); n > 0 {
-				text, err := unescape(rest[1 : n-1])
-				if err != nil {
-					return at(err, l.line)
-				}
-				l.emit(tokString, text)
-				l.advance(n)
-				continue
-			}
+		case (c == '\'' || c == '"') && stringEnd(rest) > 0:
+			err = l.text(rest[:stringEnd(rest)])
+		default:
+			open, err = l.operator(rest, open)
 		}
-		op := ""
-		for _, o := range operators {
-			if strings.HasPrefix(rest, o) {
-				op = o
-				break
-			}
+		if err != nil {
+			return err
 		}
-		switch op {
-		case "":
-			return syntaxErr(l.line, "unexpected char %s at %d", shortRepr(string(c)), l.pos)
-		case "(", "[", "{":
-			open = append(open, map[string]byte{"(": ')', "[": ']', "{": '}'}[op])
-		case ")", "]", "}":
-			if len(open) == 0 {
-				return syntaxErr(l.line, "unexpected '%s'", op)
-			}
-			if want := open[len(open)-1]; want != op[0] {
-				return syntaxErr(l.line, "unexpected '%s', expected '%c'", op, want)
-			}
-			open = open[:len(open)-1]
-		}
-		l.emit(tokOp, op)
-		l.advance(len(op))
 	}
 	return nil // the parser reports the missing end
+}
+
+// nameEnd is the length of the name at the beginning of s.
+func nameEnd(s string) int {
+	n := strings.IndexFunc(s, func(r rune) bool {
+		return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r)
+	})
+	if n < 0 {
+		return len(s)
+	}
+	return n
+}
+
+// text takes a string with its quotes.
+func (l *lexer) text(quoted string) error {
+	text, err := unescape(quoted[1 : len(quoted)-1])
+	if err != nil {
+		return at(err, l.line)
+	}
+	l.emit(tokString, text)
+	l.advance(len(quoted))
+	return nil
+}
+
+var brackets = map[string]byte{"(": ')', "[": ']', "{": '}'}
+
+// operator takes an operator or bracket, and returns which brackets are open then.
+func (l *lexer) operator(rest string, open []byte) ([]byte, error) {
+	i := slices.IndexFunc(operators, func(op string) bool { return strings.HasPrefix(rest, op) })
+	if i < 0 {
+		c, _ := utf8.DecodeRuneInString(rest)
+		return nil, syntaxErr(l.line, "unexpected char %s at %d", shortRepr(string(c)), l.pos)
+	}
+	op := operators[i]
+	switch op {
+	case "(", "[", "{":
+		open = append(open, brackets[op])
+	case ")", "]", "}":
+		if len(open) == 0 {
+			return nil, syntaxErr(l.line, "unexpected '%s'", op)
+		}
+		if want := open[len(open)-1]; want != op[0] {
+			return nil, syntaxErr(l.line, "unexpected '%s', expected '%c'", op, want)
+		}
+		open = open[:len(open)-1]
+	}
+	l.emit(tokOp, op)
+	l.advance(len(op))
+	return open, nil
 }

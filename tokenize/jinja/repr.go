@@ -99,22 +99,9 @@ func (st *state) appendRepr(b []byte, v Value, depth int) ([]byte, error) {
 	case *Undefined:
 		return append(b, "Undefined"...), nil
 	case *Range:
-		b = fmt.Appendf(b, "range(%d, %d", v.start, v.stop)
-		if v.step != 1 {
-			b = fmt.Appendf(b, ", %d", v.step)
-		}
-		return append(b, ')'), nil
+		return appendRange(b, v), nil
 	case *view:
-		items := make([]any, len(v.d.entries))
-		if err := st.allocList(len(items)); err != nil {
-			return nil, err
-		}
-		for i := range items {
-			items[i] = v.at(i)
-		}
-		b = append(append(b, typeName(v)...), '(')
-		b, err := st.appendItems(b, '[', ']', items, depth)
-		return append(b, ')'), err
+		return st.appendView(b, v, depth)
 	case *namespace:
 		b, err := st.appendDict(append(b, "<Namespace "...), v.attrs, depth+1)
 		return append(b, '>'), err
@@ -128,6 +115,27 @@ func (st *state) appendRepr(b []byte, v Value, depth int) ([]byte, error) {
 		return fmt.Appendf(b, "<LoopContext %d/%d>", v.index+1, n), err
 	}
 	return fmt.Appendf(b, "<%s object>", typeName(v)), nil
+}
+
+func appendRange(b []byte, r *Range) []byte {
+	b = fmt.Appendf(b, "range(%d, %d", r.start, r.stop)
+	if r.step != 1 {
+		b = fmt.Appendf(b, ", %d", r.step)
+	}
+	return append(b, ')')
+}
+
+func (st *state) appendView(b []byte, v *view, depth int) ([]byte, error) {
+	items := make([]any, len(v.d.entries))
+	if err := st.allocList(len(items)); err != nil {
+		return nil, err
+	}
+	for i := range items {
+		items[i] = v.at(i)
+	}
+	b = append(append(b, typeName(v)...), '(')
+	b, err := st.appendItems(b, '[', ']', items, depth)
+	return append(b, ')'), err
 }
 
 func (st *state) appendItems(b []byte, open, end byte, items []any, depth int) ([]byte, error) {
