@@ -133,53 +133,7 @@ func (c Config) Check() error {
 // complete returns the configuration with its defaults, or all that is wrong
 // with it. What Models is by default the engine knows.
 func (c Config) complete() (Config, error) {
-	var faults []error
-	for _, name := range c.Models {
-		if name == "" {
-			faults = append(faults, errors.New("a served model's name is empty"))
-		}
-	}
-	for _, key := range c.APIKeys {
-		if strings.TrimSpace(key) == "" {
-			faults = append(faults, errors.New("an API key is empty"))
-		}
-	}
-	if c.APIKeyFile != "" {
-		_, err := readKeys(c.APIKeyFile)
-		faults = append(faults, err)
-	}
-	_, err := parseProxies(c.Proxies)
-	faults = append(faults, err)
-	if p := c.RootPath; p != "" && (p[0] != '/' || path.Clean(p) != p || p == "/" || strings.ContainsAny(p, "?#% ")) {
-		faults = append(faults, fmt.Errorf("RootPath is %q; it must be such as /llm, without a slash at the end", p))
-	}
-	c.Hosts = slices.Clone(c.Hosts)
-	for i, host := range c.Hosts {
-		if strings.ContainsAny(host, "/: ") || host == "" {
-			faults = append(faults, fmt.Errorf("host %q: expected \"*\" or a name without a port, like llm.example.org", host))
-		}
-		c.Hosts[i] = strings.ToLower(host)
-	}
-	for _, origin := range c.Origins {
-		if origin != "*" && !strings.Contains(origin, "://") {
-			faults = append(faults, fmt.Errorf("origin %q: expected \"*\" or a scheme and host like https://example.org", origin))
-		}
-	}
-	for _, f := range []struct {
-		name  string
-		value *string
-		known []string
-	}{
-		{"ToolCallParser", &c.ToolCallParser, ToolCallParsers},
-		{"ReasoningParser", &c.ReasoningParser, ReasoningParsers},
-	} {
-		if *f.value == "" {
-			*f.value = model.ParserAuto
-		}
-		if !slices.Contains(f.known, *f.value) {
-			faults = append(faults, fmt.Errorf("%s: %q is not known, only %s are", f.name, *f.value, strings.Join(f.known, ", ")))
-		}
-	}
+	faults := c.completeNames()
 	faults = append(faults, initial("MaxBody", &c.MaxBody, 16<<20))
 	keyed, budgets := len(c.APIKeys) > 0 || c.APIKeyFile != "", leastBodies
 	if keyed {
@@ -230,6 +184,57 @@ func (c Config) complete() (Config, error) {
 		}
 	}
 	return c, errors.Join(faults...)
+}
+
+// completeNames checks and completes what is a name, an address, a path or a key.
+func (c *Config) completeNames() (faults []error) {
+	for _, name := range c.Models {
+		if name == "" {
+			faults = append(faults, errors.New("a served model's name is empty"))
+		}
+	}
+	for _, key := range c.APIKeys {
+		if strings.TrimSpace(key) == "" {
+			faults = append(faults, errors.New("an API key is empty"))
+		}
+	}
+	if c.APIKeyFile != "" {
+		_, err := readKeys(c.APIKeyFile)
+		faults = append(faults, err)
+	}
+	_, err := parseProxies(c.Proxies)
+	faults = append(faults, err)
+	if p := c.RootPath; p != "" && (p[0] != '/' || path.Clean(p) != p || p == "/" || strings.ContainsAny(p, "?#% ")) {
+		faults = append(faults, fmt.Errorf("RootPath is %q; it must be such as /llm, without a slash at the end", p))
+	}
+	c.Hosts = slices.Clone(c.Hosts)
+	for i, host := range c.Hosts {
+		if strings.ContainsAny(host, "/: ") || host == "" {
+			faults = append(faults, fmt.Errorf("host %q: expected \"*\" or a name without a port, like llm.example.org", host))
+		}
+		c.Hosts[i] = strings.ToLower(host)
+	}
+	for _, origin := range c.Origins {
+		if origin != "*" && !strings.Contains(origin, "://") {
+			faults = append(faults, fmt.Errorf("origin %q: expected \"*\" or a scheme and host like https://example.org", origin))
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value *string
+		known []string
+	}{
+		{"ToolCallParser", &c.ToolCallParser, ToolCallParsers},
+		{"ReasoningParser", &c.ReasoningParser, ReasoningParsers},
+	} {
+		if *f.value == "" {
+			*f.value = model.ParserAuto
+		}
+		if !slices.Contains(f.known, *f.value) {
+			faults = append(faults, fmt.Errorf("%s: %q is not known, only %s are", f.name, *f.value, strings.Join(f.known, ", ")))
+		}
+	}
+	return faults
 }
 
 func initial[T int | time.Duration](name string, value *T, initial T) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -46,33 +47,37 @@ by scale.`,
 		if err := found.err(); err != nil {
 			return err
 		}
-		var sides [2][]*bench.Report
-		for i, name := range args {
-			r, err := openReport(name)
-			if err != nil {
-				return err
-			}
-			sides[i%2] = append(sides[i%2], r)
-		}
-		all, err := bench.CompareAll(sides[0], sides[1], args[0], args[1])
+		return benchCompare(cmd.OutOrStdout(), args, o.JSON)
+	}
+	return cmd
+}
+
+// benchCompare compares files of reports, a and b in turns.
+func benchCompare(out io.Writer, files []string, asJSON bool) error {
+	var sides [2][]*bench.Report
+	for i, name := range files {
+		r, err := openReport(name)
 		if err != nil {
 			return err
 		}
-		out := cmd.OutOrStdout()
-		if o.JSON {
-			return printJSON(out, all)
-		}
-		for i, c := range all {
-			if i > 0 {
-				fmt.Fprintln(out)
-			}
-			if err := c.WriteText(out); err != nil {
-				return err
-			}
-		}
-		return nil
+		sides[i%2] = append(sides[i%2], r)
 	}
-	return cmd
+	all, err := bench.CompareAll(sides[0], sides[1], files[0], files[1])
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(out, all)
+	}
+	for i, c := range all {
+		if i > 0 {
+			fmt.Fprintln(out)
+		}
+		if err := c.WriteText(out); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func openReport(name string) (r *bench.Report, err error) {

@@ -114,17 +114,7 @@ func (m *markdown) begin(out *strings.Builder, s string, final bool) int {
 		return wait
 	}
 	if m.fence != "" {
-		if strings.Trim(rest, m.fence[:1]+" \t") == "" { // nothing else yet
-			switch {
-			case !whole:
-				return wait
-			case strings.HasPrefix(rest, m.fence):
-				m.fence = ""
-				return size
-			}
-		}
-		m.open(coloured)
-		return 0
+		return m.beginCode(rest, size, whole)
 	}
 	if strings.Trim(rest, lineMarks) == "" && !whole {
 		return wait
@@ -167,6 +157,21 @@ func (m *markdown) begin(out *strings.Builder, s string, final bool) int {
 	m.put(out, 0, line[:indent])
 	m.wrap.hang = line[:indent]
 	return indent
+}
+
+// beginCode begins a line of code, unless the line is the fence that ends it.
+func (m *markdown) beginCode(rest string, size int, whole bool) int {
+	if strings.Trim(rest, m.fence[:1]+" \t") == "" { // nothing else yet
+		switch {
+		case !whole:
+			return wait
+		case strings.HasPrefix(rest, m.fence):
+			m.fence = ""
+			return size
+		}
+	}
+	m.open(coloured)
+	return 0
 }
 
 // inside takes the next of a line's text and returns how much that is.

@@ -122,24 +122,14 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	dev := system.Device()
-	log.Info().Str("device", dev.Name).Str("hardware", dev.Hardware).Str("weights", dev.Formats()).Str("kv_dtype", string(dev.KVDType)).
-		Int64("weight_bytes", dev.WeightBytes).Int64("kv_bytes", dev.KVBytes).Int("kv_tokens", dev.NumPages*dev.PageSize).
-		Int("max_running_requests", dev.Slots).Int("max_prefill_length", dev.MaxStepTokens).Int("max_seq_len", dev.MaxSeqLen).
-		Msg("loaded")
-	if what := lacking(system); what != "" {
-		log.Warn().Str("model", system.Model().Name).Msg(what)
-	}
+	logLoaded(system, log)
 	server.Attach(system)
 	if heir {
 		go func() { served <- take(listener) }()
 	}
 
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, stopSignals...)
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
-		signal.Notify(stop, syscall.SIGHUP)
-	}
+	stop := stopRequests()
+	dev := system.Device()
 	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s (%s, keys and values %s) at %s\n", cfg.servedName(system), dev.Name, dev.Formats(), dev.KVDType, address(listener, settings.TLS != nil))
 	if err := super.tell("READY=1"); err != nil {
 		log.Warn().Err(err).Send()
@@ -149,11 +139,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	case err := <-served:
 		return errors.Join(err, system.Close())
 	case sig := <-stop:
-		go func() {
-			<-stop
-			log.Warn().Msg("stopping at once")
-			os.Exit(130)
-		}()
+		go exitAtOnce(stop, log)
 		_ = super.tell("STOPPING=1")
 		if sig != os.Interrupt { // who presses Ctrl-C spreads no requests over servers
 			if err := retire(cfg.Server.LameDuck, server, served, system.Failed(), log); err != nil {
@@ -174,6 +160,35 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	return errors.Join(err, writeTo(cfg.Server.Trace, cmd.OutOrStdout(), func(w io.Writer) error {
 		return bench.WritePerfetto(w, engine.Trace.Recording(), bench.Describe(environment(cmd, cfg), system))
 	}))
+}
+
+// logLoaded tells of the device, and of what the model cannot do for want of files.
+func logLoaded(system *actors.System, log zerolog.Logger) {
+	dev := system.Device()
+	log.Info().Str("device", dev.Name).Str("hardware", dev.Hardware).Str("weights", dev.Formats()).Str("kv_dtype", string(dev.KVDType)).
+		Int64("weight_bytes", dev.WeightBytes).Int64("kv_bytes", dev.KVBytes).Int("kv_tokens", dev.NumPages*dev.PageSize).
+		Int("max_running_requests", dev.Slots).Int("max_prefill_length", dev.MaxStepTokens).Int("max_seq_len", dev.MaxSeqLen).
+		Msg("loaded")
+	if what := lacking(system); what != "" {
+		log.Warn().Str("model", system.Model().Name).Msg(what)
+	}
+}
+
+// stopRequests gets the signals that ask a server to end.
+func stopRequests() <-chan os.Signal {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, stopSignals...)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(stop, syscall.SIGHUP)
+	}
+	return stop
+}
+
+// exitAtOnce ends the program at the next signal, for who does not want to wait.
+func exitAtOnce(stop <-chan os.Signal, log zerolog.Logger) {
+	<-stop
+	log.Warn().Msg("stopping at once")
+	os.Exit(130)
 }
 
 // A GPU that faulted is of no use to the process any more, but works for the

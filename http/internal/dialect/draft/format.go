@@ -47,33 +47,34 @@ func (d *Draft) Constrain(name, part string, s *grammar.Spec) error {
 	return nil
 }
 
-func setResponseFormat(d *Draft, v field.Value) error {
-	const name = "response_format"
-	if v[0] != '{' {
-		return v.Want("an object")
-	}
-	var kind, part string
-	var schema field.Value
-	given, tag := 0, false
+// responseFormat is what response_format says.
+type responseFormat struct {
+	kind   string      // its type
+	schema field.Value // nil: none
+	part   string      // where that stands
+	given  int         // how many there are
+	tag    bool        // there is some of a structural tag, which structuralTag reads
+}
+
+func (f *responseFormat) read(v field.Value) (err error) {
 	for key, v := range v.Members() {
 		if v.Null() {
 			continue
 		}
-		var err error
 		switch key {
 		case "type":
-			kind, err = v.Text()
+			f.kind, err = v.Text()
 		case "json_schema":
-			if schema, err = responseSchema(v); err != nil {
+			if f.schema, err = responseSchema(v); err != nil {
 				return apierr.At(".json_schema", err)
 			}
-			part = ".json_schema.schema"
-			given++
+			f.part = ".json_schema.schema"
+			f.given++
 		case "schema": // llama.cpp's and others' place of it
-			schema, part, err = v, ".schema", wantSchema(v)
-			given++
+			f.schema, f.part, err = v, ".schema", wantSchema(v)
+			f.given++
 		case "format", "structures", "triggers":
-			tag = true // structuralTag reads them
+			f.tag = true
 		default:
 			err = errors.New("unknown field")
 		}
@@ -81,29 +82,46 @@ func setResponseFormat(d *Draft, v field.Value) error {
 			return apierr.At("."+key, err)
 		}
 	}
+	return f.check()
+}
+
+// check finds what does not go together.
+func (f *responseFormat) check() error {
 	switch {
-	case kind == "":
+	case f.kind == "":
 		return apierr.At(".type", errors.New("required"))
-	case given > 1:
+	case f.given > 1:
 		return apierr.At(".schema", errors.New("cannot be combined with json_schema"))
-	case kind != "json_schema" && schema != nil && (kind != "json_object" || part != ".schema"):
-		return apierr.At(cmp.Or(strings.TrimSuffix(part, ".schema"), part), errors.New(`needs the type "json_schema"`))
-	case kind != "structural_tag" && tag:
+	case f.kind != "json_schema" && f.schema != nil && (f.kind != "json_object" || f.part != ".schema"):
+		return apierr.At(cmp.Or(strings.TrimSuffix(f.part, ".schema"), f.part), errors.New(`needs the type "json_schema"`))
+	case f.kind != "structural_tag" && f.tag:
 		return errors.New(`format, structures and triggers need the type "structural_tag"`)
 	}
-	switch kind {
+	return nil
+}
+
+func setResponseFormat(d *Draft, v field.Value) error {
+	const name = "response_format"
+	if v[0] != '{' {
+		return v.Want("an object")
+	}
+	var f responseFormat
+	if err := f.read(v); err != nil {
+		return err
+	}
+	switch f.kind {
 	case "text":
 		return nil
 	case "json_object":
-		if schema == nil {
+		if f.schema == nil {
 			return d.Constrain(name, "", grammar.JSONObject())
 		}
-		return d.Constrain(name, part, grammar.Schema(schema))
+		return d.Constrain(name, f.part, grammar.Schema(f.schema))
 	case "json_schema":
-		if schema == nil {
+		if f.schema == nil {
 			return apierr.At(".json_schema.schema", errors.New("required"))
 		}
-		return d.Constrain(name, part, grammar.Schema(schema))
+		return d.Constrain(name, f.part, grammar.Schema(f.schema))
 	case "structural_tag":
 		s, err := structuralTag(v, name)
 		if err != nil {
@@ -111,7 +129,7 @@ func setResponseFormat(d *Draft, v field.Value) error {
 		}
 		return d.Constrain(name, "", s)
 	}
-	return apierr.At(".type", fmt.Errorf("%q is not supported, only \"text\", \"json_object\", \"json_schema\" and \"structural_tag\" are", kind))
+	return apierr.At(".type", fmt.Errorf("%q is not supported, only \"text\", \"json_object\", \"json_schema\" and \"structural_tag\" are", f.kind))
 }
 
 // responseSchema reads the schema and its labels. Whether strict or not, the
