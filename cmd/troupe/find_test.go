@@ -258,16 +258,20 @@ func TestRoom(t *testing.T) {
 		advice    string
 	}{
 		{100 * gib, true, true, 40960, ""},
-		{4 * gib, true, true, 27054, "--dtype int8 ("},
+		{4 * gib, true, true, 27056, "--dtype int8 ("},
 		{8 * gib, false, true, 40960, ""},
 		{3 * gib, false, true, 17692, "longer requests fit with a larger --memory-ratio"},
-		{gib, true, false, 0, "--dtype int8 needs 586.4 MiB for its weights, which leaves room for 4001 tokens"},
+		{gib, true, false, 0, "--dtype int8 needs 586.1 MiB for its weights, which leaves room for 4003 tokens"},
 		{gib, false, false, 0, "it takes 1.2 GiB at least"},
-		{gib / 2, true, false, 0, "--dtype int4 needs 389.5 MiB for its weights, which leaves room for 1119 tokens"},
-		{gib / 3, true, false, 0, "it takes 501.5 MiB at least"},
+		{gib / 2, true, false, 0, "--dtype int4 needs 389.3 MiB for its weights, which leaves room for 1122 tokens"},
+		{gib / 3, true, false, 0, "it takes 501.3 MiB at least"},
 		{0, true, false, 0, "not known"},
 	} {
-		r := roomOf(m, "x", c.usable, c.processor)
+		hold, rounding := onGPU(m), []model.DType(nil)
+		if c.processor {
+			hold, rounding = onProcessor(m), []model.DType{model.Int8, model.Int4}
+		}
+		r := roomOf(m, "x", c.usable, hold, rounding...)
 		if r.Fits != c.fits || r.Tokens != c.tokens || !strings.Contains(r.Advice, c.advice) || c.advice == "" && r.Advice != "" {
 			t.Errorf("%d of a processor %v: %+v", c.usable, c.processor, r)
 		}

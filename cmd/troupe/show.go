@@ -88,19 +88,16 @@ func showModel(cmd *cobra.Command, spec string) (*Shown, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.Open(dir, true)
+	m, err := openHere(dir)
 	if err != nil {
 		return nil, err
 	}
-	stored, err := storedText(dir)
-	if err != nil {
-		return nil, err
-	}
+	defer m.Close()
 	c := &m.Config
 	s := &Shown{
 		Name: m.Name, Family: c.Architecture, Vocab: c.Vocab,
 		Params: c.Program.Params(), ActiveParams: c.Program.ActiveParams(), DType: string(c.DType), Context: c.MaxPositions,
-		Stored: stored,
+		Stored: storedText(m),
 	}
 	s.measure(c.Program)
 	if dir != m.Name {
@@ -114,24 +111,30 @@ func showModel(cmd *cobra.Command, spec string) (*Shown, error) {
 		s.Tokenizer, s.ChatTemplate = true, t.HasChatTemplate()
 	}
 	for i, bytes := range gpuMemory() {
-		s.Places = append(s.Places, roomOf(m, fmt.Sprintf("cuda:%d", i), min(int64(device.GPU.MemoryRatio*float64(bytes)), bytes-device.GPU.Reserve), false))
+		s.Places = append(s.Places, roomOf(m, fmt.Sprintf("cuda:%d", i), min(int64(device.GPU.MemoryRatio*float64(bytes)), bytes-device.GPU.Reserve), onGPU(m)))
 	}
-	s.Places = append(s.Places, roomOf(m, "cpu", cpu.Probe().MemoryAvailable/2, true)) // its --memory-ratio when none is given
+	s.Places = append(s.Places, roomOf(m, "cpu", cpu.Probe().MemoryAvailable/2, // its --memory-ratio when none is given
+		onProcessor(m), model.Int8, model.Int4))
 	return s, nil
+}
+
+// openHere opens a model with its weights if they are here: the small files alone may be,
+// or it is a published configuration.
+func openHere(dir string) (*model.Model, error) {
+	if m, err := model.Open(dir, false); err == nil {
+		return m, nil
+	}
+	return model.Open(dir, true)
 }
 
 // storedText says in which encodings a model's weights are, as far as they are here:
 // "Q4_K: embed, qkv, o; Q6_K: down; float32: norms and biases".
-func storedText(dir string) (string, error) {
-	m, err := model.Open(dir, false)
-	if err != nil {
-		return "", nil //nolint:nilerr // the small files alone are there, or it is a published configuration
-	}
+func storedText(m *model.Model) string {
 	var parts []string
 	for _, s := range m.Stored() {
 		parts = append(parts, s.Encoding.String()+": "+strings.Join(s.Roles, ", "))
 	}
-	return strings.Join(parts, "; "), m.Close()
+	return strings.Join(parts, "; ")
 }
 
 // measure takes sizes from a program: layers are counted by their attention or
@@ -154,44 +157,64 @@ func (s *Shown) measure(p *program.Program) {
 // usefulContext is how many tokens must fit for a model to be of use.
 const usefulContext = 1024
 
+// holding says as what a device holds a model's weights of which a type is asked for, ""
+// for as they are, and the bytes that takes.
+type holding func(asked model.DType) (held model.DType, bytes int64, err error)
+
+// onGPU holds weights as they are published.
+func onGPU(m *model.Model) holding {
+	return func(model.DType) (model.DType, int64, error) {
+		return m.Config.DType, m.WeightBytes(model.HeldAs(m.Config.DType)), nil
+	}
+}
+
+func onProcessor(m *model.Model) holding {
+	return func(asked model.DType) (model.DType, int64, error) { return cpu.Size(m, asked) }
+}
+
 // roomOf says what of a model a device of so much usable memory holds, and what
-// to change when that is little. A processor can round weights.
-func roomOf(m *model.Model, name string, usable int64, processor bool) Room {
+// to change when that is little: weights can be rounded to those types.
+func roomOf(m *model.Model, name string, usable int64, hold holding, rounding ...model.DType) Room {
 	c := &m.Config
-	weights := func(dtype model.DType) int64 { return m.WeightBytes(model.HeldAs(dtype)) }
-	r := Room{Device: name, Bytes: usable, DType: string(c.DType), Weights: weights(c.DType), Token: c.CacheBytes(c.DType)}
-	if c.DType != model.Float32 {
-		r.Token = c.CacheBytes(model.BFloat16)
+	r := Room{Device: name, Bytes: usable, Token: c.CacheBytes(model.BFloat16)}
+	held, bytes, err := hold("")
+	if r.DType, r.Weights = string(held), bytes; err != nil {
+		r.Advice = err.Error()
+		return r
+	}
+	if held == model.Float32 {
+		r.Token = c.CacheBytes(model.Float32)
 	}
 	if usable <= 0 {
 		r.Advice = "how much memory there is is not known"
 		return r
 	}
-	fit := func(dtype model.DType) int {
-		return int(max(0, min(int64(c.MaxPositions), (usable-weights(dtype))/max(r.Token, 1))))
+	fit := func(weights int64) int {
+		return int(max(0, min(int64(c.MaxPositions), (usable-weights)/max(r.Token, 1))))
 	}
 	enough := min(usefulContext, c.MaxPositions)
-	r.Tokens = fit(c.DType)
+	r.Tokens = fit(r.Weights)
 	r.Fits = r.Tokens >= enough
-	rounded := model.DType("") // what a processor may round weights to
-	for _, dtype := range []model.DType{model.Int8, model.Int4} {
-		if processor && rounded == "" && fit(dtype) >= enough {
+	rounded, least := model.DType(""), r.Weights
+	for _, dtype := range rounding {
+		_, bytes, err := hold(dtype)
+		if err != nil || bytes >= least {
+			continue
+		}
+		if least = bytes; fit(least) >= enough {
 			rounded = dtype
+			break
 		}
 	}
 	switch {
 	case r.Fits && r.Tokens == c.MaxPositions:
-	case r.Fits && rounded != "" && fit(rounded) > r.Tokens:
-		r.Advice = fmt.Sprintf("longer requests fit with --dtype %s (%d tokens) or a larger --memory-ratio", rounded, fit(rounded))
+	case r.Fits && rounded != "":
+		r.Advice = fmt.Sprintf("longer requests fit with --dtype %s (%d tokens) or a larger --memory-ratio", rounded, fit(least))
 	case r.Fits:
 		r.Advice = "longer requests fit with a larger --memory-ratio"
 	case rounded != "":
-		r.Advice = fmt.Sprintf("--dtype %s needs %s for its weights, which leaves room for %d tokens", rounded, bytesText(weights(rounded)), fit(rounded))
+		r.Advice = fmt.Sprintf("--dtype %s needs %s for its weights, which leaves room for %d tokens", rounded, bytesText(least), fit(least))
 	default:
-		least := weights(c.DType)
-		if processor {
-			least = weights(model.Int4)
-		}
 		r.Advice = fmt.Sprintf("it takes %s at least: free memory, raise --memory-ratio, or take a smaller model", bytesText(least+int64(enough)*r.Token))
 	}
 	return r

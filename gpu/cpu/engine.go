@@ -110,6 +110,20 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 	return e, info, nil
 }
 
+// Size says as what a processor holds the weights of a model of which that type is
+// asked for, "" for as they are, and how many bytes their matrices take there.
+func Size(m *model.Model, asked model.DType) (held model.DType, bytes int64, err error) {
+	asked, held, err = weightType(asked, m.Config.DType)
+	if err != nil {
+		return held, 0, err
+	}
+	b, err := newBuilder(m, asked, newPlan(m.Config.Program, rules))
+	if err != nil {
+		return held, 0, err
+	}
+	return held, b.bytes(), nil
+}
+
 // weightType decides how weights lie in memory: as is asked for, or, left open, as
 // they are; float16, which has no kernels of its own, becomes float32. What they
 // mostly are then is held.

@@ -85,6 +85,23 @@ func TestGGUFWhole(t *testing.T) {
 	}
 }
 
+// What is said of sizes before a model is opened is what they are then: of blocks that
+// are kept, of others, and where a type is asked for.
+func TestSize(t *testing.T) {
+	c := conversion(t, "qwen3")
+	for _, kind := range []gguf.Type{gguf.Q4_0, gguf.Q8_0, gguf.Q5_0} {
+		file := c.Converted(t, blocked(kind, false))
+		for _, asked := range []model.DType{"", model.Float32, model.BFloat16, model.Int8, model.Int4} {
+			m := openGGUF(t, file)
+			held, bytes, err := Size(m, asked)
+			info := newRig(t, device.Spec{Model: m, DType: asked, Slots: 1}, choose(), 1).info
+			if err != nil || held != info.DType || bytes != info.WeightBytes {
+				t.Errorf("%s as %q: said to be %s in %d bytes (%v), is %s in %d", kind, asked, held, bytes, err, info.DType, info.WeightBytes)
+			}
+		}
+	}
+}
+
 func conversion(t *testing.T, name string) modeltest.Checkpoint {
 	t.Helper()
 	list := modeltest.Conversions(t)
