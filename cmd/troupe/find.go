@@ -140,7 +140,7 @@ func isTrue(text string) bool {
 func findModel(cmd *cobra.Command, spec string, want part, log zerolog.Logger) (string, error) {
 	name, is := onHub(spec, want)
 	if !is {
-		return spec, nil
+		return spec, unheardOf(spec)
 	}
 	got, err := getModel(cmd, name, want, log)
 	switch {
@@ -150,6 +150,19 @@ func findModel(cmd *cobra.Command, spec string, want part, log zerolog.Logger) (
 		return "", err
 	}
 	return got.Path, nil
+}
+
+// unheardOf is the error for a word that names no directory and nothing that is inside:
+// most likely a hub's model without its owner.
+func unheardOf(spec string) error {
+	if spec == "" || strings.ContainsAny(spec, `/\.~`) {
+		return nil
+	}
+	if _, err := os.Stat(spec); err == nil || spec == model.Builtin || slices.Contains(model.Published(), strings.ToLower(spec)) {
+		return nil
+	}
+	_, err := model.Open(spec, true)
+	return fmt.Errorf("%w; a hub's models are named OWNER/NAME, as Qwen/Qwen3-0.6B", err)
 }
 
 func getModel(cmd *cobra.Command, name hubModel, want part, log zerolog.Logger) (*hub.Got, error) {

@@ -244,6 +244,17 @@ func TestHubOfEnvironment(t *testing.T) {
 	}
 }
 
+func TestModelsNobodyHeardOf(t *testing.T) {
+	for _, c := range [][]string{{"nosuch", `no model "nosuch"`}, {"qwen3-14", `did you mean "qwen3-14b"?`}} {
+		for _, args := range [][]string{{"run", c[0]}, {"show", c[0]}, {"serve", "--model", c[0]}, {"complete", "--model", c[0], "Hello"}} {
+			status, _, stderr := invokeIn(t, nil, "", args...)
+			if status != 1 || !strings.Contains(stderr, c[1]) || !strings.Contains(stderr, "OWNER/NAME, as Qwen/Qwen3-0.6B") {
+				t.Errorf("%q: status %d, %s", args, status, stderr)
+			}
+		}
+	}
+}
+
 func TestRoom(t *testing.T) {
 	m, err := model.Open("qwen3-0.6b", true)
 	if err != nil {
