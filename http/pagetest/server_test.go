@@ -203,13 +203,19 @@ func overlay(r *http.Response, also string) error {
 type heldBody struct {
 	io.Closer
 	lines  *bufio.Reader
+	rest   []byte // of a line
 	g      *gate
 	reader context.Context
 	texts  int // events with text that have passed
 }
 
-// Read reads one line, which is shorter than any buffer here.
+// Read reads a line, or as much of one as there is room for.
 func (b *heldBody) Read(p []byte) (int, error) {
+	if len(b.rest) > 0 {
+		n := copy(p, b.rest)
+		b.rest = b.rest[n:]
+		return n, nil
+	}
 	if b.texts == 2 { // the first is empty; all others may come as one
 		if b.g.breaks.Swap(false) {
 			b.texts = math.MinInt
@@ -220,9 +226,13 @@ func (b *heldBody) Read(p []byte) (int, error) {
 		b.g.left.Add(1)
 		return 0, b.reader.Err()
 	}
-	line, err := b.lines.ReadSlice('\n')
+	line, err := b.lines.ReadBytes('\n')
 	if bytes.Contains(line, []byte(`"content":`)) {
 		b.texts++
 	}
-	return copy(p, line), err
+	n := copy(p, line)
+	if b.rest = line[n:]; len(b.rest) > 0 {
+		err = nil // until that has been read
+	}
+	return n, err
 }
