@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -20,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -199,6 +199,9 @@ func overlay(r *http.Response, also string) error {
 	return err
 }
 
+// hasText matches an event that has some: the first has none, nor one of tokens alone.
+var hasText = regexp.MustCompile(`"content":"[^"]`)
+
 // heldBody is a reply of which only the beginning comes.
 type heldBody struct {
 	io.Closer
@@ -206,7 +209,7 @@ type heldBody struct {
 	rest   []byte // of a line
 	g      *gate
 	reader context.Context
-	texts  int // events with text that have passed
+	told   bool // an event with text has passed
 }
 
 // Read reads a line, or as much of one as there is room for.
@@ -216,9 +219,9 @@ func (b *heldBody) Read(p []byte) (int, error) {
 		b.rest = b.rest[n:]
 		return n, nil
 	}
-	if b.texts == 2 { // the first is empty; all others may come as one
+	if b.told { // all text may come in one
 		if b.g.breaks.Swap(false) {
-			b.texts = math.MinInt
+			b.told = false
 			b.lines.Reset(strings.NewReader(""))
 			return copy(p, "\ndata: {\"error\":{\"message\":\"the device failed\"}}\n\ndata: [DONE]\n\n"), nil
 		}
@@ -227,9 +230,7 @@ func (b *heldBody) Read(p []byte) (int, error) {
 		return 0, b.reader.Err()
 	}
 	line, err := b.lines.ReadBytes('\n')
-	if bytes.Contains(line, []byte(`"content":`)) {
-		b.texts++
-	}
+	b.told = b.told || hasText.Match(line)
 	n := copy(p, line)
 	if b.rest = line[n:]; len(b.rest) > 0 {
 		err = nil // until that has been read
