@@ -53,7 +53,7 @@ type (
 	Logprob   = batch.Logprob
 )
 
-// PromptEnd, the reasons and the ways to guess: see package front.
+// PromptEnd, the reasons and the ways to draft: see package front.
 const (
 	PromptEnd    = front.PromptEnd
 	FinishStop   = front.FinishStop
@@ -186,8 +186,8 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 		if err != nil { // not a nil *Local in an Engine
 			return nil, err
 		}
-		if info := e.Info(); cfg.Speculative == NGram && !info.Guesses {
-			return nil, errors.Join(errors.New(front.Unguessed(&info)), e.Close())
+		if info := e.Info(); cfg.Speculative == NGram && !info.Drafts {
+			return nil, errors.Join(errors.New(front.NoDrafts(&info)), e.Close())
 		}
 		if cfg.DP > 1 && strings.HasPrefix(e.Info().Name, "cuda") {
 			return nil, errors.Join(errSeveralGPUs, e.Close())

@@ -55,7 +55,7 @@ type Config struct {
 	// First tokens come later for it. Default: no bound, the most tokens a second.
 	TargetITL time.Duration
 
-	// Speculative is how tokens of requests are guessed that leave it open; default: not at all.
+	// Speculative is how tokens of requests are drafted that leave it open; default: not at all.
 	Speculative Speculation
 
 	// MaxOpenRequests bounds the requests accepted and not yet ended, waiting

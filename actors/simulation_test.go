@@ -322,8 +322,8 @@ func (p *play) run() {
 	if p.system.Stats().Preempted > 0 {
 		p.went("a request was preempted")
 	}
-	if st := p.system.Stats(); st.Accepted > 0 && st.Accepted < st.Guessed {
-		p.went("guesses came true, and others did not")
+	if st := p.system.Stats(); st.Accepted > 0 && st.Accepted < st.Drafted {
+		p.went("drafts were accepted, and others rejected")
 	}
 	for _, c := range p.clients {
 		if !c.ended {

@@ -9,10 +9,10 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-// BenchmarkSpeculation asks for the same replies with guesses and without, in turns, of one request
+// BenchmarkSpeculation asks for the same replies with drafts and without, in turns, of one request
 // at a time and of several. Text is likely to repeat itself where the likeliest token is drawn, most of
 // all from random weights, and hardly does at temperature 1 from those. It reports the median of how
-// many times as fast pairs were with guesses, and the share of tokens that were guessed.
+// many times as fast pairs were with drafts, and the share of tokens that were drafted.
 func BenchmarkSpeculation(b *testing.B) {
 	for _, m := range []struct {
 		name string
@@ -64,7 +64,7 @@ func BenchmarkSpeculation(b *testing.B) {
 					}
 					slices.Sort(ratios)
 					b.ReportMetric(ratios[len(ratios)/2], "times")
-					b.ReportMetric(float64(accepted)/float64(tokens), "guessed")
+					b.ReportMetric(float64(accepted)/float64(tokens), "drafted")
 				})
 			}
 		})

@@ -15,8 +15,8 @@ import (
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
 
-// guessable is a request whose text repeats something, of one kind or another.
-func guessable(i int, way Speculation) *Request {
+// draftable is a request whose text repeats something, of one kind or another.
+func draftable(i int, way Speculation) *Request {
 	r := &Request{
 		Text: strings.Repeat("Once upon a time there was a fox. ", 1+i%4), MaxTokens: 20 + 5*(i%5), Speculative: way,
 		Sampling: &batch.Sampling{Temperature: []float32{0, 0.3, 1}[i%3], Seed: uint64(i), Logprobs: int32(i % 3)},
@@ -34,14 +34,14 @@ func guessable(i int, way Speculation) *Request {
 	return r
 }
 
-// What a request is answered does not depend on whether its tokens are guessed: on one device
+// What a request is answered does not depend on whether its tokens are drafted: on one device
 // and on ranks, with overlap and without, in so little memory that some are preempted, by
 // temperature, with penalties, log-probabilities, grammars, stop strings and limits.
 func TestSpeculationChangesNothing(t *testing.T) {
 	alone := openSystem(t, Config{MaxRunningRequests: 1})
 	var want []said
 	for i := range 18 {
-		want = append(want, read(t, submit(t, alone, guessable(i, NoSpeculation))))
+		want = append(want, read(t, submit(t, alone, draftable(i, NoSpeculation))))
 	}
 	for name, cfg := range map[string]Config{
 		"overlap":    {MaxRunningRequests: 4},
@@ -56,12 +56,12 @@ func TestSpeculationChangesNothing(t *testing.T) {
 			if cfg.TP > 1 { // ranks add up in another order
 				base = nil
 				for i := range want {
-					base = append(base, read(t, submit(t, s, guessable(i, NoSpeculation))))
+					base = append(base, read(t, submit(t, s, draftable(i, NoSpeculation))))
 				}
 			}
 			var streams []*Stream
 			for i := range want {
-				r := guessable(i, NGram)
+				r := draftable(i, NGram)
 				if cfg.Speculative != "" {
 					r.Speculative = ""
 				}
@@ -70,19 +70,19 @@ func TestSpeculationChangesNothing(t *testing.T) {
 			for i, st := range streams {
 				got := read(t, st)
 				if got.text != base[i].text || !reflect.DeepEqual(got.logprobs, base[i].logprobs) || got.final.Reason != base[i].final.Reason || got.final.Stop != base[i].final.Stop {
-					t.Errorf("%d: said %q (%s), without guesses %q (%s)", i, got.text, got.final.Reason, base[i].text, base[i].final.Reason)
+					t.Errorf("%d: said %q (%s), without drafts %q (%s)", i, got.text, got.final.Reason, base[i].text, base[i].final.Reason)
 				}
 				if u := got.final.Usage; u.AcceptedTokens >= max(u.CompletionTokens, 1) || u.CompletionTokens != base[i].final.Usage.CompletionTokens {
-					t.Errorf("%d: used %+v, without guesses %+v", i, u, base[i].final.Usage)
+					t.Errorf("%d: used %+v, without drafts %+v", i, u, base[i].final.Usage)
 				}
 			}
-			t.Logf("%d tokens guessed, %d came true", s.Stats().Guessed, s.Stats().Accepted)
+			t.Logf("%d tokens drafted, %d accepted", s.Stats().Drafted, s.Stats().Accepted)
 		})
 	}
 }
 
 // Where texts repeat themselves most tokens need no step of their own, and requests are told how
-// many; where they do not, nothing is guessed.
+// many; where they do not, nothing is drafted.
 func TestSpeculationSavesSteps(t *testing.T) {
 	m, codec, err := simModel()
 	if err != nil {
@@ -90,7 +90,7 @@ func TestSpeculationSavesSteps(t *testing.T) {
 	}
 	for name, texts := range map[string]struct {
 		device string
-		least  float64 // of tokens that were guessed
+		least  float64 // of tokens that were drafted
 		most   float64
 	}{
 		"repeated": {"sim:h200,repeat=20,speed=inf", 0.4, 0.9},
@@ -106,7 +106,7 @@ func TestSpeculationSavesSteps(t *testing.T) {
 		u, st := got.final.Usage, s.Stats()
 		s.Close()
 		if share := float64(u.AcceptedTokens) / float64(u.CompletionTokens); share < texts.least || share > texts.most {
-			t.Errorf("%s: %d of %d tokens were guessed", name, u.AcceptedTokens, u.CompletionTokens)
+			t.Errorf("%s: %d of %d tokens were drafted", name, u.AcceptedTokens, u.CompletionTokens)
 		}
 		if int(st.Accepted) != u.AcceptedTokens || int(st.Generated) != u.CompletionTokens || int(st.Steps) > u.CompletionTokens-u.AcceptedTokens+1 {
 			t.Errorf("%s: used %+v, the engine counts %d accepted of %d in %d steps", name, u, st.Accepted, st.Generated, st.Steps)
@@ -114,7 +114,7 @@ func TestSpeculationSavesSteps(t *testing.T) {
 	}
 }
 
-// Who cannot go back to before a wrong guess says so, when asked to guess and when told to by
+// Who cannot go back to before a rejected draft says so, when asked to draft and when told to by
 // default; and so is a way that nobody knows.
 func TestSpeculationRefused(t *testing.T) {
 	hybrid, err := model.Open("qwen3.5-9b", true)
@@ -128,7 +128,7 @@ func TestSpeculationRefused(t *testing.T) {
 			return gpu.Open(device.Spec{Device: "sim:h200,speed=inf", Model: hybrid})
 		})
 	}
-	const why = "its recurrent layers cannot go back to before a wrong guess"
+	const why = "its recurrent layers cannot go back to before a rejected draft"
 	if s, err := open(Config{Speculative: NGram}); err == nil || !strings.Contains(err.Error(), why) {
 		t.Errorf("by default: %v", err)
 		if err == nil {

@@ -117,7 +117,7 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 	defer stop()
 	s := &sailing{
 		report: VirtualReport{Hardware: info.Hardware, KVTokens: info.NumPages * info.PageSize},
-		plan:   p, engine: engine, next: next, cost: v.HostCost, ignoreEOS: len(c.EOS) == 0, guesses: c.Guesses > 0,
+		plan:   p, engine: engine, next: next, cost: v.HostCost, ignoreEOS: len(c.EOS) == 0, drafts: c.Drafts > 0,
 		line: newRecorder(time.Millisecond, itsSteps), pages: c.NumPages,
 	}
 	if err := s.run(); err != nil {
@@ -148,7 +148,7 @@ type sailing struct {
 	next      func() (Arrival, bool)
 	cost      time.Duration
 	ignoreEOS bool
-	guesses   bool // every request's tokens are guessed
+	drafts    bool // every request's tokens are drafted
 
 	refusal error         // the last, if there was one
 	now     time.Duration // of the host
@@ -169,7 +169,7 @@ func (s *sailing) run() error {
 		for ; more && coming.At <= s.now; coming, more = s.next() {
 			s.report.Requests++
 			v := &voyage{arrived: coming.At, prompt: len(coming.Tokens), asked: coming.MaxTokens}
-			r := &plan.Request{ID: id, Prompt: coming.Tokens, MaxTokens: coming.MaxTokens, IgnoreEOS: s.ignoreEOS, Speculate: s.guesses, User: v}
+			r := &plan.Request{ID: id, Prompt: coming.Tokens, MaxTokens: coming.MaxTokens, IgnoreEOS: s.ignoreEOS, Speculate: s.drafts, User: v}
 			if err := s.plan.Add(r); err != nil {
 				s.report.Refused++
 				s.refusal = err

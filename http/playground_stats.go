@@ -49,8 +49,8 @@ type statsBody struct {
 		Computed  uint64 `json:"computed"`  // prompts' and answers'
 		Decoded   uint64 `json:"decoded"`   // of those, in decode rows
 		Generated uint64 `json:"generated"` // drawn
-		Guessed   uint64 `json:"guessed"`   // of those computed, guessed
-		Accepted  uint64 `json:"accepted"`  // of those, that came true
+		Drafted   uint64 `json:"drafted"`   // of those computed, drafted
+		Accepted  uint64 `json:"accepted"`  // of those, that were accepted
 		Wasted    uint64 `json:"wasted"`    // computed for requests that had just ended
 	} `json:"tokens"`
 	// Engines are those of a front with several, or with one elsewhere.
@@ -160,7 +160,7 @@ func statsOf(st *actors.Stats) *statsBody {
 	s.Decode, s.Prefill, s.Mixed, s.Outstanding = st.DecodeSteps, st.PrefillSteps, st.MixedSteps, st.Outstanding
 	b.Device.Busy, b.Device.Idle = st.Device.Busy.Seconds(), st.Device.Idle.Seconds()
 	t.Prompt, t.Cached, t.Computed, t.Decoded, t.Generated, t.Wasted = st.PromptTokens, st.CachedTokens, st.Computed, st.Decoded, st.Generated, st.Wasted
-	t.Guessed, t.Accepted = st.Guessed, st.Accepted
+	t.Drafted, t.Accepted = st.Drafted, st.Accepted
 	b.Resumed = st.Resumed
 	for i := range st.Engines {
 		b.Engines = append(b.Engines, engineBodyOf(&st.Engines[i]))

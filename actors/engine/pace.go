@@ -9,18 +9,18 @@ import (
 	"github.com/troupe-llm/troupe/gpu/device"
 )
 
-// pace predicts what steps take, for plan.Config.TargetITL and to know what guesses cost: a
-// roofline, corrected by what steps took of late, apart for rows that decode, for guesses and
+// pace predicts what steps take, for plan.Config.TargetITL and to know what drafts cost: a
+// roofline, corrected by what steps took of late, apart for rows that decode, for drafts and
 // for prompts, which wait for different things. Where nothing is known of the hardware the
 // roofline is another's, and the corrections tell how this one compares; until they are known
-// steps have few tokens of prompts, and guesses cost what guessUnknown says.
+// steps have few tokens of prompts, and drafts cost what draftUnknown says.
 //
 // It is the scheduler's.
 type pace struct {
 	roofline        func(*batch.Step) time.Duration
-	guessed         bool // the roofline is another device's
+	foreign         bool // the roofline is another device's
 	decode, prompts correction
-	guesses         correction
+	drafts          correction
 
 	// Of the step being built, which is priced again and again: what its rows take that go on
 	// with replies, by the roofline and corrected.
@@ -40,9 +40,9 @@ const (
 	paceMemory = 16 // steps that a correction remembers
 	paceJump   = 4  // how far off one step may be counted: what took longer had other reasons
 	paceFirst  = 64 // tokens of prompts beside decode rows, while nothing is known of what they take
-	// guessUnknown is how many guesses are taken to cost as much as the step without them,
+	// draftUnknown is how many drafts are taken to cost as much as the step without them,
 	// where nothing is known of the hardware.
-	guessUnknown = 8
+	draftUnknown = 8
 )
 
 func (c *correction) add(measured, predicted float64, known bool) {
@@ -73,14 +73,14 @@ func newPace(cfg *Config, info *device.Info) *pace {
 	var known bool
 	p.roofline, known = gpu.Predict(info, cfg.Model)
 	if !known {
-		p.roofline, p.guessed = gpu.Compare(info, cfg.Model), true
+		p.roofline, p.foreign = gpu.Compare(info, cfg.Model), true
 	}
 	return p
 }
 
-// parts are what a step's roofline comes to: of its decode rows, those with guesses counted as
-// such; of its guesses; and of prompts.
-type parts struct{ decode, guesses, prompts float64 }
+// parts are what a step's roofline comes to: of its decode rows, those with drafts counted as
+// such; of its drafts; and of prompts.
+type parts struct{ decode, drafts, prompts float64 }
 
 // replying is a step without its prompts.
 func replying(s *batch.Step) batch.Step {
@@ -100,16 +100,16 @@ func (p *pace) split(s *batch.Step) (of parts) {
 		of.decode = float64(p.roofline(&r))
 	}
 	whole := of.decode
-	if guesses := r.NumTokens - len(r.Rows); guesses > 0 {
+	if drafts := r.NumTokens - len(r.Rows); drafts > 0 {
 		d := r
 		p.plain = append(p.plain[:0], r.Rows...)
 		for i := range p.plain {
-			p.plain[i].Tokens, p.plain[i].Guesses = nil, 0
+			p.plain[i].Tokens, p.plain[i].Drafts = nil, 0
 		}
 		d.Rows, d.NumDecode, d.NumTokens = p.plain, len(p.plain), len(p.plain)
 		of.decode = float64(p.roofline(&d))
-		if of.guesses = max(whole-of.decode, 0); p.guessed {
-			of.guesses = of.decode * float64(guesses) / guessUnknown
+		if of.drafts = max(whole-of.decode, 0); p.foreign {
+			of.drafts = of.decode * float64(drafts) / draftUnknown
 		}
 	}
 	if len(r.Rows) < len(s.Rows) {
@@ -119,7 +119,7 @@ func (p *pace) split(s *batch.Step) (of parts) {
 }
 
 // took is what the parts come to that go on with replies, corrected.
-func (p *pace) took(of parts) float64 { return p.decode.of(of.decode) + p.guesses.of(of.guesses) }
+func (p *pace) took(of parts) float64 { return p.decode.of(of.decode) + p.drafts.of(of.drafts) }
 
 // stepTime predicts a step, in nanoseconds.
 func (p *pace) stepTime(s *batch.Step) int64 {
@@ -137,7 +137,7 @@ func (p *pace) stepTime(s *batch.Step) int64 {
 	for i := range s.Rows[replies:] {
 		prompts += s.Rows[replies+i].Len()
 	}
-	if p.guessed && p.prompts.n == 0 && prompts > paceFirst {
+	if p.foreign && p.prompts.n == 0 && prompts > paceFirst {
 		return math.MaxInt64 / 2
 	}
 	return int64(p.replies + p.prompts.of(float64(p.roofline(s)-p.alone)))
@@ -152,10 +152,10 @@ func (p *pace) ran(s *batch.Step, r *batch.Result) {
 	of := p.split(s)
 	switch {
 	case len(s.Rows) == s.NumDecode:
-		p.decode.add(took, of.decode, !p.guessed)
+		p.decode.add(took, of.decode, !p.foreign)
 	case len(s.Rows) == s.Replies(): // more than nothing, whatever decode rows are thought to take
-		p.guesses.add(max(took-p.decode.of(of.decode), 1), of.guesses, true)
+		p.drafts.add(max(took-p.decode.of(of.decode), 1), of.drafts, true)
 	case of.prompts > of.decode/4: // else it is within what decode rows' times differ by
-		p.prompts.add(took-p.took(of), of.prompts, !p.guessed)
+		p.prompts.add(took-p.took(of), of.prompts, !p.foreign)
 	}
 }

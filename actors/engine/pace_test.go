@@ -31,11 +31,11 @@ func TestPaceLearns(t *testing.T) {
 		}
 		return 3*alone + 40*(predicted(s)-alone)
 	}
-	for _, guessed := range []bool{false, true} {
-		p := &pace{roofline: predicted, guessed: guessed}
-		if got := p.stepTime(paceStep(1, 8, 100)); guessed && got < math.MaxInt64/4 {
+	for _, foreign := range []bool{false, true} {
+		p := &pace{roofline: predicted, foreign: foreign}
+		if got := p.stepTime(paceStep(1, 8, 100)); foreign && got < math.MaxInt64/4 {
 			t.Errorf("a prompt of 100 tokens on a device of which nothing is known is predicted to take %d", got)
-		} else if !guessed && got != 1580 {
+		} else if !foreign && got != 1580 {
 			t.Errorf("the roofline says 1580, and the prediction %d", got)
 		}
 		if got := p.stepTime(paceStep(1, 8, paceFirst)); got != int64(predicted(paceStep(1, 8, paceFirst))) {
@@ -55,26 +55,26 @@ func TestPaceLearns(t *testing.T) {
 		for i, shape := range append(shapes, struct{ decodes, prompt int }{200, 4000}) {
 			s := paceStep(uint64(1000+i), shape.decodes, shape.prompt)
 			if got, want := float64(p.stepTime(s)), float64(actual(s)); math.Abs(got-want) > 0.02*want {
-				t.Errorf("guessed %v: a step of %d decode rows and %d tokens is predicted to take %v, want %v", guessed, shape.decodes, shape.prompt, got, want)
+				t.Errorf("foreign %v: a step of %d decode rows and %d tokens is predicted to take %v, want %v", foreign, shape.decodes, shape.prompt, got, want)
 			}
 		}
 	}
 }
 
-// What guesses cost is learned by itself, beside decode rows and prompts, be it that extra rows
+// What drafts cost is learned by itself, beside decode rows and prompts, be it that extra rows
 // are nearly free or that they cost more than was thought.
-func TestPaceLearnsOfGuesses(t *testing.T) {
+func TestPaceLearnsOfDrafts(t *testing.T) {
 	predicted := func(s *batch.Step) time.Duration { return time.Duration(1000 + s.NumTokens) }
-	for _, guessed := range []bool{false, true} {
+	for _, foreign := range []bool{false, true} {
 		for _, each := range []int64{0, 30, 700} {
-			p := &pace{roofline: predicted, guessed: guessed}
-			step := func(seq uint64, guesses int) *batch.Step {
+			p := &pace{roofline: predicted, foreign: foreign}
+			step := func(seq uint64, drafts int) *batch.Step {
 				s := paceStep(seq, 2, 0)
-				s.Rows = append(s.Rows, batch.Row{Tokens: make([]int32, 1+guesses), Guesses: int32(guesses)})
-				s.NumTokens += 1 + guesses
+				s.Rows = append(s.Rows, batch.Row{Tokens: make([]int32, 1+drafts), Drafts: int32(drafts)})
+				s.NumTokens += 1 + drafts
 				return s
 			}
-			took := func(guesses int) int64 { return 2000 + each*int64(guesses) }
+			took := func(drafts int) int64 { return 2000 + each*int64(drafts) }
 			for i := range 300 {
 				s, n := step(uint64(i+1), 4), 4
 				if i%4 == 0 {
@@ -84,7 +84,7 @@ func TestPaceLearnsOfGuesses(t *testing.T) {
 			}
 			for _, n := range []int{1, 4, 8} {
 				if got, want := p.stepTime(step(1000, n)), took(n); math.Abs(float64(got-want)) > 0.03*float64(want) {
-					t.Errorf("guessed %v, %d each: %d guesses are predicted to take %d, want %d", guessed, each, n, got, want)
+					t.Errorf("foreign %v, %d each: %d drafts are predicted to take %d, want %d", foreign, each, n, got, want)
 				}
 			}
 			// A prompt beside them is on top.
@@ -92,7 +92,7 @@ func TestPaceLearnsOfGuesses(t *testing.T) {
 			s.Rows = append(s.Rows, batch.Row{Tokens: make([]int32, 50)})
 			s.NumTokens += 50
 			if got, want := p.stepTime(s), took(4)+50; math.Abs(float64(got-want)) > 0.03*float64(want) {
-				t.Errorf("guessed %v, %d each: with a prompt it is predicted to take %d, want %d", guessed, each, got, want)
+				t.Errorf("foreign %v, %d each: with a prompt it is predicted to take %d, want %d", foreign, each, got, want)
 			}
 		}
 	}

@@ -56,9 +56,9 @@ type scheduler struct {
 	first    error       // of those that led to them: the others follow from it
 	died     *wire.Fault // why it is Lost
 	device   deviceClock
-	guesses  int   // of a request's tokens in a step
+	drafts   int   // of a request's tokens in a step
 	pace     *pace // of what steps take; nil: nothing depends on that
-	paced    bool  // it always does, not only where tokens are guessed
+	paced    bool  // it always does, not only where tokens are drafted
 }
 
 // job is a request in the engine. It is the scheduler's.
@@ -178,7 +178,7 @@ func (s *scheduler) add(j *job) {
 		Priority:   r.Priority,
 		Client:     r.Client,
 		Score:      r.Score,
-		Speculate:  r.Speculate && s.guesses > 0,
+		Speculate:  r.Speculate && s.drafts > 0,
 		User:       j,
 	}
 	if j.matcher != nil {
@@ -441,11 +441,11 @@ func faultOf(err error) *wire.Fault {
 // newScheduler plans for an opened device.
 func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
 	s := &scheduler{jobs: make(map[uint64]*job), deliver: cfg.Deliver, log: cfg.Log, trace: cfg.Trace.Of(cfg.Number)}
-	if info.Guesses {
-		s.guesses = plan.MaxGuesses
+	if info.Drafts {
+		s.drafts = plan.MaxDrafts
 	}
 	var stepTime func(*batch.Step) int64
-	if s.paced = cfg.TargetITL > 0; s.paced || info.Guesses {
+	if s.paced = cfg.TargetITL > 0; s.paced || info.Drafts {
 		s.pace = newPace(cfg, &info)
 		stepTime = s.pace.stepTime
 	}
@@ -467,7 +467,7 @@ func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
 		Overlap:    !cfg.NoOverlap,
 		TargetITL:  int64(cfg.TargetITL),
 		StepTime:   stepTime,
-		Guesses:    s.guesses,
+		Drafts:     s.drafts,
 		Digest:     cfg.Digest,
 	})
 	if err != nil {

@@ -50,7 +50,7 @@ type text struct {
 	cached  int // prompt tokens found in the prefix cache
 	done    bool
 
-	accepted int // tokens that were guessed
+	accepted int // tokens that were drafted
 }
 
 // Handle does what a message asks.
@@ -67,7 +67,7 @@ func (d *detokenizer) Handle(_ shell.Mail, m shell.Message) {
 			o := &b.Outputs[i]
 			if j := d.table.find(o.Ref); j != nil {
 				if i > 0 && b.Seq > 0 && o.Token != batch.NoToken && b.Outputs[i-1].Ref == o.Ref && b.Outputs[i-1].Token != batch.NoToken {
-					j.text.accepted++ // a step draws one token more than guesses came true
+					j.text.accepted++ // a step draws one token more than drafts were accepted
 				}
 				d.guarded(j, o, b.Computed)
 			}

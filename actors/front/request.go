@@ -62,7 +62,7 @@ type Request struct {
 	// computed for it, whatever is cached.
 	PromptLogprobs bool
 	Priority       int // larger goes first, under the priority policy
-	// Speculative is how tokens are guessed; "": as the system is configured to.
+	// Speculative is how tokens are drafted; "": as the system is configured to.
 	Speculative Speculation
 	// MaxWait is how long the request may wait for its first step, from Submit on;
 	// when it is not begun with by then it ends with a *WaitError. Its Started event
@@ -95,15 +95,15 @@ type Usage struct {
 	PromptTokens     int
 	CachedTokens     int // of the prompt, found in the prefix cache
 	CompletionTokens int
-	AcceptedTokens   int // of those, guessed by speculation
+	AcceptedTokens   int // of those, drafted by speculation
 }
 
-// Speculation is how a request's tokens are guessed, so that several may be drawn in a step.
+// Speculation is how a request's tokens are drafted, so that several may be drawn in a step.
 // What is drawn does not depend on it.
 type Speculation string
 
-// The ways. Under NGram a token is guessed to be what followed the last few where the prompt or
-// the output had them before, and guesses are computed where that pays.
+// The ways. Under NGram a token is drafted to be what followed the last few where the prompt or
+// the output had them before, and drafts are computed where that pays.
 const (
 	NoSpeculation Speculation = "off"
 	NGram         Speculation = "ngram"

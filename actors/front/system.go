@@ -228,18 +228,18 @@ func (s *System) spawn() {
 	s.prompts.idle = slices.Clone(s.tokenizers)
 }
 
-// speculative is how a request's tokens are guessed.
+// speculative is how a request's tokens are drafted.
 func (s *System) speculative(r *Request) (Speculation, error) {
 	switch r.Speculative {
 	case "":
-		if !s.info.Guesses {
+		if !s.info.Drafts {
 			return NoSpeculation, nil
 		}
 		return cmp.Or(s.cfg.Speculative, NoSpeculation), nil
 	case NoSpeculation:
 	case NGram:
-		if !s.info.Guesses {
-			return "", inputErrorf("speculative", "%s", Unguessed(&s.info))
+		if !s.info.Drafts {
+			return "", inputErrorf("speculative", "%s", NoDrafts(&s.info))
 		}
 	default:
 		return "", inputErrorf("speculative", "speculation %q is not known; there are %q and %q", r.Speculative, NGram, NoSpeculation)
@@ -247,12 +247,12 @@ func (s *System) speculative(r *Request) (Speculation, error) {
 	return r.Speculative, nil
 }
 
-// Unguessed says why a device takes no guesses.
-func Unguessed(info *device.Info) string {
+// NoDrafts says why a device takes no drafts.
+func NoDrafts(info *device.Info) string {
 	if info.StateBytes > 0 {
-		return "tokens of this model cannot be guessed: its recurrent layers cannot go back to before a wrong guess"
+		return "tokens of this model cannot be drafted: its recurrent layers cannot go back to before a rejected draft"
 	}
-	return "tokens cannot be guessed on " + info.Name + ", where rows with guesses have not been tried"
+	return "tokens cannot be drafted on " + info.Name + ", where rows with drafts have not been tried"
 }
 
 // Submit accepts a request. It fails with a *BusyError, ErrDraining, ErrFailed

@@ -20,7 +20,7 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 	}
 	draws := len(f.reqs)
 	for i := f.step.NumDecode; i < f.step.Replies(); i++ {
-		draws += int(f.step.Rows[i].Guesses)
+		draws += int(f.step.Rows[i].Drafts)
 	}
 	if len(res.Tokens) != draws {
 		panic(fmt.Sprintf("plan: step %d draws %d tokens, its result has %d", seq, draws, len(res.Tokens)))
@@ -41,8 +41,8 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 			p.stats.Wasted++
 		case row.Sample:
 			r.pending--
-			if over := p.commitDraw(r, res, at, fresh); row.Guesses > 0 {
-				p.commitGuesses(r, res, row, at, over)
+			if over := p.commitDraw(r, res, at, fresh); row.Drafts > 0 {
+				p.commitDrafts(r, res, row, at, over)
 			}
 		case r.PromptOnly && all && r.state != ended:
 			p.end(r, Length)
@@ -53,7 +53,7 @@ func (p *Planner) Commit(res *batch.Result) []Output {
 		at += row.Draws()
 		if p.cfg.Window > 0 && r.state == running {
 			next := int(row.Start) + row.Len()
-			if row.Guesses > 0 {
+			if row.Drafts > 0 {
 				next = int(r.computed)
 			}
 			p.giveBack(r, next)
@@ -82,20 +82,20 @@ func (r *Request) brought(row *batch.Row, scores []batch.Logprob) []batch.Logpro
 	return fresh
 }
 
-// commitGuesses appends what a row drew behind its first token, which is the result's at a
-// place and may have ended r: a token for each guess that came true.
-func (p *Planner) commitGuesses(r *Request, res *batch.Result, row *batch.Row, at int, ended bool) {
-	r.pending -= row.Guesses
-	r.computed -= row.Guesses
-	for _, guess := range row.Tokens[len(row.Tokens)-int(row.Guesses):] {
-		if res.Tokens[at] != guess {
+// commitDrafts appends what a row drew behind its first token, which is the result's at a
+// place and may have ended r: a token for each draft that is accepted.
+func (p *Planner) commitDrafts(r *Request, res *batch.Result, row *batch.Row, at int, ended bool) {
+	r.pending -= row.Drafts
+	r.computed -= row.Drafts
+	for _, draft := range row.Tokens[len(row.Tokens)-int(row.Drafts):] {
+		if res.Tokens[at] != draft {
 			return
 		}
 		p.stats.Accepted++
 		if ended {
 			return
 		}
-		r.computed++ // the guess is there
+		r.computed++ // the draft is there
 		at++
 		ended = p.commitDraw(r, res, at, nil)
 	}

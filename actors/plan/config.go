@@ -37,9 +37,9 @@ const (
 	LongestPrefix Policy = "longest-prefix" // longest cached prefix first
 )
 
-// MaxGuesses is a good Config.Guesses: what comes behind so many is seldom right, or the text
+// MaxDrafts is a good Config.Drafts: what comes behind so many is seldom right, or the text
 // repeats itself so well that every step has them all.
-const MaxGuesses = 8
+const MaxDrafts = 8
 
 // Config sizes a Planner. It is checked once, by New, and does not change.
 type Config struct {
@@ -80,9 +80,9 @@ type Config struct {
 	// the device takes for a step, leaves room for. See pace.go.
 	TargetITL int64
 	StepTime  func(*batch.Step) int64
-	// Guesses is how many tokens of a request are guessed at most in a step, of requests that
+	// Drafts is how many tokens of a request are drafted at most in a step, of requests that
 	// ask for it; 0: none. StepTime says what they cost. See speculate.go.
-	Guesses int
+	Drafts int
 	// Overlap lets a step be built before the previous one's tokens are known.
 	Overlap bool
 	// AgeSteps is how many steps of waiting count as one level of priority,
@@ -121,9 +121,9 @@ func (c Config) withDefaults() (Config, error) {
 	fault(c.TargetITL > 0 && c.StepTime == nil, "a target of %d ns between tokens without a prediction of what steps take", c.TargetITL)
 	fault(c.TargetITL > 0 && c.Schedule == PrefillFirst,
 		"a target of %d ns between tokens under schedule %q, where tokens wait for whole steps of prompts: %q has them in one", c.TargetITL, PrefillFirst, Mixed)
-	fault(c.Guesses < 0, "%d guesses: there cannot be fewer than none", c.Guesses)
-	fault(c.Guesses > 0 && c.StepTime == nil, "%d guesses without a prediction of what steps take", c.Guesses)
-	fault(c.Guesses > 0 && c.States, "%d guesses where sequences carry states, which cannot go back to before a wrong one", c.Guesses)
+	fault(c.Drafts < 0, "%d drafts: there cannot be fewer than none", c.Drafts)
+	fault(c.Drafts > 0 && c.StepTime == nil, "%d drafts without a prediction of what steps take", c.Drafts)
+	fault(c.Drafts > 0 && c.States, "%d drafts where sequences carry states, which cannot go back to before a wrong one", c.Drafts)
 	fault(c.AgeSteps < 1, "ageing in %d steps: at least 1 is needed", c.AgeSteps)
 	fault(c.Cache != Radix && c.Cache != Naive, "cache %q: radix or naive", c.Cache)
 	fault(c.Schedule != Mixed && c.Schedule != PrefillFirst, "schedule %q: mixed or prefill-first", c.Schedule)

@@ -3,7 +3,7 @@
 //
 // Read request.go (what a request is), planner.go (the calls), next.go (how a
 // step is built), pace.go (how much of prompts has time in it), speculate.go (which tokens are
-// guessed), pages.go and tree.go (who owns which page), snapshots.go (the
+// drafted), pages.go and tree.go (who owns which page), snapshots.go (the
 // states of recurrent layers), commit.go (what becomes of a result), preempt.go
 // (when pages run out).
 //
@@ -50,12 +50,12 @@
 //	device     │ N compute, draw │ N+1 compute      draw │ N+2 …
 //	planner    │ Next: N+1       │ Commit N, Masks ─┘ Next: N+2
 //
-// A step may have rows with guesses: tokens that a request may draw are computed in the same
+// A step may have rows with drafts: tokens that a request may draw are computed in the same
 // row as its last one. How many it draws is not known before the step is done, so no other is
-// built meanwhile. Commit appends what came true, and the row's keys and values behind that
+// built meanwhile. Commit appends what is accepted, and the row's keys and values behind that
 // are written again by the next.
 //
-//	tokens     ├──── prompt ────┼── output ──┤ guesses ─ ─ ┤
+//	tokens     ├──── prompt ────┼── output ──┤ drafts ─ ─ ┤
 //	computed   ├───────────────────────────┤─ ─ ─ ─ ─ ─ ─ ─┤  until it is committed
 //
 // One rule covers every way to leave a seat: whoever ended or was preempted
@@ -109,5 +109,5 @@
 // for tokens that somebody draws. Every wait is for something that a launched
 // step, a running request or an older one in the queue brings about: pages of
 // those who leave, pages that are coming, seats. Prefill always has at least
-// StepTokens − Slots tokens of a step, decodes one each; where tokens are guessed, half as many.
+// StepTokens − Slots tokens of a step, decodes one each; where tokens are drafted, half as many.
 package plan

@@ -40,7 +40,7 @@ type machine struct {
 	budget      int
 	steps       int
 	lateRows    uint64
-	right       uint64 // guesses that came true
+	right       uint64 // drafts that were accepted
 	wrong       uint64 // rows with one that did not
 	spare       []launched
 }
@@ -189,8 +189,8 @@ func (m *machine) launch(s *batch.Step) error {
 		if (row.Tokens == nil) != (i < s.NumDecode) {
 			return fmt.Errorf("row %d is misplaced among %d decodes", i, s.NumDecode)
 		}
-		if row.Guesses > 0 && i >= s.Replies() {
-			return fmt.Errorf("row %d, with guesses, is misplaced among prompts", i)
+		if row.Drafts > 0 && i >= s.Replies() {
+			return fmt.Errorf("row %d, with drafts, is misplaced among prompts", i)
 		}
 		tokens += row.Len()
 		at := len(l.res.Tokens)
@@ -281,8 +281,8 @@ func (m *machine) row(at int, row *batch.Row, l *launched) error {
 		*state = mix(*state, t)
 		hash = mix(hash, t)
 		p := start + int32(i)
-		guess := i >= len(tokens)-int(row.Guesses)
-		if !guess && (int(p) >= len(g.want) || g.want[p] != t) {
+		draft := i >= len(tokens)-int(row.Drafts)
+		if !draft && (int(p) >= len(g.want) || g.want[p] != t) {
 			return fmt.Errorf("slot %d, request %d: token %d at position %d is not its own", row.Slot, g.seed, t, p)
 		}
 		id, err := page(p)
@@ -321,24 +321,24 @@ func (m *machine) row(at int, row *batch.Row, l *launched) error {
 		m.lateRows++
 		return nil
 	}
-	return m.drawRow(g, end-int(row.Guesses), row, l.res.Tokens[at:][:row.Draws()])
+	return m.drawRow(g, end-int(row.Drafts), row, l.res.Tokens[at:][:row.Draws()])
 }
 
 // drawRow draws a row's tokens, the first of which is at a position: one, and the next
-// as long as they were guessed.
+// as long as they were drafted.
 func (m *machine) drawRow(g *guest, first int, row *batch.Row, to []int32) (err error) {
-	guesses := row.Tokens[len(row.Tokens)-int(row.Guesses):]
-	if row.Guesses > 0 && len(m.out) > 0 {
-		return fmt.Errorf("request %d: guesses while a step is outstanding", g.seed)
+	drafts := row.Tokens[len(row.Tokens)-int(row.Drafts):]
+	if row.Drafts > 0 && len(m.out) > 0 {
+		return fmt.Errorf("request %d: drafts while a step is outstanding", g.seed)
 	}
 	for i := range to {
-		if to[i], err = m.draw(g, first+i, row.AllowAt(i)); err != nil || i == len(guesses) {
+		if to[i], err = m.draw(g, first+i, row.AllowAt(i)); err != nil || i == len(drafts) {
 			return err
 		}
-		if allow := row.AllowAt(i); allow != nil && allow[guesses[i]/32]>>(guesses[i]%32)&1 == 0 {
-			return fmt.Errorf("request %d: %d is guessed, which is not allowed", g.seed, guesses[i])
+		if allow := row.AllowAt(i); allow != nil && allow[drafts[i]/32]>>(drafts[i]%32)&1 == 0 {
+			return fmt.Errorf("request %d: %d is drafted, which is not allowed", g.seed, drafts[i])
 		}
-		if to[i] != guesses[i] {
+		if to[i] != drafts[i] {
 			m.wrong++
 			return nil
 		}

@@ -73,7 +73,7 @@ func (p *Planner) count(s *batch.Step) {
 	replies := s.Replies()
 	p.stats.Decoded += uint64(replies)
 	for i := range s.Rows[s.NumDecode:replies] {
-		p.stats.Guessed += uint64(s.Rows[s.NumDecode+i].Guesses)
+		p.stats.Drafted += uint64(s.Rows[s.NumDecode+i].Drafts)
 	}
 	switch replies {
 	case len(s.Rows):
@@ -85,7 +85,7 @@ func (p *Planner) count(s *batch.Step) {
 	}
 }
 
-// decodes adds a row for every request that decodes: those with guesses, which half of
+// decodes adds a row for every request that decodes: those with drafts, which half of
 // what others leave of the budget is for, last.
 func (p *Planner) decodes(f *flight, budget int) int {
 	if p.pages.available() < p.seated {
@@ -106,8 +106,8 @@ func (p *Planner) decodes(f *flight, budget int) int {
 			}
 			p.give(f, r, p.pages.alloc())
 		}
-		if depth > 0 && p.guess(f, r, min(depth, room)) {
-			room -= int(f.guesses[len(f.guesses)-1].row.Guesses)
+		if depth > 0 && p.draft(f, r, min(depth, room)) {
+			room -= int(f.drafts[len(f.drafts)-1].row.Drafts)
 			continue
 		}
 		row := batch.Row{Slot: r.slot, Start: r.computed, Sample: true}
@@ -121,7 +121,7 @@ func (p *Planner) decodes(f *flight, budget int) int {
 		p.add(f, r, row, 1)
 	}
 	f.step.NumDecode = len(f.step.Rows)
-	for _, g := range f.guesses {
+	for _, g := range f.drafts {
 		p.add(f, g.req, g.row, g.row.Len())
 	}
 	return budget - f.step.NumTokens

@@ -62,8 +62,8 @@ type seat struct {
 type flight struct {
 	step batch.Step
 	reqs []*Request // of each row
-	// guesses are the rows with guesses, until they are in the step.
-	guesses []guessed
+	// drafts are the rows with drafts, until they are in the step.
+	drafts []drafted
 	// masks are its late rows'. While owed, the device has not been given them.
 	masks batch.Masks
 	owed  bool
@@ -76,8 +76,8 @@ func (f *flight) reset() {
 	f.step.Reset()
 	clear(f.reqs)
 	clear(f.masks.Allow)
-	clear(f.guesses)
-	*f = flight{step: f.step, reqs: f.reqs[:0], guesses: f.guesses[:0], masks: batch.Masks{Allow: f.masks.Allow[:0]}}
+	clear(f.drafts)
+	*f = flight{step: f.step, reqs: f.reqs[:0], drafts: f.drafts[:0], masks: batch.Masks{Allow: f.masks.Allow[:0]}}
 }
 
 // Output is one token of one request, or its end.
@@ -107,7 +107,7 @@ func New(cfg Config) (*Planner, error) {
 	p.vacant = make([]uint64, (cfg.Slots+63)/64)
 	p.vacate()
 	p.reserve.init()
-	p.unknown = make([]int32, 1+cfg.Guesses)
+	p.unknown = make([]int32, 1+cfg.Drafts)
 	return p, nil
 }
 

@@ -274,7 +274,7 @@ func (w *world) request(maxPrompt, maxOut int) *Request {
 	if w.rng.IntN(8) == 0 {
 		r.Constraint = parity{}
 	}
-	r.Speculate = w.p.cfg.Guesses > 0 && w.rng.IntN(3) > 0
+	r.Speculate = w.p.cfg.Drafts > 0 && w.rng.IntN(3) > 0
 	r.Score = w.rng.IntN(8) == 0
 	r.PromptOnly = w.rng.IntN(8) == 0
 	return r
@@ -348,7 +348,7 @@ func (w *world) run(steps, maxPrompt, maxOut int, faults bool) error {
 			return err
 		}
 		if w.p.stats.Accepted > w.m.right {
-			return fmt.Errorf("%d guesses came true, accepted %d", w.m.right, w.p.stats.Accepted)
+			return fmt.Errorf("%d drafts were accepted, counted %d", w.m.right, w.p.stats.Accepted)
 		}
 		if !checks && w.m.steps%64 == 0 {
 			if err := w.p.audit(); err != nil {
@@ -436,7 +436,7 @@ func TestRandom(t *testing.T) {
 			cfg.TargetITL, cfg.StepTime = 1+rng.Int64N(80), testStepTime
 		}
 		if !cfg.States && rng.IntN(2) == 0 {
-			cfg.Guesses = 1 + rng.IntN(8)
+			cfg.Drafts = 1 + rng.IntN(8)
 			if cfg.StepTime == nil || rng.IntN(2) == 0 {
 				cfg.StepTime = fewTokensFree
 			}
@@ -450,7 +450,7 @@ func TestRandom(t *testing.T) {
 		late += w.m.lateRows
 		right += w.m.right
 		wrong += w.m.wrong
-		sum.Guessed += st.Guessed
+		sum.Drafted += st.Drafted
 		sum.Accepted += st.Accepted
 		given += w.given
 		sum.Steps += st.Steps
@@ -466,11 +466,11 @@ func TestRandom(t *testing.T) {
 			sum.Finished[i] += n
 		}
 	}
-	t.Logf("%d tokens guessed, %d came true", sum.Guessed, sum.Accepted)
+	t.Logf("%d tokens drafted, %d accepted", sum.Drafted, sum.Accepted)
 	t.Logf("%d steps; %d preempted, %d of them for a client, %d rows too many, %d put off, %d tokens cached, %d pages evicted, %d snapshots, used %d times, ended %v",
 		sum.Steps, sum.Preempted, sum.Yielded, sum.Wasted, sum.Deferred, sum.CachedTokens, sum.Evicted, sum.Saved, sum.Restored, sum.Finished)
 	for what, n := range map[string]uint64{
-		"preemption": sum.Preempted, "preemption for a client": sum.Yielded, "row too many": sum.Wasted, "late mask": late, "guess that came true": right, "guess that did not": wrong, "output given": given, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
+		"preemption": sum.Preempted, "preemption for a client": sum.Yielded, "row too many": sum.Wasted, "late mask": late, "draft accepted": right, "draft rejected": wrong, "output given": given, "wait for a common prefix": sum.Deferred, "cached token": sum.CachedTokens,
 		"snapshot": sum.Saved, "snapshot used": sum.Restored,
 		"eviction": sum.Evicted, "stop": sum.Finished[Stop], "length": sum.Finished[Length], "abort": sum.Finished[Aborted],
 	} {

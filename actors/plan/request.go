@@ -31,7 +31,7 @@ type Constraint interface {
 	// committed; then it may be reused.
 	Allow(output []int32) []uint32
 	// Ahead returns the sets after output[:len(output)−n+1] and so on up to all of it, as
-	// long as each of the last n tokens, which are guesses, is one that may follow. The
+	// long as each of the last n tokens, which are drafts, is one that may follow. The
 	// next call is Allow again, of an output that may be another behind those before.
 	Ahead(output []int32, n int) [][]uint32
 }
@@ -60,7 +60,7 @@ type Request struct {
 	Client     string     // who sends it, for being fair between clients, but under that policy
 	Score      bool       // bring back the log-probabilities of the prompt's tokens
 	Constraint Constraint // nil: none
-	Speculate  bool       // guess its tokens where that pays; only under Config.Guesses
+	Speculate  bool       // draft its tokens where that pays; only under Config.Drafts
 	User       any        // the caller's; the planner does not look
 
 	// Set by the planner.
@@ -82,7 +82,7 @@ type Request struct {
 	// tokens is the prompt and the output given and committed so far. What is there does
 	// not change, so rows may refer to it.
 	tokens      []int32
-	speculation *speculation // nil: its tokens are not guessed
+	speculation *speculation // nil: its tokens are not drafted
 
 	// Meaningful while seated.
 
@@ -96,7 +96,7 @@ type Request struct {
 	// request that draws nothing, computed = len(tokens).
 	computed int32
 	// pending is how many tokens steps not committed yet draw: at most one each, or, where
-	// one has guesses, which is the only one then, if all come true.
+	// one has drafts, which is the only one then, if all are accepted.
 	pending int32
 	// Of its pages, which lead its slot's table: how many there are, how many
 	// of these are nodes of the tree, and how many of those were filled by
@@ -176,8 +176,8 @@ func (c *Config) check(r *Request) error {
 		return inputErrorf("nothing is left to draw: %d tokens are given, after a prompt of %d", given, n)
 	case r.MaxTokens < 0:
 		return inputErrorf("at most %d tokens were asked for: it must be positive", r.MaxTokens)
-	case r.Speculate && c.Guesses == 0:
-		return inputErrorf("its tokens cannot be guessed here")
+	case r.Speculate && c.Drafts == 0:
+		return inputErrorf("its tokens cannot be drafted here")
 	case r.MinTokens < 0 || (r.MaxTokens > 0 && r.MinTokens > r.MaxTokens):
 		return inputErrorf("at least %d tokens were asked for, but at most %d", r.MinTokens, r.MaxTokens)
 	}

@@ -19,8 +19,8 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 // A script is a story about one rule: its first line says what it shows, then
 // come commands, each with what they print indented below.
 //
-//	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N target=N guesses=N …
-//	add NAME TOKENS [given=TOKENS] [max=N] [min=N] [stop=T] [prio=N] [of=CLIENT] [ignore] [odd] [only] [score] [guess]
+//	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N target=N drafts=N …
+//	add NAME TOKENS [given=TOKENS] [max=N] [min=N] [stop=T] [prio=N] [of=CLIENT] [ignore] [odd] [only] [score] [draft]
 //	         TOKENS: 1,2,3 or 10-14 or both; +NAME stands for all of NAME's
 //	step     build a step; prints its rows and what it tells the device
 //	commit   [NAME=TOKENS]…: the oldest step is done; other requests draw
@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 //	masks    what the last step was built without
 //	abort NAME | finish NAME | reset | pages | wait | served
 //
-// "guess" has a request's tokens guessed, "odd" constrains a request to odd tokens; one of "only" its prompt draws nothing;
+// "draft" has a request's tokens drafted, "odd" constrains a request to odd tokens; one of "only" its prompt draws nothing;
 // "pages" prints who has what, *N for a page with snapshot N;
 // "wait" prints the queue, "served" what clients had of the device.
 func TestScripts(t *testing.T) {
@@ -165,8 +165,8 @@ func (s *script) config(args []string) (err error) {
 			fallthrough
 		case "states":
 			c.States = true
-		case "guesses":
-			c.Guesses, c.StepTime = n, testStepTime
+		case "drafts":
+			c.Drafts, c.StepTime = n, testStepTime
 		case "overlap":
 			c.Overlap = true
 		case "cache":
@@ -228,7 +228,7 @@ func (s *script) add(args []string) error {
 			r.PromptOnly = true
 		case "score":
 			r.Score = true
-		case "guess":
+		case "draft":
 			r.Speculate = true
 		case "odd":
 			r.Constraint = odd{}
@@ -317,8 +317,8 @@ func (s *script) step() {
 			what = "prefill " + span(row.Tokens)
 		}
 		switch {
-		case row.Guesses > 0:
-			what = fmt.Sprintf("decode, guess %s", span(row.Tokens[len(row.Tokens)-int(row.Guesses):]))
+		case row.Drafts > 0:
+			what = fmt.Sprintf("decode, draft %s", span(row.Tokens[len(row.Tokens)-int(row.Drafts):]))
 		case row.Sample && row.Tokens != nil:
 			what += ", draw"
 		}

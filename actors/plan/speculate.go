@@ -5,16 +5,16 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
-// Speculation: what a request will draw is guessed to be what followed its last tokens when
-// it, or its prompt, had them before. Several guesses are computed in one row, and those
+// Speculation: what a request will draw is drafted to be what followed its last tokens when
+// it, or its prompt, had them before. Several drafts are computed in one row, and those
 // that are drawn are tokens for which no step had to be made.
 //
-// Guessing costs nothing and is done for every token; computing guesses is not. So how often
-// they come true is known before any is computed, of each request, and step by step as many
+// Drafting costs nothing and is done for every token; computing drafts is not. So how often
+// they are accepted is known before any is computed, of each request, and step by step as many
 // are computed as make the step, by what it is predicted to take, bring the most tokens a
 // second: none, where texts do not repeat themselves or the step is large already.
 //
-// What is guessed depends on what is known, so a step with guesses cannot be prepared while
+// What is drafted depends on what is known, so a step with drafts cannot be prepared while
 // another is computed: while they pay there is no overlap, for nobody. That is part of their
 // price.
 
@@ -22,16 +22,16 @@ import (
 // one of so many parts: 3% (README, "Measured").
 const unprepared = 32
 
-// speculation guesses the tokens of one request.
+// speculation drafts the tokens of one request.
 type speculation struct {
 	index ngram.Index
-	// at is where in the tokens what the next one is guessed to be stands, and long how many
-	// before agree; 0: there is no guess.
+	// at is where in the tokens what the next one is drafted to be stands, and long how many
+	// before agree; 0: there is no draft.
 	at, long int
-	// rate is how often guesses came true of late, by how many tokens agreed, whether they
+	// rate is how often drafts were accepted of late, by how many tokens agreed, whether they
 	// were computed or not.
 	rate [ngram.Longest + 1]float64
-	// The last token and the guesses, as a row has them, and the masks behind these.
+	// The last token and the drafts, as a row has them, and the masks behind these.
 	row   []int32
 	masks [][]uint32
 }
@@ -39,16 +39,16 @@ type speculation struct {
 const (
 	// readAtOnce is how many tokens of a prompt are indexed when a token is drawn.
 	readAtOnce = 4096
-	// rateMemory is of how many guesses a rate is, about.
+	// rateMemory is of how many drafts a rate is, about.
 	rateMemory = 16
 )
 
-// firstRates are what rates are taken for before there was a guess.
+// firstRates are what rates are taken for before there was a draft.
 var firstRates = [ngram.Longest + 1]float64{2: 0.4, 3: 0.6, 4: 0.75}
 
 func newSpeculation() *speculation { return &speculation{rate: firstRates} }
 
-// learn takes in the token drawn last, and guesses the next.
+// learn takes in the token drawn last, and drafts the next.
 func (s *speculation) learn(tokens []int32) {
 	if s.at > 0 {
 		came := 0.0
@@ -64,7 +64,7 @@ func (s *speculation) learn(tokens []int32) {
 	}
 }
 
-// expect is how many of n guesses are expected to come true: each needs those before it.
+// expect is how many of n drafts are expected to be accepted: each needs those before it.
 func (s *speculation) expect(n int) (sum float64) {
 	all, long := 1.0, s.long
 	for range n {
@@ -75,19 +75,19 @@ func (s *speculation) expect(n int) (sum float64) {
 	return sum
 }
 
-// guessable is how many of r's next tokens may be guessed in a step.
-func (r *Request) guessable(most int) int {
+// draftable is how many of r's next tokens may be drafted in a step.
+func (r *Request) draftable(most int) int {
 	if r.speculation == nil || r.speculation.at == 0 || !r.wantsToken() {
 		return 0
 	}
 	return max(0, min(most, int(r.limit-r.length())-1))
 }
 
-// Speculates reports whether there are requests whose tokens are guessed.
+// Speculates reports whether there are requests whose tokens are drafted.
 func (p *Planner) Speculates() bool { return p.speculating > 0 }
 
 // speculates reports whether the next step has to be built when all is known: the last one
-// has guesses, or they would pay in the next.
+// has drafts, or they would pay in the next.
 func (p *Planner) speculates() bool {
 	if p.speculating == 0 {
 		return false
@@ -96,18 +96,18 @@ func (p *Planner) speculates() bool {
 	return last.Replies() > last.NumDecode || p.depth() > 0
 }
 
-// depth is how many guesses each request should have in the step being built: what brings
+// depth is how many drafts each request should have in the step being built: what brings
 // the most tokens in the time that the step is predicted to take.
 func (p *Planner) depth() int {
 	if p.speculating == 0 {
 		return 0
 	}
-	decodes, gain := p.weigh(p.cfg.Guesses)
+	decodes, gain := p.weigh(p.cfg.Drafts)
 	if gain*unprepared <= decodes {
 		return 0
 	}
 	best, most := 0, decodes/p.decodeTime(0)
-	for n := p.cfg.Guesses; n > 0; n /= 2 {
+	for n := p.cfg.Drafts; n > 0; n /= 2 {
 		_, gain := p.weigh(n)
 		if speed := (decodes + gain) / (p.decodeTime(n) * (1 + 1./unprepared)); speed > most {
 			best, most = n, speed
@@ -116,12 +116,12 @@ func (p *Planner) depth() int {
 	return best
 }
 
-// weigh is how many requests decode, and how many tokens more are expected of n guesses each.
+// weigh is how many requests decode, and how many tokens more are expected of n drafts each.
 func (p *Planner) weigh(n int) (decodes, gain float64) {
 	for i := range p.seats[:p.top] {
 		if r := p.seats[i].req; r != nil && r.wantsToken() {
 			decodes++
-			if k := r.guessable(n); k > 0 {
+			if k := r.draftable(n); k > 0 {
 				gain += r.speculation.expect(k)
 			}
 		}
@@ -129,38 +129,38 @@ func (p *Planner) weigh(n int) (decodes, gain float64) {
 	return decodes, gain
 }
 
-// decodeTime predicts a step of all that decode, with n guesses each.
+// decodeTime predicts a step of all that decode, with n drafts each.
 func (p *Planner) decodeTime(n int) float64 {
 	s := &p.priced
 	s.Reset()
-	for _, guessing := range []bool{false, true} {
+	for _, drafting := range []bool{false, true} {
 		for i := range p.seats[:p.top] {
 			r := p.seats[i].req
 			if r == nil || !r.wantsToken() {
 				continue
 			}
-			k := r.guessable(n)
-			if guessing != (k > 0) {
+			k := r.draftable(n)
+			if drafting != (k > 0) {
 				continue
 			}
-			row := batch.Row{Slot: r.slot, Start: r.computed, Sample: true, Guesses: int32(k)}
+			row := batch.Row{Slot: r.slot, Start: r.computed, Sample: true, Drafts: int32(k)}
 			if k > 0 {
 				row.Tokens = p.unknown[:1+k]
 			}
 			s.Rows = append(s.Rows, row)
 			s.NumTokens += row.Len()
 		}
-		if !guessing {
+		if !drafting {
 			s.NumDecode = len(s.Rows)
 		}
 	}
 	return float64(max(1, p.cfg.StepTime(s)))
 }
 
-// guess makes at most n guesses for r's row, of which its pages and its grammar allow the
+// draft makes at most n drafts for r's row, of which its pages and its grammar allow the
 // first ones, and reports whether there are any.
-func (p *Planner) guess(f *flight, r *Request, n int) bool {
-	n = r.guessable(n)
+func (p *Planner) draft(f *flight, r *Request, n int) bool {
+	n = r.draftable(n)
 	if n <= 0 {
 		return false
 	}
@@ -173,11 +173,11 @@ func (p *Planner) guess(f *flight, r *Request, n int) bool {
 		return false
 	}
 	s := r.speculation
-	s.row = ngram.Guess(append(s.row[:0], r.tokens[len(r.tokens)-1]), r.tokens, s.at, n)
+	s.row = ngram.Draft(append(s.row[:0], r.tokens[len(r.tokens)-1]), r.tokens, s.at, n)
 	row := batch.Row{Slot: r.slot, Start: r.computed, Sample: true}
 	if r.Constraint != nil {
 		row.Allow = r.Constraint.Allow(r.Output())
-		// The guesses stand behind the tokens for the time being, where the next are to come.
+		// The drafts stand behind the tokens for the time being, where the next are to come.
 		all := append(r.tokens, s.row[1:]...)
 		s.masks = r.Constraint.Ahead(all[len(r.Prompt):], n)
 		row.AllowNext, n = &s.masks, len(s.masks)
@@ -185,13 +185,13 @@ func (p *Planner) guess(f *flight, r *Request, n int) bool {
 	if n == 0 {
 		return false
 	}
-	row.Tokens, row.Guesses = s.row[:1+n], int32(n)
-	f.guesses = append(f.guesses, guessed{r, row})
+	row.Tokens, row.Drafts = s.row[:1+n], int32(n)
+	f.drafts = append(f.drafts, drafted{r, row})
 	return true
 }
 
-// guessed is a row with guesses, which has its place in the step behind decode rows.
-type guessed struct {
+// drafted is a row with drafts, which has its place in the step behind decode rows.
+type drafted struct {
 	req *Request
 	row batch.Row
 }

@@ -24,8 +24,8 @@ type Stats struct {
 	Computed     uint64 // tokens computed in all, prefill and decode
 	Decoded      uint64 // of those, for decode rows: one each
 	Generated    uint64 // tokens committed
-	Guessed      uint64 // tokens computed that were guessed
-	Accepted     uint64 // of those, that came true
+	Drafted      uint64 // tokens computed that were drafted
+	Accepted     uint64 // of those, that were accepted
 	Preempted    uint64
 	Yielded      uint64    // of those, to make way for a client that had nothing running
 	Wasted       uint64    // rows whose request had ended
@@ -70,7 +70,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Computed += o.Computed
 	s.Decoded += o.Decoded
 	s.Generated += o.Generated
-	s.Guessed += o.Guessed
+	s.Drafted += o.Drafted
 	s.Accepted += o.Accepted
 	s.Preempted += o.Preempted
 	s.Yielded += o.Yielded

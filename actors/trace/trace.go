@@ -129,7 +129,7 @@ type Span struct {
 	Ended  int64
 	// ID is the step's Seq, of its engine, or for what concerns one request its number.
 	ID uint64
-	// Of SpanCompute: how many of its rows decode, with guesses or without, how many tokens the others have together,
+	// Of SpanCompute: how many of its rows decode, with drafts or without, how many tokens the others have together,
 	// and whether each of those has as many.
 	Decode  uint16
 	Even    bool

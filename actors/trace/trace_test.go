@@ -107,7 +107,7 @@ func TestStepsAreTold(t *testing.T) {
 	}{
 		{batch.Step{Rows: []batch.Row{decode, decode}, NumDecode: 2, NumTokens: 2}, Span{N: 2, Decode: 2, Even: true}},
 		{batch.Step{Rows: []batch.Row{decode, prompt(5), prompt(5)}, NumDecode: 1, NumTokens: 11}, Span{N: 3, Decode: 1, Prefill: 10, Even: true}},
-		{batch.Step{Rows: []batch.Row{decode, {Tokens: []int32{1, 2, 3}, Guesses: 2}, prompt(7)}, NumDecode: 1, NumTokens: 11}, Span{N: 3, Decode: 2, Prefill: 7, Even: true}},
+		{batch.Step{Rows: []batch.Row{decode, {Tokens: []int32{1, 2, 3}, Drafts: 2}, prompt(7)}, NumDecode: 1, NumTokens: 11}, Span{N: 3, Decode: 2, Prefill: 7, Even: true}},
 		{batch.Step{Rows: []batch.Row{prompt(4), prompt(6)}, NumTokens: 10}, Span{N: 2, Prefill: 10}},
 	} {
 		tr := New(8)

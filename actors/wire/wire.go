@@ -47,7 +47,7 @@ type Request struct {
 	Grammar    *grammar.Spec // what the output keeps to; nil: anything
 	Priority   int
 	MaxWait    time.Duration // how long its first step may let wait for itself; 0: any
-	Speculate  bool          // guess its tokens where that pays, if the engine can
+	Speculate  bool          // draft its tokens where that pays, if the engine can
 	Client     string        // who asks, for being fair between clients where requests wait
 }
 

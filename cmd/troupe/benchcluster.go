@@ -80,7 +80,7 @@ minutes, and the same question has the same answer.`,
 			found.add("--dp is %d; --engines says how many engines there are", cfg.Engine.DP)
 		}
 		if cfg.Schedule.Speculative != string(actors.NoSpeculation) {
-			found.add("--speculative is %s; tokens are made up here, and no guess at them would be right", cfg.Schedule.Speculative)
+			found.add("--speculative is %s; tokens are made up here, and no draft of them would be accepted", cfg.Schedule.Speculative)
 		}
 		if i := slices.IndexFunc(o.Engines, func(n int) bool { return n < 1 || n > 10_000 }); i >= 0 {
 			found.add("--engines has %d; there can be 1 to 10000", o.Engines[i])

@@ -100,7 +100,7 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *tr
 		HostCost: o.HostCost, Environment: environment(cmd, cfg),
 	}
 	if engine.Speculative == actors.NGram {
-		v.Plan.Guesses = plan.MaxGuesses
+		v.Plan.Drafts = plan.MaxDrafts
 	}
 	var runs []*bench.Report
 	for _, scale := range source.Scale {

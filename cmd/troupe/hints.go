@@ -135,7 +135,7 @@ var elsewhere = map[string]string{
 // absent says of flags of others what there is here instead: the first row whose pattern, a regular
 // expression, is in the name.
 var absent = []struct{ names, text string }{
-	{`^(.*-)?spec(ulative)?-|^ngram-prompt|^num-(speculative|lookahead)`, "tokens are guessed from what a request had before, by --speculative ngram; there are no draft models"},
+	{`^(.*-)?spec(ulative)?-|^ngram-prompt|^num-(speculative|lookahead)`, "tokens are drafted from what a request had before, by --speculative ngram; there are no draft models"},
 	{`^(pipeline-parallel|pp-|.*context-parallel|dcp-|attn-(cp|dp)|cp-|prefill-context|decode-context|nccl-nvls|numa-)`, "a model is shared among devices by --tp alone"},
 	{`^((enable-)?(expert|ep|eplb|elastic-ep|moe|deepep)(-|$)|init-expert|enable-(expert|eplb|elastic)|all2all|.*-experts?-)`, "experts are shared out among devices by --tp, and computed by kernels that are chosen when the device is opened"},
 	{`^(nnodes|node-rank|master-(addr|port)|dist-init-addr|headless|use-ray|ray-|distributed-|data-parallel-|load-balance-method|dist-timeout)`, "engines of one host are --dp; hosts find each other by --cluster, --cluster-listen and --join"},

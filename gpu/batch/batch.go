@@ -28,7 +28,7 @@ type Step struct {
 	Pages []PageEntry // page-table entries that change with this step
 	Rows  []Row       // the first NumDecode are decode rows, the rest prefill
 	// NumDecode counts the leading rows whose one token is the slot's last
-	// sampled one. Rows with guesses come next.
+	// sampled one. Rows with drafts come next.
 	NumDecode int
 	// NumTokens is the sum of the rows' lengths.
 	NumTokens int
@@ -57,14 +57,14 @@ type Row struct {
 	// Late says that Allow comes later, with the step's Masks. Only for rows
 	// that draw.
 	Late bool
-	// Guesses says that the last so many Tokens, but never all, were not drawn: they
+	// Drafts says that the last so many Tokens, but never all, were not drawn: they
 	// are what may be. The token that follows those before them is drawn; when it is
-	// the first guess, the one that follows that; and so on, up to the one behind the
+	// the first draft, the one that follows that; and so on, up to the one behind the
 	// last. So what is drawn is what would be without them, and as many tokens as were
-	// guessed right, and one, are drawn in a step. Keys and values of the others
-	// remain, to be overwritten: the slot's next row starts behind the guesses that
-	// were right. Only for devices that can (device.Info.Guesses), in rows that draw.
-	Guesses int32
+	// accepted, and one, are drawn in a step. Keys and values of the others
+	// remain, to be overwritten: the slot's next row starts behind the drafts that
+	// were accepted. Only for devices that can (device.Info.Drafts), in rows that draw.
+	Drafts int32
 	// Tokens are the new tokens of a prefill row (a chunk of the prompt, or of
 	// the history of a preempted request). Nil means decode: one token, the
 	// one this slot sampled last.
@@ -76,7 +76,7 @@ type Row struct {
 	// Allow, when not nil, is a bit set over the vocabulary (bit t%32 of word
 	// t/32): only tokens in it may be drawn.
 	Allow []uint32
-	// AllowNext has the same for what follows each guess; nil: anything. Few rows have
+	// AllowNext has the same for what follows each draft; nil: anything. Few rows have
 	// any, and steps many rows, which a pointer makes no larger.
 	AllowNext *[][]uint32
 }
@@ -90,7 +90,7 @@ func (r *Row) Len() int {
 }
 
 // Draws is how many tokens the row may draw, and has in Result.Tokens: at least one.
-func (r *Row) Draws() int { return 1 + int(r.Guesses) }
+func (r *Row) Draws() int { return 1 + int(r.Drafts) }
 
 // AllowAt is what the row's draw i is restricted to, where that was known when it was
 // launched.
@@ -105,10 +105,10 @@ func (r *Row) AllowAt(i int) []uint32 {
 }
 
 // Replies is how many of the leading rows go on with what was drawn: decode rows, and
-// those with guesses.
+// those with drafts.
 func (s *Step) Replies() int {
 	n := s.NumDecode
-	for n < len(s.Rows) && s.Rows[n].Guesses > 0 {
+	for n < len(s.Rows) && s.Rows[n].Drafts > 0 {
 		n++
 	}
 	return n
@@ -216,7 +216,7 @@ type TokenBias struct {
 type Result struct {
 	Seq uint64
 	// Tokens are, per row, the drawn token, or NoToken where Sample was false. A row
-	// with Guesses has that many more: what was drawn, then NoToken.
+	// with Drafts has that many more: what was drawn, then NoToken.
 	Tokens []int32
 	// Logprobs has an entry for each of Tokens when any slot of the step asked for them,
 	// else it is empty.

@@ -42,12 +42,12 @@ func (e *engine) draw(s *batch.Step, late [][]uint32, r *batch.Result) {
 	})
 }
 
-// drawRow draws a row's token, and of one with guesses the next as long as they come
+// drawRow draws a row's token, and of one with drafts the next as long as they come
 // true.
 func (e *engine) drawRow(d *drawer, row *batch.Row, of *drawing, r *batch.Result) {
 	sl := &e.slots[row.Slot]
-	guesses := row.Tokens[len(row.Tokens)-int(row.Guesses):]
-	position, allow := row.Start+int32(row.Len())-row.Guesses, of.allow
+	drafts := row.Tokens[len(row.Tokens)-int(row.Drafts):]
+	position, allow := row.Start+int32(row.Len())-row.Drafts, of.allow
 	for i := range row.Draws() {
 		var lp *batch.Logprob
 		if sl.sampling.Logprobs > 0 {
@@ -58,7 +58,7 @@ func (e *engine) drawRow(d *drawer, row *batch.Row, of *drawing, r *batch.Result
 		if sl.seen != nil && t != batch.NoToken {
 			sl.seen[t]++
 		}
-		if i == len(guesses) || t != guesses[i] {
+		if i == len(drafts) || t != drafts[i] {
 			return
 		}
 		allow = row.AllowAt(i + 1)

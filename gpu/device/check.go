@@ -118,12 +118,12 @@ func (i *Info) checkRow(r *batch.Row, decode bool) error {
 		return fmt.Errorf("%d tokens to score; the row has %d", len(r.Score), len(r.Tokens))
 	case len(r.Score) > 0 && !i.Scores:
 		return fmt.Errorf("%d tokens to score; the device scores none", len(r.Score))
-	case r.Guesses != 0:
-		if err := i.checkGuesses(r); err != nil {
+	case r.Drafts != 0:
+		if err := i.checkDrafts(r); err != nil {
 			return err
 		}
 	case r.AllowNext != nil:
-		return fmt.Errorf("%d masks for what follows guesses; the row has none", len(*r.AllowNext))
+		return fmt.Errorf("%d masks for what follows drafts; the row has none", len(*r.AllowNext))
 	}
 	switch {
 	case r.Allow != nil && len(r.Allow) < words:
@@ -134,16 +134,16 @@ func (i *Info) checkRow(r *batch.Row, decode bool) error {
 	return i.hasTokens(r.Tokens, r.Score)
 }
 
-func (i *Info) checkGuesses(r *batch.Row) error {
+func (i *Info) checkDrafts(r *batch.Row) error {
 	switch {
-	case !i.Guesses:
-		return fmt.Errorf("%d guesses; the device takes none", r.Guesses)
-	case r.Guesses < 0 || int(r.Guesses) >= len(r.Tokens):
-		return fmt.Errorf("%d guesses; the row has %d tokens, of which at least one is none", r.Guesses, len(r.Tokens))
+	case !i.Drafts:
+		return fmt.Errorf("%d drafts; the device takes none", r.Drafts)
+	case r.Drafts < 0 || int(r.Drafts) >= len(r.Tokens):
+		return fmt.Errorf("%d drafts; the row has %d tokens, of which at least one is none", r.Drafts, len(r.Tokens))
 	case !r.Sample || r.Late || len(r.Score) > 0:
-		return errors.New("guesses, but the row draws nothing, waits for its mask or has tokens to score")
-	case r.AllowNext != nil && len(*r.AllowNext) != int(r.Guesses):
-		return fmt.Errorf("%d masks for what follows %d guesses", len(*r.AllowNext), r.Guesses)
+		return errors.New("drafts, but the row draws nothing, waits for its mask or has tokens to score")
+	case r.AllowNext != nil && len(*r.AllowNext) != int(r.Drafts):
+		return fmt.Errorf("%d masks for what follows %d drafts", len(*r.AllowNext), r.Drafts)
 	}
 	if r.AllowNext == nil {
 		return nil
@@ -151,7 +151,7 @@ func (i *Info) checkGuesses(r *batch.Row) error {
 	words := batch.MaskWords(i.Vocab)
 	for k, allow := range *r.AllowNext {
 		if allow != nil && len(allow) < words {
-			return fmt.Errorf("allow behind guess %d has %d words; the vocabulary needs %d", k, len(allow), words)
+			return fmt.Errorf("allow behind draft %d has %d words; the vocabulary needs %d", k, len(allow), words)
 		}
 	}
 	return nil
@@ -180,10 +180,10 @@ type seat struct {
 	fresh  bool  // no row yet: the first may start behind a cached prefix
 	drawn  bool  // the last row drew a token
 	length int32 // tokens whose keys and values are in its pages
-	// guesses are those of its last row: so many of the last tokens may not be there.
-	guesses int32
-	step    int   // the last that had a row of it
-	state   int32 // tokens its states are of: those of a snapshot, until it has a row
+	// drafts are those of its last row: so many of the last tokens may not be there.
+	drafts int32
+	step   int   // the last that had a row of it
+	state  int32 // tokens its states are of: those of a snapshot, until it has a row
 	// pages is the slot's row of the page table, noPage where nothing was
 	// entered, up to the last entered.
 	pages   []int32
@@ -268,15 +268,15 @@ func (c *Checker) row(r *batch.Row) error {
 		return errors.New("the slot has a row in this step already")
 	case r.Tokens == nil && !s.drawn:
 		return errors.New("decode, but the slot's last row drew no token")
-	case !s.fresh && s.guesses > 0 && (r.Start > s.length || r.Start < s.length-s.guesses):
-		return fmt.Errorf("start %d; the slot holds %d to %d tokens", r.Start, s.length-s.guesses, s.length)
-	case !s.fresh && s.guesses == 0 && r.Start != s.length:
+	case !s.fresh && s.drafts > 0 && (r.Start > s.length || r.Start < s.length-s.drafts):
+		return fmt.Errorf("start %d; the slot holds %d to %d tokens", r.Start, s.length-s.drafts, s.length)
+	case !s.fresh && s.drafts == 0 && r.Start != s.length:
 		return fmt.Errorf("start %d; the slot holds %d tokens", r.Start, s.length)
 	case c.info.StateBytes > 0 && r.Start != s.state:
 		return fmt.Errorf("start %d; the slot's states are those after %d tokens", r.Start, s.state)
 	case c.info.pages(end) > s.entered:
 		return fmt.Errorf("positions %d to %d need page %d of the slot, which was never entered", r.Start, end, s.entered)
 	}
-	s.fresh, s.drawn, s.length, s.state, s.step, s.guesses = false, r.Sample, int32(end), int32(end), c.steps, r.Guesses
+	s.fresh, s.drawn, s.length, s.state, s.step, s.drafts = false, r.Sample, int32(end), int32(end), c.steps, r.Drafts
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
-var tiny = Info{Slots: 4, PageSize: 4, NumPages: 40, MaxSeqLen: 32, MaxStepTokens: 16, Vocab: 101, Scores: true, Guesses: true}
+var tiny = Info{Slots: 4, PageSize: 4, NumPages: 40, MaxSeqLen: 32, MaxStepTokens: 16, Vocab: 101, Scores: true, Drafts: true}
 
 // enter gives a slot its first pages.
 func enter(s *batch.Step, slot int32, pages ...int32) {
@@ -80,12 +80,12 @@ func TestFaultySteps(t *testing.T) {
 		"unknown score":        {func(s *batch.Step) { s.Rows[1].Score = []int32{1, 103} }, "row 1 (slot 1): token 103"},
 		"late and there":       {func(s *batch.Step) { s.Rows[0].Late, s.Rows[0].Allow = true, make([]uint32, 4) }, "has its mask already"},
 		"late, undrawn":        {func(s *batch.Step) { s.Rows[1].Late, s.Rows[1].Sample = true, false }, "draws nothing"},
-		"as many guesses":      {func(s *batch.Step) { s.Rows[1].Guesses = 2 }, "row 1 (slot 1): 2 guesses; the row has 2 tokens, of which at least one is none"},
-		"guesses, undrawn":     {func(s *batch.Step) { s.Rows[1].Guesses, s.Rows[1].Sample = 1, false }, "guesses, but the row draws nothing"},
-		"guesses, late":        {func(s *batch.Step) { s.Rows[1].Guesses, s.Rows[1].Late = 1, true }, "guesses, but the row draws nothing, waits for its mask"},
-		"masks of no guesses":  {func(s *batch.Step) { s.Rows[1].AllowNext = &[][]uint32{nil, nil} }, "2 masks for what follows guesses; the row has none"},
-		"masks too few":        {func(s *batch.Step) { s.Rows[1].Guesses, s.Rows[1].AllowNext = 1, &[][]uint32{} }, "0 masks for what follows 1 guesses"},
-		"short mask of one":    {func(s *batch.Step) { s.Rows[1].Guesses, s.Rows[1].AllowNext = 1, &[][]uint32{{1}} }, "allow behind guess 0 has 1 words; the vocabulary needs 4"},
+		"as many drafts":       {func(s *batch.Step) { s.Rows[1].Drafts = 2 }, "row 1 (slot 1): 2 drafts; the row has 2 tokens, of which at least one is none"},
+		"drafts, undrawn":      {func(s *batch.Step) { s.Rows[1].Drafts, s.Rows[1].Sample = 1, false }, "drafts, but the row draws nothing"},
+		"drafts, late":         {func(s *batch.Step) { s.Rows[1].Drafts, s.Rows[1].Late = 1, true }, "drafts, but the row draws nothing, waits for its mask"},
+		"masks of no drafts":   {func(s *batch.Step) { s.Rows[1].AllowNext = &[][]uint32{nil, nil} }, "2 masks for what follows drafts; the row has none"},
+		"masks too few":        {func(s *batch.Step) { s.Rows[1].Drafts, s.Rows[1].AllowNext = 1, &[][]uint32{} }, "0 masks for what follows 1 drafts"},
+		"short mask of one":    {func(s *batch.Step) { s.Rows[1].Drafts, s.Rows[1].AllowNext = 1, &[][]uint32{{1}} }, "allow behind draft 0 has 1 words; the vocabulary needs 4"},
 		"short allow":          {func(s *batch.Step) { s.Rows[0].Allow = make([]uint32, 3) }, "allow has 3 words; the vocabulary needs 4"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,26 +111,26 @@ func TestScoresWhereThereAreNone(t *testing.T) {
 	}
 }
 
-func TestGuessesWhereThereAreNone(t *testing.T) {
+func TestDraftsWhereThereAreNone(t *testing.T) {
 	info := tiny
-	info.Guesses = false
+	info.Drafts = false
 	s := follows()
-	s.Rows[1].Guesses = 1
+	s.Rows[1].Drafts = 1
 	if err := tiny.Check(s); err != nil {
 		t.Error(err)
 	}
-	if err := info.Check(s); err == nil || !strings.Contains(err.Error(), "1 guesses; the device takes none") {
+	if err := info.Check(s); err == nil || !strings.Contains(err.Error(), "1 drafts; the device takes none") {
 		t.Errorf("error %v", err)
 	}
 }
 
-// Behind a row with guesses its slot goes on from wherever they may have come true.
-func TestStartsBehindGuesses(t *testing.T) {
+// Behind a row with drafts its slot goes on from wherever they may have been accepted.
+func TestStartsBehindDrafts(t *testing.T) {
 	for start, want := range map[int32]string{4: "start 4; the slot holds 5 to 7 tokens", 5: "", 6: "", 7: "", 8: "start 8; the slot holds 5 to 7 tokens"} {
 		c := underway(t)
 		s := &batch.Step{
 			Pages: []batch.PageEntry{{Slot: 0, Index: 1, Page: 9}, {Slot: 0, Index: 2, Page: 10}}, NumTokens: 3,
-			Rows: []batch.Row{{Slot: 0, Start: 4, Tokens: []int32{1, 2, 3}, Sample: true, Guesses: 2}},
+			Rows: []batch.Row{{Slot: 0, Start: 4, Tokens: []int32{1, 2, 3}, Sample: true, Drafts: 2}},
 		}
 		if err := c.Admit(s); err != nil {
 			t.Fatal(err)

@@ -60,7 +60,7 @@ type Info struct {
 	MaxStepTokens int
 	Vocab         int  // logits, thus sampled tokens, are below it
 	Scores        bool // rows may have Score
-	Guesses       bool // rows may have Guesses
+	Drafts        bool // rows may have Drafts
 
 	WeightBytes int64
 	KVBytes     int64

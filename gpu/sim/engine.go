@@ -199,18 +199,18 @@ func (e *Engine) row(row *batch.Row, r *batch.Result) error {
 	return nil
 }
 
-// drawRow draws a row's token, and of one with guesses the next as long as they come
+// drawRow draws a row's token, and of one with drafts the next as long as they come
 // true. What is behind the first that did not is as if it had not been computed.
 func (e *Engine) drawRow(s *slot, row *batch.Row, tokens []int32) {
-	guesses := row.Tokens[len(row.Tokens)-int(row.Guesses):]
+	drafts := row.Tokens[len(row.Tokens)-int(row.Drafts):]
 	end := s.length
 	for i := range tokens {
-		if row.Guesses > 0 {
-			s.length = end - int32(len(guesses)-i)
+		if row.Drafts > 0 {
+			s.length = end - int32(len(drafts)-i)
 			s.state = *e.at(row.Slot, s.length-1)
 		}
 		s.drawn = e.draw(s, row.AllowAt(i))
-		if tokens[i] = s.drawn; i == len(guesses) || s.drawn != guesses[i] {
+		if tokens[i] = s.drawn; i == len(drafts) || s.drawn != drafts[i] {
 			return
 		}
 	}

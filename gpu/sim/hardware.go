@@ -155,7 +155,7 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 		return info, fmt.Errorf("weights of type %q; GPUs are simulated with bfloat16 or float32, the processor (\"cpu\") takes int8 and int4", spec.DType)
 	}
 	info.Name, info.Hardware, info.DType = spec.Device, "simulated "+o.hw.Full, spec.DType
-	info.Scores, info.Guesses = true, info.StateBytes == 0
+	info.Scores, info.Drafts = true, info.StateBytes == 0
 	if info.DType == "" || info.DType == "auto" {
 		info.DType = c.DType
 	}

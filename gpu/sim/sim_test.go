@@ -109,28 +109,28 @@ func TestEndOfSequenceOnlyWhenAsked(t *testing.T) {
 	}
 }
 
-// Guesses that are right save steps; what is drawn, and what is computed behind those that
+// Drafts that are right save steps; what is drawn, and what is computed behind those that
 // are not, is the same without them.
-func TestGuesses(t *testing.T) {
+func TestDrafts(t *testing.T) {
 	prompt := []int32{5, 6, 7}
 	want := mustRun(t, engine(t, "sim:h200"), prefill(1, 0, 0, []int32{0, 1, 2}, prompt), decode(2, 0, 3), decode(3, 0, 4), decode(4, 0, 5), decode(5, 0, 6))
 	for right := range 4 {
 		e := engine(t, "sim:h200")
 		got := mustRun(t, e, prefill(1, 0, 0, []int32{0, 1, 2}, prompt))
-		guesses := slices.Clone(want[1:4])
-		if right < len(guesses) {
-			guesses[right]++
+		drafts := slices.Clone(want[1:4])
+		if right < len(drafts) {
+			drafts[right]++
 		}
-		s := &batch.Step{Seq: 2, NumTokens: 4, Rows: []batch.Row{{Slot: 0, Start: 3, Tokens: append(got[:1:1], guesses...), Sample: true, Guesses: 3}}}
+		s := &batch.Step{Seq: 2, NumTokens: 4, Rows: []batch.Row{{Slot: 0, Start: 3, Tokens: append(got[:1:1], drafts...), Sample: true, Drafts: 3}}}
 		got = append(got, mustRun(t, e, s)...)
 		if !slices.Equal(got, want[:right+2]) {
-			t.Errorf("%d guessed right: %v, want %v", right, got, want[:right+2])
+			t.Errorf("%d accepted: %v, want %v", right, got, want[:right+2])
 		}
 		for n := len(got); n < len(want); n++ {
 			got = append(got, mustRun(t, e, decode(uint64(n), 0, int32(2+n)))...)
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("%d guessed right, and then: %v, want %v", right, got, want)
+			t.Errorf("%d accepted, and then: %v, want %v", right, got, want)
 		}
 	}
 }

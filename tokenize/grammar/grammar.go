@@ -114,7 +114,7 @@ func (m *Matcher) Allow(output []int32) []uint32 {
 
 // Ahead returns what Allow would of output[:len(output)−n+1] and so on up to all of it, as long
 // as each of the last n tokens may follow those before it. The matcher stays before them: they
-// are guesses, whose work is not counted, or a text could fail for what was guessed of it.
+// are drafts, whose work is not counted, or a text could fail for what was drafted of it.
 func (m *Matcher) Ahead(output []int32, n int) (masks [][]uint32) {
 	from := len(output) - n
 	may := m.Allow(output[:from])

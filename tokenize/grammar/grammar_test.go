@@ -91,8 +91,8 @@ func calmest(v *Vocabulary, ids []int32, rng *rand.Rand) int32 {
 	return ids[rng.IntN(len(ids))]
 }
 
-// What is allowed ahead is what will be; a guess that may not be ends it; and the matcher goes
-// on as if nothing had been guessed.
+// What is allowed ahead is what will be; a draft that may not be ends it; and the matcher goes
+// on as if nothing had been drafted.
 func TestAhead(t *testing.T) {
 	v, eos := byteVocabulary()
 	for name, s := range map[string]*Spec{
@@ -129,12 +129,12 @@ func TestAhead(t *testing.T) {
 					cut++
 				}
 				if len(masks) != want {
-					t.Fatalf("%s: %d masks for %d guesses, of which the first %d may be", name, len(masks), n, want)
+					t.Fatalf("%s: %d masks for %d drafts, of which the first %d may be", name, len(masks), n, want)
 				}
 				whole += len(masks)
 				for i, mask := range masks {
 					if want := g.Matcher().Allow(all[:len(out)+i+1]); !slices.Equal(mask, want) {
-						t.Fatalf("%s: the mask behind guess %d is another", name, i)
+						t.Fatalf("%s: the mask behind draft %d is another", name, i)
 					}
 				}
 				id := ids[rng.IntN(len(ids))]
@@ -143,12 +143,12 @@ func TestAhead(t *testing.T) {
 				}
 				out = append(out, id)
 				if !slices.Equal(m.Allow(out), plain.Allow(out)) || m.Err() != nil {
-					t.Fatalf("%s: after guesses it allows something else: %v", name, m.Err())
+					t.Fatalf("%s: after drafts it allows something else: %v", name, m.Err())
 				}
 			}
 		}
 		if whole < 50 || cut < 5 {
-			t.Errorf("%s: %d guesses that may be, %d that may not: the test has lost its teeth", name, whole, cut)
+			t.Errorf("%s: %d drafts that may be, %d that may not: the test has lost its teeth", name, whole, cut)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package ngram guesses how a sequence of tokens goes on: as it did after the last
+// Package ngram drafts how a sequence of tokens goes on: as it did after the last
 // place where it had the same last few tokens (prompt lookup). It is pure, and needs
 // no model: text that is edited, quoted or written by a pattern repeats itself.
 package ngram
@@ -43,18 +43,18 @@ func (x *Index) Find(tokens []int32) (at, long int) {
 	return 0, 0
 }
 
-// Guess appends n tokens that follow, if they are those from position at on: over
+// Draft appends n tokens that follow, if they are those from position at on: over
 // again where these reach the end.
-func Guess(guess, tokens []int32, at, n int) []int32 {
-	from := len(guess)
+func Draft(draft, tokens []int32, at, n int) []int32 {
+	from := len(draft)
 	for i := range n {
 		if at+i < len(tokens) {
-			guess = append(guess, tokens[at+i])
+			draft = append(draft, tokens[at+i])
 		} else {
-			guess = append(guess, guess[from+i-(len(tokens)-at)])
+			draft = append(draft, draft[from+i-(len(tokens)-at)])
 		}
 	}
-	return guess
+	return draft
 }
 
 // table is a hash table with open addressing of the grams of one length. It has for

@@ -59,14 +59,14 @@ func TestFindsWhatLookingFinds(t *testing.T) {
 	}
 }
 
-func TestGuessGoesOnOverAgain(t *testing.T) {
+func TestDraftGoesOnOverAgain(t *testing.T) {
 	tokens := []int32{9, 1, 2, 3, 1, 2, 3}
 	for n, want := range [][]int32{{}, {1}, {1, 2}, {1, 2, 3}, {1, 2, 3, 1}, {1, 2, 3, 1, 2}} {
-		if got := Guess(nil, tokens, 4, n); !slices.Equal(got, want) {
+		if got := Draft(nil, tokens, 4, n); !slices.Equal(got, want) {
 			t.Errorf("%d tokens: %v, want %v", n, got, want)
 		}
 	}
-	if got := Guess([]int32{7}, []int32{5, 5, 5}, 2, 3); !slices.Equal(got, []int32{7, 5, 5, 5}) {
+	if got := Draft([]int32{7}, []int32{5, 5, 5}, 2, 3); !slices.Equal(got, []int32{7, 5, 5, 5}) {
 		t.Errorf("behind others: %v", got)
 	}
 }

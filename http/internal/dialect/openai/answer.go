@@ -180,7 +180,7 @@ func AppendLogprob(dst []byte, x float32) []byte {
 }
 
 // AppendUsage appends {"prompt_tokens":…}; reasoning tokens that are not known are
-// left out, and so are guessed ones where there are none.
+// left out, and so are drafted ones where there are none.
 func AppendUsage(dst []byte, u *dialect.Usage) []byte {
 	dst = append(dst, `{"prompt_tokens":`...)
 	dst = strconv.AppendInt(dst, int64(u.PromptTokens), 10)

@@ -9,12 +9,12 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
 
-// Ranks that are given guesses draw what they draw without, as many as come true a step.
-func TestGuesses(t *testing.T) {
+// Ranks that are given drafts draw what they draw without, as many as are accepted a step.
+func TestDrafts(t *testing.T) {
 	c := modeltest.Own(t)[0]
 	m := c.Open(t)
 	prompt := promptsOf(t, c, m)[0]
-	drawn := func(d device.Device, guess func(drawn []int32) []int32) (tokens []int32, steps int) {
+	drawn := func(d device.Device, draft func(drawn []int32) []int32) (tokens []int32, steps int) {
 		info := d.Info()
 		s := &batch.Step{Slots: []batch.SlotInit{{Slot: 0}}, NumTokens: len(prompt), Rows: []batch.Row{{Tokens: prompt, Sample: true}}}
 		for j := range min(info.NumPages, info.PagesPerSlot()) {
@@ -37,9 +37,9 @@ func TestGuesses(t *testing.T) {
 			}
 			row := batch.Row{Start: int32(len(prompt) + len(tokens) - 1), Sample: true}
 			s = &batch.Step{NumDecode: 1, NumTokens: 1}
-			if guesses := guess(tokens); len(guesses) > 0 {
-				row.Tokens, row.Guesses = append(tokens[len(tokens)-1:len(tokens):len(tokens)], guesses...), int32(len(guesses))
-				s.NumDecode, s.NumTokens = 0, 1+len(guesses)
+			if drafts := draft(tokens); len(drafts) > 0 {
+				row.Tokens, row.Drafts = append(tokens[len(tokens)-1:len(tokens):len(tokens)], drafts...), int32(len(drafts))
+				s.NumDecode, s.NumTokens = 0, 1+len(drafts)
 			}
 			s.Rows = append(s.Rows, row)
 		}
@@ -54,19 +54,19 @@ func TestGuesses(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if !g.Info().Guesses {
-		t.Fatal("ranks that take guesses take none together")
+	if !g.Info().Drafts {
+		t.Fatal("ranks that take drafts take none together")
 	}
 	want, _ := drawn(g, func([]int32) []int32 { return nil })
 	got, steps := drawn(g, func(drawn []int32) []int32 {
 		from := min(len(drawn), len(want))
-		guesses := slices.Clone(want[from:min(from+4, len(want))])
-		if len(guesses) == 4 {
-			guesses[len(drawn)%4]++
+		drafts := slices.Clone(want[from:min(from+4, len(want))])
+		if len(drafts) == 4 {
+			drafts[len(drawn)%4]++
 		}
-		return guesses
+		return drafts
 	})
 	if !slices.Equal(got[:len(want)], want) || steps > 9 {
-		t.Errorf("with guesses %v in %d steps, without %v", got, steps, want)
+		t.Errorf("with drafts %v in %d steps, without %v", got, steps, want)
 	}
 }

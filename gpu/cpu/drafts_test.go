@@ -35,9 +35,9 @@ func mayDraw(masks bool, n, vocab int) []uint32 {
 	return set
 }
 
-// reply has n tokens drawn behind a prompt in slot 0, with whatever is guessed of those that
+// reply has n tokens drawn behind a prompt in slot 0, with whatever is drafted of those that
 // follow the ones drawn so far, beside another slot that decodes.
-func reply(r *rig, sampling batch.Sampling, n int, masks bool, guess func(drawn []int32) []int32) (got replied) {
+func reply(r *rig, sampling batch.Sampling, n int, masks bool, draft func(drawn []int32) []int32) (got replied) {
 	vocab := r.info.Vocab
 	tokens := prompt(promptLength, vocab, 7)
 	inspect := r.d.engine.inspect
@@ -60,14 +60,14 @@ func reply(r *rig, sampling batch.Sampling, n int, masks bool, guess func(drawn 
 			r.row(s, 0, 0, tokens, true)
 		} else {
 			r.row(s, 3, int32(8+got.steps), nil, true)
-			if guesses := guess(got.tokens); len(guesses) == 0 {
+			if drafts := draft(got.tokens); len(drafts) == 0 {
 				r.row(s, 0, at, nil, true)
 			} else {
-				guesses = guesses[:min(len(guesses), n-drawn-1)]
-				r.row(s, 0, at, append([]int32{got.tokens[drawn-1]}, guesses...), true)
+				drafts = drafts[:min(len(drafts), n-drawn-1)]
+				r.row(s, 0, at, append([]int32{got.tokens[drawn-1]}, drafts...), true)
 				row := &s.Rows[len(s.Rows)-1]
-				row.Guesses, row.AllowNext = int32(len(guesses)), new([][]uint32)
-				for i := range guesses {
+				row.Drafts, row.AllowNext = int32(len(drafts)), new([][]uint32)
+				for i := range drafts {
 					*row.AllowNext = append(*row.AllowNext, mayDraw(masks, drawn+1+i, vocab))
 				}
 			}
@@ -89,10 +89,10 @@ func reply(r *rig, sampling batch.Sampling, n int, masks bool, guess func(drawn 
 	return got
 }
 
-// Whatever is guessed, what is drawn is what would be without guesses: the bits of the logits,
+// Whatever is drafted, what is drawn is what would be without drafts: the bits of the logits,
 // the tokens, their log-probabilities; by temperature, with penalties and with masks. And where
-// guesses are right it takes fewer steps.
-func TestGuessesChangeNothing(t *testing.T) {
+// drafts are right it takes fewer steps.
+func TestDraftsChangeNothing(t *testing.T) {
 	models := map[string]*model.Model{"odd sizes": tiny(t), "odd experts": tinyMoE(t)}
 	if !raceDetector {
 		for _, c := range slices.Concat(modeltest.Own(t), modeltest.Families(t)) {
@@ -105,8 +105,8 @@ func TestGuessesChangeNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, device.Spec{Model: m, Slots: 4, PageSize: 4, NumPages: 100, MaxSeqLen: 96, MaxStepTokens: 64}, choose(), 2)
 			if r.info.StateBytes > 0 {
-				if r.info.Guesses {
-					t.Error("it takes guesses, though states cannot go back")
+				if r.info.Drafts {
+					t.Error("it takes drafts, though states cannot go back")
 				}
 				return
 			}
@@ -116,18 +116,18 @@ func TestGuessesChangeNothing(t *testing.T) {
 				want := reply(r, sampling, n, masks, func([]int32) []int32 { return nil })
 				right := 0
 				got := reply(r, sampling, n, masks, func(drawn []int32) []int32 {
-					guesses := slices.Clone(want.tokens[len(drawn):min(n, len(drawn)+rng.IntN(7))])
-					if at := rng.IntN(10); at < len(guesses) {
-						guesses[at] = int32(rng.IntN(r.info.Vocab))
+					drafts := slices.Clone(want.tokens[len(drawn):min(n, len(drawn)+rng.IntN(7))])
+					if at := rng.IntN(10); at < len(drafts) {
+						drafts[at] = int32(rng.IntN(r.info.Vocab))
 					}
-					right += len(guesses)
-					return guesses
+					right += len(drafts)
+					return drafts
 				})
 				if !slices.Equal(got.tokens, want.tokens) || !reflect.DeepEqual(got.logprobs, want.logprobs) || !slices.EqualFunc(got.logits, want.logits, sameBits) {
-					t.Errorf("%+v: with guesses %v, without %v", sampling, got.tokens, want.tokens)
+					t.Errorf("%+v: with drafts %v, without %v", sampling, got.tokens, want.tokens)
 				}
 				if right == 0 || got.steps > n*2/3 {
-					t.Errorf("%d guesses, and %d steps for %d tokens", right, got.steps, n)
+					t.Errorf("%d drafts, and %d steps for %d tokens", right, got.steps, n)
 				}
 			}
 		})
