@@ -134,7 +134,7 @@ type Sampling struct {
 	TopP        *float64 `flag:"top-p" value:"P" min:"0" max:"1" help:"draw from the likeliest tokens that make up this probability (default: the model's)"`
 	TopK        *int     `flag:"top-k" value:"K" min:"0" help:"draw from the K likeliest tokens; 0 is all (default: the model's)"`
 	MinP        *float64 `flag:"min-p" value:"P" min:"0" max:"1" help:"draw from tokens at least this fraction as likely as the likeliest (default: the model's)"`
-	Seed        *uint64  `flag:"seed" value:"N" help:"the same seed gives the same reply (default: another one each time)"`
+	Seed        *uint64  `flag:"seed" value:"N" help:"the same seed gives the same reply, on a GPU among the same requests (default: another one each time)"`
 	Stop        []string `flag:"stop" value:"TEXT" help:"end the reply before this text; may be repeated"`
 }
 
