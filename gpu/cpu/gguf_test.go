@@ -32,7 +32,7 @@ func TestGGUF(t *testing.T) {
 // Matrices in blocks are what the blocks stand for: the same bits as a file that has
 // those numbers in float32, whatever they are held as.
 func TestGGUFBlocks(t *testing.T) {
-	for _, name := range []string{"llama3", "qwen3moe", "own-families/gpt-oss"} {
+	for _, name := range []string{"llama3", "qwen3moe", "own-families/gpt-oss", "own-families/mixtral", "own-families/qwen3.5"} {
 		if raceDetector && name != "llama3" {
 			continue
 		}

@@ -223,10 +223,12 @@ func (s *Source) Whole() (bits, group int) {
 	f, group := types[t.Encoding.Element], t.Encoding.Columns
 	_, columns := t.matrix()
 	switch whole, are := wholes[t.Encoding.Element]; {
-	case s.Transposed, s.Step > 1, s.plus != 0:
+	case s.Transposed, s.plus != 0:
 		return 0, 0
-	case are && s.Column%f.block == 0 && s.in%f.block == 0:
+	case are && s.Column%f.block == 0 && s.in%f.block == 0 && (s.Step < 2 || s.Run%f.block == 0):
 		return whole.bits, f.block
+	case s.Step > 1:
+		return 0, 0
 	case f.word == unpacked:
 		return 0, 0
 	case s.Column == 0 && s.in == columns:
@@ -244,8 +246,15 @@ func (s *Source) ReadWhole(i, n int, elements, scales, zeros []float32) {
 	t := s.Tensor
 	width, groups := len(elements)/n, len(scales)/n
 	if _, are := wholes[t.Encoding.Element]; are {
+		block := types[t.Encoding.Element].block
+		_, columns := t.matrix()
 		for j := range n {
-			t.readWhole(elements[j*width:][:width], scales[j*groups:][:groups], zeros[j*groups:][:groups], s.Slab, s.Row(i+j), s.Column)
+			for k := 0; k < width; {
+				many := s.Together(k, width)
+				g, of := j*groups+k/block, many/block
+				t.readWhole(elements[j*width+k:][:many], scales[g:][:of], zeros[g:][:of], s.Slab, s.Row(i+j), s.Input(k, columns))
+				k += many
+			}
 		}
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/internal/gguf"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // tiny is a Llama of one layer whose numbers are all zero; change may replace a tensor's
@@ -94,9 +96,10 @@ func TestOpenGGUFRefuses(t *testing.T) {
 			return k, s, true
 		})
 	}
-	experts, other, none, long := tiny(nil), &modeltest.GGUF{}, &modeltest.GGUF{}, tiny(nil)
+	experts, other, mixture, none, long := tiny(nil), &modeltest.GGUF{}, &modeltest.GGUF{}, &modeltest.GGUF{}, tiny(nil)
 	experts.Set("llama.expert_count", uint32(8))
 	other.Set("general.architecture", "mamba")
+	mixture.Set("general.architecture", "dbrx")
 	long.Set("llama.rope.scaling.type", "longrope")
 	for _, c := range []struct {
 		g           *modeltest.GGUF
@@ -108,7 +111,9 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		{as(q, 28, []int{32, 32}, true), `tensor "blk.0.attn_q.weight" is F64, which is not supported`, true},
 		{as(q, 0, nil, false), `tensor "blk.0.attn_q.weight" is missing, want shape [32 32]`, false},
 		{as("token_embd.weight", 0, nil, false), `tensor "token_embd.weight" is missing`, false},
-		{experts, `"llama.expert_count" is 8: experts of this architecture are not supported`, true},
+		{experts, `metadata: "llama.expert_used_count" is missing`, false},
+		{mixture, `architecture "dbrx" is not supported of GGUF files; supported: deepseek2, `, true},
+		{glm4(t, func(g *modeltest.GGUF) { g.Set("glm4.rope.dimension_sections", []int32{8, 12, 12, 0}) }), `"glm4.rope.dimension_sections": models of images`, true},
 		{other, `architecture "mamba" is not supported of GGUF files; supported: deepseek2, `, true},
 		{none, `metadata: "general.architecture" is missing`, false},
 		{long, `"llama.rope.scaling.type": "longrope" is not supported, or not without tensors of factors`, true},
@@ -117,6 +122,143 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		_, err := model.Open(path, false)
 		if err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), c.want) || errors.Is(err, model.ErrUnsupported) != c.unsupported {
 			t.Errorf("got %v, want %s: … %s (unsupported: %v)", err, path, c.want, c.unsupported)
+		}
+	}
+}
+
+// glm4 is a small GLM-4 with something more.
+func glm4(t *testing.T, more func(*modeltest.GGUF)) *modeltest.GGUF {
+	g := conversion(t, "own-families/glm4").GGUF(t, nil)
+	more(g)
+	return g
+}
+
+func conversion(t *testing.T, name string) modeltest.Checkpoint {
+	t.Helper()
+	list := modeltest.Conversions(t)
+	i := slices.IndexFunc(list, func(c modeltest.Checkpoint) bool { return c.Name == name })
+	if i < 0 {
+		t.Fatalf("no conversion of %s", name)
+	}
+	return list[i]
+}
+
+// Older files have a tensor for each expert; others leave out sizes of 1.
+func TestOtherShapesGGUF(t *testing.T) {
+	c := conversion(t, "own-families/mixtral")
+	g := c.GGUF(t, nil)
+	for layer := range 2 {
+		for _, what := range []string{"gate", "up", "down"} {
+			g.Replace(fmt.Sprintf("blk.%d.ffn_%s_exps.weight", layer, what), func(kind gguf.Type, shape []int, data []byte) {
+				for x, each := 0, len(data)/shape[0]; x < shape[0]; x++ {
+					g.Tensor(fmt.Sprintf("blk.%d.ffn_%s.%d.weight", layer, what, x), kind, shape[1:], data[x*each:][:each])
+				}
+			})
+		}
+	}
+	g.Replace("output_norm.weight", func(kind gguf.Type, shape []int, data []byte) {
+		g.Tensor("output_norm.weight", kind, append([]int{1}, shape...), data)
+	})
+	same(t, c.Name, c.Open(t), open(t, write(t, "x.gguf", g)))
+}
+
+// However many devices share a model, each has of a GGUF file the numbers that it has of
+// the checkpoint that was converted.
+func TestShareGGUF(t *testing.T) {
+	for _, c := range modeltest.Conversions(t) {
+		from, to := c.Open(t), open(t, c.Converted(t, nil))
+		for ranks := 1; ranks <= 2; ranks++ {
+			for rank := range ranks {
+				a, errA := from.Share(rank, ranks)
+				b, errB := to.Share(rank, ranks)
+				if errA != nil || errB != nil {
+					if errA == nil || errB == nil || errA.Error() != errB.Error() {
+						t.Errorf("%s: %v, of GGUF %v", c.Name, errA, errB)
+					}
+					continue
+				}
+				same(t, fmt.Sprintf("%s, %d of %d", c.Name, rank, ranks), a, b)
+			}
+		}
+	}
+}
+
+func open(t *testing.T, path string) *model.Model {
+	t.Helper()
+	m, err := model.Open(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// same holds all numbers of two models against each other.
+func same(t *testing.T, what string, a, b *model.Model) {
+	t.Helper()
+	for i, w := range a.Config.Program.Weights {
+		of := b.Config.Program.Weights[i]
+		if w.Name != of.Name || !slices.Equal(w.Shape, of.Shape) {
+			t.Fatalf("%s: %s of %v and %s of %v", what, w.Name, w.Shape, of.Name, of.Shape)
+		}
+		x, y := a.Weights.Of(w).Vector(), b.Weights.Of(of).Vector()
+		for j := range x {
+			if d := x[j] - y[j]; !(max(d, -d) <= 1e-6*max(x[j], -x[j], 1)) {
+				t.Errorf("%s: number %d of %s is %v, of GGUF %v", what, j, w.Name, x[j], y[j])
+				break
+			}
+		}
+	}
+}
+
+// Inputs that come in another order than in the file are read so, alone, as whole numbers
+// and of a rank.
+func TestInputsInOrder(t *testing.T) {
+	const rows, columns, step, run = 3, 256, 2, 32
+	for kind, as := range map[gguf.Type]model.DType{gguf.Q4_0: model.Q4_0, gguf.Q8_0: model.Q8_0, gguf.Q4_K: model.Q4_K} {
+		data := modeltest.Blocks(kind, []int{rows, columns}, rand.New(rand.NewPCG(1, uint64(kind))))
+		whole := program.Whole("x", rows, columns)
+		read := func(p program.Part, width int) []float32 {
+			w := &program.Weight{Name: "x", Shape: []int{rows, width}, Parts: []program.Part{p}}
+			slot := &model.Slot{Weight: w, Sources: []model.Source{{Part: p, Tensor: &model.Tensor{Encoding: model.Plain(as), Shape: []int{rows, columns}, Data: data}}}}
+			model.NewWeights(slot)
+			s, out := &slot.Sources[0], make([]float32, rows*width)
+			s.ReadRows(0, rows, out)
+			if bits, group := s.Whole(); bits > 0 {
+				scales, zeros, numbers := make([]float32, len(out)/group), make([]float32, len(out)/group), make([]float32, len(out))
+				s.ReadWhole(0, rows, numbers, scales, zeros)
+				for i, v := range numbers {
+					if got := (v - zeros[i/group]) * scales[i/group]; got != out[i] {
+						t.Fatalf("%s: number %d is %v whole, read %v", kind, i, got, out[i])
+					}
+				}
+			} else if as != model.Q4_K {
+				t.Errorf("%s is not taken as whole numbers", kind)
+			}
+			return out
+		}
+		plain := read(whole, columns)
+		ordered := whole
+		ordered.Step, ordered.Run = step, run
+		for _, first := range []int{0, columns / 2} {
+			ordered.Column = first
+			width := columns - first
+			for i, got := range read(ordered, width) {
+				// Piece 2i of the file is the i-th, piece 2i+1 the i-th of the second half.
+				at := first + i%width
+				piece := at / run
+				from := piece % 4 * 2 * run
+				if piece >= 4 {
+					from = (piece-4)*2*run + run
+				}
+				if want := plain[i/width*columns+from+at%run]; got != want {
+					t.Fatalf("%s from %d: number %d is %v, want %v", kind, first, i, got, want)
+				}
+			}
 		}
 	}
 }

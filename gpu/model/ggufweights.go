@@ -150,14 +150,20 @@ func (s *ggufStore) sources(part program.Part) []Source {
 		return s.slab(part, s.layer(part.Tensor)+"ffn_down_exps.weight", part.Slab, part.Rows)
 	case strings.HasSuffix(part.Tensor, ".self_attn.kv_b_proj.weight") && s.Tensors[name] == nil:
 		return s.expanding(part)
+	case s.Tiled() && strings.Contains(part.Tensor, ".linear_attn."):
+		return s.recurrent(part, name)
 	case s.Turned() && (strings.Contains(part.Tensor, ".q_proj.") || strings.Contains(part.Tensor, ".k_proj.")):
 		return s.turned(part, name)
 	}
 	return []Source{{Part: part, Tensor: s.tensor(name, part.Shape, part.Tensor)}}
 }
 
-// expert is a matrix of the tensor that has all experts'.
+// expert is a matrix of the tensor that has all experts'. Files of before March 2024
+// have one for each: "blk.0.ffn_gate.7.weight" for "blk.0.ffn_gate_exps.weight".
 func (s *ggufStore) expert(part program.Part, name, expert string) []Source {
+	if own := strings.Replace(name, "_exps", "."+expert, 1); s.Tensors[name] == nil && s.Tensors[own] != nil {
+		return []Source{{Part: part, Tensor: s.tensor(own, part.Shape, part.Tensor)}}
+	}
 	n, _ := strconv.Atoi(expert)
 	return s.slab(part, name, n, part.Shape[0])
 }
@@ -260,6 +266,14 @@ func (s *ggufStore) turned(part program.Part, name string) []Source {
 	return list
 }
 
+// trimmed is a shape without what GGUF files may leave out: sizes of 1 at the front.
+func trimmed(shape []int) []int {
+	for len(shape) > 1 && shape[0] == 1 {
+		shape = shape[1:]
+	}
+	return shape
+}
+
 // layer is what names of a tensor's layer begin with.
 func (s *ggufStore) layer(tensor string) string {
 	n, _, _ := strings.Cut(strings.TrimPrefix(tensor, "model.layers."), ".")
@@ -281,7 +295,7 @@ func (s *ggufStore) tensor(name string, shape []int, of string) *Tensor {
 	case !is:
 		s.faults.Addf("tensor %q is missing, want shape %v", name, shape)
 		return t
-	case !slices.Equal(from.Shape, shape):
+	case !slices.Equal(trimmed(from.Shape), trimmed(shape)):
 		s.faults.Addf("tensor %q has shape %v, want %v", name, from.Shape, shape)
 		return t
 	}

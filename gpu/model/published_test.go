@@ -14,7 +14,7 @@ func TestPublishedParameters(t *testing.T) {
 	known := map[string]int64{
 		"qwen3-0.6b": 596_049_920, "qwen3-1.7b": 1_720_574_976, "qwen3-4b": 4_022_468_096, "qwen3-8b": 8_190_735_360,
 		"qwen3-14b": 14_768_307_200, "qwen3-32b": 32_762_123_264, "qwen2.5-0.5b": 494_032_768, "qwen2.5-7b": 7_615_616_512,
-		"llama-3.1-8b": 8_030_261_248, "llama-3.2-1b": 1_235_814_400, "llama-3.2-3b": 3_212_749_824, "mistral-7b": 7_248_023_552,
+		"llama-3.1-8b": 8_030_261_248, "llama-3.2-1b": 1_235_814_400, "llama-3.2-3b": 3_212_749_824, "mistral-7b": 7_248_023_552, "mixtral-8x7b": 46_702_792_704,
 		"qwen3-30b-a3b": 30_532_122_624, "gpt-oss-20b": 20_914_757_184, "glm-4-9b-0414": 9_400_279_040, "smollm3-3b": 3_075_098_624,
 		"phi-4": 14_659_507_200, "granite-3.3-8b-instruct": 8_170_864_640, "olmo-3-7b": 7_298_011_136, "glm-4.5-air": 106_852_251_264, "minimax-m2": 228_689_764_864,
 		"deepseek-v3": 671_026_419_200, "ministral-3-8b": 8_489_553_920,
@@ -66,7 +66,7 @@ func TestOpenNames(t *testing.T) {
 		{"qwen-3-14b", false, fs.ErrNotExist, `did you mean "qwen3-14b"?`},
 		{"buitlin", false, fs.ErrNotExist, `did you mean "builtin"?`},
 		{"gpt-5", true, fs.ErrNotExist, `no model "gpt-5"`},
-		{"gpt-5", true, fs.ErrNotExist, "llama-3.2-1b, llama-3.2-3b, mistral-7b, gpt-oss-20b"},
+		{"gpt-5", true, fs.ErrNotExist, "llama-3.2-1b, llama-3.2-3b, mistral-7b, mixtral-8x7b, gpt-oss-20b"},
 		{"./nowhere", true, fs.ErrNotExist, "model directory ./nowhere: "},
 		{"/nowhere/model", false, fs.ErrNotExist, "model directory /nowhere/model: "},
 		{"", false, fs.ErrNotExist, "model directory"},

@@ -136,29 +136,32 @@ func (s *Source) ReadRows(i, n int, dst []float32) {
 }
 
 // gather widens n rows whose elements do not lie together: of a transposed matrix,
-// or every Step-th first, then those behind them.
+// or in the order of Step.
 func (s *Source) gather(dst []float32, n, row int) {
 	width, t := len(dst)/n, s.Tensor
-	if s.Transposed && (n > 1 || t.Encoding.Quantized()) {
+	rows, columns := t.matrix()
+	switch {
+	case !s.Transposed:
+		for j := range n {
+			for k := 0; k < width; {
+				many := s.Together(k, width)
+				t.widen(dst[j*width+k:][:many], 1, s.Slab, row+j, s.Input(k, columns))
+				k += many
+			}
+		}
+	case n > 1 || t.Encoding.Quantized():
 		line := make([]float32, n)
 		for c := range width {
-			t.widen(line, 1, s.Slab, s.Column+c, row)
+			t.widen(line, 1, s.Slab, s.Input(c, rows), row)
 			for j, v := range line {
 				dst[j*width+c] = v
 			}
 		}
-		return
-	}
-	step := max(s.Step, 1)
-	each := width / step
-	at := t.reader(s.Slab)
-	for k := range dst {
-		r, c := row+k/width, k%width
-		c = s.Column + c%each*step + c/each
-		if s.Transposed {
-			r, c = c, r
+	default:
+		at := t.reader(s.Slab)
+		for c := range dst {
+			at(dst[c:c+1], s.Input(c, rows), row)
 		}
-		at(dst[k:k+1], r, c)
 	}
 }
 

@@ -1,7 +1,5 @@
 package program
 
-import "fmt"
-
 // Cut says how a rank's weight was cut out of the whole one.
 type Cut int
 
@@ -55,14 +53,10 @@ func (p *Part) rows(lo, hi int) (list []Part) {
 }
 
 // columns are all outputs of a weight, of some inputs alone.
-func (w *Weight) columns(r Range) ([]Part, error) {
-	var parts []Part
+func (w *Weight) columns(r Range) (parts []Part) {
 	for _, p := range w.Parts {
-		if p.Step > 1 {
-			return nil, fmt.Errorf("%s: every %d-th input of %s comes first; such inputs are not shared", w.Name, p.Step, p.Tensor)
-		}
 		p.Column += r.At
 		parts = append(parts, p)
 	}
-	return parts, nil
+	return parts
 }

@@ -60,9 +60,10 @@ type Part struct {
 	// Rows are taken Block at a time, Stride apart, from row First on.
 	Rows, First, Block, Stride int
 	// Column is the first of a row's elements that are taken: as many as the slot
-	// has inputs. With Step of them every Step-th comes first, then those behind
-	// them: 2 puts the even ones before the odd ones.
-	Column, Step int
+	// has inputs. With Step they come in another order, by which Column counts: of
+	// pieces of Run elements (0: 1) first every Step-th, then those behind them: 2
+	// puts the even ones before the odd ones.
+	Column, Step, Run int
 }
 
 // Whole is the part that is all rows of a tensor, in order.
@@ -78,6 +79,27 @@ func Some(tensor string, shape []int, n, first, block, stride int) Part {
 
 // Row is which row of the tensor's matrix row i of the part is.
 func (p *Part) Row(i int) int { return p.First + i/p.Block*p.Stride + i%p.Block }
+
+// Input is which of the inputs of the tensor's matrix, so many, input i of the part is.
+func (p *Part) Input(i, inputs int) int {
+	i += p.Column
+	if p.Step < 2 {
+		return i
+	}
+	run := max(p.Run, 1)
+	each := inputs / (run * p.Step)
+	piece := i / run
+	return (piece%each*p.Step+piece/each)*run + i%run
+}
+
+// Together is how many inputs from i on lie together, of a part that has so many.
+func (p *Part) Together(i, inputs int) int {
+	if p.Step < 2 {
+		return inputs - i
+	}
+	run := max(p.Run, 1)
+	return min(run-(p.Column+i)%run, inputs-i)
+}
 
 // Experts is how many matrices the slot has.
 func (w *Weight) Experts() int {

@@ -43,7 +43,7 @@ type family struct {
 }
 
 var families = []*family{
-	&llama, &mistral, &ministral3, &qwen2, &qwen3, &qwen3MoE, &qwen35, &qwen35MoE, &gemma3, &gptOSS, &glm4MoE, &deepseekV3, &miniMaxM2, &phi3, &granite,
+	&llama, &mistral, &mixtral, &ministral3, &qwen2, &qwen3, &qwen3MoE, &qwen35, &qwen35MoE, &gemma3, &gptOSS, &glm4MoE, &deepseekV3, &miniMaxM2, &phi3, &granite,
 	&olmo3, &smolLM3, &glm4,
 }
 

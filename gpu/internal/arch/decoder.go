@@ -248,7 +248,7 @@ func (d *decoder) gated(x *program.Value, gateUp, down, prefix string, n int) *p
 // goes through a few.
 func (d *decoder) experts(x *program.Value) *program.Value {
 	m := d.c.MoE
-	return d.mix(x, d.router(x, "mlp.gate.weight"), program.Route{Normalize: m.Normalize, Scale: 1}, mixtral("mlp.experts.", "gate_proj", "up_proj", "down_proj"))
+	return d.mix(x, d.router(x, "mlp.gate.weight"), program.Route{Normalize: m.Normalize, Scale: 1}, oneByOne("mlp.experts.", "gate_proj", "up_proj", "down_proj"))
 }
 
 // router is the logits by which experts are chosen.
@@ -267,9 +267,9 @@ func (d *decoder) correction(tensor string) *program.Weight {
 // expertNames are what the three tensors of an expert are called.
 type expertNames func(expert int) (gate, up, down string)
 
-// mixtral is how most families call them. Transformers 5 holds all of a layer's
+// oneByOne is how most families call them. Transformers 5 holds all of a layer's
 // experts in two tensors but still writes files this way.
-func mixtral(prefix, gate, up, down string) expertNames {
+func oneByOne(prefix, gate, up, down string) expertNames {
 	return func(expert int) (string, string, string) {
 		p := prefix + strconv.Itoa(expert) + "."
 		return p + gate + ".weight", p + up + ".weight", p + down + ".weight"

@@ -43,7 +43,7 @@ var miniMaxM2 = family{
 	build: func(_ *Config, d *decoder) {
 		d.plain(attention{norms: widthNorms}, func(x *program.Value) *program.Value {
 			r := program.Route{Sigmoid: true, Normalize: true, Scale: 1, Correction: d.correction("block_sparse_moe.e_score_correction_bias")}
-			return d.mix(x, d.router(x, "block_sparse_moe.gate.weight"), r, mixtral("block_sparse_moe.experts.", "w1", "w3", "w2"))
+			return d.mix(x, d.router(x, "block_sparse_moe.gate.weight"), r, oneByOne("block_sparse_moe.experts.", "w1", "w3", "w2"))
 		})
 	},
 }
@@ -88,7 +88,7 @@ func (d *decoder) correctedExperts(x *program.Value) *program.Value {
 		Sigmoid: true, Normalize: m.Normalize, Scale: m.Scale, Groups: m.Groups, GroupsTaken: m.GroupsTaken,
 		Correction: d.correction("mlp.gate.e_score_correction_bias"),
 	}
-	y := d.mix(x, d.router(x, "mlp.gate.weight"), r, mixtral("mlp.experts.", "gate_proj", "up_proj", "down_proj"))
+	y := d.mix(x, d.router(x, "mlp.gate.weight"), r, oneByOne("mlp.experts.", "gate_proj", "up_proj", "down_proj"))
 	if m.Shared > 0 {
 		d.Add(y, d.gated(x, "shared_gate_up", "shared_down", "mlp.shared_experts.", m.Shared), 1)
 	}

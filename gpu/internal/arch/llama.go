@@ -17,6 +17,23 @@ var mistral = family{
 	build: func(_ *Config, d *decoder) { d.plain(attention{}, d.mlp) },
 }
 
+// mixtral is Mixtral 8x7B and 8x22B (arXiv:2401.04088): Mistral with experts in place
+// of the MLP.
+var mixtral = family{
+	name: "MixtralForCausalLM", modelType: "mixtral", kvHeads: 8, window: windowIfNumber,
+	unsaid: `{"sliding_window": null, "num_local_experts": 8, "num_experts_per_tok": 2}`,
+	read: func(c *Config) {
+		c.json.ExpertSize = c.json.Intermediate
+		c.mixture()
+	},
+	build: func(_ *Config, d *decoder) {
+		d.plain(attention{}, func(x *program.Value) *program.Value {
+			r := program.Route{Normalize: true, Scale: 1}
+			return d.mix(x, d.router(x, "block_sparse_moe.gate.weight"), r, oneByOne("block_sparse_moe.experts.", "w1", "w3", "w2"))
+		})
+	},
+}
+
 // ministral3 is Ministral 3: queries grow beyond the positions that were trained
 // on.
 var ministral3 = family{

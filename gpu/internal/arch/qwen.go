@@ -47,7 +47,7 @@ var qwen35MoE = family{
 			shared := d.gated(x, "shared_gate_up", "shared_down", "mlp.shared_expert.", c.MoE.Shared)
 			share := d.linear(x, "shared_gate", "mlp.shared_expert_gate.weight", 1)
 			d.Do(&program.Multiply{X: shared, By: share, Activation: program.Sigmoid})
-			y := d.mix(x, d.router(x, "mlp.gate.weight"), program.Route{Normalize: true, Scale: 1}, mixtral("mlp.experts.", "gate_proj", "up_proj", "down_proj"))
+			y := d.mix(x, d.router(x, "mlp.gate.weight"), program.Route{Normalize: true, Scale: 1}, oneByOne("mlp.experts.", "gate_proj", "up_proj", "down_proj"))
 			d.Add(y, shared, 1)
 			return y
 		})

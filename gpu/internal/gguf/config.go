@@ -95,7 +95,7 @@ func (c *configuration) common() {
 		c.fields["num_hidden_layers"] = layers - extra
 	}
 	c.need("max_position_embeddings", "context_length")
-	c.need("intermediate_size", "feed_forward_length")
+	c.width()
 	heads := c.need("num_attention_heads", "attention.head_count")
 	c.fields["num_key_value_heads"] = heads
 	c.take("num_key_value_heads", "attention.head_count_kv")
@@ -115,6 +115,15 @@ func (c *configuration) common() {
 	c.takeNumber("attn_logit_softcapping", "attn_logit_softcapping")
 	c.takeNumber("final_logit_softcapping", "final_logit_softcapping")
 	c.tokens()
+}
+
+// width is that of MLPs. Files of mixtures without any may leave it out.
+func (c *configuration) width() {
+	if !c.has("feed_forward_length") && c.has("expert_feed_forward_length") {
+		c.take("intermediate_size", "expert_feed_forward_length")
+		return
+	}
+	c.need("intermediate_size", "feed_forward_length")
 }
 
 func (c *configuration) has(key string) bool {
@@ -156,23 +165,41 @@ func (c *configuration) windows(pattern int) {
 		return
 	}
 	c.fields["sliding_window"] = n
-	key := "attention.sliding_window_pattern"
-	list, isList := []int64(nil), false
-	switch v := c.f.Metadata[c.own(key)]; {
-	case v.array:
-		list, isList = v.Ints()
-		if !isList || len(list) < layers {
+	const key = "attention.sliding_window_pattern"
+	if c.has(key) && !c.f.Metadata[c.own(key)].array {
+		pattern, _ = c.whole(key)
+	}
+	c.layers(key, sliding, pattern)
+}
+
+// every is one layer in so many, or in as many as are usual.
+func (c *configuration) every(key string, usual int) int {
+	if n, ok := c.whole(key); ok {
+		return n
+	}
+	return usual
+}
+
+// layers says which layers are of a type, the others seeing everything: by a list of
+// truth values, or all but one in so many.
+func (c *configuration) layers(key, as string, every int) {
+	layers, _ := c.fields["num_hidden_layers"].(int)
+	if layers > maxKeys {
+		return // a fault of the number's
+	}
+	v := c.f.Metadata[c.own(key)]
+	list, are := []int64(nil), false
+	if v.array {
+		if list, are = v.Ints(); !are || len(list) < layers {
 			c.faults.Addf("metadata: %q is %s, want one for each of %d layers", c.own(key), v, layers)
 			return
 		}
-	case c.has(key):
-		pattern, _ = c.whole(key)
 	}
 	types := make([]string, max(layers, 0))
 	for i := range types {
 		types[i] = full
-		if isList && list[i] != 0 || !isList && pattern > 0 && (i+1)%pattern != 0 {
-			types[i] = sliding
+		if are && list[i] != 0 || !are && every > 0 && (i+1)%every != 0 {
+			types[i] = as
 		}
 	}
 	c.fields["layer_types"] = types

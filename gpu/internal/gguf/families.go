@@ -6,14 +6,20 @@ type family struct {
 	// turned says that rows of queries and keys lie in pairs (2i, 2i+1) of a head's
 	// halves (i, i+n/2), as llama.cpp turns them.
 	turned bool
-	read   func(*configuration) // what config.json has beyond the common fields; nil: nothing
+	// tiled says that value heads of recurrent layers take turns by their key head, as
+	// llama.cpp repeats keys: value head v·keyHeads + k is the v-th of key head k.
+	tiled bool
+	read  func(*configuration) // what config.json has beyond the common fields; nil: nothing
+	// names are what tensors are called where that is not what others call them.
+	names map[string][]string
 }
 
 // families by "general.architecture".
 var families = map[string]*family{
 	"llama": {name: "LlamaForCausalLM", turned: true, read: func(c *configuration) {
 		if n, _ := c.whole("expert_count"); n > 0 {
-			c.faults.Unsupportedf("metadata: %q is %d: experts of this architecture are not supported", c.own("expert_count"), n)
+			c.fields["architectures"] = []string{"MixtralForCausalLM"}
+			c.localExperts()
 		}
 	}},
 	"qwen2": {name: "Qwen2ForCausalLM", read: noBias},
@@ -22,6 +28,12 @@ var families = map[string]*family{
 		noBias(c)
 		c.experts()
 		c.fields["norm_topk_prob"] = true
+	}},
+	"qwen35": {name: "Qwen3_5ForCausalLM", tiled: true, read: (*configuration).recurrent},
+	"qwen35moe": {name: "Qwen3_5MoeForCausalLM", tiled: true, read: func(c *configuration) {
+		c.recurrent()
+		c.experts()
+		c.need("shared_expert_intermediate_size", "expert_shared_feed_forward_length")
 	}},
 	"gemma3": {name: "Gemma3ForCausalLM", read: func(c *configuration) {
 		c.windows(6)
@@ -43,8 +55,7 @@ var families = map[string]*family{
 	}},
 	"gpt-oss": {name: "GptOssForCausalLM", read: func(c *configuration) {
 		c.windows(2)
-		c.need("num_local_experts", "expert_count")
-		c.need("num_experts_per_tok", "expert_used_count")
+		c.localExperts()
 		c.need("intermediate_size", "expert_feed_forward_length")
 		if p, _ := c.fields["rope_parameters"].(map[string]any); p["rope_type"] == "yarn" {
 			p["truncate"] = false // of all that were published; metadata has no key for it
@@ -65,20 +76,48 @@ var families = map[string]*family{
 			p["llama_4_scaling_beta"] = x
 		}
 	}},
+	"glm4": {name: "Glm4ForCausalLM", names: map[string][]string{
+		"post_self_attn_layernorm": {"post_attention_norm"}, "post_attention_layernorm": {"ffn_norm"}, "post_mlp_layernorm": {"post_ffw_norm"},
+	}, read: func(c *configuration) {
+		if c.has("rope.dimension_sections") {
+			c.faults.Unsupportedf("metadata: %q: models of images, whose queries and keys lie in another order, are not supported", c.own("rope.dimension_sections"))
+		}
+	}},
 	"glm4moe": {name: "Glm4MoeForCausalLM", read: func(c *configuration) {
 		c.fields["use_qk_norm"] = c.f.Tensors["blk.0.attn_q_norm.weight"] != nil
 		c.corrected()
 	}},
 	"deepseek2": {name: "DeepseekV3ForCausalLM", read: (*configuration).latent},
 	"minimax-m2": {name: "MiniMaxM2ForCausalLM", read: func(c *configuration) {
-		c.need("num_local_experts", "expert_count")
-		c.need("num_experts_per_tok", "expert_used_count")
+		c.localExperts()
 		c.need("intermediate_size", "expert_feed_forward_length")
 	}},
 }
 
 // noBias leaves biases to families that have them whatever config.json says.
 func noBias(c *configuration) { delete(c.fields, "attention_bias") }
+
+// localExperts are the fields of a mixture under Mixtral's names.
+func (c *configuration) localExperts() {
+	c.need("num_local_experts", "expert_count")
+	c.need("num_experts_per_tok", "expert_used_count")
+}
+
+// recurrent are the sizes of Gated DeltaNet, and which layers are that.
+func (c *configuration) recurrent() {
+	noBias(c)
+	c.need("linear_conv_kernel_dim", "ssm.conv_kernel")
+	c.need("linear_key_head_dim", "ssm.state_size")
+	c.need("linear_num_key_heads", "ssm.group_count")
+	heads := c.need("linear_num_value_heads", "ssm.time_step_rank")
+	width, _ := c.whole("ssm.inner_size")
+	if heads < 1 || width < 1 || width%heads != 0 {
+		c.faults.Addf("metadata: %q is %s for %d heads", c.own("ssm.inner_size"), c.f.Metadata[c.own("ssm.inner_size")], heads)
+		return
+	}
+	c.fields["linear_value_head_dim"] = width / heads
+	c.layers("attention.recurrent_layers", "linear_attention", c.every("full_attention_interval", 4))
+}
 
 // corrected are experts chosen by corrected scores of a sigmoid.
 func (c *configuration) corrected() {

@@ -27,7 +27,12 @@ var names = map[string][]string{
 
 	"mlp.gate": {"ffn_gate_inp"}, "mlp.router": {"ffn_gate_inp"}, "block_sparse_moe.gate": {"ffn_gate_inp"},
 	"mlp.gate.e_score_correction_bias": {"exp_probs_b.bias", "exp_probs_b"}, "block_sparse_moe.e_score_correction_bias": {"exp_probs_b.bias", "exp_probs_b"},
+	"mlp.shared_expert.gate_proj": {"ffn_gate_shexp"}, "mlp.shared_expert.up_proj": {"ffn_up_shexp"}, "mlp.shared_expert.down_proj": {"ffn_down_shexp"},
+	"mlp.shared_expert_gate":       {"ffn_gate_inp_shexp"},
 	"mlp.shared_experts.gate_proj": {"ffn_gate_shexp"}, "mlp.shared_experts.up_proj": {"ffn_up_shexp"}, "mlp.shared_experts.down_proj": {"ffn_down_shexp"},
+
+	"linear_attn.in_proj_qkv": {"attn_qkv"}, "linear_attn.in_proj_z": {"attn_gate"}, "linear_attn.in_proj_a": {"ssm_alpha"}, "linear_attn.in_proj_b": {"ssm_beta"},
+	"linear_attn.conv1d": {"ssm_conv1d"}, "linear_attn.A_log": {"ssm_a"}, "linear_attn.dt_bias": {"ssm_dt.bias"}, "linear_attn.norm": {"ssm_norm"}, "linear_attn.out_proj": {"ssm_out"},
 
 	// All experts of a layer are one tensor.
 	"mlp.experts.gate_proj": {"ffn_gate_exps"}, "mlp.experts.up_proj": {"ffn_up_exps"}, "mlp.experts.down_proj": {"ffn_down_exps"},
@@ -67,12 +72,22 @@ func (f *File) Name(tensor string) (name, expert string) {
 			rest, end = cut, suffix
 		}
 	}
-	for _, n := range names[rest] {
+	known := names[rest]
+	if family := families[f.Architecture()]; family != nil && family.names[rest] != nil {
+		known = family.names[rest]
+	}
+	for _, n := range known {
 		if name == "" || f.Tensors[name] == nil {
 			name = prefix + n + end
 		}
 	}
 	return name, expert
+}
+
+// Tiled says that value heads of recurrent layers take turns by their key head.
+func (f *File) Tiled() bool {
+	family := families[f.Architecture()]
+	return family != nil && family.tiled
 }
 
 // Turned says that rows of queries and keys lie as llama.cpp turns them: in pairs of

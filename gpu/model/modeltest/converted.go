@@ -146,6 +146,12 @@ func typed(kind string, x any) any {
 		return int32(x.(float64))
 	case "float32":
 		return float32(x.(float64))
+	case "[int32":
+		var list []int32
+		for _, n := range x.([]any) {
+			list = append(list, int32(n.(float64)))
+		}
+		return list
 	case "[bool":
 		var list []bool
 		for _, b := range x.([]any) {
@@ -204,19 +210,23 @@ func (s *source) of(name string) (values []float32, shape []int) {
 
 // whole are tensors of another name alone; "|" parts what families call them.
 var whole = map[string]string{
-	"attn_norm.weight": "input_layernorm.weight", "post_attention_norm.weight": "post_attention_layernorm.weight",
-	"ffn_norm.weight": "pre_feedforward_layernorm.weight|post_attention_layernorm.weight", "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
+	"attn_norm.weight": "input_layernorm.weight", "post_attention_norm.weight": "post_self_attn_layernorm.weight|post_attention_layernorm.weight",
+	"ffn_norm.weight": "pre_feedforward_layernorm.weight|post_attention_layernorm.weight", "post_ffw_norm.weight": "post_feedforward_layernorm.weight|post_mlp_layernorm.weight",
 	"attn_q.weight": "self_attn.q_proj.weight", "attn_k.weight": "self_attn.k_proj.weight", "attn_v.weight": "self_attn.v_proj.weight",
 	"attn_q.bias": "self_attn.q_proj.bias", "attn_k.bias": "self_attn.k_proj.bias", "attn_v.bias": "self_attn.v_proj.bias",
-	"attn_output.weight": "self_attn.o_proj.weight", "attn_output.bias": "self_attn.o_proj.bias", "attn_qkv.weight": "self_attn.qkv_proj.weight",
+	"attn_output.weight": "self_attn.o_proj.weight", "attn_output.bias": "self_attn.o_proj.bias", "attn_qkv.weight": "self_attn.qkv_proj.weight|linear_attn.in_proj_qkv.weight",
 	"attn_q_norm.weight": "self_attn.q_norm.weight", "attn_k_norm.weight": "self_attn.k_norm.weight", "attn_sinks.weight": "self_attn.sinks",
 	"attn_q_a.weight": "self_attn.q_a_proj.weight", "attn_q_a_norm.weight": "self_attn.q_a_layernorm.weight", "attn_q_b.weight": "self_attn.q_b_proj.weight",
 	"attn_kv_a_mqa.weight": "self_attn.kv_a_proj_with_mqa.weight", "attn_kv_a_norm.weight": "self_attn.kv_a_layernorm.weight",
 	"ffn_gate.weight": "mlp.gate_proj.weight", "ffn_up.weight": "mlp.up_proj.weight|mlp.gate_up_proj.weight", "ffn_down.weight": "mlp.down_proj.weight",
 	"ffn_gate_inp.weight": "mlp.gate.weight|mlp.router.weight|block_sparse_moe.gate.weight", "ffn_gate_inp.bias": "mlp.router.bias",
 	"exp_probs_b.bias":      "mlp.gate.e_score_correction_bias|block_sparse_moe.e_score_correction_bias",
-	"ffn_gate_shexp.weight": "mlp.shared_experts.gate_proj.weight", "ffn_up_shexp.weight": "mlp.shared_experts.up_proj.weight", "ffn_down_shexp.weight": "mlp.shared_experts.down_proj.weight",
-	"ffn_down_exps.bias": "mlp.experts.down_proj_bias",
+	"ffn_gate_shexp.weight": "mlp.shared_experts.gate_proj.weight|mlp.shared_expert.gate_proj.weight", "ffn_up_shexp.weight": "mlp.shared_experts.up_proj.weight|mlp.shared_expert.up_proj.weight", "ffn_down_shexp.weight": "mlp.shared_experts.down_proj.weight|mlp.shared_expert.down_proj.weight",
+	"ffn_down_exps.bias":        "mlp.experts.down_proj_bias",
+	"ffn_gate_inp_shexp.weight": "mlp.shared_expert_gate.weight",
+	"attn_gate.weight":          "linear_attn.in_proj_z.weight", "ssm_alpha.weight": "linear_attn.in_proj_a.weight", "ssm_beta.weight": "linear_attn.in_proj_b.weight",
+	"ssm_conv1d.weight": "linear_attn.conv1d.weight", "ssm_a": "linear_attn.A_log", "ssm_dt.bias": "linear_attn.dt_bias", "ssm_norm.weight": "linear_attn.norm.weight",
+	"ssm_out.weight": "linear_attn.out_proj.weight",
 }
 
 var block = regexp.MustCompile(`^blk\.(\d+)\.(.+)$`)
@@ -226,7 +236,7 @@ func (s *source) tensor(name string) []float32 {
 	family := s.metadata["general.architecture"]["string"].(string)
 	if top, is := map[string]string{"token_embd.weight": "model.embed_tokens.weight", "output.weight": "lm_head.weight", "output_norm.weight": "model.norm.weight"}[name]; is {
 		values, _ := s.of(top)
-		return plusOne(values, family == "gemma3" && name == "output_norm.weight")
+		return plusOne(values, lessOne(family) && name == "output_norm.weight")
 	}
 	m := block.FindStringSubmatch(name)
 	layer, rest := "model.layers."+m[1]+".", m[2]
@@ -242,7 +252,10 @@ func (s *source) tensor(name string) []float32 {
 			}
 			return paired(values, shape[0], int(s.metadata[family+"."+heads]["uint32"].(float64)))
 		}
-		return plusOne(values, family == "gemma3" && strings.HasSuffix(rest, "norm.weight"))
+		if lessOne(family) && strings.HasSuffix(rest, "norm.weight") && rest != "ssm_norm.weight" {
+			return plusOne(values, true)
+		}
+		return s.tiled(values, rest, family)
 	}
 	switch what := strings.TrimSuffix(rest, ".weight"); what {
 	case "attn_k_b", "attn_v_b":
@@ -250,6 +263,48 @@ func (s *source) tensor(name string) []float32 {
 	default:
 		return s.experts(layer, what)
 	}
+}
+
+// lessOne says that a family's norms are stored less one in checkpoints.
+func lessOne(family string) bool { return family == "gemma3" || strings.HasPrefix(family, "qwen35") }
+
+// tiled has value heads of recurrent layers take turns by their key head: in rows of what
+// makes them, in columns of what takes them.
+func (s *source) tiled(values []float32, rest, family string) []float32 {
+	if !strings.HasPrefix(family, "qwen35") {
+		return values
+	}
+	number := func(key string) int { return int(s.metadata[family+".ssm."+key]["uint32"].(float64)) }
+	keys, heads := number("group_count"), number("time_step_rank")
+	width, hidden := number("inner_size")/heads, int(s.metadata[family+".embedding_length"]["uint32"].(float64))
+	turned := func(values []float32, each int) (out []float32) { // heads of so many numbers
+		for h := range heads {
+			from := h%keys*(heads/keys) + h/keys
+			out = append(out, values[from*each:][:each]...)
+		}
+		return out
+	}
+	before := 2 * keys * number("state_size")
+	switch rest {
+	case "attn_qkv.weight":
+		return append(values[:before*hidden:before*hidden], turned(values[before*hidden:], width*hidden)...)
+	case "ssm_conv1d.weight":
+		before *= number("conv_kernel")
+		return append(values[:before:before], turned(values[before:], width*number("conv_kernel"))...)
+	case "attn_gate.weight":
+		return turned(values, width*hidden)
+	case "ssm_alpha.weight", "ssm_beta.weight":
+		return turned(values, hidden)
+	case "ssm_dt.bias":
+		return turned(values, 1)
+	case "ssm_out.weight":
+		var out []float32
+		for row := 0; row < len(values); row += heads * width {
+			out = append(out, turned(values[row:][:heads*width], width)...)
+		}
+		return out
+	}
+	return values
 }
 
 func plusOne(values []float32, yes bool) []float32 {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/troupe-llm/troupe/gpu/internal/gguf"
 )
@@ -47,6 +48,14 @@ func (g *GGUF) Set(key string, v any) {
 // Tensor adds one; its shape has the outermost size first.
 func (g *GGUF) Tensor(name string, kind gguf.Type, shape []int, data []byte) {
 	g.tensors = append(g.tensors, ggufTensor{name, kind, shape, data})
+}
+
+// Replace has a tensor's data as several others instead, or under another shape.
+func (g *GGUF) Replace(name string, by func(kind gguf.Type, shape []int, data []byte)) {
+	i := slices.IndexFunc(g.tensors, func(t ggufTensor) bool { return t.name == name })
+	t := g.tensors[i]
+	g.tensors = slices.Delete(g.tensors, i, i+1)
+	by(t.kind, t.shape, t.data)
 }
 
 // Bytes is the file.

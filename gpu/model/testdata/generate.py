@@ -169,6 +169,7 @@ FAMILIES = {
     "ministral3": ("ministral3", dict(rope_parameters=yarn(1e6, llama_4_scaling_beta=0.1, mscale=1.0, mscale_all_dim=1.0))),
     "qwen3-window": ("qwen3", dict(use_sliding_window=True, sliding_window=16, max_window_layers=1, rope_parameters=rope(1e6, "linear", factor=4.0))),
     "glm4": ("glm4", dict(attention_bias=True, rope_parameters=rope(1e4, partial_rotary_factor=0.5))),
+    "mixtral": ("mixtral", dict(num_local_experts=4, num_experts_per_tok=2, intermediate_size=32)),
 }
 
 
