@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 )
@@ -271,20 +272,46 @@ func TestRoom(t *testing.T) {
 		{100 * gib, true, true, 40960, ""},
 		{4 * gib, true, true, 27056, "--dtype int8 ("},
 		{8 * gib, false, true, 40960, ""},
-		{3 * gib, false, true, 17692, "longer requests fit with a larger --memory-ratio"},
+		{3 * gib, false, true, 17692, "longer requests fit with --quantization fp8 ("},
 		{gib, true, false, 0, "--dtype int8 needs 586.1 MiB for its weights, which leaves room for 4003 tokens"},
-		{gib, false, false, 0, "it takes 1.2 GiB at least"},
+		{gib, false, false, 0, "--quantization fp8 needs 718.2 MiB for its weights, which leaves room for 2796 tokens"},
+		{gib / 2, false, false, 0, "it takes 645.1 MiB at least"},
 		{gib / 2, true, false, 0, "--dtype int4 needs 389.3 MiB for its weights, which leaves room for 1122 tokens"},
 		{gib / 3, true, false, 0, "it takes 501.3 MiB at least"},
 		{0, true, false, 0, "not known"},
 	} {
-		hold, rounding := onGPU(m), []model.DType(nil)
+		ways := onGPU(m, device.Hopper)
 		if c.processor {
-			hold, rounding = onProcessor(m), []model.DType{model.Int8, model.Int4}
+			ways = onProcessor(m)
 		}
-		r := roomOf(m, "x", c.usable, hold, rounding...)
+		r := roomOf(m, "x", c.usable, ways)
 		if r.Fits != c.fits || r.Tokens != c.tokens || !strings.Contains(r.Advice, c.advice) || c.advice == "" && r.Advice != "" {
 			t.Errorf("%d of a processor %v: %+v", c.usable, c.processor, r)
+		}
+	}
+}
+
+// What a GPU holds of a quantised checkpoint is what package cuda holds there, whatever
+// config.json calls its type.
+func TestQuantizedOnGPU(t *testing.T) {
+	dir, is := modeltest.Fixtures()
+	if !is {
+		t.Skip("the quantised checkpoints lie beside the repository")
+	}
+	for name, want := range map[string]string{
+		"qwen3-gptq": "bfloat16, projections int4 by blocks", "qwen3-fp8-channel": "bfloat16, projections float8_e4m3 by output", "gpt-oss-mxfp4": "bfloat16",
+	} {
+		m, err := model.Open(filepath.Join(dir, "families", name), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := roomOf(m, "cuda:0", 1<<30, onGPU(m, device.Hopper))
+		plain := m.WeightBytes(model.HeldAs(model.BFloat16))
+		if r.DType != want || (want == "bfloat16") != (r.Weights == plain) || r.Weights > plain {
+			t.Errorf("%s: %d bytes as %s, want %s; in bfloat16 %d", name, r.Weights, r.DType, want, plain)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

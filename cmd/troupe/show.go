@@ -110,11 +110,12 @@ func showModel(cmd *cobra.Command, spec string) (*Shown, error) {
 		}
 		s.Tokenizer, s.ChatTemplate = true, t.HasChatTemplate()
 	}
-	for i, bytes := range gpuMemory() {
-		s.Places = append(s.Places, roomOf(m, fmt.Sprintf("cuda:%d", i), min(int64(device.GPU.MemoryRatio*float64(bytes)), bytes-device.GPU.Reserve), onGPU(m)))
+	for i, g := range gpus() {
+		usable := min(int64(device.GPU.MemoryRatio*float64(g.bytes)), g.bytes-device.GPU.Reserve)
+		s.Places = append(s.Places, roomOf(m, fmt.Sprintf("cuda:%d", i), usable, onGPU(m, g.capability)))
 	}
 	s.Places = append(s.Places, roomOf(m, "cpu", cpu.Probe().MemoryAvailable/2, // its --memory-ratio when none is given
-		onProcessor(m), model.Int8, model.Int4))
+		onProcessor(m)))
 	return s, nil
 }
 
@@ -157,32 +158,58 @@ func (s *Shown) measure(p *program.Program) {
 // usefulContext is how many tokens must fit for a model to be of use.
 const usefulContext = 1024
 
-// holding says as what a device holds a model's weights of which a type is asked for, ""
-// for as they are, and the bytes that takes.
-type holding func(asked model.DType) (held model.DType, bytes int64, err error)
+// gpuSize is what is to be known of a GPU of this machine.
+type gpuSize struct {
+	bytes      int64
+	capability int
+}
 
-// onGPU holds weights as they are published.
-func onGPU(m *model.Model) holding {
-	return func(model.DType) (model.DType, int64, error) {
-		return m.Config.DType, m.WeightBytes(model.HeldAs(m.Config.DType)), nil
+// holding is a way for a device to hold a model's weights.
+type holding struct {
+	flags string // that ask for it; "": none do
+	// size says as what it then holds them, and the bytes that takes.
+	size func() (held string, bytes int64, err error)
+}
+
+// onGPU are the ways of a GPU of that compute capability.
+func onGPU(m *model.Model, capability int) []holding {
+	as := func(flags string, dtype model.DType, quantization string) holding {
+		return holding{flags, func() (string, int64, error) {
+			held, err := device.HeldOnGPU(m, dtype, quantization, capability)
+			if err != nil {
+				return "", 0, err
+			}
+			info := device.Info{DType: model.BFloat16}
+			if held.Own != nil {
+				info.Held = &held
+			}
+			return info.Formats(), m.WeightBytes(held), nil
+		}}
 	}
+	return []holding{as("", "", ""), as("--quantization fp8", "", model.FP8), as("--dtype int4", model.Int4, "")}
 }
 
-func onProcessor(m *model.Model) holding {
-	return func(asked model.DType) (model.DType, int64, error) { return cpu.Size(m, asked) }
+func onProcessor(m *model.Model) (ways []holding) {
+	for _, dtype := range []model.DType{"", model.Int8, model.Int4} {
+		ways = append(ways, holding{prefixed("--dtype ", string(dtype)), func() (string, int64, error) {
+			held, bytes, err := cpu.Size(m, dtype)
+			return string(held), bytes, err
+		}})
+	}
+	return ways
 }
 
-// roomOf says what of a model a device of so much usable memory holds, and what
-// to change when that is little: weights can be rounded to those types.
-func roomOf(m *model.Model, name string, usable int64, hold holding, rounding ...model.DType) Room {
+// roomOf says what of a model a device of so much usable memory holds in the first of
+// some ways, and what to change when that is little: the others take less.
+func roomOf(m *model.Model, name string, usable int64, ways []holding) Room {
 	c := &m.Config
 	r := Room{Device: name, Bytes: usable, Token: c.CacheBytes(model.BFloat16)}
-	held, bytes, err := hold("")
-	if r.DType, r.Weights = string(held), bytes; err != nil {
+	held, bytes, err := ways[0].size()
+	if r.DType, r.Weights = held, bytes; err != nil {
 		r.Advice = err.Error()
 		return r
 	}
-	if held == model.Float32 {
+	if held == string(model.Float32) {
 		r.Token = c.CacheBytes(model.Float32)
 	}
 	if usable <= 0 {
@@ -195,25 +222,25 @@ func roomOf(m *model.Model, name string, usable int64, hold holding, rounding ..
 	enough := min(usefulContext, c.MaxPositions)
 	r.Tokens = fit(r.Weights)
 	r.Fits = r.Tokens >= enough
-	rounded, least := model.DType(""), r.Weights
-	for _, dtype := range rounding {
-		_, bytes, err := hold(dtype)
+	rounded, least := "", r.Weights
+	for _, way := range ways[1:] {
+		_, bytes, err := way.size()
 		if err != nil || bytes >= least {
 			continue
 		}
 		if least = bytes; fit(least) >= enough {
-			rounded = dtype
+			rounded = way.flags
 			break
 		}
 	}
 	switch {
 	case r.Fits && r.Tokens == c.MaxPositions:
 	case r.Fits && rounded != "":
-		r.Advice = fmt.Sprintf("longer requests fit with --dtype %s (%d tokens) or a larger --memory-ratio", rounded, fit(least))
+		r.Advice = fmt.Sprintf("longer requests fit with %s (%d tokens) or a larger --memory-ratio", rounded, fit(least))
 	case r.Fits:
 		r.Advice = "longer requests fit with a larger --memory-ratio"
 	case rounded != "":
-		r.Advice = fmt.Sprintf("--dtype %s needs %s for its weights, which leaves room for %d tokens", rounded, bytesText(least), fit(least))
+		r.Advice = fmt.Sprintf("%s needs %s for its weights, which leaves room for %d tokens", rounded, bytesText(least), fit(least))
 	default:
 		r.Advice = fmt.Sprintf("it takes %s at least: free memory, raise --memory-ratio, or take a smaller model", bytesText(least+int64(enough)*r.Token))
 	}

@@ -4,13 +4,9 @@ import (
 	"math"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/kernel/lower"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
-
-// widenFrom is from how many rows on weights of 4 bits are widened for cuBLASLt, where
-// there are Hopper's kernels for fewer: it multiplies by a matrix of bfloat16 faster,
-// and what that costs is soon little.
-const widenFrom = 512
 
 // fours is what products of weights of 4 bits compute in.
 type fours struct {
@@ -56,7 +52,7 @@ func (c *compiler) int4Product(o *program.Product, gate *program.Gate, out *prog
 
 // widened4 is the same by cuBLASLt, from so many rows on.
 func (c *compiler) widened4(o *program.Product, gate *program.Gate, out *program.Value, a kernel.Int4Args) (wide run, from int) {
-	from, most := widenFrom, c.rows(out.Rows, out.PerToken)
+	from, most := lower.Int4Widened, c.rows(out.Rows, out.PerToken)
 	if c.shape.Hopper == 0 {
 		from = kernel.MaxInt4Few + 1
 	}

@@ -28,29 +28,8 @@ var fourBits = model.InGroups(model.Int4, 128)
 // wide is how weights lie on the device that are not in FP8.
 var wide = model.HeldAs(model.BFloat16)
 
-// hopper is the compute capability of GPUs whose products of FP8 are used.
-const hopper = 90
-
-// heldOn is how weights lie on a GPU.
-func heldOn(m *model.Model, dtype model.DType, quantization string, capability int) (model.Held, error) {
-	if err := model.CheckQuantization(quantization); err != nil {
-		return wide, err
-	}
-	if dtype == model.Int4 && quantization == model.FP8 {
-		return wide, fmt.Errorf("weights of type %q and quantization %q; one of them", dtype, quantization)
-	}
-	held := wide
-	if capability == hopper {
-		held = m.HeldInFP8(wide, quantization == model.FP8)
-	}
-	if quantization == model.FP8 && capability != hopper {
-		return wide, fmt.Errorf("quantization %q on compute capability %d.%d; products of FP8 are computed on 9.0", model.FP8, capability/10, capability%10)
-	}
-	if dtype == model.BFloat16 {
-		return held, nil
-	}
-	return m.HeldInInt4(held, dtype == model.Int4), nil
-}
+// hopper is the compute capability of GPUs that have kernels of their own.
+const hopper = device.Hopper
 
 // settle fills in the sizes that do not depend on free memory, and refuses what
 // cannot be computed by a GPU of that compute capability.
@@ -76,7 +55,7 @@ func settle(spec *device.Spec, capability int) (device.Info, error) {
 	if err := Formats.Check(spec.Model); err != nil {
 		return info, err
 	}
-	held, err := heldOn(spec.Model, spec.DType, spec.Quantization, capability)
+	held, err := device.HeldOnGPU(spec.Model, spec.DType, spec.Quantization, capability)
 	if err != nil {
 		return info, err
 	}

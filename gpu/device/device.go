@@ -120,7 +120,7 @@ type Spec struct {
 	// this one among them; 0 is one. They divide the host's cores and memory.
 	DP int
 	// DType of the weights in memory; "" takes the checkpoint's. Only the
-	// processor takes model.Int8 and model.Int4.
+	// processor takes model.Int8.
 	DType model.DType
 	// KVDType is of keys and values in memory; "" or "auto" takes what suits the
 	// device: bfloat16, or float32 where a processor has weights in float32, too.

@@ -18,16 +18,18 @@ type Hardware struct {
 	Memory int64   // bytes
 	Read   float64 // bytes a second from memory
 	FLOPs  float64 // a second, of bfloat16
-	Codes  float64 // how many times as many of FP8 with scales; 0: there are no such products
+	Codes  float64 // how many times as many of FP8 with scales, where such products are used
 	Link   float64 // bytes a second to each other GPU, one way
+	// Capability is the compute capability, by which weights are held (device.HeldOnGPU).
+	Capability int
 }
 
 var hardware = []Hardware{
-	{"h200", "NVIDIA H200 SXM", 141e9, 4.8e12, 989e12, 2, 450e9},
-	{"h100", "NVIDIA H100 SXM", 80e9, 3.35e12, 989e12, 2, 450e9},
-	{"a100", "NVIDIA A100 SXM 80GB", 80e9, 2.039e12, 312e12, 0, 300e9},
-	{"l40s", "NVIDIA L40S", 48e9, 0.864e12, 362e12, 0, 25e9},
-	{"4090", "NVIDIA GeForce RTX 4090", 24e9, 1.008e12, 165e12, 0, 25e9},
+	{"h200", "NVIDIA H200 SXM", 141e9, 4.8e12, 989e12, 2, 450e9, 90},
+	{"h100", "NVIDIA H100 SXM", 80e9, 3.35e12, 989e12, 2, 450e9, 90},
+	{"a100", "NVIDIA A100 SXM 80GB", 80e9, 2.039e12, 312e12, 0, 300e9, 80},
+	{"l40s", "NVIDIA L40S", 48e9, 0.864e12, 362e12, 0, 25e9, 89},
+	{"4090", "NVIDIA GeForce RTX 4090", 24e9, 1.008e12, 165e12, 0, 25e9, 89},
 }
 
 // rates are what programs get of a GPU.
@@ -35,6 +37,8 @@ type rates struct {
 	weights, kv         float64 // shares of Read: of weights and activations; of keys and values
 	products, attention float64 // shares of FLOPs: of matrix products; of attention over prompts
 	experts             float64 // share of FLOPs: of experts' products
+	few4, many4         float64 // shares of Read: of weights of 4 bits, by the kernels for few rows and for many
+	products4           float64 // share of FLOPs: of the latter
 	kernel              float64 // s: a kernel's beginning and end, when it follows another
 	decode              float64 // s: more, for decode attention, however little it reads
 	launch              float64 // s: launching a kernel, outside of captured graphs
@@ -44,6 +48,7 @@ type rates struct {
 // testdata/h200.jsonl (see TestFit). Other GPUs are assumed to be alike.
 var measured = rates{
 	weights: 0.836, kv: 0.880, products: 0.658, attention: 0.671, experts: 0.48,
+	few4: 0.62, many4: 0.23, products4: 0.43, // to testdata/h200-int4.jsonl
 	kernel: 2.41e-6, decode: 6.6e-6, launch: 5.69e-6,
 }
 
@@ -151,16 +156,17 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	if err != nil {
 		return info, err
 	}
-	if spec.DType == model.Int8 || spec.DType == model.Int4 {
-		return info, fmt.Errorf("weights of type %q; GPUs are simulated with bfloat16 or float32, the processor (\"cpu\") takes int8 and int4", spec.DType)
-	}
-	info.Name, info.Hardware, info.DType = spec.Device, "simulated "+o.hw.Full, spec.DType
+	info.Name, info.Hardware = spec.Device, "simulated "+o.hw.Full
 	info.Scores, info.Drafts = true, info.StateBytes == 0
-	if info.DType == "" || info.DType == "auto" {
-		info.DType = c.DType
-	}
-	if slices.Contains(model.Quantized, info.DType) {
+	switch info.DType = spec.DType; info.DType {
+	case "", "auto":
+		if info.DType = c.DType; slices.Contains(model.Quantized, info.DType) {
+			info.DType = model.BFloat16
+		}
+	case model.Int4: // projections alone
 		info.DType = model.BFloat16
+	case model.Int8:
+		return info, fmt.Errorf("weights of type %q; GPUs are simulated with bfloat16, float32 or int4, the processor (\"cpu\") takes int8 as well", spec.DType)
 	}
 	switch info.KVDType = info.DType; spec.KVDType {
 	case "", "auto", info.DType:
@@ -169,16 +175,13 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 	default:
 		return info, fmt.Errorf("keys and values of type %q beside weights of %q; they are simulated with the same, or %s", spec.KVDType, info.DType, model.Float8)
 	}
-	if err := model.CheckQuantization(spec.Quantization); err != nil {
-		return info, err
+	held, err := device.HeldOnGPU(spec.Model, spec.DType, spec.Quantization, o.hw.Capability)
+	if err != nil {
+		return info, fmt.Errorf("%s: %w", o.hw.Full, err)
 	}
-	if spec.Quantization == model.FP8 && o.hw.Codes == 0 {
-		return info, fmt.Errorf("quantization %q on %s; there are no products of FP8 for it", model.FP8, o.hw.Full)
-	}
-	if o.hw.Codes > 0 {
-		if held := spec.Model.HeldInFP8(info.Weights(), spec.Quantization == model.FP8); held.Own != nil {
-			info.Held = &held
-		}
+	if own := held.Own; own != nil {
+		held = model.HeldAs(info.DType)
+		held.Own, info.Held = own, &held
 	}
 	info.WeightBytes = spec.Model.WeightBytes(info.Weights())
 	memory := device.Memory{All: o.hw.Memory, Taken: info.WeightBytes, Token: device.GPUToken(c, info.KVDType)}

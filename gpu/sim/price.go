@@ -18,6 +18,7 @@ type priced struct {
 	weights           float64 // bytes, of all experts
 	experts, perToken int     // whose weights are read as tokens meet them; 0: all are read
 	row               float64 // bytes of values, a row
+	wide              float64 // bytes of weights of 4 bits in bfloat16
 	flops             float64 // a row
 	tiled             bool    // rows are rounded up as cuBLASLt's are
 	link              float64 // bytes a row that GPUs that share the model send each other; above 0: they meet
@@ -32,6 +33,7 @@ type bound int
 const (
 	byMemory bound = iota // nothing
 	byProducts
+	byInt4 // products of weights of 4 bits
 	byExperts
 	byAttention
 )
@@ -94,6 +96,8 @@ func (pr *pricer) kernel(op program.Op, few bool) priced {
 	switch {
 	case fused && f.Rule.Name == lower.ProductAddNorm: // and a kernel that adds
 		k.starts, k.tiled = 3, true
+	case k.bound == byInt4: // it waits for all it reads, and blocks for each other's sums
+		k.starts = 3
 	case routes: // it counts and sorts
 		k.starts = 3
 	case k.bound == byProducts && !(few && fused):
@@ -101,7 +105,7 @@ func (pr *pricer) kernel(op program.Op, few bool) priced {
 		// them up at the end.
 		k.starts, k.tiled = 2, true
 	}
-	if k.link > 0 && k.bound == byProducts { // a kernel of its own behind the product
+	if k.link > 0 && (k.bound == byProducts || k.bound == byInt4) { // a kernel of its own behind the product
 		k.starts++
 	}
 	u := op.Uses()
@@ -110,7 +114,7 @@ func (pr *pricer) kernel(op program.Op, few bool) priced {
 			k.row += pr.bytes(v)
 		}
 	}
-	if k.bound == byProducts || k.bound == byAttention { // others of their rows stay in the caches
+	if k.bound == byProducts || k.bound == byInt4 || k.bound == byAttention { // others of their rows stay in the caches
 		k.row = 0
 	}
 	return k
@@ -127,8 +131,12 @@ func (pr *pricer) add(k *priced, op program.Op) {
 	case *program.Product:
 		k.bound = byProducts
 		flops := o.Cost(one).FLOPs
-		if pr.held.Codes(o.Weight).FP8() {
+		switch codes := pr.held.Codes(o.Weight); {
+		case codes.FP8():
 			flops /= pr.codes
+		case codes == program.CodesInGroups:
+			k.bound = byInt4
+			k.wide += float64(model.Plain(model.BFloat16).Bytes(o.Weight.Shape))
 		}
 		k.flops += flops
 	case *program.ExpertProduct:

@@ -150,6 +150,9 @@ func (r *Roofline) attend(b *bill, k *several, l *load, prompts bool) {
 
 // time is how long a kernel of so many rows moves and computes.
 func (r *Roofline) time(k *priced, rows int) float64 {
+	if k.bound == byInt4 {
+		return r.int4(k, rows) + r.meets(k, rows)
+	}
 	n, share := float64(rows), 1.0
 	if k.experts > 0 {
 		share = program.Touched(k.experts, k.perToken, rows) / float64(k.experts)
@@ -165,6 +168,21 @@ func (r *Roofline) time(k *priced, rows int) float64 {
 		t = rounded(t, k.flops*n/(r.hw.FLOPs*r.rates.experts))
 	}
 	return t + r.meets(k, rows)
+}
+
+// int4 is how long a product of weights of 4 bits takes: by kernels for few rows, by
+// those for many, or as two kernels, of which one widens the weights for the other.
+func (r *Roofline) int4(k *priced, rows int) float64 {
+	switch lower.Int4(rows, r.hw.Capability == device.Hopper) {
+	case lower.Int4Few:
+		return k.weights / (r.hw.Read * r.rates.few4)
+	case lower.Int4Many:
+		n := float64((rows + 31) &^ 31)
+		return rounded(k.weights/(r.hw.Read*r.rates.many4), k.flops*n/(r.hw.FLOPs*r.rates.products4))
+	}
+	read := r.hw.Read * r.rates.weights
+	n := float64(lower.ProductRows(rows))
+	return r.rates.kernel + (k.weights+k.wide)/read + rounded(k.wide/read, k.flops*n/(r.hw.FLOPs*r.rates.products))
 }
 
 // meets is how long GPUs that share the model take to send each other what they

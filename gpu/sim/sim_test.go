@@ -257,7 +257,9 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{device.Spec{Device: "sim:4090"}, "sim: no memory for pages"},
 		{device.Spec{Device: "sim:h200", Slots: -1}, "sim: slots is -1"},
 		{device.Spec{Device: "sim:h200", KVDType: model.Int8}, `sim: keys and values of type "int8" beside weights of "bfloat16"; they are simulated with the same`},
-		{device.Spec{Device: "sim:h200", DType: model.Int8}, `sim: weights of type "int8"; GPUs are simulated with bfloat16 or float32, the processor ("cpu") takes int8 and int4`},
+		{device.Spec{Device: "sim:h200", DType: model.Int8}, `sim: weights of type "int8"; GPUs are simulated with bfloat16, float32 or int4, the processor ("cpu") takes int8 as well`},
+		{device.Spec{Device: "sim:a100", Quantization: model.FP8}, `NVIDIA A100 SXM 80GB: quantization "fp8" on compute capability 8.0; products of FP8 are computed on 9.0`},
+		{device.Spec{Device: "sim:h200", DType: model.Int4, Quantization: model.FP8}, `weights of type "int4" and quantization "fp8"; one of them`},
 	} {
 		c.spec.Model = m
 		_, err := Open(c.spec)
