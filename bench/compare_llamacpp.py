@@ -80,10 +80,14 @@ def run(command, env=None):
 
 def llama(a, file):
     def bench(prompt, reply, together):
-        text, memory = run([os.path.join(a.llama, "llama-batched-bench"), "-m", file, "-c", str(CONTEXT), "-b", "512", "-ub", "512", "-t", str(a.threads), "-tb", str(a.threads),
-                            "--load-mode", "none", "-npp", str(prompt), "-ntg", str(reply), "-npl", str(together), "--output-format", "jsonl"],
-                           {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"})
-        return next(json.loads(line) for line in text.splitlines() if line.startswith("{")), memory
+        command = [os.path.join(a.llama, "llama-batched-bench"), "-m", file, "-c", str(CONTEXT), "-b", "512", "-ub", "512", "-t", str(a.threads), "-tb", str(a.threads),
+                   "--load-mode", "none", "-npp", str(prompt), "-ntg", str(reply), "-npl", str(together), "--output-format", "jsonl"]
+        for _ in range(5):  # its log is written by a thread that it does not always wait for at its end
+            text, memory = run(command, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"})
+            for line in text.splitlines():
+                if line.startswith("{"):
+                    return json.loads(line), memory
+        sys.exit(f"{' '.join(command)}: no figures in what it wrote, five times:\n{text[-2000:]}")
 
     one, memory = bench(16, 64, 1)
     many, _ = bench(16, 64, 8)
