@@ -231,52 +231,32 @@ func plainly(m *matrix, x []float32, rows int) (y []float32) {
 	return y
 }
 
-// apartness is how far log-probabilities are from transformers' in float32: at
-// most, and the root of the mean square.
-type apartness struct{ most, rms float64 }
-
-// wholeBounds are how far whole numbers may be, of mixtures of experts (true) and
-// others. The checkpoints are small and random, which is the worst case: trained
-// models are closer (see the built-in one in bench/results/cpu.md). Where experts
-// are as good as each other, rounding may choose another.
-var wholeBounds = map[model.DType]map[bool]apartness{
-	model.Int8: {false: {0.6, 0.13}, true: {1.8, 0.25}},
-	model.Int4: {false: {6, 1}, true: {6, 1}},
-}
-
-// cacheBounds are that of keys and values in other types than float32.
-var cacheBounds = map[model.DType]map[bool]apartness{
-	model.BFloat16: {false: {0.2, 0.03}, true: {0.3, 0.03}},
-	model.Int8:     {false: {0.4, 0.06}, true: {1.7, 0.06}},
-}
-
 // Every checkpoint with weights of 8 and 4 bits, activations of 8, and with exact
-// weights but keys and values in 16 and 8: within bounds of what transformers makes
-// of all exact ones.
+// weights but keys and values in 16 and 8: as close to what transformers makes of all
+// exact ones as it was measured. The checkpoints are small and random, which is the worst
+// case: trained models are closer (see the built-in one in bench/results/cpu.md). Where
+// experts are as good as each other, rounding may choose another.
 func TestWholeReferences(t *testing.T) {
 	for _, c := range modeltest.All(t) {
 		if raceDetector && c.Name != "qwen3" && c.Name != "qwen3moe" {
 			continue
 		}
 		m, ref := c.Open(t), c.Reference(t)
-		mixture := slotNamed(m, "layers.0.router") != nil
 		for _, dtype := range []model.DType{model.Int8, model.Int4} {
-			t.Run(c.Name+"/"+string(dtype), func(t *testing.T) {
-				differ(t, device.Spec{Model: m, DType: dtype}, &ref, wholeBounds[dtype][mixture])
-			})
+			t.Run(c.Name+"/"+string(dtype), func(t *testing.T) { differ(t, device.Spec{Model: m, DType: dtype}, &ref) })
 		}
-		for dtype, bound := range cacheBounds {
+		for _, dtype := range []model.DType{model.BFloat16, model.Int8} {
 			t.Run(c.Name+"/cache/"+string(dtype), func(t *testing.T) {
-				differ(t, device.Spec{Model: m, DType: model.Float32, KVDType: dtype}, &ref, bound[mixture])
+				differ(t, device.Spec{Model: m, DType: model.Float32, KVDType: dtype}, &ref)
 			})
 		}
 	}
 }
 
-// differ holds log-probabilities to a bound of how far they may be from a
-// reference's. The reference's own continuation is scored, so that one other token
-// does not change all that follow.
-func differ(t *testing.T, spec device.Spec, ref *modeltest.Reference, bound apartness) {
+// differ holds log-probabilities to how far they were from a reference's. The
+// reference's own continuation is scored, so that one other token does not change all
+// that follow.
+func differ(t *testing.T, spec device.Spec, ref *modeltest.Reference) {
 	t.Helper()
 	spec.Slots, spec.MaxStepTokens = 1, 1024
 	r := newRig(t, spec, choose(), 2)
@@ -285,7 +265,7 @@ func differ(t *testing.T, spec device.Spec, ref *modeltest.Reference, bound apar
 	n, agreed, tokens := 0, 0, 0
 	note := func(got, want float64) {
 		d := math.Abs(got - want)
-		a.most, squares, n = max(a.most, d), squares+d*d, n+1
+		a.Most, squares, n = max(a.Most, d), squares+d*d, n+1
 	}
 	for i := range ref.Cases {
 		c := &ref.Cases[i]
@@ -302,11 +282,9 @@ func differ(t *testing.T, spec device.Spec, ref *modeltest.Reference, bound apar
 			tokens++
 		}
 	}
-	a.rms = math.Sqrt(squares / float64(n))
-	t.Logf("log-probabilities differ by %.3f at most, %.4f rms; %d of %d tokens are the likeliest still", a.most, a.rms, agreed, tokens)
-	if !(a.most <= bound.most) || !(a.rms <= bound.rms) {
-		t.Errorf("log-probabilities differ by %+v; want %+v", a, bound)
-	}
+	a.RMS = math.Sqrt(squares / float64(n))
+	t.Logf("log-probabilities differ by %.3f at most, %.4f rms; %d of %d tokens are the likeliest still", a.Most, a.RMS, agreed, tokens)
+	a.hold(t)
 }
 
 // score runs a case's prompt and its continuation, and returns the logits
