@@ -162,7 +162,7 @@ func Open(cfg Config) (*System, error) {
 	}
 	spec := device.Spec{
 		Device: cfg.Device, TP: cfg.TP, DP: cfg.DP, Model: m, DType: cfg.DType, Quantization: cfg.Quantization, KVDType: cfg.KVDType,
-		Slots: cfg.MaxRunningRequests, PageSize: cfg.PageSize, NumPages: cfg.NumPages, MemoryRatio: cfg.MemoryRatio,
+		Slots: cfg.MaxRunningRequests, Drafts: cfg.Speculative == NGram, PageSize: cfg.PageSize, NumPages: cfg.NumPages, MemoryRatio: cfg.MemoryRatio,
 		MaxSeqLen: cfg.MaxSeqLen, MaxStepTokens: cfg.MaxPrefillLength,
 		GraphRows: cfg.GraphRows, Attention: cfg.Attention, Progress: cfg.Progress, Capturing: cfg.Capturing,
 	}
@@ -186,7 +186,7 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 		if err != nil { // not a nil *Local in an Engine
 			return nil, err
 		}
-		if info := e.Info(); cfg.Speculative == NGram && !info.Drafts {
+		if info := e.Info(); cfg.Speculative == NGram && info.MaxDraws == 0 {
 			return nil, errors.Join(errors.New(front.NoDrafts(&info)), e.Close())
 		}
 		if cfg.DP > 1 && strings.HasPrefix(e.Info().Name, "cuda") {

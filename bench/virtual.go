@@ -102,6 +102,7 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 		{&c.PageSize, info.PageSize},
 		{&c.MaxSeqLen, info.MaxSeqLen},
 		{&c.StepTokens, info.MaxStepTokens},
+		{&c.Draws, info.MaxDraws},
 	} {
 		if *f.to == 0 {
 			*f.to = f.from

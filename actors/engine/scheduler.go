@@ -441,11 +441,11 @@ func faultOf(err error) *wire.Fault {
 // newScheduler plans for an opened device.
 func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
 	s := &scheduler{jobs: make(map[uint64]*job), deliver: cfg.Deliver, log: cfg.Log, trace: cfg.Trace.Of(cfg.Number)}
-	if info.Drafts {
+	if info.MaxDraws > 0 {
 		s.drafts = plan.MaxDrafts
 	}
 	var stepTime func(*batch.Step) int64
-	if s.paced = cfg.TargetITL > 0; s.paced || info.Drafts {
+	if s.paced = cfg.TargetITL > 0; s.paced || s.drafts > 0 {
 		s.pace = newPace(cfg, &info)
 		stepTime = s.pace.stepTime
 	}
@@ -468,6 +468,7 @@ func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
 		TargetITL:  int64(cfg.TargetITL),
 		StepTime:   stepTime,
 		Drafts:     s.drafts,
+		Draws:      info.MaxDraws,
 		Digest:     cfg.Digest,
 	})
 	if err != nil {

@@ -232,13 +232,13 @@ func (s *System) spawn() {
 func (s *System) speculative(r *Request) (Speculation, error) {
 	switch r.Speculative {
 	case "":
-		if !s.info.Drafts {
+		if s.info.MaxDraws == 0 {
 			return NoSpeculation, nil
 		}
 		return cmp.Or(s.cfg.Speculative, NoSpeculation), nil
 	case NoSpeculation:
 	case NGram:
-		if !s.info.Drafts {
+		if s.info.MaxDraws == 0 {
 			return "", inputErrorf("speculative", "%s", NoDrafts(&s.info))
 		}
 	default:

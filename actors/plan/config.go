@@ -83,6 +83,9 @@ type Config struct {
 	// Drafts is how many tokens of a request are drafted at most in a step, of requests that
 	// ask for it; 0: none. StepTime says what they cost. See speculate.go.
 	Drafts int
+	// Draws is how many tokens a step may draw, those behind draft tokens counted: the
+	// device's Info.MaxDraws; 0: as many as fit.
+	Draws int
 	// Overlap lets a step be built before the previous one's tokens are known.
 	Overlap bool
 	// AgeSteps is how many steps of waiting count as one level of priority,
@@ -123,6 +126,7 @@ func (c Config) withDefaults() (Config, error) {
 		"a target of %d ns between tokens under schedule %q, where tokens wait for whole steps of prompts: %q has them in one", c.TargetITL, PrefillFirst, Mixed)
 	fault(c.Drafts < 0, "%d drafts: there cannot be fewer than none", c.Drafts)
 	fault(c.Drafts > 0 && c.StepTime == nil, "%d drafts without a prediction of what steps take", c.Drafts)
+	fault(c.Draws < 0 || c.Draws > 0 && c.Draws < c.Slots, "%d draws a step for %d slots: each may draw a token", c.Draws, c.Slots)
 	fault(c.Drafts > 0 && c.States, "%d drafts where sequences carry states, which cannot go back to before a wrong one", c.Drafts)
 	fault(c.AgeSteps < 1, "ageing in %d steps: at least 1 is needed", c.AgeSteps)
 	fault(c.Cache != Radix && c.Cache != Naive, "cache %q: radix or naive", c.Cache)

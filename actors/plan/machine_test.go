@@ -38,6 +38,7 @@ type machine struct {
 	out         []launched        // outstanding, oldest first
 	seq         uint64
 	budget      int
+	draws       int // that a step may have; 0: any number
 	steps       int
 	lateRows    uint64
 	right       uint64 // drafts that were accepted
@@ -75,7 +76,7 @@ type late struct {
 }
 
 func newMachine(c *Config, vocab int) *machine {
-	m := &machine{size: c.PageSize, vocab: vocab, budget: c.StepTokens, guests: map[uint64]*guest{}}
+	m := &machine{size: c.PageSize, vocab: vocab, budget: c.StepTokens, draws: c.Draws, guests: map[uint64]*guest{}}
 	m.kv = make([]uint64, c.NumPages*c.PageSize)
 	m.wrote = make([]mark, c.NumPages)
 	m.table = make([][]int32, c.Slots)
@@ -196,6 +197,9 @@ func (m *machine) launch(s *batch.Step) error {
 		at := len(l.res.Tokens)
 		for range row.Draws() {
 			l.res.Tokens = append(l.res.Tokens, batch.NoToken)
+		}
+		if most := m.draws; most > 0 && len(l.res.Tokens) > most {
+			return fmt.Errorf("row %d makes it %d draws, of which a step may have %d", i, len(l.res.Tokens), most)
 		}
 		if err := m.row(at, row, &l); err != nil {
 			return fmt.Errorf("step %d, row %d: %w", s.Seq, i, err)

@@ -91,7 +91,7 @@ func (p *Planner) decodes(f *flight, budget int) int {
 	if p.pages.available() < p.seated {
 		p.makeRoom()
 	}
-	depth, room := 0, (budget-p.seated)/2
+	depth, room := 0, p.draftRoom()
 	if p.out == 0 {
 		depth = p.depth()
 	}

@@ -440,6 +440,9 @@ func TestRandom(t *testing.T) {
 			if cfg.StepTime == nil || rng.IntN(2) == 0 {
 				cfg.StepTime = fewTokensFree
 			}
+			if rng.IntN(2) == 0 {
+				cfg.Draws = cfg.Slots + rng.IntN(2*cfg.Slots)
+			}
 		}
 		w := newWorld(t, cfg, seed)
 		maxPrompt := min(cfg.MaxSeqLen-1, cfg.NumPages*cfg.PageSize, 60)

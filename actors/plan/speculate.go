@@ -102,13 +102,13 @@ func (p *Planner) depth() int {
 	if p.speculating == 0 {
 		return 0
 	}
-	decodes, gain := p.weigh(p.cfg.Drafts)
+	decodes, drafted, gain := p.weigh(p.cfg.Drafts)
 	if gain*unprepared <= decodes {
 		return 0
 	}
 	best, most := 0, decodes/p.decodeTime(0)
-	for n := p.cfg.Drafts; n > 0; n /= 2 {
-		_, gain := p.weigh(n)
+	for n := min(p.cfg.Drafts, p.draftRoom()/max(drafted, 1)); n > 0; n /= 2 {
+		_, _, gain := p.weigh(n)
 		if speed := (decodes + gain) / (p.decodeTime(n) * (1 + 1./unprepared)); speed > most {
 			best, most = n, speed
 		}
@@ -116,17 +116,30 @@ func (p *Planner) depth() int {
 	return best
 }
 
-// weigh is how many requests decode, and how many tokens more are expected of n drafts each.
-func (p *Planner) weigh(n int) (decodes, gain float64) {
+// draftRoom is how many draft tokens the step being built may have: half of its tokens, and no
+// more draws than the device makes of a step, of which every request may need one that runs or
+// is seated by this step.
+func (p *Planner) draftRoom() int {
+	room := (p.cfg.StepTokens - p.seated) / 2
+	if p.cfg.Draws > 0 {
+		room = min(room, p.cfg.Draws-min(p.cfg.Slots, p.seated+p.queue.len()))
+	}
+	return room
+}
+
+// weigh is how many requests decode, how many of them have drafts, and how many tokens more are
+// expected of n each.
+func (p *Planner) weigh(n int) (decodes float64, drafted int, gain float64) {
 	for i := range p.seats[:p.top] {
 		if r := p.seats[i].req; r != nil && r.wantsToken() {
 			decodes++
 			if k := r.draftable(n); k > 0 {
+				drafted++
 				gain += r.speculation.expect(k)
 			}
 		}
 	}
-	return decodes, gain
+	return decodes, drafted, gain
 }
 
 // decodeTime predicts a step of all that decode, with n drafts each.

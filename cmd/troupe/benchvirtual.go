@@ -93,7 +93,7 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *tr
 	engine := cfg.actors(cfg.Log.newLogger(cmd.ErrOrStderr()), nil)
 	v := bench.Virtual{
 		Device: device.Spec{
-			Device: engine.Device, TP: engine.TP, Model: m, DType: engine.DType, Quantization: engine.Quantization, KVDType: engine.KVDType, Slots: engine.MaxRunningRequests, PageSize: engine.PageSize,
+			Device: engine.Device, TP: engine.TP, Model: m, DType: engine.DType, Quantization: engine.Quantization, KVDType: engine.KVDType, Slots: engine.MaxRunningRequests, Drafts: engine.Speculative == actors.NGram, PageSize: engine.PageSize,
 			NumPages: engine.NumPages, MemoryRatio: engine.MemoryRatio, MaxSeqLen: engine.MaxSeqLen, MaxStepTokens: engine.MaxPrefillLength,
 		},
 		Plan:     plan.Config{Cache: engine.Cache, Schedule: engine.Schedule, Policy: engine.Policy, Overlap: !engine.NoOverlap, TargetITL: int64(engine.TargetITL)},

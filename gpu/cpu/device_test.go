@@ -89,7 +89,7 @@ func TestStepWithoutRows(t *testing.T) {
 func TestSizes(t *testing.T) {
 	spec := device.Spec{Model: tiny(t), NumPages: 1 << 10}
 	spec.Model.Config.MaxPositions = 1 << 20
-	want := device.Info{Slots: 64, PageSize: 16, NumPages: 1 << 10, MaxSeqLen: 1 << 14, MaxStepTokens: 256, Vocab: 101, Scores: true, Drafts: true, DType: model.BFloat16, KVDType: model.BFloat16}
+	want := device.Info{Slots: 64, PageSize: 16, NumPages: 1 << 10, MaxSeqLen: 1 << 14, MaxStepTokens: 256, Vocab: 101, Scores: true, MaxDraws: 256, DType: model.BFloat16, KVDType: model.BFloat16}
 	got := newRig(t, spec, choose(), 1).info
 	want.Name, want.Hardware, want.FreeBytes = got.Name, got.Hardware, got.FreeBytes
 	want.WeightBytes = got.WeightBytes

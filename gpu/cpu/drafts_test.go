@@ -105,7 +105,7 @@ func TestDraftsChangeNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, device.Spec{Model: m, Slots: 4, PageSize: 4, NumPages: 100, MaxSeqLen: 96, MaxStepTokens: 64}, choose(), 2)
 			if r.info.StateBytes > 0 {
-				if r.info.Drafts {
+				if r.info.MaxDraws > 0 {
 					t.Error("it takes drafts, though states cannot go back")
 				}
 				return

@@ -73,7 +73,6 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 		return nil, info, err
 	}
 	info.Name, info.Hardware, info.DType, info.Scores = "cpu", Probe().hardware(k, p.size), dtype, true
-	info.Drafts = info.StateBytes == 0 // states cannot go back to before a wrong one
 	pl := newPlan(m.Config.Program, rules)
 	b, err := newBuilder(m, asked, pl)
 	if err != nil {

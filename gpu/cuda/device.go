@@ -135,7 +135,7 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 	e.info.Name, e.info.Hardware = fmt.Sprintf("cuda:%d", ordinal), ctx.gpu.Name
 	for i := range d.seats {
 		s := &d.seats[i]
-		if s.result, err = ctx.pin(kernel.ResultBytes(e.info.Slots)); err != nil {
+		if s.result, err = ctx.pin(kernel.ResultBytes(e.info.Draws())); err != nil {
 			return err
 		}
 		if s.sums, err = ctx.pin(kernel.SpentBytes); err != nil {
@@ -158,7 +158,7 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 		}
 		loaded = func() error { return nil }
 	}
-	sizes := graphSizes(min(e.info.Slots, cmp.Or(max(spec.GraphRows, -1), maxGraph)))
+	sizes := graphSizes(min(e.info.Draws(), cmp.Or(max(spec.GraphRows, -1), maxGraph)))
 	if err := errors.Join(e.captureGraphs(sizes, spec.Capturing), loaded()); err != nil {
 		return err
 	}
@@ -282,7 +282,8 @@ func (d *Device) launch(s *batch.Step) error {
 	}
 	seat.seq, seat.rows, seat.launched = s.Seq, seat.rows[:0], batch.Now()
 	for i := range s.Rows {
-		seat.rows = append(seat.rows, launched{s.Rows[i].Sample, d.logprobs[s.Rows[i].Slot], len(s.Rows[i].Score)})
+		r := &s.Rows[i]
+		seat.rows = append(seat.rows, launched{r.Sample, d.logprobs[r.Slot], len(r.Score), r.Drafts})
 	}
 	if u.scores > 0 && seat.scores == nil {
 		if seat.scores, err = e.pin(kernel.ScoreBytes(e.info.MaxStepTokens)); err != nil {
@@ -407,7 +408,7 @@ func (d *Device) wait(seat *seat, r *batch.Result) error {
 		}
 	}
 	r.Reducing, r.Waiting = d.sums(seat)
-	readResult(r, seat.result, seat.rows, d.info.Slots)
+	readResult(r, seat.result, seat.rows, d.info.Draws())
 	readScores(r, seat.scores, seat.rows)
 	return nil
 }

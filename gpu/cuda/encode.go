@@ -17,6 +17,7 @@ type upload struct {
 	// How much there is to compute. In a graph all of a kind are the graph's
 	// size, padded.
 	tokens, decodes, draws, ntiles, nspans int
+	replies, replied                       int  // leading rows whose tokens are decode rows, and how many these are
 	graph                                  int  // the graph's size; 0: not a graph of a whole pass
 	replays                                bool // it has prompts, and is of graphs for its parts
 	late                                   int  // draws whose masks come later: none is drawn before
@@ -108,20 +109,35 @@ func graphFor(sizes []int, n int) int {
 // for it.
 func (e *encoder) pad() {
 	u := &e.up
-	tokens, decodes, draws := lower.AlikeRows(u.tokens), replayedDecodes(u.decodes, e.info.Slots), graphFor(e.graphs, u.draws)
+	tokens, decodes, draws := lower.AlikeRows(u.tokens), replayedDecodes(u.decodes, e.info.Draws()), graphFor(e.graphs, u.draws)
 	if u.replays = tokens <= e.prompts && decodes <= tokens && (draws > 0) == (u.draws > 0); u.replays {
 		u.tokens, u.decodes, u.draws = tokens, decodes, draws
 	}
 }
 
 // replayedDecodes is how many decode rows a graph has that holds n of them.
-func replayedDecodes(n, slots int) int {
+func replayedDecodes(n, all int) int {
 	for _, most := range []int{0, 8, 64} {
-		if n <= most && most < slots {
+		if n <= most && most < all {
 			return most
 		}
 	}
-	return slots
+	return all
+}
+
+// replies are the leading rows that decode attention takes, and how many tokens they
+// have, each a decode row to it: those that decode, with drafts or without. One with a
+// token that is neither a draft nor the one before, or with more drafts than decode
+// attention knows to be new, is a chunk of a prompt to it.
+func replies(s *batch.Step) (rows, tokens int) {
+	for rows, tokens = s.NumDecode, s.NumDecode; rows < len(s.Rows); rows++ {
+		r := &s.Rows[rows]
+		if r.Drafts == 0 || r.Len() != r.Draws() || r.Len() > kernel.NewestTokens {
+			break
+		}
+		tokens += r.Len()
+	}
+	return rows, tokens
 }
 
 // encode writes a step into the block that place returns for so many bytes,
@@ -133,38 +149,41 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 	}
 	u := &e.up
 	*u = upload{lists: u.lists[:0], counts: u.counts[:0]}
-	if s.NumDecode == len(s.Rows) && len(s.Rows) > 0 {
-		u.graph = graphFor(e.graphs, len(s.Rows))
+	u.replies, u.replied = replies(s)
+	if u.replies == len(s.Rows) && len(s.Rows) > 0 {
+		u.graph = graphFor(e.graphs, u.replied)
 	}
-	u.tokens, u.decodes = s.NumTokens, s.NumDecode
+	u.tokens, u.decodes = s.NumTokens, u.replied
+	token := u.replied
 	clear(e.masks)
 	for i := range s.Rows {
 		r := &s.Rows[i]
 		u.scores += len(r.Score)
 		if r.Sample {
-			u.draws++
+			u.draws += r.Draws()
 			if r.Late {
 				u.late++
 			}
-			if r.Allow != nil {
-				e.masks[&r.Allow[0]] = 0 // not there yet
+			for j := range r.Draws() {
+				if allow := r.AllowAt(j); allow != nil {
+					e.masks[&allow[0]] = 0 // not there yet
+				}
 			}
 		}
 	}
 	if u.graph > 0 {
 		u.tokens, u.decodes, u.draws = u.graph, u.graph, u.graph
-	} else if s.NumDecode < len(s.Rows) {
+	} else if u.replies < len(s.Rows) {
 		e.pad()
 	}
 	e.tiles = e.tiles[:0]
-	token := s.NumDecode
-	for i := s.NumDecode; i < len(s.Rows); i++ {
+	for i := u.replies; i < len(s.Rows); i++ {
 		r := &s.Rows[i]
 		e.tiles = e.shape.AppendTiles(e.tiles, int(r.Slot), token, int(r.Start), r.Len())
 		token += r.Len()
 	}
 	e.shape.SortTiles(e.tiles)
-	u.ntiles, u.nspans = len(e.tiles), len(s.Rows)-s.NumDecode
+	u.ntiles, u.nspans = len(e.tiles), len(s.Rows)-u.replies
 
 	memory, base, err := place(e.size(s))
 	if err != nil {
@@ -288,35 +307,37 @@ func (e *encoder) rows(b *block, s *batch.Step) {
 	ids, positions, slots := take[int32](b, u.tokens, &a.Tokens), take[int32](b, u.tokens, &a.Positions), take[int32](b, u.tokens, &a.Slots)
 	rowSlots, rowLens := take[int32](b, u.decodes, &a.RowSlots), take[int32](b, u.decodes, &a.RowLens)
 	draws, drawTokens := take[kernel.Draw](b, u.draws, &a.Draws), take[int32](b, u.draws, &a.DrawTokens)
-	t, d := 0, 0
+	t, d, place := 0, 0, int32(0)
 	e.late = e.late[:0]
 	for i := range s.Rows {
 		r := &s.Rows[i]
 		n := r.Len()
 		if r.Tokens == nil {
 			ids[t] = -1
-			rowSlots[i], rowLens[i] = r.Slot, r.Start+1
 		}
 		copy(ids[t:], r.Tokens)
 		for j := range n {
 			positions[t+j], slots[t+j] = r.Start+int32(j), r.Slot
+			if i < u.replies {
+				rowSlots[t+j], rowLens[t+j] = r.Slot, r.Start+int32(j)+1
+			}
 		}
 		t += n
-		if !r.Sample && u.graph == 0 {
-			continue
-		}
-		draws[d] = kernel.Draw{Row: -1}
-		drawTokens[d] = int32(t - 1)
-		if r.Sample {
-			draws[d] = kernel.Draw{Row: int32(i), Slot: r.Slot, Position: r.Start + int32(n)}
-			if r.Allow != nil {
-				draws[d].Allow = e.mask(b, r.Allow)
-			}
+		switch {
+		case r.Sample:
 			if r.Late {
 				e.late = append(e.late, d)
 			}
+			for j := range r.Draws() {
+				drawTokens[d] = int32(t - r.Draws() + j)
+				draws[d] = e.drawOf(b, r, place, j)
+				d++
+			}
+		case u.graph > 0: // which has one for every token
+			draws[d], drawTokens[d] = kernel.Draw{Row: -1}, int32(t-1)
+			d++
 		}
-		d++
+		place += int32(r.Draws())
 	}
 	if u.late > 0 {
 		e.draws = append(e.draws[:0], draws[:d]...)
@@ -324,12 +345,21 @@ func (e *encoder) rows(b *block, s *batch.Step) {
 	for ; t < u.tokens; t++ {
 		ids[t], positions[t], slots[t] = 0, 0, -1
 	}
-	for i := s.NumDecode; i < u.decodes; i++ {
+	for i := u.replied; i < u.decodes; i++ {
 		rowSlots[i], rowLens[i] = 0, 0
 	}
 	for ; d < u.draws; d++ {
 		draws[d], drawTokens[d] = kernel.Draw{Row: -1}, 0
 	}
+}
+
+// drawOf is a row's draw j, whose tokens begin in the result at a place.
+func (e *encoder) drawOf(b *block, r *batch.Row, place int32, j int) kernel.Draw {
+	d := kernel.Draw{Row: place + int32(j), Slot: r.Slot, Position: r.Start + int32(r.Len()-r.Draws()+j+1), Ahead: int16(j), Drafts: int16(r.Drafts)}
+	if allow := r.AllowAt(j); allow != nil {
+		d.Allow = e.mask(b, allow)
+	}
+	return d
 }
 
 // mask returns where a mask lies in the upload, which has each of them once: it
@@ -378,9 +408,9 @@ func (e *encoder) lateMasks(m *batch.Masks, place func(bytes int) ([]byte, kerne
 // spans writes whose tokens those behind the decode rows are.
 func (e *encoder) spans(b *block, s *batch.Step) {
 	spans := take[kernel.Span](b, e.up.nspans, &e.up.begin.Spans)
-	first := s.NumDecode
+	first := e.up.replied
 	for i := range spans {
-		r := &s.Rows[s.NumDecode+i]
+		r := &s.Rows[e.up.replies+i]
 		spans[i] = kernel.Span{First: int32(first), Count: int32(r.Len()), Slot: r.Slot, Start: r.Start}
 		first += r.Len()
 	}

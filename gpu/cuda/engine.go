@@ -27,11 +27,13 @@ type engine struct {
 	sampling []stage
 
 	slots, last       kernel.Ptr     // sampling parameters and last tokens, by slot
-	draws, drawTokens kernel.Ptr     // [Slots], of the step
+	draws, drawTokens kernel.Ptr     // [Draws], of the step
+	tokensDrawn       kernel.Ptr     // [Draws], of the step
+	drawsDone         kernel.Ptr     // by slot, of one whose row has drafts
 	result            kernel.Ptr     // u64: where the step's result goes
 	kv                kernel.Ptr     // of all caches, one behind the other
 	stateList         kernel.Ptr     // kernel.State of each recurrent layer
-	logits            *program.Value // f32 [Slots, columns]
+	logits            *program.Value // f32 [Draws, columns]
 	shaped            kernel.Ptr     // like logits
 	tokenCounts, sums kernel.Ptr     // of drawing
 	lists             map[int32]slotList
@@ -75,7 +77,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 		return nil, err
 	}
 	e.kernels, e.multiply, e.blocks = e.queue, e.multiplyRounded, 2*ctx.gpu.SMs
-	e.most = map[program.Rows]int{program.Tokens: info.MaxStepTokens, program.Sampled: info.Slots, program.Entries: info.MaxStepTokens}
+	e.most = map[program.Rows]int{program.Tokens: info.MaxStepTokens, program.Sampled: info.Draws(), program.Entries: info.MaxStepTokens}
 	p, err := loadWeights(ctx, e.queue, spec.Model, e.held, spec.Progress)
 	if err != nil {
 		return nil, err
@@ -133,7 +135,7 @@ func (e *engine) settleShape(attention string) error {
 
 // allocateSteps allocates what steps compute in.
 func (e *engine) allocateSteps(rank *device.Rank) error {
-	p, t, s := e.config.Program, int64(e.info.MaxStepTokens), int64(e.info.Slots)
+	p, t, s, draws := e.config.Program, int64(e.info.MaxStepTokens), int64(e.info.Slots), int64(e.info.Draws())
 	layout, err := layOut(p, e.held)
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
@@ -142,7 +144,7 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}
-	scratch := kernel.ScratchFor(e.shape, e.info.Slots, e.decodeBlocks)
+	scratch := kernel.ScratchFor(e.shape, e.info.Draws(), e.decodeBlocks)
 	var workspace kernel.Ptr
 	list := []sized{
 		{&e.slots, s * int64(unsafe.Sizeof(kernel.Slot{})), "sampling parameters"},
@@ -150,15 +152,17 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 		{&e.tokens, 4 * t, "tokens"},
 		{&e.positions, 4 * t, "positions"},
 		{&e.tokenSlots, 4 * t, "slots"},
-		{&e.rowSlots, 4 * s, "rows"},
-		{&e.rowLens, 4 * s, "lengths"},
-		{&e.draws, s * int64(unsafe.Sizeof(kernel.Draw{})), "draws"},
-		{&e.drawTokens, 4 * s, "draws"},
+		{&e.rowSlots, 4 * draws, "rows"},
+		{&e.rowLens, 4 * draws, "lengths"},
+		{&e.draws, draws * int64(unsafe.Sizeof(kernel.Draw{})), "draws"},
+		{&e.drawTokens, 4 * draws, "draws"},
+		{&e.tokensDrawn, 4 * draws, "draws"},
+		{&e.drawsDone, 4 * s, "draws"},
 		{&e.result, 8, "results"},
 		{&e.queries, bf16 * t * int64(e.shape.Heads*e.shape.HeadDim), "queries"},
-		{&e.shaped, f32 * s * int64(columns(e.logits)), "shaped logits"},
+		{&e.shaped, f32 * draws * int64(columns(e.logits)), "shaped logits"},
 		{&e.tokenCounts, 4 * s * int64(e.info.Vocab), "token counts"},
-		{&e.sums, s * kernel.PartBytes, "sampling"},
+		{&e.sums, draws * kernel.PartBytes, "sampling"},
 		{&e.tiles, int64(e.shape.MostTiles(int(t), int(s))) * int64(unsafe.Sizeof(kernel.Tile{})), "prompts"},
 		{&e.spans, s * int64(unsafe.Sizeof(kernel.Span{})), "prompts"},
 		{&e.counts, 8, "prompts"},

@@ -133,7 +133,8 @@ func (e *engine) drawn(draws int, late bool) error {
 func (e *engine) draw(draws kernel.Ptr, n int) error {
 	return kernel.Sample(e.queue, kernel.SampleArgs{
 		Logits: e.values[e.logits], Shaped: e.shaped, Draws: draws, Slots: e.slots, Counts: e.tokenCounts, Parts: e.sums, Last: e.last, Result: e.result,
-		Vocab: int32(e.info.Vocab), Ld: int32(columns(e.logits)), Rows: int32(e.info.Slots),
+		Tokens: e.tokens, DrawTokens: e.drawTokens, Drawn: e.tokensDrawn, Arrived: e.drawsDone,
+		Vocab: int32(e.info.Vocab), Ld: int32(columns(e.logits)), Rows: int32(e.info.Draws()),
 	}, n)
 }
 

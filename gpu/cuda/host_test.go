@@ -119,7 +119,7 @@ func TestReadResult(t *testing.T) {
 	put(40, 3)
 	put(44, math.Float32bits(-1.5))
 	var r batch.Result
-	readResult(&r, m, []launched{{true, 3, 0}, {false, 1, 0}, {true, 0, 0}}, most)
+	readResult(&r, m, []launched{{true, 3, 0, 0}, {false, 1, 0, 0}, {true, 0, 0, 0}}, most)
 	if !slices.Equal(r.Tokens, []int32{7, batch.NoToken, batch.NoToken}) {
 		t.Errorf("tokens %v", r.Tokens)
 	}
@@ -128,9 +128,29 @@ func TestReadResult(t *testing.T) {
 		t.Errorf("log-probabilities %+v", r.Logprobs)
 	}
 	r.Reset()
-	readResult(&r, m, []launched{{true, 0, 0}}, most)
+	readResult(&r, m, []launched{{true, 0, 0, 0}}, most)
 	if len(r.Logprobs) != 0 {
 		t.Errorf("unasked: %+v", r.Logprobs)
+	}
+	// A row of two drafts, of which the second is rejected, beside one that may draw nothing.
+	put(0, math.MaxUint32)
+	put(4, 5)
+	put(8, 6)
+	put(12, math.MaxUint32)
+	put(20, math.Float32bits(-0.25))
+	put(24, math.Float32bits(-0.75))
+	r.Reset()
+	readResult(&r, m, []launched{{true, 2, 0, 0}, {true, 2, 0, 2}}, most)
+	if !slices.Equal(r.Tokens, []int32{batch.NoToken, 5, 6, batch.NoToken}) {
+		t.Errorf("with drafts: tokens %v", r.Tokens)
+	}
+	var got []float32
+	var tops []int
+	for _, l := range r.Logprobs {
+		got, tops = append(got, l.Token), append(tops, len(l.Top))
+	}
+	if !slices.Equal(got, []float32{0, -0.25, -0.75, 0}) || !slices.Equal(tops, []int{1, 1, 1, 0}) {
+		t.Errorf("with drafts: log-probabilities %v, of %v alternatives", got, tops)
 	}
 }
 
@@ -147,7 +167,7 @@ func TestReadScores(t *testing.T) {
 	}
 	memory := unsafe.Slice((*byte)(unsafe.Pointer(&written[0])), kernel.ScoreBytes(n))
 	var r batch.Result
-	readScores(&r, memory, []launched{{true, 3, 2}, {true, 5, 0}, {false, 0, 1}, {false, 1, 1}, {false, 99, 1}})
+	readScores(&r, memory, []launched{{true, 3, 2, 0}, {true, 5, 0, 0}, {false, 0, 1, 0}, {false, 1, 1, 0}, {false, 99, 1, 0}})
 	if len(r.Scores) != n {
 		t.Fatalf("%d scores, want %d", len(r.Scores), n)
 	}
@@ -163,7 +183,7 @@ func TestReadScores(t *testing.T) {
 		}
 	}
 	r.Reset()
-	readScores(&r, nil, []launched{{true, 3, 0}})
+	readScores(&r, nil, []launched{{true, 3, 0, 0}})
 	if len(r.Scores) != 0 {
 		t.Errorf("unasked: %+v", r.Scores)
 	}

@@ -14,28 +14,34 @@ func readResult(r *batch.Result, memory []byte, rows []launched, most int) {
 	logprobs := unsafe.Slice((*float32)(unsafe.Pointer(&memory[4*most])), most)
 	tops := unsafe.Slice((*kernel.Alternative)(unsafe.Pointer(&memory[8*most])), most*kernel.MaxTop)
 	wanted := false
-	for i, row := range rows {
-		t := batch.NoToken
-		if row.sample {
-			t = tokens[i]
+	for _, row := range rows {
+		for range 1 + row.drafts {
+			t := batch.NoToken
+			if row.sample {
+				t = tokens[len(r.Tokens)]
+			}
+			r.Tokens = append(r.Tokens, t)
 		}
-		r.Tokens = append(r.Tokens, t)
 		wanted = wanted || row.logprobs > 0
 	}
 	if !wanted {
 		return
 	}
-	for i, row := range rows {
-		var l batch.Logprob
-		if row.sample && row.logprobs > 0 {
-			if r.Tokens[i] != batch.NoToken {
+	for _, row := range rows {
+		for j := range 1 + row.drafts {
+			var l batch.Logprob
+			i := len(r.Logprobs)
+			drawn := r.Tokens[i] != batch.NoToken
+			if drawn && row.logprobs > 0 {
 				l.Token = logprobs[i]
 			}
-			for _, a := range tops[i*kernel.MaxTop:][:row.alternatives()] {
-				l.Top = append(l.Top, batch.TokenLogprob{Token: a.Token, Logprob: a.Logprob})
+			if row.sample && (drawn || j == 0) { // else a draft before it was rejected
+				for _, a := range tops[i*kernel.MaxTop:][:row.alternatives()] {
+					l.Top = append(l.Top, batch.TokenLogprob{Token: a.Token, Logprob: a.Logprob})
+				}
 			}
+			r.Logprobs = append(r.Logprobs, l)
 		}
-		r.Logprobs = append(r.Logprobs, l)
 	}
 }
 
@@ -73,6 +79,7 @@ type launched struct {
 	sample   bool
 	logprobs int32
 	scores   int // tokens to score
+	drafts   int32
 }
 
 // alternatives is how many of the likeliest tokens are reported.

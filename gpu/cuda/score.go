@@ -8,8 +8,8 @@ import "github.com/troupe-llm/troupe/gpu/kernel"
 // ask for, as many at a time as there are rows of logits: all of a long prompt's
 // would take gigabytes. What it says goes to memory of the host.
 func (e *engine) score(u *upload, scores kernel.Ptr) error {
-	for done := 0; done < u.scores; done += e.info.Slots {
-		n := min(u.scores-done, e.info.Slots)
+	for done := 0; done < u.scores; done += e.info.Draws() {
+		n := min(u.scores-done, e.info.Draws())
 		if err := e.head(u.follows.Plus(int64(4*done)), n); err != nil {
 			return err
 		}

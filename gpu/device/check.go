@@ -33,19 +33,23 @@ func (i *Info) Check(s *batch.Step) error {
 	if len(s.Rows) > i.Slots {
 		return fmt.Errorf("%d rows; the device has %d slots", len(s.Rows), i.Slots)
 	}
-	tokens := 0
+	tokens, draws := 0, 0
 	for k := range s.Rows {
 		r := &s.Rows[k]
 		if err := i.checkRow(r, k < s.NumDecode); err != nil {
 			return fmt.Errorf("row %d (slot %d): %w", k, r.Slot, err)
 		}
 		tokens += r.Len()
+		draws += r.Draws()
 	}
 	if tokens != s.NumTokens {
 		return fmt.Errorf("NumTokens is %d, its rows have %d", s.NumTokens, tokens)
 	}
 	if tokens > i.MaxStepTokens {
 		return fmt.Errorf("%d tokens; a step may have %d", tokens, i.MaxStepTokens)
+	}
+	if draws > i.Draws() {
+		return fmt.Errorf("%d draws of %d rows; a step may have %d", draws, len(s.Rows), i.Draws())
 	}
 	return nil
 }
@@ -136,7 +140,7 @@ func (i *Info) checkRow(r *batch.Row, decode bool) error {
 
 func (i *Info) checkDrafts(r *batch.Row) error {
 	switch {
-	case !i.Drafts:
+	case i.MaxDraws == 0:
 		return fmt.Errorf("%d drafts; the device takes none", r.Drafts)
 	case r.Drafts < 0 || int(r.Drafts) >= len(r.Tokens):
 		return fmt.Errorf("%d drafts; the row has %d tokens, of which at least one is none", r.Drafts, len(r.Tokens))

@@ -7,7 +7,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
-var tiny = Info{Slots: 4, PageSize: 4, NumPages: 40, MaxSeqLen: 32, MaxStepTokens: 16, Vocab: 101, Scores: true, Drafts: true}
+var tiny = Info{Slots: 4, PageSize: 4, NumPages: 40, MaxSeqLen: 32, MaxStepTokens: 16, Vocab: 101, Scores: true, MaxDraws: 8}
 
 // enter gives a slot its first pages.
 func enter(s *batch.Step, slot int32, pages ...int32) {
@@ -113,7 +113,7 @@ func TestScoresWhereThereAreNone(t *testing.T) {
 
 func TestDraftsWhereThereAreNone(t *testing.T) {
 	info := tiny
-	info.Drafts = false
+	info.MaxDraws = 0
 	s := follows()
 	s.Rows[1].Drafts = 1
 	if err := tiny.Check(s); err != nil {

@@ -60,7 +60,9 @@ type Info struct {
 	MaxStepTokens int
 	Vocab         int  // logits, thus sampled tokens, are below it
 	Scores        bool // rows may have Score
-	Drafts        bool // rows may have Drafts
+	// MaxDraws is how many tokens a step's rows may draw at most, those behind drafts
+	// counted; 0: rows may have no Drafts.
+	MaxDraws int
 
 	WeightBytes int64
 	KVBytes     int64
@@ -102,6 +104,9 @@ func (i *Info) Formats() string {
 	return all + ", projections " + strings.Join(own, " and ")
 }
 
+// Draws is how many tokens a step may draw at most.
+func (i *Info) Draws() int { return max(i.Slots, i.MaxDraws) }
+
 // PagesPerSlot is how many pages the longest sequence has.
 func (i *Info) PagesPerSlot() int { return i.pages(i.MaxSeqLen) }
 
@@ -130,6 +135,7 @@ type Spec struct {
 	Quantization string
 
 	Slots         int
+	Drafts        bool // room for draft tokens of every slot; else of what idle slots leave
 	PageSize      int
 	NumPages      int
 	MemoryRatio   float64 // share of free memory for weights and KV pages; used when NumPages is 0

@@ -39,7 +39,7 @@ func Together(ranks []Info) (Info, error) {
 		if a, b := all.sizes(), r.sizes(); !slices.Equal(a, b) {
 			return all, fmt.Errorf("rank %d has slots, page size, pages, lengths, snapshots %v; rank 0 has %v", i+1, b, a)
 		}
-		all.Drafts = all.Drafts && r.Drafts
+		all.MaxDraws = min(all.MaxDraws, r.MaxDraws)
 		all.WeightBytes += r.WeightBytes
 		all.KVBytes += r.KVBytes
 		all.StateBytes += r.StateBytes

@@ -22,13 +22,20 @@ type Defaults struct {
 	// Snapshots is how many bytes of snapshots of states there are for one of pages;
 	// 0: the device takes none.
 	Snapshots float64
+	// Drafts is for how many draft tokens of a step there is room at most, where Spec.Drafts
+	// asks for any; 0: for as many as there are tokens, whatever is asked for.
+	Drafts int
 }
+
+// maxDrafts is how many draft tokens of a slot Spec.Drafts makes room for.
+const maxDrafts = 8
 
 // GPU suits a GPU, real or simulated.
 var GPU = Defaults{
 	Slots: 256, PageSize: 16, MaxSeqLen: math.MaxInt, StepTokens: 8192, MemoryRatio: 0.9,
 	Reserve:   1 << 30, // for graphs, modules and the libraries' own
 	Snapshots: 0.25,
+	Drafts:    256, // with more a step is bound by arithmetic, and drafts do not pay
 }
 
 // Settle decides on the sizes that do not depend on memory, for spec.Model, and
@@ -74,7 +81,22 @@ func (d *Defaults) Settle(spec *Spec) (Info, error) {
 	if info.MaxStepTokens < slots {
 		return Info{}, fmt.Errorf("%d tokens per step are fewer than the %d slots, which may all decode", info.MaxStepTokens, slots)
 	}
+	if info.StateBytes == 0 { // states cannot go back to before a rejected draft
+		info.MaxDraws = d.draws(spec, &info)
+	}
 	return info, nil
+}
+
+// draws is how many tokens a step may draw. Each takes a row of logits, of which without
+// Spec.Drafts there are no more than slots.
+func (d *Defaults) draws(spec *Spec, info *Info) int {
+	switch {
+	case d.Drafts == 0:
+		return info.MaxStepTokens
+	case spec.Drafts:
+		return min(info.Slots+min(maxDrafts*info.Slots, d.Drafts), info.MaxStepTokens)
+	}
+	return info.Slots
 }
 
 // GPUToken is what a position takes on a GPU: its keys and values in all layers and,

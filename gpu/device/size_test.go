@@ -15,6 +15,26 @@ const (
 	page  = 16 * token
 )
 
+// Room for draws is for all that a step may have where they cost nothing; on a GPU for those of
+// idle slots, and for drafts of all where they are asked for.
+func TestDraws(t *testing.T) {
+	for _, c := range []struct {
+		defaults Defaults
+		spec     Spec
+		want     int
+	}{
+		{small, Spec{Slots: 3}, 256},
+		{GPU, Spec{Slots: 3}, 3},
+		{GPU, Spec{Slots: 3, Drafts: true}, 27},
+		{GPU, Spec{Slots: 100, Drafts: true}, 356},
+		{GPU, Spec{Slots: 100, MaxStepTokens: 200, Drafts: true}, 200},
+	} {
+		if info, err := sizes(c.defaults, c.spec, 512, 80*gib); err != nil || info.MaxDraws != c.want {
+			t.Errorf("%+v: %d draws, want %d; %v", c.spec, info.MaxDraws, c.want, err)
+		}
+	}
+}
+
 var small = Defaults{Slots: 64, PageSize: 16, MaxSeqLen: 2048, StepTokens: 256, MemoryRatio: 0.5, PageBytes: gib}
 
 // sizes settles a spec for a model of some positions, its weights taking 1 GiB.
@@ -53,6 +73,9 @@ func TestSizes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.want.Vocab, c.want.KVBytes = 100, int64(c.want.NumPages*c.want.PageSize*token)
+			if c.want.MaxDraws = 256; c.defaults.Drafts == 0 {
+				c.want.MaxDraws = c.want.MaxStepTokens
+			}
 			if got, err := sizes(c.defaults, c.spec, 512, c.memory); err != nil || got != c.want {
 				t.Errorf("%+v, %v\nwant %+v", got, err, c.want)
 			}

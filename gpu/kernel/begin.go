@@ -9,8 +9,9 @@ type (
 	}
 	Entry struct{ Slot, Index, Page int32 }
 	Draw  struct {
-		Allow                       Ptr
-		Row, Slot, Position, Unused int32
+		Allow               Ptr
+		Row, Slot, Position int32
+		Ahead, Drafts       int16
 	}
 )
 

@@ -22,7 +22,8 @@
 // 279 with 256 rows of 100 to 2,048, 90 for 72 with 8 of 8,192.
 //
 // What earlier kernels than the one just ahead have written is read before
-// waiting for it: the plan, the page table, and all pages but the newest.
+// waiting for it: the plan, the page table, and all tiles but those of the
+// step's own positions: a row's newest and, with drafts, those of the rows before it.
 //
 // Launch:  blocks of 4 warps, of 2 with heads above 128, as many as fit on the
 //          device; worker w is warp w / grid of block w % grid, so that few tiles
@@ -210,7 +211,7 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, BLOCKS) 
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++) {
       int tile = at.tile + s, next = page_of(tile + 1);
-      if (tile == tiles - 1) wait(); // the newest position is in it
+      if (has_new(tile, at.len)) wait();
       if (s < take) load_tile(shared + s * STAGE, a, at.head, tile * TILE, at.len, page);
       copies_commit();
       page = next;

@@ -51,6 +51,10 @@ struct DecodeArgs {
 __device__ __forceinline__ int first_tile(int len, int window) { return max(0, len - window) / TILE; }
 __device__ __forceinline__ int tiles_of(int len, int window) { return (len + TILE - 1) / TILE - first_tile(len, window); }
 
+// has_new says whether a tile may have positions of the step at hand, which the kernel
+// just ahead writes: a row's own and, where it is of a draft, those before it.
+__device__ __forceinline__ bool has_new(int tile, int len) { return (tile + 1) * TILE > len - NEWEST_TOKENS; }
+
 #define GROUP (HEADS / KV_HEADS)
 #define ROW (HEAD_DIM * (KV_CODES ? 1 : 2)) // bytes of a key or value
 #define PITCH (ROW + 16)                    // of a row in shared memory: no bank conflicts

@@ -8,6 +8,10 @@ import (
 // DecodeTile is the positions that decode attention takes at once.
 const DecodeTile = 16
 
+// NewestTokens is how many tokens of a sequence, side by side, a step may have as rows of
+// decode attention: a decode row's, and as many drafts as are worth making.
+const NewestTokens = 9
+
 // The shortest runs of tiles, and up to how many tiles a row and head is not parted
 // where blocks share the work: four warps take some 0.7 µs for a tile each, and
 // merging costs as much as three.

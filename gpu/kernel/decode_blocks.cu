@@ -83,7 +83,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP, BLOCKS) paged_decode_
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++) {
       int tile = at.tile + warp + s * WARPS, next = page_of(tile + WARPS);
-      if (tile == tiles - 1) wait(); // the newest position is in it
+      if (has_new(tile, at.len)) wait();
       if (tile < end) load_tile(shared + s * STAGE, a, at.head, tile * TILE, at.len, page);
       copies_commit();
       page = next;

@@ -19,10 +19,11 @@ struct Slot {
 
 struct Draw {
   const u32* allow; // bit set, or null
-  int row;          // of the step
+  int row;          // its place in the result
   int slot;
   int position;     // the drawn token's
-  int unused;
+  short ahead;      // how many of its row's draws, which lie side by side, come before it
+  short drafts;     // of its row
 };
 
 struct Alternative { int token; float logprob; };

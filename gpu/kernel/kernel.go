@@ -146,6 +146,7 @@ func Programs(s Shape) ([]Program, error) {
 			{"STAGES", s.Stages},
 			{"KV_CODES", flag(s.KVCodes)},
 			{"SAMPLE_PARTS", sampleParts},
+			{"NEWEST_TOKENS", NewestTokens},
 			{"SURVEY_VECTORS", surveyVectors},
 			{"SURVEY_THREADS", surveyThreads},
 			{"MAX_TOP", MaxTop},

@@ -3,7 +3,7 @@
 // given, and of the k likeliest.
 //   logits   f32 [N, ld]   a row per token, read only
 //   draws    Draw [N]      tokens drawn; row < 0: padding
-//   last     i32 [·]       per slot: the drawn token
+//   drawn    i32 [N]       the tokens drawn
 //   result   as draw_tokens has it
 //   targets  Target [N]    tokens to score
 //   scores   Score [N]     in host memory
@@ -22,7 +22,7 @@ struct LogprobArgs {
   const float* logits;
   const Draw* draws;
   const Slot* slots;
-  const int* last;
+  const int* drawn;
   u64* result; // address of: i32 tokens[R], f32 logprobs[R], Alternative top[R][MAX_TOP]
   int vocab, ld;
   int rows; // R, that results have room for
@@ -102,11 +102,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) top_logprobs(const __grid_
   Draw d = a.draws[blockIdx.x];
   if (d.row < 0) return;
   int k = min(a.slots[d.slot].logprobs - 1, min(MAX_TOP, a.vocab));
-  if (k < 0) return;
+  int drawn = a.drawn[blockIdx.x];
+  if (k < 0 || (d.ahead > 0 && drawn == NO_TOKEN)) return; // a draft before it was rejected
   const float* z = a.logits + (size_t)blockIdx.x * a.ld;
   u8* result = (u8*)*a.result;
   float total = likely(z, a.vocab, k, (Alternative*)(result + (size_t)a.rows * 8) + (size_t)d.row * MAX_TOP, c);
-  int drawn = a.last[d.slot];
   if (threadIdx.x == 0 && drawn != NO_TOKEN) ((float*)(result + (size_t)a.rows * 4))[d.row] = z[drawn] - total;
 }
 

@@ -16,7 +16,7 @@ type Score struct {
 // LogprobArgs and ScoreArgs: see logprobs.cu.
 type (
 	LogprobArgs struct {
-		Logits, Draws, Slots, Last, Result Ptr
+		Logits, Draws, Slots, Drawn, Result Ptr
 
 		Vocab, Ld, Rows int32
 	}

@@ -89,7 +89,7 @@ func (b *bench) drawn(what string, wants []said, logits, slots kernel.Ptr, k int
 	for i, w := range wants { // one after the other: all are one slot's
 		b.must(kernel.Sample(b, kernel.SampleArgs{
 			Logits: logits.Plus(int64(4 * i * ld)), Draws: upload(b, []kernel.Draw{{Row: int32(i), Slot: 1}, {Row: -1}}), Slots: slots,
-			Parts: b.zeros(2 * kernel.PartBytes), Last: b.zeros(8), Result: upload(b, []kernel.Ptr{memory}),
+			Parts: b.zeros(2 * kernel.PartBytes), Last: b.zeros(8), Drawn: b.zeros(8), Result: upload(b, []kernel.Ptr{memory}),
 			Vocab: int32(len(w.logprobs)), Ld: int32(ld), Rows: int32(most),
 		}, 2))
 	}

@@ -7,7 +7,10 @@
 //   slots   Slot [·]      sampling parameters
 //   counts  u32 [·, V]    per slot: occurrences in the output; bit 31: in the prompt
 //   parts   Part [N, 32]  maximum and sum of each 1/32 of a row
-//   last    i32 [·]       per slot: the drawn token, NO_TOKEN if nothing may be
+//   last    i32 [·]       per slot: the token drawn last, NO_TOKEN if nothing may be
+//   tokens, draw_tokens   the step's tokens; those that draws follow
+//   drawn   i32 [N]       the tokens drawn, NO_TOKEN behind a rejected draft
+//   arrived u32 [·]       per slot, zero between launches
 //   result  Result*       in host memory
 // Nothing sorts a vocabulary. A row without top-k, top-p and min-p is read
 // once more over 1/32 of it: sums of parts say in which part the drawn token
@@ -15,6 +18,8 @@
 // the last token kept, and only its members are compared with each other.
 // Masses are added as integers (2⁻²⁸ of the likeliest token's): any order of
 // adding gives the same bits.
+// The draws of a row with drafts take all drafts before them for accepted, so they need
+// not wait for each other; the last of them to be done keeps those of which that is true.
 // Launch:  (32, N) blocks of 256, or as many up to 512 as keep all of 1/32 of a row,
 //          8 vectors a thread; N of 512
 // Limit:   4·N·V bytes of memory traffic
@@ -33,6 +38,10 @@ struct SampleArgs {
   Part* parts;
   int* last;
   u64* result; // address of: i32 tokens[R], f32 logprobs[R], Alternative top[R][MAX_TOP]
+  const int* tokens;
+  const int* draw_tokens;
+  int* drawn;
+  u32* arrived;
   int vocab, ld;
   int rows; // R, that results have room for
 };
@@ -67,9 +76,11 @@ __device__ __forceinline__ void shape(const SampleArgs& a, const Draw& d, const 
   __syncthreads();
   if (!s.penalized && !d.allow) return;
   const u32* counts = a.counts + (size_t)d.slot * a.vocab;
+  const int* accepted = d.ahead > 0 ? a.tokens + a.draw_tokens[blockIdx.y] + 1 - d.ahead : nullptr; // as far as this draw goes
   for (int t = begin + threadIdx.x; t < end; t += blockDim.x) {
     float v = y[t];
     u32 seen = s.penalized ? counts[t] : 0;
+    for (int i = 0; i < d.ahead && s.penalized; i++) seen += accepted[i] == t;
     if (seen) {
       if (s.repetition != 0.f && s.repetition != 1.f) v = v > 0.f ? v / s.repetition : v * s.repetition;
       if (seen & ~IN_PROMPT) v = v - __fmul_rn(s.frequency, (float)(seen & ~IN_PROMPT)) - s.presence;
@@ -335,6 +346,24 @@ __device__ __forceinline__ int walk(const Filter& f, Workspace& w, int begin, in
   return any ? begin + 31 - __clz(any) : NO_TOKEN;
 }
 
+// keep reports what a row drew: a token, and as long as that is the next draft another.
+__device__ __forceinline__ void keep(const SampleArgs& a, const Draw& d, const Slot& s, int own) {
+  int first = blockIdx.x - d.ahead;
+  int* result = (int*)*a.result + d.row - d.ahead;
+  bool accepted = true;
+  for (int i = 0; i <= d.drafts; i++) {
+    int token = !accepted ? NO_TOKEN : i == d.ahead ? own : __ldcg(a.drawn + first + i);
+    result[i] = token;
+    if (!accepted) {
+      a.drawn[first + i] = NO_TOKEN;
+      continue;
+    }
+    a.last[d.slot] = token;
+    if (s.penalized && token != NO_TOKEN) a.counts[(size_t)d.slot * a.vocab + token]++;
+    accepted = i < d.drafts && token == a.tokens[a.draw_tokens[first] + 1 + i];
+  }
+}
+
 extern "C" __global__ void __launch_bounds__(BUCKETS) draw_tokens(const __grid_constant__ SampleArgs a) {
   __shared__ Workspace w;
   __shared__ Filter f; // shared by all to leave them their registers
@@ -388,11 +417,15 @@ extern "C" __global__ void __launch_bounds__(BUCKETS) draw_tokens(const __grid_c
     }
     token = walk(f, w, begin, end, target);
   }
-  if (threadIdx.x == 0) {
-    ((int*)*a.result)[d.row] = token;
-    a.last[d.slot] = token;
-    if (s.penalized && token != NO_TOKEN) a.counts[(size_t)d.slot * a.vocab + token]++;
+  if (threadIdx.x > 0) return;
+  a.drawn[blockIdx.x] = token;
+  if (d.drafts > 0) {
+    __threadfence();
+    if (atomicAdd(a.arrived + d.slot, 1u) < (u32)d.drafts) return; // others of the row are drawing
+    a.arrived[d.slot] = 0;
+    __threadfence();
   }
+  keep(a, d, s, token);
 }
 
 // count_tokens enters a request's tokens into its slot's cleared counts.

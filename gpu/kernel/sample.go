@@ -43,7 +43,7 @@ type (
 
 // SampleArgs: see sample.cu.
 type SampleArgs struct {
-	Logits, Shaped, Draws, Slots, Counts, Parts, Last, Result Ptr
+	Logits, Shaped, Draws, Slots, Counts, Parts, Last, Result, Tokens, DrawTokens, Drawn, Arrived Ptr
 
 	Vocab, Ld, Rows int32
 }
@@ -69,7 +69,7 @@ func Sample(q Queue, a SampleArgs, draws int) error {
 		return err
 	}
 	return launch(q, logprobsKernel, draws, 1, 1024, &LogprobArgs{
-		Logits: a.Logits, Draws: a.Draws, Slots: a.Slots, Last: a.Last, Result: a.Result, Vocab: a.Vocab, Ld: a.Ld, Rows: a.Rows,
+		Logits: a.Logits, Draws: a.Draws, Slots: a.Slots, Drawn: a.Drawn, Result: a.Result, Vocab: a.Vocab, Ld: a.Ld, Rows: a.Rows,
 	})
 }
 

@@ -157,7 +157,7 @@ func (o *options) size(spec *device.Spec) (device.Info, error) {
 		return info, err
 	}
 	info.Name, info.Hardware = spec.Device, "simulated "+o.hw.Full
-	info.Scores, info.Drafts = true, info.StateBytes == 0
+	info.Scores = true
 	switch info.DType = spec.DType; info.DType {
 	case "", "auto":
 		if info.DType = c.DType; slices.Contains(model.Quantized, info.DType) {
