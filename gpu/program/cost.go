@@ -39,6 +39,12 @@ func (p *Pass) Rows(v *Value) float64 {
 // position that it sees.
 type Look struct{ Positions, Pairs float64 }
 
+// Add adds what others look at.
+func (l *Look) Add(o Look) {
+	l.Positions += o.Positions
+	l.Pairs += o.Pairs
+}
+
 // Look sums over spans, for tokens that see at most so many positions,
 // themselves included; 0: all.
 func (p *Pass) Look(window int) Look {
@@ -47,9 +53,7 @@ func (p *Pass) Look(window int) Look {
 	}
 	var l Look
 	for _, s := range p.Spans {
-		one := s.Look(window)
-		l.Positions += one.Positions
-		l.Pairs += one.Pairs
+		l.Add(s.Look(window))
 	}
 	if p.looks == nil {
 		p.looks = map[int]Look{}

@@ -123,3 +123,32 @@ func TestKernelsThatDiffer(t *testing.T) {
 		}
 	}
 }
+
+// A row with drafts costs what as many decode rows do, behind as many positions; beside a
+// prompt, too.
+func TestRooflineOfDrafts(t *testing.T) {
+	for _, windows := range [][]int{{0}, {100, 0}} {
+		r := priceOf(t, "sim:h200", layers(t, windows...))
+		for _, prompt := range []int{0, 300} {
+			s, same := &batch.Step{}, &batch.Step{}
+			add := func(s *batch.Step, row batch.Row) {
+				s.Rows = append(s.Rows, row)
+				s.NumTokens += row.Len()
+			}
+			add(s, batch.Row{Slot: 0, Start: 500, Sample: true})
+			add(same, s.Rows[0])
+			add(s, batch.Row{Slot: 1, Start: 95, Tokens: make([]int32, 9), Drafts: 8, Sample: true})
+			for j := range int32(9) {
+				add(same, batch.Row{Slot: 1 + j, Start: 95 + j, Sample: true})
+			}
+			s.NumDecode, same.NumDecode = 1, len(same.Rows)
+			if prompt > 0 {
+				add(s, batch.Row{Slot: 20, Tokens: make([]int32, prompt)})
+				add(same, s.Rows[2])
+			}
+			if got, want := r.Step(s), r.Step(same); got != want || got <= 0 {
+				t.Errorf("windows %v beside a prompt of %d: %v, as decode rows %v", windows, prompt, got, want)
+			}
+		}
+	}
+}

@@ -41,15 +41,20 @@ type load struct {
 	looks                            []look // by window
 }
 
-// look is what attention looks at: decode rows, then those of prompts.
+// look is what attention looks at: decode rows, of which one with drafts is one for each
+// of its tokens, then those of prompts.
 type look struct{ decodes, prompts program.Look }
 
 // count adds a step up, its looks in the memory that is given.
 func (r *Roofline) count(s *batch.Step, looks []look) load {
-	l := load{tokens: s.NumTokens, decodes: s.NumDecode}
+	l := load{tokens: s.NumTokens}
+	replies := s.Replies()
 	for i := range s.Rows {
 		if s.Rows[i].Sample {
 			l.sampled += s.Rows[i].Draws()
+		}
+		if i < replies {
+			l.decodes += s.Rows[i].Len()
 		}
 		l.scored += len(s.Rows[i].Score)
 	}
@@ -57,13 +62,13 @@ func (r *Roofline) count(s *batch.Step, looks []look) load {
 		var sum look
 		for i := range s.Rows {
 			row := &s.Rows[i]
-			at := &sum.prompts
-			if row.Tokens == nil {
-				at = &sum.decodes
+			if i >= replies {
+				sum.prompts.Add(program.Span{Start: int(row.Start), Tokens: row.Len()}.Look(window))
+				continue
 			}
-			one := program.Span{Start: int(row.Start), Tokens: row.Len()}.Look(window)
-			at.Positions += one.Positions
-			at.Pairs += one.Pairs
+			for j := range row.Len() {
+				sum.decodes.Add(program.Span{Start: int(row.Start) + j, Tokens: 1}.Look(window))
+			}
 		}
 		looks = append(looks, sum)
 	}
@@ -93,7 +98,7 @@ func (r *Roofline) Step(s *batch.Step) time.Duration {
 // step is Step, and how much of it GPUs that share the model add up in.
 func (r *Roofline) step(s *batch.Step) (took, met time.Duration) {
 	l := r.count(s, make([]look, 0, 4))
-	prompts := len(s.Rows) > s.NumDecode
+	prompts := len(s.Rows) > s.Replies()
 	var b bill
 	b.add(1, 1, 0) // what begins a step
 	if l.decodes > 0 {
