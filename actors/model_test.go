@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -23,7 +24,7 @@ import (
 
 func openSystem(t testing.TB, cfg Config) *System {
 	t.Helper()
-	cfg.Device, cfg.Log = "cpu", zerolog.Nop()
+	cfg.Device, cfg.Log = cmp.Or(cfg.Device, "cpu"), zerolog.Nop()
 	s, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -108,6 +108,7 @@ func (v Virtual) Run(arrivals iter.Seq[Arrival]) (*VirtualReport, error) {
 			*f.to = f.from
 		}
 	}
+	c.Idle = func() int64 { return int64(v.HostCost) }
 	c.StepTime = func(s *batch.Step) int64 { return int64(engine.Predict(s)) }
 	c.States, c.Snapshots, c.Window = info.StateBytes > 0, info.Snapshots, info.Window
 	p, err := plan.New(c)

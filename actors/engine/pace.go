@@ -22,6 +22,13 @@ type pace struct {
 	decode, prompts correction
 	drafts          correction
 
+	// How long the device stood idle before steps with drafts, a running mean in nanoseconds,
+	// of so many; the last step, and when it ended.
+	idle  float64
+	idles int
+	last  uint64
+	ended int64
+
 	// Of the step being built, which is priced again and again: what its rows take that go on
 	// with replies, by the roofline and corrected.
 	seq     uint64
@@ -149,6 +156,7 @@ func (p *pace) ran(s *batch.Step, r *batch.Result) {
 	if r.Resumed > r.Stalled { // it waited for masks
 		took -= float64(r.Resumed - r.Stalled)
 	}
+	p.stood(s, r)
 	of := p.split(s)
 	switch {
 	case len(s.Rows) == s.NumDecode:
@@ -158,4 +166,25 @@ func (p *pace) ran(s *batch.Step, r *batch.Result) {
 	case of.prompts > of.decode/4: // else it is within what decode rows' times differ by
 		p.prompts.add(took-p.took(of), of.prompts, !p.foreign)
 	}
+}
+
+// stood learns for how long the device stood idle before a step with drafts.
+func (p *pace) stood(s *batch.Step, r *batch.Result) {
+	if s.Seq == p.last+1 && s.Replies() > s.NumDecode {
+		idle := max(float64(r.Began-p.ended), 0)
+		if p.idles > 0 { // what took longer had other reasons
+			idle = min(idle, paceJump*max(p.idle, 1000))
+		}
+		p.idles = min(p.idles+1, paceMemory)
+		p.idle += (idle - p.idle) / float64(p.idles)
+	}
+	p.last, p.ended = s.Seq, r.Ended
+}
+
+// idled is that time, 0 if it is not known.
+func (p *pace) idled() int64 {
+	if p.idles == 0 {
+		return 0
+	}
+	return max(int64(p.idle), 1)
 }

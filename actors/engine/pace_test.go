@@ -109,3 +109,37 @@ func TestPaceForgives(t *testing.T) {
 		t.Errorf("after a step that hung for seconds the next is predicted to take %d, want about 400", got)
 	}
 }
+
+// For how long the device stands idle before steps with drafts is learned from these alone, and
+// a request that comes after an hour does not count for one.
+func TestPaceLearnsOfIdling(t *testing.T) {
+	p, now := &pace{roofline: func(*batch.Step) time.Duration { return 1000 }}, int64(0)
+	ran := func(seq uint64, drafts int, idle int64) {
+		s := paceStep(seq, 2, 0)
+		if drafts > 0 {
+			s.Rows = append(s.Rows, batch.Row{Tokens: make([]int32, 1+drafts), Drafts: int32(drafts)})
+			s.NumTokens += 1 + drafts
+		}
+		p.ran(s, &batch.Result{Began: now + idle, Ended: now + idle + 5000})
+		now += idle + 5000
+	}
+	ran(1, 0, 0)
+	ran(2, 0, 70)
+	if got := p.idled(); got != 0 {
+		t.Errorf("without drafts: %d", got)
+	}
+	for seq := uint64(3); seq < 60; seq++ {
+		ran(seq, int(seq%3), map[uint64]int64{0: 3, 1: 400, 2: 400}[seq%3])
+	}
+	if got := p.idled(); got != 400 {
+		t.Errorf("with drafts: %d, want 400", got)
+	}
+	ran(60, 4, 3600e9)
+	if got := p.idled(); got > 800 {
+		t.Errorf("after an hour: %d", got)
+	}
+	ran(99, 4, 900) // steps between were not looked at
+	if got := p.idled(); got > 800 {
+		t.Errorf("after others: %d", got)
+	}
+}

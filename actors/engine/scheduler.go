@@ -445,9 +445,10 @@ func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
 		s.drafts = plan.MaxDrafts
 	}
 	var stepTime func(*batch.Step) int64
+	var idle func() int64
 	if s.paced = cfg.TargetITL > 0; s.paced || s.drafts > 0 {
 		s.pace = newPace(cfg, &info)
-		stepTime = s.pace.stepTime
+		stepTime, idle = s.pace.stepTime, s.pace.idled
 	}
 	var err error
 	s.plan, err = plan.New(plan.Config{
@@ -469,6 +470,7 @@ func newScheduler(cfg *Config, info device.Info) (*scheduler, error) {
 		StepTime:   stepTime,
 		Drafts:     s.drafts,
 		Draws:      info.MaxDraws,
+		Idle:       idle,
 		Digest:     cfg.Digest,
 	})
 	if err != nil {

@@ -83,6 +83,9 @@ type Config struct {
 	// Drafts is how many tokens of a request are drafted at most in a step, of requests that
 	// ask for it; 0: none. StepTime says what they cost. See speculate.go.
 	Drafts int
+	// Idle is for how long the device stood idle of late before steps with drafts, which are
+	// built when all is known, in nanoseconds; nil, or 0: that is not known.
+	Idle func() int64
 	// Draws is how many tokens a step may draw, those behind draft tokens counted: the
 	// device's Info.MaxDraws; 0: as many as fit.
 	Draws int

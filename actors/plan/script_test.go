@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 // A script is a story about one rule: its first line says what it shows, then
 // come commands, each with what they print indented below.
 //
-//	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N target=N drafts=N draws=N …
+//	config slots=2 pages=8 size=4 seq=32 step=16 overlap cache=naive states snapshots=N target=N drafts=N draws=N idle=N …
 //	add NAME TOKENS [given=TOKENS] [max=N] [min=N] [stop=T] [prio=N] [of=CLIENT] [ignore] [odd] [only] [score] [draft]
 //	         TOKENS: 1,2,3 or 10-14 or both; +NAME stands for all of NAME's
 //	step     build a step; prints its rows and what it tells the device
@@ -167,6 +167,8 @@ func (s *script) config(args []string) (err error) {
 			c.States = true
 		case "drafts":
 			c.Drafts, c.StepTime = n, testStepTime
+		case "idle":
+			c.Idle = func() int64 { return int64(n) }
 		case "draws":
 			c.Draws = n
 		case "overlap":

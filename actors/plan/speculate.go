@@ -18,9 +18,11 @@ import (
 // another is computed: while they pay there is no overlap, for nobody. That is part of their
 // price.
 
-// unprepared is what a step takes longer that was not prepared while another was computed,
-// one of so many parts: 3% (README, "Measured").
-const unprepared = 32
+// leastGain is how many tokens more drafts have to bring, one for so many requests that
+// decode: with fewer it is not looked at whether they pay. It is also what a step is taken to
+// last longer that was not prepared while another was computed, until that is known: 3%
+// (README, "Measured").
+const leastGain = 32
 
 // speculation drafts the tokens of one request.
 type speculation struct {
@@ -103,17 +105,28 @@ func (p *Planner) depth() int {
 		return 0
 	}
 	decodes, drafted, gain := p.weigh(p.cfg.Drafts)
-	if gain*unprepared <= decodes {
+	if gain*leastGain <= decodes {
 		return 0
 	}
 	best, most := 0, decodes/p.decodeTime(0)
 	for n := min(p.cfg.Drafts, p.draftRoom()/max(drafted, 1)); n > 0; n /= 2 {
 		_, _, gain := p.weigh(n)
-		if speed := (decodes + gain) / (p.decodeTime(n) * (1 + 1./unprepared)); speed > most {
+		if speed := (decodes + gain) / p.unprepared(p.decodeTime(n)); speed > most {
 			best, most = n, speed
 		}
 	}
 	return best
+}
+
+// unprepared is how long a step takes, with the time before it in which the device has
+// nothing to do, since it was not prepared while another was computed.
+func (p *Planner) unprepared(took float64) float64 {
+	if p.cfg.Idle != nil {
+		if idle := p.cfg.Idle(); idle > 0 {
+			return took + float64(idle)
+		}
+	}
+	return took * (1 + 1./leastGain)
 }
 
 // draftRoom is how many draft tokens the step being built may have: half of its tokens, and no
