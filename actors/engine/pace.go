@@ -45,8 +45,11 @@ type correction struct {
 
 const (
 	paceMemory = 16 // steps that a correction remembers
-	paceJump   = 4  // how far off one step may be counted: what took longer had other reasons
-	paceFirst  = 64 // tokens of prompts beside decode rows, while nothing is known of what they take
+	// paceForgets is in about how many steps without drafts it is forgotten how long the device
+	// stood idle before those with some.
+	paceForgets = 512
+	paceJump    = 4  // how far off one step may be counted: what took longer had other reasons
+	paceFirst   = 64 // tokens of prompts beside decode rows, while nothing is known of what they take
 	// draftUnknown is how many drafts are taken to cost as much as the step without them,
 	// where nothing is known of the hardware.
 	draftUnknown = 8
@@ -177,6 +180,8 @@ func (p *pace) stood(s *batch.Step, r *batch.Result) {
 		}
 		p.idles = min(p.idles+1, paceMemory)
 		p.idle += (idle - p.idle) / float64(p.idles)
+	} else { // so that drafts are tried again that do not pay any more for it
+		p.idle -= p.idle / paceForgets
 	}
 	p.last, p.ended = s.Seq, r.Ended
 }
