@@ -28,7 +28,7 @@ const leastGain = 32
 type speculation struct {
 	index ngram.Index
 	// at is where in the tokens what the next one is drafted to be stands, and long how many
-	// before agree; 0: there is no draft.
+	// before agree, afterEdit: only tokens before the last one; 0: there is no draft.
 	at, long int
 	// rate is how often drafts were accepted of late, by how many tokens agreed, whether they
 	// were computed or not.
@@ -43,10 +43,13 @@ const (
 	readAtOnce = 4096
 	// rateMemory is of how many drafts a rate is, about.
 	rateMemory = 16
+	// afterEdit is how long an agreement counts that the last token has ended: text that is
+	// edited has another token in its place, and goes on as before.
+	afterEdit = 1
 )
 
 // firstRates are what rates are taken for before there was a draft.
-var firstRates = [ngram.Longest + 1]float64{2: 0.4, 3: 0.6, 4: 0.75}
+var firstRates = [ngram.Longest + 1]float64{afterEdit: 0.3, 2: 0.4, 3: 0.6, 4: 0.75}
 
 func newSpeculation() *speculation { return &speculation{rate: firstRates} }
 
@@ -60,9 +63,13 @@ func (s *speculation) learn(tokens []int32) {
 		s.rate[s.long] += (came - s.rate[s.long]) / rateMemory
 	}
 	s.index.Read(tokens, min(len(tokens), s.index.Indexed()+readAtOnce))
+	was := s.at
 	s.at, s.long = 0, 0
 	if s.index.Indexed() == len(tokens) {
 		s.at, s.long = s.index.Find(tokens)
+	}
+	if s.long == 0 && was > 0 {
+		s.at, s.long = was+1, afterEdit
 	}
 }
 
