@@ -314,6 +314,14 @@ func TestPerfettoNamesSteps(t *testing.T) {
 	if p.values["device idle"] != 0 || len(p.counters["device idle"]) != 8 || p.values["step prefill tokens"] != 6 {
 		t.Errorf("counters %v", p.values)
 	}
+	p = recorded(t, &actors.Recording{Spans: []actors.Span{
+		{Kind: actors.SpanCompute, On: actors.TrackDevice, ID: 1, Began: 100, Ended: 150, N: 1, Decode: 1, Drafts: 8, Accepted: 5},
+		{Kind: actors.SpanCompute, On: actors.TrackDevice, ID: 2, Began: 200, Ended: 250, N: 1, Decode: 1, Drafts: 4, Accepted: 1},
+		compute(1, 1, 0, true), compute(1, 1, 0, true),
+	}})
+	if len(p.counters["draft tokens accepted"]) != 3 || p.values["draft tokens rejected"] != 0 {
+		t.Errorf("of drafts: counters %v, %v", p.counters, p.values)
+	}
 }
 
 // What a trace is of stands at its top, whatever the model is called; engines have counters of their own.

@@ -8,14 +8,14 @@ import (
 )
 
 // counters writes, for each engine, how many requests it had, which KV pages, what rows its steps had,
-// and whether the device idled.
+// what became of draft tokens, and whether the device idled.
 func (p *perfetto) counters(spans []actors.Span) {
 	for i := range p.rec.Samples {
 		s := &p.rec.Samples[i]
 		p.counter("requests", s.Engine, s.At, field{"running", s.Running}, field{"waiting", s.Waiting})
 		p.counter("KV pages", s.Engine, s.At, field{"used", s.PagesUsed}, field{"cached", s.PagesCached}, field{"free", s.PagesFree})
 	}
-	ended := map[uint8]int64{}
+	ended, drafts := map[uint8]int64{}, map[uint8]bool{}
 	for i := range spans {
 		s := &spans[i]
 		if s.Kind != actors.SpanCompute {
@@ -27,6 +27,10 @@ func (p *perfetto) counters(spans []actors.Span) {
 		}
 		ended[s.Engine] = s.Ended
 		p.counter("step", s.Engine, s.Began, field{"decode rows", int32(s.Decode)}, field{"prefill tokens", s.Prefill})
+		if has := s.Drafts > 0; has || drafts[s.Engine] {
+			drafts[s.Engine] = has
+			p.counter("draft tokens", s.Engine, s.Began, field{"accepted", int32(s.Accepted)}, field{"rejected", int32(s.Drafts) - int32(s.Accepted)})
+		}
 	}
 }
 

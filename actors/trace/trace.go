@@ -134,6 +134,8 @@ type Span struct {
 	Decode  uint16
 	Even    bool
 	Prefill int32
+	// Of SpanCompute, too: how many draft tokens it had, and how many of them were accepted.
+	Drafts, Accepted uint16
 }
 
 // MaxCompilers is how many compilers have a track.
@@ -283,7 +285,24 @@ func computed(s *batch.Step, res *batch.Result, engine uint8) Span {
 		sp.Prefill += int32(s.Rows[i].Len())
 		sp.Even = sp.Even && (i == replies || s.Rows[i].Len() == s.Rows[i-1].Len())
 	}
+	if replies > s.NumDecode {
+		sp.drafted(s, res)
+	}
 	return sp
+}
+
+// drafted counts a step's draft tokens.
+func (sp *Span) drafted(s *batch.Step, res *batch.Result) {
+	drafts, accepted, at := 0, 0, 0
+	for i := range s.Rows {
+		r := &s.Rows[i]
+		if end := at + r.Draws(); r.Drafts > 0 && end <= len(res.Tokens) {
+			drafts += int(r.Drafts)
+			accepted += r.Accepted(res.Tokens[at:end])
+		}
+		at += r.Draws()
+	}
+	sp.Drafts, sp.Accepted = uint16(min(drafts, math.MaxUint16)), uint16(min(accepted, math.MaxUint16))
 }
 
 // Handled records the handling of a message.

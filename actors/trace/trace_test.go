@@ -102,16 +102,17 @@ func TestRecording(t *testing.T) {
 func TestStepsAreTold(t *testing.T) {
 	decode, prompt := batch.Row{}, func(n int) batch.Row { return batch.Row{Tokens: make([]int32, n)} }
 	for _, c := range []struct {
-		step batch.Step
-		want Span
+		step  batch.Step
+		drawn []int32
+		want  Span
 	}{
-		{batch.Step{Rows: []batch.Row{decode, decode}, NumDecode: 2, NumTokens: 2}, Span{N: 2, Decode: 2, Even: true}},
-		{batch.Step{Rows: []batch.Row{decode, prompt(5), prompt(5)}, NumDecode: 1, NumTokens: 11}, Span{N: 3, Decode: 1, Prefill: 10, Even: true}},
-		{batch.Step{Rows: []batch.Row{decode, {Tokens: []int32{1, 2, 3}, Drafts: 2}, prompt(7)}, NumDecode: 1, NumTokens: 11}, Span{N: 3, Decode: 2, Prefill: 7, Even: true}},
-		{batch.Step{Rows: []batch.Row{prompt(4), prompt(6)}, NumTokens: 10}, Span{N: 2, Prefill: 10}},
+		{batch.Step{Rows: []batch.Row{decode, decode}, NumDecode: 2, NumTokens: 2}, []int32{5, 6}, Span{N: 2, Decode: 2, Even: true}},
+		{batch.Step{Rows: []batch.Row{decode, prompt(5), prompt(5)}, NumDecode: 1, NumTokens: 11}, []int32{5, -1, 7}, Span{N: 3, Decode: 1, Prefill: 10, Even: true}},
+		{batch.Step{Rows: []batch.Row{decode, {Tokens: []int32{1, 2, 3}, Drafts: 2}, prompt(7)}, NumDecode: 1, NumTokens: 11}, []int32{5, 2, 9, -1, 8}, Span{N: 3, Decode: 2, Prefill: 7, Even: true, Drafts: 2, Accepted: 1}},
+		{batch.Step{Rows: []batch.Row{prompt(4), prompt(6)}, NumTokens: 10}, []int32{5, 6}, Span{N: 2, Prefill: 10}},
 	} {
 		tr := New(8)
-		tr.Of(3).Step(&c.step, &batch.Result{Began: 5, Ended: 9})
+		tr.Of(3).Step(&c.step, &batch.Result{Began: 5, Ended: 9, Tokens: c.drawn})
 		c.want.Kind, c.want.On, c.want.Engine, c.want.Began, c.want.Ended = SpanCompute, TrackDevice, 3, 5, 9
 		if got := tr.Recording().Spans; len(got) != 1 || got[0] != c.want {
 			t.Errorf("%+v, want %+v", got, c.want)

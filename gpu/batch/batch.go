@@ -104,6 +104,16 @@ func (r *Row) AllowAt(i int) []uint32 {
 	return nil
 }
 
+// Accepted is how many of the row's drafts were accepted, by what it drew: its places in
+// Result.Tokens.
+func (r *Row) Accepted(drawn []int32) int {
+	n := 0
+	for n < int(r.Drafts) && n+1 < len(drawn) && drawn[n+1] != NoToken {
+		n++
+	}
+	return n
+}
+
 // Replies is how many of the leading rows go on with what was drawn: decode rows, and
 // those with drafts.
 func (s *Step) Replies() int {
