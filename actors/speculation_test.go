@@ -108,8 +108,8 @@ func TestSpeculationSavesSteps(t *testing.T) {
 		if share := float64(u.AcceptedTokens) / float64(u.CompletionTokens); share < texts.least || share > texts.most {
 			t.Errorf("%s: %d of %d tokens were drafted", name, u.AcceptedTokens, u.CompletionTokens)
 		}
-		if int(st.Accepted) != u.AcceptedTokens || int(st.Generated) != u.CompletionTokens || int(st.Steps) > u.CompletionTokens-u.AcceptedTokens+1 {
-			t.Errorf("%s: used %+v, the engine counts %d accepted of %d in %d steps", name, u, st.Accepted, st.Generated, st.Steps)
+		if int(st.Accepted) != u.AcceptedTokens || int(st.Drafted) != u.AcceptedTokens+u.RejectedTokens || int(st.Generated) != u.CompletionTokens || int(st.Steps) > u.CompletionTokens-u.AcceptedTokens+1 {
+			t.Errorf("%s: used %+v, the engine counts %d accepted of %d drafted, %d tokens in %d steps", name, u, st.Accepted, st.Drafted, st.Generated, st.Steps)
 		}
 	}
 }

@@ -56,6 +56,7 @@ func (x *exchange) sendSpans(ended time.Time) {
 			otlp.Attr{Key: "gen_ai.usage.output_tokens", Value: int64(o.usage.CompletionTokens)},
 			otlp.Attr{Key: "troupe.cached_tokens", Value: int64(o.usage.CachedTokens)},
 			otlp.Attr{Key: "troupe.accepted_tokens", Value: int64(o.usage.AcceptedTokens)},
+			otlp.Attr{Key: "troupe.rejected_tokens", Value: int64(o.usage.RejectedTokens)},
 		)
 		var finishes []string
 		for i, f := range o.finals {

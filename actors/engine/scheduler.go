@@ -337,7 +337,7 @@ func (s *scheduler) commit(f *flight) {
 	for i := range outs {
 		o := &outs[i]
 		j := o.Req.User.(*job)
-		b.Outputs = append(b.Outputs, wire.Output{Ref: j.ref, Token: o.Token, Reason: reasons[o.Finish], Scores: keepAll(o.Scores), Logprob: keep(o.Logprob)})
+		b.Outputs = append(b.Outputs, wire.Output{Ref: j.ref, Token: o.Token, Reason: reasons[o.Finish], Scores: keepAll(o.Scores), Logprob: keep(o.Logprob), Rejected: uint32(o.Rejected)})
 		if !j.told && o.Token != batch.NoToken {
 			j.progress.First = f.result.Ended
 			b.Outputs[len(b.Outputs)-1].Progress = j.progressed()

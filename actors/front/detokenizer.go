@@ -51,6 +51,7 @@ type text struct {
 	done    bool
 
 	accepted int // tokens that were drafted
+	rejected int // draft tokens that were others
 }
 
 // Handle does what a message asks.
@@ -69,6 +70,7 @@ func (d *detokenizer) Handle(_ shell.Mail, m shell.Message) {
 				if i > 0 && b.Seq > 0 && o.Token != batch.NoToken && b.Outputs[i-1].Ref == o.Ref && b.Outputs[i-1].Token != batch.NoToken {
 					j.text.accepted++ // a step draws one token more than drafts were accepted
 				}
+				j.text.rejected += int(o.Rejected)
 				d.guarded(j, o, b.Computed)
 			}
 		}
@@ -372,7 +374,7 @@ func (d *detokenizer) end(j *job, text []byte, f *Final) {
 		d.router.Ended(j.at, j.owed)
 		d.table.remove(j)
 	}
-	f.Usage = Usage{PromptTokens: j.text.prompt, CachedTokens: j.text.cached, CompletionTokens: len(j.given), AcceptedTokens: j.text.accepted}
+	f.Usage = Usage{PromptTokens: j.text.prompt, CachedTokens: j.text.cached, CompletionTokens: len(j.given), AcceptedTokens: j.text.accepted, RejectedTokens: j.text.rejected}
 	f.Times = j.times
 	f.Times.Ended = batch.Now()
 	if len(j.attempts) > 0 {

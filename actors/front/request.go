@@ -96,6 +96,7 @@ type Usage struct {
 	CachedTokens     int // of the prompt, found in the prefix cache
 	CompletionTokens int
 	AcceptedTokens   int // of those, drafted by speculation
+	RejectedTokens   int // draft tokens that were computed, and are not among those
 }
 
 // Speculation is how a request's tokens are drafted, so that several may be drawn in a step.

@@ -87,6 +87,11 @@ func (r *Request) brought(row *batch.Row, scores []batch.Logprob) []batch.Logpro
 func (p *Planner) commitDrafts(r *Request, res *batch.Result, row *batch.Row, at int, ended bool) {
 	r.pending -= row.Drafts
 	r.computed -= row.Drafts
+	first := len(p.outputs) - 1
+	defer func() { // told with the last
+		last := len(p.outputs) - 1
+		p.outputs[last].Rejected = row.Drafts - int32(last-first)
+	}()
 	for _, draft := range row.Tokens[len(row.Tokens)-int(row.Drafts):] {
 		if res.Tokens[at] != draft {
 			return

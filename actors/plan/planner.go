@@ -90,6 +90,9 @@ type Output struct {
 	// asked for; valid as long as the Result. They may come without a token.
 	Scores []batch.Logprob
 	Finish Reason // Running: more will come
+	// Rejected is how many draft tokens of the step are not among those it brought, told with
+	// the last of these.
+	Rejected int32
 }
 
 // New checks the configuration; its error names every fault.

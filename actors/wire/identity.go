@@ -6,7 +6,7 @@ import (
 )
 
 // Version is that of the messages. Ends of different versions do not talk to each other.
-const Version = 2
+const Version = 3
 
 // Identity is what a front and an engine, and all engines of a front, must have in common before a
 // request crosses: else tokens would mean something else here and there, or a request that is

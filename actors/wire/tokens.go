@@ -88,7 +88,7 @@ func (c *codec) readTokens(p *[]Output) {
 
 // more reports whether there is anything but a name, a token and its log-probability.
 func (o *Output) more() bool {
-	return o.Reason != Running || o.Accepted || o.Progress != nil || o.Fault != nil || len(o.Scores) > 0
+	return o.Reason != Running || o.Accepted || o.Progress != nil || o.Fault != nil || len(o.Scores) > 0 || o.Rejected > 0
 }
 
 // more is what an output has besides those: all but Ref, Token and Logprob.
@@ -104,6 +104,7 @@ func moreFields(c *codec, m *more) {
 	c.logprobs(4, &m.Scores)
 	optional(c, 5, &m.Progress, progressFields)
 	optional(c, 6, &m.Fault, faultFields)
+	number(c, 7, &m.Rejected)
 }
 
 // writeMore writes what some outputs have.

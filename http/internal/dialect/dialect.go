@@ -152,6 +152,7 @@ func (a *Answer) UsageBefore(choice int) Usage {
 		}
 		sum.CompletionTokens += u.CompletionTokens
 		sum.AcceptedTokens += u.AcceptedTokens
+		sum.RejectedTokens += u.RejectedTokens
 		if i%a.PerPrompt == 0 {
 			sum.PromptTokens += u.PromptTokens
 			sum.CachedTokens += u.CachedTokens

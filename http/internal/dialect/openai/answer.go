@@ -180,7 +180,7 @@ func AppendLogprob(dst []byte, x float32) []byte {
 }
 
 // AppendUsage appends {"prompt_tokens":…}; reasoning tokens that are not known are
-// left out, and so are drafted ones where there are none.
+// left out, and so are draft tokens where there are none.
 func AppendUsage(dst []byte, u *dialect.Usage) []byte {
 	dst = append(dst, `{"prompt_tokens":`...)
 	dst = strconv.AppendInt(dst, int64(u.PromptTokens), 10)
@@ -191,16 +191,19 @@ func AppendUsage(dst []byte, u *dialect.Usage) []byte {
 	dst = append(dst, `,"prompt_tokens_details":{"cached_tokens":`...)
 	dst = strconv.AppendInt(dst, int64(u.CachedTokens), 10)
 	dst = append(dst, '}')
-	if u.Reasoning < 0 && u.AcceptedTokens == 0 {
+	drafts := u.AcceptedTokens+u.RejectedTokens > 0
+	if u.Reasoning < 0 && !drafts {
 		return append(dst, '}')
 	}
 	dst = append(dst, `,"completion_tokens_details":{`...)
 	if u.Reasoning >= 0 {
 		dst = strconv.AppendInt(append(dst, `"reasoning_tokens":`...), int64(u.Reasoning), 10)
 	}
-	if u.AcceptedTokens > 0 {
+	if drafts {
 		dst = append(jsonenc.Comma(dst, max(u.Reasoning+1, 0)), `"accepted_prediction_tokens":`...)
 		dst = strconv.AppendInt(dst, int64(u.AcceptedTokens), 10)
+		dst = append(dst, `,"rejected_prediction_tokens":`...)
+		dst = strconv.AppendInt(dst, int64(u.RejectedTokens), 10)
 	}
 	return append(dst, "}}"...)
 }
