@@ -61,6 +61,21 @@ func TestFingerprint(t *testing.T) {
 	if fingerprint(random) == fingerprint(&model.Model{Name: "y"}) || TokenizerHash(nil) != "" {
 		t.Error("random weights of two models have one fingerprint")
 	}
+	dummy, err := model.Open(model.Builtin, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, err := model.Open("qwen3-0.6b", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	larger, err := model.Open("qwen3-1.7b", true) // as many layers, and the same keys and values
+	if err != nil {
+		t.Fatal(err)
+	}
+	if Sizes(a) != Sizes(dummy) || Sizes(small) == Sizes(larger) || Sizes(random) != "" {
+		t.Errorf("sizes %q without weights, %q with; %q, %q; %q of nothing", Sizes(dummy), Sizes(a), Sizes(small), Sizes(larger), Sizes(random))
+	}
 	if TokenizerHash(fstest.MapFS{"tokenizer.json": {Data: []byte("1")}}) == TokenizerHash(fstest.MapFS{"tokenizer.json": {Data: []byte("2")}}) {
 		t.Error("two tokenizers have one hash")
 	}

@@ -15,9 +15,19 @@ import (
 // identify is what an engine must have in common with a front and with other engines.
 func identify(m *model.Model, info *device.Info) wire.Identity {
 	return wire.Identity{
-		Version: wire.Version, Model: m.Name, Weights: fingerprint(m), Tokenizer: TokenizerHash(m.Files),
+		Version: wire.Version, Model: m.Name, Sizes: Sizes(m), Weights: fingerprint(m), Tokenizer: TokenizerHash(m.Files),
 		Encoding: fmt.Sprintf("%s, %s", info.Formats(), info.KVDType),
 	}
+}
+
+// Sizes are a model's, by which a front that has no weights tells it from others with the same tokenizer; ""
+// where nothing says.
+func Sizes(m *model.Model) string {
+	p := m.Config.Program
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s of %d layers and %d parameters", m.Config.Architecture, len(p.Caches), p.Params())
 }
 
 // TokenizerHash is that of a tokenizer's files, "" where there are none.

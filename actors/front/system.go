@@ -168,7 +168,7 @@ func (s *System) from(at int) func(*wire.Batch) {
 
 // Identity is what engines must have in common with a front of this model.
 func Identity(m *model.Model) wire.Identity {
-	return wire.Identity{Version: wire.Version, Model: m.Name, Tokenizer: engine.TokenizerHash(m.Files)}
+	return wire.Identity{Version: wire.Version, Model: m.Name, Sizes: engine.Sizes(m), Tokenizer: engine.TokenizerHash(m.Files)}
 }
 
 // agree says what the i-th engine has not in common with the front and the first engine.

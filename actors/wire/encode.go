@@ -178,4 +178,5 @@ func identityFields(c *codec, i *Identity) {
 	c.text(3, &i.Weights)
 	c.text(4, &i.Tokenizer)
 	c.text(5, &i.Encoding)
+	c.text(6, &i.Sizes)
 }

@@ -13,7 +13,8 @@ const Version = 3
 // resumed would go on otherwise than it began. A field that one of two does not know is empty.
 type Identity struct {
 	Version   uint32
-	Model     string // its name, for messages
+	Model     string // its name: for messages, and where several models have all else in common
+	Sizes     string // of the model, for people to read
 	Weights   string // a fingerprint of them
 	Tokenizer string // a hash of its files
 	Encoding  string // how weights, keys and values are held
@@ -25,6 +26,9 @@ func (i *Identity) Agree(o *Identity) error {
 		return fmt.Errorf("messages are of version %d here and of %d there: update the older one", i.Version, o.Version)
 	}
 	var all []error
+	if i.Sizes != "" && o.Sizes != "" && i.Sizes != o.Sizes {
+		all = append(all, fmt.Errorf("the sizes of %s: %s here, %s there", i.Model, i.Sizes, o.Sizes))
+	}
 	for _, f := range []struct{ what, here, there string }{
 		{"weights", i.Weights, o.Weights}, {"tokenizer", i.Tokenizer, o.Tokenizer}, {"encoding of weights, keys and values", i.Encoding, o.Encoding},
 	} {

@@ -225,14 +225,15 @@ func TestRefused(t *testing.T) {
 
 // Ends that have not the same are told what is different.
 func TestAgree(t *testing.T) {
-	a := Identity{Version: 1, Model: "m", Weights: "w1", Tokenizer: "t1", Encoding: "bfloat16"}
+	a := Identity{Version: 1, Model: "m", Sizes: "2 layers", Weights: "w1", Tokenizer: "t1", Encoding: "bfloat16"}
 	for want, b := range map[string]Identity{
-		"":                               a,
-		"the weights of m: w1 here, w2":  {Version: 1, Weights: "w2", Tokenizer: "t1", Encoding: "bfloat16"},
-		"the tokenizer of m":             {Version: 1, Tokenizer: "t2"},
-		"int8 there":                     {Version: 1, Weights: "w1", Encoding: "int8"},
-		"of version 1 here and of 2":     {Version: 2},
-		"the encoding of weights, keys ": {Version: 1, Weights: "w3", Encoding: "x"},
+		"":                              a,
+		"the weights of m: w1 here, w2": {Version: 1, Weights: "w2", Tokenizer: "t1", Encoding: "bfloat16"},
+		"the sizes of m: 2 layers here, 3 layers there": {Version: 1, Sizes: "3 layers", Tokenizer: "t1"},
+		"the tokenizer of m":                            {Version: 1, Tokenizer: "t2"},
+		"int8 there":                                    {Version: 1, Weights: "w1", Encoding: "int8"},
+		"of version 1 here and of 2":                    {Version: 2},
+		"the encoding of weights, keys ":                {Version: 1, Weights: "w3", Encoding: "x"},
 	} {
 		if got := fmt.Sprint(a.Agree(&b)); want != "" && !strings.Contains(got, want) || want == "" && got != "<nil>" {
 			t.Errorf("%+v: %s, want %q", b, got, want)
