@@ -70,6 +70,8 @@ var (
 	ErrDraining = front.ErrDraining
 	// ErrFailed means the device failed and could not be brought back: HTTP 503.
 	ErrFailed = front.ErrFailed
+	// ErrAbsent is ErrFailed where no engine was there, but one may come: HTTP 503, to be tried again.
+	ErrAbsent = front.ErrAbsent
 	// DelayBuckets are the upper bounds of ActorStats.Delay in seconds; the last
 	// bucket has none.
 	DelayBuckets = shell.DelayBuckets
@@ -149,16 +151,9 @@ func Open(cfg Config) (*System, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	frontOnly := cfg.Cluster != nil && cfg.Cluster.FrontOnly
-	m, err := model.Open(cfg.Model, cfg.DummyWeights || frontOnly)
+	m, codec, err := openModel(cfg.Model, cfg.DummyWeights || cfg.Cluster != nil && cfg.Cluster.FrontOnly)
 	if err != nil {
 		return nil, err
-	}
-	var codec *tokenize.Tokenizer
-	if m.Files != nil {
-		if codec, err = tokenize.Load(m.Files); err != nil {
-			return nil, fmt.Errorf("model %s: %w", m.Name, err)
-		}
 	}
 	spec := device.Spec{
 		Device: cfg.Device, TP: cfg.TP, DP: cfg.DP, Model: m, DType: cfg.DType, Quantization: cfg.Quantization, KVDType: cfg.KVDType,
@@ -169,13 +164,31 @@ func Open(cfg Config) (*System, error) {
 	return start(cfg, m, codec, func() (device.Device, error) { return gpu.Open(spec) })
 }
 
+// openModel opens a model and its tokenizer, nil where it has none; with dummy, no weights.
+func openModel(spec string, dummy bool) (*model.Model, *tokenize.Tokenizer, error) {
+	m, err := model.Open(spec, dummy)
+	if err != nil || m.Files == nil {
+		return m, nil, err
+	}
+	codec, err := tokenize.Load(m.Files)
+	if err != nil {
+		return nil, nil, fmt.Errorf("model %s: %w", m.Name, err)
+	}
+	return m, codec, nil
+}
+
+// front is what a front of a model is told, but for its engines.
+func (c *Config) front(m *model.Model, codec *tokenize.Tokenizer) front.Config {
+	return front.Config{
+		Model: m, Codec: codec, MaxOpenRequests: c.MaxOpenRequests, Tokenizers: c.Tokenizers, Version: c.Version, Log: c.Log, Trace: c.Trace,
+		Engines: c.DP, Speculative: c.Speculative, Simulation: c.simulation,
+	}
+}
+
 // start is Open with the parts given; open opens the device of one engine, and may be called for
 // several at a time.
 func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (device.Device, error)) (*System, error) {
-	settings := front.Config{
-		Model: m, Codec: codec, MaxOpenRequests: cfg.MaxOpenRequests, Tokenizers: cfg.Tokenizers, Version: cfg.Version, Log: cfg.Log, Trace: cfg.Trace,
-		Engines: cfg.DP, Speculative: cfg.Speculative, Simulation: cfg.simulation,
-	}
+	settings := cfg.front(m, codec)
 	local := func(number uint8, deliver func(*wire.Batch), lost func()) (engine.Engine, error) {
 		e, err := engine.Open(engine.Config{
 			Open: open, Model: m, Codec: codec, Number: number, Of: cfg.DP, Digest: cfg.DP > 1 || cfg.Cluster != nil,
@@ -208,10 +221,15 @@ func start(cfg Config, m *model.Model, codec *tokenize.Tokenizer, open func() (d
 	if err != nil {
 		return nil, err
 	}
-	for _, note := range notes(m, codec, s.Device().Vocab) {
-		cfg.Log.Warn().Str("model", m.Name).Msg(note)
-	}
+	tellNotes(&cfg, s)
 	return s, nil
+}
+
+// tellNotes logs what is to be said of a model that is open.
+func tellNotes(cfg *Config, s *System) {
+	for _, note := range notes(s.Model(), s.Tokenizer(), s.Device().Vocab) {
+		cfg.Log.Warn().Str("model", s.Model().Name).Msg(note)
+	}
 }
 
 // errSeveralGPUs is why there is one engine with a GPU in a process.

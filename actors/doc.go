@@ -11,7 +11,7 @@
 //	└────────────── front ──────────┘ wire └───────────── engine ──────────────┘
 //
 // Read front, wire, engine, in this order; each lists its files in the order of a request's way. Package
-// remote lets a front use engines on other hosts (cluster.go). Package plan decides what runs; package trace records what was done.
+// remote lets a front use engines on other hosts (cluster.go, membership.go), and serves several models at once (models.go). Package plan decides what runs; package trace records what was done.
 //
 // # Who has what
 //

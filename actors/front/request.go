@@ -223,6 +223,8 @@ var (
 	ErrDraining = errors.New("the server is shutting down")
 	// ErrFailed means the device failed and could not be brought back: HTTP 503.
 	ErrFailed = engine.ErrLost
+	// ErrAbsent is ErrFailed where no engine was there, but one may come: HTTP 503, to be tried again.
+	ErrAbsent = fmt.Errorf("no engine: %w", ErrFailed)
 )
 
 // check finds what is wrong with a request before it enters the actors.

@@ -65,12 +65,16 @@ func (s *System) Requests(most int) []OpenRequest {
 	return out
 }
 
+// OpenRequests is how many requests are submitted and not ended.
+func (s *System) OpenRequests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
 // Stats is how things stand.
 func (s *System) Stats() Stats {
-	s.mu.Lock()
-	open := len(s.open)
-	s.mu.Unlock()
-	st := Stats{OpenRequests: open, Ready: s.Ready(), Actors: s.actors.Stats()}
+	st := Stats{OpenRequests: s.OpenRequests(), Ready: s.Ready(), Actors: s.actors.Stats()}
 	st.Resumed = s.resumed.Load()
 	engines, elsewhere := s.numbered(), false
 	for number, e := range engines {

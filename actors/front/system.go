@@ -44,8 +44,9 @@ type Config struct {
 	Codec *tokenize.Tokenizer // nil: a model without one
 
 	MaxOpenRequests int
-	Tokenizers      int    // in the pool
-	Version         string // of this program, to be shown
+	Places          *Places // for open requests, shared with fronts of other models; nil: MaxOpenRequests of its own
+	Tokenizers      int     // in the pool
+	Version         string  // of this program, to be shown
 
 	Speculative Speculation // of requests that leave it open; "": none
 
@@ -135,7 +136,7 @@ type job struct {
 
 // Open opens the engines and starts the actors.
 func Open(cfg Config) (*System, error) {
-	s := &System{cfg: cfg, codec: cfg.Codec, places: NewPlaces(cfg.MaxOpenRequests), open: make(map[uint64]*job), failed: make(chan struct{})}
+	s := &System{cfg: cfg, codec: cfg.Codec, places: cmp.Or(cfg.Places, NewPlaces(cfg.MaxOpenRequests)), open: make(map[uint64]*job), failed: make(chan struct{})}
 	s.actors = shell.NewGroup(cfg.Log, cfg.Trace, 0, describe, cfg.Simulation)
 	s.api, s.detok = s.actors.Mail(trace.TrackAPI), s.actors.PID("detokenizer")
 	s.alive.Store(int32(cfg.Engines))

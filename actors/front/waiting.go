@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/troupe-llm/troupe/actors/wire"
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
@@ -21,6 +20,13 @@ func (w *waiting) remove(j *job) {
 	j.waits = false
 	w.jobs = slices.DeleteFunc(w.jobs, func(o *job) bool { return o == j })
 }
+
+// absentError is ErrAbsent, after so long.
+type absentError struct{ waited time.Duration }
+
+func (e *absentError) Error() string { return fmt.Sprintf("no engine has been there for %v", e.waited) }
+
+func (e *absentError) Unwrap() error { return ErrAbsent }
 
 // wait has a job wait for an engine.
 func (d *detokenizer) wait(j *job) {
@@ -53,6 +59,6 @@ func (d *detokenizer) expire(now int64) {
 			w.ring(left)
 			return
 		}
-		d.fail(j, &lostError{&wire.Fault{Msg: fmt.Sprintf("no engine has been there for %v", w.patience)}})
+		d.fail(j, &absentError{w.patience})
 	}
 }

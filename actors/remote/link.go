@@ -253,7 +253,9 @@ func (l *Link) welcomed() {
 			return
 		}
 	}
-	l.log.Info().Str("hardware", l.info.Hardware).Msg("an engine is attached")
+	if l.deliver != nil { // else it is not known yet whose it is
+		l.log.Info().Str("hardware", l.info.Hardware).Msg("an engine is attached")
+	}
 	l.change()
 }
 

@@ -191,6 +191,16 @@ func (n *Node) Attach(at string) {
 	n.cfg.Found(link)
 }
 
+// Renew finds an engine anew, as if it had left and come.
+func (n *Node) Renew(link *Link) {
+	n.mu.Lock()
+	is := n.links[link.Peer()] == link && !n.closed
+	n.mu.Unlock()
+	if is {
+		n.members([]string{link.Peer()}, []string{link.Peer()})
+	}
+}
+
 // gone ends the sessions with a host, since the connection to it is lost, and frames with it.
 func (n *Node) gone(at string) {
 	n.mu.Lock()

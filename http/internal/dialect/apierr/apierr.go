@@ -115,10 +115,17 @@ func Of(err error) *Error {
 	case errors.Is(err, actors.ErrDraining):
 		return Draining
 	case errors.Is(err, actors.ErrFailed):
-		return &Error{Status: fasthttp.StatusServiceUnavailable, Type: TypeServer, Code: "device_failed", Message: err.Error()}
+		e := &Error{Status: fasthttp.StatusServiceUnavailable, Type: TypeServer, Code: "device_failed", Message: err.Error()}
+		if errors.Is(err, actors.ErrAbsent) {
+			e.RetryAfter = RetryAbsent
+		}
+		return e
 	}
 	return &Error{Status: fasthttp.StatusInternalServerError, Type: TypeServer, Message: err.Error()}
 }
+
+// RetryAbsent is when to try again where an engine may come, in seconds.
+const RetryAbsent = 5
 
 // CodeTooLong is the code of a prompt that the context has no room for.
 const CodeTooLong = "context_length_exceeded"
