@@ -62,12 +62,12 @@ var (
 	errIdle = errors.New("nothing happened for a while")
 )
 
-// newAnswer makes the answer to a call; begin comes next, and cancel last.
-func (s *Server) newAnswer(c *dialect.Call, begun time.Time) *answer {
+// newAnswer makes the answer to a call for a model; begin comes next, and cancel last.
+func (s *Server) newAnswer(m *servedModel, c *dialect.Call, begun time.Time) *answer {
 	n := len(c.Requests)
 	a := &answer{
 		Answer: dialect.Answer{Choices: make([]dialect.Choice, n), PerPrompt: c.PerPrompt, Thinks: c.Reply.Thinks()},
-		engine: s.engine, tok: s.model.Tokenizer, call: c, metrics: s.metrics, epoch: s.epoch,
+		engine: m.engine, tok: m.model.Tokenizer, call: c, metrics: m.metrics, epoch: s.epoch,
 		begun: begun, choices: make([]choice, n), woken: make(chan struct{}, 1),
 	}
 	for i := range a.choices {

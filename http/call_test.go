@@ -88,12 +88,12 @@ func TestPromptShapes(t *testing.T) {
 
 // decodeChat reads a request of chat completions.
 func decodeChat(s *Server, body string) (*dialect.Call, *Error) {
-	return chat.Dialect{}.Decode(&dialect.Request{Model: &s.model, Body: []byte(body)})
+	return chat.Dialect{}.Decode(&dialect.Request{Model: &(*s.models.Load())[0].model, Body: []byte(body)})
 }
 
 // decodeText reads a request of text completions.
 func decodeText(s *Server, body string) (*dialect.Call, *Error) {
-	return text.Dialect{}.Decode(&dialect.Request{Model: &s.model, Body: []byte(body)})
+	return text.Dialect{}.Decode(&dialect.Request{Model: &(*s.models.Load())[0].model, Body: []byte(body)})
 }
 
 // TestDevelopersAreKnown by a template that speaks of them.
@@ -211,7 +211,7 @@ func FuzzDecode(f *testing.F) {
 		if isChat {
 			d = chat.Dialect{}
 		}
-		c, fault := d.Decode(&dialect.Request{Model: &s.model, Body: body})
+		c, fault := d.Decode(&dialect.Request{Model: &(*s.models.Load())[0].model, Body: body})
 		if string(body) != before {
 			t.Fatal("the body was changed")
 		}

@@ -188,11 +188,6 @@ func (c Config) complete() (Config, error) {
 
 // completeNames checks and completes what is a name, an address, a path or a key.
 func (c *Config) completeNames() (faults []error) {
-	for _, name := range c.Models {
-		if name == "" {
-			faults = append(faults, errors.New("a served model's name is empty"))
-		}
-	}
 	for _, key := range c.APIKeys {
 		if strings.TrimSpace(key) == "" {
 			faults = append(faults, errors.New("an API key is empty"))
@@ -219,13 +214,23 @@ func (c *Config) completeNames() (faults []error) {
 			faults = append(faults, fmt.Errorf("origin %q: expected \"*\" or a scheme and host like https://example.org", origin))
 		}
 	}
+	return append(faults, checkModel(c.Models, &c.ToolCallParser, &c.ReasoningParser)...)
+}
+
+// checkModel checks and completes what is said of a model.
+func checkModel(names []string, toolCallParser, reasoningParser *string) (faults []error) {
+	for _, name := range names {
+		if name == "" {
+			faults = append(faults, errors.New("a served model's name is empty"))
+		}
+	}
 	for _, f := range []struct {
 		name  string
 		value *string
 		known []string
 	}{
-		{"ToolCallParser", &c.ToolCallParser, ToolCallParsers},
-		{"ReasoningParser", &c.ReasoningParser, ReasoningParsers},
+		{"ToolCallParser", toolCallParser, ToolCallParsers},
+		{"ReasoningParser", reasoningParser, ReasoningParsers},
 	} {
 		if *f.value == "" {
 			*f.value = model.ParserAuto

@@ -41,7 +41,7 @@ func TestCustomToolsKeepToTheirGrammar(t *testing.T) {
 		for choice, least := range map[string]int{"required": 1, "auto": 0} {
 			body := `{"input":"x","tool_choice":"` + choice + `","tools":[{"type":"custom","name":"patch","format":{"type":"grammar","syntax":"lark","definition":` +
 				string(jsonenc.Quoted(nil, patchRules)) + `}}]}`
-			c, fault := responses.Dialect{}.Decode(&dialect.Request{Model: &s.model, Body: []byte(body)})
+			c, fault := responses.Dialect{}.Decode(&dialect.Request{Model: &(*s.models.Load())[0].model, Body: []byte(body)})
 			if fault != nil {
 				t.Fatalf("%s: %v", family, fault)
 			}
@@ -77,7 +77,7 @@ func TestCustomToolsKeepToTheirGrammar(t *testing.T) {
 func TestCustomToolsGrammarIsRefused(t *testing.T) {
 	for _, definition := range []string{"start: nothing", "other: \"a\"", "start: \"a"} {
 		s := mustServer(t)
-		c, fault := responses.Dialect{}.Decode(&dialect.Request{Model: &s.model, Body: []byte(`{"input":"x","tool_choice":"required","tools":[{"type":"custom","name":"p","format":{"type":"grammar","syntax":"lark","definition":` +
+		c, fault := responses.Dialect{}.Decode(&dialect.Request{Model: &(*s.models.Load())[0].model, Body: []byte(`{"input":"x","tool_choice":"required","tools":[{"type":"custom","name":"p","format":{"type":"grammar","syntax":"lark","definition":` +
 			string(jsonenc.Quoted(nil, definition)) + `}}]}`)})
 		if fault != nil {
 			t.Fatal(fault)

@@ -7,6 +7,7 @@
 //	guard.go       what is refused for its header: hosts, foreign pages, length
 //	exchange.go    what surrounds every request: ids, limits (limits.go), CORS, the log line
 //	routes.go      which path goes where, and which need a key (keys.go)
+//	models.go      which model it is for
 //	body.go        reading the body, within a budget for all (budget.go)
 //	generate.go    a request for text: decoded and written by a dialect (dialect)
 //	kept.go        responses that are kept, for others to go on from

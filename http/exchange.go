@@ -31,7 +31,8 @@ type exchange struct {
 	streams bool            // its response is not all there when handled
 	dialect dialect.Dialect // that errors are told in
 
-	outcome *outcome // of the answer that was generated, in whole or in part; nil: none
+	model   *servedModel // that it is for, once that is chosen; nil: none
+	outcome *outcome     // of the answer that was generated, in whole or in part; nil: none
 	err     error
 	trace   otlp.Context // when spans are wanted
 }
@@ -134,7 +135,7 @@ func (x *exchange) letOut() {
 func (x *exchange) end() {
 	ended := time.Now()
 	took := ended.Sub(x.begun)
-	x.s.metrics.request(x.route, x.status)
+	x.s.requests.add(x.route, x.status)
 	x.letOut()
 	x.sendSpans(ended)
 	if x.s.refusals.logged(x.status) {
@@ -155,6 +156,9 @@ func (x *exchange) log(took time.Duration) {
 	e = e.Int("status", x.status).Dur("took_ms", took)
 	if x.holder != "" {
 		e = e.Str("key", x.holder)
+	}
+	if x.model != nil && x.model.label != "" {
+		e = e.Str("model", x.model.Names[0])
 	}
 	if o := x.outcome; o != nil {
 		e = e.Int("prompt_tokens", o.usage.PromptTokens).Int("cached_tokens", o.usage.CachedTokens).

@@ -164,7 +164,7 @@ func (f *front) hangUp(all bool) int {
 // unreadable answers a request that could not be read to its end.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	e := s.unread(err)
-	s.metrics.request("", e.Status)
+	s.requests.add("", e.Status)
 	setUnread(ctx.Conn(), true)
 	writeError(ctx, common, "", e)
 }

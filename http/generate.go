@@ -30,7 +30,7 @@ func generate(d dialect.Dialect) handler {
 			}
 		}()
 		r := x.request(body)
-		call, e := s.decode(d, r)
+		call, e := s.decode(d, x, r)
 		x.sayIgnored(&r.Notes)
 		if e != nil {
 			return e
@@ -64,24 +64,29 @@ func generate(d dialect.Dialect) handler {
 // largeBody is one that takes milliseconds to decode, and more.
 const largeBody = 256 << 10
 
-// decode is the dialect's. Large bodies wait for each other: decoded all at once they
-// would keep the engine from the processors, and every token of others with it.
-func (s *Server) decode(d dialect.Dialect, r *dialect.Request) (*dialect.Call, *Error) {
+// decode is the dialect's, for the model that the body asks for. Large bodies wait for each other: decoded all at once
+// they would keep the engine from the processors, and every token of others with it.
+func (s *Server) decode(d dialect.Dialect, x *exchange, r *dialect.Request) (*dialect.Call, *Error) {
 	if len(r.Body) > largeBody {
 		s.decoding <- struct{}{}
 		defer func() { <-s.decoding }()
 	}
+	if e := x.chooseBy(r.Body); e != nil {
+		return nil, e
+	}
+	r.Model = &x.model.model
 	return d.Decode(r)
 }
 
 // replied answers what a dialect answers by itself.
 func replied(reply func(*dialect.Request) ([]byte, *Error)) handler {
 	return func(x *exchange) *Error {
-		body, e := x.json()
+		body, e := x.jsonForModel()
 		if e != nil {
 			return e
 		}
 		r := x.request(body)
+		r.Model = &x.model.model
 		body, e = reply(r)
 		x.sayIgnored(&r.Notes)
 		if e != nil {
@@ -101,7 +106,7 @@ func (s *Server) begin(x *exchange, call *dialect.Call) (a *answer, end func()) 
 			r.MaxWait = s.cfg.QueueTimeout
 		}
 	}
-	a = s.newAnswer(call, x.begun)
+	a = s.newAnswer(x.model, call, x.begun)
 	s.live.add(a)
 	inTime, stop := func() bool { return true }, func() {}
 	if most := s.mayTake(call); most > 0 {
@@ -130,11 +135,11 @@ func (s *Server) mayTake(call *dialect.Call) time.Duration {
 	return s.cfg.RequestTimeout
 }
 
-// request is the exchange's as a dialect decodes it.
+// request is the exchange's as a dialect decodes it, but for the model.
 func (x *exchange) request(body []byte) *dialect.Request {
 	h := &x.ctx.Request.Header
 	return &dialect.Request{
-		Model: &x.s.model, Body: body, ID: x.id, Key: x.holder, Came: x.begun, Client: x.client(), Notes: x.notes(),
+		Body: body, ID: x.id, Key: x.holder, Came: x.begun, Client: x.client(), Notes: x.notes(),
 		Header: func(name string) string { return string(h.Peek(name)) },
 	}
 }
@@ -176,7 +181,7 @@ func (s *Server) answered(x *exchange, a *answer, err error) {
 	o := outcomeOf(a, err)
 	x.answered(o)
 	ended := time.Now()
-	s.metrics.answered(o, ended.Sub(x.begun))
+	x.model.metrics.answered(o, ended.Sub(x.begun))
 	if f := a.Choices[0].Final; f != nil { // else it left or was cut before its end
 		one := &journey{id: x.id, begun: x.begun, ended: ended, finish: o.finish, usage: o.usage, times: f.Times, marks: a.marks}
 		if f.Elsewhere() {

@@ -19,7 +19,7 @@ import (
 // Metrics are written as Prometheus text by hand: there are few, their labels
 // are fixed, and a token costs two atomic additions.
 
-// metricSet is what this package counts itself. The engine counts the rest.
+// metricSet is what this package counts itself of a model's answers. The engine counts the rest.
 type metricSet struct {
 	firstToken histogram // from a request's arrival to its first token
 	tokenGap   histogram // between tokens of one answer
@@ -32,8 +32,13 @@ type metricSet struct {
 	promptTokens, cachedTokens, outputTokens atomic.Int64
 
 	mu       sync.Mutex
-	requests map[requestKey]int64 // guarded by mu
-	finished map[string]int64     // guarded by mu; by finish reason
+	finished map[string]int64 // guarded by mu; by finish reason
+}
+
+// requestCounts are of requests, whatever they are for.
+type requestCounts struct {
+	mu sync.Mutex
+	by map[requestKey]int64 // guarded by mu
 }
 
 type requestKey struct {
@@ -50,7 +55,6 @@ func newMetrics() *metricSet {
 		queued:     newHistogram(.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320),
 
 		promptLength: newHistogramOf(1, lengths...), outputLength: newHistogramOf(1, lengths...),
-		requests: map[requestKey]int64{},
 		finished: map[string]int64{"stop": 0, "length": 0, "abort": 0, "error": 0}, // there before the first
 	}
 }
@@ -60,16 +64,16 @@ var lengths = []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10
 
 // expect has the series of a route there before its first request: who watches a
 // rate sees the first failure only if there was something before it.
-func (m *metricSet) expect(route string, statuses ...int) {
+func (c *requestCounts) expect(route string, statuses ...int) {
 	for _, status := range statuses {
-		m.requests[requestKey{route, status}] = 0
+		c.by[requestKey{route, status}] = 0
 	}
 }
 
-func (m *metricSet) request(route string, status int) {
-	m.mu.Lock()
-	m.requests[requestKey{cmp.Or(route, "other"), status}]++
-	m.mu.Unlock()
+func (c *requestCounts) add(route string, status int) {
+	c.mu.Lock()
+	c.by[requestKey{cmp.Or(route, "other"), status}]++
+	c.mu.Unlock()
 }
 
 func (m *metricSet) answered(o *outcome, took time.Duration) {
@@ -129,6 +133,11 @@ func (w *exposition) head(name, kind, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
 
+// labels are several of a sample, those that are not "".
+func labels(all ...string) string {
+	return strings.Join(slices.DeleteFunc(all, func(l string) bool { return l == "" }), ",")
+}
+
 // value writes one sample. labels are like `route="/v1/models"`, or "".
 func (w *exposition) value(name, labels string, v float64) {
 	w.WriteString(name)
@@ -166,6 +175,11 @@ func (w *exposition) counter(name, help string, v float64) {
 
 func (w *exposition) histogram(name, help string, h *histogram) {
 	w.head(name, "histogram", help)
+	w.buckets(name, "", h)
+}
+
+// buckets writes the samples of a histogram.
+func (w *exposition) buckets(name, of string, h *histogram) {
 	var n uint64
 	for i := range h.counts {
 		n += h.counts[i].Load()
@@ -173,28 +187,25 @@ func (w *exposition) histogram(name, help string, h *histogram) {
 		if i < len(h.bounds) {
 			bound = w.bound(h.bounds[i])
 		}
-		w.value(name+"_bucket", bound, float64(n))
+		w.value(name+"_bucket", labels(of, bound), float64(n))
 	}
-	w.value(name+"_sum", "", float64(h.sum.Load())/float64(h.unit))
-	w.value(name+"_count", "", float64(n))
+	w.value(name+"_sum", of, float64(h.sum.Load())/float64(h.unit))
+	w.value(name+"_count", of, float64(n))
 }
 
 func metrics(x *exchange) *Error {
 	h := &x.ctx.Request.Header
 	w := exposition{open: prefersOpenMetrics(string(h.Peek(fasthttp.HeaderAccept)))}
-	x.s.metrics.write(&w)
+	all := *x.s.models.Load()
+	writeAnswers(&w, all)
+	x.s.requests.write(&w)
 	x.s.writeInfo(&w)
 	w.gauge("troupe_http_answers_open", "Answers under way.", float64(x.s.answers.Load()))
 	w.gauge("troupe_http_body_bytes", "Memory that bodies take which are being read or decoded.", float64(x.s.bodies.used.Load()))
 	w.head("troupe_http_limited_total", "counter", "Requests refused for a limit of their key or address.")
 	x.s.byKey.write(&w)
 	x.s.byAddress.write(&w)
-	if x.s.attached.Load() {
-		st := x.s.engine.Stats()
-		writeStats(&w, &st)
-	} else {
-		writeReady(&w, false)
-	}
+	writeStats(&w, statsOfEach(all))
 	writeProcess(&w, x.s.began)
 	x.ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	if w.open {
@@ -239,39 +250,70 @@ func (s *Server) writeInfo(w *exposition) {
 	w.head("troupe_build_info", "gauge", "Always 1: which build this is.")
 	w.value("troupe_build_info", strings.Join([]string{label1("version", s.cfg.Version), label1("revision", s.cfg.Revision), label1("goversion", runtime.Version())}, ","), 1)
 	w.head("troupe_model_info", "gauge", "Always 1, once a model is served: which, and on what.")
-	if s.attached.Load() {
-		i := &s.info
+	for _, m := range s.models.Load().there() {
+		i := &m.info
 		w.value("troupe_model_info", strings.Join([]string{
-			label1("model", i.model), label1("served_model_name", s.cfg.Models[0]), label1("device", i.device), label1("hardware", i.hardware),
+			label1("model", i.model), label1("served_model_name", m.Names[0]), label1("device", i.device), label1("hardware", i.hardware),
 			label1("weights", i.weights), label1("kv_dtype", i.kvDType), label1("max_model_len", strconv.Itoa(i.maxLen)),
 		}, ","), 1)
 	}
 }
 
-func (m *metricSet) write(w *exposition) {
-	w.histogram("troupe_time_to_first_token_seconds", "From a request's arrival to its first token.", &m.firstToken)
-	w.histogram("troupe_inter_token_latency_seconds", "Between the tokens of one answer.", &m.tokenGap)
-	w.histogram("troupe_e2e_request_latency_seconds", "From a request's arrival to its answer's end.", &m.whole)
-	w.histogram("troupe_token_delivery_seconds", "From the end of a token's step on the device to its being written to a stream.", &m.delivery)
-	w.histogram("troupe_request_queue_time_seconds", "From when an engine had a request's tokens to its first step; of requests that ended.", &m.queued)
-	w.histogram("troupe_request_prompt_tokens", "Tokens of a prompt; of requests that ended.", &m.promptLength)
-	w.histogram("troupe_request_generation_tokens", "Tokens generated for one choice; of requests that ended.", &m.outputLength)
-	w.counter("troupe_prompt_tokens_total", "Prompt tokens of requests, counted when they are accepted.", float64(m.promptTokens.Load()))
-	w.counter("troupe_cached_prompt_tokens_total", "Prompt tokens found in the prefix cache.", float64(m.cachedTokens.Load()))
-	w.counter("troupe_generation_tokens_total", "Tokens generated, counted step by step.", float64(m.outputTokens.Load()))
+// writeAnswers writes what was counted of models' answers.
+func writeAnswers(w *exposition, all modelTable) {
+	for _, f := range []struct {
+		name, help string
+		of         func(*metricSet) *histogram
+	}{
+		{"troupe_time_to_first_token_seconds", "From a request's arrival to its first token.", func(m *metricSet) *histogram { return &m.firstToken }},
+		{"troupe_inter_token_latency_seconds", "Between the tokens of one answer.", func(m *metricSet) *histogram { return &m.tokenGap }},
+		{"troupe_e2e_request_latency_seconds", "From a request's arrival to its answer's end.", func(m *metricSet) *histogram { return &m.whole }},
+		{"troupe_token_delivery_seconds", "From the end of a token's step on the device to its being written to a stream.", func(m *metricSet) *histogram { return &m.delivery }},
+		{"troupe_request_queue_time_seconds", "From when an engine had a request's tokens to its first step; of requests that ended.", func(m *metricSet) *histogram { return &m.queued }},
+		{"troupe_request_prompt_tokens", "Tokens of a prompt; of requests that ended.", func(m *metricSet) *histogram { return &m.promptLength }},
+		{"troupe_request_generation_tokens", "Tokens generated for one choice; of requests that ended.", func(m *metricSet) *histogram { return &m.outputLength }},
+	} {
+		w.head(f.name, "histogram", f.help)
+		for _, m := range all {
+			w.buckets(f.name, m.label, f.of(m.metrics))
+		}
+	}
+	for _, f := range []struct {
+		name, help string
+		of         func(*metricSet) *atomic.Int64
+	}{
+		{"troupe_prompt_tokens_total", "Prompt tokens of requests, counted when they are accepted.", func(m *metricSet) *atomic.Int64 { return &m.promptTokens }},
+		{"troupe_cached_prompt_tokens_total", "Prompt tokens found in the prefix cache.", func(m *metricSet) *atomic.Int64 { return &m.cachedTokens }},
+		{"troupe_generation_tokens_total", "Tokens generated, counted step by step.", func(m *metricSet) *atomic.Int64 { return &m.outputTokens }},
+	} {
+		w.head(f.name, "counter", f.help)
+		for _, m := range all {
+			w.value(f.name, m.label, float64(f.of(m.metrics).Load()))
+		}
+	}
+	w.head("troupe_request_success_total", "counter", "Answers by how they ended.")
+	for _, m := range all {
+		m.metrics.writeFinished(w, m.label)
+	}
+}
 
+func (m *metricSet) writeFinished(w *exposition, of string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	w.head("troupe_request_success_total", "counter", "Answers by how they ended.")
 	for _, reason := range slices.Sorted(maps.Keys(m.finished)) {
-		w.value("troupe_request_success_total", label1("finished_reason", reason), float64(m.finished[reason]))
+		w.value("troupe_request_success_total", labels(of, label1("finished_reason", reason)), float64(m.finished[reason]))
 	}
+}
+
+func (c *requestCounts) write(w *exposition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	w.head("troupe_http_requests_total", "counter", "Requests by route and status; 499 is a client that went away.")
 	byName := func(a, b requestKey) int {
 		return cmp.Or(cmp.Compare(a.route, b.route), cmp.Compare(a.status, b.status))
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(m.requests), byName) {
-		w.value("troupe_http_requests_total", label1("route", k.route)+","+label1("status", strconv.Itoa(k.status)), float64(m.requests[k]))
+	for _, k := range slices.SortedFunc(maps.Keys(c.by), byName) {
+		w.value("troupe_http_requests_total", label1("route", k.route)+","+label1("status", strconv.Itoa(k.status)), float64(c.by[k]))
 	}
 }
 

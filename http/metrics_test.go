@@ -129,7 +129,7 @@ func TestTokensAreCountedByStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := s.newAnswer(&dialect.Call{Requests: []*actors.Request{{}}, PerPrompt: 1}, time.Now())
+	a := s.newAnswer((*s.models.Load())[0], &dialect.Call{Requests: []*actors.Request{{}}, PerPrompt: 1}, time.Now())
 	if err := a.begin(); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestTokensAreCountedByStep(t *testing.T) {
 		if _, err := a.next(); err != nil {
 			t.Fatal(err)
 		}
-		if got := [2]int64{s.metrics.promptTokens.Load(), s.metrics.outputTokens.Load()}; got != want {
+		if got := [2]int64{a.metrics.promptTokens.Load(), a.metrics.outputTokens.Load()}; got != want {
 			t.Errorf("after event %d prompts and output have %v tokens, want %v", i, got, want)
 		}
 	}
@@ -259,7 +259,7 @@ func TestStatsOfEngines(t *testing.T) {
 	}}
 	st.Engines[1].Running, st.Engines[1].Generated = 4, 500
 	var w exposition
-	writeStats(&w, st)
+	writeStats(&w, []modelStats{{stats: st}})
 	got := scrape(t, w.String())
 	for name, want := range map[string]float64{
 		`troupe_requests_resumed_total`:                               3,
@@ -274,9 +274,10 @@ func TestStatsOfEngines(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, v, want)
 		}
 	}
-	if b := statsOf(st); b.Resumed != 3 || len(b.Engines) != 2 || b.Engines[1] != (engineBody{
+	m := &servedModel{engine: script()}
+	if engines, _ := m.placed(0, st); statsOf(st).Resumed != 3 || len(engines) != 2 || engines[1] != (engineBody{
 		Name: "[fe80::2]:7", Number: 4, Host: "fe80::2", State: "ready", Version: "v1", Hardware: "H200", Clock: 0.001, Running: 4, Generated: 500,
 	}) {
-		t.Errorf("%+v", b.Engines)
+		t.Errorf("%+v", engines)
 	}
 }

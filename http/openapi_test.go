@@ -219,10 +219,12 @@ func checkFields[T any](t *testing.T, d *description, name string, fields field.
 // Every member of an error and of /stats is described, and no more.
 func TestDescriptionOfAnswers(t *testing.T) {
 	d := described(t)
+	there := &servedModel{info: info{model: "m"}, Model: Model{Names: []string{"m"}}}
+	there.attached.Store(true)
 	for name, body := range map[string][]byte{
 		"Error":          openai.AppendError(nil, errInternal),
 		"AnthropicError": messages.Dialect{}.AppendError(nil, &dialect.Failed{Error: errInternal}),
-		"Model":          (&Server{info: info{model: "m"}}).appendModel(nil, "m"),
+		"Model":          (&Server{}).appendModel(nil, there, "m"),
 		"Usage":          openai.AppendUsage(nil, &dialect.Usage{Usage: actors.Usage{AcceptedTokens: 1}}),
 	} {
 		var v any
@@ -232,7 +234,7 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		d.checkMembers(t, name, v, d.Components.Schemas[name])
 	}
 	text, err := json.Marshal(statsBody{
-		Engines: []engineBody{{Host: "h", Version: "v", Hardware: "w"}}, Resumed: 1, Open: make([]openBody, 1),
+		Engines: []engineBody{{Model: "m", Host: "h", Version: "v", Hardware: "w"}}, Models: make([]modelBody, 1), Resumed: 1, Open: make([]openBody, 1),
 		Actors:  make([]actorBody, 1),
 		Request: &journeyBody{Stages: make([]stageBody, 1), Tokens: make([]markBody, 1), Engines: make([]attemptBody, 1)},
 	})

@@ -3,6 +3,7 @@ package http
 import (
 	"encoding/json"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -56,6 +57,9 @@ type statsBody struct {
 	// Engines are those of a front with several, or with one elsewhere.
 	Engines []engineBody `json:"engines,omitempty"`
 	Resumed uint64       `json:"resumed,omitempty"` // requests that went on with another engine
+	// Models are those of a server of several. The figures above are of all of them together, Sampling of the one asked
+	// for by model=, else the first that is there.
+	Models []modelBody `json:"models,omitempty"`
 	// Open are open requests, of a front with several engines: the first of them.
 	Open []openBody `json:"open,omitempty"`
 
@@ -79,11 +83,23 @@ type samplingBody struct {
 	Efforts []string `json:"reasoning_efforts"`
 }
 
+// modelBody is one of several models.
+type modelBody struct {
+	Name      string `json:"name"`  // as answers have it
+	Ready     bool   `json:"ready"` // requests for it are computed
+	Engines   int    `json:"engines"`
+	Open      int    `json:"open"`
+	Waiting   int    `json:"waiting"`
+	Running   int    `json:"running"`
+	Generated uint64 `json:"generated"` // tokens drawn
+}
+
 // engineBody is one of several engines.
 type engineBody struct {
-	Name      string  `json:"name"`           // where it is, or its number
-	Number    int     `json:"number"`         // among the engines of this front
-	Host      string  `json:"host,omitempty"` // where it is, without a port; none: in this process
+	Model     string  `json:"model,omitempty"` // of several; else none
+	Name      string  `json:"name"`            // where it is, or its number
+	Number    int     `json:"number"`          // among the engines of this front
+	Host      string  `json:"host,omitempty"`  // where it is, without a port; none: in this process
 	Ready     bool    `json:"ready"`
 	State     string  `json:"state"`               // ready, mending (its device, or it is leaving), lost
 	Version   string  `json:"version,omitempty"`   // of its program
@@ -127,19 +143,14 @@ type actorBody struct {
 	Busy     float64 `json:"busy_seconds"`  // what handling them took
 }
 
-// stats answers with the engine's numbers as JSON; /metrics has more of them,
+// stats answers with the engines' numbers as JSON; /metrics has more of them,
 // for machines that keep them.
 func stats(x *exchange) *Error {
-	st := x.s.engine.Stats()
-	body := statsOf(&st)
-	body.Uptime = time.Since(x.s.began).Seconds()
-	body.Requests.Slots, body.Pages.Size = x.s.info.slots, x.s.info.pageSize
-	body.Sampling = samplingOf(&x.s.info.sampling, &x.s.model.Family)
-	if len(body.Engines) > 0 {
-		for _, r := range x.s.engine.Requests(mostOpen) {
-			body.Open = append(body.Open, openBody(r))
-		}
+	body, e := x.statsBody()
+	if e != nil {
+		return e
 	}
+	body.Uptime = time.Since(x.s.began).Seconds()
 	if id := x.ctx.QueryArgs().Peek("request"); len(id) > 0 {
 		body.Request = x.s.journeys.find(x.s, string(id))
 	}
@@ -152,6 +163,101 @@ func stats(x *exchange) *Error {
 	return nil
 }
 
+// statsBody is how the model does that is served, or several do together.
+func (x *exchange) statsBody() (*statsBody, *Error) {
+	t := *x.s.models.Load()
+	first := &servedModel{} // whose defaults are shown; none is there
+	if there := t.there(); len(there) > 0 {
+		first = there[0]
+	}
+	if x.ctx.QueryArgs().Has("model") {
+		if e := x.chooseByQuery(); e != nil {
+			return nil, e
+		}
+		first = x.model
+	}
+	var sum actors.Stats
+	var models []modelBody
+	var engines []engineBody
+	var open []openBody
+	for i, m := range t {
+		one := modelBody{Name: m.Names[0]}
+		if m.attached.Load() {
+			st := m.engine.Stats()
+			one.Ready, one.Engines, one.Open, one.Waiting, one.Running, one.Generated = st.Ready, len(st.Engines), st.OpenRequests, st.Waiting, st.Running, st.Generated
+			some, its := m.placed(i, &st)
+			engines, open = append(engines, some...), append(open, its...)
+			if m.label != "" {
+				apart(&st, one.Name)
+			}
+			add(&sum, &st)
+		}
+		models = append(models, one)
+	}
+	body := statsOf(&sum)
+	body.Engines, body.Open = engines, open[:min(len(open), mostOpen)]
+	body.Requests.Slots, body.Pages.Size = first.info.slots, first.info.pageSize
+	if len(t) > 1 {
+		body.Models, body.Requests.Slots = models, t.slots()
+	}
+	body.Sampling = samplingOf(&first.info.sampling, &first.model.Family)
+	return body, nil
+}
+
+// placed are a model's engines and where its open requests are, of a front that has several. It is the n-th of a
+// server's: their numbers are none that another model's have.
+func (m *servedModel) placed(n int, st *actors.Stats) (engines []engineBody, open []openBody) {
+	for i := range st.Engines {
+		e := engineBodyOf(&st.Engines[i])
+		if e.Number += n * mostEngines; m.label != "" {
+			e.Model = m.Names[0]
+		}
+		engines = append(engines, e)
+	}
+	if len(engines) == 0 {
+		return nil, nil
+	}
+	for _, r := range m.engine.Requests(mostOpen) {
+		o := openBody(r)
+		if o.Number += uint64(n) << 44; o.Engine >= 0 {
+			o.Engine += n * mostEngines
+		}
+		open = append(open, o)
+	}
+	return engines, open
+}
+
+// mostEngines is how many a model has at most.
+const mostEngines = 256
+
+// apart has the actors of a model's front be called otherwise than another model's. Those of an engine are
+// called by where it is.
+func apart(st *actors.Stats, model string) {
+	for i := range st.Actors {
+		if a := &st.Actors[i]; !strings.Contains(a.Name, "@") {
+			a.Name += "@" + model
+		}
+	}
+}
+
+// add adds up what can be.
+func add(sum, st *actors.Stats) {
+	sum.Stats.Add(&st.Stats)
+	sum.Device.Add(&st.Device)
+	sum.OpenRequests += st.OpenRequests
+	sum.Ready = sum.Ready || st.Ready
+	sum.Resumed += st.Resumed
+	sum.Actors = append(sum.Actors, st.Actors...)
+}
+
+// slots are those of all models' engines.
+func (t modelTable) slots() (n int) {
+	for _, m := range t.there() {
+		n += m.info.slots
+	}
+	return n
+}
+
 func statsOf(st *actors.Stats) *statsBody {
 	b := &statsBody{Ready: st.Ready}
 	r, p, s, t := &b.Requests, &b.Pages, &b.Steps, &b.Tokens
@@ -162,9 +268,6 @@ func statsOf(st *actors.Stats) *statsBody {
 	t.Prompt, t.Cached, t.Computed, t.Decoded, t.Generated, t.Wasted = st.PromptTokens, st.CachedTokens, st.Computed, st.Decoded, st.Generated, st.Wasted
 	t.Drafted, t.Accepted = st.Drafted, st.Accepted
 	b.Resumed = st.Resumed
-	for i := range st.Engines {
-		b.Engines = append(b.Engines, engineBodyOf(&st.Engines[i]))
-	}
 	b.Actors = make([]actorBody, len(st.Actors))
 	for i := range st.Actors {
 		a := &st.Actors[i]

@@ -166,10 +166,10 @@ func (s *Server) open(route string, h handler) fasthttp.RequestHandler {
 	}
 }
 
-// attached serves what needs an engine, once there is one.
+// attached serves what needs to know what is served, once that is so.
 func attached(h handler) handler {
 	return func(x *exchange) *Error {
-		if !x.s.attached.Load() {
+		if !x.s.known() {
 			return errLoading
 		}
 		return h(x)
@@ -206,10 +206,13 @@ func (x *exchange) send(body []byte) {
 
 // models lists what is served, as OpenAI's clients and Anthropic's want it at once.
 func models(x *exchange) *Error {
-	names := x.s.cfg.Models
+	var names []string
 	dst := []byte(`{"object":"list","data":[`)
-	for i, name := range names {
-		dst = x.s.appendModel(jsonenc.Comma(dst, i), name)
+	for _, m := range *x.s.models.Load() {
+		for _, name := range m.Names {
+			dst = x.s.appendModel(jsonenc.Comma(dst, len(names)), m, name)
+			names = append(names, name)
+		}
 	}
 	dst = jsonenc.Quoted(append(dst, `],"has_more":false,"first_id":`...), names[0])
 	dst = jsonenc.Quoted(append(dst, `,"last_id":`...), names[len(names)-1])
@@ -222,27 +225,39 @@ func oneModel(x *exchange) *Error {
 	if plain, err := url.PathUnescape(name); err == nil {
 		name = plain
 	}
-	if !slices.Contains(x.s.cfg.Models, name) {
-		return x.s.model.NotFound(name)
+	t := x.s.models.Load()
+	m := t.find(name)
+	if m == nil || name == "" {
+		return t.notFound(name)
 	}
-	x.send(x.s.appendModel(nil, name))
+	x.send(x.s.appendModel(nil, m, name))
 	return nil
 }
 
-func (s *Server) appendModel(dst []byte, name string) []byte {
+// appendModel describes a model by one of its names. Its sizes are its engines': while none has been there nothing is
+// said of them.
+func (s *Server) appendModel(dst []byte, m *servedModel, name string) []byte {
+	there := m.attached.Load()
+	count := func(key string, n int) {
+		if there {
+			dst = strconv.AppendInt(append(dst, key...), int64(n), 10)
+		}
+	}
+	root := m.Names[0]
+	if there {
+		root = m.info.model
+	}
 	dst = append(dst, `{"id":`...)
 	dst = jsonenc.Quoted(dst, name)
 	dst = append(dst, `,"object":"model","created":`...)
 	dst = strconv.AppendInt(dst, s.began.Unix(), 10)
 	dst = append(dst, `,"owned_by":"troupe","root":`...)
-	dst = jsonenc.Quoted(dst, s.info.model)
-	dst = append(dst, `,"max_model_len":`...)
-	dst = strconv.AppendInt(dst, int64(s.info.maxLen), 10)
-	dst = append(dst, `,"vocab_size":`...)
-	dst = strconv.AppendInt(dst, int64(s.info.vocab), 10)
+	dst = jsonenc.Quoted(dst, root)
+	count(`,"max_model_len":`, m.info.maxLen)
+	count(`,"vocab_size":`, m.info.vocab)
 	dst = jsonenc.Quoted(append(dst, `,"type":"model","lifecycle":"active","display_name":`...), name)
 	dst = jsonenc.Quoted(append(dst, `,"created_at":`...), s.began.UTC().Format(time.RFC3339))
-	dst = strconv.AppendInt(append(dst, `,"max_input_tokens":`...), int64(s.info.maxLen), 10)
+	count(`,"max_input_tokens":`, m.info.maxLen)
 	return append(dst, '}')
 }
 

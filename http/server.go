@@ -3,11 +3,10 @@ package http
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
-	"hash/fnv"
 	"math"
 	"net"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -17,23 +16,19 @@ import (
 	"github.com/troupe-llm/troupe/actors"
 	"github.com/troupe-llm/troupe/http/internal/dialect"
 	"github.com/troupe-llm/troupe/http/internal/dialect/apierr"
-	"github.com/troupe-llm/troupe/http/internal/dialect/model"
 	"github.com/troupe-llm/troupe/http/internal/dialect/responses"
 	"github.com/troupe-llm/troupe/http/internal/sse"
 )
 
-// Server serves one engine. Its methods may be called from any goroutine.
+// Server serves a model, or several. Its methods may be called from any goroutine.
 type Server struct {
 	cfg   Config
 	log   zerolog.Logger
 	began time.Time
 	epoch time.Time // see wall
 
-	// What Attach brings; only to be looked at once attached says so.
-	attached atomic.Bool
-	engine   engine
-	info     info
-	model    model.Model
+	models    atomic.Pointer[modelTable] // what is served; changed by Announce, once
+	announced atomic.Bool                // it was
 
 	keys      *keyring
 	byKey     *clients // held to their limits
@@ -45,9 +40,9 @@ type Server struct {
 	errLarge  *Error // what a body beyond MaxBody gets
 	openAPI   []byte
 
-	main    *front // for clients
-	admin   *front // for who runs the server; serves nothing without ServeAdmin
-	metrics *metricSet
+	main     *front // for clients
+	admin    *front // for who runs the server; serves nothing without ServeAdmin
+	requests *requestCounts
 
 	responses *responses.Store
 	dialects  map[string]dialect.Dialect // by path; it does not change
@@ -88,7 +83,7 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 		cfg: cfg, log: log,
 		began:     time.Now(),
 		epoch:     epoch(),
-		metrics:   newMetrics(),
+		requests:  &requestCounts{by: map[requestKey]int64{}},
 		byKey:     newClients("API key", cfg.KeyLimits),
 		byAddress: newClients("address", cfg.AddressLimits),
 		errLarge:  tooLarge(cfg.MaxBody),
@@ -97,6 +92,7 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 		live:      liveAnswers{all: map[*answer]struct{}{}},
 		writers:   sse.NewWriters(runtime.GOMAXPROCS(0)),
 	}
+	s.models.Store(newTable(&s.cfg))
 	s.bodies.most = int64(cfg.BodyBudget)
 	s.refusals, s.places = newRefusals(log), actors.NewPlaces(cfg.MaxOpen)
 	s.proxies, _ = parseProxies(cfg.Proxies) // cfg was checked
@@ -114,9 +110,9 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 	}
 	s.dialects = newDialects(s.responses)
 	for path := range s.dialects {
-		s.metrics.expect(path, 200, 400, 401, 429, statusClientClosed, 500, 503, 504)
+		s.requests.expect(path, 200, 400, 401, 429, statusClientClosed, 500, 503, 504)
 	}
-	s.metrics.expect("other", 404, 405)
+	s.requests.expect("other", 404, 405)
 	s.main, s.admin = newFront(s, s.routes()), newFront(s, s.adminRoutes())
 	return s, nil
 }
@@ -125,26 +121,7 @@ func NewLoading(cfg Config, log zerolog.Logger) (*Server, error) {
 // once, unless the server came from New.
 func (s *Server) Attach(sys *actors.System) { s.attach(system{sys}) }
 
-func (s *Server) attach(eng engine) {
-	s.engine, s.info = eng, eng.Info()
-	if len(s.cfg.Models) == 0 {
-		s.cfg.Models = []string{s.info.model}
-	}
-	s.model = newModel(&s.cfg, &s.info, eng.Tokenizer())
-	s.attached.Store(true)
-}
-
-// newModel is what dialects know of the served model.
-func newModel(cfg *Config, i *info, tok model.Tokenizer) model.Model {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%q %q %d %d", cfg.Version, i.model, i.vocab, i.maxLen)
-	return model.Model{
-		Names: cfg.Models, Fingerprint: fmt.Sprintf("fp_%010x", h.Sum64()&(1<<40-1)),
-		Vocab: i.vocab, Context: i.maxLen, Sampling: i.sampling, Tokenizer: tok,
-		Family:     model.NewFamily(cfg.ToolCallParser, cfg.ReasoningParser, tok),
-		MaxChoices: cfg.MaxChoices, MaxStops: cfg.MaxStops, MaxStopBytes: maxStopBytes,
-	}
-}
+func (s *Server) attach(eng engine) { s.attachModel(0, eng) }
 
 // Serve answers clients' requests from ln until Shutdown; then it returns nil.
 func (s *Server) Serve(ln net.Listener) error { return s.main.serve(ln) }
@@ -234,9 +211,9 @@ func (s *Server) ready() *Error {
 	switch {
 	case s.draining.Load(), s.retiring.Load():
 		return apierr.Draining
-	case !s.attached.Load():
+	case !s.known():
 		return errLoading
-	case !s.engine.Ready():
+	case !slices.ContainsFunc(s.models.Load().there(), func(m *servedModel) bool { return m.engine.Ready() }):
 		return &Error{
 			Status: fasthttp.StatusServiceUnavailable, Type: apierr.TypeServer, Code: "not_ready",
 			Message: "the engine is not ready", RetryAfter: 1,

@@ -51,7 +51,7 @@ func (x *exchange) sendSpans(ended time.Time) {
 		whole.Attrs = append(
 			whole.Attrs,
 			otlp.Attr{Key: "gen_ai.operation.name", Value: o.operation},
-			otlp.Attr{Key: "gen_ai.request.model", Value: x.s.cfg.Models[0]},
+			otlp.Attr{Key: "gen_ai.request.model", Value: x.model.Names[0]},
 			otlp.Attr{Key: "gen_ai.usage.input_tokens", Value: int64(o.usage.PromptTokens)},
 			otlp.Attr{Key: "gen_ai.usage.output_tokens", Value: int64(o.usage.CompletionTokens)},
 			otlp.Attr{Key: "troupe.cached_tokens", Value: int64(o.usage.CachedTokens)},

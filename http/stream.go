@@ -185,7 +185,7 @@ func (r *streamBody) Written(signed *actors.Receipts) (now int64) {
 	}
 	now = batch.Now()
 	if r.tokens > 0 {
-		r.s.metrics.delivery.observeN(time.Duration(now-r.computed), r.tokens)
+		r.a.metrics.delivery.observeN(time.Duration(now-r.computed), r.tokens)
 		r.tokens = 0
 	}
 	for i := range r.receipts {

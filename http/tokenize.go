@@ -45,10 +45,14 @@ func ofChat(c *tokenizeCall) *conversation.Conversation { return &c.Conversation
 
 // tokenizePrompt answers with what a prompt becomes.
 func tokenizePrompt(x *exchange) *Error {
-	s := x.s
+	body, e := x.jsonForModel()
+	if e != nil {
+		return e
+	}
+	m := &x.model.model
 	notes := x.notes()
-	c := newTokenizeCall(&s.model, &notes)
-	if e := decodeFor(x, tokenizeFields, c, &c.model, &notes); e != nil {
+	c := newTokenizeCall(m, &notes)
+	if e := decodeFor(x, body, tokenizeFields, c, &c.model, &notes); e != nil {
 		return e
 	}
 	var text string
@@ -60,7 +64,7 @@ func tokenizePrompt(x *exchange) *Error {
 		text = *c.text
 	case c.Chat.Messages != nil:
 		var err error
-		if text, err = s.model.Tokenizer.Render(c.Chat); err != nil {
+		if text, err = m.Tokenizer.Render(c.Chat); err != nil {
 			return apierr.Invalid("messages", "%v", err)
 		}
 	default:
@@ -69,17 +73,17 @@ func tokenizePrompt(x *exchange) *Error {
 	if c.addSpecial != nil {
 		addSpecial = *c.addSpecial
 	}
-	ids := s.model.Tokenizer.Encode(text, addSpecial)
+	ids := m.Tokenizer.Encode(text, addSpecial)
 
 	dst := append([]byte(nil), `{"count":`...)
 	dst = strconv.AppendInt(dst, int64(len(ids)), 10)
 	dst = append(dst, `,"max_model_len":`...)
-	dst = strconv.AppendInt(dst, int64(s.info.maxLen), 10)
+	dst = strconv.AppendInt(dst, int64(m.Context), 10)
 	dst = append(dst, `,"tokens":`...)
 	dst = jsonenc.IDs(dst, ids)
 	dst = append(dst, `,"token_strs":`...)
 	if c.texts {
-		dst = appendTexts(dst, s.model.Tokenizer, ids)
+		dst = appendTexts(dst, m.Tokenizer, ids)
 	} else {
 		dst = append(dst, "null"...)
 	}
@@ -117,15 +121,20 @@ var detokenizeFields = field.Table[detokenizeCall]{
 
 // detokenize answers with the text of tokens, special ones included.
 func detokenize(x *exchange) *Error {
-	c := detokenizeCall{vocab: x.s.info.vocab}
+	body, e := x.jsonForModel()
+	if e != nil {
+		return e
+	}
+	m := &x.model.model
+	c := detokenizeCall{vocab: m.Vocab}
 	notes := x.notes()
-	if e := decodeFor(x, detokenizeFields, &c, &c.model, &notes); e != nil {
+	if e := decodeFor(x, body, detokenizeFields, &c, &c.model, &notes); e != nil {
 		return e
 	}
 	if !c.given {
 		return apierr.Invalid("tokens", "tokens: required")
 	}
-	x.send(append(jsonenc.Quoted([]byte(`{"prompt":`), x.s.model.Tokenizer.Decode(c.ids, false)), '}'))
+	x.send(append(jsonenc.Quoted([]byte(`{"prompt":`), m.Tokenizer.Decode(c.ids, false)), '}'))
 	return nil
 }
 
@@ -133,7 +142,10 @@ func detokenize(x *exchange) *Error {
 // work out by /tokenize what a prompt will be: as vLLM's route of that name, of
 // which these are the members that evaluation harnesses read.
 func tokenizerInfo(x *exchange) *Error {
-	t := x.s.model.Tokenizer
+	if e := x.chooseByQuery(); e != nil {
+		return e
+	}
+	t := x.model.model.Tokenizer
 	if t == nil {
 		return errNoTokenizer
 	}
@@ -145,27 +157,32 @@ func tokenizerInfo(x *exchange) *Error {
 	dst = append(dst, `"chat_template":`...)
 	dst = jsonenc.OrNull(dst, t.ChatTemplate(false))
 	dst = append(dst, `,"model_max_length":`...)
-	x.send(append(strconv.AppendInt(dst, int64(x.s.info.maxLen), 10), '}'))
+	x.send(append(strconv.AppendInt(dst, int64(x.model.info.maxLen), 10), '}'))
 	return nil
 }
 
 var errNoTokenizer = apierr.Invalid("", "the served model has no tokenizer")
 
-// decodeFor reads a body that is about the tokenizer of a model.
-func decodeFor[T any](x *exchange, fields field.Table[T], into *T, name *string, notes *field.Notes) *Error {
+// jsonForModel is the body, by which the model is chosen.
+func (x *exchange) jsonForModel() ([]byte, *Error) {
 	body, e := x.json()
-	if e != nil {
-		return e
+	if e == nil {
+		e = x.chooseBy(body)
 	}
-	e = field.Decode(body, fields, into, notes)
+	return body, e
+}
+
+// decodeFor reads a body that is about the tokenizer of a model.
+func decodeFor[T any](x *exchange, body []byte, fields field.Table[T], into *T, name *string, notes *field.Notes) *Error {
+	e := field.Decode(body, fields, into, notes)
 	x.sayIgnored(notes)
 	if e != nil {
 		return e
 	}
-	if _, e := x.s.model.Name(*name); e != nil {
+	if _, e := x.model.model.Name(*name); e != nil {
 		return e
 	}
-	if x.s.model.Tokenizer == nil {
+	if x.model.model.Tokenizer == nil {
 		return errNoTokenizer
 	}
 	return nil

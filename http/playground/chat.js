@@ -5,7 +5,7 @@ import { $, round, setText, toast } from "./dom.js";
 import { hasAttached, takeAttached } from "./files.js";
 import { requested, showDefaults, systemPrompt } from "./parameters.js";
 import { hideTip } from "./probabilities.js";
-import { chats, keep, newID, restore, save, touch, view } from "./store.js";
+import { chats, keep, load, newID, restore, save, touch, view } from "./store.js";
 import { add, choose, newChat, path, putBack, remove, siblings, titleOf } from "./tree.js";
 import { TurnView } from "./turn.js";
 
@@ -13,6 +13,7 @@ const ui = Object.fromEntries([...document.querySelectorAll("[id]")].map((e) => 
 const replies = new Map(); // by chat: the AbortController of the reply being written
 let views = []; // of the turns that are read, in their order
 let model = "";
+let served = []; // models, of which each is asked for by its name where there are several
 
 export const isRunning = (chat) => replies.has(chat);
 
@@ -86,7 +87,7 @@ export function startChat() {
 function question(chat) {
   const messages = path(chat).filter((t) => !(t.error && !t.text && !t.calls)).map(message);
   if (systemPrompt()) messages.unshift({ role: "system", content: systemPrompt() });
-  return JSON.stringify({ messages, stream: true, stream_options: { include_usage: true }, ...requested() });
+  return JSON.stringify({ ...(served.length > 1 && { model }), messages, stream: true, stream_options: { include_usage: true }, ...requested() });
 }
 
 // reply asks for an answer to what is read and shows it as it comes.
@@ -311,20 +312,36 @@ ui["key-form"].addEventListener("submit", (event) => {
   if (["user", "tool"].includes(views.at(-1)?.turn.role)) reply(view.chat);
 });
 
-// greet shows which model is served, and what it does when nothing is said.
+// greet shows which model is served, of several a choice, and what it does when nothing is said.
 async function greet() {
   try {
     const { data } = await (await call("v1/models")).json();
-    model = data[0].id;
-    setText(ui.model, model);
-    ui.model.title = model;
-    settle();
-    const { sampling } = await (await call("stats")).json();
-    showDefaults({ ...sampling, context: data[0].max_model_len });
+    served = data.filter((m, i) => i === data.findIndex((o) => o.root === m.root)); // its other names are the same
+    const names = served.map((m) => m.id);
+    const last = load("troupe.model", "");
+    ui.models.replaceChildren(...names.map((name) => new Option(name)));
+    ui.models.hidden = names.length === 1;
+    ui.model.hidden = names.length > 1;
+    await use(names.includes(last) ? last : names[0]);
   } catch (e) {
     if (e.status === 401) askKey();
   }
 }
+
+// use has a model be asked from now on.
+async function use(name) {
+  model = ui.models.value = name;
+  setText(ui.model, model);
+  ui.model.title = model;
+  settle();
+  const { sampling } = await (await call(served.length > 1 ? `stats?model=${encodeURIComponent(model)}` : "stats")).json();
+  showDefaults({ ...sampling, context: served.find((m) => m.id === name).max_model_len });
+}
+
+ui.models.addEventListener("change", () => {
+  save("troupe.model", ui.models.value);
+  use(ui.models.value).catch(() => {}); // its defaults are not to be had
+});
 
 // resume shows what was kept. A reply that was being written when the page was
 // left is as long as it was; a question without one may be asked again.

@@ -41,7 +41,7 @@ function showEngine(e, was, dt) {
   bar.hidden = lost;
   bar.children[0].style.width = `${(100 * e.pages_used) / pages}%`;
   bar.children[1].style.width = `${(100 * e.pages_cached) / pages}%`;
-  setText(note, [!lost && `KV ${percent(e.pages_used / pages)} used, ${percent(e.pages_cached / pages)} cached`, e.hardware, e.version].filter(Boolean).join("; "));
+  setText(note, [e.model, !lost && `KV ${percent(e.pages_used / pages)} used, ${percent(e.pages_cached / pages)} cached`, e.hardware, e.version].filter(Boolean).join("; "));
 }
 
 // seat gives each request a place with the others that are where it is.
@@ -94,6 +94,7 @@ export function showCluster(now, then, dt) {
   const hosts = new Set(engines.map((e) => e.host ?? here)).size;
   const ready = engines.filter((e) => e.ready).length;
   const said = [`${ready} of ${plural(engines.length, "engine")} ready, on ${plural(hosts, "host")}.`];
+  for (const m of now.models ?? []) said.push(`${m.name}: ${plural(m.open, "open request")}${m.ready ? "" : ", no engine"}.`);
   if (now.resumed) said.push(`${plural(now.resumed, "request")} went on with another engine.`);
   if (now.requests.open > open.length && open.length > 0) said.push(`The first ${open.length} are drawn.`);
   setText($("cluster-note"), said.join(" "));

@@ -63,8 +63,13 @@ func (m *Model) Name(asked string) (string, *apierr.Error) {
 
 // NotFound says that there is no model of this name.
 func (m *Model) NotFound(name string) *apierr.Error {
+	return NoSuch(name, fmt.Sprintf("%q is", m.Names[0]))
+}
+
+// NoSuch is the same, with what there is: `"a" is`.
+func NoSuch(name, there string) *apierr.Error {
 	return &apierr.Error{
 		Status: fasthttp.StatusNotFound, Type: apierr.TypeInvalid, Param: "model", Code: "model_not_found",
-		Message: fmt.Sprintf("the model %q is not served here; %q is", name, m.Names[0]),
+		Message: fmt.Sprintf("the model %q is not served here; %s", name, there),
 	}
 }
