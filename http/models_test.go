@@ -1,15 +1,15 @@
 package http
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 
-	"context"
 	"github.com/valyala/fasthttp/fasthttputil"
-	"net"
 
 	"github.com/rs/zerolog"
 

@@ -48,7 +48,7 @@ type clusterFaults struct {
 func newBenchCluster() *cobra.Command {
 	cfg := defaultConfig()
 	cfg.Log.Level = "warn"
-	cfg.Engine.Model, cfg.Engine.Device, cfg.Engine.DummyWeights = "qwen3-14b", "sim:h200", true
+	cfg.Engine.Models, cfg.Engine.Device, cfg.Engine.DummyWeights = []string{"qwen3-14b"}, "sim:h200", true
 	o := &clusterRun{
 		Engines: []int{8}, Fronts: 1, Policies: policies{cluster.Prefix},
 		HostCost: 60 * time.Microsecond, Delay: 200 * time.Microsecond, Beat: 250 * time.Millisecond,
@@ -97,7 +97,7 @@ func benchCluster(cmd *cobra.Command, cfg *Config, o *clusterRun, work *clusterW
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
 	log := cfg.Log.newLogger(cmd.ErrOrStderr())
-	found, err := findModel(cmd, cfg.Engine.Model, cfg.Engine.part(), log)
+	found, err := findModel(cmd, cfg.Engine.Model(), cfg.Engine.part(), log)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ type virtualOptions struct {
 func newBenchVirtual() *cobra.Command {
 	cfg := defaultConfig()
 	cfg.Log.Level = "warn"
-	cfg.Engine.Model, cfg.Engine.Device, cfg.Engine.DummyWeights = "qwen3-14b", "sim:h200", true
+	cfg.Engine.Models, cfg.Engine.Device, cfg.Engine.DummyWeights = []string{"qwen3-14b"}, "sim:h200", true
 	source := newTraceSource()
 	o := &virtualOptions{
 		NumSeqs: 256, HostCost: 60 * time.Microsecond,
@@ -72,7 +72,7 @@ measured on an H200 (bench/results/virtual.md says how well).`,
 func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *traceSource) error {
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
-	found, err := findModel(cmd, cfg.Engine.Model, cfg.Engine.part(), cfg.Log.newLogger(cmd.ErrOrStderr()))
+	found, err := findModel(cmd, cfg.Engine.Model(), cfg.Engine.part(), cfg.Log.newLogger(cmd.ErrOrStderr()))
 	if err != nil {
 		return err
 	}

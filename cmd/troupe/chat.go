@@ -73,9 +73,9 @@ With a prompt it prints one reply, as complete does.`,
 	found := bind(cmd, append(sections, section{"Logs", &cfg.Log})...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if cmd.Flags().Changed("model") {
-			found.add("--model is %q, and run is told %q: leave out the flag", cfg.Engine.Model, args[0])
+			found.add("--model is %q, and run is told %q: leave out the flag", cfg.Engine.Model(), args[0])
 		}
-		cfg.Engine.Model = args[0]
+		cfg.Engine.Models = args[:1]
 		if cfg.check(found); found.err() != nil {
 			return found.err()
 		}

@@ -18,7 +18,7 @@ type Cluster struct {
 	Secret      string   `flag:"cluster-secret" value:"SECRET|@FILE" secret:"true" help:"what all hosts of the cluster know, and nobody else: connections between them are encrypted, and refused to who does not know it; @FILE reads it from a file; 16 bytes or more, best random ones"`
 	EngineOnly  bool     `flag:"engine-only" help:"compute requests of other hosts, and take none: --port serves /health, /ready, /metrics and /stats alone"`
 	UntilEOF    bool     `flag:"until-eof" help:"end when standard input does, as on SIGTERM: for a program that starts this one and may end without a word"`
-	FrontOnly   bool     `flag:"front-only" help:"take requests, and have other hosts compute them: of --model the configuration and the tokenizer are needed, no device and no weights"`
+	FrontOnly   bool     `flag:"front-only" help:"take requests, and have other hosts compute them: of --model the configuration and the tokenizer are needed, no device and no weights; given several times, requests are taken for each, and a request's model says for which"`
 }
 
 // joins are the addresses of --join, of which one may be several.

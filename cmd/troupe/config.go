@@ -39,15 +39,18 @@ type Config struct {
 
 // Engine says which model runs on what.
 type Engine struct {
-	Model        string `flag:"model,m" value:"NAME|DIR|FILE|builtin" help:"a model on Hugging Face, OWNER/NAME, OWNER/NAME:REVISION or, of GGUF files, OWNER/NAME:QUANTISATION, pulled when it is not there yet; a checkpoint's directory; a GGUF file; or the one inside this program"`
-	Device       string `flag:"device" value:"auto|cpu|cuda[:N,…]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor); cuda:0,2 are two GPUs that share the model"`
-	TP           int    `flag:"tp" value:"N" min:"0" max:"64" help:"devices that share the model (tensor parallelism): N GPUs from the first on, or for trying it N parts of the processor or N simulated GPUs; N divides the model's heads (0: as many as --device names)"`
-	DP           int    `flag:"dp" value:"N" min:"1" max:"64" help:"engines among which requests are shared out (data parallelism), each with a device, a scheduler and memory of its own; sizes are those of each, and when one is lost the others go on with its requests. In troupe serve each is a process, with its share of the GPUs of --device; elsewhere they are one, on the processor or simulated GPUs"`
-	DType        string `flag:"dtype" choices:"auto,float32,bfloat16,int8,int4" help:"type of the weights in memory; auto takes the checkpoint's (on a GPU 4 bits where projections have them, bfloat16 where others are quantised); int8, on a processor alone, and int4 round them to 8 or 4 bits, on a processor activations to 8: half and a third of the memory, and there several times as fast"`
-	KVDType      string `flag:"kv-dtype" choices:"auto,bf16,fp8,int8,float32" help:"type of keys and values in memory; auto takes bf16, or float32 beside weights that are; fp8 is a GPU's, int8 and float32 are a processor's"`
-	Quantization string `flag:"quantization" choices:"auto,fp8" help:"fp8 has a Hopper GPU round the weights of layers to 8 bits while they are loaded, each output with a scale of its own: half of bfloat16's memory, and faster; auto takes them as the checkpoint has them"`
-	DummyWeights bool   `flag:"dummy-weights" help:"random weights: to measure speed with no more than a config.json, or a published model's name"`
+	Models       []string `flag:"model,m" value:"NAME|DIR|FILE|builtin" help:"a model on Hugging Face, OWNER/NAME, OWNER/NAME:REVISION or, of GGUF files, OWNER/NAME:QUANTISATION, pulled when it is not there yet; a checkpoint's directory; a GGUF file; or the one inside this program"`
+	Device       string   `flag:"device" value:"auto|cpu|cuda[:N,…]|sim:NAME" help:"where it runs; auto takes the best there is (see troupe doctor); cuda:0,2 are two GPUs that share the model"`
+	TP           int      `flag:"tp" value:"N" min:"0" max:"64" help:"devices that share the model (tensor parallelism): N GPUs from the first on, or for trying it N parts of the processor or N simulated GPUs; N divides the model's heads (0: as many as --device names)"`
+	DP           int      `flag:"dp" value:"N" min:"1" max:"64" help:"engines among which requests are shared out (data parallelism), each with a device, a scheduler and memory of its own; sizes are those of each, and when one is lost the others go on with its requests. In troupe serve each is a process, with its share of the GPUs of --device; elsewhere they are one, on the processor or simulated GPUs"`
+	DType        string   `flag:"dtype" choices:"auto,float32,bfloat16,int8,int4" help:"type of the weights in memory; auto takes the checkpoint's (on a GPU 4 bits where projections have them, bfloat16 where others are quantised); int8, on a processor alone, and int4 round them to 8 or 4 bits, on a processor activations to 8: half and a third of the memory, and there several times as fast"`
+	KVDType      string   `flag:"kv-dtype" choices:"auto,bf16,fp8,int8,float32" help:"type of keys and values in memory; auto takes bf16, or float32 beside weights that are; fp8 is a GPU's, int8 and float32 are a processor's"`
+	Quantization string   `flag:"quantization" choices:"auto,fp8" help:"fp8 has a Hopper GPU round the weights of layers to 8 bits while they are loaded, each output with a scale of its own: half of bfloat16's memory, and faster; auto takes them as the checkpoint has them"`
+	DummyWeights bool     `flag:"dummy-weights" help:"random weights: to measure speed with no more than a config.json, or a published model's name"`
 }
+
+// Model is the first of the models: but for serve --front-only there is no other.
+func (e *Engine) Model() string { return e.Models[0] }
 
 // Schedule sizes the device's memory and says what shares a step.
 type Schedule struct {
@@ -74,9 +77,9 @@ type Server struct {
 	Port            int           `flag:"port,p" value:"N" min:"0" max:"65535" help:"port to listen on; 0 picks a free one"`
 	UDS             string        `flag:"uds" value:"FILE" help:"listen on this Unix socket instead"`
 	RootPath        string        `flag:"root-path" value:"PATH" help:"where a proxy serves this server, such as /llm, whether it takes that off the paths that it hands on or not"`
-	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated"`
-	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" help:"how the model writes tool calls: auto (as its chat template shows), none, or a family by vLLM's names: hermes, llama3_json, pythonic, mistral, qwen3_coder, deepseek_v31, glm45, kimi_k2, minimax_m2, openai, granite, … (a wrong one lists all)"`
-	ReasoningParser string        `flag:"reasoning-parser" value:"FAMILY" help:"what sets reasoning apart from answers: auto (as the chat template shows), none, think (<think>…</think>), or a family by vLLM's names: qwen3, deepseek_r1, seed_oss, mistral, granite, … (a wrong one lists all)"`
+	ServedModelName []string      `flag:"served-model-name" value:"NAME" help:"name clients ask for, instead of the model's own; may be repeated; of several models MODEL=NAME, with a --model"`
+	ToolCallParser  string        `flag:"tool-call-parser" value:"FAMILY" help:"how the model writes tool calls: auto (as its chat template shows), none, or a family by vLLM's names: hermes, llama3_json, pythonic, mistral, qwen3_coder, deepseek_v31, glm45, kimi_k2, minimax_m2, openai, granite, … (a wrong one lists all); of several models also MODEL=FAMILY,…, with a --model"`
+	ReasoningParser string        `flag:"reasoning-parser" value:"FAMILY" help:"what sets reasoning apart from answers: auto (as the chat template shows), none, think (<think>…</think>), or a family by vLLM's names: qwen3, deepseek_r1, seed_oss, mistral, granite, … (a wrong one lists all); of several models also MODEL=FAMILY,…"`
 	MaxOpenRequests int           `flag:"max-open-requests" value:"N" min:"1" help:"requests accepted at once, waiting and running; others get status 429"`
 	MaxAnswers      int           `flag:"max-answers" value:"N" min:"0" help:"answers under way at once, streamed or not, each of one request or more; others get status 429 (0: as many as requests)"`
 	MaxConnections  int           `flag:"max-connections" value:"N" min:"0" help:"connections open at once (0: twice the requests, and at least 16384, as files allow)"`
@@ -146,7 +149,7 @@ type Log struct {
 
 func defaultConfig() *Config {
 	return &Config{
-		Engine:   Engine{Model: model.Builtin, Device: "auto", DP: 1, DType: "auto", Quantization: "auto", KVDType: "auto"},
+		Engine:   Engine{Models: []string{model.Builtin}, Device: "auto", DP: 1, DType: "auto", Quantization: "auto", KVDType: "auto"},
 		Schedule: Schedule{AttentionBackend: "auto", Cache: string(plan.Radix), Schedule: string(plan.Mixed), Policy: string(plan.FCFS), Speculative: string(actors.NoSpeculation), Overlap: true},
 		Server: Server{
 			Host: "127.0.0.1", Port: 1919, MaxOpenRequests: 4096, DrainTimeout: 30 * time.Second,
@@ -192,9 +195,10 @@ func (c *Config) check(found *faults) {
 	if n := c.Schedule.PageSize; n&(n-1) != 0 {
 		found.add("--page-size is %d; it must be a power of two", n)
 	}
-	if c.Engine.Model == "" {
+	if slices.Contains(c.Engine.Models, "") {
 		found.add("--model is empty; it must be OWNER/NAME, a directory or %s", model.Builtin)
 	}
+	c.checkModels(found)
 	if c.Server.OTLPEndpoint != "" {
 		if _, err := otlp.Endpoint(c.Server.OTLPEndpoint); err != nil {
 			found.add("--otlp-endpoint: %w", err)
@@ -305,7 +309,7 @@ func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 		quantization = ""
 	}
 	return actors.Config{
-		Model: c.Engine.Model, DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, TP: c.Engine.TP, DP: c.Engine.DP, DType: dtype, Quantization: quantization, KVDType: kvTypes[c.Engine.KVDType],
+		Model: c.Engine.Model(), DummyWeights: c.Engine.DummyWeights, Device: c.Engine.Device, TP: c.Engine.TP, DP: c.Engine.DP, DType: dtype, Quantization: quantization, KVDType: kvTypes[c.Engine.KVDType],
 		MaxRunningRequests: c.Schedule.MaxRunningRequests, MaxPrefillLength: c.Schedule.MaxPrefillLength,
 		PageSize: c.Schedule.PageSize, NumPages: c.Schedule.NumPages, MemoryRatio: c.Schedule.MemoryRatio,
 		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),
@@ -318,8 +322,12 @@ func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 // http is the configuration of the server. TLS is left to serve.
 func (c *Config) http() http.Config {
 	s, a := &c.Server, &c.Access
+	own := http.Model{Names: s.ServedModelName, ToolCallParser: s.ToolCallParser, ReasoningParser: s.ReasoningParser}
+	if c.several() { // see ofModels
+		own = http.Model{}
+	}
 	return http.Config{
-		Models: s.ServedModelName, APIKeys: a.APIKey, APIKeyFile: a.APIKeyFile, Hosts: c.hosts(), Origins: a.AllowedOrigins,
+		Models: own.Names, APIKeys: a.APIKey, APIKeyFile: a.APIKeyFile, Hosts: c.hosts(), Origins: a.AllowedOrigins,
 		KeyLimits:     http.Limits{Requests: a.KeyRequests, Open: a.KeyOpen, Tokens: a.KeyTokens},
 		AddressLimits: http.Limits{Requests: a.AddressRequests, Open: a.AddressOpen, Tokens: a.AddressTokens},
 		BodyBudget:    s.BodyBudget, Admin: a.AdminListen != "",
@@ -328,7 +336,7 @@ func (c *Config) http() http.Config {
 		MaxOpen: cmp.Or(s.MaxAnswers, s.MaxOpenRequests), MaxConnections: s.MaxConnections,
 		ResponseStore: s.ResponseStore, MaxBody: s.MaxBody, MaxChoices: s.MaxChoices, MaxStops: s.MaxStops, StrictFields: s.StrictFields,
 		ReadTimeout: s.ReadTimeout, IdleTimeout: s.IdleTimeout, StallTimeout: s.StallTimeout, KeepAlive: s.KeepAlive,
-		ToolCallParser: s.ToolCallParser, ReasoningParser: s.ReasoningParser,
+		ToolCallParser: own.ToolCallParser, ReasoningParser: own.ReasoningParser,
 	}
 }
 

@@ -124,3 +124,25 @@ func TestFlagsReachTheServer(t *testing.T) {
 		t.Errorf("the server takes %d answers and is known as %v, want 5 and all", got.MaxOpen, got.Hosts)
 	}
 }
+
+// What flags say of several models is each one's.
+func TestFlagsOfSeveralModels(t *testing.T) {
+	cfg := defaultConfig()
+	cmd := &cobra.Command{}
+	found := bind(cmd, append(sectionsOf(cfg), section{"", &cfg.Cluster})...)
+	args := "--cluster c --cluster-listen 10.0.0.1:7 --cluster-secret 0123456789abcdef --front-only --model o/a --model o/b --model o/c --served-model-name o/b=x --served-model-name o/b=y=z --tool-call-parser hermes,o/a=none --reasoning-parser o/c=think"
+	if err := cmd.ParseFlags(strings.Fields(args)); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.check(found); found.err() != nil {
+		t.Fatal(found.err())
+	}
+	got, faults := cfg.ofModels()
+	want := []http.Model{{ToolCallParser: "none"}, {Names: []string{"x", "y=z"}, ToolCallParser: "hermes"}, {ToolCallParser: "hermes", ReasoningParser: "think"}}
+	if !reflect.DeepEqual(got, want) || faults != nil {
+		t.Errorf("%+v, want %+v (%v)", got, want, faults)
+	}
+	if own := cfg.http(); own.Models != nil || own.ToolCallParser != "" {
+		t.Errorf("the one model's are %q and %q", own.Models, own.ToolCallParser)
+	}
+}

@@ -203,7 +203,7 @@ func (c *Config) engine(cmd *cobra.Command, log zerolog.Logger) (actors.Config, 
 	if c.Cluster.FrontOnly {
 		want = noWeights
 	}
-	engine.Model, err = findModel(cmd, c.Engine.Model, want, log)
+	engine.Model, err = findModel(cmd, c.Engine.Model(), want, log)
 	return engine, err
 }
 

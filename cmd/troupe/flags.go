@@ -67,7 +67,7 @@ func addFlag(set *pflag.FlagSet, field reflect.Value, tags reflect.StructTag, fo
 		set.VarP(gatherer{custom, name, found}, name, short, help)
 		return
 	}
-	f := set.VarPF(&flagValue{field, name, tags, found}, name, short, help)
+	f := set.VarPF(&flagValue{field: field, name: name, tags: tags, found: found}, name, short, help)
 	if field.Kind() == reflect.Bool {
 		f.NoOptDefVal = "true"
 	}
@@ -142,6 +142,7 @@ type flagValue struct {
 	name  string
 	tags  reflect.StructTag
 	found *faults
+	given bool // of a list: what is in it is no default any more
 }
 
 // list reports whether the flag may be repeated.
@@ -167,6 +168,9 @@ func (v *flagValue) String() string {
 		return ""
 	case f.Kind() == reflect.Pointer:
 		f = f.Elem()
+	}
+	if texts, ok := f.Interface().([]string); ok {
+		return strings.Join(texts, ",")
 	}
 	if numbers, ok := f.Interface().([]int); ok {
 		return strings.ReplaceAll(strings.Trim(fmt.Sprint(numbers), "[]"), " ", ",")
@@ -266,6 +270,10 @@ func (v *flagValue) parse(f reflect.Value, text string) (want string, number flo
 		if numbers, ok := f.Addr().Interface().(*[]int); ok { // given at once, with commas
 			*numbers, err = parseNumbers(text)
 			return "whole numbers with commas between, such as 1,8", 0, err
+		}
+		if !v.given {
+			v.given = true
+			f.Set(reflect.Zero(f.Type()))
 		}
 		f.Set(reflect.Append(f, reflect.ValueOf(text)))
 	case reflect.Bool:

@@ -65,6 +65,12 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"serve --cluster c --dp 2 --front-only --engine-only", []string{"exclude each other", "needs --cluster-listen", "needs --cluster-secret, of 16 bytes", "a host of a cluster has one engine"}},
 		{"serve --cluster c --cluster-listen :7 --join here", []string{"the one address by which other hosts reach", "--join is \"here\""}},
 		{"serve --cluster c --cluster-listen 10.0.0.1:0 --join-command look", []string{"--join-command needs a port in --cluster-listen"}},
+		{"serve --model a --model b", []string{"--model is given 2 times; several are for troupe serve --front-only"}},
+		{"chat --model a --model b", []string{"--model is given 2 times; several are for troupe serve --front-only"}},
+		{
+			"serve --cluster c --cluster-listen 10.0.0.1:7 --cluster-secret 0123456789abcdef --front-only --model o/a --model o/b --model o/a --trace t.json --served-model-name x=y --tool-call-parser hermes,o/b=shout,o/c=none",
+			[]string{`--model "o/a" is given twice`, "--trace is of one model", `--served-model-name is "x=y"; with several models it must be MODEL=NAME`, `--tool-call-parser has "o/c=none"; it must be FAMILY, for all models, or MODEL=FAMILY`, `--tool-call-parser: "shout" is not known`},
+		},
 		{"serve --dp 0", []string{"--dp is 0; it must be from 1 to 64"}},
 		{"bench virtual --dp 2", []string{"--dp is 2; a virtual clock has one engine"}},
 		{"bench cluster --dp 2 --engines 0 --speculative ngram", []string{"--speculative is ngram", "--trace-file is not given", "--dp is 2; --engines says how many", "--engines has 0; there can be 1 to 10000"}},

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -98,7 +100,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	if err := gpu.Idle(); err != nil && cfg.Engine.Device == "auto" {
 		log.Warn().Err(err).Msg("the GPU cannot be used, the processor is; see troupe doctor")
 	}
-	log.Info().Str("model", cfg.Engine.Model).Str("device", cfg.Engine.Device).Msg("loading")
+	log.Info().Str("model", strings.Join(cfg.Engine.Models, ", ")).Str("device", cfg.Engine.Device).Msg("loading")
 	engine, err := cfg.engine(cmd, log)
 	if err != nil {
 		return err
@@ -118,23 +120,23 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		engine.Trace = actors.NewTrace(1 << 20)
 	}
 	engine.Version = thisBuild().Version
-	system, err := actors.Open(engine)
+	stopping := sync.OnceValue(stopRequests) // until it is ready a signal ends it at once
+	system, err := openServed(cmd, cfg, engine, server, log, func(name string, system *actors.System) {
+		if heir {
+			go func() { served <- take(listener) }()
+		}
+		stopping()
+		dev := system.Device()
+		fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s (%s, keys and values %s) at %s\n", name, dev.Name, dev.Formats(), dev.KVDType, address(listener, settings.TLS != nil))
+		if err := super.tell("READY=1"); err != nil {
+			log.Warn().Err(err).Send()
+		}
+	})
 	if err != nil {
 		return err
 	}
-	logLoaded(system, log)
-	server.Attach(system)
-	if heir {
-		go func() { served <- take(listener) }()
-	}
 
-	stop := stopRequests()
-	dev := system.Device()
-	fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s (%s, keys and values %s) at %s\n", cfg.servedName(system), dev.Name, dev.Formats(), dev.KVDType, address(listener, settings.TLS != nil))
-	if err := super.tell("READY=1"); err != nil {
-		log.Warn().Err(err).Send()
-	}
-
+	stop := stopping()
 	select {
 	case err := <-served:
 		return errors.Join(err, system.Close())
@@ -158,7 +160,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		return err
 	}
 	return errors.Join(err, writeTo(cfg.Server.Trace, cmd.OutOrStdout(), func(w io.Writer) error {
-		return bench.WritePerfetto(w, engine.Trace.Recording(), bench.Describe(environment(cmd, cfg), system))
+		return bench.WritePerfetto(w, engine.Trace.Recording(), bench.Describe(environment(cmd, cfg), system.(*actors.System))) // --trace is of one model
 	}))
 }
 
@@ -201,7 +203,7 @@ const (
 
 // succeed ends this server, whose requests have all failed, and starts the
 // next in its place. Connections made meanwhile wait.
-func succeed(listener net.Listener, restarts int, server *http.Server, system *actors.System, log zerolog.Logger) error {
+func succeed(listener net.Listener, restarts int, server *http.Server, system serving, log zerolog.Logger) error {
 	if restarts >= maxRestarts {
 		return errors.Join(fmt.Errorf("the device failed in %d servers in a row, each within %v of its start", restarts+1, shortLife),
 			server.Shutdown(context.Background()), system.Close())
@@ -275,8 +277,8 @@ func retire(wait time.Duration, server *http.Server, served <-chan error, lost <
 }
 
 // drain lets running requests finish, as long as they may take, and closes all.
-func drain(cfg *Config, system *actors.System, server *http.Server, log zerolog.Logger) error {
-	log.Info().Int("open_requests", system.Stats().OpenRequests).Stringer("at_most", cfg.Server.DrainTimeout).
+func drain(cfg *Config, system serving, server *http.Server, log zerolog.Logger) error {
+	log.Info().Int("open_requests", system.OpenRequests()).Stringer("at_most", cfg.Server.DrainTimeout).
 		Msg("draining; a second signal stops at once")
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.Server.DrainTimeout)
 	defer cancel()

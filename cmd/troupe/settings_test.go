@@ -75,11 +75,11 @@ bench:
 		want map[string]string
 	}{
 		{"serve --page-size 64", map[string]string{
-			"page-size": "64", "host": "env", "max-seq-len": "200", "port": "1", "api-key": "[one two]", "overlap": "false", "drain-timeout": "5s",
+			"page-size": "64", "host": "env", "max-seq-len": "200", "port": "1", "api-key": "one,two", "overlap": "false", "drain-timeout": "5s",
 			"device": "auto", "max-stops": "16",
 		}},
 		{"tokenize", map[string]string{"chat": "true"}},
-		{"chat", map[string]string{"api-key": "three", "page-size": "32", "max-seq-len": "300", "stop": "[a b,c]"}},
+		{"chat", map[string]string{"api-key": "three", "page-size": "32", "max-seq-len": "300", "stop": "a,b,c"}},
 		{"complete", map[string]string{"max-seq-len": "100"}},
 		{"bench offline", map[string]string{"num-seqs": "6", "input-len": "1:2", "compare": "overlap", "max-seq-len": "100"}},
 		{"bench trace", map[string]string{"num-seqs": "5"}},
@@ -99,10 +99,10 @@ bench:
 // A list in the environment has a value a line, and flags replace it whole.
 func TestSettingsLists(t *testing.T) {
 	env := environ{"TROUPE_STOP": "one, two\nthree\n"}
-	if got, fault := settle(t, env, "chat"); fault != "" || got["stop"] != "[one, two three]" {
+	if got, fault := settle(t, env, "chat"); fault != "" || got["stop"] != "one, two,three" {
 		t.Errorf("%q, %s", got["stop"], fault)
 	}
-	if got, fault := settle(t, env, "chat", "--stop", "x"); fault != "" || got["stop"] != "[x]" {
+	if got, fault := settle(t, env, "chat", "--stop", "x"); fault != "" || got["stop"] != "x" {
 		t.Errorf("%q, %s", got["stop"], fault)
 	}
 }
