@@ -838,14 +838,18 @@ func read(m *model.Model, tokens int) int64 {
 // kind of work alone, in a graph of all layers, so that weights and pages come from
 // memory as they do in a whole step. Lengths are spread evenly around 600.
 func BenchmarkOps(b *testing.B) {
-	for _, name := range []string{"qwen3-0.6b", "qwen3-14b", "qwen3-30b-a3b", "qwen3.5-9b", "gemma-3-12b"} {
-		m, err := model.Open(name, true)
+	for _, c := range []struct {
+		name  string
+		dtype model.DType
+	}{{"qwen3-0.6b", ""}, {"qwen3-14b", ""}, {"qwen3-14b", model.Int4}, {"qwen3-30b-a3b", ""}, {"qwen3.5-9b", ""}, {"gemma-3-12b", ""}} {
+		m, err := model.Open(c.name, true)
 		if err != nil {
 			b.Fatal(err)
 		}
+		name := c.name + string(c.dtype)
 		for _, rows := range []int{1, 8, 32, 256} {
 			b.Run(fmt.Sprintf("%s/%d", name, rows), func(b *testing.B) {
-				r := openCUDA(b, device.Spec{Model: m, Slots: rows, MaxSeqLen: 8192})
+				r := openCUDA(b, device.Spec{Model: m, DType: c.dtype, Slots: rows, MaxSeqLen: 8192})
 				prompts := make([][]int32, rows)
 				for i := range prompts {
 					prompts[i] = make([]int32, 100+1000*(2*i+1)/(2*rows))
@@ -862,7 +866,7 @@ func BenchmarkOps(b *testing.B) {
 			})
 		}
 		b.Run(name+"/prompts", func(b *testing.B) {
-			r := openCUDA(b, device.Spec{Model: m, Slots: 16, MaxSeqLen: 8192})
+			r := openCUDA(b, device.Spec{Model: m, DType: c.dtype, Slots: 16, MaxSeqLen: 8192})
 			s, tokens := &batch.Step{}, rand.New(rand.NewPCG(1, 2))
 			for i := range 14 {
 				prompt := make([]int32, 100+1000*(2*i+1)/(2*14))
