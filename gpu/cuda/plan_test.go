@@ -188,8 +188,8 @@ func TestInt4Plans(t *testing.T) {
 		want           string
 	}{
 		{nil, 8, 0, false, start + "rms_norm int4_few_8_2 " + rows + "int4_few_8_2 rms_norm int4_few_gate_8_2 int4_few_8_2 | skinny_norm_8"},
-		{nil, 16, 132, false, start + "rms_norm int4_few_16_2 " + rows + "int4_few_16_2 rms_norm int4_few_gate_16_2 int4_few_16_2 | skinny_norm_16"},
-		{nil, 65, 132, false, start + "rms_norm int4_many_128 " + rows + "int4_many_128 rms_norm int4_many_gate_128 int4_many_128 | rms_norm 80×101·128/104"},
+		{nil, 16, 132, false, start + "rms_norm int4_rows_16_2 " + rows + "int4_rows_16_2 rms_norm int4_rows_16_2 int4_rows_16_2 | skinny_norm_16"},
+		{nil, 65, 132, false, start + "rms_norm int4_split_64_2 " + rows + "int4_split_64_2 rms_norm int4_many_gate_128 int4_split_64_2 | rms_norm 80×101·128/104"},
 		{
 			nil, 17, 0, false,
 			start + "rms_norm int4_widen 32×512·128 " + rows + "int4_widen +32×128·256 rms_norm int4_widen 32×512·128 silu_mul int4_widen +32×128·256 | rms_norm 32×101·128/104",

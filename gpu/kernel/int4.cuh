@@ -115,6 +115,14 @@ struct Shared {
 // less_zero is what takes the zero point off a pair: −(128 + it), twice, in bf16.
 __device__ __forceinline__ u32 less_zero(u32 scale) { return __byte_perm(scale, 0xc3, 0x4040); }
 
+// behind128 is a pair of 4 bits, the lowest of each half, behind the ones of 128, twice
+// in bf16, whose last bit is 1: 128 + it.
+__device__ __forceinline__ u32 behind128(u32 halves) {
+  u32 v;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(v) : "r"(halves), "r"(0x000f000fu), "r"(0x43004300u));
+  return v;
+}
+
 // pair4 is register i of a word, without the scale: exact. 4 bits behind the ones of
 // 128 are that and them.
 __device__ __forceinline__ u32 pair4(u32 word, int i, u32 zero) {
@@ -123,6 +131,14 @@ __device__ __forceinline__ u32 pair4(u32 word, int i, u32 zero) {
   asm("fma.rn.bf16x2 %0, %0, %1, %2;" : "+r"(v) : "r"(0x3f803f80u), "r"(zero));
   return v;
 }
+
+#if __CUDA_ARCH__ >= 900
+// times2 are two products in bf16.
+__device__ __forceinline__ u32 times2(u32 v, u32 by) {
+  asm("mul.rn.bf16x2 %0, %0, %1;" : "+r"(v) : "r"(by));
+  return v;
+}
+#endif
 
 __device__ __forceinline__ float scale4(u32 scale) { return __uint_as_float(scale & 0xffffff00u); }
 

@@ -104,6 +104,14 @@ func int4Groups(group int) int {
 // silu(g)·u in bf16, where g|u = x·wᵀ. A device has so many multiprocessors, and hopper
 // of them if it has those kernels, for more than MaxInt4Few rows.
 func Int4Product(q Queue, a Int4Args, group int, gate bool, processors, hopper int) error {
+	return Int4ProductBy(q, a, group, gate, processors, hopper, "")
+}
+
+// Int4Shared has blocks share sums through memory, whatever the device.
+const Int4Shared = "shared"
+
+// Int4ProductBy is the same by one of Int4Splits, or Int4Shared; "" is what suits.
+func Int4ProductBy(q Queue, a Int4Args, group int, gate bool, processors, hopper int, way string) error {
 	few, many, each := int4Few, int4Many, 16
 	if gate {
 		few, many, each = int4FewGate, int4ManyGate, 32
@@ -113,6 +121,17 @@ func Int4Product(q Queue, a Int4Args, group int, gate bool, processors, hopper i
 		return fmt.Errorf("kernel int4: %d outputs of %d inputs in groups of %d; there are kernels for multiples of %d and 128 in groups of 32, 64 and 128", a.Out, a.In, group, each)
 	}
 	a.Groups = int32(groups)
+	if hopper > 0 && way != Int4Shared {
+		if a.N > 0 && a.N <= MaxInt4Few {
+			return int4RowsProduct(q, a, groups, gate, min(processors, hopper))
+		}
+		if way == "" && !gate && splits(&a) {
+			way = Int4Splits(int(a.N), int(a.Out), hopper)[0]
+		}
+		if is, err := int4SplitProduct(q, a, hopper, way); is {
+			return err
+		}
+	}
 	n, chunks := int(a.N), int(a.In)/128
 	k, tiles, threads, blocks := few[[2]int{ceil(n, 8) * 8, groups}], ceil(int(a.Out), 8*each), 256, fewBlocks*processors
 	if n > MaxInt4Few {

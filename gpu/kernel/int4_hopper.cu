@@ -13,21 +13,6 @@
 // Limit:   2·N·M·K FLOP, M·K/2 bytes of memory traffic
 // Checked: TestInt4 against ref.Product
 
-// Of a matrix in shared memory, for products: rows of 128 bytes whose 16-byte
-// chunks are permuted by the row's last 3 bits; groups of 8 are 1024 bytes apart.
-__device__ __forceinline__ u64 describe(u32 at) {
-  return (u64)(at >> 4) | (u64)1 << 16 | (u64)(1024 >> 4) << 32 | (u64)1 << 62;
-}
-
-// c[64×N] += a[64×16]·b[N×16]ᵀ, a in registers as multiply_add has it.
-__device__ __forceinline__ void product_rows(float (&c)[64], const u32* a, u64 b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" L64 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 0;" : F64(c) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-}
-__device__ __forceinline__ void product_rows(float (&c)[32], const u32* a, u64 b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" L32 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 0;" : F32(c) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-}
-
-
 template <int TOKENS, bool GATE>
 struct Many {
   static constexpr int HALVES = 2, BLOCK = block_bytes(4), ROWS = TOKENS * 256, STAGE = ROWS + (8 * HALVES * BLOCK + 1023) / 1024 * 1024;
@@ -87,13 +72,6 @@ struct Many {
     copies_wait<0>();
   }
 
-  // widen makes of 32 inputs' words what the tensor cores multiply.
-  __device__ __forceinline__ void widen(u32* v, u32 first, u32 second, const u32* zero, const u32* by) {
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-      asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(v[i]) : "r"(pair4(i / 4 ? second : first, i % 4, zero[i % 2])), "r"(by[i % 2]));
-  }
-
   __device__ __forceinline__ void consume(int* last) {
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP % 4;
     int group = __shfl_sync(FULL, threadIdx.x / 128, 0); // so that the compiler knows it is a warp's
@@ -114,7 +92,7 @@ struct Many {
         do {
           barrier_wait(shared + FULL_STAGE + p.i * 8, p.phase);
           copies_visible();
-          multiply(c, shared + p.i * STAGE, group * 4 + warp, give);
+          multiply_widened<TOKENS>(c, shared + p.i * STAGE, shared + p.i * STAGE + ROWS + (group * 4 + warp) * BLOCK, 8 * BLOCK, a.groups, give);
           before = p.i;
           p.next();
         } while (++unit, ++chunk < all.chunks && unit < end);
@@ -136,40 +114,6 @@ struct Many {
       }
       Sums<GATE, HALVES, TOKENS / 8>(a, panels, tile / token_tiles, group * 4 + warp, tile % token_tiles * TOKENS).store(sums);
       tile++;
-    }
-  }
-
-  // multiply adds the products of 128 inputs; give is called when those before are done.
-  template <class Give>
-  __device__ __forceinline__ void multiply(float (&c)[HALVES][SUMS], u32 stage, int panel, Give give) {
-    int lane = threadIdx.x % WARP;
-    u32 own = stage + ROWS + panel * BLOCK, v[2][HALVES][8], zero[HALVES][2], by[HALVES][2];
-    Vec4 word[HALVES];
-#pragma unroll
-    for (int s = 0; s < 8; s += 2) { // some are widened while those before are multiplied
-#pragma unroll
-      for (int m = 0; m < HALVES; m++) {
-        u32 block = own + m * 8 * BLOCK;
-        if (s % 4 == 0) word[m] = load_shared16(block + s / 4 * 512 + lane * 16);
-        if (s == 0 || s * a.groups % 8 == 0) // another group
-#pragma unroll
-          for (int h = 0; h < 2; h++) {
-            u32 scale = load_shared4(block + SIXTEEN_ROWS + s * a.groups / 8 * 64 + (lane / 4 + h * 8) * 4);
-            zero[m][h] = less_zero(scale), by[m][h] = pack(scale4(scale), scale4(scale));
-          }
-        widen(v[s / 2 % 2][m], s % 4 ? word[m].z : word[m].x, s % 4 ? word[m].w : word[m].y, zero[m], by[m]);
-      }
-#pragma unroll
-      for (int m = 0; m < HALVES; m++) pin(c[m]);
-      products_begin();
-#pragma unroll
-      for (int j = 0; j < 2; j++)
-#pragma unroll
-        for (int m = 0; m < HALVES; m++)
-          product_rows(c[m], v[s / 2 % 2][m] + j * 4, describe(stage + (s + j) / 4 * (TOKENS * 128)) + (s + j) % 4 * 2);
-      products_commit();
-      products_wait<1>();
-      if (s == 0) give();
     }
   }
 };

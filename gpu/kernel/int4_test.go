@@ -42,10 +42,11 @@ func TestInt4(t *testing.T) {
 				for i := range within {
 					within[i] = 1e-5 * math.Sqrt(float64(squares[i])*float64(in))
 				}
+				way := ""
 				run := func(form int32, gate bool, ld int, y kernel.Ptr) {
 					a := a
 					a.Form, a.Ld, a.Y = form, int32(ld), y
-					b.must(kernel.Int4Product(b, a, group, gate, blocks, b.shape.Hopper))
+					b.must(kernel.Int4ProductBy(b, a, group, gate, blocks, b.shape.Hopper, way))
 				}
 				poison := func(count int) kernel.Ptr { // NaN, of either width
 					bits := make([]uint32, count)
@@ -54,9 +55,12 @@ func TestInt4(t *testing.T) {
 					}
 					return upload(b, bits)
 				}
-				y := poison(n * out)
-				run(kernel.Int4Floats, false, out, y)
-				b.nearFloats(what, y, want, within)
+				var y kernel.Ptr
+				for _, way = range waysOf(n, out, b.shape.Hopper) {
+					y = poison(n * out)
+					run(kernel.Int4Floats, false, out, y)
+					b.nearFloats(what+" "+way, y, want, within)
+				}
 
 				before, yp := b.randomFloats(n * out)
 				run(kernel.Int4Adds, false, out, yp)
@@ -131,12 +135,15 @@ func TestInt4Order(t *testing.T) {
 	}
 }
 
-func squared(list []float32) []float32 {
-	s := make([]float32, len(list))
-	for i, v := range list {
-		s[i] = v * v
+// waysOf are the ways to multiply so many rows without gates, the one that is chosen last.
+func waysOf(n, out, hopper int) (ways []string) {
+	if n <= kernel.MaxInt4Few || hopper > 0 {
+		ways = append(ways, kernel.Int4Shared)
 	}
-	return s
+	if hopper > 0 && n > kernel.MaxInt4Few {
+		ways = append(ways, kernel.Int4Splits(n, out, hopper)...)
+	}
+	return append(ways, "")
 }
 
 // nearFloats is sameFloats with a distance for each.

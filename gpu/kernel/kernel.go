@@ -200,7 +200,8 @@ var headers = map[string][]string{
 	"reduce.cu": {"ranks.cuh"}, "push.cu": {"ranks.cuh"},
 	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh", "delta.cuh"}, "delta_spans.cu": {"rows.cuh", "delta.cuh"},
 	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
-	"int4.cu": {"rows.cuh", "int4.cuh"}, "int4_hopper.cu": {"int4.cuh", "hopper.cuh"},
+	"int4.cu": {"rows.cuh", "int4.cuh"}, "int4_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"}, "int4_split_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"},
+	"int4_rows_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_rows.cuh"},
 }
 
 // layouts are assertions, for the compiler, that a source's structs are laid

@@ -70,3 +70,11 @@ func TestPack4Scales(t *testing.T) {
 		}
 	}
 }
+
+func squared(list []float32) []float32 {
+	s := make([]float32, len(list))
+	for i, v := range list {
+		s[i] = v * v
+	}
+	return s
+}

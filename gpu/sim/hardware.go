@@ -48,7 +48,7 @@ type rates struct {
 // testdata/h200.jsonl (see TestFit). Other GPUs are assumed to be alike.
 var measured = rates{
 	weights: 0.836, kv: 0.880, products: 0.658, attention: 0.671, experts: 0.48,
-	few4: 0.62, many4: 0.23, products4: 0.43, // to testdata/h200-int4.jsonl
+	few4: 0.86, many4: 0.24, products4: 0.49, // to testdata/h200-int4.jsonl
 	kernel: 2.41e-6, decode: 6.6e-6, launch: 5.69e-6,
 }
 

@@ -5,7 +5,7 @@ import "github.com/troupe-llm/troupe/gpu/kernel"
 // Int4Widened is from how many rows on weights of 4 bits are widened for cuBLASLt where
 // there are Hopper's kernels for fewer: it multiplies by a matrix of bfloat16 faster, and
 // what that costs is soon little.
-const Int4Widened = 512
+const Int4Widened = 640
 
 // Int4Way is how weights of 4 bits are multiplied.
 type Int4Way int
