@@ -272,9 +272,13 @@ func TestReferences(t *testing.T) {
 			{"odd-pages", 33, true, 48, false, (*rig).ahead},
 			{"prefixes", 5, true, 4, true, (*rig).behindPrefixes},
 			{"preempted", 9, true, 8, true, (*rig).preempted},
+			{"drafts", 4096, true, 16, true, (*rig).drafted},
 		} {
 			t.Run(c.Name+"/"+variant.name, func(t *testing.T) {
-				r := openCUDA(t, device.Spec{Model: m, Slots: max(8, 2*len(ref.Cases)), MaxStepTokens: 1024, NumPages: 4096, PageSize: variant.page})
+				r := openCUDA(t, device.Spec{Model: m, Slots: max(8, 2*len(ref.Cases)), MaxStepTokens: 1024, NumPages: 4096, PageSize: variant.page, Drafts: variant.name == "drafts"})
+				if variant.name == "drafts" && r.info.StateBytes > 0 {
+					t.Skip("states cannot go back to before a rejected draft")
+				}
 				if !variant.graphs {
 					r.d.(*Device).encoder.graphs = nil
 				}
@@ -290,6 +294,9 @@ func TestReferences(t *testing.T) {
 					d.within, d.rms = max(d.within, r.most), max(d.rms, r.rms)
 				}
 				d.allow(c, m)
+				if variant.name == "drafts" { // other numbers of rows: other products' roundings
+					d.within, d.rerouting = 1.25*d.within, mixed(&m.Config)
+				}
 				for _, cases := range groups {
 					compare(t, r, cases, variant.chunk, variant.run, &d)
 				}
@@ -617,6 +624,8 @@ func compare(t *testing.T, r *rig, cases []modeltest.Case, chunk int, how genera
 			if token != c.GreedyIDs[at] {
 				switch {
 				case float64(margin) <= max(tie, 2*to.within) || rerouted:
+				case to.rerouting: // as in glm4-moe, on the processor, too, where it rounds to bfloat16
+					to.n, to.rerouted = to.n+1, to.rerouted+1
 				default:
 					t.Errorf("case %d: token %d is %d, want %d (margin %v)", i, at, token, c.GreedyIDs[at], margin)
 				}

@@ -75,7 +75,7 @@ func TestSizes(t *testing.T) {
 	open := func(fields map[string]any) *model.Model { return &model.Model{Config: modeltest.Config(t, fields)} }
 	for window, fields := range map[int]map[string]any{0: dense, 1000: windows} { // which do not limit sequences
 		info, err := settle(&device.Spec{Model: open(fields)}, hopper)
-		if want := (device.Info{Window: window, DType: model.BFloat16, KVDType: model.BFloat16, Slots: 256, PageSize: 16, MaxSeqLen: 4096, MaxStepTokens: 8192, Vocab: 100, Scores: true}); err != nil || info != want {
+		if want := (device.Info{Window: window, DType: model.BFloat16, KVDType: model.BFloat16, Slots: 256, PageSize: 16, MaxSeqLen: 4096, MaxStepTokens: 8192, Vocab: 100, Scores: true, MaxDraws: 256}); err != nil || info != want {
 			t.Errorf("%+v, %v\nwant %+v", info, err, want)
 		}
 	}

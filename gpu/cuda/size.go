@@ -36,7 +36,6 @@ const hopper = device.Hopper
 func settle(spec *device.Spec, capability int) (device.Info, error) {
 	info, err := device.GPU.Settle(spec)
 	info.DType, info.KVDType, info.Scores = model.BFloat16, model.BFloat16, true
-	info.MaxDraws = 0 // steps with drafts have not run on a GPU yet
 	if err != nil {
 		return info, err
 	}
