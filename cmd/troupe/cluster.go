@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"net"
+	"os"
 	"strings"
 
 	"github.com/troupe-llm/troupe/actors"
@@ -55,8 +57,14 @@ func (c *Cluster) check(all *Config, found *faults) {
 	} else if err := actors.CheckListen(c.Listen, c.Advertise); err != nil {
 		found.add("--cluster-listen: %w", err)
 	}
-	if len(c.Secret) < actors.LeastSecret {
-		found.add("--cluster needs --cluster-secret, of %d bytes or more: for instance what openssl rand -hex 32 prints, in a file", actors.LeastSecret)
+	if n := len(c.Secret); n < actors.LeastSecret {
+		had := ""
+		if _, err := os.Stat(c.Secret); n > 0 && err == nil {
+			had = fmt.Sprintf("; a file's name has an @ before it: @%s", c.Secret)
+		} else if n > 0 {
+			had = fmt.Sprintf("; it has %d", n)
+		}
+		found.add("--cluster needs --cluster-secret, of %d bytes or more, such as @FILE with what openssl rand -hex 32 prints%s", actors.LeastSecret, had)
 	}
 	for _, at := range c.joins() {
 		if host, port, err := net.SplitHostPort(at); err != nil || host == "" || port == "" {

@@ -62,6 +62,8 @@ func TestWrongCommandLinesSayWhatWasMeant(t *testing.T) {
 		{"serve --device cuda:1 --tp 2", []string{`give as many, such as "cuda:0,1"`}},
 		{"serve --device cuda:0,1,2 --dp 2", []string{"3 GPUs cannot be shared out among 2 engines"}},
 		{"serve --join 10.0.0.1:7 --join-command look --engine-only", []string{"--join needs --cluster", "--join-command needs --cluster", "--engine-only needs --cluster"}},
+		{"serve --cluster c --cluster-listen 10.0.0.1:7 --cluster-secret main_test.go", []string{"an @ before it: @main_test.go"}},
+		{"serve --cluster c --cluster-listen 10.0.0.1:7 --cluster-secret short", []string{"of 16 bytes or more", "it has 5"}},
 		{"serve --cluster c --dp 2 --front-only --engine-only", []string{"exclude each other", "needs --cluster-listen", "needs --cluster-secret, of 16 bytes", "a host of a cluster has one engine"}},
 		{"serve --cluster c --cluster-listen :7 --join here", []string{"the one address by which other hosts reach", "--join is \"here\""}},
 		{"serve --cluster c --cluster-listen 10.0.0.1:0 --join-command look", []string{"--join-command needs a port in --cluster-listen"}},

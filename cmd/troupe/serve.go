@@ -127,7 +127,11 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		}
 		stopping()
 		dev := system.Device()
-		fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s on %s (%s, keys and values %s) at %s\n", name, dev.Name, dev.Formats(), dev.KVDType, address(listener, settings.TLS != nil))
+		where := fmt.Sprintf(" on %s (%s, keys and values %s)", dev.Name, dev.Formats(), dev.KVDType)
+		if cfg.several() { // the first engine's of one of them
+			where = ""
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "Ready: %s%s at %s\n", name, where, address(listener, settings.TLS != nil))
 		if err := super.tell("READY=1"); err != nil {
 			log.Warn().Err(err).Send()
 		}
@@ -164,7 +168,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 	}))
 }
 
-// logLoaded tells of the device, and of what the model cannot do for want of files.
+// logLoaded tells, to a log that names the model, of the device and of what the model cannot do for want of files.
 func logLoaded(system *actors.System, log zerolog.Logger) {
 	dev := system.Device()
 	log.Info().Str("device", dev.Name).Str("hardware", dev.Hardware).Str("weights", dev.Formats()).Str("kv_dtype", string(dev.KVDType)).
@@ -172,7 +176,7 @@ func logLoaded(system *actors.System, log zerolog.Logger) {
 		Int("max_running_requests", dev.Slots).Int("max_prefill_length", dev.MaxStepTokens).Int("max_seq_len", dev.MaxSeqLen).
 		Msg("loaded")
 	if what := lacking(system); what != "" {
-		log.Warn().Str("model", system.Model().Name).Msg(what)
+		log.Warn().Msg(what)
 	}
 }
 

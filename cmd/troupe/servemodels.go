@@ -33,7 +33,7 @@ func openServed(cmd *cobra.Command, cfg *Config, engine actors.Config, server *h
 	if err != nil {
 		return nil, err
 	}
-	logLoaded(system, log)
+	logLoaded(system, log.With().Str("model", system.Model().Name).Logger())
 	server.Attach(system)
 	ready(cfg.servedName(system), system)
 	return system, nil
