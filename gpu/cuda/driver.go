@@ -8,14 +8,23 @@ package cuda
 
 // One parameter per kernel: a struct. With overlap the kernel may be scheduled
 // before its predecessor in the stream has ended; see wait_for_previous.
-static CUresult troupe_launch(CUfunction f, unsigned x, unsigned y, unsigned block, unsigned shared, CUstream s, int overlap, void *args) {
+static CUresult troupe_launch(CUfunction f, unsigned x, unsigned y, unsigned block, unsigned shared, unsigned cluster, CUstream s, int overlap, void *args) {
 	void *params[1] = {args};
-	CUlaunchAttribute attribute;
+	CUlaunchAttribute attributes[2];
 	CUlaunchConfig config;
 	memset(&config, 0, sizeof config);
-	memset(&attribute, 0, sizeof attribute);
-	attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
-	attribute.value.programmaticStreamSerializationAllowed = 1;
+	memset(attributes, 0, sizeof attributes);
+	if (overlap) {
+		attributes[0].id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+		attributes[0].value.programmaticStreamSerializationAllowed = 1;
+		config.numAttrs++;
+	}
+	if (cluster > 1) {
+		CUlaunchAttribute *a = &attributes[config.numAttrs++];
+		a->id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+		a->value.clusterDim.x = cluster;
+		a->value.clusterDim.y = a->value.clusterDim.z = 1;
+	}
 	config.gridDimX = x;
 	config.gridDimY = y;
 	config.gridDimZ = 1;
@@ -24,8 +33,7 @@ static CUresult troupe_launch(CUfunction f, unsigned x, unsigned y, unsigned blo
 	config.blockDimZ = 1;
 	config.sharedMemBytes = shared;
 	config.hStream = s;
-	config.attrs = &attribute;
-	config.numAttrs = overlap ? 1 : 0;
+	config.attrs = attributes;
 	return cuLaunchKernelEx(&config, f, params, NULL);
 }
 
@@ -35,6 +43,22 @@ static CUresult troupe_capture_end(CUstream s, CUgraphExec *exec) {
 	if (r != CUDA_SUCCESS) return r;
 	r = cuGraphInstantiateWithFlags(exec, graph, 0);
 	cuGraphDestroy(graph);
+	return r;
+}
+
+// Rows of columns bf16, of which tiles of 64 columns and so many rows are copied; with
+// pairs as kernel.Pairs has them.
+static CUresult troupe_map(uint64_t *map, CUdeviceptr at, uint64_t rows, uint64_t columns, uint32_t box, int pairs) {
+	CUtensorMap made;
+	cuuint64_t size[4] = {columns, rows}, stride[3] = {columns * 2};
+	cuuint32_t tile[4] = {64, box}, step[4] = {1, 1, 1, 1};
+	if (pairs) {
+		size[1] = tile[1] = 8, size[2] = tile[2] = 2, size[3] = rows / 16, tile[3] = box / 16;
+		stride[0] = (pairs == 1 ? 2 : 1) * columns * 2, stride[1] = (pairs == 1 ? 1 : rows / 2) * columns * 2, stride[2] = (pairs == 1 ? 16 : 8) * columns * 2;
+	}
+	CUresult r = cuTensorMapEncodeTiled(&made, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, pairs ? 4 : 2, (void *)at, size, stride, tile, step,
+		CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+	if (!r) memcpy(map, &made, sizeof made);
 	return r;
 }
 
@@ -103,8 +127,14 @@ func launchKernel(f cu.Function, l kernel.Launch, shared int, s cu.Stream, overl
 	if overlap {
 		flag = 1
 	}
-	r := C.troupe_launch(functionOf(f), C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Block), C.uint(shared), streamOf(s), flag, l.Args)
+	r := C.troupe_launch(functionOf(f), C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Block), C.uint(shared), C.uint(l.Cluster), streamOf(s), flag, l.Args)
 	return driverError("launching "+l.Kernel.Name, r)
+}
+
+// tensorMap writes a tensor down for the copy engine.
+func tensorMap(t kernel.Tensor) (m kernel.TensorMap, err error) {
+	r := C.troupe_map((*C.uint64_t)(&m[0]), C.CUdeviceptr(t.At), C.uint64_t(t.Rows), C.uint64_t(t.Columns), C.uint32_t(t.Box), C.int(t.Pairs))
+	return m, driverError("cuTensorMapEncodeTiled", r)
 }
 
 // loadFunction brings a kernel to the device now, not when it is first launched.

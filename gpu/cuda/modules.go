@@ -84,6 +84,19 @@ func (m *modules) decodeBlocks(s kernel.Shape, g GPU) (int, error) {
 	return max(1, perSM) * g.SMs, err
 }
 
+// cacheDir is where what costs time to find out is kept; "": nowhere.
+func cacheDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	dir = filepath.Join(dir, "troupe", "kernels")
+	if os.MkdirAll(dir, 0o755) != nil {
+		return ""
+	}
+	return dir
+}
+
 // compileCached keeps machine code under the hash of all that made it. A cache
 // that cannot be read or written only costs time.
 func compileCached(p kernel.Program, arch, version string) ([]byte, error) {
@@ -92,28 +105,18 @@ func compileCached(p kernel.Program, arch, version string) ([]byte, error) {
 		fmt.Fprintf(key, "%d %s", len(s), s)
 	}
 	path := ""
-	if dir, err := os.UserCacheDir(); err == nil {
-		dir = filepath.Join(dir, "troupe", "kernels")
+	if dir := cacheDir(); dir != "" {
 		path = filepath.Join(dir, hex.EncodeToString(key.Sum(nil))+".cubin")
 		if code, err := os.ReadFile(path); err == nil {
 			return code, nil
 		}
-		_ = os.MkdirAll(dir, 0o755)
 	}
 	code, _, err := Compile(p, arch)
 	if err != nil {
 		return nil, err
 	}
-	if path != "" { // whole or not at all
-		if f, err := os.CreateTemp(filepath.Dir(path), "new"); err == nil {
-			_, err = f.Write(code)
-			if err = errors.Join(err, f.Close()); err == nil {
-				err = os.Rename(f.Name(), path)
-			}
-			if err != nil {
-				_ = os.Remove(f.Name())
-			}
-		}
+	if path != "" {
+		_ = writeWhole(path, code)
 	}
 	return code, nil
 }
@@ -126,10 +129,16 @@ type queue struct {
 	overlap bool
 }
 
+// Map writes a tensor down for the copy engine.
+func (q *queue) Map(t kernel.Tensor) (kernel.TensorMap, error) { return tensorMap(t) }
+
 func (q *queue) Launch(l kernel.Launch) error {
 	f, ok := q.functions[l.Kernel]
 	if !ok {
 		return fmt.Errorf("cuda: no kernel %s", l.Kernel.Name)
+	}
+	if l.Shared > 0 {
+		f.shared = l.Shared
 	}
 	return launchKernel(f.Function, l, f.shared, q.stream, q.overlap)
 }

@@ -55,7 +55,7 @@
 	STATUS(cuTexRefSetAddressMode) STATUS(cuTexRefSetAddress_v2) STATUS(cuTexRefSetArray) \
 	STATUS(cuTexRefSetBorderColor) STATUS(cuTexRefSetFilterMode) STATUS(cuTexRefSetFlags) \
 	STATUS(cuTexRefSetFormat) STATUS(cuTexRefSetMaxAnisotropy) STATUS(cuTexRefSetMipmapFilterMode) \
-	STATUS(cuTexRefSetMipmapLevelBias) STATUS(cuTexRefSetMipmapLevelClamp)
+	STATUS(cuTexRefSetMipmapLevelBias) STATUS(cuTexRefSetMipmapLevelClamp) STATUS(cuTensorMapEncodeTiled)
 
 #define TROUPE_NVRTC(STATUS, TEXT) \
 	STATUS(nvrtcCompileProgram) STATUS(nvrtcCreateProgram) STATUS(nvrtcDestroyProgram) STATUS(nvrtcGetCUBIN) \

@@ -202,6 +202,7 @@ var headers = map[string][]string{
 	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
 	"int4.cu": {"rows.cuh", "int4.cuh"}, "int4_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"}, "int4_split_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"},
 	"int4_rows_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_rows.cuh"},
+	"product_hopper.cu":   {"hopper.cuh", "tensor.cuh"},
 }
 
 // layouts are assertions, for the compiler, that a source's structs are laid
@@ -277,6 +278,9 @@ type Launch struct {
 	Block  int
 	Args   unsafe.Pointer // to a struct of Size bytes without Go pointers; copied
 	Size   int
+	// Cluster is how many blocks behind one another work together; 0: none do.
+	Cluster int
+	Shared  int // dynamic bytes, where they are not the kernel's most
 }
 
 // Queue runs launches in order.
@@ -291,7 +295,11 @@ func launch[Args any](q Queue, k *Kernel, x, y, block int, args *Args) error {
 	if x < 0 || y < 0 || y > 65535 {
 		return fmt.Errorf("kernel %s: a grid of %d × %d", k.Name, x, y)
 	}
-	return q.Launch(Launch{Kernel: k, Grid: [2]int{x, y}, Block: block, Args: unsafe.Pointer(args), Size: int(unsafe.Sizeof(*args))})
+	return q.Launch(launchOf(k, x, y, block, args))
+}
+
+func launchOf[Args any](k *Kernel, x, y, block int, args *Args) Launch {
+	return Launch{Kernel: k, Grid: [2]int{x, y}, Block: block, Args: unsafe.Pointer(args), Size: int(unsafe.Sizeof(*args))}
 }
 
 func ceil(n, d int) int { return (n + d - 1) / d }
