@@ -151,6 +151,9 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 			return err
 		}
 	}
+	if err := e.chooseOwn(); err != nil {
+		return err
+	}
 	loaded := e.loadProducts()
 	if e.rank != nil { // loading may wait for the device, where kernels will wait for ranks
 		if err := errors.Join(loaded(), e.together()); err != nil {

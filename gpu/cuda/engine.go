@@ -22,6 +22,7 @@ type engine struct {
 	info     device.Info
 	queue    *queue
 	blas     *blas
+	own      own
 	nccl     *communicator // of a rank, where GPUs cannot reach each other's memory
 	plans    *plans
 	sampling []stage
@@ -76,7 +77,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if e.decodeBlocks, err = m.decodeBlocks(e.shape, ctx.gpu); err != nil {
 		return nil, err
 	}
-	e.kernels, e.multiply, e.blocks = e.queue, e.multiplyRounded, 2*ctx.gpu.SMs
+	e.kernels, e.multiply, e.blocks = e.queue, e.multiplyFastest, 2*ctx.gpu.SMs
 	e.most = map[program.Rows]int{program.Tokens: info.MaxStepTokens, program.Sampled: info.Draws(), program.Entries: info.MaxStepTokens}
 	p, err := loadWeights(ctx, e.queue, spec.Model, e.held, spec.Progress)
 	if err != nil {
