@@ -35,6 +35,7 @@ type link interface {
 	Peer() string
 	Version() string
 	ClockError() time.Duration
+	Others() wire.Load
 }
 
 // hosted is a model that a front serves.

@@ -62,6 +62,7 @@ func newFar(t *testing.T, at, name string, training int) *far {
 func (f *far) Peer() string              { return f.at }
 func (f *far) Version() string           { return "v" }
 func (f *far) ClockError() time.Duration { return 0 }
+func (f *far) Others() (l wire.Load)     { return l }
 func (f *far) Prefixes(uint64) (p wire.Prefixes) {
 	p.Whole = true
 	return p

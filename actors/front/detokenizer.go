@@ -189,7 +189,7 @@ func (j *job) wire() *wire.Request {
 		Ref: j.ref, ID: j.id, Prompt: j.prompt, Given: slices.Clone(j.given),
 		MaxTokens: r.MaxTokens, PromptOnly: r.PromptOnly, MinTokens: r.MinTokens, StopTokens: r.StopTokens, IgnoreEOS: r.IgnoreEOS,
 		Sampling: *r.Sampling, Score: r.PromptLogprobs && len(j.given) == 0, Grammar: r.Grammar, Priority: r.Priority, MaxWait: wait, Client: r.Client,
-		Speculate: r.Speculative == NGram,
+		Speculate: r.Speculative == NGram, Owed: j.owed,
 	}
 }
 

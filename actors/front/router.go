@@ -5,6 +5,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors/engine"
 	"github.com/troupe-llm/troupe/actors/route"
+	"github.com/troupe-llm/troupe/actors/wire"
 )
 
 // router hands requests to engines: it tells the policy, package route, what they say of themselves.
@@ -47,9 +48,15 @@ func (r *router) choose(tokens []int32) (at, cached int) {
 		}
 		r.Set(i, state)
 		r.Learn(i, t.engine.Prefixes(r.Seq(i)))
+		if e, is := t.engine.(shared); is {
+			r.Told(i, e.Others())
+		}
 	}
 	return r.Choose(tokens)
 }
+
+// shared is an engine that other fronts use, too: it says what it has of them.
+type shared interface{ Others() wire.Load }
 
 // usable reports whether requests may be handed to it.
 func (t *target) usable() bool {

@@ -18,6 +18,7 @@ type scripted struct {
 	same     wire.Identity
 	got      chan *wire.Request
 	canceled chan wire.Ref
+	others   wire.Load
 }
 
 func (e *scripted) Submit(r *wire.Request)        { e.got <- r }
@@ -28,6 +29,7 @@ func (e *scripted) State() engine.State           { return engine.State(e.state.
 func (e *scripted) set(s engine.State)            { e.state.Store(int32(s)) }
 func (e *scripted) Prefixes(uint64) wire.Prefixes { return e.prefixes }
 func (e *scripted) Stats() engine.Stats           { return engine.Stats{} }
+func (e *scripted) Others() wire.Load             { return e.others }
 func (e *scripted) Close() error                  { return nil }
 
 // caching is what an engine tells that has so many pages of a prompt.
@@ -51,6 +53,7 @@ func TestRouter(t *testing.T) {
 	type load struct {
 		pages, open, owed int
 		state             engine.State
+		others            wire.Load
 	}
 	for _, c := range []struct {
 		name   string
@@ -64,13 +67,15 @@ func TestRouter(t *testing.T) {
 		{"who has the prefix, though it has a request more", []load{{}, {pages: 40, open: 1}}, 1, 640},
 		{"not who has a short one and much to do", []load{{}, {pages: 5, open: 2}}, 0, 0},
 		{"not who has long prompts before it", []load{{owed: 100}, {pages: 10, owed: 4000}}, 0, 0},
+		{"who has fewer requests of others", []load{{others: wire.Load{Open: 2}}, {open: 1}}, 1, 0},
+		{"not who has long prompts of others before it", []load{{owed: 100}, {pages: 10, others: wire.Load{Owed: 4000}}}, 0, 0},
 		{"not who is being mended", []load{{open: 50}, {pages: 60, state: engine.Mending}}, 0, 0},
 		{"who is being mended, where all others are lost", []load{{state: engine.Lost}, {state: engine.Mending, open: 7}}, 1, 0},
 		{"nobody, where all are lost", []load{{state: engine.Lost}, {state: engine.Lost}}, -1, 0},
 	} {
 		var engines []engine.Engine
 		for _, l := range c.loads {
-			e := &scripted{prefixes: caching(prompt, size, l.pages)}
+			e := &scripted{prefixes: caching(prompt, size, l.pages), others: l.others}
 			e.set(l.state)
 			engines = append(engines, e)
 		}

@@ -101,7 +101,7 @@ func (h *host) serve(g *guest, f *wire.Frame) {
 			state = engine.Mending // others first
 		}
 		g.send(&wire.Frame{Pulse: &wire.Pulse{
-			State: uint8(state), Stats: string(text), Prefixes: h.engine.Prefixes(f.Beat.Since), Sent: f.Beat.Sent, Now: h.now(),
+			State: uint8(state), Stats: string(text), Prefixes: h.engine.Prefixes(f.Beat.Since), Sent: f.Beat.Sent, Now: h.now(), Others: g.port.Others(),
 		}})
 	}
 }

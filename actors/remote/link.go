@@ -45,6 +45,7 @@ type Link struct {
 	info    device.Info
 	version string // of its program
 	stats   engine.Stats
+	others  wire.Load // of other fronts
 	clock   clock
 
 	known  wire.Known  // the engine's prefix tree
@@ -139,6 +140,13 @@ func (l *Link) Stats() engine.Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.stats
+}
+
+// Others is what the engine has of other fronts, as it told last.
+func (l *Link) Others() wire.Load {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.others
 }
 
 // Prefixes is what came since the last call: there is one who asks.
@@ -279,6 +287,7 @@ func (l *Link) news(b *wire.Batch) {
 // pulse notes how the engine does.
 func (l *Link) pulse(p *wire.Pulse, now int64) {
 	l.clock.set(p.Sent, p.Now, now)
+	l.others = p.Others
 	l.stats = engine.Stats{}
 	if err := json.Unmarshal([]byte(p.Stats), &l.stats); err != nil {
 		l.log.Warn().Err(err).Msg("an engine's figures cannot be read")
@@ -322,7 +331,7 @@ func (l *Link) tick(paused int64) {
 // begin says hello.
 func (l *Link) begin(now int64) {
 	l.session = &session{id: rand.Uint64() | 1, heard: now}
-	l.known, l.unread, l.whole = wire.Known{}, nil, true
+	l.known, l.unread, l.whole, l.others = wire.Known{}, nil, true, wire.Load{}
 	l.send(l.session.number(&wire.Frame{Hello: &wire.Hello{Identity: l.mine, Sent: now}}))
 }
 

@@ -447,7 +447,7 @@ func TestShared(t *testing.T) {
 			prompts++
 			f.open[ref] = prompts
 			want[prompts] = true
-			f.port.Submit(&wire.Request{Ref: ref, Prompt: []int32{prompts}, MaxTokens: 1 + rnd.IntN(9)})
+			f.port.Submit(&wire.Request{Ref: ref, Prompt: []int32{prompts}, MaxTokens: 1 + rnd.IntN(9), Owed: rnd.IntN(9) - 2})
 		case 2:
 			for ref := range f.open {
 				f.port.Cancel(ref)
@@ -473,9 +473,47 @@ func TestShared(t *testing.T) {
 			t.Errorf("%d are open, %d of them known", len(f.open), f.port.Open())
 		}
 	}
+	var all int
+	for _, f := range fronts {
+		all += f.port.Open()
+	}
+	for i, f := range fronts {
+		if l := f.port.Others(); l.Open != all-f.port.Open() || l.Owed > 7*l.Open {
+			t.Errorf("front %d is told that others have %+v; all have %d requests, it has %d", i, l, all, f.port.Open())
+		}
+	}
 	fronts[0].port.Leave()
 	if before := len(m.running); before != fronts[1].port.Open()+fronts[2].port.Open() || fronts[0].port.Open() != 0 {
 		t.Errorf("%d run after the first front has left", before)
+	}
+	for len(m.running) > 0 {
+		m.step()
+	}
+	if s.load != (wire.Load{}) {
+		t.Errorf("in the end there is a load of %+v", s.load)
+	}
+}
+
+// A front is told what its engine has of others, and what of that is to be computed before a first token.
+func TestOthers(t *testing.T) {
+	s := newStage(t, 1, nil)
+	m, l := s.machine(0), s.links[0]
+	s.pass(t, 600)
+	s.hosts[0].engine.Port(func(*wire.Batch) {}).Submit(&wire.Request{Prompt: []int32{1, 2, 3}, MaxTokens: 9, Owed: 2})
+	l.Submit(&wire.Request{Ref: wire.Ref{Slot: 9}, Prompt: []int32{1}, MaxTokens: 9, Owed: 1})
+	s.pass(t, 600)
+	if got := l.Others(); got != (wire.Load{Open: 1, Owed: 2}) {
+		t.Errorf("another front has %+v there", got)
+	}
+	m.step()
+	s.pass(t, 600)
+	if got := l.Others(); got != (wire.Load{Open: 1}) {
+		t.Errorf("with a token it has %+v", got)
+	}
+	l.gone()
+	l.tick(0) // begins another session
+	if got := l.Others(); got != (wire.Load{}) {
+		t.Errorf("in a session that begins it has %+v", got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors/engine"
 	"github.com/troupe-llm/troupe/actors/wire"
+	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
 // Shared is an engine that several fronts use, this process's and those on other hosts. Fronts name
@@ -18,9 +19,10 @@ type Shared struct {
 	engine.Engine
 
 	mu    sync.Mutex
-	slots []place  // guarded by mu, by the Slot that the engine knows
-	free  []uint32 // guarded by mu: vacant ones
-	split []*Port  // guarded by mu: scratch of Deliver
+	slots []place   // guarded by mu, by the Slot that the engine knows
+	free  []uint32  // guarded by mu: vacant ones
+	split []*Port   // guarded by mu: scratch of Deliver
+	load  wire.Load // guarded by mu: of all fronts
 }
 
 // place is whose a request is, and what it is called there.
@@ -28,6 +30,7 @@ type place struct {
 	port  *Port // nil: vacant
 	ref   wire.Ref
 	epoch uint32
+	owed  int // of the load, until its first token has come
 }
 
 // Port is an engine as one front sees it.
@@ -36,6 +39,7 @@ type Port struct {
 	deliver func(*wire.Batch)
 	open    map[wire.Ref]wire.Ref // guarded by Shared.mu: as the front calls it → as the engine does
 	out     *wire.Batch           // guarded by Shared.mu: scratch of Deliver
+	load    wire.Load             // guarded by Shared.mu: of the front's requests
 }
 
 // Deliver takes what the engine has to say, as engine.Config.Deliver.
@@ -55,7 +59,12 @@ func (s *Shared) Deliver(b *wire.Batch) {
 			s.split = append(s.split, p)
 		}
 		ref := at.ref
+		if at.owed > 0 && (o.Token != batch.NoToken || o.Ends()) {
+			p.add(0, -at.owed)
+			at.owed = 0
+		}
 		if o.Ends() {
+			p.add(-1, 0)
 			delete(p.open, ref)
 			at.port, s.free = nil, append(s.free, o.Slot)
 		}
@@ -89,6 +98,8 @@ func (p *Port) Submit(r *wire.Request) {
 	at := &p.slots[own.Slot]
 	at.epoch++
 	at.port, at.ref, own.Epoch = p, r.Ref, at.epoch
+	at.owed = max(0, min(r.Owed, len(r.Prompt)+len(r.Given)))
+	p.add(1, at.owed)
 	p.open[r.Ref] = own.Ref
 	p.mu.Unlock()
 	p.Engine.Submit(&own)
@@ -102,6 +113,22 @@ func (p *Port) Cancel(ref wire.Ref) {
 	if open {
 		p.Engine.Cancel(own)
 	}
+}
+
+// add counts requests and tokens that are to be computed. Called with Shared.mu held.
+func (p *Port) add(open, owed int) {
+	for _, l := range []*wire.Load{&p.load, &p.Shared.load} {
+		l.Open += open
+		l.Owed += owed
+	}
+}
+
+// Others is what the engine has of other fronts.
+func (p *Port) Others() wire.Load {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.Shared.load
+	return wire.Load{Open: all.Open - p.load.Open, Owed: all.Owed - p.load.Owed}
 }
 
 // Open is how many requests the front has there.

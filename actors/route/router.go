@@ -38,9 +38,10 @@ type Router struct {
 // place is what is known of an engine.
 type place struct {
 	state State
-	seq   uint64 // of the changes of its prefix tree that are known
-	open  int    // requests that it was given and that have not ended
-	owed  int    // tokens of those that it has yet to compute before their first
+	seq   uint64    // of the changes of its prefix tree that are known
+	open  int       // requests that it was given and that have not ended
+	owed  int       // tokens of those that it has yet to compute before their first
+	told  wire.Load // what it has of others, as it told last
 }
 
 const (
@@ -74,7 +75,7 @@ func (r *Router) Join(at int) {
 		r.places = append(r.places, place{})
 	}
 	r.holders.drop(at)
-	r.places[at].state, r.places[at].seq = Ready, 0
+	r.places[at].state, r.places[at].seq, r.places[at].told = Ready, 0, wire.Load{}
 }
 
 // Set notes an engine's state.
@@ -124,7 +125,10 @@ func (r *Router) Ended(at, owed int) {
 	r.places[at].owed -= owed
 }
 
-// Load is how many requests an engine has, and how many tokens of them it has yet to compute.
+// Told notes what an engine says that it has of others, who choose without this router.
+func (r *Router) Told(at int, others wire.Load) { r.places[at].told = others }
+
+// Load is how many requests an engine has of this router, and how many tokens of them it has yet to compute.
 func (r *Router) Load(at int) (open, owed int) { return r.places[at].open, r.places[at].owed }
 
 // Choose says which engine to give these tokens to, and how many of them it has cached; −1: there is
@@ -138,7 +142,7 @@ func (r *Router) Choose(tokens []int32) (at, cached int) {
 			continue
 		}
 		found := int(r.depths[i]) * r.pageSize
-		cost := MissCost*(len(tokens)-found) + p.owed + OpenCost*p.open
+		cost := MissCost*(len(tokens)-found) + p.owed + p.told.Owed + OpenCost*(p.open+p.told.Open)
 		if better := best < 0 || p.state > r.places[best].state; better || p.state == r.places[best].state && cost < least {
 			best, least, cached = i, cost, found
 		}

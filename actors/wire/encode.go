@@ -73,6 +73,12 @@ func requestFields(c *codec, r *Request) {
 	c.text(14, &r.Client)
 	number(c, 15, &r.MaxWait)
 	c.boolean(16, &r.Speculate)
+	number(c, 17, &r.Owed)
+}
+
+func loadFields(c *codec, l *Load) {
+	number(c, 1, &l.Open)
+	number(c, 2, &l.Owed)
 }
 
 func samplingFields(c *codec, s *batch.Sampling) {

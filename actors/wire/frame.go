@@ -50,6 +50,7 @@ type Pulse struct {
 	Prefixes Prefixes
 	Sent     int64 // the Beat's
 	Now      int64 // as of a Welcome
+	Others   Load  // what it has of other fronts
 }
 
 // Bye ends a session.
@@ -117,6 +118,7 @@ func pulseFields(c *codec, p *Pulse) {
 	message(c, 3, &p.Prefixes, prefixesFields)
 	number(c, 4, &p.Sent)
 	number(c, 5, &p.Now)
+	message(c, 6, &p.Others, loadFields)
 }
 
 func byeFields(c *codec, b *Bye) { c.text(1, &b.Why) }

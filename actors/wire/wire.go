@@ -49,6 +49,13 @@ type Request struct {
 	MaxWait    time.Duration // how long its first step may let wait for itself; 0: any
 	Speculate  bool          // draft its tokens where that pays, if the engine can
 	Client     string        // who asks, for being fair between clients where requests wait
+	Owed       int           // how many of its tokens the front takes to be not cached, for Load
+}
+
+// Load is what an engine has to do.
+type Load struct {
+	Open int // requests that have not ended
+	Owed int // tokens of those that are to be computed before their first, as their fronts reckon
 }
 
 // Batch is what is new of some requests. Engine → Front, in the order in which it happened; one a

@@ -137,6 +137,18 @@ func TestPrefixRouting(t *testing.T) {
 	}
 }
 
+// Fronts that are told what engines have of each other choose about as well as one that has all requests.
+func TestFrontsTellOfEachOther(t *testing.T) {
+	traffic := &Traffic{Traces: []*bench.Trace{conversations(120, 6, 4*time.Second)}, Rate: 18}
+	cfg := Config{Engines: 8, Device: spec(t, 8192), Plan: plan.Config{Overlap: true}, Delay: 200 * time.Microsecond, Beat: 250 * time.Millisecond}
+	one := play(t, cfg, traffic)
+	cfg.Fronts = 4
+	four := play(t, cfg, traffic)
+	if four.TTFT.P99 > 1.5*one.TTFT.P99 || four.HitRate() < 0.9*one.HitRate() {
+		t.Errorf("first tokens take %.0f ms at p99, of one front %.0f; %.1f%% is cached, of one front's %.1f%%", four.TTFT.P99, one.TTFT.P99, 100*four.HitRate(), 100*one.HitRate())
+	}
+}
+
 // Whatever goes wrong, every request gets the tokens it asked for.
 func TestFaults(t *testing.T) {
 	traffic := &Traffic{Traces: []*bench.Trace{conversations(30, 6, 6*time.Second)}, Rate: 6}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/actors/route"
+	"github.com/troupe-llm/troupe/actors/wire"
 	"github.com/troupe-llm/troupe/gpu/batch"
 )
 
@@ -27,6 +28,7 @@ type engine struct {
 	host time.Duration // until when its processor is busy
 	end  time.Duration // of the last step launched
 	out  []launched    // oldest first
+	load []wire.Load   // what it has of each front
 	work time.Duration // what the prompts of its requests take that have no token yet, where an oracle wants to know
 
 	// Over all lives.
@@ -54,6 +56,7 @@ func (c *cluster) start(e *engine) error {
 		return err
 	}
 	e.plan, e.digest, e.gone, e.has = p, new(route.Digest), false, map[*request]struct{}{}
+	e.load = make([]wire.Load, c.cfg.Fronts)
 	e.out, e.work, e.host, e.end, e.since = nil, 0, c.now, c.now, c.now
 	if c.cfg.Policy == Oracle {
 		e.truth = route.New(c.info.PageSize)
@@ -81,12 +84,26 @@ func (e *engine) take(c *cluster, r *request) {
 		return
 	}
 	e.has[r] = struct{}{}
+	r.due = r.owed
+	e.load[r.front.number].Open++
+	e.load[r.front.number].Owed += r.due
 	if e.truth != nil {
 		r.work = e.prefill(c, r.planned.Prompt)
 		e.work += r.work
 	}
 	e.host = max(e.host, c.now)
 	e.pump(c)
+}
+
+// others is what it has of all fronts but one.
+func (e *engine) others(but *front) (l wire.Load) {
+	for i, of := range e.load {
+		if i != but.number {
+			l.Open += of.Open
+			l.Owed += of.Owed
+		}
+	}
+	return l
 }
 
 // pump launches what can be.

@@ -29,6 +29,7 @@ type request struct {
 	at, owed int           // which engine has it, and how many tokens it is believed to have to compute before the first
 	cached   int           // of its tokens, believed
 	last     time.Duration // its last token; 0: none yet
+	due      int           // of owed, what its engine has yet to compute
 	work     time.Duration // what its prompt takes the engine it is on, where an oracle wants to know
 	begun    bool          // its engine has drawn a token
 	counted  bool          // hit is set
@@ -74,14 +75,15 @@ func (f *front) answer(c *cluster, e *engine, since uint64) {
 	if e.gone {
 		return
 	}
-	life, draining := e.life, e.draining
+	life, draining, others := e.life, e.draining, e.others(f)
 	p := e.digest.Since(since)
-	e.told(c, &p)
+	e.told(c, &p, others)
 	c.after(func(c *cluster) {
 		if e.life != life || f.away {
 			return
 		}
 		f.router.Learn(e.number, p)
+		f.router.Told(e.number, others)
 		if draining {
 			f.router.Set(e.number, route.Spare)
 		}
@@ -89,8 +91,8 @@ func (f *front) answer(c *cluster, e *engine, since uint64) {
 }
 
 // told counts what a pulse takes.
-func (e *engine) told(c *cluster, p *wire.Prefixes) {
-	n := uint64(len((&wire.Frame{Session: 1 << 63, Seq: e.steps, Pulse: &wire.Pulse{Stats: c.stats(e), Prefixes: *p, Sent: int64(c.now), Now: int64(c.now)}}).Encode()))
+func (e *engine) told(c *cluster, p *wire.Prefixes, others wire.Load) {
+	n := uint64(len((&wire.Frame{Session: 1 << 63, Seq: e.steps, Pulse: &wire.Pulse{Stats: c.stats(e), Prefixes: *p, Sent: int64(c.now), Now: int64(c.now), Others: others}}).Encode()))
 	c.tally.pulse(p, n)
 }
 
@@ -104,6 +106,7 @@ func (f *front) submit(c *cluster, r *request) {
 		for i, e := range c.engines {
 			if !e.gone {
 				f.router.Learn(i, e.digest.Since(f.router.Seq(i)))
+				f.router.Told(i, e.others(f))
 			}
 		}
 	}
@@ -135,6 +138,7 @@ func (r *request) came(c *cluster, e *engine, end bool) {
 	r.last = now
 	if !r.begun {
 		r.begun = true
+		e.load[r.front.number].Owed -= r.due
 		e.work -= r.work
 		c.after(func(*cluster) {
 			r.front.router.Begun(r.at, r.owed)
@@ -144,6 +148,7 @@ func (r *request) came(c *cluster, e *engine, end bool) {
 	c.tally.tokens++
 	if end {
 		delete(e.has, r)
+		e.load[r.front.number].Open--
 		c.tally.preempted += r.planned.Preemptions
 		c.after(func(c *cluster) { r.front.ended(c, r) })
 	}
