@@ -31,6 +31,9 @@ type host struct {
 	mu       sync.Mutex
 	guests   map[uint64]*guest // guarded by mu, by session
 	draining bool              // guarded by mu
+	// idle are addresses of fronts that were refused, or came and went without a request, as those of another
+	// model do time and again: once is worth telling. Guarded by mu.
+	idle map[string]idleness
 }
 
 // guest is a front with a session.
@@ -38,6 +41,8 @@ type guest struct {
 	from string // its address
 	port *Port
 	post func(*wire.Frame)
+
+	asked bool // it has sent a request; guarded by the host's mu
 
 	mu      sync.Mutex
 	session session // its out guarded by mu, the rest by the host's
@@ -50,7 +55,7 @@ func newHost(e *Shared, post func(string, *wire.Frame), now func() int64, log ze
 	if err != nil {
 		panic(err) // plain numbers and names
 	}
-	return &host{engine: e, info: string(text), post: post, now: now, log: log, miss: frontSilence, guests: map[uint64]*guest{}}
+	return &host{engine: e, info: string(text), post: post, now: now, log: log, miss: frontSilence, guests: map[uint64]*guest{}, idle: map[string]idleness{}}
 }
 
 // send posts a frame as the session's next.
@@ -87,6 +92,10 @@ func (h *host) hear(from string, f *wire.Frame) {
 func (h *host) serve(g *guest, f *wire.Frame) {
 	switch {
 	case f.Request != nil:
+		if !g.asked {
+			g.asked = true
+			delete(h.idle, g.from)
+		}
 		g.port.Submit(f.Request)
 	case f.Cancel != nil:
 		g.port.Cancel(*f.Cancel)
@@ -124,7 +133,8 @@ func (h *host) hello(from string, f *wire.Frame) {
 	if err != nil {
 		w.Refused = err.Error()
 		g.send(&wire.Frame{Welcome: w})
-		h.log.Warn().Str("peer", from).Err(err).Msg("a front is refused")
+		h.log.WithLevel(h.level(from, refused, zerolog.WarnLevel)).Str("peer", from).Err(err).Msg("a front is refused")
+		h.idle[from] = refused
 		return
 	}
 	g.port = h.engine.Port(func(b *wire.Batch) {
@@ -133,7 +143,23 @@ func (h *host) hello(from string, f *wire.Frame) {
 	})
 	h.guests[f.Session] = g
 	g.send(&wire.Frame{Welcome: w})
-	h.log.Info().Str("peer", from).Msg("a front is attached")
+	h.log.WithLevel(h.level(from, passed, zerolog.InfoLevel)).Str("peer", from).Msg("a front is attached")
+}
+
+// idleness is what a front did instead of asking for something.
+type idleness uint8
+
+const (
+	refused idleness = iota + 1 // it was
+	passed                      // it came and went
+)
+
+// level is of how much interest it is that a front does so, or begins to.
+func (h *host) level(from string, what idleness, first zerolog.Level) zerolog.Level {
+	if h.idle[from] == what {
+		return zerolog.DebugLevel
+	}
+	return first
 }
 
 // tick ends the sessions of those who are not heard of, but for as long as this host was paused.
@@ -168,7 +194,10 @@ func (h *host) dismiss(g *guest, why string) {
 // end forgets a session.
 func (h *host) end(g *guest, why string) {
 	delete(h.guests, g.session.id)
-	h.log.Info().Str("peer", g.from).Int("requests", g.port.Open()).Str("why", why).Msg("a front is detached")
+	h.log.WithLevel(h.level(g.from, passed, zerolog.InfoLevel)).Str("peer", g.from).Int("requests", g.port.Open()).Str("why", why).Msg("a front is detached")
+	if !g.asked {
+		h.idle[g.from] = passed
+	}
 	g.port.Leave()
 }
 

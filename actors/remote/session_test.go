@@ -1,7 +1,9 @@
 package remote
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -253,6 +255,33 @@ func TestSessionRefused(t *testing.T) {
 	if s.links[0].State() != engine.Lost {
 		t.Error("the front does not agree")
 	}
+}
+
+// A front that comes time and again, to be refused or to leave without a request, is told of once.
+func TestToldOnce(t *testing.T) {
+	s := newStage(t, 1, nil)
+	var log bytes.Buffer
+	s.hosts[0].log = zerolog.New(&log).Level(zerolog.InfoLevel)
+	told := func(what string, want int) {
+		t.Helper()
+		if got := strings.Count(log.String(), what); got != want {
+			t.Errorf("%q is told %d times, want %d:\n%s", what, got, want, &log)
+		}
+	}
+	s.machine(0).same.Tokenizer, s.links[0].mine.Tokenizer = "another", "mine"
+	s.pass(t, 35000)
+	told("a front is refused", 1)
+	s.machine(0).same.Tokenizer = "mine"
+	s.pass(t, 11000)
+	s.links[0].Submit(&wire.Request{Ref: wire.Ref{Slot: 1, Epoch: 1}, Prompt: []int32{1}, MaxTokens: 5})
+	s.carry(t)
+	s.links[0].agree = func(*wire.Identity, *device.Info) error { return errors.New("it is another model's") }
+	s.hosts[0].gone("front")
+	told("a front is detached", 1)
+	s.links[0].gone()
+	s.pass(t, 35000)
+	told("a front is attached", 2)
+	told("a front is detached", 2)
 }
 
 // What an engine tells of itself arrives: its figures, its state, what is cached there, and times on
