@@ -47,14 +47,14 @@ static CUresult troupe_capture_end(CUstream s, CUgraphExec *exec) {
 }
 
 // Rows of columns bf16, of which tiles of 64 columns and so many rows are copied; with
-// pairs as kernel.Pairs has them.
+// pairs of each sixteen rows those of even numbers first.
 static CUresult troupe_map(uint64_t *map, CUdeviceptr at, uint64_t rows, uint64_t columns, uint32_t box, int pairs) {
 	CUtensorMap made;
 	cuuint64_t size[4] = {columns, rows}, stride[3] = {columns * 2};
 	cuuint32_t tile[4] = {64, box}, step[4] = {1, 1, 1, 1};
 	if (pairs) {
 		size[1] = tile[1] = 8, size[2] = tile[2] = 2, size[3] = rows / 16, tile[3] = box / 16;
-		stride[0] = (pairs == 1 ? 2 : 1) * columns * 2, stride[1] = (pairs == 1 ? 1 : rows / 2) * columns * 2, stride[2] = (pairs == 1 ? 16 : 8) * columns * 2;
+		stride[0] = 4 * columns, stride[1] = 2 * columns, stride[2] = 32 * columns;
 	}
 	CUresult r = cuTensorMapEncodeTiled(&made, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, pairs ? 4 : 2, (void *)at, size, stride, tile, step,
 		CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
@@ -133,7 +133,7 @@ func launchKernel(f cu.Function, l kernel.Launch, shared int, s cu.Stream, overl
 
 // tensorMap writes a tensor down for the copy engine.
 func tensorMap(t kernel.Tensor) (m kernel.TensorMap, err error) {
-	r := C.troupe_map((*C.uint64_t)(&m[0]), C.CUdeviceptr(t.At), C.uint64_t(t.Rows), C.uint64_t(t.Columns), C.uint32_t(t.Box), C.int(t.Pairs))
+	r := C.troupe_map((*C.uint64_t)(&m[0]), C.CUdeviceptr(t.At), C.uint64_t(t.Rows), C.uint64_t(t.Columns), C.uint32_t(t.Box), flag(t.Pairs))
 	return m, driverError("cuTensorMapEncodeTiled", r)
 }
 

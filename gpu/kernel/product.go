@@ -8,19 +8,9 @@ type Tensor struct {
 	At            Ptr
 	Rows, Columns int
 	Box           int
-	Pairs         Pairs
+	// Pairs has the copy engine bring of each sixteen rows those of even numbers first.
+	Pairs bool
 }
-
-// Pairs says how the rows of a Tensor come in pairs. Of each eight pairs the copy
-// engine brings the left rows first, then the right ones.
-type Pairs int
-
-// How rows come in pairs.
-const (
-	NoPairs    Pairs = iota
-	Neighbours       // a row and the next
-	Halves           // a row of the upper half and its like of the lower
-)
 
 // TensorMap is a Tensor as the driver writes it down for the copy engine.
 type TensorMap [16]uint64
@@ -40,7 +30,6 @@ const (
 	ProductFloats  = 0 // writes float32
 	ProductRounded = 1 // writes bf16
 	ProductAdds    = 2 // adds to float32
-	ProductGates   = 3 // writes silu(g)·u in bf16; the first half of the outputs are g
 )
 
 // Factors are those of a product y[N, Ld] = x[N, In]·w[Out, In]ᵀ of bf16.
@@ -142,11 +131,7 @@ func Product(q Queue, maps func(Tensor) (TensorMap, error), f Factors, w Way) er
 	if box > 256 {
 		box = ceil(box/16, 2) * 16
 	}
-	pairs := Neighbours
-	if f.Form == ProductGates {
-		pairs = Halves
-	}
-	weights, err := maps(Tensor{At: f.W, Rows: f.Out, Columns: f.In, Box: box, Pairs: pairs})
+	weights, err := maps(Tensor{At: f.W, Rows: f.Out, Columns: f.In, Box: box, Pairs: true})
 	if err != nil {
 		return err
 	}

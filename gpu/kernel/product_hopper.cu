@@ -2,8 +2,7 @@
 //   x     bf16 [n, K]   K % 64 == 0; a map of N rows by 64
 //   w     bf16 [M, K]   read once; a map of pairs of rows, `box` of them by 64; M % 16 == 0
 //   y     f32 or bf16 [n, ld]
-//   form  0: y f32 = x·wᵀ; 1: y bf16; 2: y f32 += x·wᵀ;
-//         3: y bf16 [n, ld] = silu(g)·u, where g|u = x·wᵀ
+//   form  0: y f32 = x·wᵀ; 1: y bf16; 2: y f32 += x·wᵀ
 // Math:    bf16 products, fp32 sums, added up in an order that the arguments fix
 //
 // The weights are the left operand of the tensor cores' products, 64 rows at a time, so
@@ -170,10 +169,7 @@ struct Rows {
         v.x += u.x, v.y += u.y, v.z += u.z, v.w += u.w;
       }
       size_t line = (size_t)(first + token) * a.ld;
-      if (a.form == 3) {
-        auto gate = [](float g, float u) { return g / (1.f + exp2_fast(-LOG2E * g)) * u; };
-        *(u32*)((bf16*)a.y + line + row / 2) = pack(gate(v.x, v.y), gate(v.z, v.w));
-      } else if (a.form == 1) {
+      if (a.form == 1) {
         uint2 pairs = {pack(v.x, v.y), pack(v.z, v.w)};
         *(uint2*)((bf16*)a.y + line + row) = pairs;
       } else {

@@ -51,7 +51,7 @@ func TestProducts(t *testing.T) {
 		turn := 0
 		for n := 1; n <= most; n += c.step {
 			for range 4 {
-				f := kernel.Factors{W: wp, X: xp, Y: y, N: n, In: c.in, Out: c.out, Ld: ld, Most: most, Form: int32(turn % 4)}
+				f := kernel.Factors{W: wp, X: xp, Y: y, N: n, In: c.in, Out: c.out, Ld: ld, Most: most, Form: int32(turn % 3)}
 				ways := kernel.Ways(f, b.shape.Hopper)
 				if n%16 == 0 { // others that take a few tiles
 					ways = append(ways, kernel.Way{Tokens: 64, Rows: 64, Split: 2}, kernel.Way{Tokens: 16, Rows: 48, Split: 3}, kernel.Way{Tokens: 64, Rows: 272, Split: 1, Alone: true})
@@ -59,7 +59,7 @@ func TestProducts(t *testing.T) {
 				if len(ways) == 0 {
 					ways = []kernel.Way{{Tokens: 64, Rows: 112, Split: 2}}
 				}
-				way := ways[turn/4%len(ways)]
+				way := ways[turn/3%len(ways)]
 				turn++
 				b.checkProduct(f, way, sums, sizes)
 			}
@@ -86,20 +86,16 @@ func (b *bench) checkProduct(f kernel.Factors, way kernel.Way, sums, sizes []flo
 		b.t.Errorf("%s: another result the second time", what)
 	}
 	at := func(i int) float64 {
-		if f.Form == kernel.ProductRounded || f.Form == kernel.ProductGates {
+		if f.Form == kernel.ProductRounded {
 			return float64(model.FromBF16(uint16(got[0][2*i]) | uint16(got[0][2*i+1])<<8))
 		}
 		return float64(math.Float32frombits(uint32(got[0][4*i]) | uint32(got[0][4*i+1])<<8 | uint32(got[0][4*i+2])<<16 | uint32(got[0][4*i+3])<<24))
 	}
 	before := at((f.N+1)*f.Ld - 1)
-	columns := f.Out
-	if f.Form == kernel.ProductGates {
-		columns /= 2
-	}
 	for row := range f.N + 1 {
 		for column := range f.Ld {
 			g := at(row*f.Ld + column)
-			if column >= columns || row == f.N {
+			if column >= f.Out || row == f.N {
 				if g != before {
 					b.t.Fatalf("%s: row %d: column %d is nobody's and became %v", what, row, column, g)
 				}
@@ -108,11 +104,6 @@ func (b *bench) checkProduct(f kernel.Factors, way kernel.Way, sums, sizes []flo
 			i := row*f.Out + column
 			v, far := sums[i], 1e-6*sizes[i]+1e-6
 			switch f.Form {
-			case kernel.ProductGates:
-				u, far2 := sums[i+columns], 1e-6*sizes[i+columns]+1e-6
-				far = 1e-5 + 1.2*far*math.Abs(u) + far2*(math.Abs(v)+far)
-				v = v / (1 + math.Exp(-v)) * u
-				far += math.Abs(v) / 128
 			case kernel.ProductRounded:
 				far += math.Abs(v) / 256
 			case kernel.ProductAdds:

@@ -14,9 +14,8 @@ __device__ __forceinline__ void cluster_meet_only() {
 __device__ __forceinline__ void copy_tile(u32 to, const TensorMap& from, int column, int row, u32 barrier) {
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(&from), "r"(column), "r"(row), "r"(barrier) : "memory");
 }
-// The same of a matrix whose rows come in pairs (see kernel.Pairs): of each sixteen
-// first the eight left ones, then the right ones, so that a thread of a product has both
-// of a pair.
+// The same of a matrix of whose rows, sixteen by sixteen, those of even numbers come
+// first (kernel.Tensor's Pairs): a thread of a product has neighbours then.
 __device__ __forceinline__ void copy_tile_paired(u32 to, const TensorMap& from, int column, int sixteen, u32 barrier) {
   asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, 0, 0, %3}], [%4];" ::"r"(to), "l"(&from), "r"(column), "r"(sixteen), "r"(barrier) : "memory");
 }

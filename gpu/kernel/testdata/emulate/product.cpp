@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
   ProductArgs a = {};
   a.n = j.n, a.out = j.out, a.ld = j.ld, a.form = j.form, a.rows = j.rows, a.box = j.box;
   a.chunks = j.in / 64, a.split = j.split, a.depth = j.depth;
-  a.w = {{(u64)read((size_t)j.out * j.in * 2), (u64)j.out, (u64)j.in, (u64)j.box, j.form == 3 ? 2u : 1u}};
+  a.w = {{(u64)read((size_t)j.out * j.in * 2), (u64)j.out, (u64)j.in, (u64)j.box, 1}};
   a.x = {{(u64)read((size_t)j.most * j.in * 2), (u64)j.most, (u64)j.in, (u64)j.tokens}};
   long at = ftell(f);
   a.y = read(j.y_bytes);

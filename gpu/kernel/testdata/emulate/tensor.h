@@ -1,6 +1,6 @@
 // tensor: tensor.cuh, with C++ in place of its assembly. A map is where a matrix lies,
-// its rows and columns, the rows of a tile, and how its rows come in pairs: 0 not, 1 as
-// neighbours, 2 one of each half.
+// its rows and columns, the rows of a tile, and whether of each sixteen those of even
+// numbers come first.
 struct float4 { float x, y, z, w; };
 struct uint2 { u32 x, y; };
 struct alignas(64) TensorMap { u64 of[16]; };
@@ -19,8 +19,7 @@ inline void copy_tile_rows(emulate::Block* block, u32 to, const TensorMap& m, in
   for (long r = 0; r < box; r++)
     for (long c = 0; c < 64; c++) {
       long at = row + r;
-      if (m.of[4] == 1) at = at / 16 * 16 + at % 8 * 2 + at % 16 / 8;
-      if (m.of[4] == 2 && at < rows) at = at / 16 * 8 + at % 8 + at % 16 / 8 * (rows / 2);
+      if (m.of[4]) at = at / 16 * 16 + at % 8 * 2 + at % 16 / 8;
       bool inside = at >= 0 && at < rows && column + c < columns;
       u32 place = (u32)(r * 128 + c * 2);
       place ^= (place >> 7 & 7) << 4;
