@@ -306,6 +306,32 @@ func TestModels(t *testing.T) {
 	}
 }
 
+// Open requests are counted for all models together.
+func TestModelsSharePlaces(t *testing.T) {
+	e := newEnsemble(t, "a", "b")
+	a, b := newFar(t, "h1", "a", 1), newFar(t, "h2", "b", 1)
+	e.hears(a, b)
+	<-e.opened
+	<-e.opened
+	_, _ = a.Close(), b.Close() // so that requests wait, and stay open
+	var all []*Stream
+	for n := range 100 {
+		st, err := e.system[n%2].Submit(&Request{Tokens: []int32{1}, MaxTokens: 5, Client: fmt.Sprint(n)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, st)
+	}
+	_, err := e.system[1].Submit(&Request{Tokens: []int32{1}, Client: "another"})
+	if busy := new(BusyError); !errors.As(err, &busy) || busy.Limit != 100 {
+		t.Errorf("the 101st of both: %v", err)
+	}
+	for _, st := range all {
+		st.Cancel()
+		read(t, st)
+	}
+}
+
 // An engine of another training of a model than the first has is not used for it, and one of a model that is not
 // served for none.
 func TestModelsRefuse(t *testing.T) {
