@@ -80,3 +80,28 @@ func TestCluster(t *testing.T) {
 	way.also.Store(nil)
 	p.until(`document.querySelector("#cluster").hidden`)
 }
+
+// TestModels offers a choice where several models are served, asks the one that was chosen, also after a reload, and
+// says which engines have it.
+func TestModels(t *testing.T) {
+	list := `{"data": [{"id": "small", "root": "s"}, {"id": "tiny", "root": "s"}, {"id": "large", "root": "l", "max_model_len": 100}]}`
+	stats := `{"engines": [{"model": "small", "name": "10.0.0.1:7", "number": 0, "host": "10.0.0.1", "state": "ready", "ready": true, "running": 0, "waiting": 0, "pages_used": 0, "pages_cached": 0, "pages_free": 1, "generated": 0}],
+		"models": [{"name": "small", "ready": true, "engines": 1, "open": 2}, {"name": "large", "ready": false, "engines": 0, "open": 0}], "open": []}`
+	way.models.Store(&list)
+	t.Cleanup(func() { way.models.Store(nil); way.also.Store(nil) })
+	p := enter(t, 1280, 900)
+	way.also.Store(&stats)
+	p.until(`[...document.querySelectorAll("#models option")].map((o) => o.value).join() === "small,large" && !document.querySelector("#models").hidden && document.querySelector("#model").hidden`)
+	p.until(`document.querySelector("#cluster-note").textContent.includes("small: 2 open requests. large: 0 open requests, no engine.") && document.querySelector(".engine .note").textContent.startsWith("small; ")`)
+	p.hears("Hello", "Hi.")
+	if got := p.asked()["model"]; got != "small" {
+		t.Errorf("it asked %v", got)
+	}
+	p.eval(`document.querySelector("#models").value = "large", document.querySelector("#models").dispatchEvent(new Event("change")), 1`)
+	p.hears("And you?", "Hm.")
+	if got := p.asked()["model"]; got != "large" {
+		t.Errorf("it asked %v", got)
+	}
+	p.reload()
+	p.until(`document.querySelector("#models").value === "large"`)
+}

@@ -125,6 +125,8 @@ type gate struct {
 	goOn chan bool
 	// also, when not nil, is what /stats says besides: a JSON object.
 	also atomic.Pointer[string]
+	// models, when not nil, is the same of /v1/models.
+	models atomic.Pointer[string]
 	// asked is the body of the request that got it.
 	asked atomic.Pointer[[]byte]
 }
@@ -157,6 +159,9 @@ func (g *gate) before(server *url.URL) http.Handler {
 		}
 		if also := g.also.Load(); also != nil && r.Request.URL.Path == "/stats" {
 			return overlay(r, *also)
+		}
+		if models := g.models.Load(); models != nil && r.Request.URL.Path == "/v1/models" {
+			return overlay(r, *models)
 		}
 		return nil
 	}
