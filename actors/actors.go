@@ -159,7 +159,7 @@ func Open(cfg Config) (*System, error) {
 		Device: cfg.Device, TP: cfg.TP, DP: cfg.DP, Model: m, DType: cfg.DType, Quantization: cfg.Quantization, KVDType: cfg.KVDType,
 		Slots: cfg.MaxRunningRequests, Drafts: cfg.Speculative == NGram, PageSize: cfg.PageSize, NumPages: cfg.NumPages, MemoryRatio: cfg.MemoryRatio,
 		MaxSeqLen: cfg.MaxSeqLen, MaxStepTokens: cfg.MaxPrefillLength,
-		GraphRows: cfg.GraphRows, Attention: cfg.Attention, Progress: cfg.Progress, Capturing: cfg.Capturing,
+		GraphRows: cfg.GraphRows, Attention: cfg.Attention, Deterministic: cfg.Deterministic, Progress: cfg.Progress, Capturing: cfg.Capturing,
 	}
 	return start(cfg, m, codec, func() (device.Device, error) { return gpu.Open(spec) })
 }

@@ -43,6 +43,11 @@ type Config struct {
 	TP                 int     // devices that share the model; default: one, or as many as Device names
 	Attention          string  // CUDA kernels that attend over prompts: hopper or portable; default: the faster
 
+	// Deterministic has a GPU compute every token to the same bits whatever else is in its
+	// step: a request's text depends on no other request, nor on what of it is cached or
+	// computed again. It costs time; texts of a processor are so anyway.
+	Deterministic bool
+
 	Cache    plan.Cache    // radix or naive; default radix
 	Schedule plan.Schedule // mixed or prefill-first; default mixed
 	Policy   plan.Policy   // who is admitted next; default: first come, first served

@@ -14,10 +14,11 @@ import (
 
 // identify is what an engine must have in common with a front and with other engines.
 func identify(m *model.Model, info *device.Info) wire.Identity {
-	return wire.Identity{
-		Version: wire.Version, Model: m.Name, Sizes: Sizes(m), Weights: fingerprint(m), Tokenizer: TokenizerHash(m.Files),
-		Encoding: fmt.Sprintf("%s, %s", info.Formats(), info.KVDType),
+	encoding := fmt.Sprintf("%s, %s", info.Formats(), info.KVDType)
+	if info.Deterministic {
+		encoding += ", deterministic"
 	}
+	return wire.Identity{Version: wire.Version, Model: m.Name, Sizes: Sizes(m), Weights: fingerprint(m), Tokenizer: TokenizerHash(m.Files), Encoding: encoding}
 }
 
 // Sizes are a model's, by which a front that has no weights tells it from others with the same tokenizer; ""

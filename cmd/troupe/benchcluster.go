@@ -117,7 +117,7 @@ func benchCluster(cmd *cobra.Command, cfg *Config, o *clusterRun, work *clusterW
 		Dies: faulty.Dies, Back: faulty.Back, Drains: faulty.Drains, Joins: faulty.Joins, Window: faulty.Window,
 		Device: device.Spec{
 			Device: engine.Device, TP: engine.TP, Model: m, DType: engine.DType, Quantization: engine.Quantization, KVDType: engine.KVDType, Slots: engine.MaxRunningRequests, PageSize: engine.PageSize,
-			NumPages: engine.NumPages, MemoryRatio: engine.MemoryRatio, MaxSeqLen: engine.MaxSeqLen, MaxStepTokens: engine.MaxPrefillLength,
+			NumPages: engine.NumPages, MemoryRatio: engine.MemoryRatio, MaxSeqLen: engine.MaxSeqLen, MaxStepTokens: engine.MaxPrefillLength, Deterministic: engine.Deterministic,
 		},
 		Plan: plan.Config{Cache: engine.Cache, Schedule: engine.Schedule, Policy: engine.Policy, Overlap: !engine.NoOverlap, TargetITL: int64(engine.TargetITL)},
 	}

@@ -94,7 +94,7 @@ func benchVirtual(cmd *cobra.Command, cfg *Config, o *virtualOptions, source *tr
 	v := bench.Virtual{
 		Device: device.Spec{
 			Device: engine.Device, TP: engine.TP, Model: m, DType: engine.DType, Quantization: engine.Quantization, KVDType: engine.KVDType, Slots: engine.MaxRunningRequests, Drafts: engine.Speculative == actors.NGram, PageSize: engine.PageSize,
-			NumPages: engine.NumPages, MemoryRatio: engine.MemoryRatio, MaxSeqLen: engine.MaxSeqLen, MaxStepTokens: engine.MaxPrefillLength,
+			NumPages: engine.NumPages, MemoryRatio: engine.MemoryRatio, MaxSeqLen: engine.MaxSeqLen, MaxStepTokens: engine.MaxPrefillLength, Deterministic: engine.Deterministic,
 		},
 		Plan:     plan.Config{Cache: engine.Cache, Schedule: engine.Schedule, Policy: engine.Policy, Overlap: !engine.NoOverlap, TargetITL: int64(engine.TargetITL)},
 		HostCost: o.HostCost, Environment: environment(cmd, cfg),

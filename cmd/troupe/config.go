@@ -62,6 +62,7 @@ type Schedule struct {
 	MaxSeqLen          int           `flag:"max-seq-len" value:"N" min:"0" help:"tokens of prompt and reply together (0: the model's own limit, as memory allows)"`
 	CUDAGraphMaxBS     int           `flag:"cuda-graph-max-bs" value:"N" min:"-1" help:"most decode rows for which a GPU has a CUDA graph (0: what suits the device; -1: no graphs)"`
 	AttentionBackend   string        `flag:"attention-backend" choices:"auto,hopper,portable" help:"a GPU's kernels for prompts: auto takes hopper where the GPU is one, for it is faster"`
+	Deterministic      bool          `flag:"deterministic" help:"on a GPU, compute every token to the same bits whatever else is in its step, so that a request's reply depends neither on other requests nor on what of it is cached or computed again: slower; on a processor replies are so anyway"`
 	Cache              string        `flag:"cache" choices:"radix,naive" help:"radix shares what prompts begin with in common, naive shares nothing"`
 	Schedule           string        `flag:"schedule" choices:"mixed,prefill-first" help:"mixed fills steps of decodes up with prefill, prefill-first keeps them apart"`
 	Policy             string        `flag:"policy" choices:"fcfs,priority,longest-prefix" help:"which of one client's waiting requests is next, after that of the client (key or address) served least; priority is of all clients' requests"`
@@ -314,7 +315,7 @@ func (c *Config) actors(log zerolog.Logger, stderr io.Writer) actors.Config {
 		PageSize: c.Schedule.PageSize, NumPages: c.Schedule.NumPages, MemoryRatio: c.Schedule.MemoryRatio,
 		MaxSeqLen: c.Schedule.MaxSeqLen, Cache: plan.Cache(c.Schedule.Cache), Schedule: plan.Schedule(c.Schedule.Schedule),
 		Policy: plan.Policy(c.Schedule.Policy), NoOverlap: !c.Schedule.Overlap, TargetITL: c.Schedule.TargetITL, Speculative: actors.Speculation(c.Schedule.Speculative), StepTimeout: c.Schedule.StepTimeout, MaxOpenRequests: c.Server.MaxOpenRequests,
-		GraphRows: c.Schedule.CUDAGraphMaxBS, Attention: c.Schedule.AttentionBackend,
+		GraphRows: c.Schedule.CUDAGraphMaxBS, Attention: c.Schedule.AttentionBackend, Deterministic: c.Schedule.Deterministic,
 		Cluster: c.Cluster.actors(), Log: log, Progress: showProgress(stderr, log, "loading", true), Capturing: showProgress(stderr, log, "capturing graphs", false),
 	}
 }

@@ -62,7 +62,7 @@ func TestFlagsReachTheActors(t *testing.T) {
 	cmd := &cobra.Command{}
 	found := bind(cmd, sectionsOf(cfg)...)
 	args := `--model m --device cuda:1 --dtype bfloat16 --dummy-weights --max-running-requests 3 --max-prefill-length 5
-		--page-size 8 --num-pages 7 --memory-ratio 0.5 --max-seq-len 11 --cuda-graph-max-bs 17 --attention-backend portable --cache naive --schedule prefill-first
+		--page-size 8 --num-pages 7 --memory-ratio 0.5 --max-seq-len 11 --cuda-graph-max-bs 17 --attention-backend portable --deterministic --cache naive --schedule prefill-first
 		--policy priority --speculative ngram --overlap=false --max-open-requests 13 --drain-timeout 1m --temperature 0.5 --seed 9 --stop a --stop b`
 	if err := cmd.ParseFlags(strings.Fields(args)); err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestFlagsReachTheActors(t *testing.T) {
 	got.Log, got.Progress, got.Capturing = actors.Config{}.Log, nil, nil
 	want := actors.Config{
 		Model: "m", Device: "cuda:1", DP: 1, DType: "bfloat16", DummyWeights: true, MaxRunningRequests: 3, MaxPrefillLength: 5,
-		PageSize: 8, NumPages: 7, MemoryRatio: 0.5, MaxSeqLen: 11, GraphRows: 17, Attention: "portable", Cache: plan.Naive, Schedule: plan.PrefillFirst,
+		PageSize: 8, NumPages: 7, MemoryRatio: 0.5, MaxSeqLen: 11, GraphRows: 17, Attention: "portable", Deterministic: true, Cache: plan.Naive, Schedule: plan.PrefillFirst,
 		Policy: plan.Priority, NoOverlap: true, Speculative: actors.NGram, MaxOpenRequests: 13,
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -171,7 +171,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 // logLoaded tells, to a log that names the model, of the device and of what the model cannot do for want of files.
 func logLoaded(system *actors.System, log zerolog.Logger) {
 	dev := system.Device()
-	log.Info().Str("device", dev.Name).Str("hardware", dev.Hardware).Str("weights", dev.Formats()).Str("kv_dtype", string(dev.KVDType)).
+	log.Info().Str("device", dev.Name).Str("hardware", dev.Hardware).Str("weights", dev.Formats()).Str("kv_dtype", string(dev.KVDType)).Bool("deterministic", dev.Deterministic).
 		Int64("weight_bytes", dev.WeightBytes).Int64("kv_bytes", dev.KVBytes).Int("kv_tokens", dev.NumPages*dev.PageSize).
 		Int("max_running_requests", dev.Slots).Int("max_prefill_length", dev.MaxStepTokens).Int("max_seq_len", dev.MaxSeqLen).
 		Msg("loaded")

@@ -42,10 +42,15 @@ static cublasStatus_t troupe_describe(troupe_product *p, uint64_t m, uint64_t n,
 	return cublasLtMatrixLayoutInit(&p->y, to_float ? CUDA_R_32F : CUDA_R_16BF, m, n, ldy);
 }
 
-static cublasStatus_t troupe_candidates(cublasLtHandle_t h, troupe_product *p, uint64_t workspace, cublasLtMatmulHeuristicResult_t *out, int most, int *found) {
+static cublasStatus_t troupe_candidates(cublasLtHandle_t h, troupe_product *p, uint64_t workspace, int whole, cublasLtMatmulHeuristicResult_t *out, int most, int *found) {
 	cublasLtMatmulPreference_t preference;
+	uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_NONE;
 	cublasStatus_t r = cublasLtMatmulPreferenceCreate(&preference);
 	if (r) return r;
+	if (whole && (r = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes, sizeof schemes))) {
+		cublasLtMatmulPreferenceDestroy(preference);
+		return r;
+	}
 	r = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
 	if (!r) r = cublasLtMatmulAlgoGetHeuristic(h, &p->desc, &p->w, &p->x, &p->y, &p->y, preference, most, out, found);
 	cublasLtMatmulPreferenceDestroy(preference);
@@ -76,12 +81,6 @@ import (
 // workspaceBytes is what NVIDIA recommends for Hopper.
 const workspaceBytes = 32 << 20
 
-// like is the shape whose algorithm p takes: one of an eighth more rows at most.
-func (p product) like() product {
-	p.n = lower.AlikeRows(p.n)
-	return p
-}
-
 // blas multiplies matrices with cuBLASLt on one stream. An algorithm is chosen
 // once for all shapes that are alike: the library's first, which is the same in
 // every run.
@@ -90,6 +89,7 @@ type blas struct {
 	workspace kernel.Ptr
 	stream    cu.Stream
 	chosen    map[product]C.cublasLtMatmulAlgo_t
+	pinned    bool          // nothing else is to be chosen: see pin.go
 	loaded    map[kind]bool // by load
 }
 
@@ -103,7 +103,7 @@ func newBlas(workspace kernel.Ptr, s cu.Stream) (*blas, error) {
 
 // beside is another, to use the library at the same time. It is not to be closed.
 func (b *blas) beside() *blas {
-	return &blas{handle: b.handle, chosen: map[product]C.cublasLtMatmulAlgo_t{}, loaded: map[kind]bool{}}
+	return &blas{handle: b.handle, chosen: maps.Clone(b.chosen), pinned: b.pinned, loaded: map[kind]bool{}}
 }
 
 func (b *blas) close() error {
@@ -146,7 +146,10 @@ func (f factors) describe() (d C.troupe_product, err error) {
 func (b *blas) choose(p product) (C.cublasLtMatmulAlgo_t, error) {
 	algo, ok := b.chosen[p]
 	if !ok {
-		found, err := b.candidates(p, 1)
+		if b.pinned {
+			return algo, fmt.Errorf("cuda: nothing is pinned for a product of %d×%d by %d×%d", p.n, p.in, p.in, p.out)
+		}
+		found, err := b.candidates(p, 1, false)
 		if err != nil {
 			return algo, err
 		}
@@ -181,8 +184,9 @@ func (b *blas) run(f factors, d *C.troupe_product, algo *C.cublasLtMatmulAlgo_t)
 	return nil
 }
 
-// candidates asks for the algorithms that the library thinks fastest.
-func (b *blas) candidates(p product, most int) ([]C.cublasLtMatmulHeuristicResult_t, error) {
+// candidates asks for the algorithms that the library thinks fastest, of those that
+// add each sum up in one piece if whole is set.
+func (b *blas) candidates(p product, most int, whole bool) ([]C.cublasLtMatmulHeuristicResult_t, error) {
 	// Of codes the library wants to see some scales, which it does not look at.
 	d, err := factors{product: p, ws: b.workspace, xs: b.workspace}.describe()
 	if err != nil {
@@ -190,7 +194,7 @@ func (b *blas) candidates(p product, most int) ([]C.cublasLtMatmulHeuristicResul
 	}
 	list := make([]C.cublasLtMatmulHeuristicResult_t, most)
 	var found C.int
-	r := C.troupe_candidates(b.handle, &d, workspaceBytes, &list[0], C.int(most), &found)
+	r := C.troupe_candidates(b.handle, &d, workspaceBytes, flag(whole), &list[0], C.int(most), &found)
 	if err := blasError("cublasLtMatmulAlgoGetHeuristic", r); err != nil {
 		return nil, fmt.Errorf("product of %d×%d by %d×%d: %w", p.n, p.in, p.in, p.out, err)
 	}

@@ -67,7 +67,7 @@ func BenchmarkCodes(b *testing.B) {
 		for _, n := range []int{16, 64, 256, rows} {
 			for way, name := range map[scaling]string{bare: "bare", byVectors: "by vectors", byBlocks: "by blocks"} {
 				f := factors{product: product{out: s.out, n: n, in: s.in, ld: s.out, float: s.float, scaling: way}, w: at[0], x: at[1], y: at[2], ws: scales, xs: scales}
-				found, err := blas.candidates(f.product, 1)
+				found, err := blas.candidates(f.product, 1, false)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -151,7 +151,11 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 			return err
 		}
 	}
-	if err := e.chooseOwn(); err != nil {
+	choose := e.chooseOwn
+	if e.deterministic {
+		choose = e.pinProducts
+	}
+	if err := choose(); err != nil {
 		return err
 	}
 	loaded := e.loadProducts()
@@ -173,7 +177,7 @@ func (d *Device) open(ctx *context, spec *device.Spec, ordinal int) error {
 	}
 	d.info = e.info
 	d.encoder = newEncoder(e.info, e.shape, sizes)
-	d.encoder.reserve = e.reserve
+	d.encoder.reserve, d.encoder.asPrompts = e.reserve, e.deterministic
 	if len(sizes) > 0 {
 		d.encoder.prompts = e.mostReplayed()
 	}

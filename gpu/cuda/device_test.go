@@ -871,7 +871,7 @@ func BenchmarkOps(b *testing.B) {
 					r.wait()
 				}
 				r.decode(prompts, 1, false) // leaves its rows where kernels look for them
-				timeOps(b, r.d.(*Device).engine, decoding(rows))
+				timeOps(b, r.d.(*Device).engine, r.d.(*Device).engine.decoding(rows))
 			})
 		}
 		b.Run(name+"/prompts", func(b *testing.B) {
@@ -1048,7 +1048,7 @@ func BenchmarkProducts(b *testing.B) {
 				continue
 			}
 			p := product{out: shape.out, n: n, in: shape.in, ld: shape.out, float: shape.out > 100000}
-			found, err := blas.candidates(p, 16)
+			found, err := blas.candidates(p, 16, false)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -55,7 +55,9 @@ type encoder struct {
 	prompts int
 	table   []int32 // what the page table will be, [Slots, stride]
 	stride  int
-	tiles   []kernel.Tile
+	// asPrompts has decode rows computed as prompts of few tokens: see deterministic.go.
+	asPrompts bool
+	tiles     []kernel.Tile
 	// masks are the step's, each where it lies in the upload: rows that are
 	// allowed the same tokens have the same memory.
 	masks map[*uint32]kernel.Ptr
@@ -153,6 +155,9 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 	if u.replies == len(s.Rows) && len(s.Rows) > 0 {
 		u.graph = graphFor(e.graphs, u.replied)
 	}
+	if e.asPrompts {
+		u.replies, u.replied = 0, 0
+	}
 	u.tokens, u.decodes = s.NumTokens, u.replied
 	token := u.replied
 	clear(e.masks)
@@ -172,7 +177,10 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 		}
 	}
 	if u.graph > 0 {
-		u.tokens, u.decodes, u.draws = u.graph, u.graph, u.graph
+		u.tokens, u.draws = u.graph, u.graph
+		if u.decodes > 0 {
+			u.decodes = u.graph
+		}
 	} else if u.replies < len(s.Rows) {
 		e.pad()
 	}

@@ -56,7 +56,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
 	e := &engine{
-		machine: machine{held: info.Weights()},
+		machine: machine{held: info.Weights(), deterministic: spec.Deterministic},
 		context: ctx, config: &config, info: info, logits: config.Program.Logits,
 		lists: map[int32]slotList{}, graphs: map[int]graph{}, undrawn: map[int]graph{}, replayed: replayed{graphs: map[segment]graph{}},
 	}
@@ -141,7 +141,7 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}
-	dry, err := compile(p, &machine{shape: e.shape, held: e.held, most: e.most, fours: e.fours, meetings: unmet(rank)})
+	dry, err := compile(p, &machine{shape: e.shape, held: e.held, most: e.most, fours: e.fours, deterministic: e.deterministic, meetings: unmet(rank)})
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}

@@ -86,7 +86,7 @@ func (e *engine) graphOf(rows int, late bool) (graph, error) {
 	if g, ok := e.undrawn[rows]; ok {
 		return g, nil
 	}
-	p := decoding(rows)
+	p := e.decoding(rows)
 	p.late = true
 	g, err := capture(e.compute, func() error { return e.forward(p) })
 	if err != nil {
@@ -104,7 +104,7 @@ type pass struct {
 }
 
 // decoding is a pass of so many decode rows, all of which draw.
-func decoding(rows int) pass { return pass{work: work{tokens: rows, decodes: rows}, draws: rows} }
+func (m *machine) decoding(rows int) pass { return pass{work: m.decodes(rows), draws: rows} }
 
 // forward is one pass of the model over the tokens that begin distributed.
 func (e *engine) forward(p pass) error {
@@ -148,7 +148,7 @@ func (e *engine) head(rows kernel.Ptr, n int) error {
 func (e *engine) captureGraphs(sizes []int, progress func(done, total int64)) error {
 	for i := len(sizes) - 1; i >= 0; i-- {
 		n := sizes[i]
-		p := decoding(n)
+		p := e.decoding(n)
 		// Once for real, on rows that begin never filled in: padding. What loads a
 		// kernel must not be captured.
 		if err := e.pad(n); err != nil {

@@ -125,7 +125,7 @@ func BenchmarkInt4(b *testing.B) {
 			check(kernel.FillRandom(q, at[0], pool/2, s.in, 3))
 			for _, n := range []int{1, 8, 16, 32, 64, 128, 256, 512} {
 				f := factors{product: product{out: s.out, n: n, in: s.in, ld: s.out, float: s.form == kernel.Int4Adds}, w: at[0], x: at[1], y: at[2], add: s.form == kernel.Int4Adds}
-				found, err := blas.candidates(f.product, 1)
+				found, err := blas.candidates(f.product, 1, false)
 				check(err)
 				ns, err := blas.time(f, &found[0].algo, pool/wide, wide, 9)
 				check(err)

@@ -44,6 +44,15 @@ type mixture struct {
 	hopper          int // multiprocessors with kernels of their own; 0: none
 }
 
+// mixture of a deterministic machine has kernels of one kind alone: tiles of all sizes
+// add up alike, Hopper's need not.
+func (m *machine) mixture(experts, chosen int) mixture {
+	if m.deterministic {
+		return mixture{experts, chosen, 0}
+	}
+	return mixture{experts, chosen, m.shape.Hopper}
+}
+
 // tiles is the rows of tiles, and whether kernels of Hopper take them.
 func (m mixture) tiles(tokens int) (rows int, hopper bool) {
 	if m.hopper > 0 && tokens*m.chosen >= kernel.HopperFrom*m.experts {
@@ -54,7 +63,7 @@ func (m mixture) tiles(tokens int) (rows int, hopper bool) {
 
 // routing is a choice of experts: its arguments but for the number of tokens.
 func (c *compiler) routing(o *program.Route) (kernel.RouteArgs, mixture) {
-	m := mixture{o.Logits.Width, o.Routes.Width, c.shape.Hopper}
+	m := c.mixture(o.Logits.Width, o.Routes.Width)
 	c.need(m.experts%4 == 0 && m.experts <= kernel.MaxExperts && m.chosen <= kernel.MaxChosen,
 		"%d of %d experts per token; there may be %d of %d, a multiple of 4", m.chosen, m.experts, kernel.MaxChosen, kernel.MaxExperts)
 	r := &c.routes
@@ -110,7 +119,7 @@ func (c *compiler) expertArgs(o *program.ExpertProduct, out *program.Value) (ker
 	return kernel.ExpertArgs{
 		X: c.value(o.In, bf16), W: c.weights[o.Weight], Entries: r.entries, Tiles: r.tiles, Count: r.count, Y: c.value(out, bf16),
 		In: int32(o.In.Width), Out: int32(out.Width),
-	}, mixture{o.Weight.Experts() * max(1, o.Out.Ranks), o.Routes.Width, c.shape.Hopper} // of all ranks, as the router cuts tiles
+	}, c.mixture(o.Weight.Experts()*max(1, o.Out.Ranks), o.Routes.Width) // of all ranks, as the router cuts tiles
 }
 
 // expertsUp is the experts' first product, of tokens, and their gate.

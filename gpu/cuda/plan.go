@@ -75,13 +75,15 @@ func (p *plans) head(rows int) []stage {
 // in, of which begin fills the first lines.
 type machine struct {
 	meetings
-	kernels      kernel.Queue
-	multiply     func(factors) error // by cuBLASLt
-	shape        kernel.Shape
-	blocks       int // of kernels that fill the device, of which two fit on a multiprocessor
-	decodeBlocks int
-	most         map[program.Rows]int // that there is memory for; of Entries if a token had one
-	stride       int                  // of the page table's rows
+	kernels kernel.Queue
+	// deterministic says that a row's values may depend on no other row: see deterministic.go.
+	deterministic bool
+	multiply      func(factors) error // by cuBLASLt
+	shape         kernel.Shape
+	blocks        int // of kernels that fill the device, of which two fit on a multiprocessor
+	decodeBlocks  int
+	most          map[program.Rows]int // that there is memory for; of Entries if a token had one
+	stride        int                  // of the page table's rows
 
 	tokens, positions, tokenSlots kernel.Ptr        // i32 [MaxStepTokens]
 	rowSlots, rowLens             kernel.Ptr        // [Slots]
@@ -141,7 +143,7 @@ type compiler struct {
 // compile makes a program's plans, or says which of its ops has no kernel. A
 // machine without memory will do for the answer.
 func compile(p *program.Program, m *machine) (*plans, error) {
-	l := lower.Of(p, m.held.Codes)
+	l := m.lowering(p)
 	c := compiler{machine: m, elements: elementsOf(p), from: 1}
 	for _, op := range p.Body() {
 		if o, is := op.(*program.AllReduce); is {

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
@@ -13,6 +14,12 @@ type product struct {
 	ld         int  // of y's rows, in elements
 	float      bool // y is float32, not bf16
 	scaling    scaling
+}
+
+// like is the shape whose algorithm p takes: one of an eighth more rows at most.
+func (p product) like() product {
+	p.n = lower.AlikeRows(p.n)
+	return p
 }
 
 // scaling says of what numbers a product is, and by what its sums are multiplied.
@@ -38,6 +45,12 @@ type factors struct {
 // them: most.
 func rounded(n, most int) int { return min(lower.ProductRows(n), max(n, most)) }
 
+// of is a product of so many rows.
+func (f factors) of(n int) factors {
+	f.n = n
+	return f
+}
+
 // loadable is a kind of product, one of many alike, which has so many rows and
 // more.
 type loadable struct {
@@ -55,4 +68,16 @@ func (c *compiler) loadFrom(name string, f factors, from int) {
 	if !slices.ContainsFunc(c.products, same) {
 		c.products = append(c.products, loadable{f, name, max(from, c.from)})
 	}
+}
+
+// distinct are products of each shape once, those of the most rows, which come first.
+func distinct(products []loadable) []loadable {
+	list := slices.Clone(products)
+	slices.SortStableFunc(list, func(a, b loadable) int { return cmp.Compare(b.most, a.most) })
+	seen := map[product]bool{}
+	return slices.DeleteFunc(list, func(l loadable) bool {
+		shape := l.of(0).product
+		defer func() { seen[shape] = true }()
+		return seen[shape]
+	})
 }

@@ -62,10 +62,15 @@ func settle(spec *device.Spec, capability int) (device.Info, error) {
 	if held.Own != nil {
 		info.Held = &held
 	}
+	if spec.Deterministic {
+		if err := undetermined(spec, held.Codes); err != nil {
+			return info, err
+		}
+	}
 	p := spec.Model.Config.Program
 	shape := shapeOf(p)
 	shape.KVCodes = info.KVDType == model.Float8
-	_, err = compile(p, &machine{shape: shape, held: held, meetings: unmet(spec.Rank)})
+	_, err = compile(p, &machine{shape: shape, held: held, deterministic: spec.Deterministic, meetings: unmet(spec.Rank)})
 	return info, err
 }
 

@@ -63,6 +63,9 @@ type Info struct {
 	// MaxDraws is how many tokens a step's rows may draw at most, those behind drafts
 	// counted; 0: rows may have no Drafts.
 	MaxDraws int
+	// Deterministic says that it was asked for: what becomes of a row depends on no other
+	// row of its step.
+	Deterministic bool
 
 	WeightBytes int64
 	KVBytes     int64
@@ -147,6 +150,10 @@ type Spec struct {
 	// "auto", "hopper" or "portable". Other devices have neither.
 	GraphRows int
 	Attention string
+	// Deterministic has a row of a step computed to the same bits whatever else is in the
+	// step, and whether it is of a prompt or decodes. It costs a CUDA device time; rows of
+	// other devices are so anyway.
+	Deterministic bool
 
 	// Progress, when set, hears how many of total bytes of weights are loaded.
 	Progress func(done, total int64)

@@ -74,6 +74,7 @@ func (d *Defaults) Settle(spec *Spec) (Info, error) {
 		MaxSeqLen:     cmp.Or(spec.MaxSeqLen, min(d.MaxSeqLen, positions)),
 		MaxStepTokens: cmp.Or(spec.MaxStepTokens, max(d.StepTokens, 2*slots)),
 		Vocab:         spec.Model.Config.Vocab,
+		Deterministic: spec.Deterministic,
 	}
 	if p := spec.Model.Config.Program; p != nil {
 		info.StateBytes, info.Window = stateBytes*p.StateElements(), p.Window()

@@ -222,7 +222,8 @@ __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
   };
   // exponents makes probabilities of s. What they are relative to follows the
   // highest score only when that has risen by 8 bits: it cancels in the end,
-  // and o is seldom scaled.
+  // and o is seldom scaled. Each row's by itself: what a row is computed as depends
+  // on no other's (the rest of a warp's o is multiplied by 1).
   auto exponents = [&](bool first) {
     float highest[2];
 #pragma unroll
@@ -242,10 +243,13 @@ __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
       top[0] = fmaxf(highest[0], LOWEST), top[1] = fmaxf(highest[1], LOWEST);
       moved = false;
     } else {
-      moved = __any_sync(FULL, (highest[0] - top[0]) * a.scale > 8.f || (highest[1] - top[1]) * a.scale > 8.f);
+      bool rises[2];
+#pragma unroll
+      for (int h = 0; h < 2; h++) rises[h] = (highest[h] - top[h]) * a.scale > 8.f;
+      moved = __any_sync(FULL, rises[0] || rises[1]);
 #pragma unroll
       for (int h = 0; h < 2; h++) {
-        float to = moved ? fmaxf(highest[h], top[h]) : top[h];
+        float to = rises[h] ? highest[h] : top[h];
         shrink[h] = exp2_fast((top[h] - to) * a.scale);
         top[h] = to;
         sum[h] *= shrink[h];

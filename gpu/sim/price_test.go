@@ -3,6 +3,7 @@ package sim
 import (
 	"math"
 	"testing"
+	"time"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -52,6 +53,27 @@ func priceOf(t *testing.T, name string, p *program.Program) *Roofline {
 		p = share.Program
 	}
 	return newRoofline(&o, p, &device.Info{DType: model.BFloat16}, measured)
+}
+
+// One list of kernels for any number of rows makes few rows take longer, many as long.
+func TestPriceOfDeterminism(t *testing.T) {
+	o, err := parse("sim:h200")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.Open("qwen3-0.6b", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(deterministic bool, rows int) time.Duration {
+		return newRoofline(&o, m.Config.Program, &device.Info{DType: model.BFloat16, Deterministic: deterministic}, measured).Step(decodes(rows, 100))
+	}
+	if a, b := of(false, 4), of(true, 4); b <= a {
+		t.Errorf("4 rows take %v, %v as deterministic", a, b)
+	}
+	if a, b := of(false, 100), of(true, 100); b != a {
+		t.Errorf("100 rows take %v, %v as deterministic", a, b)
+	}
 }
 
 // A window spares reading what is before it, and multiplying with it.

@@ -29,6 +29,9 @@ type Roofline struct {
 func newRoofline(o *options, p *program.Program, info *device.Info, by rates) *Roofline {
 	held := info.Weights()
 	l, pr := lower.Of(p, held.Codes), newPricer(p, info, o.hw.Codes)
+	if info.Deterministic {
+		l = lower.Invariant(p, held.Codes)
+	}
 	r := &Roofline{hw: o.hw, rates: by, bodies: pr.bodies(l), heads: pr.heads(l), draw: 2 * pr.bytes(p.Logits)}
 	r.windows = pr.looks
 	r.state = 2 * 4 * float64(p.StateElements())

@@ -227,6 +227,14 @@ func Of(p *program.Program, codes Codes) *Lowering {
 	return l
 }
 
+// Invariant is Of with the same kernels for any number of rows: those for many. What
+// becomes of a row must not depend on how many there are.
+func Invariant(p *program.Program, codes Codes) *Lowering {
+	l := Of(p, codes)
+	l.Skinny, l.SkinnyHead, l.routes = 0, 0, false
+	return l
+}
+
 // routesAtOnce says whether there is routing, and one kernel can do all of it: choices are by
 // logits alone, and what it leaves, rows without the norm's factor, is read by none
 // but the router and products that are gated at once, which know the factors.
@@ -262,7 +270,10 @@ func gatedAtOnce(ops []program.Op) bool {
 // Buckets are the numbers of tokens, each the most of its kind, for which bodies
 // differ; more tokens than the last are of a kind, too.
 func (l *Lowering) Buckets() []int {
-	if l.Skinny == 0 {
+	switch {
+	case l.Skinny == 0 && !l.routes:
+		return nil
+	case l.Skinny == 0:
 		return []int{RoutedAtOnce}
 	}
 	return []int{l.Skinny, RoutedAtOnce}

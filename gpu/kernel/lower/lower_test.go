@@ -107,6 +107,29 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
+// Where a row is to be the same among any number of them, so are the kernels: those for many.
+func TestInvariant(t *testing.T) {
+	for _, name := range model.Published() {
+		m, err := model.Open(name, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := m.Config.Program
+		for _, held := range []model.Held{model.HeldAs(model.BFloat16), m.HeldInFP8(model.HeldAs(model.BFloat16), true)} {
+			l, all := Invariant(p, held.Codes), Of(p, held.Codes)
+			if len(l.Buckets()) > 0 {
+				t.Errorf("%s: passes differ by %v tokens", name, l.Buckets())
+			}
+			want := kernels(all.Body(4096)) + kernels(all.Head(4096))
+			for _, n := range []int{1, 8, 16, 32, 33, 4096} {
+				if got := kernels(l.Body(n)) + kernels(l.Head(n)); got != want {
+					t.Errorf("%s, %d tokens: %s, want %s", name, n, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestRoundedRows(t *testing.T) {
 	for n, want := range map[int][2]int{1: {16, 16}, 16: {16, 16}, 250: {256, 256}, 257: {320, 320}, 1100: {1152, 1152}, 5000: {5056, 5120}} {
 		if got := [2]int{ProductRows(n), AlikeRows(n)}; got != want {

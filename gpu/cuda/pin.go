@@ -1,0 +1,184 @@
+//go:build cuda
+
+package cuda
+
+// #include <cublasLt.h>
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/kernel/lower"
+	"gorgonia.org/cu"
+)
+
+// A deterministic device multiplies a row to the same bits by whatever number of rows it
+// does so. What is fastest for 16 rows is not what is for 4,096, but kernels that add up
+// a sum in one piece mostly do so in the same steps of the tensor cores, whatever their tiles
+// are. So for every number of rows the library is asked what is fast, and the first is
+// taken whose results, of numbers that were drawn, are one algorithm's to the bit;
+// that one if none is. What is chosen is the same in every run with the library's version
+// and the GPU's kind, since what it offers is, and the bits are the reference's in any case.
+
+const (
+	tried    = 12      // algorithms for a number of rows
+	compared = 1 << 20 // results at least, as far as there is memory for their rows
+)
+
+// pinner chooses.
+type pinner struct {
+	*blas
+	queue   *queue
+	digests kernel.Ptr // u64 [most rows]
+}
+
+// pinProducts chooses how products are multiplied, by all numbers of rows. What passes
+// compute in has other contents then.
+func (e *engine) pinProducts() error {
+	list := distinct(e.plans.products)
+	at, err := cu.MemAlloc(int64(8 * list[0].most))
+	if err != nil {
+		return fmt.Errorf("cuda: %d KiB to compare products in: %w", list[0].most>>7, err)
+	}
+	p := pinner{e.blas, e.queue, kernel.Ptr(at)}
+	for _, l := range list {
+		if err = p.pin(l.factors); err != nil {
+			err = fmt.Errorf("cuda: deterministic products for %s: %w", l.name, err)
+			break
+		}
+	}
+	e.blas.pinned = true
+	return errors.Join(err, cu.MemFree(at))
+}
+
+// pin chooses for a product of up to most rows.
+func (p *pinner) pin(f factors) error {
+	if err := p.fill(f); err != nil {
+		return err
+	}
+	f.n = f.most
+	reference, want, err := p.reference(f)
+	if err != nil {
+		return err
+	}
+	for n := 1; n <= f.most; n = f.n + 1 {
+		f.n = min(lower.AlikeRows(n), f.most)
+		if p.chosen[f.like()], err = p.alike(f, reference, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill draws what is multiplied. Scales of rows in codes are 1.
+func (p *pinner) fill(f factors) error {
+	n := int64(f.most) * int64(f.in)
+	if f.scaling == unscaled {
+		return kernel.FillRandom(p.queue, f.x, n, 3, 1)
+	}
+	if _, err := kernel.FillCodes(p.queue, f.x, n, f.in, 1); err != nil || f.scaling == bare {
+		return err
+	}
+	scales := int64(f.most)
+	if f.scaling == byBlocks {
+		scales *= int64(f.in / kernel.CodeGroup)
+	}
+	return cu.MemsetD32Async(cu.DevicePtr(f.xs), 0x3f800000, scales, p.stream)
+}
+
+// reference is the algorithm that all must be like, and what rows become by it: what the
+// first choices for few, some and many rows agree on, the most of them.
+func (p *pinner) reference(f factors) (best C.cublasLtMatmulAlgo_t, want []uint64, err error) {
+	votes, few := map[uint64]int{}, min(16, f.most)
+	for _, n := range []int{f.most, 256, 64, 16} {
+		found, err := p.candidates(f.of(min(n, f.most)).like(), tried, true)
+		if err != nil {
+			return best, nil, err
+		}
+		for i := range found {
+			some, err := p.multiplied(f.of(few), &found[i].algo)
+			if err != nil {
+				continue
+			}
+			all, err := p.multiplied(f.of(f.most), &found[i].algo)
+			if err != nil || !slices.Equal(some, all[:few]) {
+				continue
+			}
+			if votes[all[0]]++; want == nil || votes[all[0]] > votes[want[0]] {
+				best, want = found[i].algo, all
+			}
+			break
+		}
+	}
+	if want == nil {
+		return best, nil, errors.New("cuBLASLt has no algorithm for both 16 rows and all")
+	}
+	return best, want, nil
+}
+
+// alike is a fast algorithm for so many rows whose bits are the reference's.
+func (p *pinner) alike(f factors, reference C.cublasLtMatmulAlgo_t, want []uint64) (C.cublasLtMatmulAlgo_t, error) {
+	found, err := p.candidates(f.like(), tried, true)
+	if err != nil {
+		return reference, err
+	}
+	for i := range found {
+		if p.agrees(f, &found[i].algo, want) {
+			return found[i].algo, nil
+		}
+	}
+	if !p.agrees(f, &reference, want) {
+		return reference, fmt.Errorf("cuBLASLt multiplies no %d rows as it does %d", f.n, f.most)
+	}
+	return reference, nil
+}
+
+// agrees says whether rows become what is wanted: those from the first on, then the next
+// ones, until enough were compared.
+func (p *pinner) agrees(f factors, algo *C.cublasLtMatmulAlgo_t, want []uint64) bool {
+	row := int64(f.in) // bytes
+	if f.scaling == unscaled {
+		row *= bf16
+	}
+	x := f.x
+	for at := 0; at+f.n <= f.most && (at == 0 || at*f.out < compared); at += f.n {
+		f.x = x.Plus(int64(at) * row)
+		if got, err := p.multiplied(f, algo); err != nil || !slices.Equal(got, want[at:at+f.n]) {
+			return false
+		}
+	}
+	return true
+}
+
+// multiplied is what rows become by an algorithm.
+func (p *pinner) multiplied(f factors, algo *C.cublasLtMatmulAlgo_t) ([]uint64, error) {
+	element := bf16
+	if f.float {
+		element = f32
+	}
+	if f.add {
+		if err := cu.MemsetD8Async(cu.DevicePtr(f.y), 0, int64(f.n)*int64(f.ld)*int64(element), p.stream); err != nil {
+			return nil, err
+		}
+	}
+	d, err := f.describe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.run(f, &d, algo); err != nil {
+		return nil, err
+	}
+	a := kernel.DigestArgs{Y: f.y, Out: p.digests, Columns: int32(f.out), Ld: int32(f.ld), Half: flagOf(!f.float)}
+	if err := kernel.Digest(p.queue, a, f.n); err != nil {
+		return nil, err
+	}
+	got := make([]uint64, f.n)
+	if err := p.stream.Synchronize(); err != nil {
+		return nil, err
+	}
+	return got, cu.MemcpyDtoH(unsafe.Pointer(&got[0]), cu.DevicePtr(p.digests), int64(8*f.n))
+}
