@@ -65,7 +65,7 @@ func TestPriceOfDeterminism(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := func(deterministic bool, rows int) time.Duration {
+	of := func(deterministic bool, rows int32) time.Duration {
 		return newRoofline(&o, m.Config.Program, &device.Info{DType: model.BFloat16, Deterministic: deterministic}, measured).Step(decodes(rows, 100))
 	}
 	if a, b := of(false, 4), of(true, 4); b <= a {
