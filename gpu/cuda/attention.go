@@ -186,7 +186,7 @@ func (c *compiler) attend(o *program.Attend) run {
 		Q: c.queries, KV: kv, KVScales: c.cacheScales[o.Cache], Table: c.table, Slots: c.rowSlots, Lens: c.rowLens, First: d.first, Runs: d.runs, Out: out,
 		Partial: c.partial, Stats: c.stats, Arrived: c.arrived, Sinks: sinks, TableStride: stride, Scale: scale, Window: window,
 	}
-	prefill := kernel.PrefillArgs{Q: c.queries, KV: kv, Table: c.table, Tiles: c.tiles, Count: c.counts, Out: out, Sinks: sinks, TableStride: stride, Scale: scale, Window: window}
+	prefill := kernel.PrefillArgs{Q: c.queries, KV: kv, Table: c.table, Tiles: c.tiles, Count: c.counts, Out: out, Sinks: sinks, TableStride: stride, Scale: scale, Window: window, Kept: c.kept, Parts: c.parts, Arrived: c.joined}
 	widen := c.widen(&prefill, o.Cache)
 	q, s, blocks := c.kernels, c.shape, c.decodeBlocks
 	return func(w *work) error {

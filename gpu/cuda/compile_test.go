@@ -35,6 +35,10 @@ func TestCompile(t *testing.T) {
 		s.KVCodes = true
 		shapes = append(shapes, s)
 	}
+	for _, s := range []kernel.Shape{shapes[1], shapes[2], shapes[6]} {
+		s.Invariant = true
+		shapes = append(shapes, s)
+	}
 	done := map[string]bool{}
 	spills := regexp.MustCompile(`[1-9][0-9]* bytes (spill|stack)`)
 	spilled := regexp.MustCompile(`[1-9][0-9]* bytes spill`)
@@ -45,7 +49,7 @@ func TestCompile(t *testing.T) {
 			continue
 		}
 		for i, s := range shapes {
-			t.Run(fmt.Sprintf("%s/%d:%d×%d/%v", arch, s.Heads, s.KVHeads, s.HeadDim, s.KVCodes), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%d:%d×%d/%v/%v", arch, s.Heads, s.KVHeads, s.HeadDim, s.KVCodes, s.Invariant), func(t *testing.T) {
 				if i > 1 && i != len(shapes)/2 && testing.Short() {
 					t.Skip("short")
 				}

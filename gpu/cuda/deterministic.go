@@ -52,7 +52,7 @@ func (m *machine) lowering(p *program.Program) *lower.Lowering {
 // decodes is the work of so many decode rows.
 func (m *machine) decodes(rows int) work {
 	if m.deterministic {
-		return work{tokens: rows, ntiles: rows, nspans: rows}
+		return work{tokens: rows, ntiles: m.shape.MostTiles(rows, rows), nspans: rows}
 	}
 	return work{tokens: rows, decodes: rows}
 }

@@ -88,7 +88,7 @@ func (r *rig) reread(g *rand.Rand, texts []*told, steps int) (n int, differences
 		left := r.info.MaxStepTokens
 		for _, i := range g.Perm(len(slots)) {
 			q := slots[i]
-			if q == nil || q.done == len(q.tokens)-1 || g.IntN(12) == 0 {
+			if q == nil || q.done == len(q.tokens)-1 || g.IntN(25) == 0 {
 				if q != nil {
 					r.free = append(r.free, q.pages...)
 				}
@@ -99,7 +99,7 @@ func (r *rig) reread(g *rand.Rand, texts []*told, steps int) (n int, differences
 			if g.IntN(4) == 0 && !q.fresh {
 				continue
 			}
-			size := 1 + g.IntN(pick(g, 1, 3, 20, 200))
+			size := 1 + g.IntN(pick(g, 1, 3, 20, 200, 1500))
 			if size = min(size, len(q.tokens)-1-q.done); size > left {
 				continue
 			}
@@ -212,6 +212,17 @@ func determined(t *testing.T) map[string]device.Spec {
 		}
 		all[fmt.Sprintf("random/%d", seed)] = spec
 	}
+	// Contexts of several splits of attention, with and without a window.
+	for name, fields := range map[string]map[string]any{
+		"long/128": {"architectures": []string{"Qwen3ForCausalLM"}, "num_attention_heads": 10, "num_key_value_heads": 2, "head_dim": 128},
+		"long/64":  {"architectures": []string{"LlamaForCausalLM"}, "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 64},
+		"long/window": {
+			"architectures": []string{"MistralForCausalLM"}, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 128, "sliding_window": 1300,
+		},
+	} {
+		maps.Copy(fields, map[string]any{"num_hidden_layers": 2, "hidden_size": 256, "intermediate_size": 352, "vocab_size": 501, "max_position_embeddings": 4096, "rope_theta": 1e4})
+		all[name] = device.Spec{Model: modeltest.Random(rand.New(rand.NewPCG(9, 9)), modeltest.Config(t, fields)), MaxStepTokens: 3000}
+	}
 	return all
 }
 
@@ -222,7 +233,7 @@ func TestDeterministic(t *testing.T) {
 	all := determined(t)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		spec := all[name]
-		spec.Deterministic, spec.Slots, spec.MaxStepTokens, spec.NumPages, spec.PageSize = true, 24, 700, 6000, 16
+		spec.Deterministic, spec.Slots, spec.NumPages, spec.PageSize, spec.MaxStepTokens = true, 24, 8000, 16, max(spec.MaxStepTokens, 700)
 		if strings.Contains(name, "/1") || strings.HasSuffix(name, "a3") {
 			spec.PageSize = 5
 		}
@@ -234,7 +245,7 @@ func TestDeterministic(t *testing.T) {
 			g := rand.New(rand.NewPCG(3, uint64(len(name))))
 			r := openCUDA(t, spec)
 			var texts []*told
-			most := min(r.info.MaxSeqLen, 600)
+			most := min(r.info.MaxSeqLen, spec.MaxStepTokens-100)
 			for i, prompt := range []int{1, 2, 17, most / 4, most / 2, most - 26} {
 				ids := make([]int32, max(1, prompt))
 				for j := range ids {

@@ -66,7 +66,7 @@ func TestEncodeAsPrompts(t *testing.T) {
 	}
 	b := &u.begin
 	equal(t, "tokens", d.ints(b.Tokens, b.NTokens), []int32{-1, -1})
-	equal(t, "tiles", d.ints(b.Tiles, 10), []int32{3, 0, 40, 1, 0, 5, 1, 7, 1, 0})
+	equal(t, "tiles", d.ints(b.Tiles, 14), []int32{3, 0, 40, 1, 0, 0, 0, 5, 1, 7, 1, 0, 0, 0})
 	equal(t, "spans", d.ints(b.Spans, 8), []int32{0, 1, 3, 40, 1, 1, 5, 7})
 
 	d.prompts = 64
@@ -78,7 +78,7 @@ func TestEncodeAsPrompts(t *testing.T) {
 		t.Errorf("%+v", u)
 	}
 	equal(t, "tokens", d.ints(u.begin.Tokens, 4), []int32{-1, 8, 9, 0})
-	equal(t, "tiles", d.ints(u.begin.Tiles, 10), []int32{3, 0, 40, 1, 0, 5, 1, 7, 2, 0})
+	equal(t, "tiles", d.ints(u.begin.Tiles, 14), []int32{3, 0, 40, 1, 0, 0, 0, 5, 1, 7, 2, 0, 0, 0})
 	equal(t, "spans", d.ints(u.begin.Spans, 8), []int32{0, 1, 3, 40, 1, 2, 5, 7})
 }
 

@@ -155,6 +155,7 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 	if u.replies == len(s.Rows) && len(s.Rows) > 0 {
 		u.graph = graphFor(e.graphs, u.replied)
 	}
+	few := u.replies // rows
 	if e.asPrompts {
 		u.replies, u.replied = 0, 0
 	}
@@ -185,9 +186,14 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 		e.pad()
 	}
 	e.tiles = e.tiles[:0]
+	part := 0
 	for i := u.replies; i < len(s.Rows); i++ {
 		r := &s.Rows[i]
-		e.tiles = e.shape.AppendTiles(e.tiles, int(r.Slot), token, int(r.Start), r.Len())
+		if i < few || r.Len() == 1 {
+			part += e.tokens(r, token, part)
+		} else {
+			e.tiles = e.shape.AppendTiles(e.tiles, int(r.Slot), token, int(r.Start), r.Len())
+		}
 		token += r.Len()
 	}
 	e.shape.SortTiles(e.tiles)
@@ -210,6 +216,17 @@ func (e *encoder) encode(s *batch.Step, place func(bytes int) ([]byte, kernel.Pt
 	e.copies(b, s)
 	u.bytes = b.used
 	return u, nil
+}
+
+// tokens makes of each of a row's tokens a tile of its own, or several that share its
+// history, whose sums go to parts from one on, and returns how many parts.
+func (e *encoder) tokens(r *batch.Row, token, part int) (taken int) {
+	for j := range r.Len() {
+		var n int
+		e.tiles, n = e.shape.AppendSplits(e.tiles, int(r.Slot), token+j, int(r.Start)+j, part+taken)
+		taken += n
+	}
+	return taken
 }
 
 // block hands out its memory from the front, in pieces aligned to 16 bytes.

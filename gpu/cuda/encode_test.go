@@ -111,7 +111,7 @@ func TestEncodeReplayed(t *testing.T) {
 	equal(t, "slots", d.ints(b.Slots, b.NTokens), []int32{3, 5, 5, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1})
 	equal(t, "lengths", d.ints(b.RowLens, b.NRows), []int32{41, 0, 0, 0, 0, 0, 0, 0})
 	equal(t, "drawn from", d.ints(b.DrawTokens, b.NDraws), []int32{0, 5})
-	equal(t, "tiles", d.ints(b.Tiles, 10), []int32{5, 1, 7, 2, 0, 1, 3, 0, 3, 0})
+	equal(t, "tiles", d.ints(b.Tiles, 14), []int32{5, 1, 7, 2, 0, 0, 0, 1, 3, 0, 3, 0, 0, 0})
 	equal(t, "spans", d.ints(b.Spans, 8), []int32{1, 2, 5, 7, 3, 3, 1, 0})
 	s.Rows[2].Sample = false
 	if u, err = d.run(s); err != nil || u.draws != 2 || !u.replays {
@@ -161,7 +161,7 @@ func TestEncodeMixed(t *testing.T) {
 	equal(t, "drawn from", d.ints(b.DrawTokens, b.NDraws), []int32{0, 2})
 	equal(t, "pages", d.ints(b.Pages, 9), []int32{2, 0, 9, 2, 1, 6, 2, 0, 9})
 	// 200 pairs of the long prompt are two tiles; the one that sees 100 keys comes first.
-	equal(t, "tiles", d.ints(b.Tiles, 15), []int32{4, 3, 0, 100, 128, 4, 3, 0, 100, 0, 2, 1, 16, 2, 0})
+	equal(t, "tiles", d.ints(b.Tiles, 21), []int32{4, 3, 0, 100, 128, 0, 0, 4, 3, 0, 100, 0, 0, 0, 2, 1, 16, 2, 0, 0, 0})
 
 	if len(u.lists) != 1 || len(u.counts) != 1 {
 		t.Fatalf("%d lists, %d counts", len(u.lists), len(u.counts))

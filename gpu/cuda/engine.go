@@ -115,6 +115,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 func (e *engine) settleShape(attention string) error {
 	s, gpu := shapeOf(e.config.Program), &e.gpu
 	s.PageSize, s.Stages, s.Hopper, s.KVCodes = e.info.PageSize, stages(s, e.shared), gpu.hopper(), e.info.KVDType == model.Float8
+	s.Invariant = e.deterministic
 	s.Int4 = slices.ContainsFunc(e.config.Program.Weights, func(w *program.Weight) bool { return e.held.Codes(w) == program.CodesInGroups })
 	switch attention {
 	case "", "auto":
@@ -171,6 +172,10 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 		{&e.stats, scratch.Stats, "decode attention"},
 		{&e.arrived, scratch.Arrived, "decode attention"},
 		{&workspace, workspaceBytes, "cuBLASLt"},
+	}
+	if kept, parts, joined := e.shape.SplitScratch(); kept > 0 {
+		const what = "deterministic attention"
+		list = append(list, sized{&e.kept, kept, what}, sized{&e.parts, parts, what}, sized{&e.joined, joined, what})
 	}
 	list = append(list, e.routes.sizes(p, e.info.MaxStepTokens)...)
 	e.divisions = map[int]*division{}

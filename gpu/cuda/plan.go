@@ -92,6 +92,7 @@ type machine struct {
 	counts                        kernel.Ptr        // i32: how many tiles, and spans
 	queries                       kernel.Ptr        // bf16 [MaxStepTokens, Heads, HeadDim], as RoPE leaves them
 	partial, stats, arrived       kernel.Ptr        // of decode attention
+	kept, parts, joined           kernel.Ptr        // of deterministic attention: kernel.Shape.SplitScratch
 	divisions                     map[int]*division // by window
 	routes                        routes
 	cast                          kernel.Ptr    // what a product reads of values that are not as it wants them

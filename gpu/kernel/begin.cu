@@ -17,7 +17,7 @@ struct alignas(8) Init { u64 words[9]; int slot, unused; }; // a Slot of sample.
 struct Entry { int slot, index, page; };
 struct alignas(8) Draw { u64 allow; int row, slot, position; short ahead, drafts; };
 
-struct Tile { int slot, token, position, tokens, pair; };
+struct Tile { int slot, token, position, tokens, pair, split, part; };
 struct Span { int first, count, slot, start; };
 
 struct BeginArgs {

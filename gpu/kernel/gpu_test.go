@@ -504,6 +504,65 @@ func TestPagedPrefill(t *testing.T) {
 	}
 }
 
+// With splits a token gets the same bits alone, shared by blocks or not, as in a run, by
+// whatever number of blocks; and what it ought to.
+func TestSplitAttention(t *testing.T) {
+	for _, s := range []kernel.Shape{{Heads: 10, KVHeads: 2, HeadDim: 128, PageSize: 16}, {Heads: 4, KVHeads: 4, HeadDim: 64, PageSize: 16}, {Heads: 16, KVHeads: 1, HeadDim: 64, PageSize: 48}} {
+		t.Run(fmt.Sprintf("%d:%d×%d", s.Heads, s.KVHeads, s.HeadDim), func(t *testing.T) {
+			s.Invariant = true
+			b := open(t, s)
+			if !b.shape.HopperAttention() {
+				t.Skip("not of this GPU")
+			}
+			kept, parts, arrived := b.shape.SplitScratch()
+			const start, n = 2*kernel.SplitKeys - 40, 80 // a run across an edge
+			h := newHistory(b, 1, start+n)
+			q, at := b.random(n * b.width())
+			a := kernel.PrefillArgs{Q: at, KV: h.at, Table: h.table, TableStride: int32(h.stride), Scale: b.scale(), Kept: b.zeros(kept), Parts: b.zeros(parts), Arrived: b.zeros(arrived)}
+			for _, look := range append(slices.Clone(looks), struct {
+				window int
+				sinks  bool
+			}{1500, true}) {
+				sinks, sinksAt := b.sinks(look.sinks)
+				a.Sinks, a.Window = sinksAt, int32(look.window)
+				run := func(s kernel.Shape, tiles []kernel.Tile) []uint16 {
+					b.shape.SortTiles(tiles)
+					out := make([]uint16, n*b.width())
+					a.Tiles, a.Count, a.Out = upload(b, tiles), upload(b, []int32{int32(len(tiles))}), upload(b, slices.Repeat([]uint16{0xffff}, len(out)))
+					b.must(kernel.PagedPrefill(b, s, a, len(tiles)))
+					b.must(cuda.Download(b.Workbench, out, a.Out))
+					return out
+				}
+				whole := run(b.shape, b.shape.AppendTiles(nil, 0, 0, start, n))
+				var want []float32
+				for j := range n {
+					want = append(want, h.attention(q[j*b.width():], 0, start+j+1, look.window, sinks)...)
+				}
+				b.same(fmt.Sprintf("a run, %v", look), a.Out, want)
+				few := b.shape
+				few.Hopper = 3
+				for _, s := range []kernel.Shape{b.shape, few} {
+					var shared, apart []kernel.Tile
+					part := 0
+					for j := range n {
+						var taken int
+						shared, taken = s.AppendSplits(shared, 0, j, start+j, part)
+						part += taken
+						apart = s.AppendTiles(apart, 0, j, start+j, 1)
+					}
+					for what, tiles := range map[string][]kernel.Tile{"shared by blocks": shared, "token by token": apart} {
+						for i, got := range run(s, tiles) {
+							if got != whole[i] {
+								t.Fatalf("%s, Hopper %d, %v: token %d, element %d is %#x, in a run %#x", what, s.Hopper, look, i/b.width(), i%b.width(), got, whole[i])
+							}
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkPagedDecode reports the share of 4.43 TB/s, an H200's read rate.
 func BenchmarkPagedDecode(b *testing.B) {
 	for _, c := range []struct{ rows, from, to int }{{256, 100, 2048}, {64, 100, 1100}, {16, 100, 1100}, {8, 8192, 8192}, {16, 16000, 16000}, {1, 600, 600}, {1, 1000, 1000}, {1, 8000, 8000}, {1, 32000, 32000}} {

@@ -37,6 +37,8 @@ type Shape struct {
 	Latent bool
 	// Int4 asks for the kernels of weights of 4 bits, too.
 	Int4 bool
+	// Invariant has what attention makes of a row depend on no other row.
+	Invariant bool
 	// KVCodes says that keys and values are codes of FP8 with scales.
 	KVCodes bool
 }
@@ -145,6 +147,7 @@ func Programs(s Shape) ([]Program, error) {
 			{"PAGE_SIZE", s.PageSize},
 			{"STAGES", s.Stages},
 			{"KV_CODES", flag(s.KVCodes)},
+			{"SPLIT_KEYS", flag(s.splits()) * SplitKeys},
 			{"SAMPLE_PARTS", sampleParts},
 			{"NEWEST_TOKENS", NewestTokens},
 			{"SURVEY_VECTORS", surveyVectors},

@@ -8,6 +8,8 @@ struct Tile {
   int position; // of that token
   int tokens;   // in the run
   int pair;     // the tile's first pair in the run
+  int split;    // 1 + which split of the keys, of a run of one token; 0: all keys
+  int part;     // where the split's sums go
 };
 
 struct PrefillArgs {
@@ -21,6 +23,9 @@ struct PrefillArgs {
   int table_stride;
   float scale;       // the scores', in powers of 2: log2(e)/√D
   int window;        // positions that a token sees; INT_MAX: all
+  float* kept;       // of the Hopper kernel with SPLIT_KEYS: a block's sums
+  float* parts;      // and those of splits
+  u32* arrived;      // splits of a run and key head that are done; zero before and after
 };
 
 // first_key is the first key that a tile sees.

@@ -1,7 +1,7 @@
 // paged_prefill_hopper: paged_prefill (prefill.cu: the same arguments, tiles
 // and result) for sm_90a, where warpgroups of 128 threads multiply matrices
 // straight from shared memory.
-// Defines: HEADS, KV_HEADS, HEAD_DIM (64 or 128), PAGE_SIZE
+// Defines: HEADS, KV_HEADS, HEAD_DIM (64 or 128), PAGE_SIZE, SPLIT_KEYS
 // Math:    fp32 accumulation; arXiv:2407.08608
 //
 // Two warpgroups have 64 pairs of a tile each, a third copies for them: queries
@@ -13,6 +13,11 @@
 // Blocks stay for many items, which are tiles for one key head. They take items
 // in rounds, longest first, every other round from the far end: sums come out
 // even.
+//
+// With SPLIT_KEYS a row's keys are added up in pieces of so many positions, each begun anew,
+// and the pieces in order: by one block, which keeps the sums of those before in
+// memory, or, of a token alone, by as many blocks as there are pieces, of which the
+// last to end adds up. Either way a row gets the same bits.
 //
 // TFLOP/s on an H200: with pages of 16; paged_prefill's; those of cuDNN 9 in
 // PyTorch 2.11, whose keys and values lie in one piece:
@@ -69,6 +74,17 @@ __device__ __forceinline__ int length_of(const Tile& t) {
   return t.position + (min(t.pair + ROWS, t.tokens * GROUP) - 1) / GROUP + 1;
 }
 
+#define SPLIT_BLOCKS (SPLIT_KEYS ? SPLIT_KEYS / KEYS : 1)
+
+// Range is the blocks of keys that a tile looks at.
+struct Range {
+  int start, end;
+  __device__ __forceinline__ Range(const Tile& t, int window) {
+    start = first_key(t, window) / KEYS, end = (length_of(t) + KEYS - 1) / KEYS;
+    if (SPLIT_KEYS && t.split > 0) start = max(start, (t.split - 1) * SPLIT_BLOCKS), end = min(end, t.split * SPLIT_BLOCKS);
+  }
+};
+
 // copy_rows copies 32 rows of HEAD_DIM per warp. Each lane knows one: where it
 // is from `from` on, in rows; the sign says that there is none, which gives
 // zeros. When there are all, RUN of them lie behind one another.
@@ -107,8 +123,9 @@ __device__ __forceinline__ void produce(const PrefillArgs& a, u32 shared) {
     Tile tile = next_tile;
     int after = item_of(round + 1);
     if (after < items) next_tile = a.tiles[after / KV_HEADS];
-    int head = item % KV_HEADS, pairs = tile.tokens * GROUP, length = length_of(tile), blocks = (length + KEYS - 1) / KEYS;
-    int from = first_key(tile, a.window), start = from / KEYS;
+    Range range(tile, a.window);
+    int head = item % KV_HEADS, pairs = tile.tokens * GROUP, length = length_of(tile), start = range.start, blocks = range.end;
+    int from = first_key(tile, a.window);
     const int* pages = a.table + (size_t)tile.slot * a.table_stride;
     auto find = [&](int block) -> u32 { // the row of this thread's key
       int p = block * KEYS + thread;
@@ -122,7 +139,7 @@ __device__ __forceinline__ void produce(const PrefillArgs& a, u32 shared) {
     u32 query = pair < pairs ? (tile.token + pair / GROUP) * QUERY_ROWS + head * GROUP + pair % GROUP : NONE;
     barrier_wait(shared + FREE_QUERIES(q.i), q.phase ^ 1);
     copy_rows<1>(shared + QUERIES_OF(q.i), a.q, query, false);
-    if (thread < 5)
+    if (thread < sizeof(Tile) / 4)
       asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared + TILE_OF(q.i) + thread * 4), "l"((const int*)(a.tiles + item / KV_HEADS) + thread) : "memory");
     barrier_arrive_copied(shared + FULL_QUERIES(q.i));
     q.next();
@@ -172,6 +189,111 @@ __device__ __forceinline__ void gather(Vec4 (&rows)[HEAD_DIM / 16], const float 
   }
   __syncwarp();
 }
+
+#if SPLIT_KEYS
+// Weights are what sums of earlier keys and of later ones, relative to the highest score of
+// each, count in the sum of both.
+struct Weights {
+  float top, before, after;
+  __device__ __forceinline__ Weights(float earlier, float later, float scale) {
+    top = fmaxf(earlier, later);
+    before = exp2_fast((earlier - top) * scale), after = exp2_fast((later - top) * scale);
+  }
+  __device__ __forceinline__ float sum(float earlier, float later) const { return __fmaf_rn(earlier, before, __fmul_rn(later, after)); }
+};
+
+// Kept is where a block keeps what it has added up of an item, each thread by itself.
+struct Kept {
+  float* at;
+  __device__ __forceinline__ Kept(const PrefillArgs& a) { at = a.kept + (size_t)blockIdx.x * (HEAD_DIM / 2 + 4) * 256 + threadIdx.x; }
+  __device__ __forceinline__ float& operator[](int i) { return at[i * 256]; }
+  __device__ __forceinline__ void store(const float (&o)[HEAD_DIM / 2], const float (&top)[2], const float (&sum)[2]) {
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 2; i++) (*this)[i] = o[i];
+#pragma unroll
+    for (int h = 0; h < 2; h++) (*this)[HEAD_DIM / 2 + h] = top[h], (*this)[HEAD_DIM / 2 + 2 + h] = sum[h];
+  }
+  // add puts what is kept before what was added up since.
+  __device__ __forceinline__ void add(float (&o)[HEAD_DIM / 2], float (&top)[2], float (&sum)[2]) {
+    float before[2], after[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      Weights w((*this)[HEAD_DIM / 2 + h], top[h], scale);
+      sum[h] = w.sum((*this)[HEAD_DIM / 2 + 2 + h], sum[h]);
+      top[h] = w.top, before[h] = w.before, after[h] = w.after;
+    }
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = __fmaf_rn((*this)[i], before[i / 2 % 2], __fmul_rn(o[i], after[i / 2 % 2]));
+  }
+  float scale;
+};
+
+// Parts are the sums of a token's splits for a key head, [GROUP, HEAD_DIM] each, and behind them of
+// each head and of the four lanes that have it the highest score and the lane's sum.
+#define PART (GROUP * (HEAD_DIM + 8))
+struct Parts {
+  float* at; // of the first split
+  float scale;
+  int row, column;
+  __device__ __forceinline__ Parts(const PrefillArgs& a, const Tile& t, int head) {
+    at = a.parts + ((size_t)(t.part - (t.split - 1)) * KV_HEADS + head) * PART;
+    scale = a.scale, row = threadIdx.x % WARP / 4, column = threadIdx.x % 4 * 2;
+  }
+  __device__ __forceinline__ float* split(int i) { return at + (size_t)i * KV_HEADS * PART; }
+  __device__ __forceinline__ void store(int i, const float (&o)[HEAD_DIM / 2], const float (&top)[2], const float (&sum)[2]) {
+    float* to = split(i);
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      if (row + h * 8 >= GROUP) continue;
+#pragma unroll
+      for (int n = 0; n < HEAD_DIM / 8; n++) *(float2*)(to + (row + h * 8) * HEAD_DIM + n * 8 + column) = make_float2(o[n * 4 + h * 2], o[n * 4 + h * 2 + 1]);
+      *(float2*)(to + GROUP * HEAD_DIM + (row + h * 8) * 8 + column) = make_float2(top[h], sum[h]);
+    }
+  }
+  // add_up makes sums of splits from the first to the last.
+  __device__ __forceinline__ void add_up(int first, int last, float (&o)[HEAD_DIM / 2], float (&top)[2], float (&sum)[2]) {
+#pragma unroll 1
+    for (int i = first; i <= last; i++) {
+      const float* from = split(i);
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
+        if (row + h * 8 >= GROUP) continue;
+        float2 one = __ldcg((const float2*)(from + GROUP * HEAD_DIM + (row + h * 8) * 8 + column));
+        if (i == first) top[h] = one.x, sum[h] = 0.f;
+        Weights w(top[h], one.x, scale);
+        sum[h] = i == first ? one.y : w.sum(sum[h], one.y);
+        top[h] = w.top;
+#pragma unroll
+        for (int n = 0; n < HEAD_DIM / 8; n++) {
+          float2 v = __ldcg((const float2*)(from + (row + h * 8) * HEAD_DIM + n * 8 + column));
+          float &x = o[n * 4 + h * 2], &y = o[n * 4 + h * 2 + 1];
+          x = i == first ? v.x : w.sum(x, v.x);
+          y = i == first ? v.y : w.sum(y, v.y);
+        }
+      }
+    }
+  }
+};
+
+// join enters a split's sums among the others' and says whether they all are there: then
+// they are what is in o, top and sum. It is of the warp that has the token's heads.
+__device__ __forceinline__ bool join(const PrefillArgs& a, const Tile& t, int head, float (&o)[HEAD_DIM / 2], float (&top)[2], float (&sum)[2]) {
+  Parts parts(a, t, head);
+  int first = first_key(t, a.window) / SPLIT_KEYS, last = (length_of(t) - 1) / SPLIT_KEYS;
+  parts.store(t.split - 1, o, top, sum);
+  __threadfence();
+  __syncwarp();
+  u32 *counter = a.arrived + (size_t)(t.part - (t.split - 1)) * KV_HEADS + head, earlier = 0;
+  if (threadIdx.x % WARP == 0) {
+    earlier = atomicAdd(counter, 1u);
+    if (earlier == (u32)(last - first)) *counter = 0;
+  }
+  if (__shfl_sync(FULL, earlier, 0) != (u32)(last - first)) return false;
+  __threadfence();
+  parts.add_up(first, last, o, top, sum);
+  return true;
+}
+#endif
 
 __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
   constexpr int KS = HEAD_DIM / 16;
@@ -306,46 +428,67 @@ __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
     barrier_wait(shared + FULL_QUERIES(q.i), q.phase);
     int field;
     asm volatile("ld.shared.u32 %0, [%1];" : "=r"(field) : "r"(shared + TILE_OF(q.i) + lane % 8 * 4) : "memory");
-    Tile tile = {__shfl_sync(FULL, field, 0), __shfl_sync(FULL, field, 1), __shfl_sync(FULL, field, 2), __shfl_sync(FULL, field, 3), __shfl_sync(FULL, field, 4)};
-    int head = item % KV_HEADS, pairs = tile.tokens * GROUP, blocks = (length_of(tile) + KEYS - 1) / KEYS;
+    Tile tile = {__shfl_sync(FULL, field, 0), __shfl_sync(FULL, field, 1), __shfl_sync(FULL, field, 2), __shfl_sync(FULL, field, 3), __shfl_sync(FULL, field, 4),
+                 __shfl_sync(FULL, field, 5), __shfl_sync(FULL, field, 6)};
+    int head = item % KV_HEADS, pairs = tile.tokens * GROUP;
+    Range range(tile, a.window);
     // Rows past the run see what its last one does; they are not stored.
     sees[0] = tile.position + min(tile.pair + row, pairs - 1) / GROUP;
     sees[1] = tile.position + min(tile.pair + row + 8, pairs - 1) / GROUP;
     // Blocks that all of the warpgroup's rows see.
     int whole = (tile.position + min(tile.pair + group * 64, pairs - 1) / GROUP + 1) / KEYS;
     // Blocks before which some row's window begins further on.
-    int start = first_key(tile, a.window) / KEYS;
     int edge = max(0, tile.position + min(tile.pair + group * 64 + 63, pairs - 1) / GROUP + KEYS - a.window) / KEYS;
-#pragma unroll
-    for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
-    sum[0] = sum[1] = 0.f;
-
-    barrier_wait(shared + FULL_KEYS(k.i), k.phase);
-    copies_visible();
-    pin(s);
-    products_begin();
-    scores();
-    products_wait<0>();
-    pin(s);
-    give(shared + FREE_KEYS(k.i));
-    k.next();
-    if (start >= whole || start < edge) mask(start);
-    exponents(true);
-    round_probabilities();
-    for (int block = start + 1, until = min(edge, blocks); block < blocks; until = blocks) {
-      for (; block < until; block++) step(block, true);
-      for (; block < whole; block++) step(block, false);
+    bool stores = true;
+    if (SPLIT_KEYS && range.start >= range.end) { // the split is before the window
+      give(shared + FREE_QUERIES(q.i));
+      q.next();
+      continue;
     }
+    int start = range.start, blocks;
+    do {
+      blocks = SPLIT_KEYS ? min(range.end, (start / SPLIT_BLOCKS + 1) * SPLIT_BLOCKS) : range.end;
+#pragma unroll
+      for (int i = 0; i < HEAD_DIM / 2; i++) o[i] = 0.f;
+      sum[0] = sum[1] = 0.f;
 
-    barrier_wait(shared + FULL_VALUES(v.i), v.phase);
-    copies_visible();
-    pin(o);
-    products_begin();
-    mix();
-    products_wait<0>();
-    pin(o);
-    give(shared + FREE_VALUES(v.i));
-    v.next();
+      barrier_wait(shared + FULL_KEYS(k.i), k.phase);
+      copies_visible();
+      pin(s);
+      products_begin();
+      scores();
+      products_wait<0>();
+      pin(s);
+      give(shared + FREE_KEYS(k.i));
+      k.next();
+      if (start >= whole || start < edge) mask(start);
+      exponents(true);
+      round_probabilities();
+      for (int block = start + 1, until = min(edge, blocks); block < blocks; until = blocks) {
+        for (; block < until; block++) step(block, true);
+        for (; block < min(whole, blocks); block++) step(block, false);
+      }
+
+      barrier_wait(shared + FULL_VALUES(v.i), v.phase);
+      copies_visible();
+      pin(o);
+      products_begin();
+      mix();
+      products_wait<0>();
+      pin(o);
+      give(shared + FREE_VALUES(v.i));
+      v.next();
+#if SPLIT_KEYS
+      Kept kept(a);
+      kept.scale = a.scale;
+      if (start > range.start) kept.add(o, top, sum);
+      if (blocks < range.end) kept.store(o, top, sum);
+      start = blocks;
+#endif
+    } while (SPLIT_KEYS && start < range.end);
+#if SPLIT_KEYS
+    if (tile.split > 0) stores = warp == 0 && join(a, tile, head, o, top, sum);
+#endif
 
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -362,7 +505,7 @@ __device__ __forceinline__ void consume(const PrefillArgs& a, u32 shared) {
 #pragma unroll
     for (int i = 0; i < HEAD_DIM / 16; i++) {
       int pair = tile.pair + warp * 16 + i * (WARP / CHUNKS) + lane / CHUNKS;
-      if (pair < pairs) store16(a.out + ((size_t)(tile.token + pair / GROUP) * HEADS + head * GROUP + pair % GROUP) * HEAD_DIM + lane % CHUNKS * 8, rows[i]);
+      if (stores && pair < pairs) store16(a.out + ((size_t)(tile.token + pair / GROUP) * HEADS + head * GROUP + pair % GROUP) * HEAD_DIM + lane % CHUNKS * 8, rows[i]);
     }
   }
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -108,5 +109,40 @@ func TestSnake(t *testing.T) {
 		if got := snake(name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
+	}
+}
+
+// Of a token far on each piece of its history is a tile, as long as there is room for their
+// sums; of one nearer, and where no kernel shares them, there is one.
+func TestSplits(t *testing.T) {
+	s := Shape{Heads: 8, KVHeads: 2, HeadDim: 128, Hopper: 132, Invariant: true}
+	list, taken := s.AppendSplits(nil, 3, 7, 2*SplitKeys, 5)
+	want := []Tile{{Slot: 3, Token: 7, Position: 2048, Tokens: 1, Split: 1, Part: 5}, {Slot: 3, Token: 7, Position: 2048, Tokens: 1, Split: 2, Part: 6}, {Slot: 3, Token: 7, Position: 2048, Tokens: 1, Split: 3, Part: 7}}
+	if taken != 3 || !slices.Equal(list, want) {
+		t.Errorf("%+v, %d taken", list, taken)
+	}
+	one := []Tile{{Slot: 3, Token: 7, Position: 2048, Tokens: 1}}
+	portable, other := s, s
+	portable.Hopper, other.Invariant = 0, false
+	for what, tc := range map[string]struct {
+		shape          Shape
+		position, part int
+	}{"near": {s, SplitKeys - 1, 0}, "no room": {s, 2048, MostParts - 2}, "portable": {portable, 2048, 0}, "not asked for": {other, 2048, 0}} {
+		one[0].Position = int32(tc.position)
+		if list, taken := tc.shape.AppendSplits(nil, 3, 7, tc.position, tc.part); taken != 0 || !slices.Equal(list, one) {
+			t.Errorf("%s: %+v, %d taken", what, list, taken)
+		}
+	}
+	// The longest comes first: a whole piece, then the one of a key.
+	s.SortTiles(want)
+	if want[2].Split != 3 {
+		t.Errorf("%+v", want)
+	}
+	if a, b := s.MostTiles(100, 10), portable.MostTiles(100, 10); a-b != MostParts {
+		t.Errorf("memory for %d tiles, portable for %d", a, b)
+	}
+	kept, parts, arrived := s.SplitScratch()
+	if kept != 132*4*256*68 || parts != 4*MostParts*2*4*136 || arrived != 4*MostParts*2 {
+		t.Errorf("scratch of %d, %d, %d bytes", kept, parts, arrived)
 	}
 }
