@@ -139,7 +139,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) paged_prefill(const __grid_
         // A row outside the run has seen nothing, nor has one whose window begins
         // further on: keep its exponents finite.
         float offset = highest == NEGATIVE_INFINITY ? 0.f : highest * a.scale;
-        float shrink = exp2_fast(top[h] * a.scale - offset);
+        // 1 where nothing is higher, exactly: what a row is must not depend on blocks that it
+        // looks at for its neighbours' sake.
+        float shrink = top[h] == highest ? 1.f : exp2_fast((top[h] - highest) * a.scale);
         top[h] = highest;
         sum[h] *= shrink;
 #pragma unroll
