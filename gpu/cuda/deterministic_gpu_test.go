@@ -78,7 +78,7 @@ type reader struct {
 }
 
 // reread computes texts again in random steps: prompts and what was drawn behind them in chunks
-// of any length, or token by token as decode rows, beside any others, in any slot and row,
+// of any length, or token by token as decode rows, with drafts and without, beside any others, in any slot and row,
 // behind pages of others that begin alike, given up anywhere and begun again. It returns how
 // many tokens were compared, and the first differences.
 func (r *rig) reread(g *rand.Rand, texts []*told, steps int) (n int, differences []string) {
@@ -86,8 +86,8 @@ func (r *rig) reread(g *rand.Rand, texts []*told, steps int) (n int, differences
 	slots, page := make([]*reader, r.info.Slots), r.info.PageSize
 	for range steps {
 		s := &batch.Step{}
-		var prompts, decodes []*reader
-		left := r.info.MaxStepTokens
+		var prompts, decodes, drafted []*reader
+		left, draws := r.info.MaxStepTokens, 0
 		for _, i := range g.Perm(len(slots)) {
 			q := slots[i]
 			if q == nil || q.done == len(q.tokens)-1 || g.IntN(25) == 0 {
@@ -106,13 +106,17 @@ func (r *rig) reread(g *rand.Rand, texts []*told, steps int) (n int, differences
 				continue
 			}
 			row := batch.Row{Slot: int32(i), Start: int32(q.done)}
-			if q.drawn && g.IntN(3) > 0 {
+			if how := g.IntN(4); q.drawn && how > 1 {
 				size = 1
+			} else if drafts := min(size, 5) - 1; q.drawn && how == 1 && drafts > 0 && draws+drafts <= r.info.Draws()-r.info.Slots {
+				size, row.Drafts = drafts+1, int32(drafts)
+				row.Tokens = q.tokens[q.done : q.done+size]
+				draws += drafts
 			} else {
 				row.Tokens = q.tokens[q.done : q.done+size]
 				row.Score = q.tokens[q.done+1 : q.done+size] // the last is drawn, or scored
 			}
-			if row.Sample = q.done+size >= q.prompt; !row.Sample {
+			if row.Sample = q.done+size >= q.prompt; !row.Sample && row.Drafts == 0 {
 				row.Score = q.tokens[q.done+1 : q.done+size+1]
 			}
 			for len(q.pages)*page < q.done+size {
@@ -123,11 +127,15 @@ func (r *rig) reread(g *rand.Rand, texts []*told, steps int) (n int, differences
 			left -= size
 			s.NumTokens += size
 			q.fresh = false
-			if row.Tokens == nil {
+			switch {
+			case row.Tokens == nil:
 				s.Rows = slices.Insert(s.Rows, s.NumDecode, row)
 				decodes = append(decodes, q)
 				s.NumDecode++
-			} else {
+			case row.Drafts > 0: // before prompts
+				s.Rows = slices.Insert(s.Rows, s.NumDecode+len(drafted), row)
+				drafted = append(drafted, q)
+			default:
 				s.Rows = append(s.Rows, row)
 				prompts = append(prompts, q)
 			}
@@ -138,7 +146,8 @@ func (r *rig) reread(g *rand.Rand, texts []*told, steps int) (n int, differences
 		r.launch(s)
 		res := r.wait()
 		scores := res.Scores
-		for k, q := range slices.Concat(decodes, prompts) {
+		place := 0 // of a row's draws
+		for k, q := range slices.Concat(decodes, drafted, prompts) {
 			row := &s.Rows[k]
 			check := func(at int, got batch.Logprob) {
 				if n++; !alike(got, q.said[at]) && len(differences) < 8 {
@@ -150,14 +159,21 @@ func (r *rig) reread(g *rand.Rand, texts []*told, steps int) (n int, differences
 				check(int(row.Start)+1+j, scores[j])
 			}
 			scores = scores[len(row.Score):]
-			q.done += row.Len()
-			if q.drawn = row.Sample; !row.Sample {
-				continue
+			q.done += row.Len() - int(row.Drafts)
+			q.drawn = row.Sample
+			for j := range row.Draws() {
+				if !row.Sample {
+					break
+				}
+				check(q.done+j, res.Logprobs[place+j])
+				if token := res.Tokens[place+j]; token != q.tokens[q.done+j] {
+					if q.drawn = false; len(differences) < 8 {
+						differences = append(differences, fmt.Sprintf("token %d is %d, alone %d", q.done+j, token, q.tokens[q.done+j]))
+					}
+				}
 			}
-			check(q.done, res.Logprobs[k])
-			if q.drawn = res.Tokens[k] == q.tokens[q.done]; !q.drawn && len(differences) < 8 {
-				differences = append(differences, fmt.Sprintf("token %d is %d, alone %d", q.done, res.Tokens[k], q.tokens[q.done]))
-			}
+			q.done += int(row.Drafts)
+			place += row.Draws()
 		}
 	}
 	return n, differences
@@ -235,7 +251,7 @@ func TestDeterministic(t *testing.T) {
 	all := determined(t)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		spec := all[name]
-		spec.Deterministic, spec.Slots, spec.NumPages, spec.PageSize, spec.MaxStepTokens = true, 24, 8000, 16, max(spec.MaxStepTokens, 700)
+		spec.Deterministic, spec.Drafts, spec.Slots, spec.NumPages, spec.PageSize, spec.MaxStepTokens = true, true, 24, 8000, 16, max(spec.MaxStepTokens, 700)
 		if strings.Contains(name, "/1") || strings.HasSuffix(name, "a3") {
 			spec.PageSize = 5
 		}

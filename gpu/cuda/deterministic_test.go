@@ -69,6 +69,17 @@ func TestEncodeAsPrompts(t *testing.T) {
 	equal(t, "tiles", d.ints(b.Tiles, 14), []int32{3, 0, 40, 1, 0, 0, 0, 5, 1, 7, 1, 0, 0, 0})
 	equal(t, "spans", d.ints(b.Spans, 8), []int32{0, 1, 3, 40, 1, 1, 5, 7})
 
+	// Drafts are tokens by themselves, in a graph as well.
+	d.info.MaxDraws = 16
+	drafted := batch.Row{Slot: 5, Start: 7, Tokens: []int32{8, 9}, Drafts: 1, Sample: true}
+	if u, err = d.run(&batch.Step{Rows: []batch.Row{decode, drafted}, NumDecode: 1, NumTokens: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if u.graph != 4 || u.tokens != 4 || u.decodes != 0 || u.draws != 4 || u.ntiles != 3 || u.nspans != 2 {
+		t.Errorf("%+v", u)
+	}
+	equal(t, "tiles", d.ints(u.begin.Tiles, 21), []int32{3, 0, 40, 1, 0, 0, 0, 5, 2, 8, 1, 0, 0, 0, 5, 1, 7, 1, 0, 0, 0})
+
 	d.prompts = 64
 	u, err = d.run(&batch.Step{Rows: []batch.Row{decode, {Slot: 5, Start: 7, Tokens: []int32{8, 9}, Sample: true}}, NumDecode: 1, NumTokens: 3})
 	if err != nil {

@@ -165,7 +165,7 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 		{&e.shaped, f32 * draws * int64(columns(e.logits)), "shaped logits"},
 		{&e.tokenCounts, 4 * s * int64(e.info.Vocab), "token counts"},
 		{&e.sums, draws * kernel.PartBytes, "sampling"},
-		{&e.tiles, int64(e.shape.MostTiles(int(t), int(s))) * int64(unsafe.Sizeof(kernel.Tile{})), "prompts"},
+		{&e.tiles, int64(e.shape.MostTiles(int(t), int(draws))) * int64(unsafe.Sizeof(kernel.Tile{})), "prompts"},
 		{&e.spans, s * int64(unsafe.Sizeof(kernel.Span{})), "prompts"},
 		{&e.counts, 8, "prompts"},
 		{&e.partial, scratch.Partial, "decode attention"},

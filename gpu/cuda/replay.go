@@ -67,7 +67,7 @@ func (e *engine) segment(p segment) error {
 		return e.drawn(p.draws, p.late)
 	}
 	runs := min(p.tokens, e.info.Slots)
-	w := work{tokens: p.tokens, decodes: p.decodes, ntiles: e.shape.MostTiles(p.tokens, runs), nspans: runs}
+	w := work{tokens: p.tokens, decodes: p.decodes, ntiles: e.shape.MostTiles(p.tokens, e.info.Draws()), nspans: runs}
 	return e.do(e.plans.body(p.tokens), &w)
 }
 
