@@ -1076,13 +1076,14 @@ func BenchmarkProducts(b *testing.B) {
 // decodes at a context, and of prompts, whole and behind cached pages. Each is
 // the median of nine, a line of JSON on standard error.
 func BenchmarkSteps(b *testing.B) {
-	for _, name := range []string{"qwen3-0.6b", "llama-3.1-8b", "qwen3-14b", "qwen3-30b-a3b"} {
+	for _, name := range []string{"qwen3-0.6b", "llama-3.1-8b", "qwen3-14b", "qwen3-30b-a3b", "qwen3-0.6b-deterministic", "qwen3-14b-deterministic"} {
 		b.Run(name, func(b *testing.B) {
-			m, err := model.Open(name, true)
+			published, deterministic := strings.CutSuffix(name, "-deterministic")
+			m, err := model.Open(published, true)
 			if err != nil {
 				b.Fatal(err)
 			}
-			r := openCUDA(b, device.Spec{Model: m, Slots: 256, MaxSeqLen: 32768, MaxStepTokens: 8192})
+			r := openCUDA(b, device.Spec{Model: m, Slots: 256, MaxSeqLen: 32768, MaxStepTokens: 8192, Deterministic: deterministic})
 			measure := func(decodes, context, prefill, cached int) {
 				if decodes*(context+64) > r.info.NumPages*r.info.PageSize*9/10 {
 					return
