@@ -336,3 +336,17 @@ func TestOneSizeImpliesTheOther(t *testing.T) {
 		}
 	}
 }
+
+// A device is asked to be deterministic where a system is.
+func TestDeterministicReachesTheDevice(t *testing.T) {
+	for _, want := range []bool{false, true} {
+		s, err := Open(Config{Model: "builtin", Device: "sim:h200,speed=inf", Deterministic: want, Log: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dev := s.Device()
+		if err := s.Close(); err != nil || dev.Deterministic != want {
+			t.Errorf("deterministic: %v, want %v (%v)", dev.Deterministic, want, err)
+		}
+	}
+}
