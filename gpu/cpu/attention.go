@@ -272,16 +272,21 @@ func (e *engine) multiplyHeads(o *program.HeadProduct) func() {
 		e.pool.run(len(heads), func(worker, h int) {
 			// Outputs come in whole panels, which would run over the next head's.
 			m := heads[h]
-			width := m.stride()
-			grow(&e.pool.scratch[worker], n*(width+apart(m.in)))
-			scratch := e.pool.scratch[worker]
-			x, y := scratch[:n*apart(m.in)], scratch[n*apart(m.in):][:n*width]
-			for i := range n {
-				copy(x[i*apart(m.in):][:m.in], in.row(i)[h*o.In.Stride+o.In.At:])
-			}
 			by := e.kernels.of(m.dtype)
+			width, ldx := m.stride(), apart(by.words(m.in))
+			grow(&e.pool.scratch[worker], n*(width+ldx))
+			scratch := e.pool.scratch[worker]
+			x, y := scratch[:n*ldx], scratch[n*ldx:][:n*width]
+			for i := range n {
+				to, from := x[i*ldx:][:by.words(m.in)], in.row(i)[h*o.In.Stride+o.In.At:][:m.in]
+				if by.round != nil {
+					by.round(to, from)
+				} else {
+					copy(to, from)
+				}
+			}
 			for p := range m.panels() {
-				tiles(by.gemm, y[p*panelWidth:], width, x, apart(m.in), 0, n, m.panel(p), m.in)
+				tiles(by.gemm, y[p*panelWidth:], width, x, ldx, 0, n, m.panel(p), m.steps(m.in))
 			}
 			for i := range n {
 				copy(out.row(i)[h*o.Out.Stride+o.Out.At:][:o.Out.Width], y[i*width:])

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/batch"
@@ -231,18 +232,25 @@ func plainly(m *matrix, x []float32, rows int) (y []float32) {
 	return y
 }
 
-// Every checkpoint with weights of 8 and 4 bits, activations of 8, and with exact
-// weights but keys and values in 16 and 8: as close to what transformers makes of all
+// Every checkpoint with weights and activations of 16 bits, with weights of 8 and 4 and
+// activations of 8, and with all exact but keys and values in 16 and 8: as close to what transformers makes of all
 // exact ones as it was measured. The checkpoints are small and random, which is the worst
 // case: trained models are closer (see the built-in one in bench/results/cpu.md). Where
 // experts are as good as each other, rounding may choose another.
 func TestWholeReferences(t *testing.T) {
+	for _, c := range modeltest.Families(t) {
+		m, ref := c.Open(t), c.Reference(t)
+		if c.Adjust(m, &ref); raceDetector || slices.Contains(model.Quantized, m.Config.DType) {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) { differ(t, device.Spec{Model: m}, &ref) })
+	}
 	for _, c := range modeltest.All(t) {
 		if raceDetector && c.Name != "qwen3" && c.Name != "qwen3moe" {
 			continue
 		}
 		m, ref := c.Open(t), c.Reference(t)
-		for _, dtype := range []model.DType{model.Int8, model.Int4} {
+		for _, dtype := range []model.DType{model.BFloat16, model.Int8, model.Int4} {
 			t.Run(c.Name+"/"+string(dtype), func(t *testing.T) { differ(t, device.Spec{Model: m, DType: dtype}, &ref) })
 		}
 		for _, dtype := range []model.DType{model.BFloat16, model.Int8} {

@@ -18,7 +18,8 @@ type workspace struct {
 	looked  []int32   // tokens whose logits are looked at
 	routing routing
 	drawers []drawer
-	numbers []byte // activations that are multiplied as whole numbers
+	numbers []byte    // activations that are multiplied as whole numbers
+	rounded []float32 // or in bfloat16
 	spans   []span
 }
 

@@ -17,7 +17,11 @@ const panelWidth = 32
 //	c[i·ldc + j] = Σ_k a[i·lda + k] · w[k][j]    i < m, j < panelWidth
 //
 // in the order of k, by fused multiply-add from zero. k ≥ 1; strides count
-// elements.
+// words of 32 bits.
+//
+// Weights of bfloat16 are multiplied by a rounded to it, which products.round has
+// made: k counts pairs, of which the odd one comes first, and numbers below the smallest
+// normal one are zero, in a, w and every sum. So it is what AVX512-BF16 multiplies.
 type gemmFunc func(c *float32, ldc int, a *float32, lda int, w *byte, k int)
 
 // gemvFunc multiplies one row by four adjacent panels: c[0:4·panelWidth].
@@ -27,6 +31,18 @@ type gemvFunc func(c *float32, a *float32, w *byte, k int)
 type products struct {
 	gemm []gemmFunc // gemm[m-1] takes m rows at once
 	gemv gemvFunc
+	// round makes of x what is multiplied, perPair words of two elements, of an odd
+	// last one and zero; nil: it is as it is.
+	round   func(to, x []float32)
+	perPair int
+}
+
+// words is how many words of 32 bits a row of so many elements takes.
+func (p *products) words(n int) int {
+	if p.round == nil {
+		return n
+	}
+	return (n + 1) / 2 * p.perPair
 }
 
 // kernels are the innermost loops for one instruction set. All sets give the
@@ -64,8 +80,8 @@ const lanes = 16
 // assembly.
 var portable = kernels{
 	name:       "portable",
-	bf16:       portableProducts(model.BFloat16, gemmBF16),
-	f32:        portableProducts(model.Float32, gemmF32),
+	bf16:       portableProducts(gemmBF16, roundBF16),
+	f32:        portableProducts(gemmF32, nil),
 	whole:      portableWhole,
 	widenBF16:  widenBF16,
 	widenInt8:  widenInt8,
@@ -99,27 +115,46 @@ func (k *kernels) of(dtype model.DType) *products {
 	return &k.f32
 }
 
-func portableProducts(dtype model.DType, f func(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int)) products {
+func portableProducts(f func(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int), round func(to, x []float32)) products {
 	table := make([]gemmFunc, 4)
 	for i := range table {
 		table[i] = func(c *float32, ldc int, a *float32, lda int, w *byte, k int) { f(i+1, c, ldc, a, lda, w, k) }
 	}
 	return products{table, func(c, a *float32, w *byte, k int) {
 		for p := range 4 {
-			f(1, at(c, p*panelWidth), 0, a, 0, (*byte)(unsafe.Add(unsafe.Pointer(w), p*k*panelWidth*dtype.Size())), k)
+			f(1, at(c, p*panelWidth), 0, a, 0, (*byte)(unsafe.Add(unsafe.Pointer(w), p*k*panelWidth*4)), k)
 		}
-	}}
+	}, round, 2}
+}
+
+// roundBF16 rounds to bfloat16, as float32.
+func roundBF16(to, x []float32) {
+	for i, v := range x {
+		to[i] = normal(model.FromBF16(model.ToBF16(normal(v))))
+	}
+	if len(x)%2 == 1 {
+		to[len(x)] = 0
+	}
+}
+
+// normal is x, or zero where it is below the smallest normal number.
+func normal(x float32) float32 {
+	if b := math.Float32bits(x); b&0x7f800000 == 0 {
+		return math.Float32frombits(b & (1 << 31))
+	}
+	return x
 }
 
 func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
-	ws := unsafe.Slice((*uint16)(unsafe.Pointer(w)), k*panelWidth)
+	ws := unsafe.Slice((*uint16)(unsafe.Pointer(w)), 2*k*panelWidth)
 	for i := range m {
 		var sum [panelWidth]float32
-		for j, x := range unsafe.Slice(at(a, i*lda), k) {
-			row := ws[j*panelWidth:][:panelWidth]
-			for l := range panelWidth / 2 {
-				sum[l] = fma(x, model.FromBF16(row[2*l]), sum[l])
-				sum[l+panelWidth/2] = fma(x, model.FromBF16(row[2*l+1]), sum[l+panelWidth/2])
+		x := unsafe.Slice(at(a, i*lda), 2*k)
+		for j := range k {
+			row, even, odd := ws[2*j*panelWidth:][:2*panelWidth], x[2*j], x[2*j+1]
+			for l := range sum {
+				t := normal(fma(odd, normal(model.FromBF16(row[2*l+1])), sum[l]))
+				sum[l] = normal(fma(even, normal(model.FromBF16(row[2*l])), t))
 			}
 		}
 		copy(unsafe.Slice(at(c, i*ldc), panelWidth), sum[:])

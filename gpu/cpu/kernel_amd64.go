@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
+
+	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // choose returns the widest kernels the processor can run.
@@ -13,6 +15,9 @@ func choose() *kernels { return variants()[0] }
 // variants returns all kernels the processor can run, the widest first.
 func variants() []*kernels {
 	var list []*kernels
+	if haveBF16 {
+		list = append(list, &kernelsBF16)
+	}
 	if haveAVX512 {
 		list = append(list, &kernelsAVX512)
 	}
@@ -25,6 +30,7 @@ func variants() []*kernels {
 // x/sys/cpu also asks whether the system saves the registers.
 var (
 	haveAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	haveBF16   = haveAVX512 && cpu.X86.HasAVX512BF16
 	haveVNNI   = haveAVX512 && cpu.X86.HasAVX512VNNI
 	haveAVX512 = haveAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ
 )
@@ -48,7 +54,7 @@ func features() []string {
 func why() string {
 	switch {
 	case haveVNNI:
-		return "the processor has AVX-512, with dot products of bytes (VNNI)"
+		return "the processor has AVX-512, with dot products of " + map[bool]string{true: "bfloat16 and ", false: ""}[haveBF16] + "bytes (VNNI)"
 	case haveAVX512:
 		return "the processor has AVX-512"
 	case haveAVX2:
@@ -63,11 +69,11 @@ var kernelsAVX512 = kernels{
 	bf16: products{[]gemmFunc{
 		gemmBF16x1AVX512, gemmBF16x2AVX512, gemmBF16x3AVX512, gemmBF16x4AVX512, gemmBF16x5AVX512, gemmBF16x6AVX512,
 		gemmBF16x7AVX512, gemmBF16x8AVX512, gemmBF16x9AVX512, gemmBF16x10AVX512, gemmBF16x11AVX512, gemmBF16x12AVX512,
-	}, gemvBF16AVX512},
-	f32: products{[]gemmFunc{
+	}, gemvBF16AVX512, roundBF16, 2},
+	f32: products{gemm: []gemmFunc{
 		gemmF32x1AVX512, gemmF32x2AVX512, gemmF32x3AVX512, gemmF32x4AVX512, gemmF32x5AVX512, gemmF32x6AVX512,
 		gemmF32x7AVX512, gemmF32x8AVX512, gemmF32x9AVX512, gemmF32x10AVX512, gemmF32x11AVX512, gemmF32x12AVX512,
-	}, gemvF32AVX512},
+	}, gemv: gemvF32AVX512},
 	widenBF16:  groupedWidenBF16(widenBF16AVX512),
 	widenInt8:  groupedWidenInt8(widenInt8AVX512),
 	scores:     scores512,
@@ -79,11 +85,40 @@ var kernelsAVX512 = kernels{
 	swiglu:     groupedSwiglu(swigluAVX512),
 }
 
+// kernelsBF16 are those of AVX-512 with dot products of pairs of bfloat16.
+var kernelsBF16 = func() kernels {
+	k := kernelsAVX512
+	k.name = "AVX-512 with BF16"
+	k.bf16 = products{[]gemmFunc{
+		gemmBF16Dotx1AVX512, gemmBF16Dotx2AVX512, gemmBF16Dotx3AVX512, gemmBF16Dotx4AVX512, gemmBF16Dotx5AVX512, gemmBF16Dotx6AVX512,
+		gemmBF16Dotx7AVX512, gemmBF16Dotx8AVX512, gemmBF16Dotx9AVX512, gemmBF16Dotx10AVX512, gemmBF16Dotx11AVX512, gemmBF16Dotx12AVX512,
+	}, gemvBF16DotAVX512, roundPairs, 1}
+	return k
+}()
+
+// roundPairs is roundBF16 whose pairs are words.
+func roundPairs(to, x []float32) {
+	const some = 32
+	whole := len(x) &^ (some - 1)
+	if whole > 0 {
+		pairsAVX512(&to[0], &x[0], whole)
+	}
+	half := func(i int) uint32 {
+		if i == len(x) {
+			return 0
+		}
+		return math.Float32bits(normal(model.FromBF16(model.ToBF16(normal(x[i]))))) >> 16
+	}
+	for i := whole; i < len(x); i += 2 {
+		to[i/2] = math.Float32frombits(half(i) | half(i+1)<<16)
+	}
+}
+
 var kernelsAVX2 = kernels{
 	name:       "AVX2",
 	whole:      wholeAVX2,
-	bf16:       products{[]gemmFunc{gemmBF16x1AVX2, gemmBF16x2AVX2, gemmBF16x3AVX2}, gemvBF16AVX2},
-	f32:        products{[]gemmFunc{gemmF32x1AVX2, gemmF32x2AVX2, gemmF32x3AVX2}, gemvF32AVX2},
+	bf16:       products{[]gemmFunc{gemmBF16x1AVX2, gemmBF16x2AVX2, gemmBF16x3AVX2}, gemvBF16AVX2, roundBF16, 2},
+	f32:        products{gemm: []gemmFunc{gemmF32x1AVX2, gemmF32x2AVX2, gemmF32x3AVX2}, gemv: gemvF32AVX2},
 	widenBF16:  groupedWidenBF16(widenBF16AVX2),
 	widenInt8:  groupedWidenInt8(widenInt8AVX2),
 	scores:     scores256,

@@ -462,6 +462,76 @@ func rowsInt4Offsetx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int,
 //go:noescape
 func rowsInt4Offsetx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
 
+// gemmBF16Dotx1AVX512 multiplies 1 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx1AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx2AVX512 multiplies 2 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx2AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx3AVX512 multiplies 3 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx3AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx4AVX512 multiplies 4 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx4AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx5AVX512 multiplies 5 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx5AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx6AVX512 multiplies 6 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx6AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx7AVX512 multiplies 7 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx7AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx8AVX512 multiplies 8 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx8AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx9AVX512 multiplies 9 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx9AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx10AVX512 multiplies 10 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx10AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx11AVX512 multiplies 11 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx11AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemmBF16Dotx12AVX512 multiplies 12 row(s) of a by a panel of weights.
+//
+//go:noescape
+func gemmBF16Dotx12AVX512(c *float32, ldc int, a *float32, lda int, w *byte, k int)
+
+// gemvBF16DotAVX512 multiplies a row by four adjacent panels of weights.
+//
+//go:noescape
+func gemvBF16DotAVX512(c *float32, a *float32, w *byte, k int)
+
+// pairsAVX512 writes x as pairs of bfloat16. n is a multiple of 32.
+//
+//go:noescape
+func pairsAVX512(to *float32, x *float32, n int)
+
 // peakVNNI does n rounds of 12 independent dot products of 64 bytes.
 func peakVNNI(n int)
 

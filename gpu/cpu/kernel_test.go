@@ -32,10 +32,13 @@ func guarded(n int) []float32 {
 	return v
 }
 
-// randomPanels are n of them, one behind the other.
-func randomPanels(r *rand.Rand, dtype model.DType, n, in int) []byte {
-	b := make([]byte, n*in*panelWidth*dtype.Size())
-	for i, f := range random(r, n*in*panelWidth) {
+// randomPanels are n of them, one behind the other: of so many steps.
+func randomPanels(r *rand.Rand, dtype model.DType, n, steps int) []byte {
+	b := make([]byte, n*steps*panelWidth*4)
+	for i, f := range random(r, len(b)/dtype.Size()) {
+		if i%7 == 0 {
+			f *= 0x1p-130 // below the smallest normal number, or a product is
+		}
 		if dtype == model.Float32 {
 			binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(f))
 		} else {
@@ -43,6 +46,21 @@ func randomPanels(r *rand.Rand, dtype model.DType, n, in int) []byte {
 		}
 	}
 	return b
+}
+
+// rows are m of n elements each as they are multiplied, and how far apart they lie.
+func (p *products) rows(a []float32, m, n int) (rows []float32, ld int) {
+	ld = p.words(n) + 2
+	rows = make([]float32, m*ld)
+	for i := range m {
+		to := rows[i*ld:][:p.words(n)]
+		if p.round == nil {
+			copy(to, a[i*n:][:n])
+		} else {
+			p.round(to, a[i*n:][:n])
+		}
+	}
+	return rows, ld
 }
 
 // Every kernel of every instruction set, for awkward sizes, against its
@@ -65,22 +83,31 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 				}
 			}
 			for _, inner := range []int{1, 3, 4, 7, 64, 129} {
-				a := random(r, 16*(inner+2))
+				a := random(r, 16*inner)
+				for i := range a {
+					if i%5 == 0 {
+						a[i] *= 0x1p-128
+					}
+				}
 				for _, dtype := range []model.DType{model.BFloat16, model.Float32} {
-					w := &randomPanels(r, dtype, 4, inner)[0]
-					by, direct := k.of(dtype), portable.of(dtype)
-					for m := 1; m <= len(by.gemm); m++ {
+					steps := format{dtype: dtype}.steps(inner)
+					w := &randomPanels(r, dtype, 4, steps)[0]
+					for m := 1; m <= len(k.of(dtype).gemm); m++ {
 						ldc := panelWidth + 5
 						compare(fmt.Sprintf("gemm of %s, %d rows, k=%d", dtype, m, inner), func(which *kernels, out []float32) {
+							by := which.of(dtype)
+							rows, ld := by.rows(a, m, inner)
 							if which == &portable {
-								tiles(direct.gemm, out, ldc, a, inner+2, 0, m, w, inner)
+								tiles(by.gemm, out, ldc, rows, ld, 0, m, w, steps)
 							} else {
-								by.gemm[m-1](&out[0], ldc, &a[0], inner+2, w, inner)
+								by.gemm[m-1](&out[0], ldc, &rows[0], ld, w, steps)
 							}
 						}, (m-1)*ldc+panelWidth)
 					}
 					compare(fmt.Sprintf("gemv of %s, k=%d", dtype, inner), func(which *kernels, out []float32) {
-						which.of(dtype).gemv(&out[0], &a[0], w, inner)
+						by := which.of(dtype)
+						rows, _ := by.rows(a, 1, inner)
+						by.gemv(&out[0], &rows[0], w, steps)
 					}, 4*panelWidth)
 				}
 			}

@@ -30,8 +30,11 @@ func (e *engine) multiply(o *program.Product, finish epilogue) func() {
 // not.
 func (e *engine) linear(y []float32, ldy int, x []float32, ldx, rows int, m *matrix, finish epilogue) {
 	a := operand{x: x, ldx: ldx}
-	if m.whole() {
-		a = e.quantize(rows, func(i int) []float32 { return x[i*ldx:][:m.in] }, m)
+	switch row := func(i int) []float32 { return x[i*ldx:][:m.in] }; {
+	case m.whole():
+		a = e.quantize(rows, row, m)
+	case e.kernels.of(m.dtype).round != nil:
+		a = e.round(rows, row, m)
 	}
 	panels := m.panels()
 	// Four panels are one call of gemv; fewer when cores would go idle. An
@@ -48,12 +51,24 @@ func (e *engine) linear(y []float32, ldy int, x []float32, ldx, rows int, m *mat
 	})
 }
 
-// operand is rows that are multiplied: float32, or whole numbers.
+// operand is rows that are multiplied: words, of float32 or what products.round makes,
+// or whole numbers.
 type operand struct {
 	x       []float32
 	ldx     int
 	numbers []byte
 	bytes   int // how far apart rows of numbers lie
+}
+
+// round makes of rows what a matrix of bfloat16 takes.
+func (e *engine) round(rows int, row func(i int) []float32, m *matrix) operand {
+	by := e.kernels.of(m.dtype)
+	n := by.words(m.in)
+	a := operand{ldx: apart(n)}
+	grow(&e.work.rounded, rows*a.ldx)
+	a.x = e.work.rounded
+	e.each(rows, 8, func(i int) { by.round(a.x[i*a.ldx:][:n], row(i)) })
+	return a
 }
 
 // quantize makes whole numbers of rows, as a matrix takes them.
@@ -84,10 +99,10 @@ func (e *engine) product(y []float32, ldy int, a operand, row, rowEnd int, m *ma
 			m.tiles(by, y[p*panelWidth:], ldy, a, row, rowEnd, p)
 		}
 	case rowEnd-row == 1 && last-first == 4:
-		by.gemv(&y[row*ldy+first*panelWidth], &a.x[row*a.ldx], m.panel(first), m.in)
+		by.gemv(&y[row*ldy+first*panelWidth], &a.x[row*a.ldx], m.panel(first), m.steps(m.in))
 	default:
 		for p := first; p < last; p++ {
-			tiles(by.gemm, y[p*panelWidth:], ldy, a.x, a.ldx, row, rowEnd, m.panel(p), m.in)
+			tiles(by.gemm, y[p*panelWidth:], ldy, a.x, a.ldx, row, rowEnd, m.panel(p), m.steps(m.in))
 		}
 	}
 	if finish != nil {

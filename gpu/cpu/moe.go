@@ -184,9 +184,12 @@ func (e *engine) multiplyExperts(o *program.ExpertProduct, finish epilogue) func
 		if in.rows == program.Tokens {
 			row = func(i int) []float32 { return in.row(int(r.token[i])) }
 		}
-		if experts[0].whole() {
+		switch by := e.kernels.of(experts[0].dtype); {
+		case experts[0].whole():
 			a = e.quantize(n, row, experts[0])
-		} else if in.rows == program.Tokens {
+		case by.round != nil:
+			a = e.round(n, row, experts[0])
+		case in.rows == program.Tokens:
 			grow(&r.rows, n*a.ldx)
 			e.each(n, 16, func(i int) { copy(r.rows[i*a.ldx:][:in.width], row(i)) })
 			a.x = r.rows

@@ -10,14 +10,14 @@ import (
 // matrix is a weight matrix [out, in] in panels of 32 outputs:
 //
 //	float32   w[out/32][in][32]        output j of the panel at j
-//	bfloat16  w[out/32][in][16][2]     outputs j and j+16 at j, side by side
+//	bfloat16  w[out/32][in/2][32][2]   of output j two inputs at j, side by side
 //	int8      w[out/32][in/group]{[32] scales, [group/4][32][4]}: output j at j
 //	int4      w[out/32][in/group]{[32] scales, [group/4][16][4]}: of a byte the
 //	          lower half is output j's, the upper j+16's
 //
-// One inner index of a bfloat16 panel is one cache line; read as 16 words of
-// 32 bits, a shift yields the float32 of outputs 0–15 and a mask those of
-// 16–31. Outputs past the end are zero.
+// A pair of inputs of a bfloat16 panel is 32 words, as dot products of pairs take
+// them; a shift yields the float32 of the even input and a mask that of the odd one.
+// Outputs and inputs past the end are zero.
 //
 // Scales are float32; behind them lie [32] offsets where the format has some.
 // Whole numbers are stored from 0 on: blocks.go says what is computed with them.
@@ -77,11 +77,15 @@ func (f format) panelBytes(in int) int {
 	if f.whole() {
 		return (in+f.group-1)/f.group*f.head() + (in+3)/4*f.line()
 	}
-	size := 2
-	if f.dtype == model.Float32 {
-		size = 4
+	return f.steps(in) * panelWidth * 4
+}
+
+// steps is how many words of an output of bfloat16 or float32 so many inputs take.
+func (f format) steps(in int) int {
+	if f.dtype == model.BFloat16 {
+		return (in + 1) / 2
 	}
-	return in * panelWidth * size
+	return in
 }
 
 func (m *matrix) panel(p int) *byte {
@@ -94,7 +98,7 @@ func (m *matrix) float32s(p int) []float32 {
 }
 
 func (m *matrix) bfloat16s(p int) []uint16 {
-	return unsafe.Slice((*uint16)(unsafe.Pointer(m.panel(p))), m.in*panelWidth)
+	return unsafe.Slice((*uint16)(unsafe.Pointer(m.panel(p))), (m.in+1)/2*2*panelWidth)
 }
 
 // block is a group of a panel: its outputs' scales, and offsets behind them, and
@@ -143,9 +147,9 @@ func (m *matrix) row(dst []float32, out int) {
 			dst[k] = w[k*panelWidth]
 		}
 	case model.BFloat16:
-		w := m.bfloat16s(p)[lane(j):]
+		w := m.bfloat16s(p)
 		for k := range dst {
-			dst[k] = model.FromBF16(w[k*panelWidth])
+			dst[k] = model.FromBF16(w[inPairs(j, k)])
 		}
 	default:
 		m.wholeRow(dst, p, j)
@@ -170,8 +174,8 @@ func (m *matrix) wholeRow(dst []float32, p, j int) {
 	}
 }
 
-// lane is where output j of a bfloat16 panel lies.
-func lane(j int) int { return 2*(j%(panelWidth/2)) + j/(panelWidth/2) }
+// inPairs is where input k of output j of a bfloat16 panel lies.
+func inPairs(j, k int) int { return (k/2*panelWidth+j)*2 + k%2 }
 
 // packPanel fills panel p; source gives the weights of an output.
 func (m *matrix) packPanel(p int, source func(out int) row) {
@@ -185,12 +189,17 @@ func (m *matrix) packPanel(p int, source func(out int) row) {
 		raw = raw && lines[j] != nil
 	}
 	if raw {
-		// The common case: whole cache lines, two outputs a word.
-		w := m.bfloat16s(p)
-		for k := range m.in {
+		// The common case: a word of each output in turn.
+		w := unsafe.Slice((*uint32)(unsafe.Pointer(m.panel(p))), m.steps(m.in)*panelWidth)
+		for k := range m.in / 2 {
 			line := w[k*panelWidth:][:panelWidth]
 			for j, r := range lines[:n] {
-				line[lane(j)] = binary.LittleEndian.Uint16(r[2*k:])
+				line[j] = binary.LittleEndian.Uint32(r[4*k:])
+			}
+		}
+		if k := m.in - 1; k%2 == 0 {
+			for j, r := range lines[:n] {
+				w[k/2*panelWidth+j] = uint32(binary.LittleEndian.Uint16(r[2*k:]))
 			}
 		}
 		return
@@ -230,9 +239,9 @@ func (m *matrix) pack(p, j int, values []float32) {
 			w[k*panelWidth] = v
 		}
 	case model.BFloat16:
-		w := m.bfloat16s(p)[lane(j):]
+		w := m.bfloat16s(p)
 		for k, v := range values {
-			w[k*panelWidth] = model.ToBF16(v)
+			w[inPairs(j, k)] = model.ToBF16(v)
 		}
 	default:
 		m.round(p, j, values)

@@ -45,7 +45,10 @@ type plan struct {
 	paired map[*program.Value]bool
 	// plain are those of which each head has a matrix, which no whole numbers multiply.
 	plain map[*program.Weight]bool
-	group int // the most query heads to a cache head
+	// routers choose experts: where two are nearly as good, little rounding chooses
+	// another.
+	routers map[*program.Weight]bool
+	group   int // the most query heads to a cache head
 }
 
 // newPlan fuses a program's ops and lays its values out. What the functions are
@@ -54,7 +57,18 @@ func newPlan(p *program.Program, rules []*program.Rule) *plan {
 	head := program.Fuse(p.Head(), rules)
 	pl := &plan{
 		ops: slices.Concat(program.Fuse(p.Body(), rules), head), heads: len(head),
-		gated: map[*program.Weight]bool{}, paired: map[*program.Value]bool{}, plain: map[*program.Weight]bool{}, group: 1,
+		gated: map[*program.Weight]bool{}, paired: map[*program.Value]bool{}, plain: map[*program.Weight]bool{}, routers: map[*program.Weight]bool{}, group: 1,
+	}
+	routes := map[*program.Value]bool{}
+	for _, op := range p.Ops {
+		if r, is := op.(*program.Route); is {
+			routes[r.Logits] = true
+		}
+	}
+	for _, op := range p.Ops {
+		if o, is := op.(*program.Product); is && routes[o.Out] {
+			pl.routers[o.Weight] = true
+		}
 	}
 	for _, op := range pl.ops {
 		if f, fused := op.(*program.Fused); fused {

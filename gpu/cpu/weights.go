@@ -22,7 +22,8 @@ type weights struct {
 func (w *weights) matrix(slot *program.Weight) *matrix { return w.matrices[slot][0] }
 
 // newBuilder lays out the model's weights in panels. Of gated slots gates and ups
-// take turns; plain ones are multiplied by what takes no whole numbers.
+// take turns; plain ones are multiplied by what takes no whole numbers, routers are
+// float32.
 func newBuilder(m *model.Model, asked model.DType, pl *plan) (*builder, error) {
 	if err := Formats.Check(m); err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
@@ -38,7 +39,7 @@ func newBuilder(m *model.Model, asked model.DType, pl *plan) (*builder, error) {
 			slot = m.Weights.Of(w)
 		}
 		if w.Matrix() {
-			b.matrix(w, slot, pl.gated[w], pl.plain[w])
+			b.matrix(w, slot, pl)
 		} else {
 			b.vector(w, slot)
 		}
@@ -128,8 +129,11 @@ func (p *pending) done() {
 }
 
 // matrix makes one for a slot, or one for each of its experts.
-func (b *builder) matrix(w *program.Weight, slot *model.Slot, gated, plain bool) {
-	like := b.hold(w, slot, plain)
+func (b *builder) matrix(w *program.Weight, slot *model.Slot, pl *plan) {
+	like := b.hold(w, slot, pl.plain[w])
+	if pl.routers[w] {
+		like = &matrix{out: w.Out(), in: w.In(), format: format{dtype: model.Float32}}
+	}
 	for x := range w.Experts() {
 		m := new(matrix)
 		*m = *like
@@ -137,7 +141,7 @@ func (b *builder) matrix(w *program.Weight, slot *model.Slot, gated, plain bool)
 		if slot != nil {
 			source = func(i int) row { return rowOf(slot, x*w.Out()+i) }
 		}
-		if gated {
+		if pl.gated[w] {
 			half := w.Out() / 2
 			m.out = 2 * padded(half)
 			if slot != nil {

@@ -101,7 +101,7 @@ func TestGateAndUpTakeTurns(t *testing.T) {
 	slot := slotOf(gate, up)
 	b := &builder{asked: model.Float32}
 	b.weights.matrices = map[*program.Weight][]*matrix{}
-	b.matrix(slot.Weight, slot, true, false)
+	b.matrix(slot.Weight, slot, &plan{gated: map[*program.Weight]bool{slot.Weight: true}})
 	if _, err := b.load(newPool(1), nil); err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,11 @@ func main() {
 			}
 		}
 	}
+	for m := 1; m <= avx512.rows; m++ {
+		avx512.gemm(bf16dot, m)
+	}
+	avx512.gemv(bf16dot)
+	pairs()
 	peakDots()
 	scores4()
 	values4()
