@@ -105,9 +105,9 @@ func (e *engine) prepare(a *attention, i, head int) {
 		p.kNorm.rows(e.kernels, k, k)
 	}
 	for at := 0; at < len(queries); at += d {
-		turn.head(queries[at:][:d])
+		turn.head(e.kernels, queries[at:][:d])
 	}
-	turn.head(k)
+	turn.head(e.kernels, k)
 	page, offset := e.place(e.work.tokens[i])
 	a.cache.enter(e.kernels, page, offset, head, k, v)
 }
@@ -121,15 +121,9 @@ func (e *engine) turn(rotary, i int) turn {
 	return turn{angles[:dims/2], angles[dims/2:]}
 }
 
-func (t turn) head(x []float32) {
+func (t turn) head(k *kernels, x []float32) {
 	half := len(t.cos)
-	lo, hi, cos, sin := x[:half], x[half:][:half], t.cos[:half], t.sin[:half]
-	for i := range lo {
-		a, b := lo[i], hi[i]
-		// The conversions keep compilers from fusing: same bits everywhere.
-		lo[i] = float32(a*cos[i]) - float32(b*sin[i])
-		hi[i] = float32(b*cos[i]) + float32(a*sin[i])
-	}
+	k.turn(&x[0], &x[half], &t.cos[0], &t.sin[0], half)
 }
 
 // rotary is the number of one of the program's rotations.
@@ -154,7 +148,7 @@ func (e *engine) rope(o *program.Rope) func() {
 			turn := e.turn(r, i)
 			for _, v := range views {
 				for row := v.row(i); len(row) > 0; row = row[o.HeadDim:] {
-					turn.head(row[:o.HeadDim])
+					turn.head(e.kernels, row[:o.HeadDim])
 				}
 			}
 		})

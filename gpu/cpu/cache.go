@@ -107,9 +107,13 @@ func (c *layerCache) narrow(k *kernels, to []byte, x []float32) {
 	case model.Float32:
 		copy(unsafe.Slice((*float32)(unsafe.Pointer(&to[0])), len(x)), x)
 	case model.BFloat16:
+		if k.bf16.perPair == 1 && len(x)%2 == 0 { // pairs are two elements one behind the other
+			k.bf16.round(unsafe.Slice((*float32)(unsafe.Pointer(&to[0])), len(x)/2), x)
+			return
+		}
 		rounded := unsafe.Slice((*uint16)(unsafe.Pointer(&to[0])), len(x))
 		for i, v := range x {
-			rounded[i] = model.ToBF16(v)
+			rounded[i] = toBF16(v)
 		}
 	case model.Int8:
 		scale, inverse := scaleOf(k.whole.sizeOf(&x[0], len(x)), 127)

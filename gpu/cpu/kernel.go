@@ -69,6 +69,8 @@ type kernels struct {
 	sumSquares func(x *float32, n int) float32
 	// mulScale writes y[i] = x[i]·scale·w[i].
 	mulScale func(y, x, w *float32, scale float32, n int)
+	// turn writes (lo[i]·cos[i]−hi[i]·sin[i], hi[i]·cos[i]+lo[i]·sin[i]) to lo and hi.
+	turn func(lo, hi, cos, sin *float32, n int)
 	// swiglu writes y[i] = g[i]/(1+exp(−g[i]))·u[i].
 	swiglu func(y, g, u *float32, n int)
 }
@@ -91,6 +93,7 @@ var portable = kernels{
 	maxOf:      maxOf,
 	sumSquares: sumSquares,
 	mulScale:   mulScale,
+	turn:       turnPairs,
 	swiglu:     swiglu,
 }
 
@@ -130,11 +133,16 @@ func portableProducts(f func(m int, c *float32, ldc int, a *float32, lda int, w 
 // roundBF16 rounds to bfloat16, as float32.
 func roundBF16(to, x []float32) {
 	for i, v := range x {
-		to[i] = normal(model.FromBF16(model.ToBF16(normal(v))))
+		to[i] = model.FromBF16(toBF16(v))
 	}
 	if len(x)%2 == 1 {
 		to[len(x)] = 0
 	}
+}
+
+// toBF16 rounds to bfloat16, and what is below the smallest normal number to zero.
+func toBF16(x float32) uint16 {
+	return uint16(math.Float32bits(normal(model.FromBF16(model.ToBF16(normal(x))))) >> 16)
 }
 
 // normal is x, or zero where it is below the smallest normal number.
@@ -230,6 +238,16 @@ func sumSquares(x *float32, n int) float32 {
 func mulScale(y, x, w *float32, scale float32, n int) {
 	for i := range n {
 		*at(y, i) = float32(float32(*at(x, i)*scale) * *at(w, i))
+	}
+}
+
+func turnPairs(lo, hi, cos, sin *float32, n int) {
+	l, h, c, s := unsafe.Slice(lo, n), unsafe.Slice(hi, n), unsafe.Slice(cos, n), unsafe.Slice(sin, n)
+	for i := range l {
+		a, b := l[i], h[i]
+		// The conversions keep compilers from fusing: same bits everywhere.
+		l[i] = float32(a*c[i]) - float32(b*s[i])
+		h[i] = float32(b*c[i]) + float32(a*s[i])
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
-
-	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // choose returns the widest kernels the processor can run.
@@ -82,6 +80,7 @@ var kernelsAVX512 = kernels{
 	maxOf:      groupedMaxOf(maxOfAVX512),
 	sumSquares: sumSquares512,
 	mulScale:   groupedMulScale(mulScaleAVX512),
+	turn:       groupedTurn(turnAVX512),
 	swiglu:     groupedSwiglu(swigluAVX512),
 }
 
@@ -107,7 +106,7 @@ func roundPairs(to, x []float32) {
 		if i == len(x) {
 			return 0
 		}
-		return math.Float32bits(normal(model.FromBF16(model.ToBF16(normal(x[i]))))) >> 16
+		return uint32(toBF16(x[i]))
 	}
 	for i := whole; i < len(x); i += 2 {
 		to[i/2] = math.Float32frombits(half(i) | half(i+1)<<16)
@@ -127,6 +126,7 @@ var kernelsAVX2 = kernels{
 	maxOf:      groupedMaxOf(maxOfAVX2),
 	sumSquares: sumSquares256,
 	mulScale:   groupedMulScale(mulScaleAVX2),
+	turn:       groupedTurn(turnAVX2),
 	swiglu:     groupedSwiglu(swigluAVX2),
 }
 
@@ -273,6 +273,16 @@ func groupedMulScale(f func(y, x, w *float32, scale float32, n int)) func(y, x, 
 		f(y, x, w, scale, whole)
 		if whole < n { // there is no pointer past the end
 			mulScale(at(y, whole), at(x, whole), at(w, whole), scale, n-whole)
+		}
+	}
+}
+
+func groupedTurn(f func(lo, hi, cos, sin *float32, n int)) func(lo, hi, cos, sin *float32, n int) {
+	return func(lo, hi, cos, sin *float32, n int) {
+		whole := n &^ (lanes - 1)
+		f(lo, hi, cos, sin, whole)
+		if whole < n {
+			turnPairs(at(lo, whole), at(hi, whole), at(cos, whole), at(sin, whole), n-whole)
 		}
 	}
 }

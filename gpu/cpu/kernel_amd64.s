@@ -6720,6 +6720,41 @@ groupsEnd:
 	VZEROUPPER
 	RET
 
+// func turnAVX512(lo *float32, hi *float32, cos *float32, sin *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·turnAVX512(SB), NOSPLIT, $0-40
+	MOVQ lo+0(FP), AX
+	MOVQ hi+8(FP), CX
+	MOVQ cos+16(FP), DX
+	MOVQ sin+24(FP), BX
+	MOVQ n+32(FP), SI
+
+groups:
+	CMPQ    SI, $+16
+	JL      groupsEnd
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+	VMOVUPS (DX), Z2
+	VMOVUPS (BX), Z3
+	VMULPS  Z2, Z0, Z4
+	VMULPS  Z3, Z1, Z5
+	VSUBPS  Z5, Z4, Z4
+	VMOVUPS Z4, (AX)
+	VMULPS  Z2, Z1, Z4
+	VMULPS  Z3, Z0, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, (CX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	ADDQ    $+64, BX
+	SUBQ    $+16, SI
+	JMP     groups
+
+groupsEnd:
+	VZEROUPPER
+	RET
+
 // func widenBF16AVX512(to *float32, from *byte, n int)
 // Requires: AVX, AVX512F
 TEXT ·widenBF16AVX512(SB), NOSPLIT, $0-24
@@ -9565,6 +9600,53 @@ groups:
 	ADDQ    $+64, CX
 	ADDQ    $+64, DX
 	SUBQ    $+16, BX
+	JMP     groups
+
+groupsEnd:
+	VZEROUPPER
+	RET
+
+// func turnAVX2(lo *float32, hi *float32, cos *float32, sin *float32, n int)
+// Requires: AVX
+TEXT ·turnAVX2(SB), NOSPLIT, $0-40
+	MOVQ lo+0(FP), AX
+	MOVQ hi+8(FP), CX
+	MOVQ cos+16(FP), DX
+	MOVQ sin+24(FP), BX
+	MOVQ n+32(FP), SI
+
+groups:
+	CMPQ    SI, $+16
+	JL      groupsEnd
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VMOVUPS (DX), Y2
+	VMOVUPS (BX), Y3
+	VMULPS  Y2, Y0, Y4
+	VMULPS  Y3, Y1, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (AX)
+	VMULPS  Y2, Y1, Y4
+	VMULPS  Y3, Y0, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y4, (CX)
+	VMOVUPS 32(AX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 32(DX), Y2
+	VMOVUPS 32(BX), Y3
+	VMULPS  Y2, Y0, Y4
+	VMULPS  Y3, Y1, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(AX)
+	VMULPS  Y2, Y1, Y4
+	VMULPS  Y3, Y0, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(CX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	ADDQ    $+64, BX
+	SUBQ    $+16, SI
 	JMP     groups
 
 groupsEnd:

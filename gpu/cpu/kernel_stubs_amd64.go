@@ -172,6 +172,11 @@ func sumSquaresAVX512(x *float32, n int, sums *[16]float32)
 //go:noescape
 func mulScaleAVX512(y *float32, x *float32, w *float32, scale float32, n int)
 
+// turnAVX512 turns n pairs, a multiple of 16.
+//
+//go:noescape
+func turnAVX512(lo *float32, hi *float32, cos *float32, sin *float32, n int)
+
 // widenBF16AVX512 widens n elements, a multiple of 16.
 //
 //go:noescape
@@ -276,6 +281,11 @@ func sumSquaresAVX2(x *float32, n int, sums *[16]float32)
 //
 //go:noescape
 func mulScaleAVX2(y *float32, x *float32, w *float32, scale float32, n int)
+
+// turnAVX2 turns n pairs, a multiple of 16.
+//
+//go:noescape
+func turnAVX2(lo *float32, hi *float32, cos *float32, sin *float32, n int)
 
 // widenBF16AVX2 widens n elements, a multiple of 16.
 //

@@ -144,6 +144,11 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 				x[n/2] = 1
 				compare(fmt.Sprint("sumSquares, n=", n), func(k *kernels, out []float32) { out[0] = k.sumSquares(&x[0], n) }, 1)
 				compare(fmt.Sprint("mulScale, n=", n), func(k *kernels, out []float32) { k.mulScale(&out[0], &x[0], &y[0], 0.3, n) }, n)
+				compare(fmt.Sprint("turn, n=", n), func(k *kernels, out []float32) {
+					copy(out, x)
+					copy(out[n:], y)
+					k.turn(&out[0], &out[n], &y[0], &x[0], n)
+				}, 2*n)
 				compare(fmt.Sprint("widenBF16, n=", n), func(k *kernels, out []float32) {
 					k.widenBF16(&out[0], (*byte)(unsafe.Pointer(&y[0])), n)
 				}, n)

@@ -143,7 +143,8 @@ func addBias(x view, bias []float32) epilogue {
 }
 
 // addTo adds what was computed, y, to x.
-func addTo(x, y view, scale float32) epilogue {
+func addTo(k *kernels, x, y view, scale float32) epilogue {
+	one := float32(1)
 	return func(row, rowEnd, col, colEnd int) {
 		colEnd = min(colEnd, x.width)
 		for ; row < rowEnd; row++ {
@@ -154,8 +155,8 @@ func addTo(x, y view, scale float32) epilogue {
 				}
 				continue
 			}
-			for j := col; j < colEnd; j++ {
-				to[j] += from[j]
+			if col < colEnd { // once the number itself: fused is rounded as a sum is
+				k.values(&to[col], &one, 1, 1, &from[col], 1, colEnd-col)
 			}
 		}
 	}

@@ -236,7 +236,7 @@ func (e *engine) combine(o *program.Combine, then *program.Add) func() {
 	in, out, r := e.plan.view(o.In), e.plan.view(o.Out), &e.work.routing
 	var finish epilogue
 	if then != nil {
-		finish = addTo(e.plan.view(then.X), out, then.Scale)
+		finish = addTo(e.kernels, e.plan.view(then.X), out, then.Scale)
 	}
 	return func() {
 		e.each(len(e.work.tokens), 4, func(i int) {

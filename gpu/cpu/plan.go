@@ -152,7 +152,7 @@ func (e *engine) function(op program.Op) (func(), error) {
 	case *program.Gate:
 		return e.rowwise(o.Out, e.gate(p.view(o.In), p.view(o.Out), o)), nil
 	case *program.Add:
-		return e.rowwise(o.X, addTo(p.view(o.X), p.view(o.Y), o.Scale)), nil
+		return e.rowwise(o.X, addTo(e.kernels, p.view(o.X), p.view(o.Y), o.Scale)), nil
 	case *program.Multiply:
 		return e.rowwise(o.X, e.multiplyBy(o)), nil
 	case *program.Scale:
@@ -206,7 +206,7 @@ func (e *engine) fused(f *program.Fused) (func(), error) {
 		if c, combines := f.Ops[0].(*program.Combine); combines {
 			return e.combine(c, last), nil
 		}
-		return e.multiply(f.Ops[0].(*program.Product), addTo(p.view(last.X), p.view(last.Y), last.Scale)), nil
+		return e.multiply(f.Ops[0].(*program.Product), addTo(e.kernels, p.view(last.X), p.view(last.Y), last.Scale)), nil
 	case *program.Attend:
 		return e.attend(e.whole(f, last)), nil
 	}

@@ -49,7 +49,9 @@ var (
 // does a panel at a time, AVX2 half of one: outputs p·8 to p·8+7 and 16 more, twice.
 //
 // With the sums over groups in memory twelve rows would fit into the registers;
-// six keep the multipliers busy, too.
+// six keep the multipliers busy, too. A row by four panels at once, each a stream of its
+// own as in gemv, read 0.73 to 0.93 of what a Zen 4 core reads, where panels one behind the other
+// are 0.84 to 0.97, and with lines fetched ahead 0.57 to 0.92.
 func (d *dots) product(w whole, m int) {
 	name := fmt.Sprintf("rows%sx%d%s", w.name, m, d.name)
 	TEXT(name, noSplit, "func(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)")

@@ -36,6 +36,7 @@ func main() {
 		s.maxOf()
 		s.sumSquares()
 		s.mulScale()
+		s.turn()
 		s.widenBF16()
 		s.widenInt8()
 		s.swiglu()

@@ -244,6 +244,34 @@ func (s *set) mulScale() {
 	RET()
 }
 
+// turn: pairs by an angle each. Products are rounded by themselves, as in its twin.
+func (s *set) turn() {
+	v := s.function("turn", "func(lo, hi, cos, sin *float32, n int)", "turns n pairs, a multiple of 16.")
+	a, b, c, d, t, u := v.one(), v.one(), v.one(), v.one(), v.one(), v.one()
+	lo, hi, cos, sin, n := argument("lo"), argument("hi"), argument("cos"), argument("sin"), argument("n")
+	loop("groups", n, 16, func() {
+		for i := range s.parts {
+			VMOVUPS(at(lo, i*s.bytes), a)
+			VMOVUPS(at(hi, i*s.bytes), b)
+			VMOVUPS(at(cos, i*s.bytes), c)
+			VMOVUPS(at(sin, i*s.bytes), d)
+			VMULPS(c, a, t)
+			VMULPS(d, b, u)
+			VSUBPS(u, t, t)
+			VMOVUPS(t, at(lo, i*s.bytes))
+			VMULPS(c, b, t)
+			VMULPS(d, a, u)
+			VADDPS(u, t, t)
+			VMOVUPS(t, at(hi, i*s.bytes))
+		}
+		for _, p := range []reg.GPVirtual{lo, hi, cos, sin} {
+			ADDQ(I32(64), p)
+		}
+	})
+	VZEROUPPER()
+	RET()
+}
+
 // widenBF16 and widenInt8 make float32 of keys and values.
 func (s *set) widenBF16() {
 	v := s.function("widenBF16", "func(to *float32, from *byte, n int)", "widens n elements, a multiple of 16.")
