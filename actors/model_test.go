@@ -76,7 +76,7 @@ func TestSystemMatchesReferences(t *testing.T) {
 			if strings.HasPrefix(cp.Name, "fixtures/") && cfg.PageSize != 1 {
 				continue // the hardest is enough for so many
 			}
-			cfg.Model, cfg.KVDType = cp.Dir, model.Float32 // exact
+			cfg.Model, cfg.DType = cp.Dir, model.Float32 // exact
 			t.Run(fmt.Sprintf("%s/page%d-budget%d-cache%s-overlap%v", cp.Name, cfg.PageSize, cfg.MaxPrefillLength, cfg.Cache, !cfg.NoOverlap), func(t *testing.T) {
 				s := openSystem(t, cfg)
 				cases := cp.Reference(t).Cases
@@ -133,7 +133,7 @@ func TestPromptLogprobsMatchReferences(t *testing.T) {
 		{MaxPrefillLength: 11, PageSize: 1, MaxRunningRequests: 5},
 		{MaxPrefillLength: 40, MaxRunningRequests: 12, PageSize: 4, NumPages: 60},
 	} {
-		cfg.Model, cfg.KVDType = cp.Dir, model.Float32 // exact
+		cfg.Model, cfg.DType = cp.Dir, model.Float32 // exact
 		s := openSystem(t, cfg)
 		cases := cp.Reference(t).Cases
 		for range 2 { // the second time from the cache, if one could
