@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -252,6 +253,7 @@ func TestDeterministic(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		spec := all[name]
 		spec.Deterministic, spec.Drafts, spec.Slots, spec.NumPages, spec.PageSize, spec.MaxStepTokens = true, true, 24, 8000, 16, max(spec.MaxStepTokens, 700)
+		spec.GraphRows = cmp.Or(spec.GraphRows, 40)
 		if strings.Contains(name, "/1") || strings.HasSuffix(name, "a3") {
 			spec.PageSize = 5
 		}
@@ -276,7 +278,7 @@ func TestDeterministic(t *testing.T) {
 				texts = append(texts, r.alone(ids, sampling, 24))
 			}
 			for turn := range 2 {
-				if turn == 1 && strings.Contains(name, "/") {
+				if turn == 1 && name != "qwen3" && name != "qwen3-sharded" {
 					break
 				}
 				if turn == 1 { // another device, with other sizes
@@ -284,7 +286,7 @@ func TestDeterministic(t *testing.T) {
 					other.Slots, other.MaxStepTokens, other.PageSize = 40, 1024, 16
 					r = openCUDA(t, other)
 				}
-				n, differences := r.reread(g, texts, 80)
+				n, differences := r.reread(g, texts, 50)
 				m, more := r.behind(texts[len(texts)-1], most/2)
 				for _, d := range append(differences, more...) {
 					t.Error(d)
