@@ -3,9 +3,11 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
@@ -79,4 +81,135 @@ func BenchmarkCodes(b *testing.B) {
 			}
 		}
 	}
+}
+
+// BenchmarkSkinnyCodes is products of few rows with weights in FP8, with the norm, gate or
+// sum that they have in a layer, beside
+// cuBLASLt's products alone; and what a layer's take back to back, beside cuBLASLt's with the
+// kernels that it needs around them. Weights come from memory. A line each on standard
+// error: µs, and the share of reading them at 4.43 TB/s.
+func BenchmarkSkinnyCodes(b *testing.B) {
+	require(b)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ctx, err := openContext(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ctx.close()
+	check := func(err error) {
+		b.Helper()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	const pool = 1 << 30
+	var at [5]kernel.Ptr // weights, x, y, scales, workspace
+	for i, n := range []int64{pool, 4 * 16 * 51200, 4 * 16 * 51200, 4 << 20, workspaceBytes} {
+		at[i], err = ctx.allocate(n, "a benchmark")
+		check(err)
+	}
+	m, err := loadModules(kernel.Shape{Heads: 40, KVHeads: 8, HeadDim: 128, PageSize: 16, Stages: 3, Hopper: ctx.gpu.hopper()}, ctx.gpu.architecture())
+	check(err)
+	q := &queue{modules: m, stream: ctx.compute, overlap: true}
+	_, err = kernel.FillCodes(q, at[0], pool, 1024, 1)
+	check(err)
+	check(kernel.FillRandom(q, at[1], 2*16*51200, 1024, 7))
+	blas, err := newBlas(at[4], ctx.compute)
+	check(err)
+	// time is the median of what several of a kind take in a graph.
+	time := func(copies int, run func(i int) error) float64 {
+		all := func() error {
+			for i := range copies {
+				if err := run(i); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		check(all())
+		g, err := capture(ctx.compute, all)
+		check(err)
+		var times []int64
+		for range 9 {
+			ns, err := timeOn(ctx.compute, func() error { return g.launch(ctx.compute) })
+			check(err)
+			times = append(times, ns)
+		}
+		slices.Sort(times)
+		check(g.free())
+		return float64(times[4]) / float64(copies) / 1e3
+	}
+	type shape struct {
+		name    string
+		out, in int
+		run     func(kernel.Queue, kernel.SkinnyArgs, int) error
+	}
+	ours := func(s shape, w kernel.Ptr, n, most int) error {
+		a := kernel.SkinnyArgs{X: at[1], W: w, Norm: at[3], Y: at[2], Scales: at[3], N: int32(n), In: int32(s.in), Out: int32(s.out), Ld: int32(s.out), Eps: 1e-6}
+		return s.run(q, a, most)
+	}
+	library := func(s shape, w kernel.Ptr, n int) error {
+		return blas.multiply(factors{product: product{out: s.out, n: rounded(n, 16), in: s.in, ld: s.out, scaling: bare}, w: w, x: at[1], y: at[2]})
+	}
+	sms := ctx.gpu.SMs
+	for _, model := range []struct {
+		name                string
+		hidden, qkv, o, mid int
+	}{{"14b", 5120, 7168, 5120, 17408}, {"32b", 5120, 10240, 8192, 25600}, {"0.6b", 1024, 4096, 2048, 3072}} {
+		shapes := []shape{
+			{"qkv", model.qkv, model.hidden, kernel.SkinnyNorm},
+			{"o", model.hidden, model.o, kernel.SkinnyAdd},
+			{"gate_up", 2 * model.mid, model.hidden, kernel.SkinnyGate},
+			{"down", model.hidden, model.mid, kernel.SkinnyAdd},
+		}
+		for _, n := range []int{1, 2, 4, 8, 16} {
+			func() {
+				var layer int64
+				line := func(what string, bytes int64, took ...float64) {
+					floor := float64(bytes) / 4.43e6
+					fmt.Fprintf(os.Stderr, "%-4s %2d %-8s", model.name, n, what)
+					for i, name := range []string{"ours", "library"} {
+						fmt.Fprintf(os.Stderr, "  %s %6.2f %3.0f%%", name, took[i], 100*floor/took[i])
+					}
+					fmt.Fprintln(os.Stderr)
+				}
+				for _, s := range shapes {
+					size := int64(s.out) * int64(s.in)
+					layer += size
+					w := func(i int) kernel.Ptr { return at[0].Plus(int64(i) * size) }
+					copies := int(max(min(pool/size, 16), 256<<20/size)) // more than caches hold
+					line(s.name, size,
+						time(copies, func(i int) error { return ours(s, w(i), n, 2*sms) }),
+						time(copies, func(i int) error { return library(s, w(i), n) }))
+				}
+				each := func(one func(s shape, w kernel.Ptr) error) float64 {
+					return time(int(max(min(pool/layer, 16), 256<<20/layer)), func(i int) error {
+						w := at[0].Plus(int64(i) * layer)
+						for _, s := range shapes {
+							if err := one(s, w); err != nil {
+								return err
+							}
+							w = w.Plus(int64(s.out) * int64(s.in))
+						}
+						return nil
+					})
+				}
+				code := func(s shape) error { // what cuBLASLt's products read
+					codes := kernel.Codes{At: at[2], Scales: at[3]}
+					switch s.name {
+					case "qkv", "gate_up":
+						return kernel.NormCodes(q, kernel.NormCodesArgs{X: at[1], W: at[3], Y: codes, Hidden: int32(s.in), Eps: 1e-6}, n)
+					case "down":
+						return kernel.SiluCodes(q, kernel.SiluCodesArgs{GateUp: at[1], Y: codes, Intermediate: int32(s.in)}, n)
+					}
+					return kernel.CodeRows(q, kernel.CodeRowsArgs{X: kernel.View{At: at[1], Stride: int32(s.in), Half: 1}, Y: codes, Width: int32(s.in)}, n)
+				}
+				line("layer", layer,
+					each(func(s shape, w kernel.Ptr) error { return ours(s, w, n, 2*sms) }),
+					each(func(s shape, w kernel.Ptr) error { return errors.Join(code(s), library(s, w, n)) }))
+			}()
+		}
+	}
+	check(blas.close())
 }

@@ -848,17 +848,27 @@ func read(m *model.Model, tokens int) int64 {
 // memory as they do in a whole step. Lengths are spread evenly around 600.
 func BenchmarkOps(b *testing.B) {
 	for _, c := range []struct {
-		name  string
-		dtype model.DType
-	}{{"qwen3-0.6b", ""}, {"qwen3-14b", ""}, {"qwen3-14b", model.Int4}, {"qwen3-30b-a3b", ""}, {"qwen3.5-9b", ""}, {"gemma-3-12b", ""}} {
+		name string
+		spec device.Spec
+	}{
+		{"qwen3-0.6b", device.Spec{}},
+		{"qwen3-14b", device.Spec{}},
+		{"qwen3-14b", device.Spec{DType: model.Int4}},
+		{"qwen3-14b", device.Spec{Quantization: model.FP8, KVDType: model.Float8}},
+		{"qwen3-30b-a3b", device.Spec{}},
+		{"qwen3.5-9b", device.Spec{}},
+		{"gemma-3-12b", device.Spec{}},
+	} {
 		m, err := model.Open(c.name, true)
 		if err != nil {
 			b.Fatal(err)
 		}
-		name := c.name + string(c.dtype)
+		name, spec := c.name+string(c.spec.DType)+c.spec.Quantization, c.spec
+		spec.Model, spec.MaxSeqLen = m, 8192
 		for _, rows := range []int{1, 8, 32, 256} {
 			b.Run(fmt.Sprintf("%s/%d", name, rows), func(b *testing.B) {
-				r := openCUDA(b, device.Spec{Model: m, DType: c.dtype, Slots: rows, MaxSeqLen: 8192})
+				spec.Slots = rows
+				r := openCUDA(b, spec)
 				prompts := make([][]int32, rows)
 				for i := range prompts {
 					prompts[i] = make([]int32, 100+1000*(2*i+1)/(2*rows))
@@ -875,7 +885,8 @@ func BenchmarkOps(b *testing.B) {
 			})
 		}
 		b.Run(name+"/prompts", func(b *testing.B) {
-			r := openCUDA(b, device.Spec{Model: m, DType: c.dtype, Slots: 16, MaxSeqLen: 8192})
+			spec.Slots = 16
+			r := openCUDA(b, spec)
 			s, tokens := &batch.Step{}, rand.New(rand.NewPCG(1, 2))
 			for i := range 14 {
 				prompt := make([]int32, 100+1000*(2*i+1)/(2*14))

@@ -140,70 +140,39 @@ func TestCodeRows(t *testing.T) {
 	}
 }
 
-// Products of few rows with weights in codes, scaled by output and by block: the
-// weights are exact.
+// Products of few rows with weights in codes, of all kinds, share out among any number
+// of blocks.
 func TestSkinnyCodes(t *testing.T) {
 	b := open(t, shapes[0])
-	for _, in := range []int{128, 640, 1024, 5120} {
-		for i, n := range []int{1, 3, 8, 9, 16} {
-			most := []int{2, 200}[i%2]
-			for _, blocks := range []bool{false, true} {
-				for _, out := range []int{16, 272, 20000} {
-					if out == 20000 && in != 640 {
-						continue
+	b.Overlap()
+	run := func(c *codesCase) {
+		t.Helper()
+		a := c.args()
+		a.W, a.Scales, a.Y = upload(b, c.codes), upload(b, c.scales), upload(b, c.y)
+		if a.X = upload(b, c.bits); c.form != codesAdd {
+			a.X, a.Norm = upload(b, c.x), upload(b, c.norm)
+			if c.n > 1 { // the rows backwards
+				var rows []int32
+				for i := range c.n {
+					rows = append(rows, int32(c.n-1-i))
+				}
+				a.Rows, c.backwards = upload(b, rows), true
+			}
+		}
+		b.must([]func(kernel.Queue, kernel.SkinnyArgs, int) error{kernel.SkinnyNorm, kernel.SkinnyGate, kernel.SkinnyAdd}[c.form](b, a, c.most))
+		got := make([]byte, len(c.y))
+		b.must(cuda.Download(b.Workbench, got, a.Y))
+		c.check(t, got)
+	}
+	for n := 1; n <= kernel.MaxSkinny; n++ {
+		for i, s := range []struct{ out, in, most int }{{16, 64, 2}, {200, 640, 2}, {2144, 512, 264}, {90, 1152, 200}, {264, 2560, 264}} {
+			for form := range 3 {
+				for scaled := range 2 {
+					if form == codesGate && s.out%32 != 0 {
+						s.out = (s.out + 31) &^ 31
 					}
-					const gates = 256
-					codes := make([]byte, max(out, 2*gates)*in)
-					for i := range codes {
-						for codes[i] = byte(b.rand.Uint32()); codes[i]&127 == 127; codes[i]-- {
-						}
-					}
-					stride := 0
-					if blocks {
-						stride = (in/128 + 3) &^ 3
-					}
-					scales := make([]float32, (max(out, 2*gates)+127)*max(1, stride))
-					for i := range scales {
-						scales[i] = (0.5 + b.rand.Float32()) / float32(64*math.Sqrt(float64(in)))
-					}
-					w := ref.Widen(codes, in, func(row, column int) float32 {
-						if blocks {
-							return scales[row/128*stride+column/128]
-						}
-						return scales[row]
-					})
-					a := kernel.SkinnyArgs{W: upload(b, codes), Scales: upload(b, scales), ScaleStride: int32(stride), N: int32(n), In: int32(in), Eps: 1e-6}
-					what := fmt.Sprintf("%d×%d by %d, blocks %v", n, in, out, blocks)
-					x, xp := b.randomFloats(n * in)
-					norm, np := b.random(in)
-					normed := ref.RMSNorm(x, norm, 1e-6)
-					within := 0.03 // every x·norm is rounded to 8 bits
-
-					y := b.zeros(int64(4 * n * out))
-					a.X, a.Norm, a.Y, a.Out, a.Ld = xp, np, y, int32(out), int32(out)
-					b.must(kernel.SkinnyNorm(b, a, most))
-					b.sameFloats(what, y, ref.Product(normed, w[:out*in], in), within)
-
-					mixed, mp := b.random(n * in)
-					before, yp := b.randomFloats(n * out)
-					sum := ref.Product(mixed, w[:out*in], in)
-					for i := range sum {
-						sum[i] += before[i]
-					}
-					a.X, a.Y = mp, yp
-					b.must(kernel.SkinnyAdd(b, a, most))
-					b.sameFloats(what+", added", yp, sum, 1e-4)
-
-					gated := b.zeros(int64(2 * n * gates))
-					a.X, a.Y, a.Out = xp, gated, 2*gates
-					b.must(kernel.SkinnyGate(b, a, most))
-					got, want := make([]uint16, n*gates), ref.SiluMul(ref.Product(normed, w[:2*gates*in], in), gates)
-					b.must(cuda.Download(b.Workbench, got, gated))
-					for i, v := range want {
-						if d := math.Abs(float64(math.Float32frombits(uint32(got[i])<<16) - v)); !(d <= 0.05+0.02*math.Abs(float64(v))) {
-							t.Fatalf("%s, gated: element %d is %v, want %v", what, i, math.Float32frombits(uint32(got[i])<<16), v)
-						}
-					}
+					c := newCodesCase(b.rand, codesCase{n: n, out: s.out, in: s.in, form: form, blocks: scaled == 1, rounded: form != codesGate && (n+i)%3 == 0, most: s.most})
+					run(c)
 				}
 			}
 		}

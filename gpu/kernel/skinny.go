@@ -23,35 +23,30 @@ type skinnyKernels [2]*Kernel
 
 // newSkinny makes them; each of their blocks has shared memory for so many copies
 // of 2 KiB a warp.
-func newSkinny(name, weights string, copies8, copies16 int) skinnyKernels {
+func newSkinny(name string, copies8, copies16 int) skinnyKernels {
 	one := func(rows string, copies int) *Kernel {
-		return newKernel[SkinnyArgs]("skinny.cu", name+rows+weights, func(Shape) int { return 8 * copies * 2048 })
+		return newKernel[SkinnyArgs]("skinny.cu", name+rows, func(Shape) int { return 8 * copies * 2048 })
 	}
 	return skinnyKernels{one("_8", copies8), one("_16", copies16)}
 }
 
 var (
-	skinnyNorm = newSkinny("skinny_norm", "", 5, 5)
-	skinnyWide = newSkinny("skinny_wide", "", 2*3, 2*2)
-	skinnyGate = newSkinny("skinny_gate", "", 2*3, 2*2)
-	skinnyAdd  = newSkinny("skinny_add", "", 5, 5)
-	// With weights in codes.
-	skinnyNormCodes = newSkinny("skinny_norm", "_codes", 5, 5)
-	skinnyGateCodes = newSkinny("skinny_gate", "_codes", 2*3, 2*2)
-	skinnyAddCodes  = newSkinny("skinny_add", "_codes", 5, 5)
+	skinnyNorm = newSkinny("skinny_norm", 5, 5)
+	skinnyWide = newSkinny("skinny_wide", 2*3, 2*2)
+	skinnyGate = newSkinny("skinny_gate", 2*3, 2*2)
+	skinnyAdd  = newSkinny("skinny_add", 5, 5)
 )
 
 // SkinnyNorm is y = rms_norm(x)·wᵀ in float32, or Rounded. Skinny products run in no more
 // blocks than most; two fit on a multiprocessor.
 func SkinnyNorm(q Queue, a SkinnyArgs, most int) error {
-	blocks := min(most, ceil(int(a.Out), 16))
 	switch {
 	case a.Scales != 0:
-		return skinny(q, skinnyNormCodes, a, blocks)
+		return skinnyNormCodes.run(q, a, most, int(a.Out))
 	case a.Out >= wideFrom:
-		return skinny(q, skinnyWide, a, min(most, ceil(int(a.Out), 32)))
+		return skinny(q, skinnyWide, a, min(most, ceil(int(a.Out), 32)), 256)
 	}
-	return skinny(q, skinnyNorm, a, blocks)
+	return skinny(q, skinnyNorm, a, min(most, ceil(int(a.Out), 16)), 256)
 }
 
 // SkinnyGate is y = silu(g)·u in bf16, where g|u = rms_norm(x)·wᵀ; Out counts both.
@@ -59,20 +54,18 @@ func SkinnyGate(q Queue, a SkinnyArgs, most int) error {
 	if a.Out%32 != 0 {
 		return fmt.Errorf("kernel skinny_gate: %d outputs; they must be a multiple of 32", a.Out)
 	}
-	k := skinnyGate
 	if a.Scales != 0 {
-		k = skinnyGateCodes
+		return skinnyGateCodes.run(q, a, most, int(a.Out)/2)
 	}
-	return skinny(q, k, a, min(most, int(a.Out)/32))
+	return skinny(q, skinnyGate, a, min(most, int(a.Out)/32), 256)
 }
 
 // SkinnyAdd is y += x·wᵀ in float32, of x in bf16; Rounded y = x·wᵀ.
 func SkinnyAdd(q Queue, a SkinnyArgs, most int) error {
-	k := skinnyAdd
 	if a.Scales != 0 {
-		k = skinnyAddCodes
+		return skinnyAddCodes.run(q, a, most, int(a.Out))
 	}
-	return skinny(q, k, a, min(most, ceil(int(a.Out), 16)))
+	return skinny(q, skinnyAdd, a, min(most, ceil(int(a.Out), 16)), 256)
 }
 
 // SkinnyFits says whether products over so many inputs can be skinny.
@@ -85,9 +78,9 @@ func SkinnyFits(inputs ...int) bool {
 	return true
 }
 
-func skinny(q Queue, k skinnyKernels, a SkinnyArgs, blocks int) error {
+func skinny(q Queue, k skinnyKernels, a SkinnyArgs, blocks, threads int) error {
 	if a.N <= 0 || a.N > MaxSkinny || !SkinnyFits(int(a.In)) {
 		return fmt.Errorf("kernel skinny: %d rows of %d; at most %d, of a multiple of 64", a.N, a.In, MaxSkinny)
 	}
-	return launch(q, k[(a.N-1)/8], blocks, 1, 256, &a)
+	return launch(q, k[(a.N-1)/8], blocks, 1, threads, &a)
 }

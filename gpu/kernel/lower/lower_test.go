@@ -68,6 +68,28 @@ func TestKernels(t *testing.T) {
 	}
 }
 
+// Few rows take skinny products of weights in FP8, too, many those of codes.
+func TestCodedKernels(t *testing.T) {
+	m, err := model.Open("qwen3-14b", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := Of(m.Config.Program, func(w *program.Weight) program.Codes {
+		if w.Out() > 1<<17 { // the head
+			return program.NoCodes
+		}
+		return program.CodesByOutput
+	})
+	for tokens, want := range map[int]string{
+		8: "embed skinny_norm(norm, qkv) rope_write(norm, norm, rope, store) attention product_add(o, add) skinny_gate(norm, gate_up, gate) product_add(down, add)",
+		9: "embed norm qkv rope_write(norm, norm, rope, store) attention product_add_norm(o, add, norm) gate_up gate product_add_norm(down, add, norm) product_add(down, add)",
+	} {
+		if got := kernels(l.Body(tokens)); got != want {
+			t.Errorf("%d tokens:\n got %s\nwant %s", tokens, got, want)
+		}
+	}
+}
+
 // A single key head is as wide as its norm; norms of all heads together are no
 // heads'.
 func TestNormsOfHeads(t *testing.T) {

@@ -1,0 +1,119 @@
+// codes FILE runs skinny_codes.cu on the processor: FILE is a Job, weights, x, norm, scales
+// and what y was, which y replaces.
+#include "emulate.h"
+struct float2 { float x, y; };
+inline float2 make_float2(float x, float y) { return {x, y}; }
+#define __align__(n)
+#define load_shared_float load_shared_float_there
+#define store_shared store_shared_there
+#define store_shared_floats store_shared_floats_there
+#define bring_to_l2 bring_to_l2_there
+#include "../../skinny.cuh"
+#undef load_shared_float
+#undef store_shared
+#undef store_shared_floats
+#undef bring_to_l2
+inline float load_shared_float(u32 from) { return __uint_as_float(load_shared4(from)); }
+inline void store_shared_floats(u32 to, float2 v) { store_shared(to, v.x), store_shared(to + 4, v.y); }
+inline void bring_to_l2(const void*) {}
+
+inline void unpack(Vec4 v, float* f) {
+  u32 w[4] = {v.x, v.y, v.z, v.w};
+  for (int i = 0; i < 8; i++) f[i] = i % 2 ? high(w[i / 2]) : low(w[i / 2]);
+}
+inline void floats8(Vec4 a, Vec4 b, float* f) { memcpy(f, &a, 16), memcpy(f + 4, &b, 16); }
+inline float rsqrtf(float v) { return 1 / std::sqrt(v); }
+inline float __shfl_xor_sync(u32, float v, int by) {
+  emulate::together(&v, [by](void** all) {
+    float r[32];
+    for (int i = 0; i < 32; i++) r[i] = *(float*)all[i ^ by];
+    for (int i = 0; i < 32; i++) *(float*)all[i] = r[i];
+  });
+  return v;
+}
+inline u16 half_of(float f) {
+  _Float16 h = (_Float16)f;
+  u16 bits;
+  memcpy(&bits, &h, 2);
+  return bits;
+}
+inline double of_half(u32 bits) {
+  u16 low = bits;
+  _Float16 h;
+  memcpy(&h, &low, 2);
+  return h;
+}
+inline u32 halves(float lo, float hi) { return half_of(min(max(lo, -65504.f), 65504.f)) | (u32)half_of(min(max(hi, -65504.f), 65504.f)) << 16; }
+inline float of_code(u32 code) {
+  int exponent = code >> 3 & 15, fraction = code & 7;
+  if ((code & 127) == 127) return NAN;
+  float v = exponent ? std::ldexp(8.f + fraction, exponent - 10) : std::ldexp((float)fraction, -9);
+  return code & 128 ? -v : v;
+}
+inline void widen(u32 codes, u32& lo, u32& hi) {
+  u16 h[4];
+  for (int i = 0; i < 4; i++) h[i] = half_of(of_code(codes >> 8 * i & 255));
+  memcpy(&lo, h, 4), memcpy(&hi, h + 2, 4);
+}
+inline void multiply_add_halves(float* c, const u32* a, u32 b0, u32 b1) {
+  struct { float* c; const u32* a; u32 b[2]; } mine = {c, a, {b0, b1}};
+  using Mine = decltype(mine);
+  emulate::together(&mine, [](void** all) {
+    auto at = [&](int i) { return (Mine*)all[i]; };
+    for (int lane = 0; lane < 32; lane++)
+      for (int i = 0; i < 4; i++) {
+        int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        double v[16];
+        for (int k = 0; k < 16; k++) {
+          u32 left = at(row % 8 * 4 + k % 8 / 2)->a[row / 8 + k / 8 * 2], right = at(column * 4 + k % 8 / 2)->b[k / 8];
+          v[k] = of_half(left >> k % 2 * 16) * of_half(right >> k % 2 * 16);
+        }
+        at(lane)->c[i] = cut_sum(at(lane)->c[i], v, 16);
+      }
+  });
+}
+
+#define CODES_WIDE 1
+u8 memory[1];
+#include "../../skinny_codes.cu"
+
+struct Job {
+  int n, in, out, ld, form, stride, rounded, blocks, weights, x, scales, y, seed; // the last but one: bytes
+};
+
+template <int TOKENS, int DUOS, int DEPTH, bool BLOCKS>
+void choose(const SkinnyArgs& a, const Job& j) {
+  if (Codes8<TOKENS, DUOS, DEPTH, BLOCKS, true, GATE>::BYTES > (int)emulate::SHARED) emulate::fail("shared memory");
+  emulate::run(j.blocks, 1, 32 * WARPS, [&] {
+    switch (j.form) {
+      case 0: return skinny_codes<TOKENS, DUOS, DEPTH, BLOCKS, true, FLOATS>(a);
+      case 1: return skinny_codes<TOKENS, DUOS, DEPTH, BLOCKS, true, GATE>(a);
+      case 2: return skinny_codes<TOKENS, DUOS, DEPTH, BLOCKS, false, ADD>(a);
+    }
+  });
+}
+
+int main(int argc, char** argv) {
+  FILE* f = argc > 1 ? fopen(argv[1], "r+b") : nullptr;
+  Job j;
+  if (!f || fread(&j, sizeof j, 1, f) != 1) emulate::fail("no job");
+  emulate::seed = j.seed;
+  auto read = [&](size_t bytes) {
+    u8* p = (u8*)aligned_alloc(128, (bytes + 127) / 128 * 128);
+    if (fread(p, 1, bytes, f) != bytes) emulate::fail("a short file");
+    return p;
+  };
+  SkinnyArgs a = {};
+  a.n = j.n, a.in = j.in, a.out = j.out, a.ld = j.ld, a.scale_stride = j.stride, a.rounded = j.rounded, a.eps = 1e-6f;
+  a.w = (const bf16*)read(j.weights), a.x = read(j.x), a.norm = (const bf16*)read(2 * j.in), a.scales = (const float*)read(j.scales);
+  long at = ftell(f);
+  a.y = read(j.y);
+  if (j.stride) {
+    j.n <= 8 ? choose<8, EIGHT_BLOCKS, true>(a, j) : choose<16, SIXTEEN_BLOCKS, true>(a, j);
+  } else {
+    j.n <= 8 ? choose<8, EIGHT, false>(a, j) : choose<16, SIXTEEN, false>(a, j);
+  }
+  fseek(f, at, SEEK_SET);
+  fwrite(a.y, 1, j.y, f);
+  return fclose(f);
+}
