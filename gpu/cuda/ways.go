@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,10 +35,18 @@ func openWays(dir string, fingerprint ...string) *ways {
 		fmt.Fprintf(key, "%d %s", len(s), s)
 	}
 	w.path = filepath.Join(dir, "ways-"+hex.EncodeToString(key.Sum(nil)[:16])+".json")
-	if data, err := os.ReadFile(w.path); err == nil && json.Unmarshal(data, &w.chosen) != nil {
-		w.chosen = map[string]string{}
-	}
+	w.chosen = readWays(w.path)
 	return w
+}
+
+// readWays is what a file has, none if it cannot be read.
+func readWays(path string) map[string]string {
+	var chosen map[string]string
+	data, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(data, &chosen) != nil || chosen == nil {
+		return map[string]string{}
+	}
+	return chosen
 }
 
 // choose is the fastest of some ways by name, whose times, in nanoseconds, are asked
@@ -60,12 +69,15 @@ func (w *ways) choose(what string, names []string, time func(name string) (int64
 	return best, nil
 }
 
-// keep writes the file, whole or not at all. One that cannot be written costs time.
+// keep writes the file, whole or not at all, with what other processes, which may serve
+// other models, have put there meanwhile. One that cannot be written costs time.
 func (w *ways) keep() {
 	if !w.fresh || w.path == "" {
 		return
 	}
-	data, err := json.MarshalIndent(w.chosen, "", "\t")
+	all := readWays(w.path)
+	maps.Copy(all, w.chosen)
+	data, err := json.MarshalIndent(all, "", "\t")
 	if err == nil {
 		err = writeWhole(w.path, data)
 	}

@@ -41,6 +41,10 @@ func TestWays(t *testing.T) {
 			what: "a broken file", fingerprint: "a", names: []string{"slow", "fast"}, want: "fast", times: true,
 			before: func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
 		},
+		{
+			what: "a file of nothing", fingerprint: "a", names: []string{"slow", "fast"}, want: "fast", times: true,
+			before: func(path string) error { return os.WriteFile(path, []byte("null"), 0o600) },
+		},
 	} {
 		if c.before != nil {
 			if err := c.before(openWays(dir, c.fingerprint).path); err != nil {
@@ -60,5 +64,34 @@ func TestWays(t *testing.T) {
 	broken := errors.New("no such kernel")
 	if _, err := openWays("").choose("a product", []string{"fast"}, func(string) (int64, error) { return 0, broken }); !errors.Is(err, broken) {
 		t.Errorf("a way that fails gives %v", err)
+	}
+}
+
+// Processes that open models at a time, on GPUs of a kind, keep each other's ways.
+func TestWaysOfSeveralProcesses(t *testing.T) {
+	dir, names := t.TempDir(), []string{"fast", "slow"}
+	prefer := func(best string) func(string) (int64, error) {
+		return func(name string) (int64, error) {
+			if name == best {
+				return 1, nil
+			}
+			return 2, nil
+		}
+	}
+	list := []*ways{openWays(dir, "a"), openWays(dir, "a")}
+	for i, best := range names {
+		if way, err := list[i].choose("product of "+best, names, prefer(best)); err != nil || way != best {
+			t.Fatalf("%s, %v; want %s", way, err, best)
+		}
+	}
+	for _, w := range list {
+		w.keep()
+	}
+	later := openWays(dir, "a")
+	for _, best := range names {
+		way, err := later.choose("product of "+best, names, func(string) (int64, error) { return 0, errors.New("timed again") })
+		if err != nil || way != best {
+			t.Errorf("later %s, %v; want %s", way, err, best)
+		}
 	}
 }
