@@ -166,6 +166,9 @@ func Ways(f Factors, multiprocessors int) (list []Way) {
 		if split > 2 { // which lie within groups of 16 multiprocessors and some
 			clusters = multiprocessors / 16 * 16 / split
 		}
+		if clusters == 0 { // of a part of a GPU
+			break
+		}
 		waves := ceil(f.Out, clusters*128*mostSixtyFours)
 		if waves > 1 && split > 1 {
 			break

@@ -48,3 +48,17 @@ func TestWays(t *testing.T) {
 		}
 	}
 }
+
+// Where only a part of a GPU is to be had, clusters are as small as fit it.
+func TestWaysOfFewMultiprocessors(t *testing.T) {
+	for multiprocessors := 1; multiprocessors <= 33; multiprocessors++ {
+		for _, out := range []int{16, 320, 1024, 5120} {
+			f := kernel.Factors{N: 16, In: 1024, Out: out, Ld: out}
+			for _, w := range kernel.Ways(f, multiprocessors) {
+				if w.Split > multiprocessors {
+					t.Errorf("%d outputs on %d multiprocessors by %v", out, multiprocessors, w)
+				}
+			}
+		}
+	}
+}
