@@ -88,9 +88,8 @@ func (p *Planner) commitDrafts(r *Request, res *batch.Result, row *batch.Row, at
 	r.pending -= row.Drafts
 	r.computed -= row.Drafts
 	first := len(p.outputs) - 1
-	defer func() { // told with the last
-		last := len(p.outputs) - 1
-		p.outputs[last].Rejected = row.Drafts - int32(last-first)
+	defer func() { // told with the first: behind any other the request may have ended by what it says
+		p.outputs[first].Rejected = row.Drafts - int32(len(p.outputs)-1-first)
 	}()
 	for _, draft := range row.Tokens[len(row.Tokens)-int(row.Drafts):] {
 		if res.Tokens[at] != draft {

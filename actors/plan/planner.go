@@ -91,7 +91,7 @@ type Output struct {
 	Scores []batch.Logprob
 	Finish Reason // Running: more will come
 	// Rejected is how many draft tokens of the step are not among those it brought, told with
-	// the last of these.
+	// the first of these.
 	Rejected int32
 }
 

@@ -421,6 +421,9 @@ func (s *script) commit(args []string) error {
 		if len(o.Scores) > 0 {
 			line += fmt.Sprintf(", %d scores", len(o.Scores))
 		}
+		if o.Rejected > 0 {
+			line += fmt.Sprintf(", %d rejected", o.Rejected)
+		}
 		s.say("%s", strings.TrimSpace(fmt.Sprintf("%s %v", line, o.Finish)))
 	}
 	return nil

@@ -98,7 +98,7 @@ type Output struct {
 	Logprob  *batch.Logprob  // of Token; nil unless asked for; the receiver may keep it
 	Progress *Progress       // with the first token, or else with the end
 	Fault    *Fault          // with the end, when Reason is Failed
-	Rejected uint32          // draft tokens of the step that are not among those it brought, told with the last of these
+	Rejected uint32          // draft tokens of the step that are not among those it brought, told with the first of these
 }
 
 // Reason says why a request ended.
