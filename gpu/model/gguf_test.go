@@ -109,6 +109,7 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		{as(q, 16, []int{32, 256}, true), `tensor "blk.0.attn_q.weight" has shape [32 256], want [32 32]`, false},
 		{as(q, 99, []int{32, 32}, true), `tensor "blk.0.attn_q.weight" is type 99, which is not supported`, true},
 		{as(q, 28, []int{32, 32}, true), `tensor "blk.0.attn_q.weight" is F64, which is not supported`, true},
+		{as("output_norm.weight", gguf.Q4_0, []int{32}, true), `tensor "output_norm.weight" of shape [32] is Q4_0, whose blocks are 32 elements of a row`, true},
 		{as(q, 0, nil, false), `tensor "blk.0.attn_q.weight" is missing, want shape [32 32]`, false},
 		{as("token_embd.weight", 0, nil, false), `tensor "token_embd.weight" is missing`, false},
 		{experts, `metadata: "llama.expert_used_count" is missing`, false},

@@ -303,6 +303,11 @@ func (s *ggufStore) tensor(name string, shape []int, of string) *Tensor {
 	if !known {
 		s.faults.Unsupportedf("tensor %q is %s, which is not supported", name, from.Type)
 	}
+	block, _ := e.Block()
+	if _, columns := t.matrix(); block > 0 && columns%block != 0 {
+		s.faults.Unsupportedf("tensor %q of shape %v is %s, whose blocks are %d elements of a row", name, shape, from.Type, block)
+		return t
+	}
 	t.File, t.Encoding, t.Data = from.Where, Plain(e), from.Data
 	s.bound[name] = t
 	return t
