@@ -102,15 +102,15 @@ func flushing(w weights) (end func()) {
 
 // gemm: m rows by a panel, c[i][j] = Σ_k a[i][k]·w[k][j]. Two groups of
 // accumulators a row, all in registers; a line of weights is widened once for
-// all rows. AVX2 has registers for half a panel's sums of a pair at a time.
+// all rows. AVX2 has registers for one inner index of a pair at a time.
 func (s *set) gemm(w weights, m int) {
 	v := s.function(fmt.Sprintf("gemm%sx%d", w.name, m), "func(c *float32, ldc int, a *float32, lda int, w *byte, k int)",
 		fmt.Sprintf("multiplies %d row(s) of a by a panel of weights.", m))
 	acc := v.some(m * 2 * s.parts) // [row][part][lo, hi]
-	halves := w == bf16 && s == avx2
+	inTurn := w == bf16 && s == avx2
 	var line []reg.VecPhysical
 	var x, mask reg.VecPhysical
-	if halves {
+	if inTurn {
 		line, x, mask = v.some(2), v.one(), v.one()
 		v.fill(mask, 0xffff0000)
 	} else {
@@ -137,8 +137,8 @@ func (s *set) gemm(w weights, m int) {
 			return e
 		}
 		for p := range s.parts {
-			if halves {
-				s.halves(at(panel, j*w.line), p, m, element, acc, line, x, mask)
+			if inTurn {
+				s.inTurn(at(panel, j*w.line), p, m, element, acc, line, x, mask)
 				continue
 			}
 			s.line(w, at(panel, j*w.line), p, line, mask)
@@ -171,15 +171,22 @@ func (s *set) gemm(w weights, m int) {
 	RET()
 }
 
-// halves is a step of pairs with registers for one half of a part's line.
-func (s *set) halves(line Mem, p, m int, element func(i int) Mem, acc, pair []reg.VecPhysical, x, mask reg.VecPhysical) {
-	for half := range 2 {
-		VMOVDQU(line.Offset(64*half+p*s.bytes), pair[0])
-		VPSLLD(U8(16), pair[0], pair[1])
-		VPAND(mask, pair[0], pair[0])
+// inTurn is a step of pairs with registers for one inner index of a part's line, the odd
+// one first: it is read once more for the even one, and an element of a row once.
+func (s *set) inTurn(line Mem, p, m int, element func(i int) Mem, acc, both []reg.VecPhysical, x, mask reg.VecPhysical) {
+	for even := range 2 {
+		for half, w := range both {
+			part := line.Offset(64*half + p*s.bytes)
+			if even == 0 {
+				VPAND(part, mask, w)
+				continue
+			}
+			VMOVDQU(part, w)
+			VPSLLD(U8(16), w, w)
+		}
 		for i := range m {
-			for k, w := range pair {
-				VBROADCASTSS(element(i).Offset(4*(1-k)), x)
+			VBROADCASTSS(element(i).Offset(4*(1-even)), x)
+			for half, w := range both {
 				VFMADD231PS(x, w, acc[(i*s.parts+p)*2+half])
 			}
 		}
