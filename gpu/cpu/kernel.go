@@ -153,6 +153,17 @@ func normal(x float32) float32 {
 	return x
 }
 
+// flushed is normal(fma(x, y, z)), but what rounds up to the smallest normal number only
+// because those below it are coarse is zero, too: processors round first as if they were not.
+func flushed(x, y, z float32) float32 {
+	const least, larger = 0x1p-126, 0x1p32
+	t := normal(fma(x, y, z))
+	if (t == least || t == -least) && math.Abs(float64(fma(x*larger, y, z*larger))) < least*larger {
+		return math.Float32frombits(math.Float32bits(t) & (1 << 31))
+	}
+	return t
+}
+
 func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
 	ws := unsafe.Slice((*uint16)(unsafe.Pointer(w)), 2*k*panelWidth)
 	for i := range m {
@@ -161,8 +172,8 @@ func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
 		for j := range k {
 			row, even, odd := ws[2*j*panelWidth:][:2*panelWidth], x[2*j], x[2*j+1]
 			for l := range sum {
-				t := normal(fma(odd, normal(model.FromBF16(row[2*l+1])), sum[l]))
-				sum[l] = normal(fma(even, normal(model.FromBF16(row[2*l])), t))
+				t := flushed(odd, normal(model.FromBF16(row[2*l+1])), sum[l])
+				sum[l] = flushed(even, normal(model.FromBF16(row[2*l])), t)
 			}
 		}
 		copy(unsafe.Slice(at(c, i*ldc), panelWidth), sum[:])

@@ -174,6 +174,37 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 	}
 }
 
+// Sums next to the smallest normal number, above which they are kept and below which
+// they are zero.
+func TestSumsNextToZero(t *testing.T) {
+	const one, other = 0x1p-63, 0x1p-76
+	for _, input := range []int{2, 3} { // of the second pair
+		for _, less := range []float64{0x1p-152, 0x1p-151, 0x1.4p-151, 0x1.8p-151, 0x1.fcp-151, 0x1p-150, 0x1.4p-150, 0x1p-149} {
+			want := float32(0x1p-126)
+			if less > 0x1p-151 { // up to there, 24 bits round up
+				want = 0
+			}
+			x, w := make([]float32, 4), make([]byte, 2*panelWidth*4)
+			for sign := range 2 {
+				side := float32(1 - 2*sign)
+				x[0], x[input] = one*side, -other*side
+				for j := range panelWidth {
+					binary.LittleEndian.PutUint16(w[2*inPairs(j, 0):], model.ToBF16(one))
+					binary.LittleEndian.PutUint16(w[2*inPairs(j, input):], model.ToBF16(float32(less/other)))
+				}
+				for _, k := range variants() {
+					rows, ld := k.bf16.rows(x, 1, len(x))
+					y := make([]float32, panelWidth)
+					k.bf16.gemm[0](&y[0], panelWidth, &rows[0], ld, &w[0], 2)
+					if got := y[panelWidth-1]; got != want*side {
+						t.Errorf("%s, input %d: ±2⁻¹²⁶ less %b is %b, want %b", k.name, input, less, got, want*side)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestExp(t *testing.T) {
 	worst := 0.0
 	for x := -87.0; x <= 88; x += 0.00137 {
