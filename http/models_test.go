@@ -177,6 +177,25 @@ func TestModelThatIsAbsent(t *testing.T) {
 	}
 }
 
+// A model is described while its first engine comes. The race detector is to see what is wrong with that.
+func TestDescribedWhileAttached(t *testing.T) {
+	for range 50 {
+		h := startSeveral(t, Config{})
+		m := (*h.models.Load())[0]
+		begun, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			close(begun)
+			for !m.attached.Load() {
+				h.appendModel(nil, m, "a")
+			}
+		}()
+		<-begun
+		h.attachModel(0, of("a", 200))
+		<-done
+	}
+}
+
 // Figures say which model they are of; /stats adds them up.
 func TestFiguresOfModels(t *testing.T) {
 	h := startSeveral(t, Config{})

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -237,27 +238,27 @@ func oneModel(x *exchange) *Error {
 // appendModel describes a model by one of its names. Its sizes are its engines': while none has been there nothing is
 // said of them.
 func (s *Server) appendModel(dst []byte, m *servedModel, name string) []byte {
+	var i info
 	there := m.attached.Load()
+	if there {
+		i = m.info
+	}
 	count := func(key string, n int) {
 		if there {
 			dst = strconv.AppendInt(append(dst, key...), int64(n), 10)
 		}
-	}
-	root := m.Names[0]
-	if there {
-		root = m.info.model
 	}
 	dst = append(dst, `{"id":`...)
 	dst = jsonenc.Quoted(dst, name)
 	dst = append(dst, `,"object":"model","created":`...)
 	dst = strconv.AppendInt(dst, s.began.Unix(), 10)
 	dst = append(dst, `,"owned_by":"troupe","root":`...)
-	dst = jsonenc.Quoted(dst, root)
-	count(`,"max_model_len":`, m.info.maxLen)
-	count(`,"vocab_size":`, m.info.vocab)
+	dst = jsonenc.Quoted(dst, cmp.Or(i.model, m.Names[0]))
+	count(`,"max_model_len":`, i.maxLen)
+	count(`,"vocab_size":`, i.vocab)
 	dst = jsonenc.Quoted(append(dst, `,"type":"model","lifecycle":"active","display_name":`...), name)
 	dst = jsonenc.Quoted(append(dst, `,"created_at":`...), s.began.UTC().Format(time.RFC3339))
-	count(`,"max_input_tokens":`, m.info.maxLen)
+	count(`,"max_input_tokens":`, i.maxLen)
 	return append(dst, '}')
 }
 
