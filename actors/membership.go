@@ -89,6 +89,18 @@ func (m *membership) whose(same *wire.Identity) (*hosted, error) {
 	return agree[0], nil
 }
 
+// distinct says which models' engines could not be told apart: by all that whose goes by.
+func (m *membership) distinct() error {
+	for i, h := range m.models {
+		for j, o := range m.models[:i] {
+			if h.same.Model == o.same.Model && o.same.Agree(&h.same) == nil {
+				return fmt.Errorf("models %d and %d are both called %s, and have the same tokenizer and sizes: engines of one could not be told from the other's; call the directory of one otherwise, here and there", j, i, h.same.Model)
+			}
+		}
+	}
+	return nil
+}
+
 // identity is what all engines that this front may use have in common.
 func (m *membership) identity() wire.Identity {
 	if len(m.models) == 1 {

@@ -43,6 +43,9 @@ func OpenModels(cfg Config, models []string) (*Models, error) {
 		all.Names = append(all.Names, m.Name)
 		all.members.hosts(settings, nil)
 	}
+	if err := all.members.distinct(); err != nil {
+		return nil, errors.Join(err, all.closeFiles())
+	}
 	return all, nil
 }
 

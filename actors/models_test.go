@@ -425,6 +425,8 @@ func TestOpenModels(t *testing.T) {
 		"FrontOnly: each engine has one": {both, []string{model.Builtin}},
 		"no model is given":              {&alone, nil},
 		"no model \"nothing\"":           {&alone, []string{model.Builtin, "nothing"}},
+		// An engine of one could not be told from one of the other, and its weights would answer for both.
+		"models 0 and 1 are both called builtin, and have the same tokenizer and sizes": {&alone, []string{model.Builtin, model.Builtin}},
 	} {
 		if _, err := OpenModels(Config{Cluster: c.cluster, Log: zerolog.Nop()}, c.models); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
