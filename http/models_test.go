@@ -167,13 +167,36 @@ func TestModelThatIsAbsent(t *testing.T) {
 	for _, m := range list.Data {
 		ids = append(ids, fmt.Sprint(m.ID, " of ", m.Root, ", ", m.Len != nil))
 	}
-	if want := []string{"a of a, false", "alias of a, false", "b of b's files, true"}; !slices.Equal(ids, want) || list.Last != "b" {
+	if want := []string{"a of a, false", "alias of a, false", "b of b, true"}; !slices.Equal(ids, want) || list.Last != "b" {
 		t.Errorf("models %q, want %q", ids, want)
 	}
 	for name, want := range map[string]int{"a": 200, "alias": 200, "b": 200, "c": 404} {
 		if status, _ := h.read(h.do("GET", "/v1/models/"+name, "")); status != want {
 			t.Errorf("the model %s: %d, want %d", name, status, want)
 		}
+	}
+}
+
+// Names of one model have one root, the same before and after an engine comes, which no other model's have: two
+// directories may be called the same.
+func TestRoots(t *testing.T) {
+	h := startSeveral(t, Config{})
+	roots := func() (all string) {
+		var list struct{ Data []struct{ Root string } }
+		_, answer := h.read(h.do("GET", "/v1/models", ""))
+		if err := json.Unmarshal([]byte(answer), &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range list.Data {
+			all += m.Root + " "
+		}
+		return all
+	}
+	before := roots()
+	h.attachModel(0, of("final", 200))
+	h.attachModel(1, of("final", 250))
+	if after := roots(); before != "a a b " || after != before {
+		t.Errorf("roots are %q, then %q", before, after)
 	}
 }
 

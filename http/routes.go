@@ -1,7 +1,6 @@
 package http
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -239,6 +238,10 @@ func oneModel(x *exchange) *Error {
 // said of them.
 func (s *Server) appendModel(dst []byte, m *servedModel, name string) []byte {
 	var i info
+	root := m.Names[0] // of several: two may have one name where their files are
+	if m.label == "" {
+		root = m.info.model
+	}
 	there := m.attached.Load()
 	if there {
 		i = m.info
@@ -253,7 +256,7 @@ func (s *Server) appendModel(dst []byte, m *servedModel, name string) []byte {
 	dst = append(dst, `,"object":"model","created":`...)
 	dst = strconv.AppendInt(dst, s.began.Unix(), 10)
 	dst = append(dst, `,"owned_by":"troupe","root":`...)
-	dst = jsonenc.Quoted(dst, cmp.Or(i.model, m.Names[0]))
+	dst = jsonenc.Quoted(dst, root)
 	count(`,"max_model_len":`, i.maxLen)
 	count(`,"vocab_size":`, i.vocab)
 	dst = jsonenc.Quoted(append(dst, `,"type":"model","lifecycle":"active","display_name":`...), name)
