@@ -153,16 +153,19 @@ func normal(x float32) float32 {
 	return x
 }
 
-// flushed is normal(fma(x, y, z)), but what rounds up to the smallest normal number only
-// because those below it are coarse is zero, too: processors round first as if they were not.
-func flushed(x, y, z float32) float32 {
-	const least, larger = 0x1p-126, 0x1p32
-	t := normal(fma(x, y, z))
-	if (t == least || t == -least) && math.Abs(float64(fma(x*larger, y, z*larger))) < least*larger {
+// flushed is t, the sum fma(x, y, z), or zero where that is below the smallest normal number.
+// So is what rounds up to that one only because those below it are coarse: processors round
+// first as if they were not. Callers ask where t is so small, since most sums are not.
+func flushed(x, y, z, t float32) float32 {
+	const larger = 0x1p32
+	if math.Abs(float64(fma(x*larger, y, z*larger))) < 0x1p-126*larger {
 		return math.Float32frombits(math.Float32bits(t) & (1 << 31))
 	}
 	return t
 }
+
+// small says that x is no more than the smallest normal number, and not zero.
+func small(x float32) bool { return math.Float32bits(x)<<1-1 < 0x800000<<1 }
 
 func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
 	ws := unsafe.Slice((*uint16)(unsafe.Pointer(w)), 2*k*panelWidth)
@@ -172,8 +175,16 @@ func gemmBF16(m int, c *float32, ldc int, a *float32, lda int, w *byte, k int) {
 		for j := range k {
 			row, even, odd := ws[2*j*panelWidth:][:2*panelWidth], x[2*j], x[2*j+1]
 			for l := range sum {
-				t := flushed(odd, normal(model.FromBF16(row[2*l+1])), sum[l])
-				sum[l] = flushed(even, normal(model.FromBF16(row[2*l])), t)
+				first, second := normal(model.FromBF16(row[2*l+1])), normal(model.FromBF16(row[2*l]))
+				t := fma(odd, first, sum[l])
+				if small(t) {
+					t = flushed(odd, first, sum[l], t)
+				}
+				u := fma(even, second, t)
+				if small(u) {
+					u = flushed(even, second, t, u)
+				}
+				sum[l] = u
 			}
 		}
 		copy(unsafe.Slice(at(c, i*ldc), panelWidth), sum[:])
