@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
@@ -119,26 +118,9 @@ func BenchmarkSkinnyCodes(b *testing.B) {
 	check(err)
 	// time is the median of what several of a kind take in a graph.
 	time := func(copies int, run func(i int) error) float64 {
-		all := func() error {
-			for i := range copies {
-				if err := run(i); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		check(all())
-		g, err := capture(ctx.compute, all)
+		ns, err := timeGraph(ctx.compute, copiesInTurn(copies, run), 9)
 		check(err)
-		var times []int64
-		for range 9 {
-			ns, err := timeOn(ctx.compute, func() error { return g.launch(ctx.compute) })
-			check(err)
-			times = append(times, ns)
-		}
-		slices.Sort(times)
-		check(g.free())
-		return float64(times[4]) / float64(copies) / 1e3
+		return ns / float64(copies) / 1e3
 	}
 	type shape struct {
 		name    string

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
@@ -78,26 +77,9 @@ func BenchmarkInt4(b *testing.B) {
 			}
 			// The medians of what as many copies take in a graph, as in a step.
 			measure := func(way string, n int, run func(i int) error) {
-				all := func() error {
-					for i := range copies {
-						if err := run(i); err != nil {
-							return err
-						}
-					}
-					return nil
-				}
-				check(all())
-				g, err := capture(ctx.compute, all)
+				ns, err := timeGraph(ctx.compute, copiesInTurn(copies, run), 9)
 				check(err)
-				var times []int64
-				for range 9 {
-					ns, err := timeOn(ctx.compute, func() error { return g.launch(ctx.compute) })
-					check(err)
-					times = append(times, ns)
-				}
-				slices.Sort(times)
-				line(way, n, float64(size), float64(times[4])/float64(copies))
-				check(g.free())
+				line(way, n, float64(size), ns/float64(copies))
 			}
 			measure("widen", 1, func(i int) error {
 				return kernel.Int4Widen(q, kernel.Int4WidenArgs{W: at[0].Plus(int64(i) * size), Y: at[6], In: a.In, Out: a.Out}, group)

@@ -67,31 +67,44 @@ func (b *wayBench) launch(s benchShape, n int, way *kernel.Way, w kernel.Ptr) er
 	return kernel.Product(b.q, b.q.Map, kernel.Factors{W: w, X: b.x, Y: b.y, N: n, In: s.in, Out: s.out, Ld: s.out, Most: 512, Form: s.form}, *way)
 }
 
-// timeGraph is the least of some times of a graph of launches, in nanoseconds.
-func (b *wayBench) timeGraph(run func() error, rounds int) (least float64, err error) {
+// timeGraph is what a graph of launches takes in the median of so many times, in
+// nanoseconds; the first is not counted.
+func timeGraph(stream cu.Stream, run func() error, rounds int) (float64, error) {
 	if err := run(); err != nil {
 		return 0, err
 	}
-	g, err := capture(b.q.stream, run)
+	g, err := capture(stream, run)
 	if err != nil {
 		return 0, err
 	}
-	var times []float64
+	var times []int64
 	for range rounds + 1 {
-		ns, err := timeOn(b.q.stream, func() error { return g.launch(b.q.stream) })
+		ns, err := timeOn(stream, func() error { return g.launch(stream) })
 		if err != nil {
 			return 0, errors.Join(err, g.free())
 		}
-		times = append(times, float64(ns))
+		times = append(times, ns)
 	}
 	times = times[1:]
 	slices.Sort(times)
-	return times[len(times)/2], g.free()
+	return float64(times[len(times)/2]), g.free()
+}
+
+// copiesInTurn runs for each of several copies.
+func copiesInTurn(copies int, run func(i int) error) func() error {
+	return func() error {
+		for i := range copies {
+			if err := run(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 func (b *wayBench) time(s benchShape, n int, way *kernel.Way) float64 {
 	const copies = 16
-	ns, err := b.timeGraph(func() error {
+	ns, err := timeGraph(b.q.stream, func() error {
 		for range copies {
 			if err := b.launch(s, n, way, b.next(s)); err != nil {
 				return err
@@ -244,7 +257,7 @@ func (b *wayBench) whole(name string, shapes []benchShape, n int, ways map[strin
 			continue
 		}
 		b.q.overlap = c.overlap
-		ns, err := b.timeGraph(func() error {
+		ns, err := timeGraph(b.q.stream, func() error {
 			for range layers {
 				for i, s := range shapes {
 					if err := b.launch(s, n, ways[c.what][i], b.next(s)); err != nil {

@@ -36,12 +36,12 @@ func emulated(t *testing.T, name string) string {
 	return program
 }
 
-// run is what y becomes.
-func (j job) run(t *testing.T, program string, w []byte, x []uint16, y []byte) []byte {
+// emulate runs a program on a job, which has y's bytes, and what it reads, y last: it is
+// what y becomes.
+func emulate(t *testing.T, program string, job any, y []byte, reads ...any) []byte {
 	t.Helper()
-	j.Bytes = int32(len(y))
 	var b bytes.Buffer
-	for _, part := range []any{j, w, x, y} {
+	for _, part := range append(append([]any{job}, reads...), y) {
 		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +51,7 @@ func (j job) run(t *testing.T, program string, w []byte, x []uint16, y []byte) [
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(program, file).CombinedOutput(); err != nil {
-		t.Fatalf("%+v: %v\n%s", j, err, out)
+		t.Fatalf("%+v: %v\n%s", job, err, out)
 	}
 	after, err := os.ReadFile(file)
 	if err != nil {
@@ -111,7 +111,8 @@ func checkEmulated(t *testing.T, program string, j job, r *rand.Rand, numbers []
 			binary.LittleEndian.PutUint32(y[4*i:], math.Float32bits(before[i]))
 		}
 	}
-	got := j.run(t, program, packed, bits, y)
+	j.Bytes = int32(len(y))
+	got := emulate(t, program, j, y, packed, bits)
 	want, squares := ref.Product(x, numbers, in), ref.Product(squared(x), squared(numbers), in)
 	within := func(i int) float64 { return loss * math.Sqrt(float64(squares[i])*float64(in)) }
 	for row := range n {

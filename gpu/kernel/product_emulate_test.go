@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -105,7 +104,8 @@ func checkProduct(t *testing.T, program string, j productJob, r *rand.Rand) {
 			binary.LittleEndian.PutUint32(y[4*i:], math.Float32bits(before[i]))
 		}
 	}
-	got := j.run(t, program, wBits, xBits, y)
+	j.Bytes = int32(len(y))
+	got := emulate(t, program, j, y, wBits, xBits)
 	want := ref.Product(x[:n*in], w, in)
 	loss := 1e-5 * math.Sqrt(float64(in))
 	for row := range n {
@@ -135,28 +135,4 @@ func checkProduct(t *testing.T, program string, j productJob, r *rand.Rand) {
 			}
 		}
 	}
-}
-
-// run is what y becomes.
-func (j productJob) run(t *testing.T, program string, w, x []uint16, y []byte) []byte {
-	t.Helper()
-	j.Bytes = int32(len(y))
-	var b bytes.Buffer
-	for _, part := range []any{j, w, x, y} {
-		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
-			t.Fatal(err)
-		}
-	}
-	file := filepath.Join(t.TempDir(), "job")
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command(program, file).CombinedOutput(); err != nil {
-		t.Fatalf("%+v: %v\n%s", j, err, out)
-	}
-	after, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return after[b.Len()-len(y):]
 }

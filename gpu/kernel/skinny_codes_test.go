@@ -1,14 +1,10 @@
 package kernel_test
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
@@ -183,26 +179,9 @@ func (c *codesCase) emulate(t *testing.T, program string, blocks, seed int) []by
 	if c.form == codesAdd {
 		x = c.bits
 	}
-	var b bytes.Buffer
-	for _, part := range []any{
-		[]int32{a.N, a.In, a.Out, a.Ld, int32(c.form), a.ScaleStride, a.Rounded, int32(blocks)},
-		[]int32{int32(len(c.codes)), int32(binary.Size(x)), int32(4 * len(c.scales)), int32(len(c.y)), int32(seed + 1)},
-		c.codes, x, c.norm, c.scales, c.y,
-	} {
-		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
-			t.Fatal(err)
-		}
+	job := []int32{
+		a.N, a.In, a.Out, a.Ld, int32(c.form), a.ScaleStride, a.Rounded, int32(blocks),
+		int32(len(c.codes)), int32(binary.Size(x)), int32(4 * len(c.scales)), int32(len(c.y)), int32(seed + 1),
 	}
-	file := filepath.Join(t.TempDir(), "job")
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command(program, file).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	after, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return after[b.Len()-len(c.y):]
+	return emulate(t, program, job, c.y, c.codes, x, c.norm, c.scales)
 }

@@ -55,23 +55,10 @@ inline void widen(u32 codes, u32& lo, u32& hi) {
   for (int i = 0; i < 4; i++) h[i] = half_of(of_code(codes >> 8 * i & 255));
   memcpy(&lo, h, 4), memcpy(&hi, h + 2, 4);
 }
-inline void multiply_add_halves(float* c, const u32* a, u32 b0, u32 b1) {
-  struct { float* c; const u32* a; u32 b[2]; } mine = {c, a, {b0, b1}};
-  using Mine = decltype(mine);
-  emulate::together(&mine, [](void** all) {
-    auto at = [&](int i) { return (Mine*)all[i]; };
-    for (int lane = 0; lane < 32; lane++)
-      for (int i = 0; i < 4; i++) {
-        int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-        double v[16];
-        for (int k = 0; k < 16; k++) {
-          u32 left = at(row % 8 * 4 + k % 8 / 2)->a[row / 8 + k / 8 * 2], right = at(column * 4 + k % 8 / 2)->b[k / 8];
-          v[k] = of_half(left >> k % 2 * 16) * of_half(right >> k % 2 * 16);
-        }
-        at(lane)->c[i] = cut_sum(at(lane)->c[i], v, 16);
-      }
-  });
-}
+struct HalfProduct {
+  static double of(u32 a, u32 b) { return of_half(a) * of_half(b); }
+};
+inline void multiply_add_halves(float* c, const u32* a, u32 b0, u32 b1) { multiply_m16n8k16(c, a, b0, b1, HalfProduct{}); }
 
 #define CODES_WIDE 1
 u8 memory[1];

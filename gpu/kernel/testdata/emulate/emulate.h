@@ -302,7 +302,10 @@ inline float cut_sum(float c, const double* v, int n) {
 }
 inline double product_of(u32 a, u32 b, int i) { return (double)(i ? high(a) : low(a)) * (double)(i ? high(b) : low(b)); }
 
-inline void multiply_add(float* c, const u32* a, u32 b0, u32 b1) {
+// What a lane holds of an m16n8k16 product: element k of a row of a is half k % 2 of the
+// word at(row)->a[…], and so of a column of b; value says what two halves' product is.
+template <class Value>
+inline void multiply_m16n8k16(float* c, const u32* a, u32 b0, u32 b1, Value) {
   struct { float* c; const u32* a; u32 b[2]; } mine = {c, a, {b0, b1}};
   using Mine = decltype(mine);
   emulate::together(&mine, [](void** all) {
@@ -313,12 +316,17 @@ inline void multiply_add(float* c, const u32* a, u32 b0, u32 b1) {
         double v[16];
         for (int k = 0; k < 16; k++) {
           u32 left = at(row % 8 * 4 + k % 8 / 2)->a[row / 8 + k / 8 * 2], right = at(column * 4 + k % 8 / 2)->b[k / 8];
-          v[k] = product_of(k % 2 ? left >> 16 << 16 : left << 16, k % 2 ? right >> 16 << 16 : right << 16, 1);
+          v[k] = Value::of(left >> k % 2 * 16 & 0xffff, right >> k % 2 * 16 & 0xffff);
         }
         at(lane)->c[i] = cut_sum(at(lane)->c[i], v, 16);
       }
   });
 }
+
+struct Bf16Product {
+  static double of(u32 a, u32 b) { return product_of(a << 16, b << 16, 1); }
+};
+inline void multiply_add(float* c, const u32* a, u32 b0, u32 b1) { multiply_m16n8k16(c, a, b0, b1, Bf16Product{}); }
 
 // Barriers in shared memory, and copies that they count.
 inline emulate::Barrier& barrier(u32 at) {
