@@ -18,7 +18,7 @@
 #	stream     one sequence, 512 tokens
 #	offline-no-overlap
 #	online-X   the first 500 requests (-r) of Azure's conversation trace, its times by X
-#	prefixes   100 requests of Mooncake's conversation trace, up to 16,384 tokens in
+#	prefixes   the first 100 requests of Mooncake's conversation trace of up to 16,384 tokens in
 #	report     all of it as a page
 set -uo pipefail
 ranks=4 model=qwen3-32b device=cuda program=bin/troupe-cuda traces=../shared/traces dir= seconds=480 sequences=256 requests=500
@@ -75,8 +75,9 @@ online() { # scale
     --scale "$1" --max-seq-len "$length" --json "$dir/online-$1-$name.json"
 }
 
-prefixes() {
-  "$program" bench online "${with[@]}" --trace-file "$traces/mooncake_conversation_trace.jsonl" --num-requests 100 \
+prefixes() { # the first 100 whose prompts are no longer than 16,384 tokens
+  awk -F'[:,]' '$4 <= 16384 && n++ < 100' "$traces/mooncake_conversation_trace.jsonl" >"$dir/mooncake.jsonl" || return
+  "$program" bench online "${with[@]}" --trace-file "$dir/mooncake.jsonl" --num-requests 100 \
     --max-seq-len "$length" --json "$dir/prefixes-$name.json"
 }
 
