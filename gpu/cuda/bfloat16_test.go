@@ -42,8 +42,8 @@ var transformersIn16 = map[string]rounding{
 	"own-families/smollm3":      {0.038, 0.0146},
 }
 
-// modelsIn16 is the same of the first checkpoints, which are held to widest while
-// their tokens are generated. Where tokens are computed again in prompts, as behind
+// modelsIn16 is the same of the first checkpoints, which are held to widest, or
+// as far as four times the mean, while their tokens are generated. Where tokens are computed again in prompts, as behind
 // preemption, other roundings meet: there it is no farther than transformers is.
 var modelsIn16 = map[string]rounding{
 	"llama3":                {0.0581, 0.0192},

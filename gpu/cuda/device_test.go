@@ -27,9 +27,10 @@ import (
 
 // Against transformers in float32, what bf16 activations cost on random weights:
 // transformers in bf16 itself is off by 0.04 to 0.18. The worst of some hundred
-// tokens moves by a tenth with the order of a kernel's sums (0.050, 0.055), which
-// says nothing; what they are off by in the root of the mean square does not
-// (0.008 to 0.018), so that is held as well.
+// tokens moves by a tenth with the order of a kernel's sums (0.050, 0.055, 0.061),
+// which says nothing, so that one may be as far as transformers' own worst, if that
+// is no more than four times the mean; what they are off by in the root of the mean
+// square does not move (0.008 to 0.019), so that is held as well.
 const (
 	tolerance = 0.05
 	widest    = 0.06
@@ -290,8 +291,11 @@ func TestReferences(t *testing.T) {
 					}
 				}
 				d := distances{within: widest, rms: meanest, margins: margins}
-				if r, known := modelsIn16[c.Name]; known && variant.again {
-					d.within, d.rms = max(d.within, r.most), max(d.rms, r.rms)
+				if r, known := modelsIn16[c.Name]; known {
+					d.within = max(d.within, min(r.most, 4*meanest))
+					if variant.again {
+						d.within, d.rms = max(d.within, r.most), max(d.rms, r.rms)
+					}
 				}
 				d.allow(c, m)
 				if variant.name == "drafts" { // other numbers of rows: other products' roundings
