@@ -19,7 +19,7 @@
 #	offline-no-overlap
 #	online-X   the first 500 requests (-r) of Azure's conversation trace, its times by X
 #	prefixes   the first 100 requests of Mooncake's conversation trace of up to 16,384 tokens in
-#	report     all of it as a page
+#	report     all of it as a page, and the scales as one report
 set -uo pipefail
 ranks=4 model=qwen3-32b device=cuda program=bin/troupe-cuda traces=../shared/traces dir= seconds=480 sequences=256 requests=500
 while getopts n:m:d:p:t:o:s:q:r: flag; do
@@ -81,7 +81,10 @@ prefixes() { # the first 100 whose prompts are no longer than 16,384 tokens
     --max-seq-len "$length" --json "$dir/prefixes-$name.json"
 }
 
-report() { "$program" bench report "$dir"/*-"$name".json --html "$dir/$name.html"; }
+report() {
+  "$program" bench report "$dir"/*-"$name".json --html "$dir/$name.html" &&
+    "$program" bench report "$dir"/online-*-"$name".json --json "$dir/online-$name.json" --html "$dir/online-$name.html"
+}
 
 # The built-in model has fewer positions than the traces ask for: what is longer is
 # refused, and told.

@@ -54,6 +54,7 @@ func (o *reportOptions) writeRuns(out io.Writer, r *bench.Report) error {
 // pageOptions are the flags of bench report.
 type pageOptions struct {
 	HTML string `flag:"html" value:"FILE" writes:"true" help:"where the page goes; - is standard output"`
+	JSON string `flag:"json" value:"FILE" writes:"true" help:"also write all of them here as one report, such as the scales of a trace that were played one by one; - is standard output"`
 }
 
 func newBenchReport() *cobra.Command {
@@ -65,11 +66,15 @@ func newBenchReport() *cobra.Command {
 plots, and where and with what each was measured. The first file is what the others are
 set against. The page needs nothing but itself.`,
 		Example: `  troupe bench report offline.json
-  troupe bench report ours.json theirs.json --html compared.html`,
+  troupe bench report ours.json theirs.json --html compared.html
+  troupe bench report online-0.4.json online-0.8.json --json online.json`,
 		Args: cobra.ArbitraryArgs,
 	}
 	found := bind(cmd, section{"Page", o})
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {
+		if o.HTML == "-" && o.JSON == "-" {
+			found.add("--html and --json are both -; standard output takes one of them")
+		}
 		if len(files) == 0 {
 			found.add("no file is named; give what a measurement wrote with --json")
 		}
@@ -80,9 +85,28 @@ set against. The page needs nothing but itself.`,
 		if err != nil {
 			return err
 		}
+		if err := writeTo(o.JSON, cmd.OutOrStdout(), together(reports).WriteJSON); err != nil {
+			return err
+		}
 		return writeTo(o.HTML, cmd.OutOrStdout(), func(w io.Writer) error { return page.Write(w, reports) })
 	}
 	return cmd
+}
+
+// together is one report of all runs of these, each called what it was, or else what
+// its file is.
+func together(reports []page.Named) *bench.Report {
+	var runs []*bench.Report
+	for _, n := range reports {
+		if len(n.Runs) > 0 {
+			runs = append(runs, n.Runs...)
+			continue
+		}
+		r := *n.Report
+		r.Label = n.Name
+		runs = append(runs, &r)
+	}
+	return bench.Together(runs)
 }
 
 // readReports reads what --json wrote, named by their files.

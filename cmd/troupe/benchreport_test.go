@@ -38,3 +38,32 @@ func TestReportsBecomePages(t *testing.T) {
 		t.Errorf("of another file: status %d, %s", status, stderr)
 	}
 }
+
+// Scales of a trace that were played one by one become one report, whose page draws them
+// as a curve.
+func TestReportsBecomeOne(t *testing.T) {
+	dir, trace := t.TempDir(), burst(t, 40)
+	file := func(name string) string { return filepath.Join(dir, name) }
+	for _, scale := range []string{"2", "0.5"} {
+		status, _, stderr := invoke(t, "", "bench", "virtual", "--model", "qwen3-0.6b", "--trace-file", trace, "--scale", scale, "--json", file(scale+".json"))
+		if status != 0 {
+			t.Fatal(stderr)
+		}
+	}
+	if status, _, stderr := invoke(t, "", "bench", "report", file("0.5.json"), file("2.json"), "--json", file("both.json"), "--html", file("apart.html")); status != 0 {
+		t.Fatal(stderr)
+	}
+	text, err := os.ReadFile(file("both.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := readReport(t, string(text)); len(r.Runs) != 2 || r.Runs[0].Label != "scale 0.5" || r.Runs[1].Label != "scale 2" || r.Requests != 40 {
+		t.Errorf("together they are %d runs, of %d requests", len(r.Runs), r.Requests)
+	}
+	if status, page, stderr := invoke(t, "", "bench", "report", file("both.json"), "--html", "-"); status != 0 || !strings.Contains(page, "Scale against latency") {
+		t.Errorf("status %d: %s; no curve is drawn", status, stderr)
+	}
+	if status, _, stderr := invoke(t, "", "bench", "report", file("2.json"), "--html", "-", "--json", "-"); status != 2 || !strings.Contains(stderr, "standard output takes one") {
+		t.Errorf("both to standard output: status %d, %s", status, stderr)
+	}
+}
