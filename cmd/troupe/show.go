@@ -192,8 +192,7 @@ func onGPU(m *model.Model, capability int) []holding {
 func onProcessor(m *model.Model) (ways []holding) {
 	for _, dtype := range []model.DType{"", model.Int8, model.Int4} {
 		ways = append(ways, holding{prefixed("--dtype ", string(dtype)), func() (string, int64, error) {
-			held, bytes, err := cpu.Size(m, dtype)
-			return string(held), bytes, err
+			return cpu.Size(m, dtype)
 		}})
 	}
 	return ways

@@ -88,7 +88,7 @@ func BenchmarkGEMV(b *testing.B) {
 					e := benchEngine(b, n)
 					memory := stream(b)
 					// As many copies as make the weights come from memory.
-					m := &matrix{out: shape[0], in: shape[1], format: formatOf(dtype)}
+					m := &matrix{out: shape[0], in: shape[1], holding: holding{format: formatOf(dtype)}}
 					size := m.panels() * m.panelBytes()
 					copies := max(1, len(memory)/size)
 					x, y := make([]float32, m.in), make([]float32, m.stride())
@@ -113,7 +113,7 @@ func BenchmarkGEMM(b *testing.B) {
 			for _, rows := range []int{4, 8, 16, 64, 240} {
 				b.Run(fmt.Sprintf("cores=%d/%s/rows=%d", n, dtype, rows), func(b *testing.B) {
 					e := benchEngine(b, n)
-					m := &matrix{out: out, in: in, format: formatOf(dtype)}
+					m := &matrix{out: out, in: in, holding: holding{format: formatOf(dtype)}}
 					m.data = make([]byte, m.panels()*m.panelBytes())
 					x, y := make([]float32, rows*apart(in)), make([]float32, rows*out)
 					peak, work, unit := multiply, peakWork*peakLanes, "GFLOP/s/core"

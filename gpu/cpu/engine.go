@@ -72,12 +72,13 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 	if info.KVDType, err = cacheType(spec.KVDType, dtype); err != nil {
 		return nil, info, err
 	}
-	info.Name, info.Hardware, info.DType, info.Scores = "cpu", Probe().hardware(k, p.size), dtype, true
+	info.Name, info.Hardware, info.Scores = "cpu", Probe().hardware(k, p.size), true
 	pl := newPlan(m.Config.Program, rules)
 	b, err := newBuilder(m, asked, pl)
 	if err != nil {
 		return nil, info, err
 	}
+	info.DType, info.Beside = b.types(dtype)
 	_, available := memory()
 	available /= int64(beside(&spec))
 	room := device.Memory{All: available, Taken: b.bytes(), Token: m.Config.CacheBytes(info.KVDType)}
@@ -111,16 +112,18 @@ func newEngineBy(spec device.Spec, k *kernels, p *pool, rules []*program.Rule) (
 
 // Size says as what a processor holds the weights of a model of which that type is
 // asked for, "" for as they are, and how many bytes their matrices take there.
-func Size(m *model.Model, asked model.DType) (held model.DType, bytes int64, err error) {
-	asked, held, err = weightType(asked, m.Config.DType)
+func Size(m *model.Model, asked model.DType) (held string, bytes int64, err error) {
+	asked, mostly, err := weightType(asked, m.Config.DType)
 	if err != nil {
-		return held, 0, err
+		return "", 0, err
 	}
 	b, err := newBuilder(m, asked, newPlan(m.Config.Program, rules))
 	if err != nil {
-		return held, 0, err
+		return "", 0, err
 	}
-	return held, b.bytes(), nil
+	var info device.Info
+	info.DType, info.Beside = b.types(mostly)
+	return info.Formats(), b.bytes(), nil
 }
 
 // weightType decides how weights lie in memory: as is asked for, or, left open, as

@@ -18,9 +18,11 @@ type workspace struct {
 	looked  []int32   // tokens whose logits are looked at
 	routing routing
 	drawers []drawer
-	numbers []byte    // activations that are multiplied as whole numbers
-	rounded []float32 // or in bfloat16
-	spans   []span
+	// Activations as the parts of a matrix take them: as whole numbers, or in bfloat16.
+	operands []operand
+	numbers  [][]byte
+	rounded  [][]float32
+	spans    []span
 }
 
 // drawing is a row that is sampled.

@@ -29,13 +29,7 @@ func (e *engine) multiply(o *program.Product, finish epilogue) func() {
 // included, on all cores. Which core takes which outputs is chance; the bits are
 // not.
 func (e *engine) linear(y []float32, ldy int, x []float32, ldx, rows int, m *matrix, finish epilogue) {
-	a := operand{x: x, ldx: ldx}
-	switch row := func(i int) []float32 { return x[i*ldx:][:m.in] }; {
-	case m.whole():
-		a = e.quantize(rows, row, m)
-	case e.kernels.of(m.dtype).round != nil:
-		a = e.round(rows, row, m)
-	}
+	a := e.operands(rows, func(i int) []float32 { return x[i*ldx:][:m.in] }, operand{x: x, ldx: ldx}, m)
 	panels := m.panels()
 	// Four panels are one call of gemv; fewer when cores would go idle. An
 	// even number keeps gate and up together.
@@ -60,22 +54,45 @@ type operand struct {
 	bytes   int // how far apart rows of numbers lie
 }
 
+// operands are rows as each of a matrix's parts takes them.
+func (e *engine) operands(rows int, row func(i int) []float32, as operand, m *matrix) []operand {
+	w, parts := &e.work, max(1, len(m.parts))
+	for len(w.operands) < parts {
+		w.operands, w.numbers, w.rounded = append(w.operands, operand{}), append(w.numbers, nil), append(w.rounded, nil)
+	}
+	for i := range parts {
+		of := m
+		if m.parts != nil {
+			of = m.parts[i]
+		}
+		switch by := e.kernels.of(of.dtype); {
+		case of.whole():
+			w.operands[i] = e.quantize(&w.numbers[i], rows, row, of)
+		case by.round != nil:
+			w.operands[i] = e.round(&w.rounded[i], rows, row, of)
+		default:
+			w.operands[i] = as
+		}
+	}
+	return w.operands[:parts]
+}
+
 // round makes of rows what a matrix of bfloat16 takes.
-func (e *engine) round(rows int, row func(i int) []float32, m *matrix) operand {
+func (e *engine) round(to *[]float32, rows int, row func(i int) []float32, m *matrix) operand {
 	by := e.kernels.of(m.dtype)
 	n := by.words(m.in)
 	a := operand{ldx: apart(n)}
-	grow(&e.work.rounded, rows*a.ldx)
-	a.x = e.work.rounded
+	grow(to, rows*a.ldx)
+	a.x = *to
 	e.each(rows, 8, func(i int) { by.round(a.x[i*a.ldx:][:n], row(i)) })
 	return a
 }
 
 // quantize makes whole numbers of rows, as a matrix takes them.
-func (e *engine) quantize(rows int, row func(i int) []float32, m *matrix) operand {
+func (e *engine) quantize(to *[]byte, rows int, row func(i int) []float32, m *matrix) operand {
 	a := operand{bytes: m.rowBytes(m.in)}
-	grow(&e.work.numbers, rows*a.bytes)
-	a.numbers = e.work.numbers
+	grow(to, rows*a.bytes)
+	a.numbers = *to
 	e.each(rows, 2, func(i int) {
 		to, x := a.numbers[i*a.bytes:][:a.bytes], row(i)
 		if m.order != nil {
@@ -91,22 +108,34 @@ func (e *engine) quantize(rows int, row func(i int) []float32, m *matrix) operan
 }
 
 // product is a task of linear: rows [row, rowEnd) by panels [first, last).
-func (e *engine) product(y []float32, ldy int, a operand, row, rowEnd int, m *matrix, first, last int, finish epilogue) {
-	switch by := e.kernels.of(m.dtype); {
-	case m.whole():
-		by := e.kernels.whole.of(m.format)
-		for p := first; p < last; p++ {
-			m.tiles(by, y[p*panelWidth:], ldy, a, row, rowEnd, p)
-		}
-	case rowEnd-row == 1 && last-first == 4:
-		by.gemv(&y[row*ldy+first*panelWidth], &a.x[row*a.ldx], m.panel(first), m.steps(m.in))
-	default:
-		for p := first; p < last; p++ {
-			tiles(by.gemm, y[p*panelWidth:], ldy, a.x, a.ldx, row, rowEnd, m.panel(p), m.steps(m.in))
+func (e *engine) product(y []float32, ldy int, a []operand, row, rowEnd int, m *matrix, first, last int, finish epilogue) {
+	if m.parts == nil {
+		e.panels(y[first*panelWidth:], ldy, a[0], row, rowEnd, m, first, last)
+	} else {
+		for p, at := range m.where[first:last] {
+			e.panels(y[(first+p)*panelWidth:], ldy, a[at.part], row, rowEnd, m.parts[at.part], at.panel, at.panel+1)
 		}
 	}
 	if finish != nil {
 		finish(row, rowEnd, first*panelWidth, last*panelWidth)
+	}
+}
+
+// panels multiplies rows [row, rowEnd) by panels [first, last) of one format; y begins
+// at the first one's outputs.
+func (e *engine) panels(y []float32, ldy int, a operand, row, rowEnd int, m *matrix, first, last int) {
+	switch by := e.kernels.of(m.dtype); {
+	case m.whole():
+		by := e.kernels.whole.of(m.format)
+		for p := first; p < last; p++ {
+			m.tiles(by, y[(p-first)*panelWidth:], ldy, a, row, rowEnd, p)
+		}
+	case rowEnd-row == 1 && last-first == 4:
+		by.gemv(&y[row*ldy], &a.x[row*a.ldx], m.panel(first), m.steps(m.in))
+	default:
+		for p := first; p < last; p++ {
+			tiles(by.gemm, y[(p-first)*panelWidth:], ldy, a.x, a.ldx, row, rowEnd, m.panel(p), m.steps(m.in))
+		}
 	}
 }
 

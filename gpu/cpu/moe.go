@@ -179,27 +179,22 @@ func (r *routing) group(first int32) {
 func (e *engine) multiplyExperts(o *program.ExpertProduct, finish epilogue) func() {
 	in, out, experts, r := e.plan.view(o.In), e.plan.view(o.Out), e.weights.matrices[o.Weight], &e.work.routing
 	return func() {
-		a, n := operand{x: in.all(), ldx: in.stride}, len(r.token)
+		as, n := operand{x: in.all(), ldx: in.stride}, len(r.token)
 		row := in.row
 		if in.rows == program.Tokens {
 			row = func(i int) []float32 { return in.row(int(r.token[i])) }
 		}
-		switch by := e.kernels.of(experts[0].dtype); {
-		case experts[0].whole():
-			a = e.quantize(n, row, experts[0])
-		case by.round != nil:
-			a = e.round(n, row, experts[0])
-		case in.rows == program.Tokens:
-			grow(&r.rows, n*a.ldx)
-			e.each(n, 16, func(i int) { copy(r.rows[i*a.ldx:][:in.width], row(i)) })
-			a.x = r.rows
+		if in.rows == program.Tokens && experts[0].takesRows() {
+			grow(&r.rows, n*as.ldx)
+			e.each(n, 16, func(i int) { copy(r.rows[i*as.ldx:][:in.width], row(i)) })
+			as.x = r.rows
 		}
-		e.grouped(out.all(), out.stride, a, experts, finish)
+		e.grouped(out.all(), out.stride, e.operands(n, row, as, experts[0]), experts, finish)
 	}
 }
 
 // grouped is linear with a matrix for each block of entries, all of a size.
-func (e *engine) grouped(y []float32, ldy int, a operand, experts []*matrix, finish epilogue) {
+func (e *engine) grouped(y []float32, ldy int, a []operand, experts []*matrix, finish epilogue) {
 	blocks, panels := e.work.routing.blocks, experts[0].panels()
 	group := 4
 	if panels*len(blocks) < 8*e.pool.size {

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"encoding/binary"
+	"slices"
 	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/model"
@@ -26,15 +27,30 @@ import (
 // mapped: vector lanes then hold outputs, so each output has one order of
 // summation; a stream of weights is contiguous and, in anonymous memory, can
 // lie in huge pages. It serves one row and many.
+//
+// A matrix whose tensors are held in several formats is one of parts.
 type matrix struct {
 	out, in int
+	holding
+	data []byte // 64-byte aligned
+
+	// parts have whole panels each, all of one format, and where says which of them
+	// has a panel; nil: the matrix is one by itself.
+	parts []*matrix
+	where []place
+}
+
+// place is a panel of one of a matrix's parts.
+type place struct{ part, panel int }
+
+// holding is how the weights of a source are held.
+type holding struct {
 	format
 	// order is which input is k-th, where groups are not of inputs one behind the
 	// other; nil: they are.
 	order []int32
 	// kept says that the numbers are the checkpoint's own.
 	kept bool
-	data []byte // 64-byte aligned
 }
 
 // format is how a matrix's numbers are held.
@@ -78,6 +94,11 @@ func (f format) panelBytes(in int) int {
 		return (in+f.group-1)/f.group*f.head() + (in+3)/4*f.line()
 	}
 	return f.steps(in) * panelWidth * 4
+}
+
+// takesRows says that some weights are multiplied by rows as they are.
+func (m *matrix) takesRows() bool {
+	return m.dtype == model.Float32 || slices.ContainsFunc(m.parts, (*matrix).takesRows)
 }
 
 // steps is how many words of an output of bfloat16 or float32 so many inputs take.
@@ -140,6 +161,11 @@ func (f format) number(lines []byte, j, k int) uint8 {
 // row copies one output's weights to dst [in]: how an embedding is looked up.
 func (m *matrix) row(dst []float32, out int) {
 	p, j := out/panelWidth, out%panelWidth
+	if m.parts != nil {
+		of := m.where[p]
+		m.parts[of.part].row(dst, of.panel*panelWidth+j)
+		return
+	}
 	switch m.dtype {
 	case model.Float32:
 		w := m.float32s(p)[j:]
@@ -178,7 +204,7 @@ func (m *matrix) wholeRow(dst []float32, p, j int) {
 func inPairs(j, k int) int { return (k/2*panelWidth+j)*2 + k%2 }
 
 // packPanel fills panel p; source gives the weights of an output.
-func (m *matrix) packPanel(p int, source func(out int) row) {
+func (m *matrix) packPanel(p int, source func(out int) row, s *scratch) {
 	var rows [panelWidth]row
 	n := min(m.out-p*panelWidth, panelWidth)
 	raw := m.dtype == model.BFloat16
@@ -204,17 +230,16 @@ func (m *matrix) packPanel(p int, source func(out int) row) {
 		}
 		return
 	}
-	values := make([]float32, n*m.in)
+	if m.kept {
+		m.keep(p, rows[:n], s)
+		return
+	}
+	grow(&s.values, n*m.in)
 	for j := 0; j < n; {
 		many := together(rows[j:n])
-		if m.kept {
-			m.keep(p, j, many, rows[j])
-			j += many
-			continue
-		}
-		rows[j].read(many, values[:many*m.in])
+		rows[j].read(many, s.values[:many*m.in])
 		for l := range many {
-			m.pack(p, j+l, values[l*m.in:][:m.in])
+			m.pack(p, j+l, s.values[l*m.in:][:m.in])
 		}
 		j += many
 	}

@@ -1,9 +1,13 @@
 package cpu
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/troupe-llm/troupe/gpu/device"
@@ -64,33 +68,66 @@ var Formats = append(device.Formats{
 	{Element: model.AWQ4, Held: model.InGroups(model.Int4, model.GroupOfInt8)},
 	{Element: model.Packed8, Held: model.InGroups(model.Int8, model.GroupOfInt8)},
 	{Element: model.GPTQ8, Held: model.InGroups(model.Int8, model.GroupOfInt8)},
-	{Element: model.Q4_0, Held: model.InGroups(model.Int4, 32)},
-	{Element: model.Q8_0, Held: model.InGroups(model.Int8, 32)},
 	{Element: model.Float8, Held: model.Plain(model.BFloat16)},
-	{Element: model.MXFP4, Held: model.Plain(model.BFloat16)},
-}, device.Blocks(model.Plain(model.BFloat16), model.Q4_0, model.Q8_0)...)
+	{Element: model.MXFP4, Held: model.InGroups(model.Int8, 32)},
+}, blocks()...)
 
-// hold decides how a slot is held.
-func (b *builder) hold(w *program.Weight, slot *model.Slot, plain bool) *matrix {
-	m := &matrix{out: w.Out(), in: w.In()}
-	keep := map[model.DType][]int{"": {4, 8}, model.Int4: {4}, model.Int8: {8}}[b.asked]
-	if f, order, ok := keeping(slot, keep...); ok && !plain {
-		m.format, m.order, m.kept = f, order, true
-		return m
+// blocks are those of GGUF files, each as its numbers are.
+func blocks() (f device.Formats) {
+	for _, e := range model.Blocks {
+		s := model.Source{Tensor: &model.Tensor{Encoding: model.Plain(e), Shape: []int{1, 0}}}
+		h, _ := keeping(&s, 4, 8)
+		f = append(f, device.Format{Element: e, Held: model.InGroups(h.dtype, h.group)})
 	}
-	m.dtype = b.asked
+	return f
+}
+
+// hold decides how a slot's weights are held that are not kept as their source has
+// them, or of which there is none.
+func (b *builder) hold(w *program.Weight, plain bool) (h holding) {
+	h.dtype = b.asked
 	if b.asked == "" {
-		m.dtype = model.BFloat16
+		h.dtype = model.BFloat16
 		if own, _ := Formats.Held(model.Plain(b.model.Config.DType)); own.Element == model.Float32 {
-			m.dtype = model.Float32
+			h.dtype = model.Float32
 		}
 	}
-	if e := model.HeldAs(m.dtype).Of(w); e.Columns > 0 && !plain {
-		m.format = format{dtype: e.Element, group: e.Columns}
+	if e := model.HeldAs(h.dtype).Of(w); e.Columns > 0 && !plain {
+		h.format = format{dtype: e.Element, group: e.Columns}
 	} else if e.Columns > 0 {
-		m.dtype = model.BFloat16
+		h.dtype = model.BFloat16
 	}
-	return m
+	return h
+}
+
+// holdings are how a slot's sources are held, those in one way in the same panels, and
+// which of these each source is in.
+func (b *builder) holdings(w *program.Weight, slot *model.Slot, plain bool) (list []holding, of map[*model.Source]int) {
+	if slot == nil || plain {
+		return []holding{b.hold(w, plain)}, nil
+	}
+	keep := map[model.DType][]int{"": {4, 8}, model.Int4: {4}, model.Int8: {8}}[b.asked]
+	of = map[*model.Source]int{}
+	for i := range slot.Sources {
+		s := &slot.Sources[i]
+		h, kept := keeping(s, keep...)
+		if !kept {
+			h = b.hold(w, plain)
+		}
+		at := slices.IndexFunc(list, h.like)
+		if at < 0 {
+			at = len(list)
+			list = append(list, h)
+		}
+		list[at].offsets = list[at].offsets || h.offsets
+		of[s] = at
+	}
+	return list, of
+}
+
+// like says that weights of both fit into a panel.
+func (h holding) like(o holding) bool {
+	return h.dtype == o.dtype && h.group == o.group && h.kept == o.kept && slices.Equal(h.order, o.order)
 }
 
 // builder lays out all matrices first, then fills them panel by panel.
@@ -109,12 +146,42 @@ func (b *builder) bytes() (n int64) {
 	return n
 }
 
+// types are the type that most bytes of the weights are held in, those of the vocabulary
+// aside, and, where tensors are kept as they are, the others: "int8 and bfloat16". Where
+// none are kept the type is what was foreseen.
+func (b *builder) types(foreseen model.DType) (mostly model.DType, others string) {
+	bytes, kept := map[model.DType]int{}, false
+	for _, p := range b.pending {
+		kept = kept || p.m.kept
+		switch n := p.m.panels() * p.m.panelBytes(); {
+		case p.router: // always exact
+		case p.of.Role == "embed" || p.of.Role == "head":
+			bytes[p.m.dtype] += 0
+		default:
+			bytes[p.m.dtype] += n
+		}
+	}
+	if !kept || b.asked != "" {
+		return foreseen, ""
+	}
+	list := slices.SortedFunc(maps.Keys(bytes), func(a, b model.DType) int {
+		return cmp.Or(cmp.Compare(bytes[b], bytes[a]), cmp.Compare(a, b))
+	})
+	names := make([]string, len(list))
+	for i, d := range list {
+		names[i] = string(d)
+	}
+	return list[0], strings.Join(names[1:], " and ")
+}
+
 // pending is a matrix without its memory.
 type pending struct {
 	m *matrix
 	// source gives the weights of an output; nil: random.
 	source func(out int) row
 	slot   *model.Slot // that it is filled from; nil: none
+	of     *program.Weight
+	router bool
 }
 
 // done gives back the file's memory, of which there is a copy now.
@@ -130,13 +197,12 @@ func (p *pending) done() {
 
 // matrix makes one for a slot, or one for each of its experts.
 func (b *builder) matrix(w *program.Weight, slot *model.Slot, pl *plan) {
-	like := b.hold(w, slot, pl.plain[w])
+	held, of := b.holdings(w, slot, pl.plain[w])
 	if pl.routers[w] {
-		like = &matrix{out: w.Out(), in: w.In(), format: format{dtype: model.Float32}}
+		held = []holding{{format: format{dtype: model.Float32}}}
 	}
 	for x := range w.Experts() {
-		m := new(matrix)
-		*m = *like
+		m := &matrix{out: w.Out(), in: w.In()}
 		var source func(int) row
 		if slot != nil {
 			source = func(i int) row { return rowOf(slot, x*w.Out()+i) }
@@ -149,9 +215,60 @@ func (b *builder) matrix(w *program.Weight, slot *model.Slot, pl *plan) {
 			}
 		}
 		b.weights.matrices[w] = append(b.weights.matrices[w], m)
-		p := pending{m: m, source: source}
-		if x == w.Experts()-1 {
-			p.slot = slot
+		if m.holding = held[0]; len(held) > 1 && !m.divide(held, of, source) {
+			m.holding = b.hold(w, pl.plain[w])
+		}
+		b.fill(pending{of: w, router: pl.routers[w]}, m, source)
+	}
+	b.pending[len(b.pending)-1].slot = slot
+}
+
+// divide makes parts of panels that are held alike; false: a panel has outputs that are
+// not.
+func (m *matrix) divide(held []holding, of map[*model.Source]int, source func(int) row) bool {
+	m.where = make([]place, m.panels())
+	parts := make([]*matrix, len(held))
+	for i, h := range held {
+		parts[i] = &matrix{in: m.in, holding: h}
+	}
+	for p := range m.where {
+		part := -1
+		for j := range min(panelWidth, m.out-p*panelWidth) {
+			r := source(p*panelWidth + j)
+			if r.source == nil {
+				continue
+			}
+			if i := of[r.source]; part >= 0 && part != i {
+				return false
+			} else {
+				part = i
+			}
+		}
+		part = max(part, 0)
+		m.where[p] = place{part, parts[part].panels()}
+		parts[part].out += panelWidth
+	}
+	m.parts = parts
+	return true
+}
+
+// fill has a matrix or its parts be filled, which are of that weight.
+func (b *builder) fill(p pending, m *matrix, source func(int) row) {
+	if m.parts == nil {
+		p.m, p.source = m, source
+		b.pending = append(b.pending, p)
+		return
+	}
+	panels := make([][]int, len(m.parts)) // of the matrix
+	for i, at := range m.where {
+		panels[at.part] = append(panels[at.part], i)
+	}
+	for i, part := range m.parts {
+		p.m, p.source = part, func(out int) row {
+			if at := panels[i][out/panelWidth]*panelWidth + out%panelWidth; at < m.out {
+				return source(at)
+			}
+			return row{}
 		}
 		b.pending = append(b.pending, p)
 	}
@@ -218,13 +335,14 @@ func (b *builder) load(p *pool, progress func(done, total int64)) (*weights, err
 		one.m.data, memory = memory[:n:n], memory[n:]
 	}
 	var done atomic.Int64
+	work := make([]scratch, p.size)
 	// A matrix at a time: progress is reported from this goroutine alone.
 	for i, one := range b.pending {
-		p.run(one.m.panels(), func(_, task int) {
+		p.run(one.m.panels(), func(worker, task int) {
 			if one.source == nil {
 				one.m.randomPanel(task, uint64(first[i]+task))
 			} else {
-				one.m.packPanel(task, one.source)
+				one.m.packPanel(task, one.source, &work[worker])
 			}
 		})
 		one.done()

@@ -60,10 +60,10 @@ func TestPackedRows(t *testing.T) {
 		for _, to := range []model.DType{model.Float32, model.BFloat16, model.Int8} {
 			t1, want := tensor(r, from, out, in)
 			source := slotOf(t1)
-			m := &matrix{out: out, in: in, format: format{dtype: to, group: 32}}
+			m := &matrix{out: out, in: in, holding: holding{format: format{dtype: to, group: 32}}}
 			m.data = make([]byte, m.panels()*m.panelBytes())
 			for p := range m.panels() {
-				m.packPanel(p, func(i int) row { return rowOf(source, i) })
+				m.packPanel(p, func(i int) row { return rowOf(source, i) }, new(scratch))
 			}
 			got := make([]float32, in)
 			for i := range m.stride() {

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 
@@ -38,68 +39,110 @@ func nearest8(numbers []uint8, values []float32) (scale float32) {
 	return scale
 }
 
-// keep takes the whole numbers of outputs j to j+many of panel p, which follow
-// each other in a source, as they are.
-func (m *matrix) keep(p, j, many int, r row) {
-	if r.source == nil {
-		return // zeros: their scales are
+// scratch is what a worker reads a panel's weights into.
+type scratch struct {
+	values          []float32
+	numbers         []uint8 // of one output behind the other, a multiple of four each
+	scales, offsets []float32
+	read            []uint8 // as a source has them
+	by, plus        []float32
+}
+
+// keep takes the whole numbers of a panel's outputs as their sources have them.
+func (m *matrix) keep(p int, rows []row, s *scratch) {
+	groups, width := (m.in+m.group-1)/m.group, (m.in+3)/4*4
+	grow(&s.numbers, panelWidth*width)
+	grow(&s.scales, panelWidth*groups)
+	grow(&s.offsets, panelWidth*groups)
+	for j := 0; j < panelWidth; {
+		many := 1
+		if j < len(rows) {
+			many = together(rows[j:])
+		}
+		numbers, scales, offsets := s.numbers[j*width:][:many*width], s.scales[j*groups:][:many*groups], s.offsets[j*groups:][:many*groups]
+		if j < len(rows) && rows[j].source != nil {
+			m.readNumbers(rows[j], many, numbers, scales, offsets, s)
+		} else { // zeros, since their scales are
+			clear(numbers)
+			clear(scales)
+			clear(offsets)
+		}
+		j += many
 	}
-	_, each := r.source.Whole()
-	if each == 0 {
-		each = m.in
-	}
-	groups := (m.in + each - 1) / each
-	elements, scales, zeros := make([]float32, many*m.in), make([]float32, many*groups), make([]float32, many*groups)
-	r.source.ReadWhole(r.i, many, elements, scales, zeros)
-	numbers := make([]uint8, m.group)
-	for l := range many {
-		line := elements[l*m.in:][:m.in]
-		for first := 0; first < m.in; first += m.group {
-			n := min(m.group, m.in-first)
-			for k := range n {
-				at := first + k
-				if m.order != nil {
-					at = int(m.order[at])
-				}
-				numbers[k] = uint8(line[at])
-			}
-			by, lines := m.block(p, first/m.group)
-			g := l*groups + first/each
-			by[j+l] = scales[g]
+	for g := range groups {
+		by, lines := m.block(p, g)
+		for j := range panelWidth {
+			by[j] = s.scales[j*groups+g]
 			if m.offsets {
-				by[panelWidth+j+l] = scales[g] * (float32(middle(m.dtype)) - zeros[g])
+				by[panelWidth+j] = s.offsets[j*groups+g]
 			}
-			m.put(lines, j+l, numbers[:n])
+		}
+		m.interleave(lines, s.numbers[g*m.group:], width)
+	}
+}
+
+// interleave puts a group's numbers of all outputs, so far apart, into its lines.
+func (f format) interleave(lines []byte, numbers []uint8, apart int) {
+	line := f.line()
+	each := len(lines) / line * 4
+	if f.dtype == model.Int8 {
+		for j := range panelWidth {
+			from, to := numbers[j*apart:][:each], lines[4*j:]
+			for k := 0; k+4 <= len(from); k += 4 {
+				binary.LittleEndian.PutUint32(to[k/4*line:], binary.LittleEndian.Uint32(from[k:]))
+			}
+		}
+		return
+	}
+	for j := range panelWidth / 2 {
+		low, high, to := numbers[j*apart:][:each], numbers[(j+panelWidth/2)*apart:][:each], lines[4*j:]
+		for k := 0; k+4 <= len(low) && k+4 <= len(high); k += 4 {
+			binary.LittleEndian.PutUint32(to[k/4*line:], binary.LittleEndian.Uint32(low[k:])|binary.LittleEndian.Uint32(high[k:])<<4)
 		}
 	}
 }
 
-// keeping is how a slot's whole numbers are kept as its tensors have them, and the
-// order of inputs; false: they are no whole numbers of so many bits, or are grouped
-// as no product takes them.
-func keeping(slot *model.Slot, bits ...int) (f format, order []int32, ok bool) {
-	if slot == nil || len(slot.Sources) == 0 {
-		return f, nil, false
+// readNumbers reads outputs of one source, in the matrix's groups and order of inputs.
+func (m *matrix) readNumbers(r row, many int, numbers []uint8, scales, offsets []float32, s *scratch) {
+	n, _ := r.source.Numbers()
+	each := n.Group
+	if each == 0 {
+		each = m.in
 	}
-	first := &slot.Sources[0]
-	have, each := first.Whole()
-	if !slices.Contains(bits, have) {
-		return f, nil, false
+	groups := (m.in + each - 1) / each
+	if each == m.group && m.order == nil && m.in%4 == 0 {
+		r.source.ReadNumbers(r.i, many, numbers, scales, offsets)
+		return
 	}
-	f = format{dtype: map[int]model.DType{4: model.Int4, 8: model.Int8}[have], group: groupOf(each)}
-	for i := range slot.Sources {
-		s := &slot.Sources[i]
-		b, g := s.Whole()
-		if b != have || g != each || !slices.Equal(s.Tensor.Groups, first.Tensor.Groups) {
-			return f, nil, false
+	grow(&s.read, many*m.in)
+	grow(&s.by, many*groups)
+	grow(&s.plus, many*groups)
+	r.source.ReadNumbers(r.i, many, s.read, s.by, s.plus)
+	own, width := len(scales)/many, len(numbers)/many
+	for l := range many {
+		from, to := s.read[l*m.in:][:m.in], numbers[l*width:][:width]
+		clear(to[copy(to, from):])
+		for k, at := range m.order {
+			to[k] = from[at]
 		}
-		f.offsets = f.offsets || !s.Tensor.Centred()
+		for g := range own {
+			of := l*groups + g*m.group/each
+			scales[l*own+g], offsets[l*own+g] = s.by[of], s.plus[of]
+		}
 	}
-	if f.group == 0 {
-		return f, nil, false
+}
+
+// keeping is how a source's whole numbers are kept as it has them; false: they are no
+// whole numbers of so many bits, or are grouped as no product takes them.
+func keeping(s *model.Source, bits ...int) (h holding, ok bool) {
+	n, whole := s.Numbers()
+	if !whole || !slices.Contains(bits, n.Bits) || groupOf(n.Group) == 0 {
+		return h, false
 	}
-	order, even := first.Tensor.Order()
-	return f, order, even
+	h.format = format{dtype: map[int]model.DType{4: model.Int4, 8: model.Int8}[n.Bits], group: groupOf(n.Group), offsets: n.Offsets}
+	h.kept = true
+	h.order, ok = s.Tensor.Order()
+	return h, ok
 }
 
 // groupOf is the groups in which products take those of so many inputs, 0: of all:

@@ -88,7 +88,8 @@ func TestWholeNumbersAreKept(t *testing.T) {
 					name := fmt.Sprintf("%s, zeros %q, groups of %d, in order %v", element, zeros, each, ordered)
 					slot := slotOf(tensor)
 					b := &builder{asked: ""}
-					m := b.hold(slot.Weight, slot, false)
+					held, _ := b.holdings(slot.Weight, slot, false)
+					m := &matrix{out: out, in: in, holding: held[0]}
 					bits := map[model.DType]model.DType{model.Packed8: model.Int8, model.GPTQ8: model.Int8}[element]
 					if bits == "" {
 						bits = model.Int4
@@ -103,7 +104,7 @@ func TestWholeNumbersAreKept(t *testing.T) {
 								return row{}
 							}
 							return rowOf(slot, i)
-						})
+						}, new(scratch))
 					}
 					got, want := make([]float32, in), make([]float32, in)
 					for i := range m.stride() {
@@ -141,18 +142,18 @@ func TestCentredNumbersHaveNoOffsets(t *testing.T) {
 		for i := range tensor.Zeros {
 			tensor.Zeros[i] = c.zero
 		}
-		if f, _, ok := keeping(slotOf(tensor), 4, 8); !ok || f.offsets {
+		if f, ok := keeping(&slotOf(tensor).Sources[0], 4, 8); !ok || f.offsets {
 			t.Errorf("%s of %#x: %+v, %v", c.element, c.zero, f, ok)
 		}
 		tensor.Zeros[3]++
-		if f, _, ok := keeping(slotOf(tensor), 4, 8); !ok || !f.offsets {
+		if f, ok := keeping(&slotOf(tensor).Sources[0], 4, 8); !ok || !f.offsets {
 			t.Errorf("%s, one zero point apart: %+v, %v", c.element, f, ok)
 		}
 	}
 }
 
-// What no product takes is not kept: groups of odd sizes, inputs in more orders
-// than one, groups that are not of as many inputs; and what is asked for otherwise.
+// What no product takes is not kept: groups of odd sizes, groups that are not of as many
+// inputs; and what is asked for otherwise.
 func TestWholeNumbersThatAreNotKept(t *testing.T) {
 	r := rand.New(rand.NewPCG(25, 26))
 	of := func(each int, groups []int32) *model.Tensor {
@@ -174,18 +175,24 @@ func TestWholeNumbersThatAreNotKept(t *testing.T) {
 		want  model.DType
 	}{
 		"groups of 6":   {slotOf(of(6, nil)), "", model.BFloat16},
-		"two orders":    {slotOf(of(32, backwards), of(32, nil)), "", model.BFloat16},
 		"uneven groups": {slotOf(of(32, uneven)), "", model.BFloat16},
 		"8 bits asked":  {slotOf(of(32, nil)), model.Int8, model.Int8},
 		"float32 asked": {slotOf(of(32, nil)), model.Float32, model.Float32},
 	} {
-		m := (&builder{asked: c.asked, model: &model.Model{Config: model.Config{DType: model.GPTQ4}}}).hold(c.slot.Weight, c.slot, false)
+		b := &builder{asked: c.asked, model: &model.Model{Config: model.Config{DType: model.GPTQ4}}}
+		held, _ := b.holdings(c.slot.Weight, c.slot, false)
+		m := held[len(held)-1]
 		if m.kept || m.dtype != c.want {
 			t.Errorf("%s: held as %v, kept %v", name, m.format, m.kept)
 		}
 	}
-	if _, _, ok := keeping(slotOf(of(32, backwards), of(32, backwards)), 4); !ok {
-		t.Error("two tensors in the same order are not kept")
+	two := slotOf(of(32, backwards), of(32, backwards))
+	if held, _ := new(builder).holdings(two.Weight, two, false); len(held) != 1 || !held[0].kept {
+		t.Error("two tensors in the same order are not kept together")
+	}
+	two = slotOf(of(32, backwards), of(32, nil))
+	if held, _ := new(builder).holdings(two.Weight, two, false); len(held) != 2 || !held[0].kept || !held[1].kept {
+		t.Error("two tensors in two orders are not kept each")
 	}
 }
 

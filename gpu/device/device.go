@@ -49,6 +49,9 @@ type Info struct {
 	DType    model.DType
 	Ranks    int         // devices that share the model; 0: it is one
 	KVDType  model.DType // of keys and values
+	// Beside are other types that a processor holds matrices in, as their tensors are:
+	// "int8 and bfloat16"; "": none.
+	Beside string
 	// Held is how weights are held of which some are not in DType; nil: all are.
 	Held *model.Held
 
@@ -91,9 +94,12 @@ func (i *Info) Weights() model.Held {
 }
 
 // Formats says as what weights are held: "bfloat16, projections float8_e4m3 by
-// output".
+// output", "int4 and int8".
 func (i *Info) Formats() string {
 	all := string(i.DType)
+	if i.Beside != "" {
+		all += " and " + i.Beside
+	}
 	if i.Held == nil {
 		return all
 	}

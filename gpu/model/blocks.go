@@ -56,36 +56,6 @@ func init() {
 	}
 }
 
-// wholeBlocks are blocks of whole numbers with one scale, of 16 bits at their beginning,
-// and a zero point that is the middle: read takes the numbers from 0 on.
-type wholeBlocks struct {
-	bits int
-	zero float32
-	read func(dst []float32, b []byte)
-}
-
-var wholes = map[DType]wholeBlocks{
-	Q4_0: {4, 8, func(dst []float32, b []byte) { of4(dst, b[2:], &whole4) }},
-	Q8_0: {8, 128, func(dst []float32, b []byte) {
-		for i, q := range b[2:34] {
-			dst[i] = float32(int32(int8(q)) + 128)
-		}
-	}},
-}
-
-// readWhole reads the numbers of a row from a column on, where a block begins, and the
-// scales and zero points of its blocks.
-func (t *Tensor) readWhole(elements, scales, zeros []float32, matrix, row, column int) {
-	f, whole := types[t.Encoding.Element], wholes[t.Encoding.Element]
-	rows, columns := t.matrix()
-	line := t.Data[(matrix*rows+row)*f.line(columns)+f.line(column):]
-	for g := range scales {
-		b := line[g*f.bytes:][:f.bytes]
-		scales[g], zeros[g] = half(b), whole.zero
-		whole.read(elements[g*f.block:][:f.block], b)
-	}
-}
-
 // each widens whole blocks.
 func each(elements, size int, read func(dst []float32, b []byte)) func(dst []float32, from []byte) {
 	return func(dst []float32, from []byte) {

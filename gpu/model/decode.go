@@ -1,9 +1,6 @@
 package model
 
-import (
-	"bytes"
-	"encoding/binary"
-)
+import "encoding/binary"
 
 // widen writes what rows [row, row+n) of a matrix have from a column on into dst,
 // one row behind the other: the numbers that its elements stand for.
@@ -213,85 +210,6 @@ func (s *scaler) readZeros(row int) {
 			s.zeros[g]++
 		}
 	}
-}
-
-// Whole says of how many bits the part's numbers are, where those are whole and lie
-// as ReadWhole takes them, and how many inputs share a scale, 0: all of them; bits
-// are 0 of others.
-func (s *Source) Whole() (bits, group int) {
-	t := s.Tensor
-	f, group := types[t.Encoding.Element], t.Encoding.Columns
-	_, columns := t.matrix()
-	switch whole, are := wholes[t.Encoding.Element]; {
-	case s.Transposed, s.plus != 0:
-		return 0, 0
-	case are && s.Column%f.block == 0 && s.in%f.block == 0 && (s.Step < 2 || s.Run%f.block == 0):
-		return whole.bits, f.block
-	case s.Step > 1:
-		return 0, 0
-	case f.word == unpacked:
-		return 0, 0
-	case s.Column == 0 && s.in == columns:
-		return f.bits, group
-	case t.Groups != nil, group == 0, s.Column%max(group, 1) != 0:
-		return 0, 0
-	}
-	return f.bits, group
-}
-
-// ReadWhole reads rows [i, i+n) of a part of whole numbers as they are stored, from
-// 0 on, and of each row its groups' scales and zero points: a number is
-// (element − zero point)·scale. Each has its rows one behind the other.
-func (s *Source) ReadWhole(i, n int, elements, scales, zeros []float32) {
-	t := s.Tensor
-	width, groups := len(elements)/n, len(scales)/n
-	if _, are := wholes[t.Encoding.Element]; are {
-		block := types[t.Encoding.Element].block
-		_, columns := t.matrix()
-		for j := range n {
-			for k := 0; k < width; {
-				many := s.Together(k, width)
-				g, of := j*groups+k/block, many/block
-				t.readWhole(elements[j*width+k:][:many], scales[g:][:of], zeros[g:][:of], s.Slab, s.Row(i+j), s.Input(k, columns))
-				k += many
-			}
-		}
-		return
-	}
-	by, first := newScaler(t, s.Slab), 0
-	if each := t.Encoding.Columns; each > 0 {
-		first = s.Column / each
-	}
-	for j := 0; j < n; {
-		at, many := s.Row(i+j), 1
-		for j+many < n && s.Row(i+j+many) == at+many {
-			many++
-		}
-		t.read(elements[j*width:(j+many)*width], many, s.Slab, at, s.Column)
-		for l := range many {
-			by.readScales(at + l)
-			by.readZeros(at + l)
-			copy(scales[(j+l)*groups:][:groups], by.scales[first:])
-			copy(zeros[(j+l)*groups:][:groups], by.zeros[first:])
-		}
-		j += many
-	}
-}
-
-// Centred says that all zero points are the middle of what elements can be.
-func (t *Tensor) Centred() bool {
-	f := types[t.Encoding.Element]
-	if t.Encoding.Zeros == NoZeros {
-		return true
-	}
-	zero := byte(1) << (f.bits - 1)
-	if t.Encoding.Zeros == ZerosLessOne {
-		zero--
-	}
-	if f.bits == 4 {
-		zero |= zero << 4
-	}
-	return bytes.Count(t.Zeros, []byte{zero}) == len(t.Zeros)
 }
 
 // GroupOf is the group of each input; nil where those are one behind the other.
