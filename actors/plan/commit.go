@@ -95,10 +95,10 @@ func (p *Planner) commitDrafts(r *Request, res *batch.Result, row *batch.Row, at
 		if res.Tokens[at] != draft {
 			return
 		}
-		p.stats.Accepted++
-		if ended {
+		if ended { // by the token before, so that this draft gives none
 			return
 		}
+		p.stats.Accepted++
 		r.computed++ // the draft is there
 		at++
 		ended = p.commitDraw(r, res, at, nil)

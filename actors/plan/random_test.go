@@ -187,12 +187,25 @@ func (l *ledger) seated(r *Request, tokens int) {
 
 // commit hands the oldest result over and checks every output against the
 // reference.
-func (w *world) commit() error {
+func (w *world) commit() (err error) {
 	if err := w.masks(); err != nil {
 		return err
 	}
+	accepted, before := 0, w.p.stats.Accepted
+	defer func() {
+		if got := int(w.p.stats.Accepted - before); err == nil && got != accepted {
+			err = fmt.Errorf("%d tokens came behind a step's first of their request, %d drafts are counted as accepted", accepted, got)
+		}
+	}()
+	drew := map[uint64]bool{}
 	for _, o := range w.p.Commit(w.m.wait()) {
 		id := o.Req.ID
+		if o.Token != batch.NoToken {
+			if drew[id] {
+				accepted++
+			}
+			drew[id] = true
+		}
 		if why, done := w.over[id]; done {
 			return fmt.Errorf("request %d has output after it ended (%v)", id, why)
 		}
