@@ -79,16 +79,29 @@ var narrow = []model.DType{model.BFloat16, model.Int8, model.Int4}
 
 func formatOf(d model.DType) format { return format{dtype: d, group: model.HeldAs(d).Matrix.Columns} }
 
+// measured are the formats to measure with: those types, and blocks of GGUF files.
+var measured = []struct {
+	name   string
+	format format
+}{
+	{"bfloat16", formatOf(model.BFloat16)},
+	{"int8", formatOf(model.Int8)},
+	{"int4", formatOf(model.Int4)},
+	{"Q4_K", packing{4, true, model.Times}.format(32)},
+	{"Q6_K", packing{6, false, model.Times}.format(16)},
+	{"Q8_0", packing{8, false, model.Halves}.format(32)},
+}
+
 // BenchmarkGEMV: one row by weights that come from memory.
 func BenchmarkGEMV(b *testing.B) {
 	for _, n := range counts() {
-		for _, dtype := range narrow {
+		for _, f := range measured {
 			for _, shape := range [][2]int{{151936, 1024}, {6144, 1024}, {1024, 3072}} {
-				b.Run(fmt.Sprintf("cores=%d/%s/%dx%d", n, dtype, shape[0], shape[1]), func(b *testing.B) {
+				b.Run(fmt.Sprintf("cores=%d/%s/%dx%d", n, f.name, shape[0], shape[1]), func(b *testing.B) {
 					e := benchEngine(b, n)
 					memory := stream(b)
 					// As many copies as make the weights come from memory.
-					m := &matrix{out: shape[0], in: shape[1], holding: holding{format: formatOf(dtype)}}
+					m := &matrix{out: shape[0], in: shape[1], holding: holding{format: f.format}}
 					size := m.panels() * m.panelBytes()
 					copies := max(1, len(memory)/size)
 					x, y := make([]float32, m.in), make([]float32, m.stride())
@@ -109,11 +122,11 @@ func BenchmarkGEMV(b *testing.B) {
 func BenchmarkGEMM(b *testing.B) {
 	const out, in = 4096, 1024
 	for _, n := range counts() {
-		for _, dtype := range narrow {
+		for _, f := range measured {
 			for _, rows := range []int{4, 8, 16, 64, 240} {
-				b.Run(fmt.Sprintf("cores=%d/%s/rows=%d", n, dtype, rows), func(b *testing.B) {
+				b.Run(fmt.Sprintf("cores=%d/%s/rows=%d", n, f.name, rows), func(b *testing.B) {
 					e := benchEngine(b, n)
-					m := &matrix{out: out, in: in, holding: holding{format: formatOf(dtype)}}
+					m := &matrix{out: out, in: in, holding: holding{format: f.format}}
 					m.data = make([]byte, m.panels()*m.panelBytes())
 					x, y := make([]float32, rows*apart(in)), make([]float32, rows*out)
 					peak, work, unit := multiply, peakWork*peakLanes, "GFLOP/s/core"

@@ -7,7 +7,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/model"
 )
 
-// Products of whole numbers: weights of 8 or 4 bits by activations of 8, by groups
+// Products of whole numbers: weights of 8, 6 or 4 bits by activations of 8, by groups
 // of inner indices, of weights and activations the same. Sums of a group are
 // exact, so every instruction set makes the same ones; they count what both scales
 // say:
@@ -24,18 +24,11 @@ import (
 //	{t float32, −middle·Σa int32, t·Σa float32, a [group rounded up to 4] int8}
 //
 // since weights are stored as q + middle, from 0 on: what multiplies bytes takes
-// one of them without a sign.
+// one of them without a sign. Scales and offsets that are float16, or count one, are made
+// float32 first, which is exact.
 
 // rowHead is the bytes before a group of a row's numbers.
 const rowHead = 12
-
-// middle is what stands for zero in weights of that type.
-func middle(dtype model.DType) int32 {
-	if dtype == model.Int4 {
-		return 8
-	}
-	return 128
-}
 
 // blockFunc multiplies m rows of activations, lda bytes apart, by a panel of
 // weights: c[i·ldc + j]. k and group count inner indices by fours.
@@ -46,34 +39,58 @@ type blockProducts []blockFunc
 
 // whole are the products of whole numbers, and what makes them of activations.
 type whole struct {
-	name               string // of the instructions
-	int8, int4         blockProducts
-	int8Offset, offset blockProducts // with offsets: of 8 bits, of 4
+	name string                    // of the instructions
+	by   map[packing]blockProducts // in all formats, or portable
 	// sizeOf is the largest of the bits without signs.
 	sizeOf func(x *float32, n int) uint32
 	// round writes x·by to the nearest whole number and returns their sum.
 	round func(to *byte, x *float32, by float32, n int) int32
 }
 
+// packing is what of a format decides which product takes it.
+type packing struct {
+	bits    int
+	offsets bool
+	scales  model.Scaling
+}
+
+// format is one that is packed so, in groups of so many inputs.
+func (p packing) format(group int) format {
+	return format{map[int]model.DType{4: model.Int4, 6: model.Int6, 8: model.Int8}[p.bits], group, p.offsets, p.scales}
+}
+
+// packings are all that there are.
+var packings = []packing{
+	{4, false, model.Floats},
+	{4, true, model.Floats},
+	{8, false, model.Floats},
+	{8, true, model.Floats},
+	{4, false, model.Halves},
+	{4, true, model.Halves},
+	{6, false, model.Halves},
+	{6, true, model.Halves},
+	{8, false, model.Halves},
+	{4, false, model.Times},
+	{4, true, model.Times},
+	{6, false, model.Times},
+	{6, true, model.Times},
+	{8, false, model.Times},
+}
+
 // of is the products with weights of a format.
 func (w *whole) of(f format) blockProducts {
-	switch {
-	case f.dtype == model.Int8 && f.offsets:
-		return w.int8Offset
-	case f.dtype == model.Int8:
-		return w.int8
-	case f.offsets:
-		return w.offset
-	}
-	return w.int4
+	return w.by[packing{f.bits(), f.offsets, f.scales}]
 }
 
 // portableWhole is the definition of them all.
-var portableWhole = whole{
-	name: "portable",
-	int8: portableBlocks(format{dtype: model.Int8}), int8Offset: portableBlocks(format{dtype: model.Int8, offsets: true}),
-	int4: portableBlocks(format{dtype: model.Int4}), offset: portableBlocks(format{dtype: model.Int4, offsets: true}),
-	sizeOf: sizeOf, round: round,
+var portableWhole = whole{name: "portable", by: portableProductsOf(), sizeOf: sizeOf, round: round}
+
+func portableProductsOf() map[packing]blockProducts {
+	by := map[packing]blockProducts{}
+	for _, p := range packings {
+		by[p] = portableBlocks(p.format(0))
+	}
+	return by
 }
 
 func portableBlocks(f format) blockProducts {
@@ -91,48 +108,58 @@ func portableBlocks(f format) blockProducts {
 // product multiplies a row by a panel.
 func (f format) product(y []float32, a, w *byte, k, group int) {
 	clear(y)
-	line := f.line()
-	for ; k > 0; k -= group {
-		n := min(group, k)
-		head := unsafe.Slice((*float32)(unsafe.Pointer(a)), 3)
+	var above []byte
+	for at := 0; at < k; at += group {
+		n := min(group, k-at)
+		if f.super() > 0 && at%(model.Super/4) == 0 {
+			above = unsafe.Slice(w, f.super())
+			w = (*byte)(unsafe.Add(unsafe.Pointer(w), f.super()))
+		}
+		row := unsafe.Slice((*float32)(unsafe.Pointer(a)), 3)
 		numbers := unsafe.Slice((*int8)(unsafe.Add(unsafe.Pointer(a), rowHead)), 4*n)
-		scales := unsafe.Slice((*float32)(unsafe.Pointer(w)), f.head()/4)
+		block := unsafe.Slice(w, f.head()+n*f.line())
 		var sums [panelWidth]int32
 		for j := range sums {
-			sums[j] = int32(math.Float32bits(head[1]))
+			sums[j] = int32(math.Float32bits(row[1]))
 		}
-		lines := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(w), f.head())), n*line)
-		for l := range n {
-			f.dot(&sums, lines[l*line:][:line], numbers[4*l:][:4])
-		}
+		f.dot(&sums, block[f.head():], numbers)
 		for j, sum := range sums {
-			y[j] = fma(float32(float32(sum)*scales[j]), head[0], y[j])
+			scale, offset := f.scale(block, above, j)
+			y[j] = fma(float32(float32(sum)*scale), row[0], y[j])
 			if f.offsets {
-				y[j] = fma(scales[panelWidth+j], head[2], y[j])
+				y[j] = fma(offset, row[2], y[j])
 			}
 		}
-		if k <= group {
-			return // there is no pointer past the end
+		if at+n < k { // there is no pointer past the end
+			a = (*byte)(unsafe.Add(unsafe.Pointer(a), rowHead+4*n))
+			w = (*byte)(unsafe.Add(unsafe.Pointer(w), len(block)))
 		}
-		a = (*byte)(unsafe.Add(unsafe.Pointer(a), rowHead+4*n))
-		w = (*byte)(unsafe.Add(unsafe.Pointer(w), f.head()+n*line))
 	}
 }
 
-// dot adds four inner indices.
-func (f format) dot(sums *[panelWidth]int32, line []byte, a []int8) {
-	a0, a1, a2, a3 := int32(a[0]), int32(a[1]), int32(a[2]), int32(a[3])
-	if f.dtype == model.Int8 {
-		for j := range sums {
-			w := line[4*j:][:4]
-			sums[j] += a0*int32(w[0]) + a1*int32(w[1]) + a2*int32(w[2]) + a3*int32(w[3])
+// dot adds a group's products.
+func (f format) dot(sums *[panelWidth]int32, lines []byte, a []int8) {
+	line := f.line()
+	for k := 0; k < len(a); k += 4 {
+		a0, a1, a2, a3 := int32(a[k]), int32(a[k+1]), int32(a[k+2]), int32(a[k+3])
+		switch f.dtype {
+		case model.Int8:
+			for j := range sums {
+				w := lines[k/4*line+4*j:][:4]
+				sums[j] += a0*int32(w[0]) + a1*int32(w[1]) + a2*int32(w[2]) + a3*int32(w[3])
+			}
+		case model.Int4:
+			for j := range panelWidth / 2 {
+				w := lines[k/4*line+4*j:][:4]
+				sums[j] += a0*int32(w[0]&15) + a1*int32(w[1]&15) + a2*int32(w[2]&15) + a3*int32(w[3]&15)
+				sums[j+panelWidth/2] += a0*int32(w[0]>>4) + a1*int32(w[1]>>4) + a2*int32(w[2]>>4) + a3*int32(w[3]>>4)
+			}
+		default:
+			for j := range sums {
+				n := func(i int) int32 { return int32(f.number(lines, j, k+i)) }
+				sums[j] += a0*n(0) + a1*n(1) + a2*n(2) + a3*n(3)
+			}
 		}
-		return
-	}
-	for j := range panelWidth / 2 {
-		w := line[4*j:][:4]
-		sums[j] += a0*int32(w[0]&15) + a1*int32(w[1]&15) + a2*int32(w[2]&15) + a3*int32(w[3]&15)
-		sums[j+panelWidth/2] += a0*int32(w[0]>>4) + a1*int32(w[1]>>4) + a2*int32(w[2]>>4) + a3*int32(w[3]>>4)
 	}
 }
 
@@ -209,7 +236,7 @@ func (w *whole) quantize(to []byte, x []float32, f format) {
 		sum := w.round(&numbers[0], &x[0], inverse, n)
 		head := unsafe.Slice((*uint32)(unsafe.Pointer(&to[at])), 3)
 		head[0] = math.Float32bits(scale)
-		head[1] = uint32(-middle(f.dtype) * sum)
+		head[1] = uint32(-f.middle() * sum)
 		head[2] = math.Float32bits(float32(scale * float32(sum)))
 		at += rowHead + len(numbers)
 		x = x[n:]

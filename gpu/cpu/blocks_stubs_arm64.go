@@ -2,6 +2,8 @@
 
 package cpu
 
+import "github.com/troupe-llm/troupe/gpu/model"
+
 // rowsInt8x1NEON multiplies 1 row(s) of whole numbers by a panel.
 //
 //go:noescape
@@ -81,3 +83,220 @@ func rowsInt4Offsetx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int,
 //
 //go:noescape
 func rowsInt4Offsetx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx1NEON multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx1NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx2NEON multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx2NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx3NEON multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx4NEON multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx1NEON multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx1NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx2NEON multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx2NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx3NEON multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx4NEON multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx1NEON multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx1NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx2NEON multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx2NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx3NEON multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx4NEON multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx1NEON multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx1NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx2NEON multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx2NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx3NEON multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx4NEON multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx1NEON multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx1NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx2NEON multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx2NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx3NEON multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx4NEON multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx1NEON multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx1NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx2NEON multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx2NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx3NEON multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx4NEON multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx1NEON multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx1NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx2NEON multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx2NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx3NEON multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx4NEON multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx1NEON multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx1NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx2NEON multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx2NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx3NEON multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx4NEON multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx1NEON multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx1NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx2NEON multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx2NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx3NEON multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx4NEON multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx1NEON multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx1NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx2NEON multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx2NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx3NEON multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx3NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx4NEON multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx4NEON(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+var productsNEON = map[packing]blockProducts{
+	{8, false, model.Floats}: {rowsInt8x1NEON, rowsInt8x2NEON, rowsInt8x3NEON, rowsInt8x4NEON},
+	{8, true, model.Floats}:  {rowsInt8Offsetx1NEON, rowsInt8Offsetx2NEON, rowsInt8Offsetx3NEON, rowsInt8Offsetx4NEON},
+	{4, false, model.Floats}: {rowsInt4x1NEON, rowsInt4x2NEON, rowsInt4x3NEON, rowsInt4x4NEON},
+	{4, true, model.Floats}:  {rowsInt4Offsetx1NEON, rowsInt4Offsetx2NEON, rowsInt4Offsetx3NEON, rowsInt4Offsetx4NEON},
+	{4, false, model.Halves}: {rowsInt4Halvesx1NEON, rowsInt4Halvesx2NEON, rowsInt4Halvesx3NEON, rowsInt4Halvesx4NEON},
+	{4, true, model.Halves}:  {rowsInt4HalvesOffsetx1NEON, rowsInt4HalvesOffsetx2NEON, rowsInt4HalvesOffsetx3NEON, rowsInt4HalvesOffsetx4NEON},
+	{6, false, model.Halves}: {rowsInt6Halvesx1NEON, rowsInt6Halvesx2NEON, rowsInt6Halvesx3NEON, rowsInt6Halvesx4NEON},
+	{6, true, model.Halves}:  {rowsInt6HalvesOffsetx1NEON, rowsInt6HalvesOffsetx2NEON, rowsInt6HalvesOffsetx3NEON, rowsInt6HalvesOffsetx4NEON},
+	{8, false, model.Halves}: {rowsInt8Halvesx1NEON, rowsInt8Halvesx2NEON, rowsInt8Halvesx3NEON, rowsInt8Halvesx4NEON},
+	{4, false, model.Times}:  {rowsInt4Timesx1NEON, rowsInt4Timesx2NEON, rowsInt4Timesx3NEON, rowsInt4Timesx4NEON},
+	{4, true, model.Times}:   {rowsInt4TimesOffsetx1NEON, rowsInt4TimesOffsetx2NEON, rowsInt4TimesOffsetx3NEON, rowsInt4TimesOffsetx4NEON},
+	{6, false, model.Times}:  {rowsInt6Timesx1NEON, rowsInt6Timesx2NEON, rowsInt6Timesx3NEON, rowsInt6Timesx4NEON},
+	{6, true, model.Times}:   {rowsInt6TimesOffsetx1NEON, rowsInt6TimesOffsetx2NEON, rowsInt6TimesOffsetx3NEON, rowsInt6TimesOffsetx4NEON},
+	{8, false, model.Times}:  {rowsInt8Timesx1NEON, rowsInt8Timesx2NEON, rowsInt8Timesx3NEON, rowsInt8Timesx4NEON},
+}

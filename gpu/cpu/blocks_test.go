@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -14,22 +15,46 @@ import (
 )
 
 // formats are all that whole numbers are held in.
-func formats(group int) []format {
-	return []format{
-		{model.Int8, group, false}, {model.Int8, group, true}, {model.Int4, group, false}, {model.Int4, group, true},
+func formats(group int) (list []format) {
+	for _, p := range packings {
+		list = append(list, p.format(group))
 	}
+	return list
 }
 
-func (f format) String() string { return fmt.Sprintf("%s/%d/%v", f.dtype, f.group, f.offsets) }
+func (f format) String() string {
+	return fmt.Sprintf("%s/%d/%v/%d", f.dtype, f.group, f.offsets, f.scales)
+}
+
+// takes says that a matrix of so many inputs can be held so: all but float32 scales are of
+// whole groups, or of as many as share a scale of scales.
+func (f format) takes(in int) bool {
+	return f.scales == model.Floats || f.scales == model.Halves && in%f.group == 0 || in%model.Super == 0
+}
 
 // randomMatrix has every number there is.
 func randomMatrix(r *rand.Rand, f format, out, in int) *matrix {
 	m := &matrix{out: out, in: in, holding: holding{format: f}}
 	m.data = make([]byte, m.panels()*m.panelBytes())
+	half := func(to []byte) { // none that is no number
+		for i := 0; i < len(to); i += 2 {
+			binary.LittleEndian.PutUint16(to[i:], uint16(r.Uint32N(0x7c00)|r.Uint32N(2)<<15))
+		}
+	}
 	for p := range m.panels() {
 		for g := range (in + f.group - 1) / f.group {
-			scales, lines := m.block(p, g)
-			copy(scales, random(r, len(scales)))
+			head, lines := m.block(p, g)
+			for i := range head {
+				head[i] = byte(r.Uint32())
+			}
+			switch f.scales {
+			case model.Floats:
+				copy(floats(head), random(r, len(head)/4))
+			case model.Halves:
+				half(head)
+			case model.Times:
+				half(m.above(p, g))
+			}
 			for i := range lines {
 				lines[i] = byte(r.Uint32())
 			}
@@ -42,20 +67,24 @@ func randomMatrix(r *rand.Rand, f format, out, in int) *matrix {
 func TestNumbersAreWhereTheyWerePut(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
 	for _, f := range formats(32) {
-		m := &matrix{out: panelWidth, in: 32, holding: holding{format: f}}
+		m := &matrix{out: panelWidth, in: 256, holding: holding{format: f}}
 		m.data = make([]byte, m.panelBytes())
-		_, lines := m.block(0, 0)
-		var want [panelWidth][32]uint8
-		for _, j := range r.Perm(panelWidth) {
-			for k := range want[j] {
-				want[j][k] = uint8(r.IntN(int(2 * middle(f.dtype))))
+		for g := range m.in / f.group {
+			_, lines := m.block(0, g)
+			var want [panelWidth * 32]uint8
+			for i := range want {
+				want[i] = uint8(r.IntN(1 << f.bits()))
 			}
-			m.put(lines, j, want[j][:])
-		}
-		for j := range want {
-			for k, q := range want[j] {
-				if got := m.number(lines, j, k); got != q {
-					t.Fatalf("%v: number %d of output %d is %d, want %d", f, k, j, got, q)
+			if f.scales == model.Floats {
+				for _, j := range r.Perm(panelWidth) {
+					m.put(lines, j, want[32*j:][:32])
+				}
+			} else {
+				m.interleave(lines, want[:], 32)
+			}
+			for i, q := range want {
+				if got := m.number(lines, i/32, i%32); got != q {
+					t.Fatalf("%v: number %d of output %d is %d, want %d", f, i%32, i/32, got, q)
 				}
 			}
 		}
@@ -176,7 +205,10 @@ func TestWholeProducts(t *testing.T) {
 	defer p.close()
 	for _, group := range []int{16, 32, 64, 128} {
 		for _, f := range formats(group) {
-			for _, shape := range [][2]int{{1, 1}, {31, 3}, {33, 64}, {128, 48}, {70, 129}, {40, 300}} {
+			for _, shape := range [][2]int{{1, 1}, {31, 3}, {33, 64}, {128, 48}, {70, 129}, {40, 300}, {33, 512}} {
+				if !f.takes(shape[1]) {
+					continue
+				}
 				m := randomMatrix(r, f, shape[0], shape[1])
 				for _, rows := range []int{1, 2, 3, 5, 6, 7, 12, 13} {
 					x := random(r, rows*m.in)
@@ -212,18 +244,19 @@ func plainly(m *matrix, x []float32, rows int) (y []float32) {
 				for _, v := range row[first:][:n] {
 					size = max(size, math.Abs(float64(v)))
 				}
-				scales, lines := m.block(j/panelWidth, first/m.group)
+				head, lines := m.block(j/panelWidth, first/m.group)
+				scale, offset := m.scale(head, m.above(j/panelWidth, first/m.group), j%panelWidth)
 				var dot, all int
 				inverse := 127 / float32(size)
 				for k, v := range row[first:][:n] {
 					a := int(math.RoundToEven(float64(v * inverse)))
-					dot += a * (int(m.number(lines, j%panelWidth, k)) - int(middle(m.dtype)))
+					dot += a * (int(m.number(lines, j%panelWidth, k)) - int(m.middle()))
 					all += a
 				}
 				t := float32(size) / 127
-				sum = fma(float32(dot)*scales[j%panelWidth], t, sum)
+				sum = fma(float32(dot)*scale, t, sum)
 				if m.offsets {
-					sum = fma(scales[panelWidth+j%panelWidth], t*float32(all), sum)
+					sum = fma(offset, t*float32(all), sum)
 				}
 			}
 			y = append(y, sum)

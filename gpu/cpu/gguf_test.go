@@ -38,7 +38,7 @@ func TestGGUFBlocks(t *testing.T) {
 		}
 		c := conversion(t, name)
 		for kind, dtypes := range map[gguf.Type][]model.DType{
-			gguf.Q5_1: {model.Float32, model.BFloat16}, gguf.MXFP4: {model.Float32, model.BFloat16},
+			gguf.Q5_1: {model.Float32, model.BFloat16, model.Int4}, gguf.MXFP4: {model.Float32, model.BFloat16},
 			gguf.Q4_K: {model.Float32, model.BFloat16, model.Int8},
 		} {
 			t.Run(name+"/"+kind.String(), func(t *testing.T) {
@@ -56,12 +56,15 @@ func TestGGUFBlocks(t *testing.T) {
 	}
 }
 
-// whole are how blocks are held: their numbers, in groups of so many.
+// wholeOf is how blocks are held.
 var wholeOf = map[gguf.Type]format{
-	gguf.Q4_0: {model.Int4, 32, false}, gguf.Q4_1: {model.Int4, 32, true}, gguf.Q5_0: {model.Int8, 32, false}, gguf.Q5_1: {model.Int8, 32, true},
-	gguf.Q8_0: {model.Int8, 32, false}, gguf.Q2_K: {model.Int4, 16, true}, gguf.Q3_K: {model.Int4, 16, false}, gguf.Q4_K: {model.Int4, 32, true},
-	gguf.Q5_K: {model.Int8, 32, true}, gguf.Q6_K: {model.Int8, 16, false}, gguf.IQ4_NL: {model.Int8, 32, false}, gguf.IQ4_XS: {model.Int8, 32, false},
-	gguf.MXFP4: {model.Int8, 32, false},
+	gguf.Q4_0: {model.Int4, 32, false, model.Halves}, gguf.Q4_1: {model.Int4, 32, true, model.Halves},
+	gguf.Q5_0: {model.Int6, 32, false, model.Halves}, gguf.Q5_1: {model.Int6, 32, true, model.Halves},
+	gguf.Q8_0: {model.Int8, 32, false, model.Halves}, gguf.IQ4_NL: {model.Int8, 32, false, model.Halves},
+	gguf.Q2_K: {model.Int4, 16, true, model.Times}, gguf.Q3_K: {model.Int4, 16, false, model.Times},
+	gguf.Q4_K: {model.Int4, 32, true, model.Times}, gguf.Q5_K: {model.Int6, 32, true, model.Times},
+	gguf.Q6_K: {model.Int6, 16, false, model.Times}, gguf.IQ4_XS: {model.Int8, 32, false, model.Times},
+	gguf.MXFP4: {model.Int8, 32, false, model.Floats},
 }
 
 // Blocks are multiplied as the whole numbers that they are, with activations in 8 bits.

@@ -27,7 +27,7 @@ func variants() []*kernels {
 
 // x/sys/cpu also asks whether the system saves the registers.
 var (
-	haveAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	haveAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
 	haveBF16   = haveAVX512 && cpu.X86.HasAVX512BF16
 	haveVNNI   = haveAVX512 && cpu.X86.HasAVX512VNNI
 	haveAVX512 = haveAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ
@@ -58,7 +58,7 @@ func why() string {
 	case haveAVX2:
 		return "the processor has AVX2 and FMA, not AVX-512"
 	}
-	return "the processor lacks AVX2 or FMA"
+	return "the processor lacks AVX2, FMA or F16C"
 }
 
 var kernelsAVX512 = kernels{
@@ -135,28 +135,10 @@ var wholeAVX512 = func() whole {
 	if !haveVNNI {
 		return wholeAVX2
 	}
-	return grouped(whole{
-		name: "VNNI",
-		int8: blockProducts{rowsInt8x1VNNI, rowsInt8x2VNNI, rowsInt8x3VNNI, rowsInt8x4VNNI, rowsInt8x5VNNI, rowsInt8x6VNNI},
-		int8Offset: blockProducts{
-			rowsInt8Offsetx1VNNI, rowsInt8Offsetx2VNNI, rowsInt8Offsetx3VNNI,
-			rowsInt8Offsetx4VNNI, rowsInt8Offsetx5VNNI, rowsInt8Offsetx6VNNI,
-		},
-		int4: blockProducts{rowsInt4x1VNNI, rowsInt4x2VNNI, rowsInt4x3VNNI, rowsInt4x4VNNI, rowsInt4x5VNNI, rowsInt4x6VNNI},
-		offset: blockProducts{
-			rowsInt4Offsetx1VNNI, rowsInt4Offsetx2VNNI, rowsInt4Offsetx3VNNI,
-			rowsInt4Offsetx4VNNI, rowsInt4Offsetx5VNNI, rowsInt4Offsetx6VNNI,
-		},
-		sizeOf: sizeOfAVX512, round: roundAVX512,
-	})
+	return grouped(whole{name: "VNNI", by: productsVNNI, sizeOf: sizeOfAVX512, round: roundAVX512})
 }()
 
-var wholeAVX2 = grouped(whole{
-	name: "AVX2",
-	int8: blockProducts{rowsInt8x1AVX2, rowsInt8x2AVX2}, int8Offset: blockProducts{rowsInt8Offsetx1AVX2, rowsInt8Offsetx2AVX2},
-	int4: blockProducts{rowsInt4x1AVX2, rowsInt4x2AVX2}, offset: blockProducts{rowsInt4Offsetx1AVX2, rowsInt4Offsetx2AVX2},
-	sizeOf: sizeOfAVX2, round: roundAVX2,
-})
+var wholeAVX2 = grouped(whole{name: "AVX2", by: productsAVX2, sizeOf: sizeOfAVX2, round: roundAVX2})
 
 // The assembly works on whole groups of 16. These add what is left over, in
 // the same chains.

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"maps"
 	"runtime"
 
 	"golang.org/x/sys/cpu"
@@ -25,10 +26,8 @@ var kernelsNEON = func() kernels {
 	k := portable
 	k.name = "NEON"
 	k.whole.name = "NEON"
-	k.whole.int8 = blockProducts{rowsInt8x1NEON, rowsInt8x2NEON, rowsInt8x3NEON, rowsInt8x4NEON}
-	k.whole.int8Offset = blockProducts{rowsInt8Offsetx1NEON, rowsInt8Offsetx2NEON, rowsInt8Offsetx3NEON, rowsInt8Offsetx4NEON}
-	k.whole.int4 = blockProducts{rowsInt4x1NEON, rowsInt4x2NEON, rowsInt4x3NEON, rowsInt4x4NEON}
-	k.whole.offset = blockProducts{rowsInt4Offsetx1NEON, rowsInt4Offsetx2NEON, rowsInt4Offsetx3NEON, rowsInt4Offsetx4NEON}
+	k.whole.by = maps.Clone(k.whole.by)
+	maps.Copy(k.whole.by, productsNEON)
 	return k
 }()
 

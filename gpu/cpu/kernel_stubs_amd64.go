@@ -432,6 +432,306 @@ func rowsInt4Offsetx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int,
 //go:noescape
 func rowsInt4Offsetx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
 
+// rowsInt4Halvesx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx1VNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx1VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx2VNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx2VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx3VNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx3VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx4VNNI multiplies 4 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx4VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx5VNNI multiplies 5 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx6VNNI multiplies 6 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
 // rowsInt8x1AVX2 multiplies 1 row(s) of whole numbers by a panel.
 //
 //go:noescape
@@ -471,6 +771,106 @@ func rowsInt4Offsetx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int,
 //
 //go:noescape
 func rowsInt4Offsetx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx1AVX2 multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx2AVX2 multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
 
 // gemmBF16Dotx1AVX512 multiplies 1 row(s) of a by a panel of weights.
 //

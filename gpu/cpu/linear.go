@@ -141,9 +141,10 @@ func (e *engine) panels(y []float32, ldy int, a operand, row, rowEnd int, m *mat
 
 // tiles is that of whole numbers.
 func (m *matrix) tiles(by blockProducts, y []float32, ldy int, a operand, row, end, p int) {
+	w := m.panel(p)
 	for calls := (end - row + len(by) - 1) / len(by); row < end; calls-- {
 		n := (end - row + calls - 1) / calls
-		by[n-1](&y[row*ldy], ldy, &a.numbers[row*a.bytes], a.bytes, m.panel(p), (m.in+3)/4, m.group/4)
+		by[n-1](&y[row*ldy], ldy, &a.numbers[row*a.bytes], a.bytes, w, (m.in+3)/4, m.group/4)
 		row += n
 	}
 }

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 	"unsafe"
 
@@ -15,12 +16,15 @@ import (
 //	int8      w[out/32][in/group]{[32] scales, [group/4][32][4]}: output j at j
 //	int4      w[out/32][in/group]{[32] scales, [group/4][16][4]}: of a byte the
 //	          lower half is output j's, the upper j+16's
+//	int6      as int4, but before two lines, A and B, [16][4] with the fifth and sixth
+//	          bits: of a byte the lowest two are output j's of A, then j+16's, then B's
 //
 // A pair of inputs of a bfloat16 panel is 32 words, as dot products of pairs take
 // them; a shift yields the float32 of the even input and a mask that of the odd one.
 // Outputs and inputs past the end are zero.
 //
-// Scales are float32; behind them lie [32] offsets where the format has some.
+// Behind scales lie [32] offsets where the format has some. Both are float32, float16,
+// or int8 that count float16s, which then lie before the groups of each 256 inputs.
 // Whole numbers are stored from 0 on: blocks.go says what is computed with them.
 //
 // Weights are copied into this layout instead of being used where the file is
@@ -55,28 +59,58 @@ type holding struct {
 
 // format is how a matrix's numbers are held.
 type format struct {
-	dtype   model.DType // Float32, BFloat16, Int8 or Int4
-	group   int         // of Int8 and Int4: inputs that share a scale
+	dtype   model.DType // Float32, BFloat16, Int8, Int6 or Int4
+	group   int         // of whole numbers: inputs that share a scale
 	offsets bool        // of those: each group has one
+	scales  model.Scaling
 }
 
 // whole says that numbers are whole, times scales.
-func (f format) whole() bool { return f.dtype == model.Int8 || f.dtype == model.Int4 }
+func (f format) whole() bool { return f.bits() < 16 }
+
+// bits is how many a number takes.
+func (f format) bits() int {
+	switch f.dtype {
+	case model.Int4:
+		return 4
+	case model.Int6:
+		return 6
+	case model.Int8:
+		return 8
+	case model.BFloat16:
+		return 16
+	}
+	return 32
+}
+
+// middle is the whole number that stands for zero.
+func (f format) middle() int32 {
+	if f.offsets && f.scales != model.Floats {
+		return 0
+	}
+	return 1 << (f.bits() - 1)
+}
 
 // line is the bytes of four inner indices of a panel of whole numbers.
-func (f format) line() int {
-	if f.dtype == model.Int4 {
-		return 2 * panelWidth
+func (f format) line() int { return f.bits() * panelWidth / 2 }
+
+// twice is n, or twice as much for offsets.
+func (f format) twice(n int) int {
+	if f.offsets {
+		return 2 * n
 	}
-	return 4 * panelWidth
+	return n
 }
 
 // head is the bytes before a group's lines.
-func (f format) head() int {
-	if f.offsets {
-		return 2 * 4 * panelWidth
+func (f format) head() int { return f.twice(panelWidth * []int{4, 2, 1}[f.scales]) }
+
+// super is the bytes before the groups of model.Super inputs.
+func (f format) super() int {
+	if f.scales == model.Times {
+		return f.twice(2 * panelWidth)
 	}
-	return 4 * panelWidth
+	return 0
 }
 
 // blockBytes is the bytes of a whole group.
@@ -91,7 +125,7 @@ func (m *matrix) panelBytes() int { return m.format.panelBytes(m.in) }
 
 func (f format) panelBytes(in int) int {
 	if f.whole() {
-		return (in+f.group-1)/f.group*f.head() + (in+3)/4*f.line()
+		return (in+model.Super-1)/model.Super*f.super() + (in+f.group-1)/f.group*f.head() + (in+3)/4*f.line()
 	}
 	return f.steps(in) * panelWidth * 4
 }
@@ -122,16 +156,56 @@ func (m *matrix) bfloat16s(p int) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(m.panel(p))), (m.in+1)/2*2*panelWidth)
 }
 
-// block is a group of a panel: its outputs' scales, and offsets behind them, and
-// the lines of its whole numbers.
-func (m *matrix) block(p, g int) (scales []float32, lines []byte) {
-	at := g * m.blockBytes()
+// block is a group of a panel: its head and the lines of its whole numbers.
+func (m *matrix) block(p, g int) (head, lines []byte) {
+	at := g*m.blockBytes() + m.superBefore(g)
 	end := min(at+m.blockBytes(), m.panelBytes())
 	b := m.data[p*m.panelBytes():][at:end]
-	return unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), m.head()/4), b[m.head():]
+	return b[:m.head()], b[m.head():]
 }
 
-// put stores the numbers of a group of output j, from 0 on, where there are none yet.
+// superBefore is the bytes of the heads of model.Super inputs up to a group.
+func (m *matrix) superBefore(g int) int {
+	if m.super() == 0 {
+		return 0
+	}
+	return (g*m.group/model.Super + 1) * m.super()
+}
+
+// above is the head of the model.Super inputs that a group is of; nil: there is none.
+func (m *matrix) above(p, g int) []byte {
+	if m.super() == 0 {
+		return nil
+	}
+	first := g / (model.Super / m.group) * (model.Super / m.group)
+	at := p*m.panelBytes() + first*m.blockBytes() + m.superBefore(first) - m.super()
+	return m.data[at:][:m.super()]
+}
+
+// floats are a head's scales, and offsets behind them, where they are float32.
+func floats(head []byte) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(&head[0])), len(head)/4)
+}
+
+// scale is that of output j of a group, and its offset.
+func (f format) scale(head, above []byte, j int) (scale, offset float32) {
+	at := func(j int) float32 {
+		switch f.scales {
+		case model.Halves:
+			return model.FromF16(binary.LittleEndian.Uint16(head[2*j:]))
+		case model.Times:
+			return float32(int8(head[j])) * model.FromF16(binary.LittleEndian.Uint16(above[2*j:]))
+		}
+		return math.Float32frombits(binary.NativeEndian.Uint32(head[4*j:]))
+	}
+	if scale = at(j); f.offsets {
+		offset = at(panelWidth + j)
+	}
+	return scale, offset
+}
+
+// put stores the numbers of a group of output j, from 0 on, of 4 or 8 bits, where there
+// are none yet.
 func (f format) put(lines []byte, j int, numbers []uint8) {
 	at, shift := 4*j, 0
 	if f.dtype == model.Int4 && j >= panelWidth/2 {
@@ -148,14 +222,16 @@ func (f format) put(lines []byte, j int, numbers []uint8) {
 
 // number is what is stored as the k-th of a group of output j.
 func (f format) number(lines []byte, j, k int) uint8 {
-	at := k/4*f.line() + 4*j + k%4
-	switch {
-	case f.dtype == model.Int8:
-		return lines[at]
-	case j < panelWidth/2:
-		return lines[at] & 15
+	if f.dtype == model.Int8 {
+		return lines[k/4*f.line()+4*j+k%4]
 	}
-	return lines[at-4*panelWidth/2] >> 4
+	at, upper := 4*(j%(panelWidth/2))+k%4, j/(panelWidth/2)
+	if f.dtype == model.Int4 {
+		return lines[k/4*f.line()+at] >> (4 * upper) & 15
+	}
+	pair, second := lines[k/8*2*f.line():], k/4%2
+	low := pair[4*panelWidth/2*(1+second)+at] >> (4 * upper) & 15
+	return low | pair[at]>>(4*second+2*upper)&3<<4
 }
 
 // row copies one output's weights to dst [in]: how an embedding is looked up.
@@ -183,14 +259,12 @@ func (m *matrix) row(dst []float32, out int) {
 }
 
 func (m *matrix) wholeRow(dst []float32, p, j int) {
-	zero := middle(m.dtype)
+	zero := m.middle()
 	for first := 0; first < m.in; first += m.group {
-		scales, lines := m.block(p, first/m.group)
+		head, lines := m.block(p, first/m.group)
+		scale, offset := m.scale(head, m.above(p, first/m.group), j)
 		for k := range min(m.group, m.in-first) {
-			v := float32(int32(m.number(lines, j, k))-zero) * scales[j]
-			if m.offsets {
-				v += scales[panelWidth+j]
-			}
+			v := float32(float32(int32(m.number(lines, j, k))-zero)*scale) + offset
 			at := first + k
 			if m.order != nil {
 				at = int(m.order[at])

@@ -24,7 +24,7 @@ func TestBlocksTable(t *testing.T) {
 			tensor.Encoding = model.Encoding{Element: e, Scale: model.Exponent8, Rows: 1, Columns: 32}
 		}
 		source := slotOf(tensor).Sources[0]
-		h, kept := keeping(&source, 4, 8)
+		h, kept := keeping(&source, 4, 6, 8)
 		if !kept {
 			t.Fatalf("%s is not kept", e)
 		}

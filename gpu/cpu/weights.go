@@ -76,7 +76,7 @@ var Formats = append(device.Formats{
 func blocks() (f device.Formats) {
 	for _, e := range model.Blocks {
 		s := model.Source{Tensor: &model.Tensor{Encoding: model.Plain(e), Shape: []int{1, 0}}}
-		h, _ := keeping(&s, 4, 8)
+		h, _ := keeping(&s, 4, 6, 8)
 		f = append(f, device.Format{Element: e, Held: model.InGroups(h.dtype, h.group)})
 	}
 	return f
@@ -106,7 +106,7 @@ func (b *builder) holdings(w *program.Weight, slot *model.Slot, plain bool) (lis
 	if slot == nil || plain {
 		return []holding{b.hold(w, plain)}, nil
 	}
-	keep := map[model.DType][]int{"": {4, 8}, model.Int4: {4}, model.Int8: {8}}[b.asked]
+	keep := map[model.DType][]int{"": {4, 6, 8}, model.Int4: {4}, model.Int8: {6, 8}}[b.asked]
 	of = map[*model.Source]int{}
 	for i := range slot.Sources {
 		s := &slot.Sources[i]
@@ -127,7 +127,10 @@ func (b *builder) holdings(w *program.Weight, slot *model.Slot, plain bool) (lis
 
 // like says that weights of both fit into a panel.
 func (h holding) like(o holding) bool {
-	return h.dtype == o.dtype && h.group == o.group && h.kept == o.kept && slices.Equal(h.order, o.order)
+	if h.scales == model.Floats {
+		o.offsets = h.offsets // may be zero
+	}
+	return h.format == o.format && h.kept == o.kept && slices.Equal(h.order, o.order)
 }
 
 // builder lays out all matrices first, then fills them panel by panel.

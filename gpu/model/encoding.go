@@ -15,9 +15,10 @@ const (
 	Float32  DType = "float32"
 	Float16  DType = "float16"
 	BFloat16 DType = "bfloat16"
-	// Int8 is whole numbers from −128 to 127, which count what their scale says, and
-	// Int4 from −8 to 7.
+	// Int8 is whole numbers from −128 to 127, which count what their scale says, Int6
+	// from −32 to 31, which only a processor has, and Int4 from −8 to 7.
 	Int8 DType = "int8"
+	Int6 DType = "int6"
 	Int4 DType = "int4"
 
 	// Of published quantised checkpoints. MXFP4's elements are E2M1;
@@ -83,6 +84,7 @@ var types = map[DType]traits{
 			dst[i] = float32(int8(from[i]))
 		}
 	}},
+	Int6: {bits: 6}, // in no file
 	Int4: {bits: 4, read: func(dst []float32, from []byte) {
 		nibbles(dst, from, &signed4)
 	}},
@@ -255,6 +257,8 @@ const (
 // vocabulary, which suffer the most.
 func HeldAs(d DType) Held {
 	switch d {
+	case Int6:
+		return Held{Matrix: InGroups(Int6, 32), Vocabulary: InGroups(Int6, 32), Vector: Plain(Float32)}
 	case Int8:
 		return Held{Matrix: InGroups(Int8, GroupOfInt8), Vocabulary: InGroups(Int8, GroupOfInt8), Vector: Plain(Float32)}
 	case Int4:

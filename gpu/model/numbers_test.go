@@ -10,8 +10,8 @@ import (
 )
 
 // Blocks, and MXFP4 with its scales beside, are whole numbers that stand for what they are
-// in float32: the same but for a rounding of offsets; in whole rows, in parts of blocks,
-// and in another order of inputs.
+// in float32, to the bit; in parts of blocks and in another order of inputs, whose scales
+// are float32, but for a rounding of offsets.
 func TestNumbers(t *testing.T) {
 	const rows, in = 5, 1024
 	tensors := map[DType]*Tensor{MXFP4: mxfp4Tensor(rows, in)}
@@ -34,25 +34,40 @@ func TestNumbers(t *testing.T) {
 			slot.index()
 			s := &slot.Sources[0]
 			n, are := s.Numbers()
-			if !are || n.Group < 16 || n.Bits != 4 && n.Bits != 8 {
+			if !are || n.Group < 16 || n.Bits != 4 && n.Bits != 6 && n.Bits != 8 {
 				t.Fatalf("%s: %+v, %v", dtype, n, are)
 			}
 			many := c.part.Rows
-			numbers, want := make([]uint8, many*c.width), make([]float32, many*c.width)
-			scales, offsets := make([]float32, len(numbers)/n.Group), make([]float32, len(numbers)/n.Group)
-			for g := range offsets {
-				offsets[g] = 1 // what is not written is seen
+			want, groups := make([]float32, many*c.width), many*c.width/n.Group
+			to := WholeRows{
+				Numbers: make([]uint8, len(want)), Scales: make([]float32, groups), Offsets: make([]float32, groups), Halves: make([]uint16, groups),
+				HalfOffsets: make([]uint16, groups), ScaleTimes: make([]int8, groups), OffsetTimes: make([]int8, groups),
 			}
-			s.ReadNumbers(0, many, numbers, scales, offsets)
+			s.ReadNumbers(0, many, &to)
 			s.ReadRows(0, many, want)
-			for k, q := range numbers {
-				scale, offset := scales[k/n.Group], offsets[k/n.Group]
-				if got := float32(int(q)-1<<(n.Bits-1)) * scale; !n.Offsets && (got != want[k] || offset != 0) {
-					t.Fatalf("%s, %+v: number %d is %v, offset %v, want %v", dtype, c.part, k, got, offset, want[k])
+			if whole := c.width == in && c.part.Step == 0; whole && n.Scales == Floats && dtype != MXFP4 && dtype != BlockMXFP4 {
+				t.Errorf("%s: scales are float32", dtype)
+			}
+			for k, q := range to.Numbers {
+				g, middle := k/n.Group, 1<<(n.Bits-1)
+				scale, offset := to.Scales[g], to.Offsets[g]
+				if n.Offsets && n.Scales != Floats {
+					middle = 0
 				}
-				got := float64(int(q)-1<<(n.Bits-1))*float64(scale) + float64(offset)
+				switch n.Scales {
+				case Halves:
+					scale, offset = FromF16(to.Halves[g]), FromF16(to.HalfOffsets[g])
+				case Times:
+					scale = FromF16(to.Halves[k/Super]) * float32(to.ScaleTimes[g])
+					offset = FromF16(to.HalfOffsets[k/Super]) * float32(to.OffsetTimes[g])
+				}
+				if int(q) >= 1<<n.Bits {
+					t.Fatalf("%s: a number of %d bits is %d", dtype, n.Bits, q)
+				}
+				got := float32(float32(int(q)-middle)*scale) + offset
+				exact := n.Scales != Floats || !n.Offsets
 				largest := 16*math.Abs(float64(scale)) + math.Abs(float64(offset))
-				if math.Abs(got-float64(want[k])) > largest*0x1p-23 || int(q) >= 1<<n.Bits {
+				if exact && got != want[k] || math.Abs(float64(got-want[k])) > largest*0x1p-22 {
 					t.Fatalf("%s, %+v: number %d is %v, want %v", dtype, c.part, k, got, want[k])
 				}
 			}

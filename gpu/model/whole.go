@@ -2,12 +2,50 @@ package model
 
 import "bytes"
 
+// Numbers is how whole numbers stand for a part's: in groups of so many inputs, 0: all
+// of them, each number n of so many bits, from 0 on, for
+//
+//	scale·(n − 2^(bits−1)) + offset
+//
+// with offsets of float32, or for scale·n + offset with others; without offsets, for
+// scale·(n − 2^(bits−1)). Types of odd numbers of bits take 4, 6 or 8.
+type Numbers struct {
+	Bits, Group int
+	Offsets     bool
+	Scales      Scaling
+}
+
+// Scaling is what groups' scales and offsets are.
+type Scaling int
+
+const (
+	// Floats: each is a float32.
+	Floats Scaling = iota
+	// Halves: each is a float16.
+	Halves
+	// Times: each is so many times a float16 of Super inputs.
+	Times
+)
+
+// Super is how many inputs share a scale of scales.
+const Super = 256
+
+// WholeRows are rows of whole numbers with what scales them, each row behind the other:
+// of groups Scales and Offsets, or Halves and HalfOffsets, or of groups ScaleTimes and
+// OffsetTimes and of Super inputs the halves.
+type WholeRows struct {
+	Numbers                 []uint8
+	Scales, Offsets         []float32
+	Halves, HalfOffsets     []uint16
+	ScaleTimes, OffsetTimes []int8
+}
+
 // Whole says of how many bits the part's numbers are, where those are whole and lie
 // as ReadWhole takes them, and how many inputs share a scale, 0: all of them; bits
 // are 0 of others.
 func (s *Source) Whole() (bits, group int) {
 	n, are := s.layout()
-	if w := wholes[s.Tensor.Encoding.Element]; !are || n.Offsets || w.group > 0 && w.group != types[s.Tensor.Encoding.Element].block {
+	if w := wholes[s.Tensor.Encoding.Element]; !are || w.group > 0 && (n.Offsets || n.Bits == 6 || w.group != types[s.Tensor.Encoding.Element].block) {
 		return 0, 0
 	}
 	return n.Bits, n.Group
@@ -18,13 +56,13 @@ func (s *Source) Whole() (bits, group int) {
 // (element − zero point)·scale. Each has its rows one behind the other.
 func (s *Source) ReadWhole(i, n int, elements, scales, zeros []float32) {
 	if w := wholes[s.Tensor.Encoding.Element]; w.group > 0 {
-		numbers := make([]uint8, len(elements))
-		s.readBlocks(i, n, numbers, scales, zeros)
-		for k, v := range numbers {
+		to := WholeRows{Numbers: make([]uint8, len(elements)), Scales: scales, Offsets: zeros}
+		s.readBlocks(i, n, &to, Floats)
+		for k, v := range to.Numbers {
 			elements[k] = float32(v)
 		}
 		for g := range zeros {
-			zeros[g] = float32(int(1) << (w.bits - 1))
+			zeros[g] = float32(w.middle())
 		}
 		return
 	}
@@ -50,17 +88,6 @@ func (s *Source) ReadWhole(i, n int, elements, scales, zeros []float32) {
 	}
 }
 
-// Numbers is how whole numbers stand for a part's: in groups of so many inputs, 0: all
-// of them, each number n of so many bits, from 0 on, for
-//
-//	scale·(n − 2^(bits−1)) + offset
-//
-// where offsets are 0 unless there are some. Blocks of odd numbers of bits take 4 or 8.
-type Numbers struct {
-	Bits, Group int
-	Offsets     bool
-}
-
 // Numbers is how ReadNumbers reads the part; false: it does not.
 func (s *Source) Numbers() (n Numbers, are bool) {
 	n, are = s.layout()
@@ -74,10 +101,9 @@ func (s *Source) layout() (n Numbers, are bool) {
 	f, group := types[t.Encoding.Element], t.Encoding.Columns
 	_, columns := t.matrix()
 	if w := wholes[t.Encoding.Element]; w.group > 0 {
-		n = Numbers{w.bits, w.group, w.offsets}
-		fits := s.Column%w.group == 0 && s.in%w.group == 0 && (s.Step < 2 || s.Run%w.group == 0)
+		fits := func(each int) bool { return s.Column%each == 0 && s.in%each == 0 && (s.Step < 2 || s.Run%each == 0) }
 		known := t.Encoding.Scale == "" || t.Encoding.Scale == Exponent8 && group == w.group
-		return n, fits && known && !s.Transposed && s.plus == 0
+		return w.numbers(f.block, fits(max(f.block, w.group))), known && fits(w.group) && !s.Transposed && s.plus == 0
 	}
 	switch {
 	case s.Transposed, s.plus != 0, s.Step > 1, f.word == unpacked:
@@ -89,63 +115,116 @@ func (s *Source) layout() (n Numbers, are bool) {
 	return Numbers{Bits: f.bits, Group: group}, true
 }
 
-// ReadNumbers reads rows [i, i+n) of the part, and of each row its groups' scales and
-// offsets. Each has its rows one behind the other.
-func (s *Source) ReadNumbers(i, n int, numbers []uint8, scales, offsets []float32) {
+// numbers says how those are read of so many elements a block, whole blocks or not.
+func (w *wholeBlocks) numbers(block int, whole bool) Numbers {
+	n := Numbers{w.bits, w.group, w.offsets, Halves}
+	switch {
+	case w.exponent:
+		n.Scales = Floats
+	case !whole:
+		n.Scales, n.Bits = Floats, max(4, (w.bits+3)/4*4)
+	case w.group < block:
+		n.Scales = Times
+	}
+	return n
+}
+
+// ReadNumbers reads rows [i, i+n) of the part, as Numbers says.
+func (s *Source) ReadNumbers(i, n int, to *WholeRows) {
 	if wholes[s.Tensor.Encoding.Element].group > 0 {
-		s.readBlocks(i, n, numbers, scales, offsets)
+		how, _ := s.layout()
+		s.readBlocks(i, n, to, how.Scales)
 		return
 	}
-	elements := make([]float32, len(numbers))
-	s.ReadWhole(i, n, elements, scales, offsets)
+	elements := make([]float32, len(to.Numbers))
+	s.ReadWhole(i, n, elements, to.Scales, to.Offsets)
 	for k, v := range elements {
-		numbers[k] = uint8(v)
+		to.Numbers[k] = uint8(v)
 	}
 	middle := float32(int(1) << (types[s.Tensor.Encoding.Element].bits - 1))
-	for g, zero := range offsets {
-		offsets[g] = scales[g] * (middle - zero)
+	for g, zero := range to.Offsets {
+		to.Offsets[g] = to.Scales[g] * (middle - zero)
 	}
 }
 
 // readBlocks is ReadNumbers of blocks, piece by piece of what lies together.
-func (s *Source) readBlocks(i, n int, numbers []uint8, scales, offsets []float32) {
-	t, width := s.Tensor, len(numbers)/n
-	group := wholes[t.Encoding.Element].group
+func (s *Source) readBlocks(i, n int, to *WholeRows, how Scaling) {
+	t, width := s.Tensor, len(to.Numbers)/n
 	_, columns := t.matrix()
 	for j := range n {
 		for k := 0; k < width; {
 			many := s.Together(k, width)
-			g, of := (j*width+k)/group, many/group
-			t.readNumbers(numbers[j*width+k:][:many], scales[g:][:of], offsets[g:][:of], s.Slab, s.Row(i+j), s.Input(k, columns))
+			t.readNumbers(to, j*width+k, many, how, s.Slab, s.Row(i+j), s.Input(k, columns))
 			k += many
 		}
 	}
 }
 
-// readNumbers reads those of a row from a column on, where a group begins.
-func (t *Tensor) readNumbers(numbers []uint8, scales, offsets []float32, matrix, row, column int) {
+// readNumbers reads n of a row from a column on, where a group begins, as numbers from at
+// on.
+func (t *Tensor) readNumbers(to *WholeRows, at, n int, how Scaling, matrix, row, column int) {
 	f, w := types[t.Encoding.Element], wholes[t.Encoding.Element]
 	rows, columns := t.matrix()
-	line := (matrix*rows + row) * f.line(columns)
+	line := t.Data[(matrix*rows+row)*f.line(columns):]
 	if f.block == 0 { // scales lie elsewhere
-		of := t.Scales[(matrix*rows+row)*columns/w.group+column/w.group:]
-		w.read(numbers, scales, offsets, t.Data[line+f.line(column):])
-		for g := range scales {
-			scales[g] = halfOf(of[g])
-			offsets[g] = 0
+		w.read(to.Numbers[at:][:n], nil, line[f.line(column):])
+		of := t.Scales[((matrix*rows+row)*columns+column)/w.group:]
+		for g := range n / w.group {
+			to.Scales[at/w.group+g], to.Offsets[at/w.group+g] = halfOf(of[g]), 0
 		}
 		return
 	}
-	for len(numbers) > 0 {
+	var head blockHead
+	var part [Super]uint8
+	for end := at + n; at < end; {
 		begin := column % f.block
-		from := t.Data[line+f.line(column-begin):][:f.bytes]
-		n := min(f.block-begin, len(numbers))
+		from := line[f.line(column-begin):][:f.bytes]
+		n := min(f.block-begin, end-at)
 		if n == f.block {
-			w.read(numbers[:n], scales[:n/w.group], offsets[:n/w.group], from)
+			w.read(to.Numbers[at:][:n], &head, from)
 		} else {
-			w.part(numbers[:n], scales, offsets, from, begin, f.block)
+			w.read(part[:f.block], &head, from)
+			copy(to.Numbers[at:][:n], part[begin:])
 		}
-		numbers, scales, offsets, column = numbers[n:], scales[n/w.group:], offsets[n/w.group:], column+n
+		if how == Floats {
+			w.floats(to, at, n, &head, begin/w.group, f.block > w.group, from)
+		} else {
+			w.heads(to, at, n, &head)
+		}
+		at, column = at+n, column+n
+	}
+}
+
+// heads writes a whole block's.
+func (w *wholeBlocks) heads(to *WholeRows, at, n int, h *blockHead) {
+	to.Halves[at/n], to.HalfOffsets[at/n] = h.scale, h.offset
+	if groups := n / w.group; groups > 1 {
+		copy(to.ScaleTimes[at/w.group:][:groups], h.scaleTimes[:])
+		copy(to.OffsetTimes[at/w.group:][:groups], h.offsetTimes[:])
+	}
+}
+
+// floats makes float32 of the heads of n numbers, from a group of their block on, of which
+// there are several or one, and numbers of 4 or 8 bits of theirs.
+func (w *wholeBlocks) floats(to *WholeRows, at, n int, h *blockHead, group int, several bool, b []byte) {
+	scale, offset := FromF16(h.scale), FromF16(h.offset)
+	if w.exponent {
+		scale, offset = halfOf(b[0]), 0
+	}
+	for g := range n / w.group {
+		s, o := scale, offset
+		if several {
+			s, o = s*float32(h.scaleTimes[group+g]), o*float32(h.offsetTimes[group+g])
+		}
+		if w.bits == 4 && w.offsets {
+			o += 8 * s // from the middle on
+		}
+		to.Scales[at/w.group+g], to.Offsets[at/w.group+g] = s, o
+	}
+	if w.bits == 6 {
+		for k := range n {
+			to.Numbers[at+k] += uint8(128 - w.middle())
+		}
 	}
 }
 

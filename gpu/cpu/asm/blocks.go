@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"go/format"
+	"os"
+	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
@@ -9,24 +12,63 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
+// scaling is what groups' scales and offsets are: float32, float16, or bytes that count
+// float16s of 256 inputs.
+type scaling int
+
+const (
+	floats scaling = iota
+	halves
+	times
+)
+
 // whole is how a panel keeps whole numbers; see ../blocks.go.
 type whole struct {
 	name    string
 	bits    int
 	offsets bool // groups have offsets behind their scales
+	scales  scaling
 }
 
-var wholes = []whole{{"Int8", 8, false}, {"Int8Offset", 8, true}, {"Int4", 4, false}, {"Int4Offset", 4, true}}
+var wholes = []whole{
+	{"Int8", 8, false, floats},
+	{"Int8Offset", 8, true, floats},
+	{"Int4", 4, false, floats},
+	{"Int4Offset", 4, true, floats},
+	{"Int4Halves", 4, false, halves},
+	{"Int4HalvesOffset", 4, true, halves},
+	{"Int6Halves", 6, false, halves},
+	{"Int6HalvesOffset", 6, true, halves},
+	{"Int8Halves", 8, false, halves},
+	{"Int4Times", 4, false, times},
+	{"Int4TimesOffset", 4, true, times},
+	{"Int6Times", 6, false, times},
+	{"Int6TimesOffset", 6, true, times},
+	{"Int8Times", 8, false, times},
+}
 
 // line is the bytes of four inner indices of a panel's 32 outputs.
 func (w whole) line() int { return 16 * w.bits }
 
-// head is the bytes before a group's lines.
-func (w whole) head() int {
+// twice is n, or twice as much for offsets.
+func (w whole) twice(n int) int {
 	if w.offsets {
-		return 256
+		return 2 * n
 	}
-	return 128
+	return n
+}
+
+// size is the bytes of a scale of a group.
+func (w whole) size() int { return []int{4, 2, 1}[w.scales] }
+
+// head is the bytes before a group's lines, super those before the groups of 256 inputs.
+func (w whole) head() int { return w.twice(32 * w.size()) }
+
+func (w whole) super() int {
+	if w.scales == times {
+		return w.twice(64)
+	}
+	return 0
 }
 
 // rowHead is the bytes before a group of a row's numbers: scale, correction, sum.
@@ -60,16 +102,21 @@ func (d *dots) product(w whole, m int) {
 	v := &vectors{set: d.set}
 	p := &blockProduct{dots: d, whole: w, sums: v.some(2 * m), total: v.some(2 * m), lo: v.one(), hi: v.one(), x: v.one()}
 	switch {
-	case w.bits == 4:
+	case w.bits < 8:
 		p.mask = v.one()
 		p.fill(p.mask, 0x0f0f0f0f)
 	case d == avx2Dots:
 		p.mask, p.size = v.one(), v.one()
 		p.fill(p.mask, 0x80808080)
 	}
+	p.t = v.one()
 	if d == avx2Dots {
-		p.t, p.ones = v.one(), v.one()
+		p.ones = v.one()
 		p.fill(p.ones, 0x00010001)
+	}
+	if w.bits == 6 {
+		p.upper, p.twos = v.one(), v.one()
+		p.fill(p.upper, 0x30303030)
 	}
 	for part := range d.parts {
 		p.panel(m, part)
@@ -83,9 +130,11 @@ type blockProduct struct {
 	whole
 	sums, total []reg.VecPhysical // [row][lo, hi]: of a group, over groups
 	lo, hi, x   reg.VecPhysical
-	mask        reg.VecPhysical // of 4 bits: the lower ones; of 8 without VNNI: the sign
+	mask        reg.VecPhysical // of less than 8 bits: the lower four; of 8 without VNNI: the sign
+	upper, twos reg.VecPhysical // of 6 bits: the fifth and sixth, those of two lines
+	t           reg.VecPhysical
 	// Without VNNI:
-	t, ones, size reg.VecPhysical
+	ones, size reg.VecPhysical
 }
 
 // panel is one part of a panel.
@@ -103,10 +152,22 @@ func (p *blockProduct) panel(m, part int) {
 	if part > 0 {
 		ADDQ(I32(part*p.bytes), w)
 	}
+	var above reg.GPVirtual
+	if p.scales == times {
+		above = GP64()
+		XORQ(above, above)
+	}
 	Label(id("group"))
 	CMPQ(k, I32(0))
 	JLE(LabelRef(id("groupEnd")))
 	n, j, scales := argument("group"), GP64(), GP64()
+	if p.scales == times { // another 256 inputs begin
+		TESTQ(U32(63), k)
+		JNZ(LabelRef(id("within")))
+		MOVQ(w, above)
+		ADDQ(I32(p.super()), w)
+		Label(id("within"))
+	}
 	CMPQ(n, k)
 	CMOVQGT(k, n)
 	SUBQ(n, k)
@@ -115,6 +176,9 @@ func (p *blockProduct) panel(m, part int) {
 	ADDQ(I32(p.head()), w)
 	p.begin(rows)
 	for _, unroll := range []int{4, 1} {
+		if p.bits == 6 && unroll == 1 { // groups are of 16 inputs or more
+			continue
+		}
 		loop(fmt.Sprint("lines", part, "by", unroll), n, unroll, func() {
 			for l := range unroll {
 				p.inner(rows, w, j, l)
@@ -123,7 +187,7 @@ func (p *blockProduct) panel(m, part int) {
 			ADDQ(I32(unroll*4), j)
 		})
 	}
-	p.end(rows, scales)
+	p.end(rows, scales, above, part)
 	for _, r := range rows {
 		LEAQ(Mem{Base: r, Index: j, Scale: 1, Disp: rowHead}, r)
 	}
@@ -161,16 +225,10 @@ func (p *blockProduct) begin(rows []reg.GPVirtual) {
 func (p *blockProduct) inner(rows []reg.GPVirtual, w, j reg.GPVirtual, l int) {
 	line := at(w, l*p.line())
 	switch {
-	case p.bits == 4 && p.set == avx512:
-		VMOVDQU32(line, p.hi)
-		VPANDD(p.mask, p.hi, p.lo)
-		VPSRLW(U8(4), p.hi, p.hi)
-		VPANDD(p.mask, p.hi, p.hi)
+	case p.bits == 6:
+		p.inner6(w, l)
 	case p.bits == 4:
-		VMOVDQU(line, p.hi)
-		VPAND(p.mask, p.hi, p.lo)
-		VPSRLW(U8(4), p.hi, p.hi)
-		VPAND(p.mask, p.hi, p.hi)
+		p.nibbles(line)
 	case p.set == avx512:
 		VMOVDQU32(line, p.lo)
 		VMOVDQU32(line.Offset(64), p.hi)
@@ -191,10 +249,55 @@ func (p *blockProduct) inner(rows []reg.GPVirtual, w, j reg.GPVirtual, l int) {
 				vpdpbusd(p.x, r, sum)
 				continue
 			}
-			VPMADDUBSW(p.x, r, p.t) // of 4 bits: below 2·15·127
+			VPMADDUBSW(p.x, r, p.t) // at most 2·63·127
 			VPMADDWD(p.ones, p.t, p.t)
 			VPADDD(p.t, sum, sum)
 		}
+	}
+}
+
+// nibbles has the lower halves of bytes in lo, the upper ones in hi.
+func (p *blockProduct) nibbles(line Mem) {
+	if p.set == avx512 {
+		VMOVDQU32(line, p.hi)
+		VPANDD(p.mask, p.hi, p.lo)
+		VPSRLW(U8(4), p.hi, p.hi)
+		VPANDD(p.mask, p.hi, p.hi)
+		return
+	}
+	VMOVDQU(line, p.hi)
+	VPAND(p.mask, p.hi, p.lo)
+	VPSRLW(U8(4), p.hi, p.hi)
+	VPAND(p.mask, p.hi, p.hi)
+}
+
+// inner6 has line l in lo and hi: of two lines the fifth and sixth bits come first.
+func (p *blockProduct) inner6(w reg.GPVirtual, l int) {
+	pair, second := at(w, l/2*2*p.line()), l%2
+	if second == 0 {
+		if p.set == avx512 {
+			VMOVDQU32(pair, p.twos)
+		} else {
+			VMOVDQU(pair, p.twos)
+		}
+	}
+	p.nibbles(pair.Offset(64 * (1 + second)))
+	for half, r := range []reg.VecPhysical{p.lo, p.hi} {
+		moved := p.t
+		switch left := 4 - 4*second - 2*half; {
+		case left > 0:
+			VPSLLW(U8(left), p.twos, p.t)
+		case left < 0:
+			VPSRLW(U8(-left), p.twos, p.t)
+		default:
+			moved = p.twos
+		}
+		if p.set == avx512 {
+			VPTERNLOGD(U8(0xf8), p.upper, moved, r) // r or both
+			continue
+		}
+		VPAND(p.upper, moved, p.t)
+		VPOR(p.t, r, r)
 	}
 }
 
@@ -215,9 +318,8 @@ func (p *blockProduct) innerSigned(m int, element func(i int) Mem) {
 }
 
 // end adds a group's sums, times both scales, to those over groups.
-func (p *blockProduct) end(rows []reg.GPVirtual, scales reg.GPVirtual) {
-	VMOVUPS(at(scales, 0), p.lo)
-	VMOVUPS(at(scales, 64), p.hi)
+func (p *blockProduct) end(rows []reg.GPVirtual, scales, above reg.GPVirtual, part int) {
+	p.scale(scales, above, 0, part)
 	for i, r := range rows {
 		VBROADCASTSS(at(r, 0), p.x)
 		for half, scale := range []reg.VecPhysical{p.lo, p.hi} {
@@ -226,11 +328,67 @@ func (p *blockProduct) end(rows []reg.GPVirtual, scales reg.GPVirtual) {
 			VMULPS(scale, sum, sum)
 			VFMADD231PS(p.x, sum, p.total[2*i+half])
 		}
-		if p.offsets {
+		if p.offsets && p.scales == floats {
 			VBROADCASTSS(at(r, 8), p.x)
 			VFMADD231PS(at(scales, 128), p.x, p.total[2*i])
 			VFMADD231PS(at(scales, 192), p.x, p.total[2*i+1])
 		}
+	}
+	if !p.offsets || p.scales == floats {
+		return
+	}
+	p.scale(scales, above, 1, part)
+	for i, r := range rows {
+		VBROADCASTSS(at(r, 8), p.x)
+		VFMADD231PS(p.lo, p.x, p.total[2*i])
+		VFMADD231PS(p.hi, p.x, p.total[2*i+1])
+	}
+}
+
+// scale has a group's scales, or what is the second in its head, in lo and hi. Pointers
+// are part registers of bytes further than the head begins.
+func (p *blockProduct) scale(scales, above reg.GPVirtual, which, part int) {
+	for half, r := range []reg.VecPhysical{p.lo, p.hi} {
+		output := 16*half + part*p.bytes/4 // of the panel
+		from := func(base reg.GPVirtual, size int) Mem { return at(base, size*(32*which+output)-part*p.bytes) }
+		switch p.scales {
+		case floats:
+			VMOVUPS(from(scales, 4), r)
+		case halves:
+			VCVTPH2PS(from(scales, 2), r)
+		case times:
+			VPMOVSXBD(from(scales, 1), r)
+			VCVTDQ2PS(r, r)
+			VCVTPH2PS(from(above, 2), p.x)
+			VMULPS(p.x, r, r)
+		}
+	}
+}
+
+// tables writes which product takes which packing.
+func tables() {
+	var s strings.Builder
+	s.WriteString("// Code generated by command: go generate. DO NOT EDIT.\n\npackage cpu\n\nimport \"github.com/troupe-llm/troupe/gpu/model\"\n")
+	for _, d := range []*dots{vnni, avx2Dots} {
+		fmt.Fprintf(&s, "\nvar products%s = map[packing]blockProducts{\n", d.name)
+		for _, w := range wholes {
+			fmt.Fprintf(&s, "\t{%d, %v, model.%s}: {", w.bits, w.offsets, []string{"Floats", "Halves", "Times"}[w.scales])
+			for m := 1; m <= d.rows; m++ {
+				if m > 1 {
+					s.WriteString(", ")
+				}
+				fmt.Fprintf(&s, "rows%sx%d%s", w.name, m, d.name)
+			}
+			s.WriteString("},\n")
+		}
+		s.WriteString("}\n")
+	}
+	text, err := format.Source([]byte(s.String()))
+	if err == nil {
+		err = os.WriteFile("../blocks_amd64.go", text, 0o644)
+	}
+	if err != nil {
+		panic(err)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Command asm writes the vector kernels of package cpu: ../kernel_amd64.s and
-// their declarations. It is a module of its own so that users of the server
+// Command asm writes the vector kernels of package cpu: ../kernel_amd64.s, their
+// declarations, and tables of products of whole numbers, ../blocks_amd64.go. It is a module of its own so that users of the server
 // need no assembler generator.
 //
 //	cd gpu/cpu/asm && go generate
@@ -63,6 +63,7 @@ func main() {
 	PAUSE()
 	RET()
 	Generate()
+	tables()
 }
 
 const noSplit = 4
