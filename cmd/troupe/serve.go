@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -135,6 +136,7 @@ func serve(cmd *cobra.Command, cfg *Config) error {
 		if err := super.tell("READY=1"); err != nil {
 			log.Warn().Err(err).Send()
 		}
+		go debug.FreeOSMemory() // what reading vocabularies and weights has left
 	})
 	if err != nil {
 		return err

@@ -353,6 +353,9 @@ func (b *builder) load(p *pool, progress func(done, total int64)) (*weights, err
 			progress(n, int64(total))
 		}
 	}
+	for _, one := range b.pending { // what the system read ahead of one is of others
+		one.done()
+	}
 	return &b.weights, nil
 }
 
