@@ -3,7 +3,8 @@
     python compare_llamacpp.py LLAMA TROUPE [--turns 3] [--threads 2] [--work DIR]
 
 LLAMA is the directory of llama.cpp's programs (cmake -DGGML_NATIVE=ON; llama-quantize and llama-batched-bench), TROUPE this
-program. It needs numpy and gguf, llama.cpp's Python package, for the model that llama.cpp gets; 4 GB of DIR, which is kept.
+program. It needs numpy and gguf, llama.cpp's Python package, for the model that both get as files; 4 GB of DIR, which is kept.
+Troupe runs the files as they are, and the shape with weights of its own, rounded while they are loaded.
 
 Decoding is of one sequence and of eight behind 16 tokens, prefill of 512. Both have pages of 2 MiB. Each figure is the median of the
 turns; memory is the most that was resident. Nothing else should run meanwhile: the load before each turn is told.
@@ -95,9 +96,9 @@ def llama(a, file):
     return {"decode": one["speed_tg"], "eight": many["speed_tg"], "prefill": prompt["speed_pp"], "MB": memory}
 
 
-def troupe(a, dtype):
+def troupe(a, model):
     def bench(prompt, reply, together):
-        text, memory = run([a.troupe, "bench", "offline", "--device", "cpu", "--model", "qwen3-0.6b", "--dummy-weights", "--dtype", dtype, "--num-seqs", str(together),
+        text, memory = run([a.troupe, "bench", "offline", "--device", "cpu", *model, "--num-seqs", str(together),
                             "--input-len", str(prompt), "--output-len", str(reply), "--max-prefill-length", "512", "--max-running-requests", "8", "--num-pages", str(CONTEXT // 16),
                             "--warm-up", "2", "--json", "-"], {"GOMAXPROCS": str(a.threads)})
         return json.loads(text), memory
@@ -129,17 +130,23 @@ def main():
     for turn in range(a.turns):
         print(f"turn {turn + 1}, load {os.getloadavg()[0]:.2f}", flush=True)
         for name, dtype in FORMATS:
-            for who, figures in (("llama.cpp " + name, llama(a, files[name])), ("troupe " + dtype, troupe(a, dtype))):
+            for who, figures in (
+                ("llama.cpp " + name, llama(a, files[name])),
+                ("troupe " + name, troupe(a, ["--model", files[name]])),
+                ("troupe " + dtype, troupe(a, ["--model", "qwen3-0.6b", "--dummy-weights", "--dtype", dtype])),
+            ):
                 for what, value in figures.items():
                     seen.setdefault((who, what), []).append(value)
     median = {key: statistics.median(values) for key, values in seen.items()}
     columns = ["decode", "eight", "prefill", "MB"]
     print("\n| | decode | 8 together | prefill of 512 | MB |\n| --- | --- | --- | --- | --- |")
     for name, dtype in FORMATS:
-        l, t = ([median[who, c] for c in columns] for who in ("llama.cpp " + name, "troupe " + dtype))
-        for who, row in (("llama.cpp " + name, l), ("troupe " + dtype, t)):
-            print(f"| {who}, tokens/s | " + " | ".join(f"{v:.1f}" for v in row) + " |")
-        print("| ratio | " + " | ".join(f"{b / a:.2f}" for a, b in zip(l, t)) + " |")
+        l = [median["llama.cpp " + name, c] for c in columns]
+        print(f"| llama.cpp {name}, tokens/s | " + " | ".join(f"{v:.1f}" for v in l) + " |")
+        for who in (f"troupe {name}", f"troupe {dtype}"):
+            pairs = [statistics.median(b / a for a, b in zip(seen["llama.cpp " + name, c], seen[who, c])) for c in columns]
+            print(f"| {who} | " + " | ".join(f"{median[who, c]:.1f}" for c in columns) + " |")
+            print("| by llama.cpp's, median of pairs | " + " | ".join(f"{v:.2f}" for v in pairs) + " |")
 
 
 if __name__ == "__main__":
