@@ -1,11 +1,13 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/troupe-llm/troupe/gpu"
 	"github.com/troupe-llm/troupe/gpu/batch"
@@ -43,6 +45,17 @@ var heldFormats = []Held{
 	{model.Int4, model.Int8},
 }
 
+// asItIs is measured, too, of a model that is quantised.
+var asItIs = Held{"", model.BFloat16}
+
+// formats are those of the model.
+func (f *Formats) formats() []Held {
+	if !slices.Contains(model.Quantized, f.Model.Config.DType) {
+		return heldFormats
+	}
+	return slices.Insert(slices.Clone(heldFormats), 2, asItIs)
+}
+
 // FormatLoss is what a format makes of the replies.
 type FormatLoss struct {
 	Held
@@ -64,7 +77,8 @@ func (f *Formats) Run(ctx context.Context) ([]FormatLoss, error) {
 		first   []tokenScore
 		second  []tokenScore
 	)
-	for i, held := range heldFormats {
+	formats := f.formats()
+	for i, held := range formats {
 		d, err := f.open(held)
 		if err != nil {
 			return nil, err
@@ -86,11 +100,13 @@ func (f *Formats) Run(ctx context.Context) ([]FormatLoss, error) {
 			second = scores
 			all[0].compare(first, second, first)
 		}
-		one := FormatLoss{Held: held, WeightBytes: d.Info().WeightBytes}
+		info := d.Info()
+		held.Weights = cmp.Or(held.Weights, model.DType(info.Formats()+", as it is"))
+		one := FormatLoss{Held: held, WeightBytes: info.WeightBytes}
 		one.compare(scores, second, first)
 		all = append(all, one)
 		if f.Progress != nil {
-			f.Progress(int64(i+1), int64(len(heldFormats)))
+			f.Progress(int64(i+1), int64(len(formats)))
 		}
 	}
 	return all, nil

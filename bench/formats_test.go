@@ -24,6 +24,18 @@ func TestFormatLoss(t *testing.T) {
 	}
 }
 
+// A quantised model is measured as it is, too.
+func TestFormatsAsItIs(t *testing.T) {
+	f := Formats{Model: &model.Model{Config: model.Config{DType: model.Q4_K}}}
+	if got := f.formats(); len(got) != len(heldFormats)+1 || got[2] != asItIs || got[1] != heldFormats[1] || got[3] != heldFormats[2] {
+		t.Errorf("of Q4_K: %v", got)
+	}
+	f.Model.Config.DType = model.BFloat16
+	if got := f.formats(); len(got) != len(heldFormats) {
+		t.Errorf("of bfloat16: %v", got)
+	}
+}
+
 // The built-in model knows what it writes, in every format; the exact one is the
 // measure. Little text: how near the others are, the command measures.
 func TestFormats(t *testing.T) {

@@ -31,7 +31,7 @@ func newBenchFormats() *cobra.Command {
 		Short: "What 8 and 4 bits cost: a model's loss in each format that a processor holds",
 		Long: `Formats has a model reply in float32, drawing what it finds likely, and asks each format
 how likely it finds every token of the replies. What a format finds them less likely by
-is how far it is from the model.`,
+is how far it is from the model. A quantised model is measured as it is, too.`,
 		Example: `  troupe bench formats
   troupe bench formats --model Qwen/Qwen3-0.6B --num-seqs 8 --prompt "Explain tides."`,
 		Args: noArgs,
