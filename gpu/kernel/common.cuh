@@ -139,6 +139,21 @@ __device__ __forceinline__ void load_matrices_transposed(u32* r, u32 address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
 }
 
+// transposed is what a lane has of the transpose of a matrix of 8×8 halves.
+__device__ __forceinline__ u32 transposed(u32 pair) {
+  u32 r;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(pair));
+  return r;
+}
+
+// arrive counts one more, behind all that the block's threads before a barrier, or the
+// warp's, have written, and returns how many were before.
+__device__ __forceinline__ u32 arrive(u32* counter) {
+  u32 before;
+  asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
+  return before;
+}
+
 // c[16×8] += a[16×16]·b[16×8]. Lane l holds, of c, row l/4 (c0, c1) and row
 // l/4+8 (c2, c3) at columns 2(l%4) and one more; of a, the pairs at (l/4, 2(l%4)),
 // (l/4+8, ·), (l/4, ·+8), (l/4+8, ·+8); of b, the pairs at (2(l%4), l/4), (·+8, l/4).

@@ -25,7 +25,7 @@
 // waiting for it: the plan, the page table, and all tiles but those of the
 // step's own positions: a row's newest and, with drafts, those of the rows before it.
 //
-// Launch:  blocks of 4 warps, of 2 with heads above 128, as many as fit on the
+// Launch:  blocks of WARPS warps, as many as fit on the
 //          device; worker w is warp w / grid of block w % grid, so that few tiles
 //          spread over all blocks
 // Limit:   4·D·Hkv·Σ min(lens, window) bytes of memory traffic, of codes (2·D+8)·Hkv·Σ
@@ -120,74 +120,28 @@ extern "C" __global__ void __launch_bounds__(1024) decode_plan(const __grid_cons
   }
 }
 
-// merge adds up the partial results of workers w0 to w1 for a row and key head; of
-// w0 it is the second if second is 1. The statistics are read at once, a worker's
-// by each lane, and the sums of several. It is of N query heads from h0 on.
+// merge writes the result of N query heads from h0 on of a row and key head, whose
+// partial results workers w0 to w1 have; of w0 it is the second if second is 1.
 template <int N>
 __device__ __forceinline__ void merge(const DecodeArgs& a, const Run& at, int second, int w0, int w1, int h0) {
-  constexpr int PER = (HEAD_DIM + 63) / 64 * 2, AHEAD = (GROUP > 8 ? 2 : GROUP > 4 ? 4 : 8) / (HEAD_DIM > 128 ? 2 : 1);
-  int lane = threadIdx.x % WARP;
-  bool mine = HEAD_DIM % 64 == 0 || lane * PER < HEAD_DIM; // some of the columns
-  float best[N], all[N], acc[N][PER];
+  using P = Partial<N, 1>;
+  P p;
+  p.add_up(a, second, w0, w1, 0, h0);
+  if (!P::mine()) return;
 #pragma unroll
   for (int h = 0; h < N; h++) {
-    best[h] = NEGATIVE_INFINITY, all[h] = 0.f;
+    if (a.sinks) p.all[h] += exp2_fast(from_bf16(a.sinks[at.head * GROUP + h0 + h]) * LOG2E - p.best[h]);
+    bf16* out = a.out + ((size_t)at.row * HEADS + at.head * GROUP + h0 + h) * HEAD_DIM + threadIdx.x % WARP * P::PER;
 #pragma unroll
-    for (int j = 0; j < PER; j++) acc[h][j] = 0.f;
-  }
-  for (int base = w0; base <= w1; base += WARP) {
-    int count = min(WARP, w1 - base + 1), w = base + lane;
-    const float* stats = a.stats + (size_t)(2 * w + (w == w0 ? second : 0)) * GROUP * 2 + h0 * 2;
-    float2 st[N];
-#pragma unroll
-    for (int h = 0; h < N; h++) st[h] = lane < count ? __ldcg((const float2*)(stats + h * 2)) : make_float2(NEGATIVE_INFINITY, 0.f);
-    float weight[N];
-#pragma unroll
-    for (int h = 0; h < N; h++) {
-      float top = fmaxf(best[h], warp_max(st[h].x)), shrink = exp2_fast(best[h] - top);
-      weight[h] = exp2_fast(st[h].x - top);
-      best[h] = top;
-      all[h] = all[h] * shrink + warp_sum(st[h].y * weight[h]);
-#pragma unroll
-      for (int j = 0; j < PER; j++) acc[h][j] *= shrink;
-    }
-#pragma unroll(AHEAD)
-    for (int i = 0; i < count; i++) {
-      const float* sums = a.partial + (size_t)(2 * (base + i) + (base + i == w0 ? second : 0)) * GROUP * HEAD_DIM + h0 * HEAD_DIM + lane * PER;
-#pragma unroll
-      for (int h = 0; h < N; h++) {
-        float add = __shfl_sync(FULL, weight[h], i);
-#pragma unroll
-        for (int j = 0; j < PER; j += 2) {
-          float2 v = mine ? __ldcg((const float2*)(sums + h * HEAD_DIM + j)) : make_float2(0.f, 0.f);
-          acc[h][j] += v.x * add;
-          acc[h][j + 1] += v.y * add;
-        }
-      }
-    }
-  }
-  if (!mine) return;
-#pragma unroll
-  for (int h = 0; h < N; h++) {
-    if (a.sinks) all[h] += exp2_fast(from_bf16(a.sinks[at.head * GROUP + h0 + h]) * LOG2E - best[h]);
-    bf16* out = a.out + ((size_t)at.row * HEADS + at.head * GROUP + h0 + h) * HEAD_DIM + lane * PER;
-#pragma unroll
-    for (int j = 0; j < PER; j += 2) *(u32*)(out + j) = pack(acc[h][j] / all[h], acc[h][j + 1] / all[h]);
+    for (int j = 0; j < P::PER; j += 2) *(u32*)(out + j) = pack(p.acc[h][j] / p.all[h], p.acc[h][j + 1] / p.all[h]);
   }
 }
 
-// Its tiles are seen by Mixture's code (decode.cuh) written out: as Mixture's the
-// compiler orders it so that FP8 with five query heads to a key head takes 187 µs for 166
-// on an H200, 256 rows of 100 to 2,048.
-extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, BLOCKS) paged_decode(const __grid_constant__ DecodeArgs a) {
+extern "C" __global__ void __launch_bounds__(WARPS * WARP, BLOCKS) paged_decode(const __grid_constant__ DecodeArgs a) {
   extern __shared__ __align__(128) u8 memory[];
-  constexpr int KS = HEAD_DIM / 16, NS = HEAD_DIM / 8;
-  constexpr bool WIDE = GROUP > 8; // rows 8 to 15 hold heads
   int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   int worker = warp * gridDim.x + blockIdx.x;
   u32 shared = shared_address(memory) + warp * STAGES * STAGE;
-  u32 keys_at = ((lane / 16) * 8 + lane % 8) * PITCH + (lane / 8 % 2) * 16;
-  u32 values_at = TILE * PITCH + ((lane / 8 % 2) * 8 + lane % 8) * PITCH + (lane / 16) * 16;
 
   Run at = a.runs[worker];
   bool waiting = true;
@@ -196,23 +150,20 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, BLOCKS) 
     waiting = false;
   };
 
-  // The tiles of the row and head at hand that this run has, and their pages.
-  int position = at.begin, tiles, take, page; // tiles: before the row's end, seen or not
+  // The row and head at hand: its tiles in this run, and the page of the next one.
+  int position = at.begin, take, end, page; // end: behind the last of the tiles
   const int* pages;
-  auto page_of = [&](int tile) { // of the lane's position; positions past the end have none
-    int p = tile * TILE + lane % TILE;
-    return tile < at.tile + take && p < at.len ? pages[p / PAGE_SIZE] : 0;
-  };
   auto start = [&] {
-    tiles = (at.len + TILE - 1) / TILE;
+    int tiles = (at.len + TILE - 1) / TILE; // before the row's end, seen or not
     take = min(tiles - at.tile, at.end - position);
+    end = at.tile + take;
     pages = a.table + (size_t)at.slot * a.table_stride;
-    page = page_of(at.tile);
+    page = page_of(pages, at.tile, end, at.len);
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++) {
-      int tile = at.tile + s, next = page_of(tile + 1);
+      int tile = at.tile + s, next = page_of(pages, tile + 1, end, at.len);
       if (has_new(tile, at.len)) wait();
-      if (s < take) load_tile(shared + s * STAGE, a, at.head, tile * TILE, at.len, page);
+      if (tile < end) load_tile(shared + s * STAGE, a, at.head, tile, at.len, page);
       copies_commit();
       page = next;
     }
@@ -221,120 +172,20 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, BLOCKS) 
   bool more = at.begin < at.end;
   if (more) start();
   while (more) {
-    const bf16* q = a.q + ((size_t)at.row * HEADS + at.head * GROUP) * HEAD_DIM;
-    int g = lane / 4, column = lane % 4 * 2, last = at.tile + take;
     wait();
-    auto query = [&](u32* x, int k) {
-      if constexpr (KV_CODES) {
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-          x[h] = x[h + 2] = 0;
-          if (g + h * 8 >= GROUP) continue;
-          uint2 four = *(const uint2*)(q + (g + h * 8) * HEAD_DIM + k * 16 + lane % 4 * 4);
-          x[h] = halves(low(four.x), high(four.x)), x[h + 2] = halves(low(four.y), high(four.y));
-        }
-        return;
-      }
-      const bf16* p = q + g * HEAD_DIM + k * 16 + column;
-      x[0] = g < GROUP ? *(const u32*)p : 0;
-      x[2] = g < GROUP ? *(const u32*)(p + 8) : 0;
-      x[1] = WIDE && g + 8 < GROUP ? *(const u32*)(p + 8 * HEAD_DIM) : 0;
-      x[3] = WIDE && g + 8 < GROUP ? *(const u32*)(p + 8 * HEAD_DIM + 8) : 0;
-    };
-    // Queries stay in registers, but those for which there are too few.
-    constexpr bool KEPT = HEAD_DIM <= 128;
-    u32 qa[KS][4];
-#pragma unroll
-    for (int k = 0; KEPT && k < KS; k++) query(qa[k], k);
-    float o[NS][4], top[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY}, sum[2] = {0.f, 0.f};
-#pragma unroll
-    for (int n = 0; n < NS; n++) o[n][0] = o[n][1] = o[n][2] = o[n][3] = 0.f;
-
+    Mixture m;
+    m.begin(a, at);
     int stage = 0;
-    for (int tile = at.tile; tile < last; tile++) {
+    for (int tile = at.tile; tile < end; tile++) {
       int ahead = tile + STAGES - 1, into = stage == 0 ? STAGES - 1 : stage - 1;
       copies_wait<STAGES - 2>();
       __syncwarp(); // this tile is here, and the stage before it has been read
-      int next = page_of(ahead + 1);
-      if (ahead < last) load_tile(shared + into * STAGE, a, at.head, ahead * TILE, at.len, page);
+      int next = page_of(pages, ahead + 1, end, at.len);
+      if (ahead < end) load_tile(shared + into * STAGE, a, at.head, ahead, at.len, page);
       copies_commit();
       page = next;
 
-      u32 base = shared + stage * STAGE, r[4];
-      float s[2][4] = {};
-#pragma unroll
-      for (int k = 0; k < KS; k++) {
-        if (!KEPT) query(qa[k], k);
-        if constexpr (KV_CODES) {
-#pragma unroll
-          for (int j = 0; j < 2; j++) {
-            widen(load_shared4(base + (j * 8 + g) * PITCH + k * 16 + lane % 4 * 4), r[0], r[1]);
-            multiply_add_halves(s[j], qa[k], r[0], r[1]);
-          }
-          continue;
-        }
-        load_matrices(r, base + keys_at + k * 32);
-        multiply_add(s[0], qa[k], r[0], r[1]);
-        multiply_add(s[1], qa[k], r[2], r[3]);
-      }
-      u32 p[4];
-      float by[4], weigh[4]; // scales of the lane's keys and values
-      if (KV_CODES) {
-        float2 k0 = load_shared_floats(base + SCALES_AT + column * 4), k1 = load_shared_floats(base + SCALES_AT + (8 + column) * 4);
-        float2 v0 = load_shared_floats(base + SCALES_AT + (TILE + column) * 4), v1 = load_shared_floats(base + SCALES_AT + (TILE + 8 + column) * 4);
-        by[0] = k0.x, by[1] = k0.y, by[2] = k1.x, by[3] = k1.y;
-        weigh[0] = v0.x * VALUE_UNIT, weigh[1] = v0.y * VALUE_UNIT, weigh[2] = v1.x * VALUE_UNIT, weigh[3] = v1.y * VALUE_UNIT;
-      }
-#pragma unroll
-      for (int h = 0; h < (WIDE ? 2 : 1); h++) { // rows l/4, then l/4 + 8
-        float highest = NEGATIVE_INFINITY;
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-          float& z = s[j / 2][h * 2 + j % 2];
-          z = (u32)(at.len - 1 - (tile * TILE + j / 2 * 8 + column + j % 2)) < (u32)a.window ? z * (KV_CODES ? a.scale * by[j] : a.scale) : NEGATIVE_INFINITY;
-          highest = fmaxf(highest, z);
-        }
-        highest = fmaxf(highest, __shfl_xor_sync(FULL, highest, 1));
-        highest = fmaxf(highest, __shfl_xor_sync(FULL, highest, 2));
-        highest = fmaxf(highest, top[h]);
-        float shrink = exp2_fast(top[h] - highest);
-        top[h] = highest;
-        sum[h] *= shrink;
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-          float& z = s[j / 2][h * 2 + j % 2];
-          z = exp2_fast(z - highest);
-          sum[h] += z;
-        }
-        if (KV_CODES) {
-          p[h] = halves(s[0][h * 2] * weigh[0], s[0][h * 2 + 1] * weigh[1]);
-          p[h + 2] = halves(s[1][h * 2] * weigh[2], s[1][h * 2 + 1] * weigh[3]);
-        } else {
-          p[h] = pack(s[0][h * 2], s[0][h * 2 + 1]);
-          p[h + 2] = pack(s[1][h * 2], s[1][h * 2 + 1]);
-        }
-#pragma unroll
-        for (int n = 0; n < NS; n++) o[n][h * 2] *= shrink, o[n][h * 2 + 1] *= shrink;
-      }
-      if (!WIDE) p[1] = p[3] = 0;
-#pragma unroll
-      for (int n = 0; KV_CODES && n < NS; n += 4) { // o[n] has even dimensions of 16, o[n + 1] odd ones
-        load_matrices_transposed(r, base + values_at + n * 8);
-#pragma unroll
-        for (int i = 0; i < 4; i += 2) {
-          u32 even[2], odd[2];
-          widen(__byte_perm(r[i], 0, 0x3120), even[0], odd[0]);
-          widen(__byte_perm(r[i + 1], 0, 0x3120), even[1], odd[1]);
-          multiply_add_halves(o[n + i], p, even[0], even[1]);
-          multiply_add_halves(o[n + i + 1], p, odd[0], odd[1]);
-        }
-      }
-#pragma unroll
-      for (int n = 0; !KV_CODES && n < NS; n += 2) {
-        load_matrices_transposed(r, base + values_at + n * 16);
-        multiply_add(o[n], p, r[0], r[1]);
-        multiply_add(o[n + 1], p, r[2], r[3]);
-      }
+      m.see(a, shared + stage * STAGE, tile, at.len);
       stage = stage == STAGES - 1 ? 0 : stage + 1;
     }
 
@@ -353,50 +204,22 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM > 128 ? 64 : 128, BLOCKS) 
     __syncwarp(); // shared memory has been read
     if (more) start();
 
-#pragma unroll
-    for (int h = 0; h < (WIDE ? 2 : 1); h++) {
-      sum[h] += __shfl_xor_sync(FULL, sum[h], 1);
-      sum[h] += __shfl_xor_sync(FULL, sum[h], 2);
-      int mine = g + h * 8;
-      if (mine >= GROUP) continue;
-      if (KV_CODES)
-#pragma unroll
-        for (int n = 0; n < NS; n += 2) { // neighbours together again
-          float odd = o[n + 1][h * 2];
-          o[n + 1][h * 2] = o[n][h * 2 + 1] / VALUE_UNIT, o[n + 1][h * 2 + 1] /= VALUE_UNIT;
-          o[n][h * 2] /= VALUE_UNIT, o[n][h * 2 + 1] = odd / VALUE_UNIT;
-        }
-      // Where a lane's pairs of dimensions are.
-      auto pair = [&](int n) { return KV_CODES ? n / 2 * 16 + column * 2 + n % 2 * 2 : n * 8 + column; };
-      if (whole) {
-        bf16* out = a.out + ((size_t)done.row * HEADS + done.head * GROUP + mine) * HEAD_DIM;
-        if (a.sinks) sum[h] += exp2_fast(from_bf16(a.sinks[done.head * GROUP + mine]) * LOG2E - top[h]);
-        float scale = 1.f / sum[h];
-#pragma unroll
-        for (int n = 0; n < NS; n++) *(u32*)(out + pair(n)) = pack(o[n][h * 2] * scale, o[n][h * 2 + 1] * scale);
-      } else {
-        float* to = a.partial + ((size_t)place * GROUP + mine) * HEAD_DIM;
-#pragma unroll
-        for (int n = 0; n < NS; n++) *(float2*)(to + pair(n)) = make_float2(o[n][h * 2], o[n][h * 2 + 1]);
-        if (lane % 4 == 0) *(float2*)(a.stats + ((size_t)place * GROUP + mine) * 2) = make_float2(top[h], sum[h]);
-      }
-    }
-    if (!whole) {
+    m.settle();
+    if (whole) {
+      m.finish(a, done);
+    } else {
+      m.leave(a.partial + (size_t)place * GROUP * HEAD_DIM, HEAD_DIM, (float2*)a.stats + (size_t)place * GROUP);
       // The runs that this row and head lies in, and whether this is the last to be done.
       int from = a.first[done.row] + done.head * all_tiles, w0 = from / done.length, w1 = (from + all_tiles - 1) / done.length;
       u32* counter = a.arrived + done.row * KV_HEADS + done.head;
       u32 n = 0;
-      __threadfence();
       __syncwarp();
-      if (lane == 0) n = atomicAdd(counter, 1u);
+      if (lane == 0) n = arrive(counter);
       n = __shfl_sync(FULL, n, 0);
       if (n == (u32)(w1 - w0)) {
-        __threadfence();
         if (lane == 0) *counter = 0;
-        // Half of the heads at a time where registers do not hold the sums of all.
-        constexpr int N = GROUP * HEAD_DIM > 12 * 192 && GROUP % 2 == 0 ? GROUP / 2 : GROUP;
 #pragma unroll 1
-        for (int h = 0; h < GROUP; h += N) merge<N>(a, done, from != w0 * done.length, w0, w1, h);
+        for (int h = 0; h < GROUP; h += TOGETHER) merge<TOGETHER>(a, done, from != w0 * done.length, w0, w1, h);
       }
     }
   }

@@ -9,14 +9,16 @@
 // of its runs leaves a partial result and the last to arrive merges them, in
 // the order of the line: same lengths, same bits.
 //
-// The query heads of a key head are the rows of one tensor core operand, padded
-// to 16.
+// Keys, and values transposed, are the operand of tensor cores that has 16 rows; the
+// query heads of a key head are the columns of the other, of which there are eight,
+// or twice eight. So scores lie as positions by heads, and probabilities are
+// transposed in registers to be the columns that values are multiplied by.
 //
 // Codes become halves, exactly, in registers, by one instruction for two; queries
 // become halves, and so do probabilities, times their values' scales. What adds up
 // there is an order of its own: of 16 dimensions a lane multiplies four neighbours
-// of a key, and of values, whose transposed pairs are of two dimensions, first the
-// even ones.
+// of a key, and of values, whose transposed pairs are of two dimensions, the even ones
+// are the operand's first eight rows.
 //
 // With a window a row's tiles begin with the one that its first visible position
 // is in. A plan is of one window.
@@ -61,183 +63,269 @@ __device__ __forceinline__ bool has_new(int tile, int len) { return (tile + 1) *
 #define SCALES_AT (2 * TILE * PITCH)        // keys' scales, then values'
 #define STAGE (SCALES_AT + (KV_CODES ? 2 * TILE * 4 : 0))
 
-// load starts copying a tile's keys and values; page is, in lane i, that of
-// the tile's position i % 16. What the row does not see becomes zero.
+// How many powers of 2 scores may be above the one that they are relative to: halves of
+// probabilities times values' scales hold one (cache_scale).
+#define SLACK 1.f
+
+__device__ __forceinline__ float load_shared_float(u32 from) { return __uint_as_float(load_shared4(from)); }
+
+// seen says whether a row of len positions sees one; all_seen, a tile's every one.
+__device__ __forceinline__ bool seen(int position, int len, int window) { return (u32)(len - 1 - position) < (u32)window; }
+__device__ __forceinline__ bool all_seen(int first, int len, int window) { return first + TILE <= len && len - 1 - first < window; }
+
+// Whether a tile lies in one page, its keys and its values one behind another.
+#define TILE_IN_PAGE (PAGE_SIZE % TILE == 0)
+
+// page_of is, in lane i, the page of a tile's position i % 16, or the tile's. Positions
+// past the row's end have none, nor have tiles from end on.
+__device__ __forceinline__ int page_of(const int* pages, int tile, int end, int len) {
+  int p = tile * TILE + (TILE_IN_PAGE ? 0 : threadIdx.x % TILE);
+  return tile < end && p < len ? pages[p / PAGE_SIZE] : 0;
+}
+
+// load_tile starts copying a tile's keys and values from where page_of says. What the
+// row does not see becomes zero.
+template <bool ALL>
 __device__ __forceinline__ void load_tile(u32 shared, const DecodeArgs& a, int head, int first, int len, int page) {
   constexpr int CHUNKS = ROW / 16;
   int lane = threadIdx.x % WARP;
   if (KV_CODES) { // a scale by each lane
     int position = first + lane % TILE;
-    size_t row = (((size_t)page * 2 + lane / TILE) * KV_HEADS + head) * PAGE_SIZE + position % PAGE_SIZE;
-    copy4(shared + SCALES_AT + lane * 4, a.kv_scales + row, (u32)(len - 1 - position) < (u32)a.window);
+    size_t row = (((size_t)page * 2 + lane / TILE) * KV_HEADS + head) * PAGE_SIZE;
+    row += TILE_IN_PAGE ? first % PAGE_SIZE + lane % TILE : position % PAGE_SIZE;
+    copy4(shared + SCALES_AT + lane * 4, a.kv_scales + row, ALL || seen(position, len, a.window));
   }
 #pragma unroll(HEAD_DIM > 192 ? 2 : HEAD_DIM > 128 ? 4 : TILE * CHUNKS / WARP) // all, unless registers run out
   for (int i = 0; i < TILE * CHUNKS / WARP; i++) {
     // The i-th of every 32 chunks; whole rows of them where these are a power of 2.
     int row = WARP % CHUNKS ? (i * WARP + lane) / CHUNKS : i * (WARP / CHUNKS) + lane / CHUNKS;
     int chunk = WARP % CHUNKS ? (i * WARP + lane) % CHUNKS : lane % CHUNKS, position = first + row;
-    size_t p = __shfl_sync(FULL, page, row);
-    const u8* k = (const u8*)a.kv + ((p * 2 * KV_HEADS + head) * PAGE_SIZE + position % PAGE_SIZE) * ROW + chunk * 16;
+    const u8* k;
+    if (TILE_IN_PAGE) {
+      k = (const u8*)a.kv + (((size_t)page * 2 * KV_HEADS + head) * PAGE_SIZE + first % PAGE_SIZE) * ROW + lane * 16 + i * WARP * 16;
+    } else {
+      size_t p = __shfl_sync(FULL, page, row);
+      k = (const u8*)a.kv + ((p * 2 * KV_HEADS + head) * PAGE_SIZE + position % PAGE_SIZE) * ROW + chunk * 16;
+    }
     u32 to = shared + row * PITCH + chunk * 16;
-    bool seen = (u32)(len - 1 - position) < (u32)a.window;
-    copy16(to, k, seen);
-    copy16(to + TILE * PITCH, k + KV_HEADS * PAGE_SIZE * ROW, seen);
+    bool valid = ALL || seen(position, len, a.window);
+    copy16(to, k, valid);
+    copy16(to + TILE * PITCH, k + KV_HEADS * PAGE_SIZE * ROW, valid);
   }
 }
-
+__device__ __forceinline__ void load_tile(u32 shared, const DecodeArgs& a, int head, int tile, int len, int page) {
+  if (TILE_IN_PAGE && all_seen(tile * TILE, len, a.window)) load_tile<true>(shared, a, head, tile * TILE, len, page);
+  else load_tile<false>(shared, a, head, tile * TILE, len, page);
+}
 
 // Mixture is what the queries of a row and key head have of the tiles that a warp
-// has seen.
+// has seen. Lane l has, of heads 2(l%4) and one more of each eight, what is of
+// dimension first(n), and of second(n).
 struct Mixture {
-  static constexpr int KS = HEAD_DIM / 16, NS = HEAD_DIM / 8;
-  static constexpr bool WIDE = GROUP > 8;       // rows 8 to 15 hold heads
-  static constexpr bool KEPT = HEAD_DIM <= 128; // queries stay in registers, but those for which there are too few
+  static constexpr int KS = HEAD_DIM / 16, EIGHTS = (GROUP + 7) / 8;
+  static constexpr bool KEPT = EIGHTS * HEAD_DIM <= 256; // queries stay in registers, but those for which there are too few
   const bf16* q;
-  u32 qa[KS][4];
-  float o[NS][4], top[2], sum[2]; // of rows l/4, then l/4 + 8
+  u32 qb[EIGHTS][KS][2];
+  float o[EIGHTS][KS][4], top[EIGHTS][2], sum[EIGHTS][2];
 
-  __device__ __forceinline__ void query(u32* x, int k) const {
-    int lane = threadIdx.x % WARP, g = lane / 4, column = lane % 4 * 2;
-    if constexpr (KV_CODES) {
-#pragma unroll
-      for (int h = 0; h < 2; h++) {
-        x[h] = x[h + 2] = 0;
-        if (g + h * 8 >= GROUP) continue;
-        uint2 four = *(const uint2*)(q + (g + h * 8) * HEAD_DIM + k * 16 + lane % 4 * 4);
-        x[h] = halves(low(four.x), high(four.x)), x[h + 2] = halves(low(four.y), high(four.y));
-      }
-      return;
+  __device__ static __forceinline__ int head(int e, int c) { return e * 8 + threadIdx.x % 4 * 2 + c; }
+  __device__ static __forceinline__ int first(int n) { return n * 16 + threadIdx.x % WARP / 4 * (KV_CODES ? 2 : 1); }
+  __device__ static __forceinline__ int second(int n) { return first(n) + (KV_CODES ? 1 : 8); }
+
+  __device__ __forceinline__ void query(u32* x, int e, int k) const {
+    int lane = threadIdx.x % WARP, h = e * 8 + lane / 4;
+    x[0] = x[1] = 0;
+    if (h >= GROUP) return;
+    const bf16* at = q + h * HEAD_DIM + k * 16;
+    if (KV_CODES) {
+      uint2 four = *(const uint2*)(at + lane % 4 * 4);
+      x[0] = halves(low(four.x), high(four.x)), x[1] = halves(low(four.y), high(four.y));
+    } else {
+      x[0] = *(const u32*)(at + lane % 4 * 2), x[1] = *(const u32*)(at + 8 + lane % 4 * 2);
     }
-    const bf16* p = q + g * HEAD_DIM + k * 16 + column;
-    x[0] = g < GROUP ? *(const u32*)p : 0;
-    x[2] = g < GROUP ? *(const u32*)(p + 8) : 0;
-    x[1] = WIDE && g + 8 < GROUP ? *(const u32*)(p + 8 * HEAD_DIM) : 0;
-    x[3] = WIDE && g + 8 < GROUP ? *(const u32*)(p + 8 * HEAD_DIM + 8) : 0;
   }
 
   __device__ __forceinline__ void begin(const DecodeArgs& a, const Run& at) {
     q = a.q + ((size_t)at.row * HEADS + at.head * GROUP) * HEAD_DIM;
 #pragma unroll
-    for (int k = 0; KEPT && k < KS; k++) query(qa[k], k);
+    for (int e = 0; e < EIGHTS; e++) {
 #pragma unroll
-    for (int n = 0; n < NS; n++) o[n][0] = o[n][1] = o[n][2] = o[n][3] = 0.f;
-    top[0] = top[1] = NEGATIVE_INFINITY, sum[0] = sum[1] = 0.f;
+      for (int k = 0; k < KS; k++) {
+        if (KEPT) query(qb[e][k], e, k);
+        o[e][k][0] = o[e][k][1] = o[e][k][2] = o[e][k][3] = 0.f;
+      }
+      top[e][0] = top[e][1] = NEGATIVE_INFINITY, sum[e][0] = sum[e][1] = 0.f;
+    }
+  }
+
+  // score multiplies queries by the 16 keys whose dimensions 16·k on a has.
+  __device__ __forceinline__ void score(float (&s)[EIGHTS][2][4], const u32* a, int k) {
+#pragma unroll
+    for (int e = 0; e < EIGHTS; e++) {
+      if (!KEPT) query(qb[e][k], e, k);
+      if (KV_CODES) multiply_add_halves(s[e][k % 2], a, qb[e][k][0], qb[e][k][1]);
+      else multiply_add(s[e][k % 2], a, qb[e][k][0], qb[e][k][1]);
+    }
+  }
+
+  // raise makes the highest score that there is the one that others are relative to.
+  __device__ __forceinline__ void raise(const float (&z)[EIGHTS][4]) {
+#pragma unroll
+    for (int e = 0; e < EIGHTS; e++)
+#pragma unroll
+      for (int c = 0; c < 2; c++) {
+        float highest = fmaxf(z[e][c], z[e][2 + c]);
+#pragma unroll
+        for (int d = 4; d < WARP; d *= 2) highest = fmaxf(highest, __shfl_xor_sync(FULL, highest, d));
+        highest = fmaxf(highest, top[e][c]);
+        float shrink = exp2_fast(top[e][c] - highest);
+        top[e][c] = highest;
+        sum[e][c] *= shrink;
+#pragma unroll
+        for (int n = 0; n < KS; n++) o[e][n][c] *= shrink, o[e][n][2 + c] *= shrink;
+      }
   }
 
   // see takes in a tile of a row of len positions, from stage base on.
   __device__ __forceinline__ void see(const DecodeArgs& a, u32 base, int tile, int len) {
-    int lane = threadIdx.x % WARP, g = lane / 4, column = lane % 4 * 2;
-    u32 keys = base + ((lane / 16) * 8 + lane % 8) * PITCH + (lane / 8 % 2) * 16;
-    u32 values = base + TILE * PITCH + ((lane / 8 % 2) * 8 + lane % 8) * PITCH + (lane / 16) * 16;
-    u32 r[4];
-    float s[2][4] = {};
+    int lane = threadIdx.x % WARP, g = lane / 4;
+    u32 rows = base + lane % 16 * PITCH + lane / 16 * 16, r[4]; // matrices of the first eight rows, the others; the next 16 bytes
+    float s[EIGHTS][2][4] = {}, z[EIGHTS][4];
+    if constexpr (KV_CODES) {
 #pragma unroll
-    for (int k = 0; k < KS; k++) {
-      if (!KEPT) query(qa[k], k);
-      if constexpr (KV_CODES) {
+      for (int k = 0; k < KS; k += 2) {
+        u32 x[4];
+        load_matrices(r, rows + k * 16);
+        widen(r[0], x[0], x[2]), widen(r[1], x[1], x[3]);
+        score(s, x, k);
+        widen(r[2], x[0], x[2]), widen(r[3], x[1], x[3]);
+        score(s, x, k + 1);
+      }
+    } else {
 #pragma unroll
-        for (int j = 0; j < 2; j++) {
-          widen(load_shared4(base + (j * 8 + g) * PITCH + k * 16 + lane % 4 * 4), r[0], r[1]);
-          multiply_add_halves(s[j], qa[k], r[0], r[1]);
+      for (int k = 0; k < KS; k++) load_matrices(r, rows + k * 32), score(s, r, k);
+    }
+    float by[2] = {a.scale, a.scale}, weigh[2]; // scales of keys g and g + 8, and of values
+    if (KV_CODES)
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        u32 scales = base + SCALES_AT + (i * 8 + g) * 4;
+        by[i] *= load_shared_float(scales), weigh[i] = load_shared_float(scales + TILE * 4) * VALUE_UNIT;
+      }
+#pragma unroll
+    for (int e = 0; e < EIGHTS; e++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) z[e][i] = (s[e][0][i] + s[e][1][i]) * by[i / 2];
+    if (!all_seen(tile * TILE, len, a.window))
+#pragma unroll
+      for (int e = 0; e < EIGHTS; e++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+          if (!seen(tile * TILE + i / 2 * 8 + g, len, a.window)) z[e][i] = NEGATIVE_INFINITY;
+    bool higher = false;
+#pragma unroll
+    for (int e = 0; e < EIGHTS; e++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) higher |= z[e][i] > top[e][i % 2] + SLACK;
+    if (__any_sync(FULL, higher)) raise(z);
+    u32 p[EIGHTS][2];
+#pragma unroll
+    for (int e = 0; e < EIGHTS; e++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) z[e][i] = exp2_fast(z[e][i] - top[e][i % 2]), sum[e][i % 2] += z[e][i];
+#pragma unroll
+      for (int i = 0; i < 2; i++)
+        p[e][i] = transposed(KV_CODES ? halves(z[e][2 * i] * weigh[i], z[e][2 * i + 1] * weigh[i]) : pack(z[e][2 * i], z[e][2 * i + 1]));
+    }
+    if constexpr (KV_CODES) {
+#pragma unroll
+      for (int n = 0; n < KS; n += 2) {
+        load_matrices_transposed(r, rows + TILE * PITCH + n * 16);
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          u32 x[4];
+          widen(__byte_perm(r[2 * i], 0, 0x3120), x[0], x[1]), widen(__byte_perm(r[2 * i + 1], 0, 0x3120), x[2], x[3]);
+#pragma unroll
+          for (int e = 0; e < EIGHTS; e++) multiply_add_halves(o[e][n + i], x, p[e][0], p[e][1]);
         }
-        continue;
       }
-      load_matrices(r, keys + k * 32);
-      multiply_add(s[0], qa[k], r[0], r[1]);
-      multiply_add(s[1], qa[k], r[2], r[3]);
-    }
-    u32 p[4];
-    float by[4], weigh[4]; // scales of the lane's keys and values
-    if (KV_CODES) {
-      float2 k0 = load_shared_floats(base + SCALES_AT + column * 4), k1 = load_shared_floats(base + SCALES_AT + (8 + column) * 4);
-      float2 v0 = load_shared_floats(base + SCALES_AT + (TILE + column) * 4), v1 = load_shared_floats(base + SCALES_AT + (TILE + 8 + column) * 4);
-      by[0] = k0.x, by[1] = k0.y, by[2] = k1.x, by[3] = k1.y;
-      weigh[0] = v0.x * VALUE_UNIT, weigh[1] = v0.y * VALUE_UNIT, weigh[2] = v1.x * VALUE_UNIT, weigh[3] = v1.y * VALUE_UNIT;
-    }
+    } else {
 #pragma unroll
-    for (int h = 0; h < (WIDE ? 2 : 1); h++) {
-      float highest = NEGATIVE_INFINITY;
+      for (int n = 0; n < KS; n++) {
+        load_matrices_transposed(r, rows + TILE * PITCH + n * 32);
+        u32 x[4] = {r[0], r[2], r[1], r[3]};
 #pragma unroll
-      for (int j = 0; j < 4; j++) {
-        float& z = s[j / 2][h * 2 + j % 2];
-        z = (u32)(len - 1 - (tile * TILE + j / 2 * 8 + column + j % 2)) < (u32)a.window ? z * (KV_CODES ? a.scale * by[j] : a.scale) : NEGATIVE_INFINITY;
-        highest = fmaxf(highest, z);
+        for (int e = 0; e < EIGHTS; e++) multiply_add(o[e][n], x, p[e][0], p[e][1]);
       }
-      highest = fmaxf(highest, __shfl_xor_sync(FULL, highest, 1));
-      highest = fmaxf(highest, __shfl_xor_sync(FULL, highest, 2));
-      highest = fmaxf(highest, top[h]);
-      float shrink = exp2_fast(top[h] - highest);
-      top[h] = highest;
-      sum[h] *= shrink;
-#pragma unroll
-      for (int j = 0; j < 4; j++) {
-        float& z = s[j / 2][h * 2 + j % 2];
-        z = exp2_fast(z - highest);
-        sum[h] += z;
-      }
-      if (KV_CODES) {
-        p[h] = halves(s[0][h * 2] * weigh[0], s[0][h * 2 + 1] * weigh[1]);
-        p[h + 2] = halves(s[1][h * 2] * weigh[2], s[1][h * 2 + 1] * weigh[3]);
-      } else {
-        p[h] = pack(s[0][h * 2], s[0][h * 2 + 1]);
-        p[h + 2] = pack(s[1][h * 2], s[1][h * 2 + 1]);
-      }
-#pragma unroll
-      for (int n = 0; n < NS; n++) o[n][h * 2] *= shrink, o[n][h * 2 + 1] *= shrink;
-    }
-    if (!WIDE) p[1] = p[3] = 0;
-#pragma unroll
-    for (int n = 0; KV_CODES && n < NS; n += 4) { // o[n] has even dimensions of 16, o[n + 1] odd ones
-      load_matrices_transposed(r, values + n * 8);
-#pragma unroll
-      for (int i = 0; i < 4; i += 2) {
-        u32 even[2], odd[2];
-        widen(__byte_perm(r[i], 0, 0x3120), even[0], odd[0]);
-        widen(__byte_perm(r[i + 1], 0, 0x3120), even[1], odd[1]);
-        multiply_add_halves(o[n + i], p, even[0], even[1]);
-        multiply_add_halves(o[n + i + 1], p, odd[0], odd[1]);
-      }
-    }
-#pragma unroll
-    for (int n = 0; !KV_CODES && n < NS; n += 2) {
-      load_matrices_transposed(r, values + n * 16);
-      multiply_add(o[n], p, r[0], r[1]);
-      multiply_add(o[n + 1], p, r[2], r[3]);
     }
   }
 
-  // settle adds up a row's sums, of lanes that have columns of its tiles, and puts
-  // neighbours together: o[n] has columns pair(n) and one more.
-  __device__ __forceinline__ void settle(int h) {
-    sum[h] += __shfl_xor_sync(FULL, sum[h], 1);
-    sum[h] += __shfl_xor_sync(FULL, sum[h], 2);
-    if (KV_CODES)
+  // settle adds up the denominators, of lanes that have some of the positions.
+  __device__ __forceinline__ void settle() {
 #pragma unroll
-      for (int n = 0; n < NS; n += 2) {
-        float odd = o[n + 1][h * 2];
-        o[n + 1][h * 2] = o[n][h * 2 + 1] / VALUE_UNIT, o[n + 1][h * 2 + 1] /= VALUE_UNIT;
-        o[n][h * 2] /= VALUE_UNIT, o[n][h * 2 + 1] = odd / VALUE_UNIT;
+    for (int e = 0; e < EIGHTS; e++)
+#pragma unroll
+      for (int c = 0; c < 2; c++)
+#pragma unroll
+        for (int d = 4; d < WARP; d *= 2) sum[e][c] += __shfl_xor_sync(FULL, sum[e][c], d);
+  }
+
+  // leave writes the sums, not yet divided, with rows of heads so many floats apart.
+  __device__ __forceinline__ void leave(float* to, int pitch, float2* stats) const {
+#pragma unroll
+    for (int e = 0; e < EIGHTS; e++)
+#pragma unroll
+      for (int c = 0; c < 2; c++) {
+        int h = head(e, c);
+        if (h >= GROUP) continue;
+#pragma unroll
+        for (int n = 0; n < KS; n++) {
+          float x = o[e][n][c], y = o[e][n][2 + c];
+          if (KV_CODES) *(float2*)(to + h * pitch + first(n)) = make_float2(x / VALUE_UNIT, y / VALUE_UNIT);
+          else to[h * pitch + first(n)] = x, to[h * pitch + second(n)] = y;
+        }
+        if (threadIdx.x % WARP < 4) stats[h] = make_float2(top[e][c], sum[e][c]);
       }
   }
-  __device__ static __forceinline__ int pair(int n) {
-    int column = threadIdx.x % 4 * 2;
-    return KV_CODES ? n / 2 * 16 + column * 2 + n % 2 * 2 : n * 8 + column;
+
+  // finish writes the result.
+  __device__ __forceinline__ void finish(const DecodeArgs& a, const Run& of) const {
+#pragma unroll
+    for (int e = 0; e < EIGHTS; e++)
+#pragma unroll
+      for (int c = 0; c < 2; c++) {
+        int h = of.head * GROUP + head(e, c);
+        if (head(e, c) >= GROUP) continue;
+        float all = sum[e][c] + (a.sinks ? exp2_fast(from_bf16(a.sinks[h]) * LOG2E - top[e][c]) : 0.f);
+        float scale = 1.f / (KV_CODES ? all * VALUE_UNIT : all);
+        bf16* out = a.out + ((size_t)of.row * HEADS + h) * HEAD_DIM;
+#pragma unroll
+        for (int n = 0; n < KS; n++) {
+          u32 both = pack(o[e][n][c] * scale, o[e][n][2 + c] * scale);
+          if (KV_CODES) *(u32*)(out + first(n)) = both;
+          else out[first(n)] = (bf16)both, out[second(n)] = (bf16)(both >> 16);
+        }
+      }
   }
 };
+
+// How many heads' partial results a warp adds up at a time: few where registers do
+// not hold the sums of all.
+#define TOGETHER (GROUP > 7 ? GROUP % 4 == 0 ? 4 : GROUP % 3 == 0 ? 3 : GROUP % 2 == 0 ? 2 : 1 : GROUP)
 
 // Partial is what a warp adds up of the partial results for N query heads of a row
 // and key head, from h0 on: of workers w0 to w1 every STEP-th, from the first-th on.
 // Of w0 it is the second if second is 1. The statistics are read at once, a
-// worker's by each lane, and the sums of several.
+// worker's by each lane, and the sums of several, the first of them beside those.
 template <int N, int STEP>
 struct Partial {
   static constexpr int PER = (HEAD_DIM + 63) / 64 * 2; // columns of a lane
+  static constexpr int AHEAD = N * PER > 20 ? 1 : N * PER > 5 ? 40 / (N * PER) : 8; // workers, as registers hold
   float best[N], all[N], acc[N][PER];
 
   __device__ static __forceinline__ bool mine() { return HEAD_DIM % 64 == 0 || (int)(threadIdx.x % WARP) * PER < HEAD_DIM; }
 
   __device__ __forceinline__ void add_up(const DecodeArgs& a, int second, int w0, int w1, int first, int h0) {
-    constexpr int AHEAD = (N > 8 || KV_CODES && N > 4 ? 2 : N > 4 ? 4 : 8) / (HEAD_DIM > 128 ? 2 : 1);
     int lane = threadIdx.x % WARP;
     bool has = mine();
 #pragma unroll
@@ -247,11 +335,21 @@ struct Partial {
       for (int j = 0; j < PER; j++) acc[h][j] = 0.f;
     }
     for (int base = w0 + first; base <= w1; base += WARP * STEP) {
-      int count = min(WARP, (w1 - base) / STEP + 1), w = base + lane * STEP;
-      const float* stats = a.stats + (size_t)(2 * w + (w == w0 ? second : 0)) * GROUP * 2 + h0 * 2;
-      float2 st[N];
+      int count = min(WARP, (w1 - base) / STEP + 1);
+      auto place = [&](int i) { return (size_t)(2 * (base + i * STEP) + (base + i * STEP == w0 ? second : 0)) * GROUP + h0; };
+      float2 some[AHEAD][N][PER / 2], st[N];
+      auto read = [&](int from) {
 #pragma unroll
-      for (int h = 0; h < N; h++) st[h] = lane < count ? __ldcg((const float2*)(stats + h * 2)) : make_float2(NEGATIVE_INFINITY, 0.f);
+        for (int i = 0; i < AHEAD; i++)
+#pragma unroll
+          for (int h = 0; h < N; h++)
+#pragma unroll
+            for (int j = 0; j < PER / 2; j++)
+              some[i][h][j] = has && from + i < count ? __ldcg((const float2*)(a.partial + (place(from + i) + h) * HEAD_DIM + lane * PER) + j) : make_float2(0.f, 0.f);
+      };
+#pragma unroll
+      for (int h = 0; h < N; h++) st[h] = lane < count ? __ldcg((const float2*)a.stats + place(lane) + h) : make_float2(NEGATIVE_INFINITY, 0.f);
+      read(0);
       float weight[N];
 #pragma unroll
       for (int h = 0; h < N; h++) {
@@ -262,26 +360,23 @@ struct Partial {
 #pragma unroll
         for (int j = 0; j < PER; j++) acc[h][j] *= shrink;
       }
-#pragma unroll(AHEAD)
-      for (int i = 0; i < count; i++) {
-        int w = base + i * STEP;
-        const float* sums = a.partial + (size_t)(2 * w + (w == w0 ? second : 0)) * GROUP * HEAD_DIM + h0 * HEAD_DIM + lane * PER;
+#pragma unroll 1
+      for (int from = 0;;) {
 #pragma unroll
-        for (int h = 0; h < N; h++) {
-          float add = __shfl_sync(FULL, weight[h], i);
+        for (int i = 0; i < AHEAD; i++)
 #pragma unroll
-          for (int j = 0; j < PER; j += 2) {
-            float2 v = has ? __ldcg((const float2*)(sums + h * HEAD_DIM + j)) : make_float2(0.f, 0.f);
-            acc[h][j] += v.x * add;
-            acc[h][j + 1] += v.y * add;
+          for (int h = 0; h < N; h++) {
+            float by = __shfl_sync(FULL, weight[h], (from + i) % WARP);
+#pragma unroll
+            for (int j = 0; j < PER / 2; j++) acc[h][2 * j] += some[i][h][j].x * by, acc[h][2 * j + 1] += some[i][h][j].y * by;
           }
-        }
+        if ((from += AHEAD) >= count) break;
+        read(from);
       }
     }
   }
 };
 
-// What fits on a multiprocessor as far as registers go.
-// The compiler for sm_100 is one register short of three with codes.
-#define BLOCKS (HEAD_DIM <= 64 || KV_CODES && HEAD_DIM <= 128 && GROUP <= 8 && __CUDA_ARCH__ < 1000 ? 3 : 2)
-#define WARPS (HEAD_DIM > 128 ? 2 : 4) // of a block
+#define WARPS DECODE_WARPS // of a block: decodeWarps in decode.go
+// Blocks that fit on a multiprocessor as far as registers go.
+#define BLOCKS (WARPS > 4 ? 1 : HEAD_DIM <= 64 || KV_CODES && HEAD_DIM <= 128 && GROUP <= 8 ? 3 : 2)

@@ -12,14 +12,16 @@ const DecodeTile = 16
 // decode attention: a decode row's, and as many drafts as are worth making.
 const NewestTokens = 9
 
-// The shortest runs of tiles, and up to how many tiles a row and head is not parted
-// where blocks share the work: four warps take some 0.7 µs for a tile each, and
-// merging costs as much as three.
-const (
-	shortestOfWarp  = 4
-	shortestOfBlock = 8
-	wholeOfBlock    = 16
-)
+// shortestOfWarp is the shortest run of tiles of a warp.
+const shortestOfWarp = 4
+
+// runsOfBlock are the shortest runs of tiles, and up to how many tiles a row and head is
+// not parted where blocks share the work: merging costs as much as a warp's taking some
+// tiles.
+func (s Shape) runsOfBlock() (shortest, whole int32) {
+	n := int32(s.decodeWarps())
+	return max(8, n), max(16, 2*n)
+}
 
 // PlanArgs: see decode.cu.
 type PlanArgs struct {
@@ -50,12 +52,19 @@ var (
 )
 
 // decodeWarps is how many warps a block of decode attention has, which have
-// shared memory of their own.
+// shared memory of their own. On Hopper one block has all that a multiprocessor takes,
+// twice as many of codes, of which a copy has half as many bytes: the fewer blocks share
+// a row, the fewer partial results there are to merge.
 func (s Shape) decodeWarps() int {
-	if s.wide() {
+	switch {
+	case s.wide():
 		return 2
+	case s.Hopper == 0 || s.HeadDim != 128 || s.Heads/s.KVHeads > 8:
+		return 4
+	case s.KVCodes:
+		return 16
 	}
-	return 4
+	return 8
 }
 
 // decodeStage is the shared memory of one of a warp's Stages in decode attention.
@@ -69,7 +78,16 @@ func (s Shape) decodeStage() int {
 
 // decodeRing is a warp's where its sums take the place of the last stage.
 func (s Shape) decodeRing() int {
-	return (s.Stages-1)*s.decodeStage() + max(s.decodeStage(), 4*s.Heads/s.KVHeads*s.HeadDim)
+	return (s.Stages-1)*s.decodeStage() + max(s.decodeStage(), 4*s.Heads/s.KVHeads*(s.HeadDim+4))
+}
+
+// DecodeShared is the shared memory of a block of decode attention, where blocks share
+// rows or where warps do.
+func DecodeShared(s Shape, byBlocks bool) int {
+	if byBlocks {
+		return decodeBlocksKernel.Shared(s)
+	}
+	return decodeKernel.Shared(s)
 }
 
 // decodeByBlocks says that blocks share the work of so many rows, not warps: where
@@ -99,7 +117,8 @@ func DecodePlan(q Queue, s Shape, a PlanArgs, blocks int) error {
 	a.Workers, a.Window = int32(s.DecodeWorkers(blocks)), window(a.Window)
 	shortest, whole := int32(shortestOfWarp), int32(0)
 	if s.decodeByBlocks(int(a.Rows), blocks) {
-		a.Workers, shortest, whole = int32(blocks), shortestOfBlock, wholeOfBlock
+		a.Workers = int32(blocks)
+		shortest, whole = s.runsOfBlock()
 	}
 	if a.Shortest == 0 {
 		a.Shortest, a.Whole = shortest, whole

@@ -11,17 +11,14 @@
 // What a warp has it leaves where the last stage of its copies was, since of what
 // comes next only the others are on their way by then.
 //
-// Launch:  blocks of 4 warps, of 2 with heads above 128, as many as fit on the
+// Launch:  blocks of WARPS warps, as many as fit on the
 //          device
 // Limit:   paged_decode's
 // Checked: TestPagedDecode against ref.Windowed
-#define SUMS (GROUP * HEAD_DIM * 4) // bytes
+#define LEFT_PITCH (HEAD_DIM + 4) // floats of a head: no bank conflicts
+#define SUMS (GROUP * LEFT_PITCH * 4) // bytes
 #define LEFT_AT ((STAGES - 1) * STAGE)
 #define RING (LEFT_AT + (SUMS > STAGE ? SUMS : STAGE)) // of a warp; decodeRing in decode.go makes room for it
-
-// How many heads' partial results a warp adds up at a time: few where registers do
-// not hold the sums of all.
-#define TOGETHER (GROUP > 8 ? GROUP % 4 == 0 ? 4 : GROUP % 3 == 0 ? 3 : GROUP % 2 == 0 ? 2 : 1 : GROUP)
 
 // add_up writes what the warps of a block have of a row and head: the result if that
 // is the whole, else a partial one to a place.
@@ -33,7 +30,7 @@ __device__ __forceinline__ void add_up(const DecodeArgs& a, const Run& of, const
     for (int w = 0; w < WARPS; w++) top = fmaxf(top, stats[w][h].x);
 #pragma unroll
     for (int w = 0; w < WARPS; w++) {
-      float4 x = *(const float4*)(memory + w * RING + LEFT_AT + i * 4);
+      float4 x = *(const float4*)(memory + w * RING + LEFT_AT + (h * LEFT_PITCH + i % HEAD_DIM) * 4);
       float weight = exp2_fast(stats[w][h].x - top);
       sum += stats[w][h].y * weight;
       v[0] += x.x * weight, v[1] += x.y * weight, v[2] += x.z * weight, v[3] += x.w * weight;
@@ -66,25 +63,21 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP, BLOCKS) paged_decode_
     waiting = false;
   };
 
-  // The warp's next tile of the row and head at hand, those of the block's run, and
-  // the page of the lane's position.
+  // The row and head at hand: its tiles in the block's run, and the page of the warp's
+  // next one.
   int position = at.begin, take, end, page; // end: behind the last tile of the run
   const int* pages;
-  auto page_of = [&](int tile) { // positions past the end have none
-    int p = tile * TILE + lane % TILE;
-    return tile < end && p < at.len ? pages[p / PAGE_SIZE] : 0;
-  };
   auto start = [&] {
     int tiles = (at.len + TILE - 1) / TILE; // before the row's end, seen or not
     take = min(tiles - at.tile, at.end - position);
     end = at.tile + take;
     pages = a.table + (size_t)at.slot * a.table_stride;
-    page = page_of(at.tile + warp);
+    page = page_of(pages, at.tile + warp, end, at.len);
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++) {
-      int tile = at.tile + warp + s * WARPS, next = page_of(tile + WARPS);
+      int tile = at.tile + warp + s * WARPS, next = page_of(pages, tile + WARPS, end, at.len);
       if (has_new(tile, at.len)) wait();
-      if (tile < end) load_tile(shared + s * STAGE, a, at.head, tile * TILE, at.len, page);
+      if (tile < end) load_tile(shared + s * STAGE, a, at.head, tile, at.len, page);
       copies_commit();
       page = next;
     }
@@ -101,8 +94,8 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP, BLOCKS) paged_decode_
       int ahead = tile + (STAGES - 1) * WARPS, into = stage == 0 ? STAGES - 1 : stage - 1;
       copies_wait<STAGES - 2>();
       __syncwarp(); // this tile is here, and the stage before it has been read
-      int next = page_of(ahead + WARPS);
-      if (ahead < end) load_tile(shared + into * STAGE, a, at.head, ahead * TILE, at.len, page);
+      int next = page_of(pages, ahead + WARPS, end, at.len);
+      if (ahead < end) load_tile(shared + into * STAGE, a, at.head, ahead, at.len, page);
       copies_commit();
       page = next;
       m.see(a, shared + stage * STAGE, tile, at.len);
@@ -124,31 +117,22 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP, BLOCKS) paged_decode_
     __syncwarp(); // shared memory has been read
     if (more) start();
 
-#pragma unroll
-    for (int h = 0; h < (Mixture::WIDE ? 2 : 1); h++) {
-      m.settle(h);
-      int mine = lane / 4 + h * 8;
-      if (mine >= GROUP) continue;
-#pragma unroll
-      for (int n = 0; n < Mixture::NS; n++) *(float2*)(left + mine * HEAD_DIM + Mixture::pair(n)) = make_float2(m.o[n][h * 2], m.o[n][h * 2 + 1]);
-      if (lane % 4 == 0) stats[warp][mine] = make_float2(m.top[h], m.sum[h]);
-    }
+    m.settle();
+    m.leave(left, LEFT_PITCH, stats[warp]);
     __syncthreads();
     add_up(a, done, memory, stats, whole, place);
     if (!whole) {
       // The runs that this row and head lies in, and whether this is the last to be done.
       int length = abs(done.length), head_tiles = done.length < 0 ? (all_tiles + length - 1) / length * length : all_tiles;
       int from = a.first[done.row] + done.head * head_tiles, w0 = from / length, w1 = (from + all_tiles - 1) / length;
-      __threadfence();
       __syncthreads();
       if (threadIdx.x == 0) {
         u32* counter = a.arrived + done.row * KV_HEADS + done.head;
-        earlier = atomicAdd(counter, 1u);
+        earlier = arrive(counter);
         if (earlier == (u32)(w1 - w0)) *counter = 0;
       }
       __syncthreads();
       if (earlier == (u32)(w1 - w0)) {
-        __threadfence();
         using P = Partial<TOGETHER, WARPS>;
 #pragma unroll 1
         for (int h0 = 0; h0 < GROUP; h0 += TOGETHER) {
@@ -159,7 +143,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP, BLOCKS) paged_decode_
             if (lane == 0) stats[warp][h0 + h] = make_float2(p.best[h], p.all[h]);
             if (!P::mine()) continue;
 #pragma unroll
-            for (int j = 0; j < P::PER; j += 2) *(float2*)(left + (h0 + h) * HEAD_DIM + lane * P::PER + j) = make_float2(p.acc[h][j], p.acc[h][j + 1]);
+            for (int j = 0; j < P::PER; j += 2) *(float2*)(left + (h0 + h) * LEFT_PITCH + lane * P::PER + j) = make_float2(p.acc[h][j], p.acc[h][j + 1]);
           }
         }
         __syncthreads();

@@ -20,7 +20,7 @@ import (
 type job struct{ N, In, Out, Ld, Groups, Form, Bytes, Clusters, Variant, Seed int32 }
 
 // emulated builds a program that runs a kernel's source on the processor.
-func emulated(t *testing.T, name string) string {
+func emulated(t *testing.T, name string, defines ...string) string {
 	t.Helper()
 	if given := os.Getenv("EMULATED"); given != "" { // built already
 		return filepath.Join(given, name)
@@ -30,7 +30,8 @@ func emulated(t *testing.T, name string) string {
 		t.Skip("no g++, or short")
 	}
 	program := filepath.Join(t.TempDir(), name)
-	if out, err := exec.Command(compiler, "-std=c++17", "-O1", "-w", "-o", program, filepath.Join("testdata/emulate", name+".cpp")).CombinedOutput(); err != nil {
+	args := append([]string{"-std=c++17", "-O1", "-w", "-o", program, filepath.Join("testdata/emulate", name+".cpp")}, defines...)
+	if out, err := exec.Command(compiler, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return program

@@ -54,9 +54,11 @@ func (s Shape) HopperAttention() bool { return s.Hopper > 0 && (s.HeadDim == 64 
 // attention takes fewer keys at once.
 func (s Shape) wide() bool { return s.HeadDim > 128 }
 
-// StageBytes is the shared memory that one of Stages takes at most: in decode
-// attention of bf16, to which prefill attention compares.
-func (s Shape) StageBytes() int { return s.decodeWarps() * 2 * DecodeTile * (2*s.HeadDim + 16) }
+// StageBytes is the shared memory that one of Stages takes at most, in decode attention
+// or in prefill attention.
+func (s Shape) StageBytes() int {
+	return max(s.decodeWarps()*s.decodeStage(), 2*s.prefillKeys()*(2*s.HeadDim+16))
+}
 
 // MaxGroup is how many query heads may share a key head.
 const MaxGroup = 16
@@ -147,6 +149,7 @@ func Programs(s Shape) ([]Program, error) {
 			{"PAGE_SIZE", s.PageSize},
 			{"STAGES", s.Stages},
 			{"KV_CODES", flag(s.KVCodes)},
+			{"DECODE_WARPS", s.decodeWarps()},
 			{"SPLIT_KEYS", flag(s.splits()) * SplitKeys},
 			{"CODES_WIDE", flag(s.Hopper > 0)},
 			{"SAMPLE_PARTS", sampleParts},

@@ -59,8 +59,10 @@ struct Barrier {
 };
 
 const u32 SHARED = 232448, CTA = 1u << 24; // of a block; an address' block is in its upper bits, 0: one's own
+inline u8* only = nullptr; // a program's own shared memory, of one block at a time
 struct Block {
-  std::vector<u8> shared = std::vector<u8>(SHARED, 0xff);
+  std::vector<u8> own = std::vector<u8>(only ? 0 : SHARED, 0xff);
+  u8* shared = only ? (u8*)memset(only, 0xff, SHARED) : own.data();
   std::map<u32, Barrier> barriers;
   std::map<u64, std::pair<int, u64>> meetings; // by id: who came, which time
 };
@@ -106,7 +108,7 @@ inline void wait() { swapcontext(&current->context, &scheduler); }
 inline u8* place(u32 at, u32 bytes) {
   Block* b = at / CTA ? cluster.at(at / CTA - 1) : current->warp->block;
   if (at % CTA + bytes > SHARED) fail("outside of shared memory", at, bytes);
-  return b->shared.data() + at % CTA;
+  return b->shared + at % CTA;
 }
 inline void perform(const Copy& c) {
   if (c.valid) {
@@ -228,11 +230,22 @@ inline float exp2_fast(float x) { return std::exp2(x); }
 inline void wait_for_previous() {}
 inline void let_next_start() {}
 inline u32 shared_address(const void*) { return 0; }
-inline u32 __shfl_sync(u32, u32 v, int from) {
-  u32 mine = v;
-  emulate::together(&mine, [from](void** all) { u32 r = *(u32*)all[from]; for (int i = 0; i < 32; i++) *(u32*)all[i] = r; });
-  return mine;
+// exchanged is, of what the threads of a warp give, that of the one which each names.
+template <class T>
+inline T exchanged(T v, int from) {
+  struct { T v; int from; } mine = {v, from};
+  using Mine = decltype(mine);
+  emulate::together(&mine, [](void** all) {
+    T r[32];
+    for (int i = 0; i < 32; i++) r[i] = ((Mine*)all[((Mine*)all[i])->from % 32])->v;
+    for (int i = 0; i < 32; i++) ((Mine*)all[i])->v = r[i];
+  });
+  return mine.v;
 }
+template <class T>
+inline T __shfl_sync(u32, T v, int from) { return exchanged(v, from); }
+template <class T>
+inline T __shfl_xor_sync(u32, T v, int by) { return exchanged(v, emulate::current->thread % 32 ^ by); }
 inline void __syncwarp() { emulate::together(nullptr, [](void**) {}); }
 inline void named_barrier(int id, int threads) { emulate::meet(emulate::current->warp->block->meetings[id], threads); }
 inline void __syncthreads() {
@@ -279,6 +292,20 @@ inline void load_matrices(u32* r, u32 address) {
         if (row % 16) emulate::fail("load_matrices: not aligned", row);
         memcpy(&((decltype(mine)*)all[lane])->r[m], emulate::place(row + lane % 4 * 4, 4), 4);
       }
+  });
+}
+
+// Transposed: lane l has of column l / 4 of each matrix rows 2(l % 4) and one more.
+inline void load_matrices_transposed(u32* r, u32 address) {
+  struct { u32 address, *r; } mine = {address, r};
+  emulate::together(&mine, [](void** all) {
+    for (int lane = 0; lane < 32; lane++)
+      for (int m = 0; m < 4; m++)
+        for (int i = 0; i < 2; i++) {
+          u32 row = ((decltype(mine)*)all[m * 8 + lane % 4 * 2 + i])->address;
+          if (row % 16) emulate::fail("load_matrices_transposed: not aligned", row);
+          memcpy((u8*)&((decltype(mine)*)all[lane])->r[m] + 2 * i, emulate::place(row + lane / 4 * 2, 2), 2);
+        }
   });
 }
 

@@ -26,7 +26,7 @@ inline void copy_tile_rows(emulate::Block* block, u32 to, const TensorMap& m, in
       *(u16*)(tile + place) = inside ? ((const u16*)m.of[0])[at * columns + column + c] : 0;
     }
   if (to + box * 128 > emulate::SHARED) emulate::fail("a tile outside of shared memory", to);
-  emulate::bulks.push_back({{block->shared.data() + to, tile, (u32)box * 128, true}, block, barrier});
+  emulate::bulks.push_back({{block->shared + to, tile, (u32)box * 128, true}, block, barrier});
   if (emulate::draw(2)) emulate::land(emulate::bulks.size() - 1);
 }
 inline void copy_tile(u32 to, const TensorMap& m, int column, int row, u32 barrier) {
