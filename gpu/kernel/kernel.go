@@ -164,6 +164,8 @@ func Programs(s Shape) ([]Program, error) {
 			{"MAX_RANKS", MaxRanks},
 			{"MEETING_BLOCKS", MeetingBlocks},
 			{"MANY_SHARED", manyShared},
+			{"PASS_WARPS", passWarps},
+			{"PASS_SPLITS", passSplits},
 		} {
 			if strings.Contains(p.Text, d.name) {
 				p.Defines = append(p.Defines, fmt.Sprintf("%s=%d", d.name, d.value))
@@ -186,6 +188,8 @@ func (s Shape) takes(source string) bool {
 	switch {
 	case source == "prefill_hopper.cu":
 		return s.HopperAttention()
+	case source == "pass_hopper.cu":
+		return s.passes()
 	case strings.HasSuffix(source, "_hopper.cu") && s.Hopper == 0:
 		return false
 	case strings.HasPrefix(source, "moe_"):
@@ -210,6 +214,7 @@ var headers = map[string][]string{
 	"int4.cu": {"rows.cuh", "int4.cuh"}, "int4_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"}, "int4_split_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"},
 	"int4_rows_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_rows.cuh"},
 	"product_hopper.cu":   {"hopper.cuh", "tensor.cuh"},
+	"pass_hopper.cu":      {"hopper.cuh", "tensor.cuh", "words.cuh"},
 }
 
 // layouts are assertions, for the compiler, that a source's structs are laid
@@ -248,6 +253,7 @@ var twins = map[string][]reflect.Type{
 	"moe_route.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 	"moe_hopper.cu":     {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
 	"moe_tiles.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"pass_hopper.cu":    {reflect.TypeFor[PassLayer]()},
 }
 
 func layout(b *strings.Builder, name string, t reflect.Type, done map[reflect.Type]bool) {

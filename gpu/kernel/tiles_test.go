@@ -80,7 +80,7 @@ func TestPrograms(t *testing.T) {
 		has := names()
 		for _, k := range All() {
 			want := (device.hopper > 0 || !strings.Contains(k.Source, "hopper")) && (device.experts || !strings.HasPrefix(k.Source, "moe_")) &&
-				(device.dim <= 128 || k.Source != "prefill_hopper.cu") && (device.latent || k.Source != "latent.cu") && (device.int4 || !strings.HasPrefix(k.Source, "int4"))
+				(device.dim <= 128 || k.Source != "prefill_hopper.cu") && (device.dim == 128 || k.Source != "pass_hopper.cu") && (device.latent || k.Source != "latent.cu") && (device.int4 || !strings.HasPrefix(k.Source, "int4"))
 			if has[k.Source] != want {
 				t.Errorf("%+v: %s among them: %v", device, k.Source, has[k.Source])
 			}
