@@ -917,7 +917,7 @@ func timeOps(b *testing.B, e *engine, p pass) {
 	}
 	kinds := []kind{{"all", nil, true}, {"all-in-turn", nil, false}}
 	seen := map[string]bool{}
-	for _, s := range slices.Concat(e.plans.body(p.tokens), e.plans.head(p.draws), e.sampling) {
+	for _, s := range slices.Concat(e.plans.body(&p.work), e.plans.head(p.draws), e.sampling) {
 		if !seen[s.name] {
 			seen[s.name] = true
 			kinds = append(kinds, kind{s.name, []string{s.name}, true})

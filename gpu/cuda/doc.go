@@ -6,7 +6,7 @@
 // lies in the device's memory), encode.go (a step as one block of bytes),
 // plan.go (a model's program as a list of stages, made once) with ops.go, attention.go and
 // moe.go (which kernels do which ops), memory.go (which values share memory) and
-// product.go, own.go (which products are kernels' of our own, by ways.go, which keeps what was fastest), forward.go (a pass), replay.go (passes with prompts as graphs), score.go (what it says of a prompt), then what
+// product.go, own.go (which products are kernels' of our own, by ways.go, which keeps what was fastest), forward.go (a pass), alone.go (one of a single row), replay.go (passes with prompts as graphs), score.go (what it says of a prompt), then what
 // those stand on: context.go, modules.go, weights.go, chunk.go, blas.go, nvrtc.go,
 // driver.go, and libraries.go, which opens CUDA's libraries where find.go says that
 // they may be. Kernels are package kernel's; how ops become kernels, and from how

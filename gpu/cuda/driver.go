@@ -62,6 +62,18 @@ static CUresult troupe_map(uint64_t *map, CUdeviceptr at, uint64_t rows, uint64_
 	return r;
 }
 
+// Pieces of 64 of every step columns of rows bf16, of some steps and box rows, of a matrix and
+// those that lie behind it: see kernel.PassTensor.
+static CUresult troupe_pieces(uint64_t *map, CUdeviceptr at, uint64_t columns, uint64_t rows, uint64_t matrices, uint64_t every, uint32_t box, uint32_t boxes, uint32_t steps) {
+	CUtensorMap made;
+	cuuint64_t size[4] = {every, rows, matrices, columns / every}, stride[3] = {columns * 2, columns * 2 * rows, every * 2};
+	cuuint32_t piece[4] = {64, box, boxes, steps}, step[4] = {1, 1, 1, 1};
+	CUresult r = cuTensorMapEncodeTiled(&made, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, (void *)at, size, stride, piece, step,
+		CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+	if (!r) memcpy(map, &made, sizeof made);
+	return r;
+}
+
 static const char *troupe_error(CUresult r) {
 	const char *text = NULL;
 	if (cuGetErrorString(r, &text) != CUDA_SUCCESS || !text) text = "unknown error";
@@ -134,6 +146,12 @@ func launchKernel(f cu.Function, l kernel.Launch, shared int, s cu.Stream, overl
 // tensorMap writes a tensor down for the copy engine.
 func tensorMap(t kernel.Tensor) (m kernel.TensorMap, err error) {
 	r := C.troupe_map((*C.uint64_t)(&m[0]), C.CUdeviceptr(t.At), C.uint64_t(t.Rows), C.uint64_t(t.Columns), C.uint32_t(t.Box), flag(t.Pairs))
+	return m, driverError("cuTensorMapEncodeTiled", r)
+}
+
+// passMap writes a matrix down for the copy engine as decode_pass reads it.
+func passMap(t kernel.PassTensor) (m kernel.TensorMap, err error) {
+	r := C.troupe_pieces((*C.uint64_t)(&m[0]), C.CUdeviceptr(t.At), C.uint64_t(t.In), C.uint64_t(t.Rows), C.uint64_t(t.Second), C.uint64_t(t.Step), C.uint32_t(t.BoxRows), C.uint32_t(t.BoxSecond), C.uint32_t(t.BoxSteps))
 	return m, driverError("cuTensorMapEncodeTiled", r)
 }
 

@@ -107,6 +107,9 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 	if e.meetings.err != nil {
 		return nil, e.meetings.err
 	}
+	if err := e.prepareAlone(); err != nil {
+		return nil, err
+	}
 	e.sampling = []stage{{"sample", "tokens", func(w *work) error { return e.draw(e.draws, w.sampled) }}}
 	return e, nil
 }
@@ -194,6 +197,7 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 	if dry.wideBytes > 0 {
 		list = append(list, sized{&e.fours.wide, dry.wideBytes, "a weight in bfloat16"})
 	}
+	list = append(list, e.alone.sizes(&dry.alone)...)
 	for i := range e.rowScales {
 		list = append(list, sized{&e.rowScales[i], f32 * t, "scales"})
 	}
@@ -260,13 +264,19 @@ func allocateWith[T any](c *context, data []T, what string) (kernel.Ptr, error) 
 	if err != nil {
 		return 0, err
 	}
+	return at, copyTo(c, at, data, what)
+}
+
+// copyTo copies data to memory that is there.
+func copyTo[T any](c *context, at kernel.Ptr, data []T, what string) error {
 	if err := c.compute.Synchronize(); err != nil {
-		return 0, fmt.Errorf("cuda: clearing memory: %w", err)
+		return fmt.Errorf("cuda: clearing memory: %w", err)
 	}
+	bytes := int64(len(data)) * int64(unsafe.Sizeof(data[0]))
 	if err := cu.MemcpyHtoD(cu.DevicePtr(at), unsafe.Pointer(&data[0]), bytes); err != nil {
-		return 0, fmt.Errorf("cuda: copying %s: %w", what, err)
+		return fmt.Errorf("cuda: copying %s: %w", what, err)
 	}
-	return at, settled()
+	return settled()
 }
 
 // reserve returns memory for a slot's lists. Growing waits for the device,

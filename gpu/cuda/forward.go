@@ -111,8 +111,11 @@ func (e *engine) forward(p pass) error {
 	if p.tokens == 0 {
 		return nil
 	}
-	if err := e.do(e.plans.body(p.tokens), &p.work); err != nil {
+	if err := e.do(e.plans.body(&p.work), &p.work); err != nil {
 		return err
+	}
+	if e.plans.isAlone(&p.work) && e.plans.alone.logits {
+		return e.sample(p.draws, p.late)
 	}
 	return e.drawn(p.draws, p.late)
 }
@@ -123,8 +126,16 @@ func (e *engine) drawn(draws int, late bool) error {
 	if draws == 0 {
 		return nil
 	}
-	if err := e.head(e.drawTokens, draws); err != nil || late {
+	if err := e.head(e.drawTokens, draws); err != nil {
 		return err
+	}
+	return e.sample(draws, late)
+}
+
+// sample draws tokens from the logits, unless the masks are late.
+func (e *engine) sample(draws int, late bool) error {
+	if draws == 0 || late {
+		return nil
 	}
 	return e.do(e.sampling, &work{sampled: draws})
 }

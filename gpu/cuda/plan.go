@@ -16,6 +16,7 @@ import (
 type plans struct {
 	skinny    int // most rows of the head for few
 	bodies    []body
+	alone     onePass    // instead of the first of bodies where a decode row is all there is
 	few, many []stage    // heads
 	products  []loadable // by cuBLASLt
 	castBytes int64      // that machine.cast must have
@@ -59,8 +60,11 @@ func (w *work) n(v *program.Value) int {
 	}
 }
 
-func (p *plans) body(tokens int) []stage {
-	i := slices.IndexFunc(p.bodies, func(b body) bool { return tokens <= b.most })
+func (p *plans) body(w *work) []stage {
+	if p.isAlone(w) {
+		return p.alone.stages
+	}
+	i := slices.IndexFunc(p.bodies, func(b body) bool { return w.tokens <= b.most })
 	return p.bodies[i].stages
 }
 
@@ -99,6 +103,7 @@ type machine struct {
 	rowScales                     [4]kernel.Ptr // f32 [MaxStepTokens] each, in turns: of rows that are quantised
 
 	fours   fours
+	alone   alone
 	held    model.Held
 	weights map[*program.Weight]kernel.Ptr
 	scales  map[*program.Weight]scales    // of those that are codes
@@ -157,6 +162,9 @@ func compile(p *program.Program, m *machine) (*plans, error) {
 		stages := c.stages(l.Body(most))
 		out.bodies = append(out.bodies, body{most, slices.Insert(stages, 1, stage{"plan", "of decode attention", c.plan(p)})})
 		c.from = most + 1
+	}
+	if l.Skinny > 0 {
+		out.alone = c.onePass(l.Body(1), l.Head(1))
 	}
 	if l.SkinnyHead > 0 {
 		c.from, c.skinny = 1, true

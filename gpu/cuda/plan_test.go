@@ -45,7 +45,7 @@ func (r *recorder) machine(p *program.Program) *machine {
 
 // run is what a pass launches, and behind a bar its head.
 func (r *recorder) run(t *testing.T, p *plans, w *work) string {
-	for i, stages := range [][]stage{p.body(w.tokens), p.head(w.sampled)} {
+	for i, stages := range [][]stage{p.body(w), p.head(w.sampled)} {
 		if i > 0 {
 			r.names = append(r.names, "|")
 		}
@@ -364,7 +364,7 @@ func TestRefusals(t *testing.T) {
 func TestBuckets(t *testing.T) {
 	p := plans{skinny: 8, bodies: []body{{8, make([]stage, 1)}, {32, make([]stage, 2)}, {math.MaxInt, make([]stage, 3)}}, few: make([]stage, 4), many: make([]stage, 5)}
 	for n, want := range map[int][2]int{1: {1, 4}, 8: {1, 4}, 9: {2, 5}, 32: {2, 5}, 33: {3, 5}, 1 << 20: {3, 5}} {
-		if got := [2]int{len(p.body(n)), len(p.head(n))}; got != want {
+		if got := [2]int{len(p.body(&work{tokens: n})), len(p.head(n))}; got != want {
 			t.Errorf("%d rows: plans %v, want %v", n, got, want)
 		}
 	}

@@ -68,7 +68,7 @@ func (e *engine) segment(p segment) error {
 	}
 	runs := min(p.tokens, e.info.Slots)
 	w := work{tokens: p.tokens, decodes: p.decodes, ntiles: e.shape.MostTiles(p.tokens, e.info.Draws()), nspans: runs}
-	return e.do(e.plans.body(p.tokens), &w)
+	return e.do(e.plans.body(&w), &w)
 }
 
 // captureFresh captures the parts that the step at hand met first.

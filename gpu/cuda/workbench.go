@@ -61,6 +61,15 @@ func Upload[T any](w *Workbench, data []T) (kernel.Ptr, error) {
 	return allocateWith(w.ctx, data, "a test")
 }
 
+// PassMaps writes matrices down for decode_pass, with room behind the last.
+func (w *Workbench) PassMaps(list []kernel.PassTensor) (kernel.Ptr, error) {
+	maps, err := passMaps(list)
+	if err != nil {
+		return 0, err
+	}
+	return Upload(w, maps)
+}
+
 // Download fills data from memory when all that was launched is done.
 func Download[T any](w *Workbench, data []T, from kernel.Ptr) error {
 	if err := w.Synchronize(); err != nil {
