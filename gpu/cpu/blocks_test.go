@@ -26,10 +26,16 @@ func (f format) String() string {
 	return fmt.Sprintf("%s/%d/%v/%d", f.dtype, f.group, f.offsets, f.scales)
 }
 
-// takes says that a matrix of so many inputs can be held so: all but float32 scales are of
-// whole groups, or of as many as share a scale of scales.
+// takes says that blocks make such a matrix of so many inputs: all but float32 scales are of
+// whole groups of 32, or of as many as share a scale of scales in groups of 16 or 32.
 func (f format) takes(in int) bool {
-	return f.scales == model.Floats || f.scales == model.Halves && in%f.group == 0 || in%model.Super == 0
+	switch f.scales {
+	case model.Halves:
+		return f.group == 32 && in%32 == 0
+	case model.Times:
+		return f.group <= 32 && in%model.Super == 0
+	}
+	return true
 }
 
 // randomMatrix has every number there is.
