@@ -2,7 +2,6 @@ package cuda
 
 import (
 	"math"
-	"unsafe"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/kernel/lower"
@@ -14,16 +13,6 @@ import (
 type alone struct {
 	layers, maps  kernel.Ptr // kernel.PassLayer [layers], kernel.TensorMap [4·layers+2]
 	words, counts kernel.Ptr
-}
-
-func (a *alone) sizes(p *onePass) []sized {
-	if p.stages == nil {
-		return nil
-	}
-	const what = "passes of one token"
-	layers := int64(len(p.layers)) * int64(unsafe.Sizeof(kernel.PassLayer{}))
-	maps := int64(len(p.matrices)+1) * int64(unsafe.Sizeof(kernel.TensorMap{}))
-	return []sized{{&a.layers, layers, what}, {&a.maps, maps, what}, {&a.words, p.words, what}, {&a.counts, 8, what}}
 }
 
 // onePass is a pass of one decode row.

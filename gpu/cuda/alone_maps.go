@@ -2,7 +2,21 @@
 
 package cuda
 
-import "github.com/troupe-llm/troupe/gpu/kernel"
+import (
+	"unsafe"
+
+	"github.com/troupe-llm/troupe/gpu/kernel"
+)
+
+func (a *alone) sizes(p *onePass) []sized {
+	if p.stages == nil {
+		return nil
+	}
+	const what = "passes of one token"
+	layers := int64(len(p.layers)) * int64(unsafe.Sizeof(kernel.PassLayer{}))
+	maps := int64(len(p.matrices)+1) * int64(unsafe.Sizeof(kernel.TensorMap{}))
+	return []sized{{&a.layers, layers, what}, {&a.maps, maps, what}, {&a.words, p.words, what}, {&a.counts, 8, what}}
+}
 
 // passMaps are matrices for the copy engine, and one more, which is brought to its cache and
 // never used.

@@ -261,17 +261,24 @@ func TestEmulatedPass(t *testing.T) {
 				y, _ = binary.Append(y, binary.LittleEndian, c.list[i].kv)
 			}
 			got := emulate(t, program, j, y, reads...)
-			x, logits := make([]float32, c.hidden), make([]float32, c.vocab)
-			binary.Decode(got, binary.LittleEndian, x)
-			binary.Decode(got[4*c.hidden:], binary.LittleEndian, logits)
+			x, logits := decoded[float32](t, got, c.hidden), decoded[float32](t, got[4*c.hidden:], c.vocab)
 			got = got[4*(c.hidden+c.vocab):]
 			c.check(t, x, logits, func(i int) []uint16 {
-				bits := make([]uint16, len(c.list[i].kv))
-				binary.Decode(got[2*i*len(bits):], binary.LittleEndian, bits)
-				return bits
+				n := len(c.list[i].kv)
+				return decoded[uint16](t, got[2*i*n:], n)
 			})
 		})
 	}
+}
+
+// decoded is the first n of what was written.
+func decoded[T any](t *testing.T, b []byte, n int) []T {
+	t.Helper()
+	list := make([]T, n)
+	if _, err := binary.Decode(b, binary.LittleEndian, list); err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // check holds what became of x, logits and a layer's pages against what is wanted.
