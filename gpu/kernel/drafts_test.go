@@ -4,7 +4,9 @@ package kernel_test
 
 import (
 	"fmt"
+	"math"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/cuda"
@@ -149,5 +151,57 @@ func TestSampleDrafts(t *testing.T) {
 	}
 	if accepted < 300 || rejected < 300 {
 		t.Errorf("%d drafts accepted, %d rejected: the test has lost its teeth", accepted, rejected)
+	}
+}
+
+// Where a model computes nothing but NaN no token is drawn, however it is sampled, and rows
+// beside it are drawn as they are without it: on a processor it is the same.
+func TestNothingIsDrawnOfNaN(t *testing.T) {
+	b := open(t, shapes[0])
+	for _, vocab := range []int{1, 35, 5000, 151936} {
+		ld := (vocab + 7) &^ 7
+		mask := slices.Repeat([]uint32{0x55555555}, (vocab+31)/32)
+		slots := []kernel.Slot{
+			{}, {Temperature: 1, Seed: 5}, {Temperature: 0.6, TopK: 20, TopP: 0.9, Seed: 6}, {Temperature: 1, MinP: 0.1, Seed: 7},
+			{Temperature: 1, Penalized: 1, Presence: 0.4, Repetition: 1.4, Seed: 8},
+			{Temperature: 1, Suppress: upload(b, []int32{0}), Suppressed: 1, SuppressBelow: 40, Seed: 9},
+			{Temperature: 1, Bias: upload(b, []kernel.Bias{{Token: 0, Bias: 3}}), Biases: 1, Seed: 10},
+		}
+		logits, _ := b.randomFloats(2 * len(slots) * ld)
+		var draws []kernel.Draw
+		for i := range 2 * len(slots) {
+			d := kernel.Draw{Row: int32(i), Slot: int32(i / 2), Position: 3}
+			if i%2 == 0 { // with a mask or without
+				d.Slot = int32((i/2 + 1) % len(slots))
+				for j := range ld {
+					logits[i*ld+j] = float32(math.NaN())
+				}
+			}
+			if i%3 == 0 {
+				d.Allow = upload(b, mask)
+			}
+			draws = append(draws, d)
+		}
+		tokens := func(draws []kernel.Draw) []int32 {
+			d := b.drawing(upload(b, logits), vocab, ld, 2*len(slots), slots, make([]uint32, len(slots)*vocab))
+			d.run(0, draws, []int32{1}, make([]int32, len(draws)))
+			return d.state(len(slots), 1).Tokens
+		}
+		got := tokens(draws)
+		alone := slices.Clone(draws)
+		for i := range alone {
+			if i%2 == 0 {
+				alone[i].Row = -1 // padding
+			}
+		}
+		want := tokens(alone)
+		for i, token := range got {
+			switch {
+			case i%2 == 0 && token != -1:
+				t.Errorf("of %d that are no number %d is drawn with %+v", vocab, token, slots[draws[i].Slot])
+			case i%2 == 1 && (token != want[i] || vocab > 1 && token < 0):
+				t.Errorf("beside NaN %d is drawn of %d, want %d", token, vocab, want[i])
+			}
+		}
 	}
 }
