@@ -73,6 +73,7 @@ func (c *compiler) ropeWrite(f *program.Fused) run {
 	a := kernel.RopeArgs{
 		QKV: qkv, Q: c.queries, RowScales: c.sums[all].rows, Angles: c.angles[r], Positions: c.positions, Slots: c.tokenSlots, Table: c.table,
 		KV: c.caches[store.Cache], KVScales: c.cacheScales[store.Cache], TableStride: int32(c.stride), Stride: stride, Dims: int32(r.Dims),
+		KeyScale: c.knownScales[store.Cache.Name].Key, ValueScale: c.knownScales[store.Cache.Name].Value,
 	}
 	if s, sums := c.sums[all]; sums {
 		a.QKV, a.ColumnScales = c.values[all].Plus(int64(bf16*query.At)), s.columns.Plus(int64(f32*query.At))
@@ -140,6 +141,7 @@ func (c *compiler) store(o *program.Store) run {
 	a := kernel.StoreArgs{
 		Keys: keys, Positions: c.positions, Slots: c.tokenSlots, Table: c.table, KV: c.caches[k], Scales: c.cacheScales[k], Heads: int32(k.Heads), Dim: int32(k.KeyDim),
 		PageSize: int32(c.shape.PageSize), TableStride: int32(c.stride), KeyStride: stride,
+		KeyScale: c.knownScales[k.Name].Key, ValueScale: c.knownScales[k.Name].Value,
 	}
 	if k.Shared {
 		c.latentFits(k)

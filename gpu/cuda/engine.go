@@ -56,7 +56,7 @@ func newEngine(ctx *context, spec *device.Spec) (*engine, error) {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
 	e := &engine{
-		machine: machine{held: info.Weights(), deterministic: spec.Deterministic},
+		machine: machine{held: info.Weights(), deterministic: spec.Deterministic, knownScales: spec.Model.Weights.CacheScales()},
 		context: ctx, config: &config, info: info, logits: config.Program.Logits,
 		lists: map[int32]slotList{}, graphs: map[int]graph{}, undrawn: map[int]graph{}, replayed: replayed{graphs: map[segment]graph{}},
 	}

@@ -112,6 +112,7 @@ type machine struct {
 	// Of keys and values in codes, which caches are then: their scales, f32 [NumPages,
 	// 2, KVHeads, PageSize], and pages in bf16 for the layer at hand.
 	cacheScales map[*program.Cache]kernel.Ptr
+	knownScales map[string]model.CacheScales // by caches' names, of those whose scales are not measured
 	widened     kernel.Ptr
 	angles      map[*program.Rotary]kernel.Ptr
 	states      map[*program.State]kernel.Ptr // f32 [Slots + Snapshots, Elements]

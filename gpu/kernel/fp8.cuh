@@ -75,11 +75,11 @@ struct Codes {
 
 __device__ __forceinline__ float scale_of(float most) { return fmaxf(most, 1e-20f) * (1.f / E4M3_MOST); }
 
-// What is kept of a position for a head has a scale of its own: nothing has to be
-// known beforehand, and the codes depend on nothing else. Attention takes values
+// What is kept of a position for a head has a scale of its own, unless one is known: nothing
+// has to be known beforehand, and the codes depend on nothing else. Attention takes values
 // times their probability and VALUE_UNIT for halves, so that there is a most.
 #define VALUE_UNIT 256.f
-__device__ __forceinline__ float cache_scale(float most) { return fminf(scale_of(most), 65504.f / VALUE_UNIT / 2); }
+__device__ __forceinline__ float cache_scale(float most, float known) { return fminf(known > 0.f ? known : scale_of(most), 65504.f / VALUE_UNIT / 2); }
 
 __device__ __forceinline__ void store_codes(u8* to, const float* f, float by) {
   u32 lo = pack_e4m3(f[0] * by, f[1] * by, f[2] * by, f[3] * by), hi = pack_e4m3(f[4] * by, f[5] * by, f[6] * by, f[7] * by);

@@ -11,7 +11,8 @@
 //   slots     i32  [T]               < 0: padding, nothing is entered
 //   table     i32  [·, M]            table[slot][p/S] is the page of position p
 //   kv        bf16 [P, 2, Hkv, S, D] one layer's pages; written. With KV_CODES E4M3, and
-//   kv_scales f32 [P, 2, Hkv, S]     their scales
+//   kv_scales f32 [P, 2, Hkv, S]     their scales: key_scale and value_scale; 0: as each key
+//                                    and value needs it
 //   x'[i] = x[i]·cos − x[i+N/2]·sin,  x'[i+N/2] = x[i+N/2]·cos + x[i]·sin   i < N/2
 // Defines: HEADS (Hq), KV_HEADS (Hkv), HEAD_DIM (D: 32 to 256, see Shape), PAGE_SIZE (S),
 //          KV_CODES
@@ -39,6 +40,7 @@ struct RopeArgs {
   float eps;
   int stride; // of qkv
   int dims;   // N
+  float key_scale, value_scale;
 };
 
 extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_constant__ RopeArgs a) {
@@ -133,7 +135,7 @@ extern "C" __global__ void __launch_bounds__(128) rope_write(const __grid_consta
     // Keys' heads, then values', are in order behind the queries'.
     size_t row = (page * 2 * KV_HEADS + (head - HEADS)) * PAGE_SIZE + position % PAGE_SIZE;
     if (KV_CODES) {
-      float scale = cache_scale(most);
+      float scale = cache_scale(most, value ? a.value_scale : a.key_scale);
       u8* codes = (u8*)a.kv + row * HEAD_DIM;
       store_codes(codes + first, x, 1.f / scale);
       store_codes(codes + second, y, 1.f / scale);

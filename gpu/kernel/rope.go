@@ -10,6 +10,8 @@ type RopeArgs struct {
 	Eps                 float32
 	Stride              int32 // elements from row to row of QKV
 	Dims                int32 // leading elements of a head that are turned
+
+	KeyScale, ValueScale float32 // of codes; 0: as each key and value needs it
 }
 
 var ropeKernel = newKernel[RopeArgs]("rope.cu", "rope_write", nil)

@@ -51,9 +51,11 @@ func TestRopeWrite(t *testing.T) {
 				pool := 3 * stride * 2 * s.KVHeads * s.PageSize * d
 				q, kv, kvScales := b.zeros(int64(2*tokens*s.Heads*d)), b.zeros(int64(2*pool)), b.zeros(int64(4*pool/d))
 				var rowScales, columnScales kernel.Ptr
+				var known [2]float32
 				if plain { // sums of a product of codes
 					var byRow, byColumn []float32
 					x, qkv = b.random(tokens * width)
+					known = [2]float32{0.25, 0.5}
 					byRow, rowScales = b.randomFloats(tokens)
 					byColumn, columnScales = b.randomFloats(all * d)
 					for token := range tokens {
@@ -67,6 +69,7 @@ func TestRopeWrite(t *testing.T) {
 					QKV: qkv, Q: q, Bias: biasAt, QNorm: qNormAt, KNorm: kNormAt, Angles: upload(b, angles),
 					Positions: upload(b, at), Slots: upload(b, slots), Table: upload(b, table), KV: kv, KVScales: kvScales,
 					Tokens: tokens, TableStride: int32(stride), Eps: 1e-6, Stride: int32(width), Dims: int32(dims),
+					KeyScale: known[0], ValueScale: known[1],
 				}))
 				wantQ, wantKV := []float32{}, make([]float32, pool) // what nobody entered stays zero
 				for token, p := range at {
@@ -95,6 +98,7 @@ func TestRopeWrite(t *testing.T) {
 				b.same("queries", q, wantQ)
 				if s.KVCodes {
 					b.nearCodes("pages", kernel.Codes{At: kv, Scales: kvScales}, wantKV, d)
+					b.haveScales("pages", kvScales, known, pool/d, s.KVHeads*s.PageSize)
 				} else {
 					b.same("pages", kv, wantKV)
 				}

@@ -49,6 +49,7 @@ struct StoreArgs {
   void* kv;
   float* scales;
   int tokens, heads, dim, page_size, table_stride, key_stride, value_stride;
+  float key_scale, value_scale; // of codes; 0: as each key and value needs it
 };
 
 extern "C" __global__ void __launch_bounds__(256) store(const __grid_constant__ StoreArgs a) {
@@ -71,7 +72,7 @@ extern "C" __global__ void __launch_bounds__(256) store(const __grid_constant__ 
 #pragma unroll
       for (int j = 0; j < 8; j++) most = fmaxf(most, fabsf(x[j]));
     }
-    float scale = cache_scale(most);
+    float scale = cache_scale(most, side ? a.value_scale : a.key_scale);
     floats8(load16(from + chunk * 8), load16(from + chunk * 8 + 4), x);
     store_codes((u8*)a.kv + row * a.dim + chunk * 8, x, 1.f / scale);
     if (chunk == 0) a.scales[row] = scale;

@@ -14,6 +14,7 @@ type StoreArgs struct {
 	Scales                                    Ptr // of codes; 0: KV is bf16
 
 	Tokens, Heads, Dim, PageSize, TableStride, KeyStride, ValueStride int32
+	KeyScale, ValueScale                                              float32
 }
 
 // WidenArgs: see store.cu.

@@ -35,13 +35,18 @@ func TestRope(t *testing.T) {
 }
 
 // Keys and values go from views to their pages, and keys alone where they hold
-// the values.
+// the values; codes by scales that are known, or by those they need.
 func TestStore(t *testing.T) {
 	b := open(t, shapes[0])
+	var none [2]float32
 	for _, c := range []struct {
 		heads, dim, page int
 		shared, codes    bool
-	}{{2, 64, 16, false, false}, {3, 96, 5, false, false}, {1, 576, 16, true, false}, {2, 64, 16, false, true}, {3, 96, 5, false, true}, {1, 256, 3, false, true}} {
+		known            [2]float32
+	}{
+		{2, 64, 16, false, false, none}, {3, 96, 5, false, false, none}, {1, 576, 16, true, false, none}, {2, 64, 16, false, true, none},
+		{3, 96, 5, false, true, none}, {1, 256, 3, false, true, none}, {3, 64, 5, false, true, [2]float32{0.02, 0.03}},
+	} {
 		const tokens, slots, stride = 6, 3, 4
 		width, sides := 8+2*c.heads*c.dim, 2
 		x, at := b.randomFloats(tokens * width)
@@ -60,7 +65,7 @@ func TestStore(t *testing.T) {
 		want := make([]float32, slots*stride*sides*c.heads*c.page*c.dim) // what nobody entered stays zero
 		a.KV = b.zeros(int64(2 * len(want)))
 		if c.codes {
-			a.Scales = b.zeros(int64(4 * len(want) / c.dim))
+			a.Scales, a.KeyScale, a.ValueScale = b.zeros(int64(4*len(want)/c.dim)), c.known[0], c.known[1]
 		}
 		b.must(kernel.Store(b, a))
 		for token, p := range positions {
@@ -73,8 +78,23 @@ func TestStore(t *testing.T) {
 		}
 		if c.codes {
 			b.nearCodes(fmt.Sprint(c), kernel.Codes{At: a.KV, Scales: a.Scales}, want, c.dim)
+			b.haveScales(fmt.Sprint(c), a.Scales, c.known, len(want)/c.dim, c.heads*c.page)
 		} else {
 			b.same(fmt.Sprint(c), a.KV, want)
+		}
+	}
+}
+
+// haveScales says whether keys and values of pages, of so many rows a side, have the scales
+// that are known, if some are; 0 is of what nobody entered.
+func (b *bench) haveScales(what string, at kernel.Ptr, known [2]float32, rows, side int) {
+	b.t.Helper()
+	if known[0] == 0 {
+		return
+	}
+	for i, scale := range download[float32](b, rows, at) {
+		if want := known[i/side%2]; scale != 0 && scale != want {
+			b.t.Fatalf("%s: row %d has the scale %v, want %v", what, i, scale, want)
 		}
 	}
 }

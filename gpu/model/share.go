@@ -20,6 +20,7 @@ func (m *Model) Share(rank, ranks int) (*Model, error) {
 		return &own, nil
 	}
 	own.Weights = NewWeights()
+	own.Weights.caches = m.Weights.caches
 	for _, w := range s.Weights {
 		whole := m.Weights.slots[s.Whole[w]]
 		if whole == nil {

@@ -70,7 +70,8 @@ func (u *unmaps) close() error {
 
 // Weights are the tensors that fill a program's slots.
 type Weights struct {
-	slots map[*program.Weight]*Slot // none of slots that are tied to another
+	slots  map[*program.Weight]*Slot // none of slots that are tied to another
+	caches map[string]CacheScales    // by their names
 }
 
 // NewWeights are those of the slots, for tests that make their own.
@@ -143,6 +144,7 @@ func (s *store) load(p *program.Program, scheme arch.Scheme) (*Weights, error) {
 		}
 		w.add(bound)
 	}
+	w.caches = s.cacheScales(p, f)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}

@@ -119,7 +119,7 @@ func (c *Config) scheme(f *family) {
 		c.Notes = append(c.Notes, "quantization_config: activations are computed in more bits than it asks for, or on a GPU that multiplies FP8 quantised by token; scales of inputs are not used")
 	}
 	if q.Cache != nil {
-		c.Notes = append(c.Notes, "quantization_config: keys and values are kept in more bits than kv_cache_scheme asks for; their scales are not used")
+		c.Notes = append(c.Notes, "quantization_config: keys and values are kept in more bits than kv_cache_scheme asks for, but with --kv-dtype fp8 on a GPU, by the scales of the checkpoint")
 	}
 }
 
