@@ -59,7 +59,7 @@ func limitOf(c *model.Config, dev device.Info, in, out []int) *Limit {
 	if dev.Held != nil {
 		l.Codes = peaks[at].codes
 		sizes.Speed = func(w *program.Weight) float64 {
-			if !held.Codes(w).FP8() {
+			if !held.Codes(w).FP8() || w.Experts() > 1 { // those of experts are multiplied in bfloat16
 				return 1
 			}
 			return l.Codes / l.FLOPs

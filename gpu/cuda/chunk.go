@@ -3,9 +3,11 @@ package cuda
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/model"
@@ -24,20 +26,32 @@ type chunk struct {
 	to              kernel.Ptr
 	source          *model.Source
 	first, n, width int
-	plain           model.Encoding // of what is no FP8: bfloat16, float32, or groups of 4 bits
-	// Of FP8: how they are scaled, where the scales go, and how far apart those
-	// of 128 rows are.
-	codes  program.Codes
-	scales kernel.Ptr
-	stride int
+	plain           model.Encoding // of what has its scales with it: bfloat16, float32, or groups of 4 bits
+	// Of FP8 and MXFP4: how they are scaled, where the scales go, how far apart those
+	// of a row are, or of 128, and whether codes are in the order of products of experts.
+	codes   program.Codes
+	scales  kernel.Ptr
+	stride  int
+	experts bool
 }
 
 // sizes are the bytes of its rows on the device, and of their scales.
 func (c *chunk) sizes() (rows, scales int64) {
-	if !c.codes.FP8() {
+	if !scaledApart(c.codes) {
 		return c.plain.Bytes([]int{c.n, c.width}), 0
 	}
-	return int64(c.n) * int64(c.width), scaleBytes(c.codes, c.n, c.stride)
+	return int64(c.n) * int64(c.width) * codeBits(c.codes) / 8, scaleBytes(c.codes, c.n, c.stride)
+}
+
+// scaledApart says that scales of codes lie apart from them on the device.
+func scaledApart(codes program.Codes) bool { return codes.FP8() || codes == program.CodesMXFP4 }
+
+// codeBits is what a code takes of those.
+func codeBits(codes program.Codes) int64 {
+	if codes == program.CodesMXFP4 {
+		return 4
+	}
+	return 8
 }
 
 // bytes is what it takes in a buffer: scales lie behind rows.
@@ -54,14 +68,20 @@ func scaleBytes(codes program.Codes, n, stride int) int64 {
 		return f32 * int64(n)
 	case program.CodesByBlock:
 		return f32 * int64((n+127)/128) * int64(stride)
+	case program.CodesMXFP4:
+		return int64(n) * int64(stride)
 	}
 	return 0
 }
 
-// scaleStride is how many scales apart those of a row of blocks are from the next.
+// scaleStride is how many scales apart those of a row, or of a row of blocks, are from
+// the next.
 func scaleStride(codes program.Codes, in int) int {
-	if codes == program.CodesByBlock {
+	switch codes {
+	case program.CodesByBlock:
 		return ((in+127)/128 + 3) &^ 3
+	case program.CodesMXFP4:
+		return (in/32 + 3) &^ 3
 	}
 	return 0
 }
@@ -69,7 +89,7 @@ func scaleStride(codes program.Codes, in int) int {
 // chunksOf cuts what fills a slot into chunks, which go one behind the other.
 func chunksOf(s *model.Slot, to kernel.Ptr, held model.Held, scales kernel.Ptr) (list []chunk) {
 	width, codes := s.Weight.In(), held.Codes(s.Weight)
-	c := chunk{width: width, plain: held.Of(s.Weight), codes: codes, stride: scaleStride(codes, width), n: 128}
+	c := chunk{width: width, plain: held.Of(s.Weight), codes: codes, stride: scaleStride(codes, width), n: 128, experts: len(s.Weight.Shape) == 3}
 	most := max(1, int(chunkBytes*128/c.bytes()))
 	if codes != program.NoCodes {
 		most = max(128, most/128*128)
@@ -88,16 +108,22 @@ func chunksOf(s *model.Slot, to kernel.Ptr, held model.Held, scales kernel.Ptr) 
 
 // read writes the chunk's rows as they lie on the device, on all cores: one alone
 // does not keep up with the bus.
-func (c *chunk) read(to []byte) {
+func (c *chunk) read(to []byte) error {
 	each := max((c.n+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0), bytesPerCore/(bf16*c.width), 1)
 	each = (each + rowsAtOnce - 1) / rowsAtOnce * rowsAtOnce
 	var group sync.WaitGroup
+	var tooLarge atomic.Bool
 	for begin := 0; begin < c.n; begin += each {
 		n := min(c.n, begin+each) - begin
 		group.Go(func() {
 			switch {
 			case c.codes.FP8():
 				c.quantized(to, begin, n)
+				return
+			case c.codes == program.CodesMXFP4:
+				if !c.microscaled(to, begin, n) {
+					tooLarge.Store(true)
+				}
 				return
 			case c.codes == program.CodesInGroups:
 				c.grouped(to, begin, n)
@@ -108,6 +134,10 @@ func (c *chunk) read(to []byte) {
 		})
 	}
 	group.Wait()
+	if tooLarge.Load() {
+		return fmt.Errorf("tensor %q has scales above 2, which the kernels of MXFP4 do not take; --dtype bfloat16 widens it", c.source.Tensor.Name)
+	}
+	return nil
 }
 
 // rows writes n rows, as they are where they lie so in the file.
@@ -150,6 +180,9 @@ func (c *chunk) values(first, n int, use func(row int, values []float32)) {
 func (c *chunk) quantized(to []byte, begin, n int) {
 	elements, _ := c.sizes()
 	out, scales := to[begin*c.width:][:n*c.width], to[elements:]
+	if c.experts {
+		defer kernel.PackFP8(out)
+	}
 	put := func(i int, v float32) { binary.LittleEndian.PutUint32(scales[f32*i:], math.Float32bits(v)) }
 	if c.source.Tensor.Encoding.Element != model.Float8 {
 		c.values(c.first+begin, n, func(row int, values []float32) {
@@ -170,6 +203,24 @@ func (c *chunk) quantized(to []byte, begin, n int) {
 			}
 		}
 	}
+}
+
+// microscaled writes codes and scales of n of the chunk's rows of MXFP4, from one on, as
+// products of experts take them; false: a scale is larger than these do.
+func (c *chunk) microscaled(to []byte, begin, n int) bool {
+	elements, _ := c.sizes()
+	fit, each := true, c.width/2
+	for row := begin; row < begin+n; row++ {
+		codes, scales := to[row*each:][:each], to[int(elements)+row*c.stride:][:c.stride]
+		c.source.Microscaled(c.first+row, codes, scales)
+		kernel.PackMXFP4(codes)
+		clear(scales[c.width/32:]) // what fills up the stride
+		for i, scale := range scales[:c.width/32] {
+			fit = fit && scale <= kernel.MostMXFP4
+			scales[i] = kernel.PackScale(scale)
+		}
+	}
+	return fit
 }
 
 // grouped writes n of the chunk's rows, from one on, both multiples of 16, in 4 bits: as

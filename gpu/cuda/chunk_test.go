@@ -1,11 +1,13 @@
 package cuda
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
@@ -80,7 +82,9 @@ func TestChunks(t *testing.T) {
 				t.Fatalf("a chunk goes to %d, the one before ends at %d", at, len(got))
 			}
 			b := make([]byte, c.bytes())
-			c.read(b)
+			if err := c.read(b); err != nil {
+				t.Fatal(err)
+			}
 			got = append(got, b...)
 		}
 		if !slices.Equal(got, want) {
@@ -134,7 +138,9 @@ func checkCodes(t *testing.T, tensor func(d model.DType, shape ...int) *model.Te
 		elements, scales := make([]byte, rows*in), make([]byte, scaleBytes(codes, rows, stride))
 		for _, c := range chunksOf(s, 0, held, 0) {
 			b := make([]byte, c.bytes())
-			c.read(b)
+			if err := c.read(b); err != nil {
+				t.Fatal(err)
+			}
 			n, _ := c.sizes()
 			copy(elements[c.to:], b[:n])
 			copy(scales[c.scales:], b[n:])
@@ -153,6 +159,63 @@ func checkCodes(t *testing.T, tensor func(d model.DType, shape ...int) *model.Te
 				if d := math.Abs(float64(got - v)); !(d == 0 || source.Tensor.Encoding.Scale == "" && d <= float64(v)/16+float64(scale)/1000) {
 					t.Fatalf("codes %d: element %d of row %d is %v, want %v", codes, j, row, got, v)
 				}
+			}
+		}
+	}
+}
+
+// Codes of experts lie on the device so that a lane of products finds its numbers in a
+// word, and stand for what they do in the file; scales that kernels do not take are refused.
+func TestExpertChunks(t *testing.T) {
+	const out = 130
+	r := rand.New(rand.NewPCG(3, 5))
+	for e, in := range map[model.Encoding]int{model.Microscaled(): 192, model.ByOutput(model.Float8): 256, model.ByBlock(model.Float8): 256} {
+		scales := map[model.Encoding]int{model.Microscaled(): out * in / 32, model.ByOutput(model.Float8): 4 * out, model.ByBlock(model.Float8): 4 * 2 * in / 128}[e]
+		of := &model.Tensor{Name: "w", Encoding: e, Shape: []int{out, in}, Data: make([]byte, out*in), Scales: make([]byte, scales)}
+		if e == model.Microscaled() {
+			of.Data = of.Data[:out*in/2]
+		}
+		for i := range of.Data {
+			of.Data[i] = byte(r.IntN(127))
+		}
+		for i := range of.Scales {
+			of.Scales[i] = byte(100 + r.IntN(29))
+			if e != model.Microscaled() {
+				of.Scales[i] = []byte{0, 0, 0x80, 0x3e}[i%4]
+			}
+		}
+		if err := of.Check(); err != nil {
+			t.Fatal(err)
+		}
+		s := &model.Slot{Weight: &program.Weight{Name: "w", Shape: []int{1, out, in}}, Sources: []model.Source{{Part: program.Whole("w", out, in), Tensor: of}}}
+		model.NewWeights(s)
+		held := model.Held{Matrix: wide.Matrix, Own: map[string]model.Encoding{"w": e}}
+		chunks := chunksOf(s, 0, held, 0)
+		b := bytes.Repeat([]byte{0xff}, int(chunks[0].bytes())) // as a chunk before it left it
+		if err := chunks[0].read(b); err != nil || len(chunks) != 1 {
+			t.Fatal(len(chunks), err)
+		}
+		elements, _ := chunks[0].sizes()
+		codes := b[:elements]
+		got := ref.ExpertCodes(codes, e == model.Microscaled())
+		want := make([]float32, in)
+		stride := scaleStride(held.Codes(s.Weight), in)
+		for row := range out {
+			s.Sources[0].Read(row, want)
+			for k, v := range want {
+				by := float32(0.25)
+				if e == model.Microscaled() {
+					by = float32(math.Ldexp(1, int(b[int(elements)+row*stride+k/32])-126-127))
+				}
+				if g := got[row*in+k] * by; g != v {
+					t.Fatalf("%s: element %d of row %d is %v, want %v", e, k, row, g, v)
+				}
+			}
+		}
+		if e == model.Microscaled() {
+			of.Scales[7] = 129
+			if err := chunks[0].read(b); err == nil || !strings.Contains(err.Error(), "--dtype bfloat16") {
+				t.Errorf("a scale of 4: %v", err)
 			}
 		}
 	}
@@ -220,7 +283,9 @@ func checkInt4(t *testing.T, tensor func(d model.DType, shape ...int) *model.Ten
 		var got []byte
 		for _, chunk := range chunksOf(s, 0, held, 0) {
 			b := make([]byte, chunk.bytes())
-			chunk.read(b)
+			if err := chunk.read(b); err != nil {
+				t.Fatal(err)
+			}
 			got = append(got, b...)
 		}
 		if want := kernel.Int4Bytes(rows, in, c.group); int64(len(got)) != want || held.Of(s.Weight).Bytes(s.Weight.Shape) != want {

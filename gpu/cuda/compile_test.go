@@ -53,6 +53,7 @@ func TestCompile(t *testing.T) {
 				if i > 1 && i != len(shapes)/2 && testing.Short() {
 					t.Skip("short")
 				}
+				s.ExpertsFP8, s.ExpertsMXFP4 = true, true
 				if s.Experts, s.Latent, s.Int4 = true, true, true; arch == "sm_90a" {
 					s.Hopper = 132
 				}

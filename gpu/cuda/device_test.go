@@ -860,6 +860,9 @@ func BenchmarkOps(b *testing.B) {
 		{"qwen3-14b", device.Spec{DType: model.Int4}},
 		{"qwen3-14b", device.Spec{Quantization: model.FP8, KVDType: model.Float8}},
 		{"qwen3-30b-a3b", device.Spec{}},
+		{"qwen3-30b-a3b", device.Spec{Quantization: model.FP8}},
+		{"gpt-oss-20b", device.Spec{}},
+		{"gpt-oss-20b", device.Spec{DType: model.BFloat16}},
 		{"qwen3.5-9b", device.Spec{}},
 		{"gemma-3-12b", device.Spec{}},
 	} {

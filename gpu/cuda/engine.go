@@ -119,6 +119,7 @@ func (e *engine) settleShape(attention string) error {
 	s, gpu := shapeOf(e.config.Program), &e.gpu
 	s.PageSize, s.Stages, s.Hopper, s.KVCodes = e.info.PageSize, stages(s, e.shared), gpu.hopper(), e.info.KVDType == model.Float8
 	s.Invariant = e.deterministic
+	s.ExpertsFP8, s.ExpertsMXFP4 = expertsIn(e.config.Program, e.held)
 	s.Int4 = slices.ContainsFunc(e.config.Program.Weights, func(w *program.Weight) bool { return e.held.Codes(w) == program.CodesInGroups })
 	switch attention {
 	case "", "auto":
@@ -136,6 +137,17 @@ func (e *engine) settleShape(attention string) error {
 	}
 	e.shape = s
 	return s.Check()
+}
+
+// expertsIn says of which codes a program's matrices of experts are.
+func expertsIn(p *program.Program, held model.Held) (fp8, mxfp4 bool) {
+	for _, op := range p.Ops {
+		if o, is := op.(*program.ExpertProduct); is {
+			codes := held.Codes(o.Weight)
+			fp8, mxfp4 = fp8 || codes.FP8(), mxfp4 || codes == program.CodesMXFP4
+		}
+	}
+	return fp8, mxfp4
 }
 
 // allocateSteps allocates what steps compute in.

@@ -88,7 +88,7 @@ func TestSizes(t *testing.T) {
 		`weights of type "int4" and quantization "fp8"; one of them`:                                                                {Model: open(dense), DType: model.Int4, Quantization: model.FP8},
 		`keys and values of type "int8"; the kernels take bfloat16 and float8_e4m3, the processor ("cpu") float32 and int8 as well`: {Model: open(dense), KVDType: model.Int8},
 		"slots is -1": {Model: open(dense), Slots: -1},
-		"the device takes bfloat16, float8_e4m3; float16, float32, mxfp4, packed int8, GPTQ int8, Q4_1, ": {Model: halves},
+		"the device takes bfloat16, float8_e4m3, mxfp4; float16, float32, packed int8, GPTQ int8, Q4_1, ": {Model: halves},
 		"x (embed): rows of 60": {Model: open(with(dense, "hidden_size", 60))},
 		"input_layernorm (norm): rows of 20000; the kernel takes 16384 at most": {Model: open(with(dense, "hidden_size", 20000))},
 		"gate (gate): gates of 12":                      {Model: open(with(dense, "intermediate_size", 12))},

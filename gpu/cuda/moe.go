@@ -41,16 +41,32 @@ func (r *routes) sizes(p *program.Program, tokens int) []sized {
 // mixture says how a mixture's entries are cut into tiles.
 type mixture struct {
 	experts, chosen int
-	hopper          int // multiprocessors with kernels of their own; 0: none
+	hopper          int  // multiprocessors with kernels of their own; 0: none
+	coded           bool // some of its matrices are codes
+	alike           bool // sums are added up in one order, whatever the tokens
 }
 
-// mixture of a deterministic machine has kernels of one kind alone: tiles of all sizes
-// add up alike, Hopper's need not.
-func (m *machine) mixture(experts, chosen int) mixture {
-	if m.deterministic {
-		return mixture{experts, chosen, 0}
+// widenExpertsFrom is how many entries an expert has in the mean from where on codes are
+// widened, on other GPUs than Hopper's, whose products of many take them as they are, too.
+const widenExpertsFrom = 256
+
+// mixtureOf is that of routes to so many experts. A deterministic machine has kernels of
+// one kind alone: tiles of all sizes add up alike, but the smallest ones of codes; Hopper's,
+// and those of codes that were widened, need not.
+func (c *compiler) mixtureOf(routes *program.Value, experts int) mixture {
+	m := mixture{experts: experts, chosen: routes.Width, hopper: c.shape.Hopper, alike: c.deterministic}
+	if c.deterministic {
+		m.hopper = 0
 	}
-	return mixture{experts, chosen, m.shape.Hopper}
+	for _, op := range c.readers[routes.Whole()] {
+		if f, is := op.(*program.Fused); is {
+			op = f.Ops[0]
+		}
+		if o, is := op.(*program.ExpertProduct); is && c.held.Codes(o.Weight) != program.NoCodes {
+			m.coded = true
+		}
+	}
+	return m
 }
 
 // tiles is the rows of tiles, and whether kernels of Hopper take them.
@@ -58,12 +74,24 @@ func (m mixture) tiles(tokens int) (rows int, hopper bool) {
 	if m.hopper > 0 && tokens*m.chosen >= kernel.HopperFrom*m.experts {
 		return kernel.HopperRows, true
 	}
-	return kernel.ExpertRows(tokens*m.chosen, m.experts), false
+	rows = kernel.ExpertRows(tokens*m.chosen, m.experts)
+	if m.coded && !m.widens(tokens) {
+		rows = min(rows, kernel.MaxCodedTile)
+		if m.alike {
+			rows = max(rows, kernel.MinAlikeTile)
+		}
+	}
+	return rows, false
+}
+
+// widens says that so many tokens' products are of codes that were widened.
+func (m mixture) widens(tokens int) bool {
+	return m.coded && !m.alike && m.hopper == 0 && tokens*m.chosen >= widenExpertsFrom*m.experts
 }
 
 // routing is a choice of experts: its arguments but for the number of tokens.
 func (c *compiler) routing(o *program.Route) (kernel.RouteArgs, mixture) {
-	m := c.mixture(o.Logits.Width, o.Routes.Width)
+	m := c.mixtureOf(o.Routes, o.Logits.Width)
 	c.need(m.experts%4 == 0 && m.experts <= kernel.MaxExperts && m.chosen <= kernel.MaxChosen,
 		"%d of %d experts per token; there may be %d of %d, a multiple of 4", m.chosen, m.experts, kernel.MaxChosen, kernel.MaxExperts)
 	r := &c.routes
@@ -110,16 +138,47 @@ func (c *compiler) routeAtOnce(f *program.Fused) run {
 	}
 }
 
+// experts are a layer's matrices of experts and what they are multiplied with, of numbers
+// of so many bits.
+type experts struct {
+	kernel.ExpertArgs
+	mixture
+	bits  int
+	widen kernel.WidenExpertsArgs // of codes
+}
+
+// of is what a pass of so many tokens multiplies: of many codes are widened before.
+func (e *experts) of(q kernel.Queue, tokens int) (a kernel.ExpertArgs, bits int, err error) {
+	if e.bits == kernel.ExpertsWide || !e.widens(tokens) {
+		return e.ExpertArgs, e.bits, nil
+	}
+	a = e.ExpertArgs
+	a.W = e.widen.Y
+	return a, kernel.ExpertsWide, kernel.WidenExperts(q, e.widen, e.bits)
+}
+
 // expertArgs are a product of experts, to out.
-func (c *compiler) expertArgs(o *program.ExpertProduct, out *program.Value) (kernel.ExpertArgs, mixture) {
+func (c *compiler) expertArgs(o *program.ExpertProduct, out *program.Value) experts {
 	c.need(o.Routes == c.routed, "entries by other than the last routes")
 	c.vectors("inputs", o.In.Width)
 	c.vectors("outputs", out.Width)
-	r := &c.routes
-	return kernel.ExpertArgs{
-		X: c.value(o.In, bf16), W: c.weights[o.Weight], Entries: r.entries, Tiles: r.tiles, Count: r.count, Y: c.value(out, bf16),
-		In: int32(o.In.Width), Out: int32(out.Width),
-	}, c.mixture(o.Weight.Experts()*max(1, o.Out.Ranks), o.Routes.Width) // of all ranks, as the router cuts tiles
+	r, s := &c.routes, c.scales[o.Weight]
+	e := experts{bits: kernel.ExpertsWide, mixture: c.mixtureOf(o.Routes, o.Weight.Experts()*max(1, o.Out.Ranks))} // of all ranks, as the router cuts tiles
+	e.ExpertArgs = kernel.ExpertArgs{
+		X: c.value(o.In, bf16), W: c.weights[o.Weight], Scales: s.at, Entries: r.entries, Tiles: r.tiles, Count: r.count, Y: c.value(out, bf16),
+		In: int32(o.In.Width), Out: int32(out.Width), Stride: s.stride,
+	}
+	switch codes := c.held.Codes(o.Weight); {
+	case codes.FP8():
+		e.bits = kernel.ExpertsFP8
+	case codes == program.CodesMXFP4:
+		e.bits = kernel.ExpertsMXFP4
+	}
+	if e.bits != kernel.ExpertsWide && e.widens(c.most[program.Tokens]) {
+		c.wideBytes = max(c.wideBytes, bf16*o.Weight.Elements())
+		e.widen = kernel.WidenExpertsArgs{W: e.W, Scales: s.at, Y: c.fours.wide, Rows: int64(o.Weight.Experts() * o.Weight.Out()), In: e.In, Stride: s.stride}
+	}
+	return e
 }
 
 // expertsUp is the experts' first product, of tokens, and their gate.
@@ -128,29 +187,39 @@ func (c *compiler) expertsUp(f *program.Fused) run {
 	c.need(o.In.Rows == program.Tokens, "a gated product of entries; the kernel gates one of tokens")
 	c.shared = true
 	q, s, blocks := c.kernels, c.shape, c.blocks
-	a, m := c.expertArgs(o, part[*program.Gate](f).Out)
+	e := c.expertArgs(o, part[*program.Gate](f).Out)
 	return func(w *work) error {
-		if rows, hopper := m.tiles(w.tokens); !hopper {
-			return kernel.MoEUp(q, a, rows, blocks)
+		a, bits, err := e.of(q, w.tokens)
+		if err != nil {
+			return err
 		}
-		return kernel.MoEUpHopper(q, a, s.Hopper)
+		if rows, hopper := e.tiles(w.tokens); !hopper {
+			return kernel.MoEUp(q, a, bits, rows, blocks)
+		}
+		return kernel.MoEUpHopper(q, a, bits, s.Hopper)
 	}
 }
 
 // experts is a product of entries, or one of tokens that is not gated at once.
 func (c *compiler) experts(o *program.ExpertProduct) run {
 	q, s, blocks := c.kernels, c.shape, c.blocks
-	a, m := c.expertArgs(o, o.Out)
+	e := c.expertArgs(o, o.Out)
 	plain := o.In.Rows == program.Tokens
 	return func(w *work) error {
-		rows, hopper := m.tiles(w.tokens)
+		a, bits, err := e.of(q, w.tokens)
+		if err != nil {
+			return err
+		}
+		rows, hopper := e.tiles(w.tokens)
 		switch {
+		case plain && hopper:
+			return kernel.MoEPlainHopper(q, a, bits, s.Hopper)
 		case plain:
-			return kernel.MoEPlain(q, a, rows, blocks)
+			return kernel.MoEPlain(q, a, bits, rows, blocks)
 		case hopper:
-			return kernel.MoEDownHopper(q, a, s.Hopper)
+			return kernel.MoEDownHopper(q, a, bits, s.Hopper)
 		default:
-			return kernel.MoEDown(q, a, rows, blocks)
+			return kernel.MoEDown(q, a, bits, rows, blocks)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/model"
 	"github.com/troupe-llm/troupe/gpu/model/modeltest"
+	"github.com/troupe-llm/troupe/gpu/program"
 )
 
 // randomMixture is a model of two layers with random weights.
@@ -99,5 +101,83 @@ func TestMixturesAgainstCPU(t *testing.T) {
 				t.Errorf("log-probabilities differ by %.3f at most, %.3f in the root of the mean square", worst, mean)
 			}
 		})
+	}
+}
+
+// Experts in codes do what they do widened while they are loaded, in steps of few tokens,
+// of many, and of so many that codes are widened there: those of MXFP4 the same, of FP8 but
+// for the rounding of what codes stand for.
+func TestCodedExperts(t *testing.T) {
+	require(t)
+	r := rand.New(rand.NewPCG(7, 9))
+	models := map[string]*model.Model{"blocks": randomMixture(t, r, 256, 4, 3, 128, true), "outputs": randomMixture(t, r, 256, 8, 2, 128, true)}
+	for name, m := range models {
+		asFP8(m, name == "blocks", r)
+	}
+	for _, c := range modeltest.Families(t) {
+		if m := c.Open(t); mixed(&m.Config) && m.Config.DType == model.MXFP4 {
+			models[c.Name] = m
+		}
+	}
+	for name, m := range models {
+		t.Run(name, func(t *testing.T) {
+			var texts [][]int32
+			for _, n := range []int{2, 40, 300, min(m.Config.MaxPositions-1, 2500)} {
+				text := make([]int32, n)
+				for i := range text {
+					text[i] = r.Int32N(int32(m.Config.Vocab))
+				}
+				texts = append(texts, text)
+			}
+			spec := device.Spec{Model: m, Slots: 8, MaxStepTokens: 4096, NumPages: 4096}
+			info, err := settle(&spec, hopper)
+			if err != nil || info.Held == nil {
+				t.Fatalf("%+v, %v", info, err)
+			}
+			wide := spec
+			wide.DType = model.BFloat16
+			for _, chunk := range []int{4096, 7} {
+				coded, _ := openCUDA(t, spec).score(texts, batch.Sampling{Logprobs: 1}, chunk, texts[0])
+				want, _ := openCUDA(t, wide).score(texts, batch.Sampling{Logprobs: 1}, chunk, texts[0])
+				d := distances{within: 0.3, rms: 0.05, rerouting: true}
+				if m.Config.DType == model.MXFP4 {
+					d = distances{within: 0.01, rms: 0.002}
+				}
+				for i := range want {
+					for j := range want[i] {
+						if !d.add(coded[i][j].Token, want[i][j].Token) {
+							t.Errorf("chunks of %d: text %d, token %d: %v, want %v", chunk, i, j, coded[i][j].Token, want[i][j].Token)
+						}
+					}
+				}
+				d.report(t)
+			}
+		})
+	}
+}
+
+// asFP8 makes a mixture's experts random codes of E4M3, scaled by block or by output.
+func asFP8(m *model.Model, byBlock bool, r *rand.Rand) {
+	e := model.ByOutput(model.Float8)
+	if byBlock {
+		e = model.ByBlock(model.Float8)
+	}
+	for _, op := range m.Config.Program.Ops {
+		o, is := op.(*program.ExpertProduct)
+		if !is {
+			continue
+		}
+		sources := m.Weights.Of(o.Weight).Sources
+		for i := range sources {
+			shape := []int{sources[i].Rows, o.Weight.In()}
+			of := &model.Tensor{Name: sources[i].Tensor.Name, Encoding: e, Shape: shape, Data: make([]byte, shape[0]*shape[1])}
+			for k := range of.Data {
+				of.Data[k] = model.ToFloat8(float32(r.NormFloat64() * 16))
+			}
+			for range (e.Bytes(shape) - int64(len(of.Data))) / 4 {
+				of.Scales = binary.LittleEndian.AppendUint32(of.Scales, math.Float32bits(float32((0.5+r.Float64())/16/math.Sqrt(float64(shape[1])))))
+			}
+			sources[i].Part, sources[i].Tensor = program.Whole(of.Name, shape...), of
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -233,6 +234,50 @@ func TestInt4Plans(t *testing.T) {
 	}
 }
 
+// Experts in codes are multiplied as they are, in tiles of no more entries than there are
+// kernels for, and widened for many tokens, each matrix before its product.
+func TestCodedExpertsPlans(t *testing.T) {
+	for _, tc := range []struct {
+		held           model.Encoding
+		tokens, hopper int
+		deterministic  bool
+		want           string
+		wide           int64
+	}{
+		{model.ByOutput(model.Float8), 2, 132, false, "moe_route moe_up_16_fp8 moe_down_16_fp8 moe_combine", 0},
+		{model.ByOutput(model.Float8), 2, 132, true, "moe_choose moe_group moe_up_32_fp8 moe_down_32_fp8 moe_combine", 0},
+		{model.ByBlock(model.Float8), 100, 132, false, "moe_choose moe_group moe_up_64_fp8 moe_down_64_fp8 moe_combine", 0},
+		{model.Microscaled(), 500, 0, false, "moe_choose moe_group moe_up_64_mxfp4 moe_down_64_mxfp4 moe_combine", 2 * 4 * 256 * 128},
+		{model.Microscaled(), 1024, 132, false, "moe_choose moe_group moe_up_hopper_mxfp4 moe_down_hopper_mxfp4 moe_combine", 0},
+		{model.Microscaled(), 1024, 132, true, "moe_choose moe_group moe_up_64_mxfp4 moe_down_64_mxfp4 moe_combine", 0},
+		{model.ByOutput(model.Float8), 1024, 0, false, "moe_choose moe_group moe_widen_fp8 moe_up_128 moe_widen_fp8 moe_down_128 moe_combine", 2 * 4 * 256 * 128},
+		{model.Plain(model.BFloat16), 1024, 132, false, "moe_choose moe_group moe_up_hopper moe_down_hopper moe_combine", 0},
+	} {
+		p := oneLayer(t, "Qwen3MoeForCausalLM", map[string]any{"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 128})
+		r := &recorder{}
+		m := r.machine(p)
+		m.shape.Hopper, m.held, m.deterministic = tc.hopper, wide, tc.deterministic
+		m.held.Own = map[string]model.Encoding{}
+		for _, op := range p.Ops {
+			if o, is := op.(*program.ExpertProduct); is {
+				m.held.Own[o.Weight.Name] = tc.held
+			}
+		}
+		plans, err := compile(p, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.run(t, plans, &work{tokens: tc.tokens, decodes: tc.tokens, sampled: 1})
+		got := slices.DeleteFunc(r.names, func(name string) bool { return !strings.HasPrefix(name, "moe_") })
+		if got := strings.Join(got, " "); got != tc.want {
+			t.Errorf("%s, %d tokens:\n got %s\nwant %s", tc.held, tc.tokens, got, tc.want)
+		}
+		if plans.wideBytes != tc.wide {
+			t.Errorf("%s: %d bytes to widen in, want %d", tc.held, plans.wideBytes, tc.wide)
+		}
+	}
+}
+
 // What cuBLASLt is asked about while opening: each product once, from the number
 // of rows that none but it multiplies.
 func TestLoadedProducts(t *testing.T) {
@@ -269,7 +314,7 @@ func TestPublishedCompile(t *testing.T) {
 		if _, err := settle(&device.Spec{Model: m}, 0); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		for _, held := range []model.Held{wide, m.HeldInFP8(wide, true), m.HeldInInt4(wide, true)} {
+		for _, held := range []model.Held{wide, m.HeldInFP8(wide, true), m.HeldInInt4(wide, true), m.HeldExperts(wide, true)} {
 			if _, err := compile(p, &machine{shape: shapeOf(p), held: held}); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}

@@ -21,7 +21,8 @@ var Formats = append(device.Formats{
 	{Element: model.GPTQ4, Held: fourBits},
 	{Element: model.AWQ4, Held: fourBits},
 	{Element: model.Q4_0, Held: model.InGroups(model.Int4, 32)},
-}, device.Quantized(wide.Matrix, model.Float8, model.Packed4, model.GPTQ4, model.AWQ4, model.Q4_0)...)
+	{Element: model.MXFP4, Held: model.Plain(model.MXFP4)},
+}, device.Quantized(wide.Matrix, model.Float8, model.MXFP4, model.Packed4, model.GPTQ4, model.AWQ4, model.Q4_0)...)
 
 var fourBits = model.InGroups(model.Int4, 128)
 

@@ -47,13 +47,13 @@ func lay(m *model.Model, held model.Held, from kernel.Ptr) placed {
 			continue
 		}
 		codes := held.Codes(w)
-		if !codes.FP8() {
+		if !scaledApart(codes) {
 			p.at[w] = take(held.Of(w).Bytes(w.Shape))
 			continue
 		}
-		p.at[w] = take(w.Elements())
+		p.at[w] = take(w.Elements() * codeBits(codes) / 8)
 		stride := scaleStride(codes, w.In())
-		p.scales[w] = scales{take(scaleBytes(codes, w.Out(), stride)), int32(stride)}
+		p.scales[w] = scales{take(scaleBytes(codes, w.Experts()*w.Out(), stride)), int32(stride)}
 	}
 	for _, w := range m.Config.Program.Weights {
 		p.at[w] = p.at[m.Shared(w)]
@@ -127,12 +127,18 @@ func makeUp(c *context, q *queue, w *program.Weight, held model.Held, at kernel.
 	switch {
 	case held.Codes(w) == program.CodesInGroups:
 		return kernel.FillInt4(q, at, w.Out(), w.In(), held.Of(w).Columns, seed<<40)
+	case held.Codes(w) == program.CodesMXFP4:
+		scale, err := kernel.FillMXFP4(q, at, w.Elements(), w.In(), seed<<40)
+		if err != nil {
+			return err
+		}
+		return cu.MemsetD8Async(cu.DevicePtr(s.at), scale, int64(w.Experts()*w.Out())*int64(s.stride), c.compute)
 	case s.at != 0:
 		scale, err := kernel.FillCodes(q, at, w.Elements(), w.In(), seed<<40)
 		if err != nil {
 			return err
 		}
-		return cu.MemsetD32Async(cu.DevicePtr(s.at), uint(math.Float32bits(scale)), int64(w.Out()), c.compute)
+		return cu.MemsetD32Async(cu.DevicePtr(s.at), uint(math.Float32bits(scale)), int64(w.Experts()*w.Out()), c.compute)
 	case w.Init == program.Random:
 		return kernel.FillRandom(q, at, w.Elements(), w.In(), seed<<40)
 	case w.Init == program.Ones && w.Exact:
@@ -195,7 +201,9 @@ func (l *loader) copy(c chunk, buffer int) error {
 		return fmt.Errorf("cuda: copying weights: %w", err)
 	}
 	b := l.buffers[buffer][:c.bytes()]
-	c.read(b)
+	if err := c.read(b); err != nil {
+		return fmt.Errorf("cuda: %s: %w", c.source.Tensor.File, err)
+	}
 	rows, scales := c.sizes()
 	err := cu.MemcpyHtoDAsync(cu.DevicePtr(c.to), unsafe.Pointer(&b[0]), rows, l.copies)
 	if err == nil && scales > 0 {

@@ -31,6 +31,7 @@ func OpenWorkbench(s *kernel.Shape) (*Workbench, error) {
 		return nil, err
 	}
 	s.Stages, s.Hopper, s.Experts, s.Latent, s.Int4 = stages(*s, ctx.shared), ctx.gpu.hopper(), true, true, true
+	s.ExpertsFP8, s.ExpertsMXFP4 = true, true
 	m, err := loadModules(*s, ctx.gpu.architecture())
 	if err != nil {
 		return nil, errors.Join(err, ctx.close())

@@ -5,6 +5,7 @@
 package device
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -103,14 +104,21 @@ func (i *Info) Formats() string {
 	if i.Held == nil {
 		return all
 	}
-	var own []string
-	for _, e := range i.Held.Own {
-		if name := e.String(); !slices.Contains(own, name) {
-			own = append(own, name)
+	own := map[string][]string{}
+	for slot, e := range i.Held.Own {
+		of := "projections"
+		if strings.Contains(slot, ".experts_") {
+			of = "experts"
+		}
+		if name := e.String(); !slices.Contains(own[of], name) {
+			own[of] = append(own[of], name)
 		}
 	}
-	slices.Sort(own)
-	return all + ", projections " + strings.Join(own, " and ")
+	for _, of := range slices.Backward(slices.Sorted(maps.Keys(own))) {
+		slices.Sort(own[of])
+		all += ", " + of + " " + strings.Join(own[of], " and ")
+	}
+	return all
 }
 
 // Draws is how many tokens a step may draw at most.

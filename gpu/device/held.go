@@ -11,7 +11,8 @@ const Hopper = 90
 
 // HeldOnGPU is how a GPU of that compute capability, real or simulated, holds a model's
 // weights that are asked for as dtype, "" or "auto" for as they are, and quantised: in
-// bfloat16, projections as they are in 4 bits, and on Hopper in FP8.
+// bfloat16, projections as they are in 4 bits, and on Hopper in FP8, experts as they are in
+// FP8 and MXFP4.
 func HeldOnGPU(m *model.Model, dtype model.DType, quantization string, capability int) (model.Held, error) {
 	held := model.HeldAs(model.BFloat16)
 	if err := model.CheckQuantization(quantization); err != nil {
@@ -29,5 +30,5 @@ func HeldOnGPU(m *model.Model, dtype model.DType, quantization string, capabilit
 	if dtype == model.BFloat16 {
 		return held, nil
 	}
-	return m.HeldInInt4(held, dtype == model.Int4), nil
+	return m.HeldExperts(m.HeldInInt4(held, dtype == model.Int4), quantization == model.FP8), nil
 }

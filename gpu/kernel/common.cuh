@@ -119,6 +119,7 @@ __device__ __forceinline__ Vec4 load_shared16(u32 from) {
   return v;
 }
 
+__device__ __forceinline__ void store_shared(u32 at, float v) { asm volatile("st.shared.f32 [%0], %1;" ::"r"(at), "f"(v) : "memory"); }
 __device__ __forceinline__ u32 load_shared4(u32 from) {
   u32 v;
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(from) : "memory");

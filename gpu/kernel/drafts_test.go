@@ -162,7 +162,10 @@ func TestNothingIsDrawnOfNaN(t *testing.T) {
 		ld := (vocab + 7) &^ 7
 		mask := slices.Repeat([]uint32{0x55555555}, (vocab+31)/32)
 		slots := []kernel.Slot{
-			{}, {Temperature: 1, Seed: 5}, {Temperature: 0.6, TopK: 20, TopP: 0.9, Seed: 6}, {Temperature: 1, MinP: 0.1, Seed: 7},
+			{},
+			{Temperature: 1, Seed: 5},
+			{Temperature: 0.6, TopK: 20, TopP: 0.9, Seed: 6},
+			{Temperature: 1, MinP: 0.1, Seed: 7},
 			{Temperature: 1, Penalized: 1, Presence: 0.4, Repetition: 1.4, Seed: 8},
 			{Temperature: 1, Suppress: upload(b, []int32{0}), Suppressed: 1, SuppressBelow: 40, Seed: 9},
 			{Temperature: 1, Bias: upload(b, []kernel.Bias{{Token: 0, Bias: 3}}), Biases: 1, Seed: 10},

@@ -47,7 +47,7 @@ struct FillInt4Args {
   u32* out;
   long long n; // words
   u64 seed;
-  int block;   // words of one, of which 256 are numbers
+  int block;   // words of one, of which 256 are numbers: with 256 there is nothing else
   u32 scale;   // of all groups, with their zero point
 };
 extern "C" __global__ void __launch_bounds__(256) fill_int4(const __grid_constant__ FillInt4Args a) {

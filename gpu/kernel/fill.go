@@ -35,11 +35,21 @@ func FillRandom(q Queue, out Ptr, n int64, inputs int, seed uint64) error {
 func randomScale(inputs int) float32 { return float32(math.Sqrt(3 / float64(inputs))) }
 
 // FillCodes fills n weights in E4M3, rounded down to a multiple of 8. Times scale
-// they are those of products over the given number of inputs.
+// they are those of products over the given number of inputs. Read in the order of
+// experts' (PackFP8) they are other numbers, half as large.
 func FillCodes(q Queue, out Ptr, n int64, inputs int, seed uint64) (scale float32, err error) {
 	const most = 448
 	a := FillArgs{Out: out, N: n, Seed: seed, Scale: most}
 	return randomScale(inputs) / most, launch(q, fillCodesKernel, int(min(n/8/256+1, 4096)), 1, 256, &a)
+}
+
+// FillMXFP4 fills n numbers of MXFP4, a multiple of 8. With the scale for all groups, as
+// PackScale has it, they are of products over the given number of inputs.
+func FillMXFP4(q Queue, out Ptr, n int64, inputs int, seed uint64) (scale byte, err error) {
+	const size = 2.93 // the root of the mean square of all numbers of E2M1
+	a := FillInt4Args{Out: out, N: n / 8, Seed: seed, Block: 256}
+	exponent := math.Round(-math.Log2(size * math.Sqrt(float64(inputs))))
+	return PackScale(byte(127 + exponent)), launch(q, fillInt4Kernel, int(min(a.N/256+1, 4096)), 1, 256, &a)
 }
 
 // FillInt4 fills weights of 4 bits of products of that shape.

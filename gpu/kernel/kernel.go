@@ -33,6 +33,8 @@ type Shape struct {
 	// Experts asks for the kernels of mixtures, too: they take as long to compile
 	// as all the others.
 	Experts bool
+	// ExpertsFP8 and ExpertsMXFP4 ask for those of experts in codes, too.
+	ExpertsFP8, ExpertsMXFP4 bool
 	// Latent asks for the kernel of latent attention, too.
 	Latent bool
 	// Int4 asks for the kernels of weights of 4 bits, too.
@@ -192,6 +194,10 @@ func (s Shape) takes(source string) bool {
 		return s.passes()
 	case strings.HasSuffix(source, "_hopper.cu") && s.Hopper == 0:
 		return false
+	case strings.HasPrefix(source, "moe_fp8"):
+		return s.ExpertsFP8
+	case strings.HasPrefix(source, "moe_mxfp4"):
+		return s.ExpertsMXFP4
 	case strings.HasPrefix(source, "moe_"):
 		return s.Experts
 	case source == "latent.cu":
@@ -210,8 +216,10 @@ var headers = map[string][]string{
 	"codes.cu": {"rows.cuh", "fp8.cuh"}, "skinny.cu": {"skinny.cuh"}, "skinny_codes.cu": {"skinny.cuh", "fp8.cuh"}, "fill.cu": {"fp8.cuh"},
 	"reduce.cu": {"ranks.cuh"}, "push.cu": {"ranks.cuh"},
 	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh", "delta.cuh"}, "delta_spans.cu": {"rows.cuh", "delta.cuh"},
-	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
-	"int4.cu": {"rows.cuh", "int4.cuh"}, "int4_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"}, "int4_split_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"},
+	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh", "moe_codes.cuh", "moe_tiles.cuh"}, "moe_fp8.cu": {"moe.cuh", "moe_codes.cuh", "moe_tiles.cuh"}, "moe_mxfp4.cu": {"moe.cuh", "moe_codes.cuh", "moe_tiles.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
+	"moe_fp8_hopper.cu":   {"moe.cuh", "hopper.cuh", "moe_codes.cuh", "moe_hopper_codes.cuh"},
+	"moe_mxfp4_hopper.cu": {"moe.cuh", "hopper.cuh", "moe_codes.cuh", "moe_hopper_codes.cuh"},
+	"int4.cu":             {"rows.cuh", "int4.cuh"}, "int4_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"}, "int4_split_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"},
 	"int4_rows_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_rows.cuh"},
 	"product_hopper.cu":   {"hopper.cuh", "tensor.cuh"},
 	"pass_hopper.cu":      {"hopper.cuh", "tensor.cuh", "words.cuh"},
@@ -235,25 +243,29 @@ func layouts(source string) string {
 
 // twins are structs that lie in memory.
 var twins = map[string][]reflect.Type{
-	"begin.cu":          {reflect.TypeFor[Init](), reflect.TypeFor[Entry](), reflect.TypeFor[Draw](), reflect.TypeFor[Tile](), reflect.TypeFor[Span]()},
-	"sample.cu":         {reflect.TypeFor[Slot](), reflect.TypeFor[Bias](), reflect.TypeFor[Draw]()},
-	"logprobs.cu":       {reflect.TypeFor[Slot](), reflect.TypeFor[Draw](), reflect.TypeFor[Target](), reflect.TypeFor[Alternative](), reflect.TypeFor[Score]()},
-	"prefill.cu":        {reflect.TypeFor[Tile]()},
-	"prefill_hopper.cu": {reflect.TypeFor[Tile]()},
-	"decode.cu":         {reflect.TypeFor[PlanArgs]()},
-	"store.cu":          {reflect.TypeFor[Span]()},
-	"rows.cu":           {reflect.TypeFor[View](), reflect.TypeFor[ExpertEntry]()},
-	"norm.cu":           {reflect.TypeFor[View]()},
-	"codes.cu":          {reflect.TypeFor[View](), reflect.TypeFor[Codes]()},
-	"heads.cu":          {reflect.TypeFor[View]()},
-	"conv.cu":           {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
-	"delta.cu":          {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
-	"delta_spans.cu":    {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
-	"states.cu":         {reflect.TypeFor[State](), reflect.TypeFor[Copy]()},
-	"moe_route.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
-	"moe_hopper.cu":     {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
-	"moe_tiles.cu":      {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
-	"pass_hopper.cu":    {reflect.TypeFor[PassLayer]()},
+	"begin.cu":            {reflect.TypeFor[Init](), reflect.TypeFor[Entry](), reflect.TypeFor[Draw](), reflect.TypeFor[Tile](), reflect.TypeFor[Span]()},
+	"sample.cu":           {reflect.TypeFor[Slot](), reflect.TypeFor[Bias](), reflect.TypeFor[Draw]()},
+	"logprobs.cu":         {reflect.TypeFor[Slot](), reflect.TypeFor[Draw](), reflect.TypeFor[Target](), reflect.TypeFor[Alternative](), reflect.TypeFor[Score]()},
+	"prefill.cu":          {reflect.TypeFor[Tile]()},
+	"prefill_hopper.cu":   {reflect.TypeFor[Tile]()},
+	"decode.cu":           {reflect.TypeFor[PlanArgs]()},
+	"store.cu":            {reflect.TypeFor[Span]()},
+	"rows.cu":             {reflect.TypeFor[View](), reflect.TypeFor[ExpertEntry]()},
+	"norm.cu":             {reflect.TypeFor[View]()},
+	"codes.cu":            {reflect.TypeFor[View](), reflect.TypeFor[Codes]()},
+	"heads.cu":            {reflect.TypeFor[View]()},
+	"conv.cu":             {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
+	"delta.cu":            {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
+	"delta_spans.cu":      {reflect.TypeFor[View](), reflect.TypeFor[Span]()},
+	"states.cu":           {reflect.TypeFor[State](), reflect.TypeFor[Copy]()},
+	"moe_route.cu":        {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"moe_hopper.cu":       {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"moe_fp8_hopper.cu":   {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"moe_fp8.cu":          {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"moe_mxfp4_hopper.cu": {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"moe_mxfp4.cu":        {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"moe_tiles.cu":        {reflect.TypeFor[ExpertTile](), reflect.TypeFor[ExpertEntry]()},
+	"pass_hopper.cu":      {reflect.TypeFor[PassLayer]()},
 }
 
 func layout(b *strings.Builder, name string, t reflect.Type, done map[reflect.Type]bool) {

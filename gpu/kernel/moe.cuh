@@ -14,11 +14,13 @@ struct alignas(16) ExpertEntry { // a token at one of its experts
 struct ExpertArgs {
   const bf16* x;
   const bf16* w;
+  const void* scales; // of codes: see moe_tiles.cuh
   const ExpertEntry* entries;
   const ExpertTile* tiles;
   const int* count;
   void* y;
   int in, out; // out: I or H
+  int stride;  // of scales
 };
 
 // Past L1: what other blocks, or the kernel before the last one, have written.
@@ -31,4 +33,11 @@ __device__ __forceinline__ ExpertTile tile_at(const ExpertTile* tiles, int i, bo
   if (!there) return {0, 0, 0, 0};
   const int* p = (const int*)(tiles + i);
   return {fresh(p), fresh(p + 1), fresh(p + 2), 0};
+}
+
+// times multiplies pairs of bf16, to the nearest.
+__device__ __forceinline__ u32 times(u32 v, u32 by) {
+  u32 r;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(v), "r"(by), "r"(0x80008000u)); // −0: zeros keep their signs
+  return r;
 }

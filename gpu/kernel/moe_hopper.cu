@@ -1,4 +1,4 @@
-// moe_up_hopper, moe_down_hopper: the products of moe_tiles.cu (the same
+// moe_up_hopper, moe_plain_hopper, moe_down_hopper: the products of moe_tiles.cu (the same
 // arguments, tiles of 128 entries) for sm_90a, where warpgroups of 128 threads
 // multiply matrices straight from shared memory. Scales are 1, as moe_group
 // leaves them.
@@ -36,7 +36,7 @@ __device__ __forceinline__ void product_half(float (&c)[64], u64 a, u64 b) {
   asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" L32 "}, %32, %33, 1, 1, 1, 0, 0;" : F32(c) : "l"(a), "l"(b));
 }
 
-template <bool UP>
+template <bool UP, bool TOKENS_IN>
 __device__ __forceinline__ void produce(const ExpertArgs& a, u32 shared) {
   constexpr int RESULTS = UP ? WEIGHTS / 2 : WEIGHTS;
   int thread = threadIdx.x % 128, row = thread / 8, chunk = thread % 8; // 16 rows are copied at once
@@ -61,7 +61,7 @@ __device__ __forceinline__ void produce(const ExpertArgs& a, u32 shared) {
 #pragma unroll
     for (int i = 0; i < TOKENS / 16; i++) {
       int entry = t.first + min(row + i * 16, t.count - 1);
-      token_at[i] = (u32)(UP ? a.entries[entry].token : entry) * a.in;
+      token_at[i] = (u32)(TOKENS_IN ? a.entries[entry].token : entry) * a.in;
     }
     for (int k = 0; k < a.in; k += 64, w += 64, x += 64) {
       bool inside = k + chunk * 8 < a.in;
@@ -163,7 +163,7 @@ __device__ __forceinline__ void consume(const ExpertArgs& a, u32 shared) {
   }
 }
 
-template <bool UP>
+template <bool UP, bool TOKENS_IN>
 __device__ __forceinline__ void experts(const ExpertArgs& a) {
   extern __shared__ __align__(128) u8 memory[];
   u32 shared = (shared_address(memory) + 1023) & ~1023u;
@@ -174,12 +174,13 @@ __device__ __forceinline__ void experts(const ExpertArgs& a) {
   let_next_start();
   if (threadIdx.x / 128 == 2) {
     registers_lower<80>();
-    produce<UP>(a, shared);
+    produce<UP, TOKENS_IN>(a, shared);
   } else {
     registers_raise<208>();
     consume<UP>(a, shared);
   }
 }
 
-extern "C" __global__ void __launch_bounds__(384, 1) moe_up_hopper(const __grid_constant__ ExpertArgs a) { experts<true>(a); }
-extern "C" __global__ void __launch_bounds__(384, 1) moe_down_hopper(const __grid_constant__ ExpertArgs a) { experts<false>(a); }
+extern "C" __global__ void __launch_bounds__(384, 1) moe_up_hopper(const __grid_constant__ ExpertArgs a) { experts<true, true>(a); }
+extern "C" __global__ void __launch_bounds__(384, 1) moe_down_hopper(const __grid_constant__ ExpertArgs a) { experts<false, false>(a); }
+extern "C" __global__ void __launch_bounds__(384, 1) moe_plain_hopper(const __grid_constant__ ExpertArgs a) { experts<false, true>(a); }

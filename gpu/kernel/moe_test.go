@@ -3,6 +3,7 @@
 package kernel_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/troupe-llm/troupe/gpu/cuda"
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/kernel/ref"
+	"github.com/troupe-llm/troupe/gpu/model"
 )
 
 // scaled are random weights of products over so many inputs, small enough that
@@ -40,24 +42,6 @@ func (b *bench) routes(tokens, hidden, experts, chosen, rows int) kernel.RouteAr
 		Entries: b.zeros(s.Entries), Place: b.zeros(s.Place), Counts: b.zeros(s.Counts), Tiles: b.zeros(s.Tiles), Count: b.zeros(s.Count), Arrived: b.zeros(s.Arrived),
 		Tokens: int32(tokens), Hidden: int32(hidden), Experts: int32(experts), Chosen: int32(chosen), Rows: int32(rows), Eps: 1e-6, Scale: 1,
 	}
-}
-
-// group is what routing has to make of choices; negative ones go nowhere.
-func group(choice []int32, share, scales []float32, experts, chosen, rows int) (entries []kernel.ExpertEntry, place []int32, tiles []kernel.ExpertTile) {
-	place = slices.Repeat([]int32{-1}, len(choice))
-	for e := range int32(experts) {
-		first := len(entries)
-		for i, c := range choice {
-			if c == e {
-				place[i] = int32(len(entries))
-				entries = append(entries, kernel.ExpertEntry{Token: int32(i / chosen), Share: share[i], Scale: scales[i/chosen], Expert: e})
-			}
-		}
-		for at := first; at < len(entries); at += rows {
-			tiles = append(tiles, kernel.ExpertTile{Expert: e, First: int32(at), Count: int32(min(rows, len(entries)-at))})
-		}
-	}
-	return entries, place, tiles
 }
 
 // Tokens get the experts of largest logits, and lie expert by expert, for few
@@ -176,18 +160,25 @@ func (p product) String() string {
 	return fmt.Sprintf("tiles-%d", p.rows)
 }
 
-func (p product) up(b *bench, a kernel.ExpertArgs, blocks int) error {
+func (p product) up(b *bench, a kernel.ExpertArgs, bits, blocks int) error {
 	if p.hopper {
-		return kernel.MoEUpHopper(b, a, blocks/2+blocks%2)
+		return kernel.MoEUpHopper(b, a, bits, blocks/2+blocks%2)
 	}
-	return kernel.MoEUp(b, a, p.rows, blocks)
+	return kernel.MoEUp(b, a, bits, p.rows, blocks)
 }
 
-func (p product) down(b *bench, a kernel.ExpertArgs, blocks int) error {
+func (p product) plain(b *bench, a kernel.ExpertArgs, bits, blocks int) error {
 	if p.hopper {
-		return kernel.MoEDownHopper(b, a, blocks/2+blocks%2)
+		return kernel.MoEPlainHopper(b, a, bits, blocks/2+blocks%2)
 	}
-	return kernel.MoEDown(b, a, p.rows, blocks)
+	return kernel.MoEPlain(b, a, bits, p.rows, blocks)
+}
+
+func (p product) down(b *bench, a kernel.ExpertArgs, bits, blocks int) error {
+	if p.hopper {
+		return kernel.MoEDownHopper(b, a, bits, blocks/2+blocks%2)
+	}
+	return kernel.MoEDown(b, a, bits, p.rows, blocks)
 }
 
 // products lists those that the device has.
@@ -259,8 +250,8 @@ func TestExperts(t *testing.T) {
 				}
 				next := a
 				next.X, next.W, next.Y, next.In, next.Out = a.Y, dp, upload(b, nan), a.Out, a.In
-				b.must(p.up(b, a, blocks))
-				b.must(p.down(b, next, blocks))
+				b.must(p.up(b, a, kernel.ExpertsWide, blocks))
+				b.must(p.down(b, next, kernel.ExpertsWide, blocks))
 				b.same(name+": activated", a.Y, activated)
 				var want []float32
 				bits := download[uint16](b, len(activated), a.Y) // as they were rounded
@@ -278,9 +269,96 @@ func TestExperts(t *testing.T) {
 		}
 	}
 	for _, a := range []kernel.ExpertArgs{{In: 60, Out: 64}, {In: 64, Out: 60}} {
-		if kernel.MoEUp(b, a, 64, 1) == nil || kernel.MoEDown(b, kernel.ExpertArgs{In: 64, Out: 64}, 8, 1) == nil {
+		if kernel.MoEUp(b, a, kernel.ExpertsWide, 64, 1) == nil || kernel.MoEDown(b, kernel.ExpertArgs{In: 64, Out: 64}, kernel.ExpertsWide, 8, 1) == nil {
 			t.Errorf("tiles: %+v accepted", a)
 		}
+	}
+}
+
+// Products of experts in codes, gated, plain and of entries, and the same codes widened.
+func TestCodedExperts(t *testing.T) {
+	b := open(t, shapes[0])
+	b.Overlap()
+	for _, c := range []struct {
+		tokens, hidden, intermediate, experts, chosen int
+		bits                                          int
+		byBlock                                       bool
+	}{
+		{1, 2880, 352, 8, 4, kernel.ExpertsMXFP4, false},
+		{40, 64, 72, 5, 2, kernel.ExpertsMXFP4, false},
+		{300, 192, 136, 3, 2, kernel.ExpertsMXFP4, false},
+		{7, 2048, 256, 8, 2, kernel.ExpertsFP8, true},
+		{300, 256, 384, 4, 2, kernel.ExpertsFP8, true},
+		{50, 640, 72, 5, 2, kernel.ExpertsFP8, false},
+	} {
+		x, xp := b.random(c.tokens * c.hidden)
+		w := randomExperts(b.rand, c.experts*2*c.intermediate, c.hidden, c.bits, c.byBlock)
+		wp, sp := upload(b, w.w), upload(b, w.scales)
+		logits, _ := b.randomFloats(c.tokens * c.experts)
+		choice, share := ref.Route(logits, c.experts, c.chosen, true)
+		scales := make([]float32, c.tokens)
+		for i := range scales {
+			scales[i] = 0.5 + float32(i%4)/4
+		}
+		for _, p := range b.products() {
+			rows := p.rows
+			if rows > kernel.MaxCodedTile && !p.hopper {
+				continue
+			}
+			scales := scales
+			if p.hopper { // scales are taken for 1
+				scales = slices.Repeat([]float32{1}, c.tokens)
+			}
+			entries, _, tiles := group(choice, share, scales, c.experts, c.chosen, rows)
+			var gated, plain, down []float32
+			for i, e := range entries {
+				matrix := w.numbers[int(e.Expert)*2*c.intermediate*c.hidden:][:2*c.intermediate*c.hidden]
+				row := slices.Clone(x[int(e.Token)*c.hidden:][:c.hidden])
+				plain = append(plain, ref.Product(row, matrix, c.hidden)...)
+				for k := range row {
+					row[k] *= e.Scale
+				}
+				gated = append(gated, ref.Expert(row, matrix, e.Share)...)
+				down = append(down, ref.Product(x[i%c.tokens*c.hidden:][:c.hidden], matrix, c.hidden)...)
+			}
+			var repeated []uint16 // x by entry
+			for i := range entries {
+				for _, v := range x[i%c.tokens*c.hidden:][:c.hidden] {
+					repeated = append(repeated, uint16(math.Float32bits(v)>>16))
+				}
+			}
+			for _, blocks := range []int{3, 2 * b.GPU.SMs} {
+				name := fmt.Sprintf("%+v, %v, %d blocks", c, p, blocks)
+				nan := func(n int) kernel.Ptr { return upload(b, slices.Repeat([]uint16{0xffff}, n)) }
+				a := kernel.ExpertArgs{
+					X: xp, W: wp, Scales: sp, Entries: upload(b, entries), Tiles: upload(b, tiles), Count: upload(b, []int32{int32(len(tiles))}),
+					In: int32(c.hidden), Out: int32(c.intermediate), Stride: int32(w.stride), Y: nan(len(gated)),
+				}
+				b.must(p.up(b, a, c.bits, blocks))
+				b.same(name+": gated", a.Y, gated)
+				a.Out, a.Y = int32(2*c.intermediate), nan(len(plain))
+				b.must(p.plain(b, a, c.bits, blocks))
+				b.same(name+": plain", a.Y, plain)
+				a.X, a.Y = upload(b, repeated), nan(len(down))
+				b.must(p.down(b, a, c.bits, blocks))
+				b.same(name+": of entries", a.Y, down)
+			}
+		}
+		wide := kernel.WidenExpertsArgs{W: wp, Scales: sp, Y: b.zeros(int64(2 * len(w.numbers))), Rows: int64(c.experts * 2 * c.intermediate), In: int32(c.hidden), Stride: int32(w.stride)}
+		b.must(kernel.WidenExperts(b, wide, c.bits))
+		for i, bits := range download[uint16](b, len(w.numbers), wide.Y) {
+			if want := model.ToBF16(w.numbers[i]); bits != want {
+				t.Fatalf("%+v, widened: number %d is %x, want %x", c, i, bits, want)
+			}
+		}
+	}
+	for _, a := range []kernel.ExpertArgs{{In: 96, Out: 64}, {In: 64, Out: 60}} {
+		if kernel.MoEUp(b, a, kernel.ExpertsMXFP4, 16, 1) == nil || kernel.MoEUp(b, a, kernel.ExpertsFP8, 16, 1) == nil {
+			t.Errorf("%+v: accepted", a)
+		}
+	}
+	if kernel.MoEUp(b, kernel.ExpertArgs{In: 128, Out: 64}, kernel.ExpertsFP8, 128, 1) == nil || kernel.WidenExperts(b, kernel.WidenExpertsArgs{In: 128}, kernel.ExpertsWide) == nil {
+		t.Error("tiles of 128, or wide weights to be widened, were accepted")
 	}
 }
 
@@ -329,7 +407,8 @@ func TestPlainExperts(t *testing.T) {
 		bias, bp := b.random(c.experts * c.out)
 		logits, _ := b.randomFloats(c.tokens * c.experts)
 		choice, share := ref.Route(logits, c.experts, c.chosen, true)
-		for _, rows := range []int{16, 32, 64, 128} {
+		for _, p := range b.products() {
+			rows := p.rows
 			entries, _, tiles := group(choice, share, slices.Repeat([]float32{1}, c.tokens), c.experts, c.chosen, rows)
 			var want []float32
 			for _, e := range entries {
@@ -340,16 +419,16 @@ func TestPlainExperts(t *testing.T) {
 				want = append(want, row...)
 			}
 			ep, y := upload(b, entries), upload(b, slices.Repeat([]uint16{0xffff}, len(want)))
-			b.must(kernel.MoEPlain(b, kernel.ExpertArgs{
+			b.must(p.plain(b, kernel.ExpertArgs{
 				X: xp, W: wp, Entries: ep, Tiles: upload(b, tiles), Count: upload(b, []int32{int32(len(tiles))}), Y: y, In: int32(c.hidden), Out: int32(c.out),
-			}, rows, 2*b.GPU.SMs))
+			}, kernel.ExpertsWide, 2*b.GPU.SMs))
 			b.must(kernel.AddBias(b, kernel.AddBiasArgs{
 				X: kernel.View{At: y, Stride: int32(c.out), Half: 1}, Bias: bp, Entries: ep, Rows: int32(len(entries)), Width: int32(c.out), Experts: int32(c.experts),
 			}))
 			bits := download[uint16](b, len(want), y)
 			for i, v := range want { // rounded twice
 				if got := math.Float32frombits(uint32(bits[i]) << 16); !(math.Abs(float64(got-v)) <= 0.02+0.02*math.Abs(float64(v))) {
-					t.Fatalf("%+v, tiles of %d: element %d is %v, want %v", c, rows, i, got, v)
+					t.Fatalf("%+v, %v: element %d is %v, want %v", c, p, i, got, v)
 				}
 			}
 		}
@@ -453,12 +532,12 @@ func BenchmarkExperts(tb *testing.B) {
 				first := func() error {
 					up.W = w.Plus(turn % layers * 2 * experts * 3 * matrix)
 					turn++
-					return p.up(b, up, blocks)
+					return p.up(b, up, kernel.ExpertsWide, blocks)
 				}
 				second := func() error {
 					down.W = w.Plus(turn%layers*2*experts*3*matrix + 2*experts*2*matrix)
 					turn++
-					return p.down(b, down, blocks)
+					return p.down(b, down, kernel.ExpertsWide, blocks)
 				}
 				combine := func() error {
 					return kernel.MoECombine(b, kernel.CombineArgs{X: a.X, Y: down.Y, Place: a.Place, Hidden: hidden, Chosen: chosen, Add: 1}, tokens)
@@ -514,4 +593,129 @@ func BenchmarkExperts(tb *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkCodedExperts times both products of a layer's experts by what the weights are,
+// of tokens that are spread at random: in the median, in turns, beside the longer of reading
+// what is touched at 4.43 TB/s and computing at 780 TFLOP/s. Layers take turns, so that
+// weights come from memory. It is by the kernels that a pass of so many tokens takes, and,
+// where these change, by the others, too; what widening takes is beside it.
+func BenchmarkCodedExperts(tb *testing.B) {
+	for _, l := range []layerOfExperts{
+		{"gpt-oss-20b", 2880, 2880, 32, 4, false, kernel.ExpertsMXFP4},
+		{"qwen3-30b-a3b", 2048, 768, 128, 8, true, kernel.ExpertsFP8},
+	} {
+		for _, tokens := range []int{1, 4, 16, 64, 256, 1024, 2048, 4096} {
+			tb.Run(fmt.Sprintf("%s/%d", l.name, tokens), func(tb *testing.B) { l.time(tb, tokens) })
+		}
+	}
+}
+
+// layerOfExperts is a mixture as published, by whose shapes products are timed.
+type layerOfExperts struct {
+	name                                  string
+	hidden, intermediate, experts, chosen int
+	gated                                 bool // in the first product
+	codes                                 int  // that it is in
+}
+
+func (l *layerOfExperts) time(tb *testing.B, tokens int) {
+	b := open(tb, shapes[0])
+	b.Overlap()
+	const layers = 3
+	matrix := l.hidden * l.intermediate
+	each := int64(2 * l.experts * 3 * matrix) // bytes of a layer in bfloat16
+	w, wide := b.zeros(layers*each), b.zeros(each/3*2)
+	b.must(kernel.FillRandom(b, w, layers*each/2, l.hidden, 1))
+	scales := b.zeros(int64(l.experts * 3 * matrix / 32)) // more than any have
+	b.must(b.Fill(scales, 0x3c, int64(l.experts*3*matrix/32)))
+	var choice []int32
+	touched := map[int32]bool{}
+	for range tokens {
+		for _, e := range b.rand.Perm(l.experts)[:l.chosen] {
+			choice, touched[int32(e)] = append(choice, int32(e)), true
+		}
+	}
+	_, x := b.random(tokens * l.hidden)
+	y, z := b.zeros(int64(4*len(choice)*l.intermediate)), b.zeros(int64(2*len(choice)*l.hidden))
+	many := len(choice) >= kernel.HopperFrom*l.experts && b.shape.Hopper > 0
+	layer := func(bits int, hopper bool) func() error {
+		p := product{rows: kernel.ExpertRows(len(choice), l.experts)}
+		switch {
+		case hopper:
+			p = product{kernel.HopperRows, true}
+		case bits != kernel.ExpertsWide:
+			p.rows = min(p.rows, kernel.MaxCodedTile)
+		}
+		ones := func(n int) []float32 { return slices.Repeat([]float32{1}, n) }
+		entries, _, tiles := group(choice, ones(len(choice)), ones(tokens), l.experts, l.chosen, p.rows)
+		up := kernel.ExpertArgs{
+			X: x, Scales: scales, Entries: upload(b, entries), Tiles: upload(b, tiles), Count: upload(b, []int32{int32(len(tiles))}), Y: y,
+			In: int32(l.hidden), Out: int32(l.intermediate), Stride: int32(strideOf(bits, l.hidden)),
+		}
+		down := up
+		down.X, down.Y, down.In, down.Out, down.Stride = y, z, int32(l.intermediate), int32(l.hidden), int32(strideOf(bits, l.intermediate))
+		if !l.gated {
+			up.Out *= 2
+		}
+		turn, blocks := int64(0), 2*b.GPU.SMs
+		first := p.plain
+		if l.gated {
+			first = p.up
+		}
+		return func() error {
+			up.W = w.Plus(turn % layers * each * int64(bits) / 16)
+			down.W = up.W.Plus(each / 3 * 2 * int64(bits) / 16)
+			turn++
+			if err := first(b, up, bits, blocks); err != nil {
+				return err
+			}
+			return p.down(b, down, bits, blocks)
+		}
+	}
+	type variant struct {
+		name  string
+		bits  int
+		run   func() error
+		times []int64
+	}
+	variants := []variant{{"bf16", kernel.ExpertsWide, layer(kernel.ExpertsWide, many), nil}, {"codes", l.codes, layer(l.codes, many), nil}}
+	if len(choice) >= l.experts*kernel.HopperFrom/8 && b.shape.Hopper > 0 { // around the border
+		variants = append(variants, variant{"other", l.codes, layer(l.codes, !many), nil})
+	}
+	if many {
+		up := kernel.WidenExpertsArgs{W: w, Scales: scales, Y: wide, Rows: int64(l.experts * 2 * l.intermediate), In: int32(l.hidden), Stride: int32(strideOf(l.codes, l.hidden))}
+		down := kernel.WidenExpertsArgs{W: w, Scales: scales, Y: wide, Rows: int64(l.experts * l.hidden), In: int32(l.intermediate), Stride: int32(strideOf(l.codes, l.intermediate))}
+		variants = append(variants, variant{"widening", l.codes, func() error {
+			return errors.Join(kernel.WidenExperts(b, up, l.codes), kernel.WidenExperts(b, down, l.codes))
+		}, nil})
+	}
+	for tb.Loop() {
+		for i := range variants {
+			ns, err := b.Time(variants[i].run)
+			b.must(err)
+			variants[i].times = append(variants[i].times, ns)
+		}
+	}
+	for _, v := range variants {
+		slices.Sort(v.times)
+		ns := float64(v.times[len(v.times)/2])
+		bytes, flops := float64(len(touched)*3*matrix*v.bits)/8, float64(2*3*matrix*len(choice))
+		if v.bits == kernel.ExpertsMXFP4 {
+			bytes *= 17. / 16
+		}
+		tb.ReportMetric(ns/1e3, "us-"+v.name)
+		tb.ReportMetric(100*max(bytes/4430, flops/780e3)/ns, "%-"+v.name)
+	}
+}
+
+// strideOf is how far apart scales of so many inputs' rows, or rows of blocks, are.
+func strideOf(bits, in int) int {
+	switch bits {
+	case kernel.ExpertsFP8:
+		return (in/128 + 3) &^ 3
+	case kernel.ExpertsMXFP4:
+		return (in/32 + 3) &^ 3
+	}
+	return 0
 }

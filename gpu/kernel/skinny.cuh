@@ -16,7 +16,6 @@ struct SkinnyArgs {
 enum Epilogue { FLOATS, GATE, ADD };
 
 __device__ __forceinline__ float load_shared_float(u32 from) { return __uint_as_float(load_shared4(from)); }
-__device__ __forceinline__ void store_shared(u32 to, float v) { asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(v) : "memory"); }
 __device__ __forceinline__ void store_shared_floats(u32 to, float2 v) { asm volatile("st.shared.v2.f32 [%0], {%1,%2};" ::"r"(to), "f"(v.x), "f"(v.y) : "memory"); }
 
 // fresh keeps what is made of a number from being made before a loop, for all that

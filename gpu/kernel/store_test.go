@@ -44,8 +44,13 @@ func TestStore(t *testing.T) {
 		shared, codes    bool
 		known            [2]float32
 	}{
-		{2, 64, 16, false, false, none}, {3, 96, 5, false, false, none}, {1, 576, 16, true, false, none}, {2, 64, 16, false, true, none},
-		{3, 96, 5, false, true, none}, {1, 256, 3, false, true, none}, {3, 64, 5, false, true, [2]float32{0.02, 0.03}},
+		{2, 64, 16, false, false, none},
+		{3, 96, 5, false, false, none},
+		{1, 576, 16, true, false, none},
+		{2, 64, 16, false, true, none},
+		{3, 96, 5, false, true, none},
+		{1, 256, 3, false, true, none},
+		{3, 64, 5, false, true, [2]float32{0.02, 0.03}},
 	} {
 		const tokens, slots, stride = 6, 3, 4
 		width, sides := 8+2*c.heads*c.dim, 2

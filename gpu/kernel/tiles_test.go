@@ -77,10 +77,18 @@ func TestPrograms(t *testing.T) {
 		experts, latent, int4 bool
 	}{{128, 0, false, false, true}, {128, 0, true, false, false}, {64, 132, false, true, true}, {128, 132, true, false, true}, {256, 132, true, true, false}} {
 		s.HeadDim, s.Hopper, s.Experts, s.Latent, s.Int4 = device.dim, device.hopper, device.experts, device.latent, device.int4
+		s.ExpertsFP8, s.ExpertsMXFP4 = device.latent, device.int4
 		has := names()
 		for _, k := range All() {
 			want := (device.hopper > 0 || !strings.Contains(k.Source, "hopper")) && (device.experts || !strings.HasPrefix(k.Source, "moe_")) &&
 				(device.dim <= 128 || k.Source != "prefill_hopper.cu") && (device.dim == 128 || k.Source != "pass_hopper.cu") && (device.latent || k.Source != "latent.cu") && (device.int4 || !strings.HasPrefix(k.Source, "int4"))
+			onHopper := device.hopper > 0 || !strings.Contains(k.Source, "hopper")
+			switch {
+			case strings.HasPrefix(k.Source, "moe_fp8"):
+				want = device.latent && onHopper
+			case strings.HasPrefix(k.Source, "moe_mxfp4"):
+				want = device.int4 && onHopper
+			}
 			if has[k.Source] != want {
 				t.Errorf("%+v: %s among them: %v", device, k.Source, has[k.Source])
 			}

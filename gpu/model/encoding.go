@@ -168,6 +168,11 @@ func InGroups(d DType, inputs int) Encoding {
 	return Encoding{Element: d, Scale: Float32, Rows: 1, Columns: inputs}
 }
 
+// Microscaled is elements of MXFP4, with a power of two for every 32 inputs of a row.
+func Microscaled() Encoding {
+	return Encoding{Element: MXFP4, Scale: Exponent8, Rows: 1, Columns: 32}
+}
+
 // Bytes is what a tensor of that shape takes, scales and zero points included: of
 // three dimensions each matrix by itself.
 func (e Encoding) Bytes(shape []int) int64 {
@@ -283,14 +288,16 @@ func (h Held) Of(w *program.Weight) Encoding {
 	return h.Matrix
 }
 
-// Codes is how a slot's numbers are scaled if they are E4M3 or of 4 bits, as HeldInFP8
-// and HeldInInt4 have them.
+// Codes is how a slot's numbers are scaled if they are E4M3 or of 4 bits, as HeldInFP8,
+// HeldInInt4 and HeldExperts have them.
 func (h Held) Codes(w *program.Weight) program.Codes {
 	switch h.Of(w) {
 	case ByOutput(Float8):
 		return program.CodesByOutput
 	case ByBlock(Float8):
 		return program.CodesByBlock
+	case Microscaled():
+		return program.CodesMXFP4
 	}
 	if e := h.Of(w); e.Element == Int4 && e == InGroups(Int4, e.Columns) {
 		return program.CodesInGroups

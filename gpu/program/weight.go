@@ -43,6 +43,7 @@ const (
 	CodesByOutput              // FP8; each output has a scale
 	CodesByBlock               // FP8; 128 outputs and 128 inputs have one
 	CodesInGroups              // whole numbers of 4 bits; so many inputs of an output have one
+	CodesMXFP4                 // E2M1; 32 inputs of an output have a power of two
 )
 
 // FP8 says that products are of values in FP8, too.

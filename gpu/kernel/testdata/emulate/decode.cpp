@@ -17,8 +17,6 @@ struct uint2 { u32 x, y; };
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
-struct BlockDim { struct X { operator u32() const { return emulate::cluster_threads; } } x; };
-inline BlockDim blockDim;
 inline float from_bf16(bf16 v) { return low(v); }
 inline float2 __ldcg(const float2* p) { return *p; }
 
@@ -49,12 +47,6 @@ inline u32 transposed(u32 pair) {
   return mine.r;
 }
 inline u32 arrive(u32* counter) { return (*counter)++; }
-inline void copy4(u32 to, const void* from, bool valid) {
-  emulate::Copy c{emulate::place(to, 4), (const u8*)from, 4, valid};
-  if (to % 4) emulate::fail("copy4: not aligned", to);
-  emulate::draw(2) ? emulate::perform(c) : emulate::current->groups.back().push_back(c);
-}
-
 #include "../../decode.cuh"
 #include "../../decode.cu"
 #include "../../decode_blocks.cu"

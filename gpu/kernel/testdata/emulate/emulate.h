@@ -1,6 +1,6 @@
 // emulate: what kernels of Hopper call, on a processor, so that a kernel's own source
 // runs there, thread by thread: where copies, barriers and products go wrong it
-// goes wrong, too. It stands in for common.cuh, hopper.cuh and the assembly of int4.cuh.
+// goes wrong, too. It stands in for common.cuh, hopper.cuh and the assembly of int4.cuh and moe.cuh.
 //
 // Each thread is a fiber; warps run in random order, a thread of one until it waits.
 // What is asynchronous happens late or at once, at random: a wait that is missing
@@ -101,7 +101,7 @@ inline std::vector<Bulk> bulks;
 inline std::vector<Block*> cluster;
 inline std::pair<int, u64> cluster_meeting;
 inline int cluster_threads;
-inline u32 grid;
+inline u32 grid, block;
 inline u64 progress;
 
 inline void wait() { swapcontext(&current->context, &scheduler); }
@@ -158,7 +158,7 @@ inline void enter() {
 
 // run is a launch.
 inline void run(u32 blocks, u32 cluster_size, u32 threads, std::function<void()> kernel) {
-  grid = blocks, body = kernel;
+  grid = blocks, block = threads, body = kernel;
   for (u32 first = 0; first < blocks; first += cluster_size) {
     std::vector<std::unique_ptr<Block>> held;
     std::vector<std::unique_ptr<Warp>> warps;
@@ -206,7 +206,9 @@ inline void run(u32 blocks, u32 cluster_size, u32 threads, std::function<void()>
 struct ThreadIdx { struct X { operator u32() const { return emulate::current->thread; } } x; };
 struct BlockIdx { struct X { operator u32() const { return emulate::current->warp->block_index; } } x; };
 struct GridDim { struct X { operator u32() const { return emulate::grid; } } x; };
+struct BlockDim { struct X { operator u32() const { return emulate::block; } } x; };
 inline ThreadIdx threadIdx;
+inline BlockDim blockDim;
 inline BlockIdx blockIdx;
 inline GridDim gridDim;
 
@@ -258,6 +260,15 @@ inline void copy16(u32 to, const void* from, bool valid) {
   emulate::Copy c{emulate::place(to, 16), (const u8*)from, 16, valid};
   if (to % 16 || valid && (u64)from % 16) emulate::fail("copy16: not aligned", to, (u64)from);
   if (emulate::draw(2)) { // at once, or when it is waited for
+    emulate::perform(c);
+  } else {
+    emulate::current->groups.back().push_back(c);
+  }
+}
+inline void copy4(u32 to, const void* from, bool valid) {
+  emulate::Copy c{emulate::place(to, 4), (const u8*)from, 4, valid};
+  if (to % 4 || valid && (u64)from % 4) emulate::fail("copy4: not aligned", to, (u64)from);
+  if (emulate::draw(2)) {
     emulate::perform(c);
   } else {
     emulate::current->groups.back().push_back(c);
@@ -432,6 +443,7 @@ inline void product_rows(float (&c)[N], const u32* a, u64 b) {
     emulate::current->warp->products.back().push_back(work);
   });
 }
+inline void product_rows_half(float (&c)[64], const u32* a, u64 b) { product_rows(*(float (*)[32])c, a, b); }
 inline void products_commit() {
   emulate::together(nullptr, [](void**) { emulate::current->warp->products.push_back({}); });
 }
