@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,12 +67,12 @@ func benchEngine(b *testing.B, cores int) *engine {
 	return e
 }
 
-// counts are the numbers of cores to measure with.
+// counts are the numbers of cores to measure with: one, two, half of them and all.
 func counts() []int {
-	if n := cores(); n > 1 {
-		return []int{1, n}
-	}
-	return []int{1}
+	n := cores()
+	list := []int{1, min(2, n), max(1, n/2), n}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // narrow are the types of weights to measure with.

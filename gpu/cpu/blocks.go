@@ -41,6 +41,9 @@ type blockProducts []blockFunc
 type whole struct {
 	name string                    // of the instructions
 	by   map[packing]blockProducts // in all formats, or portable
+	// tiled multiplies rows [row, end) by panel p as tiles, with room of a worker's own;
+	// false: it does not take them. nil: there are no tiles.
+	tiled func(m *matrix, y []float32, ldy int, a operand, row, end, p int, room *[]float32) bool
 	// sizeOf is the largest of the bits without signs.
 	sizeOf func(x *float32, n int) uint32
 	// round writes x·by to the nearest whole number and returns their sum.

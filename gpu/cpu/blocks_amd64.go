@@ -21,6 +21,23 @@ var productsVNNI = map[packing]blockProducts{
 	{8, false, model.Times}:  {rowsInt8Timesx1VNNI, rowsInt8Timesx2VNNI, rowsInt8Timesx3VNNI, rowsInt8Timesx4VNNI, rowsInt8Timesx5VNNI, rowsInt8Timesx6VNNI},
 }
 
+var productsAVXVNNI = map[packing]blockProducts{
+	{8, false, model.Floats}: {rowsInt8x1AVXVNNI, rowsInt8x2AVXVNNI, rowsInt8x3AVXVNNI},
+	{8, true, model.Floats}:  {rowsInt8Offsetx1AVXVNNI, rowsInt8Offsetx2AVXVNNI, rowsInt8Offsetx3AVXVNNI},
+	{4, false, model.Floats}: {rowsInt4x1AVXVNNI, rowsInt4x2AVXVNNI, rowsInt4x3AVXVNNI},
+	{4, true, model.Floats}:  {rowsInt4Offsetx1AVXVNNI, rowsInt4Offsetx2AVXVNNI, rowsInt4Offsetx3AVXVNNI},
+	{4, false, model.Halves}: {rowsInt4Halvesx1AVXVNNI, rowsInt4Halvesx2AVXVNNI, rowsInt4Halvesx3AVXVNNI},
+	{4, true, model.Halves}:  {rowsInt4HalvesOffsetx1AVXVNNI, rowsInt4HalvesOffsetx2AVXVNNI, rowsInt4HalvesOffsetx3AVXVNNI},
+	{6, false, model.Halves}: {rowsInt6Halvesx1AVXVNNI, rowsInt6Halvesx2AVXVNNI},
+	{6, true, model.Halves}:  {rowsInt6HalvesOffsetx1AVXVNNI, rowsInt6HalvesOffsetx2AVXVNNI},
+	{8, false, model.Halves}: {rowsInt8Halvesx1AVXVNNI, rowsInt8Halvesx2AVXVNNI, rowsInt8Halvesx3AVXVNNI},
+	{4, false, model.Times}:  {rowsInt4Timesx1AVXVNNI, rowsInt4Timesx2AVXVNNI, rowsInt4Timesx3AVXVNNI},
+	{4, true, model.Times}:   {rowsInt4TimesOffsetx1AVXVNNI, rowsInt4TimesOffsetx2AVXVNNI, rowsInt4TimesOffsetx3AVXVNNI},
+	{6, false, model.Times}:  {rowsInt6Timesx1AVXVNNI, rowsInt6Timesx2AVXVNNI},
+	{6, true, model.Times}:   {rowsInt6TimesOffsetx1AVXVNNI, rowsInt6TimesOffsetx2AVXVNNI},
+	{8, false, model.Times}:  {rowsInt8Timesx1AVXVNNI, rowsInt8Timesx2AVXVNNI, rowsInt8Timesx3AVXVNNI},
+}
+
 var productsAVX2 = map[packing]blockProducts{
 	{8, false, model.Floats}: {rowsInt8x1AVX2, rowsInt8x2AVX2},
 	{8, true, model.Floats}:  {rowsInt8Offsetx1AVX2, rowsInt8Offsetx2AVX2},

@@ -13,11 +13,17 @@ func choose() *kernels { return variants()[0] }
 // variants returns all kernels the processor can run, the widest first.
 func variants() []*kernels {
 	var list []*kernels
+	if haveTiles() {
+		list = append(list, &kernelsAMX)
+	}
 	if haveBF16 {
 		list = append(list, &kernelsBF16)
 	}
 	if haveAVX512 {
 		list = append(list, &kernelsAVX512)
+	}
+	if haveAVXVNNI {
+		list = append(list, &kernelsAVXVNNI)
 	}
 	if haveAVX2 {
 		list = append(list, &kernelsAVX2)
@@ -27,10 +33,11 @@ func variants() []*kernels {
 
 // x/sys/cpu also asks whether the system saves the registers.
 var (
-	haveAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
-	haveBF16   = haveAVX512 && cpu.X86.HasAVX512BF16
-	haveVNNI   = haveAVX512 && cpu.X86.HasAVX512VNNI
-	haveAVX512 = haveAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ
+	haveAVX2    = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
+	haveBF16    = haveAVX512 && cpu.X86.HasAVX512BF16
+	haveAVXVNNI = haveAVX2 && cpu.X86.HasAVXVNNI
+	haveVNNI    = haveAVX512 && cpu.X86.HasAVX512VNNI
+	haveAVX512  = haveAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ
 )
 
 // features are those that matter here.
@@ -40,7 +47,13 @@ func features() []string {
 		has  bool
 		name string
 	}{
-		{cpu.X86.HasAVX2, "AVX2"}, {cpu.X86.HasFMA, "FMA"}, {haveAVX512, "AVX-512"}, {haveVNNI, "AVX512-VNNI"}, {cpu.X86.HasAVX512BF16, "AVX512-BF16"},
+		{cpu.X86.HasAVX2, "AVX2"},
+		{cpu.X86.HasFMA, "FMA"},
+		{haveAVX512, "AVX-512"},
+		{haveVNNI, "AVX512-VNNI"},
+		{cpu.X86.HasAVX512BF16, "AVX512-BF16"},
+		{haveAVXVNNI, "AVX-VNNI"},
+		{haveTiles(), "AMX-INT8"},
 	} {
 		if f.has {
 			list = append(list, f.name)
@@ -52,9 +65,12 @@ func features() []string {
 func why() string {
 	switch {
 	case haveVNNI:
-		return "the processor has AVX-512, with dot products of " + map[bool]string{true: "bfloat16 and ", false: ""}[haveBF16] + "bytes (VNNI)"
+		return "the processor has AVX-512, with dot products of " + map[bool]string{true: "bfloat16 and ", false: ""}[haveBF16] + "bytes (VNNI)" +
+			map[bool]string{true: " and products of tiles of them (AMX)", false: ""}[haveTiles()]
 	case haveAVX512:
 		return "the processor has AVX-512"
+	case haveAVXVNNI:
+		return "the processor has AVX2 and FMA, with dot products of bytes (AVX-VNNI), not AVX-512"
 	case haveAVX2:
 		return "the processor has AVX2 and FMA, not AVX-512"
 	}

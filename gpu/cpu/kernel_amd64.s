@@ -25345,6 +25345,14200 @@ groupEnd0:
 	VZEROUPPER
 	RET
 
+// func rowsInt8x1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt8x1AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), CX
+	MOVQ   k+40(FP), DX
+
+group0:
+	CMPQ         DX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+128, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         BX, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y4
+	VMOVDQU      192(CX), Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      256(CX), Y4
+	VMOVDQU      320(CX), Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      384(CX), Y4
+	VMOVDQU      448(CX), Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+512, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         BX, $+1
+	JL           lines0by1End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+128, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      64(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+
+group1:
+	CMPQ         DX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+128, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         BX, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y4
+	VMOVDQU      192(CX), Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      256(CX), Y4
+	VMOVDQU      320(CX), Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      384(CX), Y4
+	VMOVDQU      448(CX), Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+512, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         BX, $+1
+	JL           lines1by1End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+128, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      64(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8x2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt8x2AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   k+40(FP), BX
+	MOVQ   AX, SI
+	ADDQ   CX, SI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y8
+	VMOVDQU      192(DX), Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      256(DX), Y8
+	VMOVDQU      320(DX), Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      384(DX), Y8
+	VMOVDQU      448(DX), Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+512, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+128, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (R8), Y8
+	VMOVUPS      64(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y8
+	VMOVDQU      192(DX), Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      256(DX), Y8
+	VMOVDQU      320(DX), Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      384(DX), Y8
+	VMOVDQU      448(DX), Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+512, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+128, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (R8), Y8
+	VMOVUPS      64(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8x3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt8x3AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   k+40(FP), BX
+	MOVQ   AX, SI
+	ADDQ   CX, SI
+	MOVQ   SI, DI
+	ADDQ   CX, DI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y12
+	VMOVDQU      192(DX), Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      256(DX), Y12
+	VMOVDQU      320(DX), Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      384(DX), Y12
+	VMOVDQU      448(DX), Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+512, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+128, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      64(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	MOVQ    SI, DI
+	ADDQ    CX, DI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y12
+	VMOVDQU      192(DX), Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      256(DX), Y12
+	VMOVDQU      320(DX), Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      384(DX), Y12
+	VMOVDQU      448(DX), Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+512, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+128, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      64(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y9, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8Offsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt8Offsetx1AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), CX
+	MOVQ   k+40(FP), DX
+
+group0:
+	CMPQ         DX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+256, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         BX, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y4
+	VMOVDQU      192(CX), Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      256(CX), Y4
+	VMOVDQU      320(CX), Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      384(CX), Y4
+	VMOVDQU      448(CX), Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+512, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         BX, $+1
+	JL           lines0by1End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+128, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      64(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  128(DI), Y6, Y2
+	VFMADD231PS  192(DI), Y6, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+
+group1:
+	CMPQ         DX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+256, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         BX, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y4
+	VMOVDQU      192(CX), Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      256(CX), Y4
+	VMOVDQU      320(CX), Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      384(CX), Y4
+	VMOVDQU      448(CX), Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+512, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         BX, $+1
+	JL           lines1by1End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+128, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      64(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  128(DI), Y6, Y2
+	VFMADD231PS  192(DI), Y6, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8Offsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt8Offsetx2AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   k+40(FP), BX
+	MOVQ   AX, SI
+	ADDQ   CX, SI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+256, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y8
+	VMOVDQU      192(DX), Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      256(DX), Y8
+	VMOVDQU      320(DX), Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      384(DX), Y8
+	VMOVDQU      448(DX), Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+512, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+128, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (R8), Y8
+	VMOVUPS      64(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  128(R8), Y10, Y4
+	VFMADD231PS  192(R8), Y10, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  128(R8), Y10, Y6
+	VFMADD231PS  192(R8), Y10, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+256, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y8
+	VMOVDQU      192(DX), Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      256(DX), Y8
+	VMOVDQU      320(DX), Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      384(DX), Y8
+	VMOVDQU      448(DX), Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+512, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+128, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (R8), Y8
+	VMOVUPS      64(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  128(R8), Y10, Y4
+	VFMADD231PS  192(R8), Y10, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  128(R8), Y10, Y6
+	VFMADD231PS  192(R8), Y10, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8Offsetx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt8Offsetx3AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   k+40(FP), BX
+	MOVQ   AX, SI
+	ADDQ   CX, SI
+	MOVQ   SI, DI
+	ADDQ   CX, DI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+256, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y12
+	VMOVDQU      192(DX), Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      256(DX), Y12
+	VMOVDQU      320(DX), Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      384(DX), Y12
+	VMOVDQU      448(DX), Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+512, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+128, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      64(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS 8(AX), Y14
+	VFMADD231PS  128(R9), Y14, Y6
+	VFMADD231PS  192(R9), Y14, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS 8(SI), Y14
+	VFMADD231PS  128(R9), Y14, Y8
+	VFMADD231PS  192(R9), Y14, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  128(R9), Y14, Y10
+	VFMADD231PS  192(R9), Y14, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	MOVQ    SI, DI
+	ADDQ    CX, DI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+256, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y12
+	VMOVDQU      192(DX), Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      256(DX), Y12
+	VMOVDQU      320(DX), Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      384(DX), Y12
+	VMOVDQU      448(DX), Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+512, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+128, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      64(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS 8(AX), Y14
+	VFMADD231PS  128(R9), Y14, Y6
+	VFMADD231PS  192(R9), Y14, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS 8(SI), Y14
+	VFMADD231PS  128(R9), Y14, Y8
+	VFMADD231PS  192(R9), Y14, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  128(R9), Y14, Y10
+	VFMADD231PS  192(R9), Y14, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y9, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4x1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt4x1AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), CX
+	MOVQ         k+40(FP), DX
+
+group0:
+	CMPQ         DX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+128, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         BX, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         BX, $+1
+	JL           lines0by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      64(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+
+group1:
+	CMPQ         DX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+128, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         BX, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         BX, $+1
+	JL           lines1by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      64(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4x2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt4x2AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X11
+	VPBROADCASTD X11, Y11
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (R8), Y8
+	VMOVUPS      64(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (R8), Y8
+	VMOVUPS      64(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4x3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt4x3AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X15
+	VPBROADCASTD X15, Y15
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+	MOVQ         SI, DI
+	ADDQ         CX, DI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      64(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	MOVQ    SI, DI
+	ADDQ    CX, DI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      64(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y9, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4Offsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt4Offsetx1AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), CX
+	MOVQ         k+40(FP), DX
+
+group0:
+	CMPQ         DX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+256, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         BX, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         BX, $+1
+	JL           lines0by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      64(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  128(DI), Y6, Y2
+	VFMADD231PS  192(DI), Y6, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+
+group1:
+	CMPQ         DX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+256, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         BX, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         BX, $+1
+	JL           lines1by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      64(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  128(DI), Y6, Y2
+	VFMADD231PS  192(DI), Y6, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4Offsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt4Offsetx2AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X11
+	VPBROADCASTD X11, Y11
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+256, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (R8), Y8
+	VMOVUPS      64(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  128(R8), Y10, Y4
+	VFMADD231PS  192(R8), Y10, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  128(R8), Y10, Y6
+	VFMADD231PS  192(R8), Y10, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+256, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (R8), Y8
+	VMOVUPS      64(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  128(R8), Y10, Y4
+	VFMADD231PS  192(R8), Y10, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  128(R8), Y10, Y6
+	VFMADD231PS  192(R8), Y10, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4Offsetx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·rowsInt4Offsetx3AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X15
+	VPBROADCASTD X15, Y15
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+	MOVQ         SI, DI
+	ADDQ         CX, DI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+256, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      64(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS 8(AX), Y14
+	VFMADD231PS  128(R9), Y14, Y6
+	VFMADD231PS  192(R9), Y14, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS 8(SI), Y14
+	VFMADD231PS  128(R9), Y14, Y8
+	VFMADD231PS  192(R9), Y14, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  128(R9), Y14, Y10
+	VFMADD231PS  192(R9), Y14, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	MOVQ    SI, DI
+	ADDQ    CX, DI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+256, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      64(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS 8(AX), Y14
+	VFMADD231PS  128(R9), Y14, Y6
+	VFMADD231PS  192(R9), Y14, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS 8(SI), Y14
+	VFMADD231PS  128(R9), Y14, Y8
+	VFMADD231PS  192(R9), Y14, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  128(R9), Y14, Y10
+	VFMADD231PS  192(R9), Y14, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y9, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4Halvesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4Halvesx1AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), CX
+	MOVQ         k+40(FP), DX
+
+group0:
+	CMPQ         DX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+64, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         BX, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         BX, $+1
+	JL           lines0by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines0by1
+
+lines0by1End:
+	VCVTPH2PS    (DI), Y4
+	VCVTPH2PS    32(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+
+group1:
+	CMPQ         DX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+64, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         BX, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         BX, $+1
+	JL           lines1by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines1by1
+
+lines1by1End:
+	VCVTPH2PS    -16(DI), Y4
+	VCVTPH2PS    16(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4Halvesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4Halvesx2AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X11
+	VPBROADCASTD X11, Y11
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VCVTPH2PS    (R8), Y8
+	VCVTPH2PS    32(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VCVTPH2PS    -16(R8), Y8
+	VCVTPH2PS    16(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4Halvesx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4Halvesx3AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X15
+	VPBROADCASTD X15, Y15
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+	MOVQ         SI, DI
+	ADDQ         CX, DI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VCVTPH2PS    (R9), Y12
+	VCVTPH2PS    32(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	MOVQ    SI, DI
+	ADDQ    CX, DI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VCVTPH2PS    -16(R9), Y12
+	VCVTPH2PS    16(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y9, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4HalvesOffsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4HalvesOffsetx1AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), CX
+	MOVQ         k+40(FP), DX
+
+group0:
+	CMPQ         DX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+128, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         BX, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         BX, $+1
+	JL           lines0by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines0by1
+
+lines0by1End:
+	VCVTPH2PS    (DI), Y4
+	VCVTPH2PS    32(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VCVTPH2PS    64(DI), Y4
+	VCVTPH2PS    96(DI), Y5
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+
+group1:
+	CMPQ         DX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+128, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         BX, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         BX, $+1
+	JL           lines1by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines1by1
+
+lines1by1End:
+	VCVTPH2PS    -16(DI), Y4
+	VCVTPH2PS    16(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VCVTPH2PS    48(DI), Y4
+	VCVTPH2PS    80(DI), Y5
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4HalvesOffsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4HalvesOffsetx2AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X11
+	VPBROADCASTD X11, Y11
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VCVTPH2PS    (R8), Y8
+	VCVTPH2PS    32(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VCVTPH2PS    64(R8), Y8
+	VCVTPH2PS    96(R8), Y9
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VCVTPH2PS    -16(R8), Y8
+	VCVTPH2PS    16(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VCVTPH2PS    48(R8), Y8
+	VCVTPH2PS    80(R8), Y9
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4HalvesOffsetx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4HalvesOffsetx3AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X15
+	VPBROADCASTD X15, Y15
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+	MOVQ         SI, DI
+	ADDQ         CX, DI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VCVTPH2PS    (R9), Y12
+	VCVTPH2PS    32(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	VCVTPH2PS    64(R9), Y12
+	VCVTPH2PS    96(R9), Y13
+	VBROADCASTSS 8(AX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 8(SI), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	MOVQ    SI, DI
+	ADDQ    CX, DI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VCVTPH2PS    -16(R9), Y12
+	VCVTPH2PS    16(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	VCVTPH2PS    48(R9), Y12
+	VCVTPH2PS    80(R9), Y13
+	VBROADCASTSS 8(AX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 8(SI), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y9, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt6Halvesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt6Halvesx1AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	MOVL         $0x30303030, AX
+	VMOVD        AX, X9
+	VPBROADCASTD X9, Y9
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), CX
+	MOVQ         k+40(FP), DX
+
+group0:
+	CMPQ         DX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+64, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         BX, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y10
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y10
+	VMOVDQU      256(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      320(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+384, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines0by4
+
+lines0by4End:
+	VCVTPH2PS    (DI), Y4
+	VCVTPH2PS    32(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+
+group1:
+	CMPQ         DX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+64, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         BX, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y10
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y10
+	VMOVDQU      256(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      320(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+384, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines1by4
+
+lines1by4End:
+	VCVTPH2PS    -16(DI), Y4
+	VCVTPH2PS    16(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt6Halvesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt6Halvesx2AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X11
+	VPBROADCASTD X11, Y11
+	MOVL         $0x30303030, AX
+	VMOVD        AX, X13
+	VPBROADCASTD X13, Y13
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y14
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y14
+	VMOVDQU      256(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      320(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+384, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+	VCVTPH2PS    (R8), Y8
+	VCVTPH2PS    32(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y14
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y14
+	VMOVDQU      256(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      320(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+384, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+	VCVTPH2PS    -16(R8), Y8
+	VCVTPH2PS    16(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt6HalvesOffsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt6HalvesOffsetx1AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	MOVL         $0x30303030, AX
+	VMOVD        AX, X9
+	VPBROADCASTD X9, Y9
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), CX
+	MOVQ         k+40(FP), DX
+
+group0:
+	CMPQ         DX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+128, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         BX, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y10
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y10
+	VMOVDQU      256(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      320(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+384, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines0by4
+
+lines0by4End:
+	VCVTPH2PS    (DI), Y4
+	VCVTPH2PS    32(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VCVTPH2PS    64(DI), Y4
+	VCVTPH2PS    96(DI), Y5
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+
+group1:
+	CMPQ         DX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+128, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         BX, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y10
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y10
+	VMOVDQU      256(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      320(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+384, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines1by4
+
+lines1by4End:
+	VCVTPH2PS    -16(DI), Y4
+	VCVTPH2PS    16(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VCVTPH2PS    48(DI), Y4
+	VCVTPH2PS    80(DI), Y5
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt6HalvesOffsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt6HalvesOffsetx2AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X11
+	VPBROADCASTD X11, Y11
+	MOVL         $0x30303030, AX
+	VMOVD        AX, X13
+	VPBROADCASTD X13, Y13
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y14
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y14
+	VMOVDQU      256(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      320(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+384, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+	VCVTPH2PS    (R8), Y8
+	VCVTPH2PS    32(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VCVTPH2PS    64(R8), Y8
+	VCVTPH2PS    96(R8), Y9
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+128, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y14
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y14
+	VMOVDQU      256(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      320(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+384, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+	VCVTPH2PS    -16(R8), Y8
+	VCVTPH2PS    16(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VCVTPH2PS    48(R8), Y8
+	VCVTPH2PS    80(R8), Y9
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8Halvesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt8Halvesx1AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), CX
+	MOVQ   k+40(FP), DX
+
+group0:
+	CMPQ         DX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+64, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         BX, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y4
+	VMOVDQU      192(CX), Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      256(CX), Y4
+	VMOVDQU      320(CX), Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      384(CX), Y4
+	VMOVDQU      448(CX), Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+512, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         BX, $+1
+	JL           lines0by1End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+128, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines0by1
+
+lines0by1End:
+	VCVTPH2PS    (DI), Y4
+	VCVTPH2PS    32(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+
+group1:
+	CMPQ         DX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), BX
+	CMPQ         BX, DX
+	CMOVQGT      DX, BX
+	SUBQ         BX, DX
+	XORQ         SI, SI
+	MOVQ         CX, DI
+	ADDQ         $+64, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         BX, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y4
+	VMOVDQU      192(CX), Y5
+	VPBROADCASTD 16(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      256(CX), Y4
+	VMOVDQU      320(CX), Y5
+	VPBROADCASTD 20(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      384(CX), Y4
+	VMOVDQU      448(CX), Y5
+	VPBROADCASTD 24(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+512, CX
+	ADDQ $+16, SI
+	SUBQ $+4, BX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         BX, $+1
+	JL           lines1by1End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(SI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+128, CX
+	ADDQ $+4, SI
+	SUBQ $+1, BX
+	JMP  lines1by1
+
+lines1by1End:
+	VCVTPH2PS    -16(DI), Y4
+	VCVTPH2PS    16(DI), Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(SI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8Halvesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt8Halvesx2AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   k+40(FP), BX
+	MOVQ   AX, SI
+	ADDQ   CX, SI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y8
+	VMOVDQU      192(DX), Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      256(DX), Y8
+	VMOVDQU      320(DX), Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      384(DX), Y8
+	VMOVDQU      448(DX), Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+512, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+128, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VCVTPH2PS    (R8), Y8
+	VCVTPH2PS    32(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y8
+	VMOVDQU      192(DX), Y9
+	VPBROADCASTD 16(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      256(DX), Y8
+	VMOVDQU      320(DX), Y9
+	VPBROADCASTD 20(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      384(DX), Y8
+	VMOVDQU      448(DX), Y9
+	VPBROADCASTD 24(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+512, DX
+	ADDQ $+16, DI
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(DI*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+128, DX
+	ADDQ $+4, DI
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VCVTPH2PS    -16(R8), Y8
+	VCVTPH2PS    16(R8), Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(DI*1), AX
+	LEAQ         12(SI)(DI*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8Halvesx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt8Halvesx3AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   k+40(FP), BX
+	MOVQ   AX, SI
+	ADDQ   CX, SI
+	MOVQ   SI, DI
+	ADDQ   CX, DI
+
+group0:
+	CMPQ         BX, $+0
+	JLE          groupEnd0
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines0by4:
+	CMPQ         CX, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y12
+	VMOVDQU      192(DX), Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      256(DX), Y12
+	VMOVDQU      320(DX), Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      384(DX), Y12
+	VMOVDQU      448(DX), Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+512, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         CX, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+128, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines0by1
+
+lines0by1End:
+	VCVTPH2PS    (R9), Y12
+	VCVTPH2PS    32(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	MOVQ    SI, DI
+	ADDQ    CX, DI
+	ADDQ    $+32, DX
+
+group1:
+	CMPQ         BX, $+0
+	JLE          groupEnd1
+	MOVQ         group+48(FP), CX
+	CMPQ         CX, BX
+	CMOVQGT      BX, CX
+	SUBQ         CX, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines1by4:
+	CMPQ         CX, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y12
+	VMOVDQU      192(DX), Y13
+	VPBROADCASTD 16(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      256(DX), Y12
+	VMOVDQU      320(DX), Y13
+	VPBROADCASTD 20(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      384(DX), Y12
+	VMOVDQU      448(DX), Y13
+	VPBROADCASTD 24(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+512, DX
+	ADDQ $+16, R8
+	SUBQ $+4, CX
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         CX, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R8*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+128, DX
+	ADDQ $+4, R8
+	SUBQ $+1, CX
+	JMP  lines1by1
+
+lines1by1End:
+	VCVTPH2PS    -16(R9), Y12
+	VCVTPH2PS    16(R9), Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	LEAQ         12(DI)(R8*1), DI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y9, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4Timesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4Timesx1AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), CX
+	MOVQ         k+40(FP), DX
+	XORQ         BX, BX
+
+group0:
+	CMPQ  DX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), SI
+	TESTQ $0x0000003f, DX
+	JNZ   within0
+	MOVQ  CX, BX
+	ADDQ  $+64, CX
+
+within0:
+	CMPQ         SI, DX
+	CMOVQGT      DX, SI
+	SUBQ         SI, DX
+	XORQ         DI, DI
+	MOVQ         CX, R8
+	ADDQ         $+32, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         SI, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, DI
+	SUBQ $+4, SI
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         SI, $+1
+	JL           lines0by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, DI
+	SUBQ $+1, SI
+	JMP  lines0by1
+
+lines0by1End:
+	VPMOVSXBD    (R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    (BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    16(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    32(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(DI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+	XORQ    BX, BX
+
+group1:
+	CMPQ  DX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), SI
+	TESTQ $0x0000003f, DX
+	JNZ   within1
+	MOVQ  CX, BX
+	ADDQ  $+64, CX
+
+within1:
+	CMPQ         SI, DX
+	CMOVQGT      DX, SI
+	SUBQ         SI, DX
+	XORQ         DI, DI
+	MOVQ         CX, R8
+	ADDQ         $+32, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         SI, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, DI
+	SUBQ $+4, SI
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         SI, $+1
+	JL           lines1by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, DI
+	SUBQ $+1, SI
+	JMP  lines1by1
+
+lines1by1End:
+	VPMOVSXBD    -24(R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    -16(BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    -8(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    16(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(DI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4Timesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4Timesx2AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X11
+	VPBROADCASTD X11, Y11
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+	XORQ         CX, CX
+
+group0:
+	CMPQ  BX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), DI
+	TESTQ $0x0000003f, BX
+	JNZ   within0
+	MOVQ  DX, CX
+	ADDQ  $+64, DX
+
+within0:
+	CMPQ         DI, BX
+	CMOVQGT      BX, DI
+	SUBQ         DI, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+32, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         DI, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, DI
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         DI, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, DI
+	JMP  lines0by1
+
+lines0by1End:
+	VPMOVSXBD    (R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    (CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    16(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    32(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+	XORQ    CX, CX
+
+group1:
+	CMPQ  BX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), DI
+	TESTQ $0x0000003f, BX
+	JNZ   within1
+	MOVQ  DX, CX
+	ADDQ  $+64, DX
+
+within1:
+	CMPQ         DI, BX
+	CMOVQGT      BX, DI
+	SUBQ         DI, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+32, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         DI, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, DI
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         DI, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, DI
+	JMP  lines1by1
+
+lines1by1End:
+	VPMOVSXBD    -24(R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    -16(CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    -8(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    16(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4Timesx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4Timesx3AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X15
+	VPBROADCASTD X15, Y15
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+	MOVQ         SI, DI
+	ADDQ         CX, DI
+	XORQ         CX, CX
+
+group0:
+	CMPQ  BX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), R8
+	TESTQ $0x0000003f, BX
+	JNZ   within0
+	MOVQ  DX, CX
+	ADDQ  $+64, DX
+
+within0:
+	CMPQ         R8, BX
+	CMOVQGT      BX, R8
+	SUBQ         R8, BX
+	XORQ         R9, R9
+	MOVQ         DX, R10
+	ADDQ         $+32, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines0by4:
+	CMPQ         R8, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R9
+	SUBQ $+4, R8
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         R8, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R9
+	SUBQ $+1, R8
+	JMP  lines0by1
+
+lines0by1End:
+	VPMOVSXBD    (R10), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    (CX), Y14
+	VMULPS       Y14, Y12, Y12
+	VPMOVSXBD    16(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    32(CX), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R9*1), AX
+	LEAQ         12(SI)(R9*1), SI
+	LEAQ         12(DI)(R9*1), DI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	MOVQ    SI, DI
+	ADDQ    CX, DI
+	ADDQ    $+32, DX
+	XORQ    CX, CX
+
+group1:
+	CMPQ  BX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), R8
+	TESTQ $0x0000003f, BX
+	JNZ   within1
+	MOVQ  DX, CX
+	ADDQ  $+64, DX
+
+within1:
+	CMPQ         R8, BX
+	CMOVQGT      BX, R8
+	SUBQ         R8, BX
+	XORQ         R9, R9
+	MOVQ         DX, R10
+	ADDQ         $+32, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines1by4:
+	CMPQ         R8, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R9
+	SUBQ $+4, R8
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         R8, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R9
+	SUBQ $+1, R8
+	JMP  lines1by1
+
+lines1by1End:
+	VPMOVSXBD    -24(R10), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    -16(CX), Y14
+	VMULPS       Y14, Y12, Y12
+	VPMOVSXBD    -8(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    16(CX), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R9*1), AX
+	LEAQ         12(SI)(R9*1), SI
+	LEAQ         12(DI)(R9*1), DI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y9, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4TimesOffsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4TimesOffsetx1AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), CX
+	MOVQ         k+40(FP), DX
+	XORQ         BX, BX
+
+group0:
+	CMPQ  DX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), SI
+	TESTQ $0x0000003f, DX
+	JNZ   within0
+	MOVQ  CX, BX
+	ADDQ  $+128, CX
+
+within0:
+	CMPQ         SI, DX
+	CMOVQGT      DX, SI
+	SUBQ         SI, DX
+	XORQ         DI, DI
+	MOVQ         CX, R8
+	ADDQ         $+64, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         SI, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, DI
+	SUBQ $+4, SI
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         SI, $+1
+	JL           lines0by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, DI
+	SUBQ $+1, SI
+	JMP  lines0by1
+
+lines0by1End:
+	VPMOVSXBD    (R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    (BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    16(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    32(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VPMOVSXBD    32(R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    64(BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    48(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    96(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	LEAQ         12(AX)(DI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+	XORQ    BX, BX
+
+group1:
+	CMPQ  DX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), SI
+	TESTQ $0x0000003f, DX
+	JNZ   within1
+	MOVQ  CX, BX
+	ADDQ  $+128, CX
+
+within1:
+	CMPQ         SI, DX
+	CMOVQGT      DX, SI
+	SUBQ         SI, DX
+	XORQ         DI, DI
+	MOVQ         CX, R8
+	ADDQ         $+64, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         SI, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 16(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 20(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 24(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+256, CX
+	ADDQ $+16, DI
+	SUBQ $+4, SI
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         SI, $+1
+	JL           lines1by1End
+	VMOVDQU      (CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+64, CX
+	ADDQ $+4, DI
+	SUBQ $+1, SI
+	JMP  lines1by1
+
+lines1by1End:
+	VPMOVSXBD    -24(R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    -16(BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    -8(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    16(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VPMOVSXBD    8(R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    48(BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    24(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    80(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	LEAQ         12(AX)(DI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4TimesOffsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4TimesOffsetx2AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X11
+	VPBROADCASTD X11, Y11
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+	XORQ         CX, CX
+
+group0:
+	CMPQ  BX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), DI
+	TESTQ $0x0000003f, BX
+	JNZ   within0
+	MOVQ  DX, CX
+	ADDQ  $+128, DX
+
+within0:
+	CMPQ         DI, BX
+	CMOVQGT      BX, DI
+	SUBQ         DI, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         DI, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, DI
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         DI, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, DI
+	JMP  lines0by1
+
+lines0by1End:
+	VPMOVSXBD    (R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    (CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    16(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    32(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VPMOVSXBD    32(R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    64(CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    48(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    96(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+	XORQ    CX, CX
+
+group1:
+	CMPQ  BX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), DI
+	TESTQ $0x0000003f, BX
+	JNZ   within1
+	MOVQ  DX, CX
+	ADDQ  $+128, DX
+
+within1:
+	CMPQ         DI, BX
+	CMOVQGT      BX, DI
+	SUBQ         DI, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         DI, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 16(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 20(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 24(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+256, DX
+	ADDQ $+16, R8
+	SUBQ $+4, DI
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         DI, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+64, DX
+	ADDQ $+4, R8
+	SUBQ $+1, DI
+	JMP  lines1by1
+
+lines1by1End:
+	VPMOVSXBD    -24(R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    -16(CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    -8(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    16(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VPMOVSXBD    8(R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    48(CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    24(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    80(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt4TimesOffsetx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt4TimesOffsetx3AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X15
+	VPBROADCASTD X15, Y15
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+	MOVQ         SI, DI
+	ADDQ         CX, DI
+	XORQ         CX, CX
+
+group0:
+	CMPQ  BX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), R8
+	TESTQ $0x0000003f, BX
+	JNZ   within0
+	MOVQ  DX, CX
+	ADDQ  $+128, DX
+
+within0:
+	CMPQ         R8, BX
+	CMOVQGT      BX, R8
+	SUBQ         R8, BX
+	XORQ         R9, R9
+	MOVQ         DX, R10
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines0by4:
+	CMPQ         R8, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R9
+	SUBQ $+4, R8
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         R8, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R9
+	SUBQ $+1, R8
+	JMP  lines0by1
+
+lines0by1End:
+	VPMOVSXBD    (R10), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    (CX), Y14
+	VMULPS       Y14, Y12, Y12
+	VPMOVSXBD    16(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    32(CX), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	VPMOVSXBD    32(R10), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    64(CX), Y14
+	VMULPS       Y14, Y12, Y12
+	VPMOVSXBD    48(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    96(CX), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS 8(AX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 8(SI), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	LEAQ         12(AX)(R9*1), AX
+	LEAQ         12(SI)(R9*1), SI
+	LEAQ         12(DI)(R9*1), DI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	MOVQ    SI, DI
+	ADDQ    CX, DI
+	ADDQ    $+32, DX
+	XORQ    CX, CX
+
+group1:
+	CMPQ  BX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), R8
+	TESTQ $0x0000003f, BX
+	JNZ   within1
+	MOVQ  DX, CX
+	ADDQ  $+128, DX
+
+within1:
+	CMPQ         R8, BX
+	CMOVQGT      BX, R8
+	SUBQ         R8, BX
+	XORQ         R9, R9
+	MOVQ         DX, R10
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines1by4:
+	CMPQ         R8, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 16(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 20(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 24(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+256, DX
+	ADDQ $+16, R9
+	SUBQ $+4, R8
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         R8, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y13
+	VPAND        Y15, Y13, Y12
+	VPSRLW       $0x04, Y13, Y13
+	VPAND        Y15, Y13, Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+64, DX
+	ADDQ $+4, R9
+	SUBQ $+1, R8
+	JMP  lines1by1
+
+lines1by1End:
+	VPMOVSXBD    -24(R10), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    -16(CX), Y14
+	VMULPS       Y14, Y12, Y12
+	VPMOVSXBD    -8(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    16(CX), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	VPMOVSXBD    8(R10), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    48(CX), Y14
+	VMULPS       Y14, Y12, Y12
+	VPMOVSXBD    24(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    80(CX), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS 8(AX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 8(SI), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	LEAQ         12(AX)(R9*1), AX
+	LEAQ         12(SI)(R9*1), SI
+	LEAQ         12(DI)(R9*1), DI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y9, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt6Timesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt6Timesx1AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	MOVL         $0x30303030, AX
+	VMOVD        AX, X9
+	VPBROADCASTD X9, Y9
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), CX
+	MOVQ         k+40(FP), DX
+	XORQ         BX, BX
+
+group0:
+	CMPQ  DX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), SI
+	TESTQ $0x0000003f, DX
+	JNZ   within0
+	MOVQ  CX, BX
+	ADDQ  $+64, CX
+
+within0:
+	CMPQ         SI, DX
+	CMOVQGT      DX, SI
+	SUBQ         SI, DX
+	XORQ         DI, DI
+	MOVQ         CX, R8
+	ADDQ         $+32, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         SI, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y10
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 16(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y10
+	VMOVDQU      256(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 20(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      320(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 24(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+384, CX
+	ADDQ $+16, DI
+	SUBQ $+4, SI
+	JMP  lines0by4
+
+lines0by4End:
+	VPMOVSXBD    (R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    (BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    16(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    32(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(DI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+	XORQ    BX, BX
+
+group1:
+	CMPQ  DX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), SI
+	TESTQ $0x0000003f, DX
+	JNZ   within1
+	MOVQ  CX, BX
+	ADDQ  $+64, CX
+
+within1:
+	CMPQ         SI, DX
+	CMOVQGT      DX, SI
+	SUBQ         SI, DX
+	XORQ         DI, DI
+	MOVQ         CX, R8
+	ADDQ         $+32, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         SI, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y10
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 16(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y10
+	VMOVDQU      256(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 20(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      320(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 24(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+384, CX
+	ADDQ $+16, DI
+	SUBQ $+4, SI
+	JMP  lines1by4
+
+lines1by4End:
+	VPMOVSXBD    -24(R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    -16(BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    -8(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    16(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(DI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt6Timesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt6Timesx2AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X11
+	VPBROADCASTD X11, Y11
+	MOVL         $0x30303030, AX
+	VMOVD        AX, X13
+	VPBROADCASTD X13, Y13
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+	XORQ         CX, CX
+
+group0:
+	CMPQ  BX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), DI
+	TESTQ $0x0000003f, BX
+	JNZ   within0
+	MOVQ  DX, CX
+	ADDQ  $+64, DX
+
+within0:
+	CMPQ         DI, BX
+	CMOVQGT      BX, DI
+	SUBQ         DI, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+32, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         DI, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y14
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 16(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y14
+	VMOVDQU      256(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 20(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      320(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 24(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+384, DX
+	ADDQ $+16, R8
+	SUBQ $+4, DI
+	JMP  lines0by4
+
+lines0by4End:
+	VPMOVSXBD    (R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    (CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    16(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    32(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+	XORQ    CX, CX
+
+group1:
+	CMPQ  BX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), DI
+	TESTQ $0x0000003f, BX
+	JNZ   within1
+	MOVQ  DX, CX
+	ADDQ  $+64, DX
+
+within1:
+	CMPQ         DI, BX
+	CMOVQGT      BX, DI
+	SUBQ         DI, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+32, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         DI, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y14
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 16(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y14
+	VMOVDQU      256(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 20(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      320(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 24(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+384, DX
+	ADDQ $+16, R8
+	SUBQ $+4, DI
+	JMP  lines1by4
+
+lines1by4End:
+	VPMOVSXBD    -24(R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    -16(CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    -8(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    16(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt6TimesOffsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt6TimesOffsetx1AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X7
+	VPBROADCASTD X7, Y7
+	MOVL         $0x30303030, AX
+	VMOVD        AX, X9
+	VPBROADCASTD X9, Y9
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), CX
+	MOVQ         k+40(FP), DX
+	XORQ         BX, BX
+
+group0:
+	CMPQ  DX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), SI
+	TESTQ $0x0000003f, DX
+	JNZ   within0
+	MOVQ  CX, BX
+	ADDQ  $+128, CX
+
+within0:
+	CMPQ         SI, DX
+	CMOVQGT      DX, SI
+	SUBQ         SI, DX
+	XORQ         DI, DI
+	MOVQ         CX, R8
+	ADDQ         $+64, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         SI, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y10
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 16(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y10
+	VMOVDQU      256(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 20(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      320(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 24(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+384, CX
+	ADDQ $+16, DI
+	SUBQ $+4, SI
+	JMP  lines0by4
+
+lines0by4End:
+	VPMOVSXBD    (R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    (BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    16(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    32(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VPMOVSXBD    32(R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    64(BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    48(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    96(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	LEAQ         12(AX)(DI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+	XORQ    BX, BX
+
+group1:
+	CMPQ  DX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), SI
+	TESTQ $0x0000003f, DX
+	JNZ   within1
+	MOVQ  CX, BX
+	ADDQ  $+128, CX
+
+within1:
+	CMPQ         SI, DX
+	CMOVQGT      DX, SI
+	SUBQ         SI, DX
+	XORQ         DI, DI
+	MOVQ         CX, R8
+	ADDQ         $+64, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         SI, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y10
+	VMOVDQU      64(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 16(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      192(CX), Y10
+	VMOVDQU      256(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPSLLW       $0x04, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPSLLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 20(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      320(CX), Y5
+	VPAND        Y7, Y5, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y7, Y5, Y5
+	VPAND        Y9, Y10, Y8
+	VPOR         Y8, Y4, Y4
+	VPSRLW       $0x02, Y10, Y8
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 24(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+384, CX
+	ADDQ $+16, DI
+	SUBQ $+4, SI
+	JMP  lines1by4
+
+lines1by4End:
+	VPMOVSXBD    -24(R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    -16(BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    -8(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    16(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	VPMOVSXBD    8(R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    48(BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    24(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    80(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	LEAQ         12(AX)(DI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt6TimesOffsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt6TimesOffsetx2AVXVNNI(SB), NOSPLIT, $0-56
+	MOVL         $0x0f0f0f0f, AX
+	VMOVD        AX, X11
+	VPBROADCASTD X11, Y11
+	MOVL         $0x30303030, AX
+	VMOVD        AX, X13
+	VPBROADCASTD X13, Y13
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         a+16(FP), AX
+	MOVQ         lda+24(FP), CX
+	MOVQ         w+32(FP), DX
+	MOVQ         k+40(FP), BX
+	MOVQ         AX, SI
+	ADDQ         CX, SI
+	XORQ         CX, CX
+
+group0:
+	CMPQ  BX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), DI
+	TESTQ $0x0000003f, BX
+	JNZ   within0
+	MOVQ  DX, CX
+	ADDQ  $+128, DX
+
+within0:
+	CMPQ         DI, BX
+	CMOVQGT      BX, DI
+	SUBQ         DI, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         DI, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y14
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 16(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y14
+	VMOVDQU      256(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 20(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      320(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 24(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+384, DX
+	ADDQ $+16, R8
+	SUBQ $+4, DI
+	JMP  lines0by4
+
+lines0by4End:
+	VPMOVSXBD    (R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    (CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    16(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    32(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VPMOVSXBD    32(R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    64(CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    48(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    96(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+	XORQ    CX, CX
+
+group1:
+	CMPQ  BX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), DI
+	TESTQ $0x0000003f, BX
+	JNZ   within1
+	MOVQ  DX, CX
+	ADDQ  $+128, DX
+
+within1:
+	CMPQ         DI, BX
+	CMOVQGT      BX, DI
+	SUBQ         DI, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+64, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         DI, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y14
+	VMOVDQU      64(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 16(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      192(DX), Y14
+	VMOVDQU      256(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPSLLW       $0x04, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y8, Y8
+	VPSLLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 20(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      320(DX), Y9
+	VPAND        Y11, Y9, Y8
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        Y11, Y9, Y9
+	VPAND        Y13, Y14, Y12
+	VPOR         Y12, Y8, Y8
+	VPSRLW       $0x02, Y14, Y12
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPBROADCASTD 24(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+384, DX
+	ADDQ $+16, R8
+	SUBQ $+4, DI
+	JMP  lines1by4
+
+lines1by4End:
+	VPMOVSXBD    -24(R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    -16(CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    -8(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    16(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	VPMOVSXBD    8(R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    48(CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    24(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    80(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS 8(AX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 8(SI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8Timesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt8Timesx1AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), CX
+	MOVQ   k+40(FP), DX
+	XORQ   BX, BX
+
+group0:
+	CMPQ  DX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), SI
+	TESTQ $0x0000003f, DX
+	JNZ   within0
+	MOVQ  CX, BX
+	ADDQ  $+64, CX
+
+within0:
+	CMPQ         SI, DX
+	CMOVQGT      DX, SI
+	SUBQ         SI, DX
+	XORQ         DI, DI
+	MOVQ         CX, R8
+	ADDQ         $+32, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines0by4:
+	CMPQ         SI, $+4
+	JL           lines0by4End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y4
+	VMOVDQU      192(CX), Y5
+	VPBROADCASTD 16(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      256(CX), Y4
+	VMOVDQU      320(CX), Y5
+	VPBROADCASTD 20(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      384(CX), Y4
+	VMOVDQU      448(CX), Y5
+	VPBROADCASTD 24(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+512, CX
+	ADDQ $+16, DI
+	SUBQ $+4, SI
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         SI, $+1
+	JL           lines0by1End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+128, CX
+	ADDQ $+4, DI
+	SUBQ $+1, SI
+	JMP  lines0by1
+
+lines0by1End:
+	VPMOVSXBD    (R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    (BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    16(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    32(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(DI*1), AX
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), CX
+	MOVQ    k+40(FP), DX
+	ADDQ    $+32, CX
+	XORQ    BX, BX
+
+group1:
+	CMPQ  DX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), SI
+	TESTQ $0x0000003f, DX
+	JNZ   within1
+	MOVQ  CX, BX
+	ADDQ  $+64, CX
+
+within1:
+	CMPQ         SI, DX
+	CMOVQGT      DX, SI
+	SUBQ         SI, DX
+	XORQ         DI, DI
+	MOVQ         CX, R8
+	ADDQ         $+32, CX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+
+lines1by4:
+	CMPQ         SI, $+4
+	JL           lines1by4End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      128(CX), Y4
+	VMOVDQU      192(CX), Y5
+	VPBROADCASTD 16(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      256(CX), Y4
+	VMOVDQU      320(CX), Y5
+	VPBROADCASTD 20(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG         $0x5055e2c4
+	BYTE         $0xce
+	VMOVDQU      384(CX), Y4
+	VMOVDQU      448(CX), Y5
+	VPBROADCASTD 24(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+512, CX
+	ADDQ $+16, DI
+	SUBQ $+4, SI
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         SI, $+1
+	JL           lines1by1End
+	VMOVDQU      (CX), Y4
+	VMOVDQU      64(CX), Y5
+	VPBROADCASTD 12(AX)(DI*1), Y6
+
+	// VPDPBUSD Y6, Y4, Y0
+	LONG $0x505de2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y6, Y5, Y1
+	LONG $0x5055e2c4
+	BYTE $0xce
+	ADDQ $+128, CX
+	ADDQ $+4, DI
+	SUBQ $+1, SI
+	JMP  lines1by1
+
+lines1by1End:
+	VPMOVSXBD    -24(R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTPH2PS    -16(BX), Y6
+	VMULPS       Y6, Y4, Y4
+	VPMOVSXBD    -8(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    16(BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VBROADCASTSS (AX), Y6
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VFMADD231PS  Y6, Y0, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y3
+	LEAQ         12(AX)(DI*1), AX
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8Timesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt8Timesx2AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   k+40(FP), BX
+	MOVQ   AX, SI
+	ADDQ   CX, SI
+	XORQ   CX, CX
+
+group0:
+	CMPQ  BX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), DI
+	TESTQ $0x0000003f, BX
+	JNZ   within0
+	MOVQ  DX, CX
+	ADDQ  $+64, DX
+
+within0:
+	CMPQ         DI, BX
+	CMOVQGT      BX, DI
+	SUBQ         DI, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+32, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines0by4:
+	CMPQ         DI, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y8
+	VMOVDQU      192(DX), Y9
+	VPBROADCASTD 16(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      256(DX), Y8
+	VMOVDQU      320(DX), Y9
+	VPBROADCASTD 20(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      384(DX), Y8
+	VMOVDQU      448(DX), Y9
+	VPBROADCASTD 24(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+512, DX
+	ADDQ $+16, R8
+	SUBQ $+4, DI
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         DI, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+128, DX
+	ADDQ $+4, R8
+	SUBQ $+1, DI
+	JMP  lines0by1
+
+lines0by1End:
+	VPMOVSXBD    (R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    (CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    16(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    32(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	ADDQ    $+32, DX
+	XORQ    CX, CX
+
+group1:
+	CMPQ  BX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), DI
+	TESTQ $0x0000003f, BX
+	JNZ   within1
+	MOVQ  DX, CX
+	ADDQ  $+64, DX
+
+within1:
+	CMPQ         DI, BX
+	CMOVQGT      BX, DI
+	SUBQ         DI, BX
+	XORQ         R8, R8
+	MOVQ         DX, R9
+	ADDQ         $+32, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+
+lines1by4:
+	CMPQ         DI, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      128(DX), Y8
+	VMOVDQU      192(DX), Y9
+	VPBROADCASTD 16(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 16(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      256(DX), Y8
+	VMOVDQU      320(DX), Y9
+	VPBROADCASTD 20(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 20(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG         $0x5035c2c4
+	BYTE         $0xda
+	VMOVDQU      384(DX), Y8
+	VMOVDQU      448(DX), Y9
+	VPBROADCASTD 24(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 24(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+512, DX
+	ADDQ $+16, R8
+	SUBQ $+4, DI
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         DI, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y8
+	VMOVDQU      64(DX), Y9
+	VPBROADCASTD 12(AX)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y0
+	LONG $0x503dc2c4
+	BYTE $0xc2
+
+	// VPDPBUSD Y10, Y9, Y1
+	LONG         $0x5035c2c4
+	BYTE         $0xca
+	VPBROADCASTD 12(SI)(R8*1), Y10
+
+	// VPDPBUSD Y10, Y8, Y2
+	LONG $0x503dc2c4
+	BYTE $0xd2
+
+	// VPDPBUSD Y10, Y9, Y3
+	LONG $0x5035c2c4
+	BYTE $0xda
+	ADDQ $+128, DX
+	ADDQ $+4, R8
+	SUBQ $+1, DI
+	JMP  lines1by1
+
+lines1by1End:
+	VPMOVSXBD    -24(R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VCVTPH2PS    -16(CX), Y10
+	VMULPS       Y10, Y8, Y8
+	VPMOVSXBD    -8(R9), Y9
+	VCVTDQ2PS    Y9, Y9
+	VCVTPH2PS    16(CX), Y10
+	VMULPS       Y10, Y9, Y9
+	VBROADCASTSS (AX), Y10
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y8, Y0, Y0
+	VFMADD231PS  Y10, Y0, Y4
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y1, Y5
+	VBROADCASTSS (SI), Y10
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD231PS  Y10, Y2, Y6
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y3, Y7
+	LEAQ         12(AX)(R8*1), AX
+	LEAQ         12(SI)(R8*1), SI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func rowsInt8Timesx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3
+TEXT ·rowsInt8Timesx3AVXVNNI(SB), NOSPLIT, $0-56
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   a+16(FP), AX
+	MOVQ   lda+24(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   k+40(FP), BX
+	MOVQ   AX, SI
+	ADDQ   CX, SI
+	MOVQ   SI, DI
+	ADDQ   CX, DI
+	XORQ   CX, CX
+
+group0:
+	CMPQ  BX, $+0
+	JLE   groupEnd0
+	MOVQ  group+48(FP), R8
+	TESTQ $0x0000003f, BX
+	JNZ   within0
+	MOVQ  DX, CX
+	ADDQ  $+64, DX
+
+within0:
+	CMPQ         R8, BX
+	CMOVQGT      BX, R8
+	SUBQ         R8, BX
+	XORQ         R9, R9
+	MOVQ         DX, R10
+	ADDQ         $+32, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines0by4:
+	CMPQ         R8, $+4
+	JL           lines0by4End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y12
+	VMOVDQU      192(DX), Y13
+	VPBROADCASTD 16(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      256(DX), Y12
+	VMOVDQU      320(DX), Y13
+	VPBROADCASTD 20(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      384(DX), Y12
+	VMOVDQU      448(DX), Y13
+	VPBROADCASTD 24(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+512, DX
+	ADDQ $+16, R9
+	SUBQ $+4, R8
+	JMP  lines0by4
+
+lines0by4End:
+lines0by1:
+	CMPQ         R8, $+1
+	JL           lines0by1End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+128, DX
+	ADDQ $+4, R9
+	SUBQ $+1, R8
+	JMP  lines0by1
+
+lines0by1End:
+	VPMOVSXBD    (R10), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    (CX), Y14
+	VMULPS       Y14, Y12, Y12
+	VPMOVSXBD    16(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    32(CX), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R9*1), AX
+	LEAQ         12(SI)(R9*1), SI
+	LEAQ         12(DI)(R9*1), DI
+	JMP          group0
+
+groupEnd0:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 64(AX)
+	ADDQ    CX, AX
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    a+16(FP), AX
+	MOVQ    lda+24(FP), CX
+	MOVQ    w+32(FP), DX
+	MOVQ    k+40(FP), BX
+	MOVQ    AX, SI
+	ADDQ    CX, SI
+	MOVQ    SI, DI
+	ADDQ    CX, DI
+	ADDQ    $+32, DX
+	XORQ    CX, CX
+
+group1:
+	CMPQ  BX, $+0
+	JLE   groupEnd1
+	MOVQ  group+48(FP), R8
+	TESTQ $0x0000003f, BX
+	JNZ   within1
+	MOVQ  DX, CX
+	ADDQ  $+64, DX
+
+within1:
+	CMPQ         R8, BX
+	CMOVQGT      BX, R8
+	SUBQ         R8, BX
+	XORQ         R9, R9
+	MOVQ         DX, R10
+	ADDQ         $+32, DX
+	VPBROADCASTD 4(AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(SI), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 4(DI), Y4
+	VMOVDQA      Y4, Y5
+
+lines1by4:
+	CMPQ         R8, $+4
+	JL           lines1by4End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(DX), Y12
+	VMOVDQU      192(DX), Y13
+	VPBROADCASTD 16(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 16(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 16(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      256(DX), Y12
+	VMOVDQU      320(DX), Y13
+	VPBROADCASTD 20(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 20(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 20(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      384(DX), Y12
+	VMOVDQU      448(DX), Y13
+	VPBROADCASTD 24(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 24(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 24(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+512, DX
+	ADDQ $+16, R9
+	SUBQ $+4, R8
+	JMP  lines1by4
+
+lines1by4End:
+lines1by1:
+	CMPQ         R8, $+1
+	JL           lines1by1End
+	VMOVDQU      (DX), Y12
+	VMOVDQU      64(DX), Y13
+	VPBROADCASTD 12(AX)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DI)(R9*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $+128, DX
+	ADDQ $+4, R9
+	SUBQ $+1, R8
+	JMP  lines1by1
+
+lines1by1End:
+	VPMOVSXBD    -24(R10), Y12
+	VCVTDQ2PS    Y12, Y12
+	VCVTPH2PS    -16(CX), Y14
+	VMULPS       Y14, Y12, Y12
+	VPMOVSXBD    -8(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VCVTPH2PS    16(CX), Y14
+	VMULPS       Y14, Y13, Y13
+	VBROADCASTSS (AX), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VFMADD231PS  Y14, Y0, Y6
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y13, Y1, Y1
+	VFMADD231PS  Y14, Y1, Y7
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VFMADD231PS  Y14, Y2, Y8
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y13, Y3, Y3
+	VFMADD231PS  Y14, Y3, Y9
+	VBROADCASTSS (DI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VFMADD231PS  Y14, Y4, Y10
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y5, Y5
+	VFMADD231PS  Y14, Y5, Y11
+	LEAQ         12(AX)(R9*1), AX
+	LEAQ         12(SI)(R9*1), SI
+	LEAQ         12(DI)(R9*1), DI
+	JMP          group1
+
+groupEnd1:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	SHLQ    $0x02, CX
+	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, 32(AX)
+	VMOVUPS Y9, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
 // func rowsInt8x1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·rowsInt8x1AVX2(SB), NOSPLIT, $0-56
@@ -34434,6 +48628,1106 @@ groupEnd1:
 	VMOVUPS Y6, 32(AX)
 	VMOVUPS Y7, 96(AX)
 	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tilesInt8x1AMX(config *byte, c *float32, ldc int, a *byte, lda int, w *byte, k int, group int, step int, first int, rows int, sums *byte)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·tilesInt8x1AMX(SB), NOSPLIT, $0-96
+	MOVQ config+0(FP), AX
+
+	// LDTILECFG
+	LONG  $0x4978e2c4
+	BYTE  $0x00
+	MOVQ  lda+32(FP), R10
+	MOVQ  first+72(FP), R15
+	IMULQ R10, R15
+	MOVQ  sums+88(FP), R11
+	LEAQ  4096(R11), R13
+	MOVQ  c+8(FP), DI
+	MOVQ  ldc+16(FP), SI
+	MOVQ  rows+80(FP), DX
+	XORQ  CX, CX
+
+in:
+	VMOVUPS (DI), Z0
+	VMOVUPS Z0, (R13)(CX*1)
+	VMOVUPS 64(DI), Z1
+	VMOVUPS Z1, 64(R13)(CX*1)
+	LEAQ    (DI)(SI*4), DI
+	ADDQ    $+128, CX
+	DECQ    DX
+	JNE     in
+	MOVQ    a+24(FP), DI
+	MOVQ    w+40(FP), SI
+	MOVQ    k+48(FP), DX
+	MOVQ    DI, R8
+	MOVQ    SI, R9
+	MOVQ    $+128, BX
+	MOVQ    group+56(FP), CX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SUBQ    CX, DX
+
+	// TILEZERO T0
+	LONG $0x497be2c4
+	BYTE $0xc0
+
+	// TILEZERO T1
+	LONG $0x497be2c4
+	BYTE $0xc8
+	ADDQ $+128, SI
+	ADDQ $+12, DI
+
+first:
+	// TILELOADD (SI)(BX*1), T4
+	LONG $0x4b7be2c4
+	BYTE $0x24
+	BYTE $0x1e
+
+	// TILELOADD (DI)(R10*1), T6
+	LONG $0x4b7ba2c4
+	BYTE $0x34
+	BYTE $0x17
+
+	// TDPBSUD T4, T6, T0
+	LONG $0x5e5ae2c4
+	BYTE $0xc6
+
+	// TILELOADD 64(SI)(BX*1), T5
+	LONG $0x4b7be2c4
+	BYTE $0x6c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TDPBSUD T5, T6, T1
+	LONG  $0x5e52e2c4
+	BYTE  $0xce
+	MOVQ  step+64(FP), AX
+	ADDQ  AX, DI
+	SUBQ  AX, CX
+	SHLQ  $0x05, AX
+	ADDQ  AX, SI
+	TESTQ CX, CX
+	JNE   first
+	MOVQ  first+72(FP), AX
+	SHLQ  $0x07, AX
+	ADDQ  R11, AX
+
+	// TILESTORED (R11)(BX*1), T0
+	LONG $0x4b7ac2c4
+	BYTE $0x04
+	BYTE $0x1b
+
+	// TILESTORED 64(R11)(BX*1), T1
+	LONG $0x4b7ac2c4
+	BYTE $0x4c
+	BYTE $0x1b
+	BYTE $0x40
+
+group:
+	TESTQ   DX, DX
+	JE      last
+	MOVQ    group+56(FP), CX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SUBQ    CX, DX
+
+	// TILEZERO T0
+	LONG $0x497be2c4
+	BYTE $0xc0
+
+	// TILEZERO T1
+	LONG $0x497be2c4
+	BYTE $0xc8
+	ADDQ $+128, SI
+	ADDQ $+12, DI
+
+next:
+	// TILELOADD (SI)(BX*1), T4
+	LONG $0x4b7be2c4
+	BYTE $0x24
+	BYTE $0x1e
+
+	// TILELOADD (DI)(R10*1), T6
+	LONG $0x4b7ba2c4
+	BYTE $0x34
+	BYTE $0x17
+
+	// TDPBSUD T4, T6, T0
+	LONG $0x5e5ae2c4
+	BYTE $0xc6
+
+	// TILELOADD 64(SI)(BX*1), T5
+	LONG $0x4b7be2c4
+	BYTE $0x6c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TDPBSUD T5, T6, T1
+	LONG    $0x5e52e2c4
+	BYTE    $0xce
+	MOVQ    step+64(FP), AX
+	ADDQ    AX, DI
+	SUBQ    AX, CX
+	SHLQ    $0x05, AX
+	ADDQ    AX, SI
+	TESTQ   CX, CX
+	JNE     next
+	VMOVUPS (R9), Z16
+	VMOVUPS 64(R9), Z17
+	MOVQ    rows+80(FP), BX
+	MOVQ    R8, AX
+	XORQ    CX, CX
+
+scale:
+	VPBROADCASTD 4(AX), Z0
+	VPADDD       (R11)(CX*1), Z0, Z1
+	VPADDD       64(R11)(CX*1), Z0, Z2
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z16, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VBROADCASTSS (AX), Z3
+	VMOVUPS      (R13)(CX*1), Z4
+	VMOVUPS      64(R13)(CX*1), Z5
+	VFMADD231PS  Z3, Z1, Z4
+	VFMADD231PS  Z3, Z2, Z5
+	VMOVUPS      Z4, (R13)(CX*1)
+	VMOVUPS      Z5, 64(R13)(CX*1)
+	ADDQ         R10, AX
+	ADDQ         $+128, CX
+	DECQ         BX
+	JNE          scale
+	MOVQ         $+128, BX
+	MOVQ         first+72(FP), AX
+	SHLQ         $0x07, AX
+	ADDQ         R11, AX
+
+	// TILESTORED (R11)(BX*1), T0
+	LONG $0x4b7ac2c4
+	BYTE $0x04
+	BYTE $0x1b
+
+	// TILESTORED 64(R11)(BX*1), T1
+	LONG $0x4b7ac2c4
+	BYTE $0x4c
+	BYTE $0x1b
+	BYTE $0x40
+	MOVQ group+56(FP), AX
+	LEAQ 12(R8)(AX*1), R8
+	SHLQ $0x05, AX
+	LEAQ 128(R9)(AX*1), R9
+	JMP  group
+
+last:
+	VMOVUPS (R9), Z16
+	VMOVUPS 64(R9), Z17
+	MOVQ    rows+80(FP), BX
+	MOVQ    R8, AX
+	XORQ    CX, CX
+
+scaleLast:
+	VPBROADCASTD 4(AX), Z0
+	VPADDD       (R11)(CX*1), Z0, Z1
+	VPADDD       64(R11)(CX*1), Z0, Z2
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z16, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VBROADCASTSS (AX), Z3
+	VMOVUPS      (R13)(CX*1), Z4
+	VMOVUPS      64(R13)(CX*1), Z5
+	VFMADD231PS  Z3, Z1, Z4
+	VFMADD231PS  Z3, Z2, Z5
+	VMOVUPS      Z4, (R13)(CX*1)
+	VMOVUPS      Z5, 64(R13)(CX*1)
+	ADDQ         R10, AX
+	ADDQ         $+128, CX
+	DECQ         BX
+	JNE          scaleLast
+	MOVQ         $+128, BX
+
+	// TILERELEASE
+	LONG $0x4978e2c4
+	BYTE $0xc0
+	MOVQ c+8(FP), DI
+	MOVQ ldc+16(FP), SI
+	MOVQ rows+80(FP), DX
+	XORQ CX, CX
+
+out:
+	VMOVUPS (R13)(CX*1), Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(R13)(CX*1), Z1
+	VMOVUPS Z1, 64(DI)
+	LEAQ    (DI)(SI*4), DI
+	ADDQ    $+128, CX
+	DECQ    DX
+	JNE     out
+	VZEROUPPER
+	RET
+
+// func tilesInt8x2AMX(config *byte, c *float32, ldc int, a *byte, lda int, w *byte, k int, group int, step int, first int, rows int, sums *byte)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·tilesInt8x2AMX(SB), NOSPLIT, $0-96
+	MOVQ config+0(FP), AX
+
+	// LDTILECFG
+	LONG  $0x4978e2c4
+	BYTE  $0x00
+	MOVQ  lda+32(FP), R10
+	MOVQ  first+72(FP), R15
+	IMULQ R10, R15
+	MOVQ  sums+88(FP), R11
+	LEAQ  4096(R11), R13
+	MOVQ  c+8(FP), DI
+	MOVQ  ldc+16(FP), SI
+	MOVQ  rows+80(FP), DX
+	XORQ  CX, CX
+
+in:
+	VMOVUPS (DI), Z0
+	VMOVUPS Z0, (R13)(CX*1)
+	VMOVUPS 64(DI), Z1
+	VMOVUPS Z1, 64(R13)(CX*1)
+	LEAQ    (DI)(SI*4), DI
+	ADDQ    $+128, CX
+	DECQ    DX
+	JNE     in
+	MOVQ    a+24(FP), DI
+	MOVQ    w+40(FP), SI
+	MOVQ    k+48(FP), DX
+	MOVQ    DI, R8
+	MOVQ    SI, R9
+	MOVQ    $+128, BX
+	MOVQ    group+56(FP), CX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SUBQ    CX, DX
+
+	// TILEZERO T0
+	LONG $0x497be2c4
+	BYTE $0xc0
+
+	// TILEZERO T1
+	LONG $0x497be2c4
+	BYTE $0xc8
+
+	// TILEZERO T2
+	LONG $0x497be2c4
+	BYTE $0xd0
+
+	// TILEZERO T3
+	LONG $0x497be2c4
+	BYTE $0xd8
+	ADDQ $+128, SI
+	ADDQ $+12, DI
+
+first:
+	// TILELOADD (SI)(BX*1), T4
+	LONG $0x4b7be2c4
+	BYTE $0x24
+	BYTE $0x1e
+
+	// TILELOADD (DI)(R10*1), T6
+	LONG $0x4b7ba2c4
+	BYTE $0x34
+	BYTE $0x17
+
+	// TDPBSUD T4, T6, T0
+	LONG $0x5e5ae2c4
+	BYTE $0xc6
+
+	// TILELOADD 64(SI)(BX*1), T5
+	LONG $0x4b7be2c4
+	BYTE $0x6c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TDPBSUD T5, T6, T1
+	LONG $0x5e52e2c4
+	BYTE $0xce
+	LEAQ (DI)(R15*1), AX
+
+	// TILELOADD (AX)(R10*1), T7
+	LONG $0x4b7ba2c4
+	BYTE $0x3c
+	BYTE $0x10
+
+	// TDPBSUD T4, T7, T2
+	LONG $0x5e5ae2c4
+	BYTE $0xd7
+
+	// TDPBSUD T5, T7, T3
+	LONG  $0x5e52e2c4
+	BYTE  $0xdf
+	MOVQ  step+64(FP), AX
+	ADDQ  AX, DI
+	SUBQ  AX, CX
+	SHLQ  $0x05, AX
+	ADDQ  AX, SI
+	TESTQ CX, CX
+	JNE   first
+	MOVQ  first+72(FP), AX
+	SHLQ  $0x07, AX
+	ADDQ  R11, AX
+
+	// TILESTORED (R11)(BX*1), T0
+	LONG $0x4b7ac2c4
+	BYTE $0x04
+	BYTE $0x1b
+
+	// TILESTORED 64(R11)(BX*1), T1
+	LONG $0x4b7ac2c4
+	BYTE $0x4c
+	BYTE $0x1b
+	BYTE $0x40
+
+	// TILESTORED (AX)(BX*1), T2
+	LONG $0x4b7ae2c4
+	BYTE $0x14
+	BYTE $0x18
+
+	// TILESTORED 64(AX)(BX*1), T3
+	LONG $0x4b7ae2c4
+	BYTE $0x5c
+	BYTE $0x18
+	BYTE $0x40
+
+group:
+	TESTQ   DX, DX
+	JE      last
+	MOVQ    group+56(FP), CX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SUBQ    CX, DX
+
+	// TILEZERO T0
+	LONG $0x497be2c4
+	BYTE $0xc0
+
+	// TILEZERO T1
+	LONG $0x497be2c4
+	BYTE $0xc8
+
+	// TILEZERO T2
+	LONG $0x497be2c4
+	BYTE $0xd0
+
+	// TILEZERO T3
+	LONG $0x497be2c4
+	BYTE $0xd8
+	ADDQ $+128, SI
+	ADDQ $+12, DI
+
+next:
+	// TILELOADD (SI)(BX*1), T4
+	LONG $0x4b7be2c4
+	BYTE $0x24
+	BYTE $0x1e
+
+	// TILELOADD (DI)(R10*1), T6
+	LONG $0x4b7ba2c4
+	BYTE $0x34
+	BYTE $0x17
+
+	// TDPBSUD T4, T6, T0
+	LONG $0x5e5ae2c4
+	BYTE $0xc6
+
+	// TILELOADD 64(SI)(BX*1), T5
+	LONG $0x4b7be2c4
+	BYTE $0x6c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TDPBSUD T5, T6, T1
+	LONG $0x5e52e2c4
+	BYTE $0xce
+	LEAQ (DI)(R15*1), AX
+
+	// TILELOADD (AX)(R10*1), T7
+	LONG $0x4b7ba2c4
+	BYTE $0x3c
+	BYTE $0x10
+
+	// TDPBSUD T4, T7, T2
+	LONG $0x5e5ae2c4
+	BYTE $0xd7
+
+	// TDPBSUD T5, T7, T3
+	LONG    $0x5e52e2c4
+	BYTE    $0xdf
+	MOVQ    step+64(FP), AX
+	ADDQ    AX, DI
+	SUBQ    AX, CX
+	SHLQ    $0x05, AX
+	ADDQ    AX, SI
+	TESTQ   CX, CX
+	JNE     next
+	VMOVUPS (R9), Z16
+	VMOVUPS 64(R9), Z17
+	MOVQ    rows+80(FP), BX
+	MOVQ    R8, AX
+	XORQ    CX, CX
+
+scale:
+	VPBROADCASTD 4(AX), Z0
+	VPADDD       (R11)(CX*1), Z0, Z1
+	VPADDD       64(R11)(CX*1), Z0, Z2
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z16, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VBROADCASTSS (AX), Z3
+	VMOVUPS      (R13)(CX*1), Z4
+	VMOVUPS      64(R13)(CX*1), Z5
+	VFMADD231PS  Z3, Z1, Z4
+	VFMADD231PS  Z3, Z2, Z5
+	VMOVUPS      Z4, (R13)(CX*1)
+	VMOVUPS      Z5, 64(R13)(CX*1)
+	ADDQ         R10, AX
+	ADDQ         $+128, CX
+	DECQ         BX
+	JNE          scale
+	MOVQ         $+128, BX
+	MOVQ         first+72(FP), AX
+	SHLQ         $0x07, AX
+	ADDQ         R11, AX
+
+	// TILESTORED (R11)(BX*1), T0
+	LONG $0x4b7ac2c4
+	BYTE $0x04
+	BYTE $0x1b
+
+	// TILESTORED 64(R11)(BX*1), T1
+	LONG $0x4b7ac2c4
+	BYTE $0x4c
+	BYTE $0x1b
+	BYTE $0x40
+
+	// TILESTORED (AX)(BX*1), T2
+	LONG $0x4b7ae2c4
+	BYTE $0x14
+	BYTE $0x18
+
+	// TILESTORED 64(AX)(BX*1), T3
+	LONG $0x4b7ae2c4
+	BYTE $0x5c
+	BYTE $0x18
+	BYTE $0x40
+	MOVQ group+56(FP), AX
+	LEAQ 12(R8)(AX*1), R8
+	SHLQ $0x05, AX
+	LEAQ 128(R9)(AX*1), R9
+	JMP  group
+
+last:
+	VMOVUPS (R9), Z16
+	VMOVUPS 64(R9), Z17
+	MOVQ    rows+80(FP), BX
+	MOVQ    R8, AX
+	XORQ    CX, CX
+
+scaleLast:
+	VPBROADCASTD 4(AX), Z0
+	VPADDD       (R11)(CX*1), Z0, Z1
+	VPADDD       64(R11)(CX*1), Z0, Z2
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z16, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VBROADCASTSS (AX), Z3
+	VMOVUPS      (R13)(CX*1), Z4
+	VMOVUPS      64(R13)(CX*1), Z5
+	VFMADD231PS  Z3, Z1, Z4
+	VFMADD231PS  Z3, Z2, Z5
+	VMOVUPS      Z4, (R13)(CX*1)
+	VMOVUPS      Z5, 64(R13)(CX*1)
+	ADDQ         R10, AX
+	ADDQ         $+128, CX
+	DECQ         BX
+	JNE          scaleLast
+	MOVQ         $+128, BX
+
+	// TILERELEASE
+	LONG $0x4978e2c4
+	BYTE $0xc0
+	MOVQ c+8(FP), DI
+	MOVQ ldc+16(FP), SI
+	MOVQ rows+80(FP), DX
+	XORQ CX, CX
+
+out:
+	VMOVUPS (R13)(CX*1), Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(R13)(CX*1), Z1
+	VMOVUPS Z1, 64(DI)
+	LEAQ    (DI)(SI*4), DI
+	ADDQ    $+128, CX
+	DECQ    DX
+	JNE     out
+	VZEROUPPER
+	RET
+
+// func tilesInt8Offsetx1AMX(config *byte, c *float32, ldc int, a *byte, lda int, w *byte, k int, group int, step int, first int, rows int, sums *byte)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·tilesInt8Offsetx1AMX(SB), NOSPLIT, $0-96
+	MOVQ config+0(FP), AX
+
+	// LDTILECFG
+	LONG  $0x4978e2c4
+	BYTE  $0x00
+	MOVQ  lda+32(FP), R10
+	MOVQ  first+72(FP), R15
+	IMULQ R10, R15
+	MOVQ  sums+88(FP), R11
+	LEAQ  4096(R11), R13
+	MOVQ  c+8(FP), DI
+	MOVQ  ldc+16(FP), SI
+	MOVQ  rows+80(FP), DX
+	XORQ  CX, CX
+
+in:
+	VMOVUPS (DI), Z0
+	VMOVUPS Z0, (R13)(CX*1)
+	VMOVUPS 64(DI), Z1
+	VMOVUPS Z1, 64(R13)(CX*1)
+	LEAQ    (DI)(SI*4), DI
+	ADDQ    $+128, CX
+	DECQ    DX
+	JNE     in
+	MOVQ    a+24(FP), DI
+	MOVQ    w+40(FP), SI
+	MOVQ    k+48(FP), DX
+	MOVQ    DI, R8
+	MOVQ    SI, R9
+	MOVQ    $+128, BX
+	MOVQ    group+56(FP), CX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SUBQ    CX, DX
+
+	// TILEZERO T0
+	LONG $0x497be2c4
+	BYTE $0xc0
+
+	// TILEZERO T1
+	LONG $0x497be2c4
+	BYTE $0xc8
+	ADDQ $+256, SI
+	ADDQ $+12, DI
+
+first:
+	// TILELOADD (SI)(BX*1), T4
+	LONG $0x4b7be2c4
+	BYTE $0x24
+	BYTE $0x1e
+
+	// TILELOADD (DI)(R10*1), T6
+	LONG $0x4b7ba2c4
+	BYTE $0x34
+	BYTE $0x17
+
+	// TDPBSUD T4, T6, T0
+	LONG $0x5e5ae2c4
+	BYTE $0xc6
+
+	// TILELOADD 64(SI)(BX*1), T5
+	LONG $0x4b7be2c4
+	BYTE $0x6c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TDPBSUD T5, T6, T1
+	LONG  $0x5e52e2c4
+	BYTE  $0xce
+	MOVQ  step+64(FP), AX
+	ADDQ  AX, DI
+	SUBQ  AX, CX
+	SHLQ  $0x05, AX
+	ADDQ  AX, SI
+	TESTQ CX, CX
+	JNE   first
+	MOVQ  first+72(FP), AX
+	SHLQ  $0x07, AX
+	ADDQ  R11, AX
+
+	// TILESTORED (R11)(BX*1), T0
+	LONG $0x4b7ac2c4
+	BYTE $0x04
+	BYTE $0x1b
+
+	// TILESTORED 64(R11)(BX*1), T1
+	LONG $0x4b7ac2c4
+	BYTE $0x4c
+	BYTE $0x1b
+	BYTE $0x40
+
+group:
+	TESTQ   DX, DX
+	JE      last
+	MOVQ    group+56(FP), CX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SUBQ    CX, DX
+
+	// TILEZERO T0
+	LONG $0x497be2c4
+	BYTE $0xc0
+
+	// TILEZERO T1
+	LONG $0x497be2c4
+	BYTE $0xc8
+	ADDQ $+256, SI
+	ADDQ $+12, DI
+
+next:
+	// TILELOADD (SI)(BX*1), T4
+	LONG $0x4b7be2c4
+	BYTE $0x24
+	BYTE $0x1e
+
+	// TILELOADD (DI)(R10*1), T6
+	LONG $0x4b7ba2c4
+	BYTE $0x34
+	BYTE $0x17
+
+	// TDPBSUD T4, T6, T0
+	LONG $0x5e5ae2c4
+	BYTE $0xc6
+
+	// TILELOADD 64(SI)(BX*1), T5
+	LONG $0x4b7be2c4
+	BYTE $0x6c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TDPBSUD T5, T6, T1
+	LONG    $0x5e52e2c4
+	BYTE    $0xce
+	MOVQ    step+64(FP), AX
+	ADDQ    AX, DI
+	SUBQ    AX, CX
+	SHLQ    $0x05, AX
+	ADDQ    AX, SI
+	TESTQ   CX, CX
+	JNE     next
+	VMOVUPS (R9), Z16
+	VMOVUPS 64(R9), Z17
+	VMOVUPS 128(R9), Z18
+	VMOVUPS 192(R9), Z19
+	MOVQ    rows+80(FP), BX
+	MOVQ    R8, AX
+	XORQ    CX, CX
+
+scale:
+	VPBROADCASTD 4(AX), Z0
+	VPADDD       (R11)(CX*1), Z0, Z1
+	VPADDD       64(R11)(CX*1), Z0, Z2
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z16, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VBROADCASTSS (AX), Z3
+	VMOVUPS      (R13)(CX*1), Z4
+	VMOVUPS      64(R13)(CX*1), Z5
+	VFMADD231PS  Z3, Z1, Z4
+	VFMADD231PS  Z3, Z2, Z5
+	VBROADCASTSS 8(AX), Z3
+	VFMADD231PS  Z18, Z3, Z4
+	VFMADD231PS  Z19, Z3, Z5
+	VMOVUPS      Z4, (R13)(CX*1)
+	VMOVUPS      Z5, 64(R13)(CX*1)
+	ADDQ         R10, AX
+	ADDQ         $+128, CX
+	DECQ         BX
+	JNE          scale
+	MOVQ         $+128, BX
+	MOVQ         first+72(FP), AX
+	SHLQ         $0x07, AX
+	ADDQ         R11, AX
+
+	// TILESTORED (R11)(BX*1), T0
+	LONG $0x4b7ac2c4
+	BYTE $0x04
+	BYTE $0x1b
+
+	// TILESTORED 64(R11)(BX*1), T1
+	LONG $0x4b7ac2c4
+	BYTE $0x4c
+	BYTE $0x1b
+	BYTE $0x40
+	MOVQ group+56(FP), AX
+	LEAQ 12(R8)(AX*1), R8
+	SHLQ $0x05, AX
+	LEAQ 256(R9)(AX*1), R9
+	JMP  group
+
+last:
+	VMOVUPS (R9), Z16
+	VMOVUPS 64(R9), Z17
+	VMOVUPS 128(R9), Z18
+	VMOVUPS 192(R9), Z19
+	MOVQ    rows+80(FP), BX
+	MOVQ    R8, AX
+	XORQ    CX, CX
+
+scaleLast:
+	VPBROADCASTD 4(AX), Z0
+	VPADDD       (R11)(CX*1), Z0, Z1
+	VPADDD       64(R11)(CX*1), Z0, Z2
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z16, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VBROADCASTSS (AX), Z3
+	VMOVUPS      (R13)(CX*1), Z4
+	VMOVUPS      64(R13)(CX*1), Z5
+	VFMADD231PS  Z3, Z1, Z4
+	VFMADD231PS  Z3, Z2, Z5
+	VBROADCASTSS 8(AX), Z3
+	VFMADD231PS  Z18, Z3, Z4
+	VFMADD231PS  Z19, Z3, Z5
+	VMOVUPS      Z4, (R13)(CX*1)
+	VMOVUPS      Z5, 64(R13)(CX*1)
+	ADDQ         R10, AX
+	ADDQ         $+128, CX
+	DECQ         BX
+	JNE          scaleLast
+	MOVQ         $+128, BX
+
+	// TILERELEASE
+	LONG $0x4978e2c4
+	BYTE $0xc0
+	MOVQ c+8(FP), DI
+	MOVQ ldc+16(FP), SI
+	MOVQ rows+80(FP), DX
+	XORQ CX, CX
+
+out:
+	VMOVUPS (R13)(CX*1), Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(R13)(CX*1), Z1
+	VMOVUPS Z1, 64(DI)
+	LEAQ    (DI)(SI*4), DI
+	ADDQ    $+128, CX
+	DECQ    DX
+	JNE     out
+	VZEROUPPER
+	RET
+
+// func tilesInt8Offsetx2AMX(config *byte, c *float32, ldc int, a *byte, lda int, w *byte, k int, group int, step int, first int, rows int, sums *byte)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·tilesInt8Offsetx2AMX(SB), NOSPLIT, $0-96
+	MOVQ config+0(FP), AX
+
+	// LDTILECFG
+	LONG  $0x4978e2c4
+	BYTE  $0x00
+	MOVQ  lda+32(FP), R10
+	MOVQ  first+72(FP), R15
+	IMULQ R10, R15
+	MOVQ  sums+88(FP), R11
+	LEAQ  4096(R11), R13
+	MOVQ  c+8(FP), DI
+	MOVQ  ldc+16(FP), SI
+	MOVQ  rows+80(FP), DX
+	XORQ  CX, CX
+
+in:
+	VMOVUPS (DI), Z0
+	VMOVUPS Z0, (R13)(CX*1)
+	VMOVUPS 64(DI), Z1
+	VMOVUPS Z1, 64(R13)(CX*1)
+	LEAQ    (DI)(SI*4), DI
+	ADDQ    $+128, CX
+	DECQ    DX
+	JNE     in
+	MOVQ    a+24(FP), DI
+	MOVQ    w+40(FP), SI
+	MOVQ    k+48(FP), DX
+	MOVQ    DI, R8
+	MOVQ    SI, R9
+	MOVQ    $+128, BX
+	MOVQ    group+56(FP), CX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SUBQ    CX, DX
+
+	// TILEZERO T0
+	LONG $0x497be2c4
+	BYTE $0xc0
+
+	// TILEZERO T1
+	LONG $0x497be2c4
+	BYTE $0xc8
+
+	// TILEZERO T2
+	LONG $0x497be2c4
+	BYTE $0xd0
+
+	// TILEZERO T3
+	LONG $0x497be2c4
+	BYTE $0xd8
+	ADDQ $+256, SI
+	ADDQ $+12, DI
+
+first:
+	// TILELOADD (SI)(BX*1), T4
+	LONG $0x4b7be2c4
+	BYTE $0x24
+	BYTE $0x1e
+
+	// TILELOADD (DI)(R10*1), T6
+	LONG $0x4b7ba2c4
+	BYTE $0x34
+	BYTE $0x17
+
+	// TDPBSUD T4, T6, T0
+	LONG $0x5e5ae2c4
+	BYTE $0xc6
+
+	// TILELOADD 64(SI)(BX*1), T5
+	LONG $0x4b7be2c4
+	BYTE $0x6c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TDPBSUD T5, T6, T1
+	LONG $0x5e52e2c4
+	BYTE $0xce
+	LEAQ (DI)(R15*1), AX
+
+	// TILELOADD (AX)(R10*1), T7
+	LONG $0x4b7ba2c4
+	BYTE $0x3c
+	BYTE $0x10
+
+	// TDPBSUD T4, T7, T2
+	LONG $0x5e5ae2c4
+	BYTE $0xd7
+
+	// TDPBSUD T5, T7, T3
+	LONG  $0x5e52e2c4
+	BYTE  $0xdf
+	MOVQ  step+64(FP), AX
+	ADDQ  AX, DI
+	SUBQ  AX, CX
+	SHLQ  $0x05, AX
+	ADDQ  AX, SI
+	TESTQ CX, CX
+	JNE   first
+	MOVQ  first+72(FP), AX
+	SHLQ  $0x07, AX
+	ADDQ  R11, AX
+
+	// TILESTORED (R11)(BX*1), T0
+	LONG $0x4b7ac2c4
+	BYTE $0x04
+	BYTE $0x1b
+
+	// TILESTORED 64(R11)(BX*1), T1
+	LONG $0x4b7ac2c4
+	BYTE $0x4c
+	BYTE $0x1b
+	BYTE $0x40
+
+	// TILESTORED (AX)(BX*1), T2
+	LONG $0x4b7ae2c4
+	BYTE $0x14
+	BYTE $0x18
+
+	// TILESTORED 64(AX)(BX*1), T3
+	LONG $0x4b7ae2c4
+	BYTE $0x5c
+	BYTE $0x18
+	BYTE $0x40
+
+group:
+	TESTQ   DX, DX
+	JE      last
+	MOVQ    group+56(FP), CX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SUBQ    CX, DX
+
+	// TILEZERO T0
+	LONG $0x497be2c4
+	BYTE $0xc0
+
+	// TILEZERO T1
+	LONG $0x497be2c4
+	BYTE $0xc8
+
+	// TILEZERO T2
+	LONG $0x497be2c4
+	BYTE $0xd0
+
+	// TILEZERO T3
+	LONG $0x497be2c4
+	BYTE $0xd8
+	ADDQ $+256, SI
+	ADDQ $+12, DI
+
+next:
+	// TILELOADD (SI)(BX*1), T4
+	LONG $0x4b7be2c4
+	BYTE $0x24
+	BYTE $0x1e
+
+	// TILELOADD (DI)(R10*1), T6
+	LONG $0x4b7ba2c4
+	BYTE $0x34
+	BYTE $0x17
+
+	// TDPBSUD T4, T6, T0
+	LONG $0x5e5ae2c4
+	BYTE $0xc6
+
+	// TILELOADD 64(SI)(BX*1), T5
+	LONG $0x4b7be2c4
+	BYTE $0x6c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TDPBSUD T5, T6, T1
+	LONG $0x5e52e2c4
+	BYTE $0xce
+	LEAQ (DI)(R15*1), AX
+
+	// TILELOADD (AX)(R10*1), T7
+	LONG $0x4b7ba2c4
+	BYTE $0x3c
+	BYTE $0x10
+
+	// TDPBSUD T4, T7, T2
+	LONG $0x5e5ae2c4
+	BYTE $0xd7
+
+	// TDPBSUD T5, T7, T3
+	LONG    $0x5e52e2c4
+	BYTE    $0xdf
+	MOVQ    step+64(FP), AX
+	ADDQ    AX, DI
+	SUBQ    AX, CX
+	SHLQ    $0x05, AX
+	ADDQ    AX, SI
+	TESTQ   CX, CX
+	JNE     next
+	VMOVUPS (R9), Z16
+	VMOVUPS 64(R9), Z17
+	VMOVUPS 128(R9), Z18
+	VMOVUPS 192(R9), Z19
+	MOVQ    rows+80(FP), BX
+	MOVQ    R8, AX
+	XORQ    CX, CX
+
+scale:
+	VPBROADCASTD 4(AX), Z0
+	VPADDD       (R11)(CX*1), Z0, Z1
+	VPADDD       64(R11)(CX*1), Z0, Z2
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z16, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VBROADCASTSS (AX), Z3
+	VMOVUPS      (R13)(CX*1), Z4
+	VMOVUPS      64(R13)(CX*1), Z5
+	VFMADD231PS  Z3, Z1, Z4
+	VFMADD231PS  Z3, Z2, Z5
+	VBROADCASTSS 8(AX), Z3
+	VFMADD231PS  Z18, Z3, Z4
+	VFMADD231PS  Z19, Z3, Z5
+	VMOVUPS      Z4, (R13)(CX*1)
+	VMOVUPS      Z5, 64(R13)(CX*1)
+	ADDQ         R10, AX
+	ADDQ         $+128, CX
+	DECQ         BX
+	JNE          scale
+	MOVQ         $+128, BX
+	MOVQ         first+72(FP), AX
+	SHLQ         $0x07, AX
+	ADDQ         R11, AX
+
+	// TILESTORED (R11)(BX*1), T0
+	LONG $0x4b7ac2c4
+	BYTE $0x04
+	BYTE $0x1b
+
+	// TILESTORED 64(R11)(BX*1), T1
+	LONG $0x4b7ac2c4
+	BYTE $0x4c
+	BYTE $0x1b
+	BYTE $0x40
+
+	// TILESTORED (AX)(BX*1), T2
+	LONG $0x4b7ae2c4
+	BYTE $0x14
+	BYTE $0x18
+
+	// TILESTORED 64(AX)(BX*1), T3
+	LONG $0x4b7ae2c4
+	BYTE $0x5c
+	BYTE $0x18
+	BYTE $0x40
+	MOVQ group+56(FP), AX
+	LEAQ 12(R8)(AX*1), R8
+	SHLQ $0x05, AX
+	LEAQ 256(R9)(AX*1), R9
+	JMP  group
+
+last:
+	VMOVUPS (R9), Z16
+	VMOVUPS 64(R9), Z17
+	VMOVUPS 128(R9), Z18
+	VMOVUPS 192(R9), Z19
+	MOVQ    rows+80(FP), BX
+	MOVQ    R8, AX
+	XORQ    CX, CX
+
+scaleLast:
+	VPBROADCASTD 4(AX), Z0
+	VPADDD       (R11)(CX*1), Z0, Z1
+	VPADDD       64(R11)(CX*1), Z0, Z2
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z16, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VBROADCASTSS (AX), Z3
+	VMOVUPS      (R13)(CX*1), Z4
+	VMOVUPS      64(R13)(CX*1), Z5
+	VFMADD231PS  Z3, Z1, Z4
+	VFMADD231PS  Z3, Z2, Z5
+	VBROADCASTSS 8(AX), Z3
+	VFMADD231PS  Z18, Z3, Z4
+	VFMADD231PS  Z19, Z3, Z5
+	VMOVUPS      Z4, (R13)(CX*1)
+	VMOVUPS      Z5, 64(R13)(CX*1)
+	ADDQ         R10, AX
+	ADDQ         $+128, CX
+	DECQ         BX
+	JNE          scaleLast
+	MOVQ         $+128, BX
+
+	// TILERELEASE
+	LONG $0x4978e2c4
+	BYTE $0xc0
+	MOVQ c+8(FP), DI
+	MOVQ ldc+16(FP), SI
+	MOVQ rows+80(FP), DX
+	XORQ CX, CX
+
+out:
+	VMOVUPS (R13)(CX*1), Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(R13)(CX*1), Z1
+	VMOVUPS Z1, 64(DI)
+	LEAQ    (DI)(SI*4), DI
+	ADDQ    $+128, CX
+	DECQ    DX
+	JNE     out
 	VZEROUPPER
 	RET
 

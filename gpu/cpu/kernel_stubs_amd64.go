@@ -732,6 +732,196 @@ func rowsInt8Timesx5VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, 
 //go:noescape
 func rowsInt8Timesx6VNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
 
+// rowsInt8x1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8x2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8x3AVXVNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8x3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Offsetx3AVXVNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Offsetx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4x3AVXVNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4x3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Offsetx3AVXVNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Offsetx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Halvesx3AVXVNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Halvesx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4HalvesOffsetx3AVXVNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4HalvesOffsetx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Halvesx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Halvesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6HalvesOffsetx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6HalvesOffsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Halvesx3AVXVNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Halvesx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4Timesx3AVXVNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4Timesx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt4TimesOffsetx3AVXVNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt4TimesOffsetx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6Timesx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6Timesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt6TimesOffsetx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt6TimesOffsetx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx1AVXVNNI multiplies 1 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx1AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx2AVXVNNI multiplies 2 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx2AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// rowsInt8Timesx3AVXVNNI multiplies 3 row(s) of whole numbers by a panel.
+//
+//go:noescape
+func rowsInt8Timesx3AVXVNNI(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
 // rowsInt8x1AVX2 multiplies 1 row(s) of whole numbers by a panel.
 //
 //go:noescape
@@ -871,6 +1061,30 @@ func rowsInt8Timesx1AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, 
 //
 //go:noescape
 func rowsInt8Timesx2AVX2(c *float32, ldc int, a *byte, lda int, w *byte, k int, group int)
+
+// tilesInt8AMX adds products of rows by a panel to c. Tiles take step inner indices at a time; first is the rows
+// of the first tile, sums 8 KiB of room.
+//
+//go:noescape
+func tilesInt8x1AMX(config *byte, c *float32, ldc int, a *byte, lda int, w *byte, k int, group int, step int, first int, rows int, sums *byte)
+
+// tilesInt8AMX adds products of rows by a panel to c. Tiles take step inner indices at a time; first is the rows
+// of the first tile, sums 8 KiB of room.
+//
+//go:noescape
+func tilesInt8x2AMX(config *byte, c *float32, ldc int, a *byte, lda int, w *byte, k int, group int, step int, first int, rows int, sums *byte)
+
+// tilesInt8OffsetAMX adds products of rows by a panel to c. Tiles take step inner indices at a time; first is the rows
+// of the first tile, sums 8 KiB of room.
+//
+//go:noescape
+func tilesInt8Offsetx1AMX(config *byte, c *float32, ldc int, a *byte, lda int, w *byte, k int, group int, step int, first int, rows int, sums *byte)
+
+// tilesInt8OffsetAMX adds products of rows by a panel to c. Tiles take step inner indices at a time; first is the rows
+// of the first tile, sums 8 KiB of room.
+//
+//go:noescape
+func tilesInt8Offsetx2AMX(config *byte, c *float32, ldc int, a *byte, lda int, w *byte, k int, group int, step int, first int, rows int, sums *byte)
 
 // gemmBF16Dotx1AVX512 multiplies 1 row(s) of a by a panel of weights.
 //

@@ -39,9 +39,9 @@ func (e *engine) linear(y []float32, ldy int, x []float32, ldx, rows int, m *mat
 	}
 	groups := (panels + group - 1) / group
 	blocks := (rows + rowBlock - 1) / rowBlock
-	e.pool.run(groups*blocks, func(_, task int) {
+	e.pool.run(groups*blocks, func(worker, task int) {
 		first, row := task%groups*group, task/groups*rowBlock
-		e.product(y, ldy, a, row, min(row+rowBlock, rows), m, first, min(first+group, panels), finish)
+		e.product(worker, y, ldy, a, row, min(row+rowBlock, rows), m, first, min(first+group, panels), finish)
 	})
 }
 
@@ -108,12 +108,12 @@ func (e *engine) quantize(to *[]byte, rows int, row func(i int) []float32, m *ma
 }
 
 // product is a task of linear: rows [row, rowEnd) by panels [first, last).
-func (e *engine) product(y []float32, ldy int, a []operand, row, rowEnd int, m *matrix, first, last int, finish epilogue) {
+func (e *engine) product(worker int, y []float32, ldy int, a []operand, row, rowEnd int, m *matrix, first, last int, finish epilogue) {
 	if m.parts == nil {
-		e.panels(y[first*panelWidth:], ldy, a[0], row, rowEnd, m, first, last)
+		e.panels(worker, y[first*panelWidth:], ldy, a[0], row, rowEnd, m, first, last)
 	} else {
 		for p, at := range m.where[first:last] {
-			e.panels(y[(first+p)*panelWidth:], ldy, a[at.part], row, rowEnd, m.parts[at.part], at.panel, at.panel+1)
+			e.panels(worker, y[(first+p)*panelWidth:], ldy, a[at.part], row, rowEnd, m.parts[at.part], at.panel, at.panel+1)
 		}
 	}
 	if finish != nil {
@@ -123,12 +123,15 @@ func (e *engine) product(y []float32, ldy int, a []operand, row, rowEnd int, m *
 
 // panels multiplies rows [row, rowEnd) by panels [first, last) of one format; y begins
 // at the first one's outputs.
-func (e *engine) panels(y []float32, ldy int, a operand, row, rowEnd int, m *matrix, first, last int) {
+func (e *engine) panels(worker int, y []float32, ldy int, a operand, row, rowEnd int, m *matrix, first, last int) {
 	switch by := e.kernels.of(m.dtype); {
 	case m.whole():
-		by := e.kernels.whole.of(m.format)
+		by, tiled := e.kernels.whole.of(m.format), e.kernels.whole.tiled
 		for p := first; p < last; p++ {
-			m.tiles(by, y[(p-first)*panelWidth:], ldy, a, row, rowEnd, p)
+			y := y[(p-first)*panelWidth:]
+			if tiled == nil || !tiled(m, y, ldy, a, row, rowEnd, p, &e.pool.scratch[worker]) {
+				m.tiles(by, y, ldy, a, row, rowEnd, p)
+			}
 		}
 	case rowEnd-row == 1 && last-first == 4:
 		by.gemv(&y[row*ldy], &a.x[row*a.ldx], m.panel(first), m.steps(m.in))

@@ -201,10 +201,10 @@ func (e *engine) grouped(y []float32, ldy int, a []operand, experts []*matrix, f
 		group = 2
 	}
 	groups := (panels + group - 1) / group
-	e.pool.run(groups*len(blocks), func(_, task int) {
+	e.pool.run(groups*len(blocks), func(worker, task int) {
 		first := task % groups * group
 		b := blocks[task/groups]
-		e.product(y, ldy, a, b.row, b.end, experts[b.expert], first, min(first+group, panels), finish)
+		e.product(worker, y, ldy, a, b.row, b.end, experts[b.expert], first, min(first+group, panels), finish)
 	})
 }
 

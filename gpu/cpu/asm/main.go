@@ -4,8 +4,8 @@
 //
 //	cd gpu/cpu/asm && go generate
 //
-// Every kernel exists twice, for AVX-512 and for AVX2 with FMA, and gives the
-// bits of its portable twin in ../kernel.go: the order of every sum is fixed
+// Every kernel exists twice, for AVX-512 and for AVX2 with FMA, products of whole
+// numbers also for AVX-VNNI and AMX, and gives the bits of its portable twin in ../kernel.go: the order of every sum is fixed
 // there. Vector registers are named, not allocated, because the allocator does
 // not know that VEX instructions cannot encode registers above 15.
 package main
@@ -43,11 +43,17 @@ func main() {
 		s.read()
 		s.peak()
 	}
-	for _, d := range []*dots{vnni, avx2Dots} {
+	for _, d := range sets {
 		for _, w := range wholes {
-			for m := 1; m <= d.rows; m++ {
+			for m := 1; m <= d.rowsOf(w); m++ {
 				d.product(w, m)
 			}
+		}
+	}
+	for _, w := range wholes {
+		if w.eight() {
+			tiled(w, 1)
+			tiled(w, 2)
 		}
 	}
 	for m := 1; m <= avx512.rows; m++ {
