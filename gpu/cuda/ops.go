@@ -31,11 +31,16 @@ func (c *compiler) norm(o *program.Norm, of *program.Gather) run {
 	}
 	c.wholeRows(o)
 	c.need(width <= kernel.MaxHidden, "rows of %d; the kernel takes %d at most", width, kernel.MaxHidden)
-	q, a := c.kernels, kernel.NormArgs{X: c.value(x, f32), W: c.weights[o.Weight], Y: c.value(o.Out, bf16), Hidden: int32(width), Eps: o.Eps}
+	// Behind a norm are products: those of few rows by 4 bits have much to copy before they wait.
+	q, fours := c.kernels, c.shape.Int4
+	a := kernel.NormArgs{X: c.value(x, f32), W: c.weights[o.Weight], Y: c.value(o.Out, bf16), Hidden: int32(width), Eps: o.Eps}
 	return func(w *work) error {
 		a := a
 		if of != nil {
 			a.Rows = w.rows
+		}
+		if fours && w.n(o.Out) <= kernel.MaxInt4Few {
+			a.Early = 1
 		}
 		return kernel.RMSNorm(q, a, w.n(o.Out))
 	}

@@ -15,6 +15,7 @@ struct NormArgs {
   bf16* y;
   int hidden;
   float eps;
+  int early, pad; // the kernel behind may begin at once: it waits before it reads but weights
 };
 
 // PER is the vectors of eight that a thread holds at most: hidden ≤ 8·256·PER.
@@ -28,8 +29,9 @@ __device__ __forceinline__ void norm(const NormArgs& a) {
     int v = threadIdx.x + i * blockDim.x;
     if (v < vectors) w[i] = load16(a.w + v * 8);
   }
+  if (a.early) let_next_start();
   wait_for_previous();
-  let_next_start();
+  if (!a.early) let_next_start();
   const float* row = a.x + (size_t)(a.rows ? a.rows[r] : r) * a.hidden;
   float sum = 0.f, f[8], g[8];
 #pragma unroll
@@ -59,6 +61,7 @@ __device__ __forceinline__ void norm(const NormArgs& a) {
 }
 
 extern "C" __global__ void __launch_bounds__(256) rms_norm(const __grid_constant__ NormArgs a) { norm<1>(a); }
+extern "C" __global__ void __launch_bounds__(256) rms_norm_some(const __grid_constant__ NormArgs a) { norm<3>(a); }
 extern "C" __global__ void __launch_bounds__(256) rms_norm_wide(const __grid_constant__ NormArgs a) { norm<8>(a); }
 
 // rms_norm_heads, rms_norm_groups, rms_norm_groups_wide: RMSNorm of every `group`

@@ -7,10 +7,14 @@ type NormArgs struct {
 	X, W, Rows, Y Ptr
 	Hidden        int32
 	Eps           float32
+	// Early lets the kernel behind begin at once, if it waits before it reads anything but
+	// weights.
+	Early, Pad int32
 }
 
 var (
 	normKernel     = newKernel[NormArgs]("norm.cu", "rms_norm", nil)
+	normSomeKernel = newKernel[NormArgs]("norm.cu", "rms_norm_some", nil)
 	normWideKernel = newKernel[NormArgs]("norm.cu", "rms_norm_wide", nil)
 )
 
@@ -26,8 +30,11 @@ func RMSNorm(q Queue, a NormArgs, rows int) error {
 		return fmt.Errorf("kernel rms_norm: rows of %d; at most %d", a.Hidden, MaxHidden)
 	}
 	k := normKernel
-	if a.Hidden > 8*256 {
+	switch {
+	case a.Hidden > 3*8*256:
 		k = normWideKernel
+	case a.Hidden > 8*256:
+		k = normSomeKernel
 	}
 	block := min(256, ceil(int(a.Hidden)/8, 32)*32)
 	return launch(q, k, rows, 1, block, &a)
