@@ -189,6 +189,7 @@ func TestInt4Plans(t *testing.T) {
 		want           string
 	}{
 		{nil, 8, 0, false, start + "rms_norm int4_few_8_2 " + rows + "int4_few_8_2 rms_norm int4_few_gate_8_2 int4_few_8_2 | skinny_norm_8"},
+		{nil, 4, 132, false, start + "rms_norm int4_bytes_2 rope_write paged_decode_blocks int4_bytes_2 rms_norm int4_bytes_2 int4_bytes_2 | skinny_norm_8"},
 		{nil, 16, 132, false, start + "rms_norm int4_rows_16_2 " + rows + "int4_rows_16_2 rms_norm int4_rows_16_2 int4_rows_16_2 | skinny_norm_16"},
 		{nil, 65, 132, false, start + "rms_norm int4_split_64_2 " + rows + "int4_split_64_2 rms_norm int4_many_gate_128 int4_split_64_2 | rms_norm 80×101·128/104"},
 		{

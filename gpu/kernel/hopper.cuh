@@ -119,3 +119,34 @@ __device__ __forceinline__ float load_of_cluster(u32 at) {
   asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(at) : "memory");
   return v;
 }
+
+// The same in two parts, and nothing is made visible.
+__device__ __forceinline__ void cluster_arrive() { asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory"); }
+__device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait;" ::: "memory"); }
+
+// c[16×8] += a[16×32]·b[32×8] of whole numbers, a's without sign. Lane l holds, of c, what
+// it holds of multiply_add's; of a, the bytes at (l/4, 4(l%4)…), (l/4+8, ·), (l/4, ·+16),
+// (l/4+8, ·+16); of b, those at (4(l%4)…, l/4), (·+16, l/4).
+__device__ __forceinline__ void multiply_add_bytes(int* c, const u32* a, u32 b0, u32 b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// The largest, and the sum, of a warp's.
+__device__ __forceinline__ u32 warp_most(u32 v) {
+  asm volatile("redux.sync.max.u32 %0, %0, 0xffffffff;" : "+r"(v));
+  return v;
+}
+__device__ __forceinline__ int warp_total(int v) {
+  asm volatile("redux.sync.add.s32 %0, %0, 0xffffffff;" : "+r"(v));
+  return v;
+}
+__device__ __forceinline__ float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// keep has the compiler hold on to what it would make anew.
+__device__ __forceinline__ void keep(u32& v) { asm volatile("" : "+r"(v)); }

@@ -16,6 +16,8 @@ struct Int4Args {
   int* arrived;   // how many of a tile's have; zeros, before and after
   int n, in, out, ld, groups; // of 128 inputs
   int form;                   // 0: y is f32; 1: bf16; 2: f32, which is added to
+  int split;                  // int4_bytes: blocks of a cluster
+  u32 inverse;                // of how many clusters there are: 2³² over it, and more; 0: of one
 };
 
 #define SIXTEEN_ROWS 1024 // bytes of a block's numbers

@@ -10,6 +10,8 @@ type (
 		N, In, Out, Ld   int32
 		Groups           int32 // set by Int4Product
 		Form             int32
+		Split            int32  // set by Int4Product
+		Inverse          uint32 // set by Int4Product
 	}
 	Int4WidenArgs struct {
 		W, Y            Ptr
@@ -107,10 +109,14 @@ func Int4Product(q Queue, a Int4Args, group int, gate bool, processors, hopper i
 	return Int4ProductBy(q, a, group, gate, processors, hopper, "")
 }
 
-// Int4Shared has blocks share sums through memory, whatever the device.
-const Int4Shared = "shared"
+const (
+	// Int4Shared has blocks share sums through memory, whatever the device.
+	Int4Shared = "shared"
+	// Int4Rows has Hopper multiply few rows in bfloat16, however few.
+	Int4Rows = "rows"
+)
 
-// Int4ProductBy is the same by one of Int4Splits, or Int4Shared; "" is what suits.
+// Int4ProductBy is the same by one of Int4Splits, Int4Shared or Int4Rows; "" is what suits.
 func Int4ProductBy(q Queue, a Int4Args, group int, gate bool, processors, hopper int, way string) error {
 	few, many, each := int4Few, int4Many, 16
 	if gate {
@@ -122,6 +128,12 @@ func Int4ProductBy(q Queue, a Int4Args, group int, gate bool, processors, hopper
 	}
 	a.Groups = int32(groups)
 	if hopper > 0 && way != Int4Shared {
+		if a.N > 0 && a.N <= maxInt4Bytes && way == "" {
+			few := a
+			if l, fits := int4BytesLaunch(&few, gate, min(processors, hopper)); fits {
+				return q.Launch(l)
+			}
+		}
 		if a.N > 0 && a.N <= MaxInt4Few {
 			return int4RowsProduct(q, a, groups, gate, min(processors, hopper))
 		}

@@ -220,9 +220,10 @@ var headers = map[string][]string{
 	"moe_fp8_hopper.cu":   {"moe.cuh", "hopper.cuh", "moe_codes.cuh", "moe_hopper_codes.cuh"},
 	"moe_mxfp4_hopper.cu": {"moe.cuh", "hopper.cuh", "moe_codes.cuh", "moe_hopper_codes.cuh"},
 	"int4.cu":             {"rows.cuh", "int4.cuh"}, "int4_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"}, "int4_split_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_many.cuh"},
-	"int4_rows_hopper.cu": {"int4.cuh", "hopper.cuh", "int4_rows.cuh"},
-	"product_hopper.cu":   {"hopper.cuh", "tensor.cuh"},
-	"pass_hopper.cu":      {"hopper.cuh", "tensor.cuh", "words.cuh"},
+	"int4_rows_hopper.cu":  {"int4.cuh", "hopper.cuh", "int4_rows.cuh"},
+	"int4_bytes_hopper.cu": {"int4.cuh", "hopper.cuh", "tensor.cuh", "int4_bytes.cuh"},
+	"product_hopper.cu":    {"hopper.cuh", "tensor.cuh"},
+	"pass_hopper.cu":       {"hopper.cuh", "tensor.cuh", "words.cuh"},
 }
 
 // layouts are assertions, for the compiler, that a source's structs are laid

@@ -3,6 +3,7 @@ package ref
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 // Int4 is the numbers of a weight of 4 bits that lies as kernel int4.cuh has it,
@@ -24,4 +25,19 @@ func Int4(blocks []byte, out, in, group int) []float32 {
 		w[i] = (float32(code) - float32(scale&255)) * math.Float32frombits(scale&^255)
 	}
 	return w
+}
+
+// Sixteen rounds each 128 values to 16 bits of the largest, as int4_bytes.cuh does.
+func Sixteen(x []float32) {
+	for chunk := range slices.Chunk(x, 128) {
+		most := float32(0)
+		for _, v := range chunk {
+			most = max(most, float32(math.Abs(float64(v))))
+		}
+		for i, v := range chunk {
+			if unit := most / 32512; unit > 0 {
+				chunk[i] = float32(math.RoundToEven(float64(v/unit)) * float64(unit))
+			}
+		}
+	}
 }

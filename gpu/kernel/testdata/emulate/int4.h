@@ -18,7 +18,7 @@ inline u32 times2(u32 v, u32 by) { return pack(low(v) * low(by), high(v) * high(
 u8 memory[1];
 
 struct Job {
-  int n, in, out, ld, groups, form, y_bytes, clusters, variant, seed;
+  int n, in, out, ld, groups, form, y_bytes, clusters, variant, seed, split;
 };
 
 // job has a kernel do what FILE says, which is a Job, weights, x and what y was; y
@@ -34,7 +34,7 @@ inline int job(int argc, char** argv, void (*does)(const Int4Args&, const Job&))
     return p;
   };
   Int4Args a = {};
-  a.n = j.n, a.in = j.in, a.out = j.out, a.ld = j.ld, a.groups = j.groups, a.form = j.form;
+  a.n = j.n, a.in = j.in, a.out = j.out, a.ld = j.ld, a.groups = j.groups, a.form = j.form, a.split = j.split, a.inverse = 0xffffffffu / j.clusters + 1;
   a.w = read((size_t)j.out / 16 * (j.in / 128) * block_bytes(j.groups));
   a.x = (const bf16*)read((size_t)j.n * j.in * 2);
   long at = ftell(f);
