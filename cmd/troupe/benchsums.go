@@ -30,7 +30,8 @@ func newBenchSums() *cobra.Command {
 		Long: `Sums times what GPUs do twice a layer when they share a model, by themselves: rows in
 bfloat16, in captured graphs, one sum right behind the other. Parts are sent and added
 to the residual stream, the same with the norm that follows, read from each other's
-memory, and added up by NCCL, where there is one.`,
+memory, copied by copy engines, of two GPUs, and then added and normed (which in a step
+is done while the product before it goes on), and added up by NCCL, where there is one.`,
 		Example: `  troupe bench sums --tp 2
   troupe bench sums --device cuda:2,3 --width 8192 --rows 1,16,256`,
 		Args: noArgs,
@@ -65,7 +66,7 @@ func (o *sumOptions) check() error {
 
 func printSums(to io.Writer, width int, times []cuda.SumTimes) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "rows\tkB\tsent, µs\tand normed\tread\tNCCL\tas a share of NCCL\t")
+	fmt.Fprintln(w, "rows\tkB\tsent, µs\tand normed\tread\tcopied and normed\tNCCL\tas a share of NCCL\t")
 	micros := func(d time.Duration) string {
 		if d == 0 {
 			return "-"
@@ -77,7 +78,7 @@ func printSums(to io.Writer, width int, times []cuda.SumTimes) error {
 		if t.NCCL > 0 {
 			share = fmt.Sprintf("%.2f", float64(cmp.Or(t.Added, t.Read))/float64(t.NCCL))
 		}
-		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t\n", t.Rows, 2*t.Rows*width/1000, micros(t.Added), micros(t.Normed), micros(t.Read), micros(t.NCCL), share)
+		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t\n", t.Rows, 2*t.Rows*width/1000, micros(t.Added), micros(t.Normed), micros(t.Read), micros(t.Copied), micros(t.NCCL), share)
 	}
 	return w.Flush()
 }

@@ -46,7 +46,7 @@ func (m *machine) lowering(p *program.Program) *lower.Lowering {
 	if m.deterministic {
 		return lower.Invariant(p, m.held.Codes)
 	}
-	return lower.Of(p, m.held.Codes)
+	return lowered(p, m.held.Codes)
 }
 
 // decodes is the work of so many decode rows.

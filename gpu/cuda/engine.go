@@ -157,7 +157,10 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}
-	dry, err := compile(p, &machine{shape: e.shape, held: e.held, most: e.most, fours: e.fours, deterministic: e.deterministic, meetings: unmet(rank)})
+	before := unmet(rank)
+	e.landing.apart = e.primary != nil || e.common != nil && e.common.ranks > 1
+	before.landing.apart = e.landing.apart
+	dry, err := compile(p, &machine{shape: e.shape, held: e.held, most: e.most, fours: e.fours, deterministic: e.deterministic, meetings: before})
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}
@@ -210,6 +213,9 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 		list = append(list, sized{&e.fours.wide, dry.wideBytes, "a weight in bfloat16"})
 	}
 	list = append(list, e.alone.sizes(&dry.alone)...)
+	if e.landing.bytes = dry.copied; dry.copied > 0 {
+		list = append(list, sized{&e.landing.mine, inboxes * dry.copied, "what other ranks copy"})
+	}
 	for i := range e.rowScales {
 		list = append(list, sized{&e.rowScales[i], f32 * t, "scales"})
 	}

@@ -63,7 +63,7 @@ func elementsOf(p *program.Program) map[*program.Value]int {
 // layOut says which values share memory, in passes of any size: those of kernels
 // for many rows, which leave the most in memory. The others use some of it.
 func layOut(p *program.Program, held model.Held) (*program.Layout, error) {
-	l, elements := lower.Of(p, held.Codes), elementsOf(p)
+	l, elements := lowered(p, held.Codes), elementsOf(p)
 	// Logits of routers, and what ranks add up, are in memory even inside of one kernel.
 	kept := map[*program.Value]bool{}
 	for _, op := range p.Ops {

@@ -89,13 +89,7 @@ func (c *compiler) product(o *program.Product, out *program.Value, add bool) run
 	case program.CodesInGroups:
 		return c.int4Product(o, nil, out, element, add)
 	}
-	x, cast := c.rounded(o.In)
-	f := factors{
-		product: product{in: o.In.Width, out: out.Width, ld: columns(out), float: element == f32},
-		w:       c.weights[o.Weight], x: x, y: c.value(out, element), add: add, most: c.rows(out.Rows, out.PerToken),
-	}
-	c.vectors("inputs", f.in)
-	c.need(f.ld%4 == 0, "%d outputs; the product takes multiples of 4", f.out)
+	f, cast := c.factors(o, out, element, add)
 	c.load(o.Name(), f)
 	multiply := c.multiply
 	return func(w *work) error {
@@ -108,6 +102,19 @@ func (c *compiler) product(o *program.Product, out *program.Value, add bool) run
 		}
 		return multiply(f)
 	}
+}
+
+// factors are those of a product by a weight that is no codes, and what makes them of
+// what it reads; nil: nothing has to.
+func (c *compiler) factors(o *program.Product, out *program.Value, element int, add bool) (factors, run) {
+	x, cast := c.rounded(o.In)
+	f := factors{
+		product: product{in: o.In.Width, out: out.Width, ld: columns(out), float: element == f32},
+		w:       c.weights[o.Weight], x: x, y: c.value(out, element), add: add, most: c.rows(out.Rows, out.PerToken),
+	}
+	c.vectors("inputs", f.in)
+	c.need(f.ld%4 == 0, "%d outputs; the product takes multiples of 4", f.out)
+	return f, cast
 }
 
 // rounded is a value as products read it: where it lies, if in bf16, else

@@ -153,7 +153,13 @@ func (e *engine) join(rank *device.Rank) (err error) {
 		}
 		return err
 	}
-	return e.meetings.join(e.context, e.blocks)
+	if err := e.meetings.join(e.context, e.blocks); err != nil {
+		return err
+	}
+	if err := e.meetings.copyWith(e.context); err != nil {
+		return err
+	}
+	return e.together()
 }
 
 // join makes the memory in which ranks add up, cleared before any of them comes.
@@ -173,6 +179,7 @@ func (m *meetings) join(c *context, blocks int) error {
 	for _, s := range []sized{
 		{&flags, kernel.FlagBytes, "flags"},
 		{&m.links.Turns, kernel.TurnBytes, "turns"},
+		{&m.links.Done, f32, "sums"},
 		{&m.links.Spent, kernel.SpentBytes, "times of sums"},
 		{&inbox, inboxes * each, "what other ranks send"},
 	} {
@@ -192,6 +199,92 @@ func (m *meetings) join(c *context, blocks int) error {
 		m.inboxes[i] = m.addresses(inbox.Plus(int64(i) * each))
 	}
 	return m.err
+}
+
+// outbox is a copier, of a stream beside that of what is computed. It launches no kernel:
+// there may be no room for one where another waits for what is copied.
+type outbox struct {
+	compute, stream cu.Stream
+	begun, left     cu.Event
+	one             kernel.Ptr // u32, not 0
+}
+
+// copyWith makes the copier, and learns where others have their inboxes.
+func (m *meetings) copyWith(c *context) (err error) {
+	if m.landing.bytes == 0 {
+		return nil
+	}
+	var told kernel.Ptr
+	o := &outbox{compute: c.compute}
+	if told, err = c.allocate(toldBytes, "what was copied"); err == nil {
+		o.one, err = c.allocate(f32, "what was copied")
+	}
+	if err == nil {
+		err = errors.Join(cu.MemsetD8Async(cu.DevicePtr(o.one), 1, f32, c.compute), c.compute.Synchronize())
+	}
+	if err != nil {
+		return fmt.Errorf("cuda: what was copied: %w", err)
+	}
+	m.landing.told = m.addresses(told)
+	for i := range m.landing.inboxes {
+		m.landing.inboxes[i] = m.addresses(m.landing.mine.Plus(int64(i) * m.landing.bytes))
+	}
+	if o.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
+		return fmt.Errorf("cuda: making a stream: %w", err)
+	}
+	for _, e := range []*cu.Event{&o.begun, &o.left} {
+		if *e, err = cu.MakeEvent(cu.DisableTiming); err != nil {
+			return fmt.Errorf("cuda: making an event: %w", err)
+		}
+	}
+	if m.err != nil {
+		return m.err
+	}
+	m.landing.by = o
+	return o.first(m.landing.inboxes[0])
+}
+
+// first copies to each other rank once: what may wait for the device must not while a
+// kernel waits for another rank.
+func (o *outbox) first(to [kernel.MaxRanks]kernel.Ptr) error {
+	for _, at := range to {
+		if at == 0 {
+			continue
+		}
+		if err := cu.MemcpyDtoDAsync(cu.DevicePtr(at), cu.DevicePtr(o.one), f32, o.stream); err != nil {
+			return fmt.Errorf("cuda: copying to another rank: %w", err)
+		}
+	}
+	return o.stream.Synchronize()
+}
+
+func (o *outbox) copy(from kernel.Ptr, to, told [kernel.MaxRanks]kernel.Ptr, bytes int64) error {
+	if err := follow(o.stream, o.compute, o.begun); err != nil {
+		return err
+	}
+	for r, at := range to {
+		if at == 0 {
+			continue
+		}
+		err := cu.MemcpyDtoDAsync(cu.DevicePtr(at), cu.DevicePtr(from), bytes, o.stream)
+		if err == nil {
+			err = cu.MemcpyDtoDAsync(cu.DevicePtr(told[r]), cu.DevicePtr(o.one), f32, o.stream)
+		}
+		if err != nil {
+			return fmt.Errorf("copying %d bytes to rank %d: %w", bytes, r, err)
+		}
+	}
+	return nil
+}
+
+func (o *outbox) join() error { return follow(o.compute, o.stream, o.left) }
+
+// follow has what is enqueued from now on wait for all that another stream was given.
+func follow(s, ahead cu.Stream, at cu.Event) error {
+	if err := at.Record(ahead); err != nil {
+		return err
+	}
+	return s.Wait(at, 0)
 }
 
 // clearSpent forgets what sums took before the first step.

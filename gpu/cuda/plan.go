@@ -21,6 +21,7 @@ type plans struct {
 	products  []loadable // by cuBLASLt
 	castBytes int64      // that machine.cast must have
 	wideBytes int64      // that machine.fours.wide must have
+	copied    int64      // that each of machine.landing.inboxes must have
 }
 
 // body is a pass up to the rows that are looked at, for up to so many tokens.
@@ -142,6 +143,8 @@ type compiler struct {
 	// What lies in the machine's own memory: the last queries and routes.
 	turned, routed *program.Value
 	sumsOver       []*program.AllReduce // of a pass, in order
+	copiedSums     []*program.AllReduce // those that are copied
+	copied         int64                // bytes that an inbox of copies takes
 	// shared says that the product of the last routes put shares into its rows.
 	shared bool
 	err    error // the first
@@ -157,6 +160,7 @@ func compile(p *program.Program, m *machine) (*plans, error) {
 			c.sumsOver = append(c.sumsOver, o)
 		}
 	}
+	c.copiedSums = copiedSums(l)
 	out := &plans{skinny: l.SkinnyHead}
 	for _, most := range append(l.Buckets(), math.MaxInt) {
 		c.skinny = most <= l.Skinny
@@ -173,7 +177,7 @@ func compile(p *program.Program, m *machine) (*plans, error) {
 	}
 	c.from, c.skinny = l.SkinnyHead+1, false
 	out.many = c.stages(l.Head(math.MaxInt))
-	out.products, out.castBytes, out.wideBytes = c.products, c.castRows, c.wideBytes
+	out.products, out.castBytes, out.wideBytes, out.copied = c.products, c.castRows, c.wideBytes, c.copied
 	return out, c.err
 }
 
@@ -287,4 +291,6 @@ var fused = map[string]func(*compiler, *program.Fused) run{
 	lower.ReduceAdd.Name:    (*compiler).reduceAdd,
 	lower.SkinnyReduce.Name: (*compiler).skinnyReduce,
 	lower.ReduceAddNorm:     (*compiler).reduceAddNorm,
+	lower.ProductReduce:     (*compiler).productReduce,
+	lower.ProductReduceNorm: (*compiler).productReduce,
 }

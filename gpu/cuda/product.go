@@ -70,6 +70,14 @@ func (c *compiler) loadFrom(name string, f factors, from int) {
 	}
 }
 
+// loadParts notes a product that is made of parts of its rows.
+func (c *compiler) loadParts(name string, f factors) {
+	from := leastPart(c.from - 1)
+	if !slices.ContainsFunc(c.products, func(p loadable) bool { return p.product == f.product && p.add == f.add && p.from <= from }) {
+		c.products = append(c.products, loadable{f, name, from})
+	}
+}
+
 // distinct are products of each shape once, those of the most rows, which come first.
 func distinct(products []loadable) []loadable {
 	list := slices.Clone(products)

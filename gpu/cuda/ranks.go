@@ -16,6 +16,7 @@ type meetings struct {
 	rank    *device.Rank // nil: the model is whole
 	links   kernel.Links
 	inboxes [inboxes][kernel.MaxRanks]kernel.Ptr // of each rank
+	landing landing
 	// all sums where GPUs cannot reach each other's memory; nil: they can.
 	all collective
 	// of is where each rank has the value of an op, whatever passes it is compiled for.

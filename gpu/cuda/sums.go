@@ -35,7 +35,7 @@ func TimeSums(rank *device.Rank, ordinal, width int, rows []int) (list []SumTime
 		for _, kind := range []struct {
 			took *time.Duration
 			run  func(rows, i int) error
-		}{{&t.Added, b.added}, {&t.Normed, b.normed}, {&t.Read, b.read}, {&t.NCCL, b.library}} {
+		}{{&t.Added, b.added}, {&t.Normed, b.normed}, {&t.Read, b.read}, {&t.Copied, b.copied}, {&t.NCCL, b.library}} {
 			if *kind.took, err = b.time(func(i int) error { return kind.run(n, i) }); err != nil {
 				return nil, fmt.Errorf("cuda: sums of %d rows: %w", n, err)
 			}
@@ -68,7 +68,11 @@ func (b *sumBench) open(most int) error {
 			return err
 		}
 	}
-	if err := b.join(b.context, 2*b.gpu.SMs); err != nil {
+	b.landing.bytes = bf16 * int64(most) * int64(b.width)
+	if b.landing.mine, err = b.allocate(inboxes*b.landing.bytes, "what other ranks copy"); err != nil {
+		return err
+	}
+	if err := errors.Join(b.join(b.context, 2*b.gpu.SMs), b.copyWith(b.context)); err != nil {
 		return err
 	}
 	var part kernel.Ptr
@@ -113,6 +117,27 @@ func (b *sumBench) read(rows, i int) error {
 	s := b.sum(rows, i)
 	s.Inbox = [kernel.MaxRanks]kernel.Ptr{}
 	return kernel.Reduce(b.queue, &b.links, s)
+}
+
+// copied is a sum behind whose copying nothing is computed, as it is from how many rows on.
+func (b *sumBench) copied(rows, i int) error {
+	s := b.sum(rows, i)
+	if s.Sends() || b.rank.Ranks != 2 || b.common.ranks > 1 || b.width > kernel.MaxCopied {
+		return errNotSo
+	}
+	mine, other := b.rank.Index, 1-b.rank.Index
+	c := kernel.Copied{X: b.x, W: b.w, Y: b.y, Rows: int32(rows), Hidden: int32(b.width), Eps: 1e-6}
+	c.Part[mine], c.Part[other] = b.part[mine], b.landing.place(i%2, other, mine, 2)
+	c.Told = b.landing.tells(mine, i%2, 0)
+	var to, told [kernel.MaxRanks]kernel.Ptr
+	to[other], told[other] = b.landing.place(i%2, mine, other, 2), b.landing.tells(other, i%2, 0).Plus(4*int64(mine))
+	if err := b.landing.by.copy(b.part[mine], to, told, bf16*int64(rows)*int64(b.width)); err != nil {
+		return err
+	}
+	if err := kernel.AddCopied(b.queue, &b.links, c); err != nil {
+		return err
+	}
+	return b.landing.by.join()
 }
 
 func (b *sumBench) library(rows, _ int) error {

@@ -214,7 +214,7 @@ var headers = map[string][]string{
 	"prefill.cu": {"prefill.cuh"}, "prefill_hopper.cu": {"prefill.cuh", "hopper.cuh"},
 	"decode.cu": {"fp8.cuh", "decode.cuh"}, "decode_blocks.cu": {"fp8.cuh", "decode.cuh"}, "rope.cu": {"fp8.cuh"}, "store.cu": {"rows.cuh", "fp8.cuh"},
 	"codes.cu": {"rows.cuh", "fp8.cuh"}, "skinny.cu": {"skinny.cuh"}, "skinny_codes.cu": {"skinny.cuh", "fp8.cuh"}, "fill.cu": {"fp8.cuh"},
-	"reduce.cu": {"ranks.cuh"}, "push.cu": {"ranks.cuh"},
+	"reduce.cu": {"ranks.cuh"}, "push.cu": {"ranks.cuh"}, "copied.cu": {"ranks.cuh"},
 	"rows.cu": {"rows.cuh", "moe.cuh"}, "norm.cu": {"rows.cuh"}, "silu.cu": {"rows.cuh"}, "heads.cu": {"rows.cuh"}, "conv.cu": {"rows.cuh"}, "delta.cu": {"rows.cuh", "delta.cuh"}, "delta_spans.cu": {"rows.cuh", "delta.cuh"},
 	"moe_route.cu": {"moe.cuh"}, "moe_tiles.cu": {"moe.cuh", "moe_codes.cuh", "moe_tiles.cuh"}, "moe_fp8.cu": {"moe.cuh", "moe_codes.cuh", "moe_tiles.cuh"}, "moe_mxfp4.cu": {"moe.cuh", "moe_codes.cuh", "moe_tiles.cuh"}, "moe_hopper.cu": {"moe.cuh", "hopper.cuh"},
 	"moe_fp8_hopper.cu":   {"moe.cuh", "hopper.cuh", "moe_codes.cuh", "moe_hopper_codes.cuh"},

@@ -28,6 +28,7 @@ type Links struct {
 	Flags       [MaxRanks]Ptr
 	Turns       Ptr
 	Spent       Ptr // see push.cu; 0: nobody wants to know
+	Done        Ptr // u32, of parts that are copied: see copied.cu
 	Rank, Ranks int32
 	// Blocks are how many of 512 threads fit on the device at once, of this rank; two on
 	// a multiprocessor.

@@ -39,7 +39,7 @@ func (b *bench) gang(queues []kernel.Queue) *gang {
 	}
 	for i := range ranks {
 		g.links = append(g.links, kernel.Links{
-			Flags: flags, Turns: b.zeros(kernel.TurnBytes), Spent: b.zeros(kernel.SpentBytes), Rank: int32(i), Ranks: int32(ranks), Blocks: 2 * b.GPU.SMs / ranks,
+			Flags: flags, Done: b.zeros(4), Turns: b.zeros(kernel.TurnBytes), Spent: b.zeros(kernel.SpentBytes), Rank: int32(i), Ranks: int32(ranks), Blocks: 2 * b.GPU.SMs / ranks,
 		})
 	}
 	b.must(b.Settle())
@@ -226,6 +226,65 @@ func TestReduceNorm(t *testing.T) {
 			b.must(cuda.Download(b.Workbench, took, g.links[r].Spent))
 			if took[0] == 0 || took[1] > took[0] {
 				t.Errorf("rank %d of %d: sums took %d ns, of which %d waiting", r, ranks, took[0], took[1])
+			}
+		}
+	}
+}
+
+// Sums of parts that were copied, with a norm and without, many times over: each waits
+// until every other rank's are there.
+func TestCopied(t *testing.T) {
+	b := open(t, shapes[0])
+	queues := b.forks(8)
+	for _, ranks := range []int{2, 3, 8} {
+		g := b.gang(queues[:ranks])
+		var told []kernel.Ptr
+		for range ranks {
+			told = append(told, b.zeros(4*kernel.MaxRanks))
+		}
+		for _, hidden := range []int{8, 2880, 5120, 8192, kernel.MaxCopied} {
+			weights, w := b.random(hidden)
+			for _, rows := range []int{1, 3, 400} {
+				n := rows * hidden
+				var x, y []kernel.Ptr
+				want := make([]float32, n)
+				for range ranks {
+					x, y = append(x, b.zeros(int64(4*n))), append(y, b.zeros(int64(2*n)))
+				}
+				for i := range 3 {
+					part, sum := g.parts(n, true)
+					for j := range sum {
+						want[j] += sum[j]
+					}
+					b.must(b.Settle())
+					tell := func() {
+						for r := range ranks {
+							b.must(b.Fill(told[r], 1, 4*kernel.MaxRanks))
+						}
+						b.must(b.Synchronize())
+					}
+					if rows > 3 { // else it waits, where there is room for it
+						tell()
+					}
+					for r, q := range g.queues {
+						s := kernel.Copied{Part: part, Told: told[r], X: x[r], Rows: int32(rows), Hidden: int32(hidden)}
+						if i > 0 {
+							s.W, s.Y, s.Eps = w, y[r], 1e-6
+						}
+						b.must(kernel.AddCopied(q, &g.links[r], s))
+					}
+					if rows <= 3 {
+						tell()
+					}
+					b.must(b.Settle())
+				}
+				for r := range ranks {
+					b.sameFloats(fmt.Sprintf("%d ranks: rank %d was told", ranks, r), told[r], make([]float32, ranks), 0)
+				}
+				name := fmt.Sprintf("%d ranks, %d×%d", ranks, rows, hidden)
+				g.alike(name, x, want, false, func(i int) float64 { return 2e-6 * (1 + math.Abs(float64(want[i]))) })
+				normed := ref.RMSNorm(g.read(x[0], n, false), weights, 1e-6)
+				g.alike(name+", norm", y, normed, true, func(i int) float64 { return absolute + relative*math.Abs(float64(normed[i])) })
 			}
 		}
 	}

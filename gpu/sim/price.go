@@ -22,6 +22,7 @@ type priced struct {
 	flops             float64 // a row
 	tiled             bool    // rows are rounded up as cuBLASLt's are
 	link              float64 // bytes a row that GPUs that share the model send each other; above 0: they meet
+	added             float64 // bytes a row of what they add up, where they send it while they multiply; 0: they do not
 
 	look           int     // of attention: which of the Roofline's windows
 	position, pair float64 // of attention: bytes of a position, FLOPs of a token that sees one
@@ -105,7 +106,10 @@ func (pr *pricer) kernel(op program.Op, few bool) priced {
 		// them up at the end.
 		k.starts, k.tiled = 2, true
 	}
-	if k.link > 0 && (k.bound == byProducts || k.bound == byInt4) { // a kernel of its own behind the product
+	switch {
+	case fused && lower.Copies(f): // two products, and two kernels that add up behind them
+		k.starts, k.added = 6, pr.added(f)
+	case k.link > 0 && (k.bound == byProducts || k.bound == byInt4): // a kernel of its own behind the product
 		k.starts++
 	}
 	u := op.Uses()
@@ -118,6 +122,22 @@ func (pr *pricer) kernel(op program.Op, few bool) priced {
 		k.row = 0
 	}
 	return k
+}
+
+// added is what moves of a row where each GPU adds up the parts that it has of all: they,
+// the residual stream and its norm.
+func (pr *pricer) added(f *program.Fused) (bytes float64) {
+	for _, op := range f.Ops {
+		switch o := op.(type) {
+		case *program.AllReduce:
+			bytes += pr.width * float64(o.X.Width*o.Ranks)
+		case *program.Add:
+			bytes += 2 * pr.bytes(o.X)
+		case *program.Norm:
+			bytes += pr.bytes(o.Out)
+		}
+	}
+	return bytes
 }
 
 // add counts what an op needs beside the values.

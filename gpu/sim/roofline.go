@@ -172,6 +172,9 @@ func (r *Roofline) time(k *priced, rows int) float64 {
 	switch k.bound {
 	case byProducts:
 		t = rounded(t, k.flops*n/(r.hw.FLOPs*r.rates.products))
+		if k.added > 0 {
+			t = max(t, r.sends(k, rows))
+		}
 	case byExperts:
 		t = rounded(t, k.flops*n/(r.hw.FLOPs*r.rates.experts))
 	}
@@ -194,12 +197,20 @@ func (r *Roofline) int4(k *priced, rows int) float64 {
 }
 
 // meets is how long GPUs that share the model take to send each other what they
-// have of so many rows.
+// have of so many rows, and to add it up where that is by itself.
 func (r *Roofline) meets(k *priced, rows int) float64 {
 	if k.link == 0 {
 		return 0
 	}
-	return meeting + float64(rows)*k.link/(r.hw.Link*linkShare)
+	if k.added > 0 { // what they send is on its way while they multiply
+		return meeting + float64(rows)*k.added/(r.hw.Read*r.rates.weights)
+	}
+	return meeting + r.sends(k, rows)
+}
+
+// sends is how long what GPUs have of so many rows is on its way.
+func (r *Roofline) sends(k *priced, rows int) float64 {
+	return float64(rows) * k.link / (r.hw.Link * linkShare)
 }
 
 // rounded is the roofline with its corner rounded: reading and arithmetic that

@@ -139,6 +139,40 @@ func reduceNorm(p *program.Program, codes Codes) *program.Rule {
 	}
 }
 
+// ProductReduce and ProductReduceNorm are a product of many rows whose sums over GPUs are
+// added to the residual stream, without and with the norm of that: what is done of the rows
+// is copied to the other GPU while the rest is multiplied.
+const (
+	ProductReduce     = "product_reduce"
+	ProductReduceNorm = "product_reduce_norm"
+)
+
+// Copies says whether a kernel is one of those.
+func Copies(f *program.Fused) bool {
+	return f.Rule.Name == ProductReduce || f.Rule.Name == ProductReduceNorm
+}
+
+// productReduces are both, of two GPUs and weights that are no codes. Of more GPUs each
+// would send all it has to all others, which takes longer than multiplying.
+func productReduces(p *program.Program, codes Codes) []*program.Rule {
+	reduce := program.A(func(o *program.AllReduce) bool { return o.Ranks == 2 })
+	plain := func(ops []program.Op) bool {
+		o := ops[0].(*program.Product)
+		return o.Out == ops[1].(*program.AllReduce).X && codes(o.Weight) == program.NoCodes
+	}
+	normed := reduceNorm(p, codes)
+	return []*program.Rule{
+		{
+			Name: ProductReduceNorm, Ops: append([]program.Pattern{product, reduce}, normed.Ops[1:]...), Keeps: normed.Keeps,
+			Where: func(ops []program.Op) bool { return plain(ops) && normed.Where(ops[1:]) },
+		},
+		{
+			Name: ProductReduce, Ops: []program.Pattern{product, reduce, add},
+			Where: func(ops []program.Op) bool { return plain(ops) && program.AddsResult(ops[1:]) },
+		},
+	}
+}
+
 // Int4Gate is a product of weights of 4 bits and its gate.
 const Int4Gate = "int4_gate"
 
@@ -183,9 +217,13 @@ func addNorm(p *program.Program, codes Codes) *program.Rule {
 type Lowering struct {
 	program *program.Program
 	many    []*program.Rule
+	copied  []*program.Rule // of more tokens than Sent
 	// Skinny is the most rows of passes that take skinny products, SkinnyHead of
 	// heads.
 	Skinny, SkinnyHead int
+	// Sent is the most tokens of passes whose sums over GPUs are all by kernels; of more, what
+	// ProductReduce sums is copied. 0: nothing ever is.
+	Sent int
 	// routes says that few tokens are routed at once.
 	routes bool
 }
@@ -198,6 +236,7 @@ func New(p *program.Program) *Lowering {
 // Of finds what suits a program.
 func Of(p *program.Program, codes Codes) *Lowering {
 	l := &Lowering{program: p, routes: routesAtOnce(p), many: append([]*program.Rule{addNorm(p, codes), reduceNorm(p, codes), int4Gate(codes)}, many...)}
+	l.copies(p, codes)
 	hidden, int4 := 0, false
 	for _, op := range p.Ops {
 		switch o := op.(type) {
@@ -221,6 +260,16 @@ func Of(p *program.Program, codes Codes) *Lowering {
 		l.Skinny = 0
 	}
 	return l
+}
+
+// copies finds what is copied, if anything is: where parts are more than kernels send.
+func (l *Lowering) copies(p *program.Program, codes Codes) {
+	rules := productReduces(p, codes)
+	for _, op := range program.Fuse(p.Body(), rules) {
+		if o, is := program.One[*program.AllReduce](op); is && op != program.Op(o) {
+			l.copied, l.Sent = rules, kernel.SlotBytes/(2*o.X.Width)
+		}
+	}
 }
 
 // Invariant is Of with the same kernels for any number of rows: those for many. What
@@ -265,14 +314,18 @@ func gatedAtOnce(ops []program.Op) bool {
 
 // Buckets are the numbers of tokens, each the most of its kind, for which bodies
 // differ; more tokens than the last are of a kind, too.
-func (l *Lowering) Buckets() []int {
-	switch {
-	case l.Skinny == 0 && !l.routes:
-		return nil
-	case l.Skinny == 0:
-		return []int{RoutedAtOnce}
+func (l *Lowering) Buckets() (list []int) {
+	if l.Skinny > 0 {
+		list = append(list, l.Skinny)
 	}
-	return []int{l.Skinny, RoutedAtOnce}
+	if l.Skinny > 0 || l.routes {
+		list = append(list, RoutedAtOnce)
+	}
+	if l.Sent > 0 {
+		list = append(list, l.Sent)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // Body is the kernels of a pass of so many tokens, up to the rows that are
@@ -281,6 +334,9 @@ func (l *Lowering) Body(tokens int) []program.Op {
 	var rules []*program.Rule
 	if tokens <= RoutedAtOnce && l.SkinnyHead > 0 && l.routes {
 		rules = append(rules, ReduceAdd, Route) // the norm is the route's
+	}
+	if l.Sent > 0 && tokens > l.Sent {
+		rules = append(rules, l.copied...)
 	}
 	if tokens <= l.Skinny {
 		rules = append(rules, few...)

@@ -178,7 +178,7 @@ func TestAlikeRows(t *testing.T) {
 }
 
 // What GPUs that share a model add up is added and normed in one kernel where rows are
-// many and the norm is not quantised.
+// many and the norm is not quantised; of more, two copy it while they multiply.
 func TestSharedKernels(t *testing.T) {
 	m, err := model.Open("qwen3-14b", true)
 	if err != nil {
@@ -189,6 +189,10 @@ func TestSharedKernels(t *testing.T) {
 		t.Fatal(err)
 	}
 	codes := func(*program.Weight) program.Codes { return program.CodesByOutput }
+	four, err := m.Config.Program.Share(0, 4, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	const head = "embed all_reduce "
 	for _, c := range []struct {
 		l      *Lowering
@@ -197,6 +201,10 @@ func TestSharedKernels(t *testing.T) {
 	}{
 		{New(share.Program), 8, head + "skinny_norm(norm, qkv) rope_write(norm, norm, rope, store) attention skinny_reduce(o, all_reduce, add) skinny_gate(norm, gate_up, gate) skinny_reduce(down, all_reduce, add)"},
 		{New(share.Program), 9, head + "norm qkv rope_write(norm, norm, rope, store) attention o reduce_add_norm(all_reduce, add, norm) gate_up gate down reduce_add(all_reduce, add)"},
+		{New(share.Program), 819, head + "norm qkv rope_write(norm, norm, rope, store) attention o reduce_add_norm(all_reduce, add, norm) gate_up gate down reduce_add(all_reduce, add)"},
+		{New(share.Program), 820, head + "norm qkv rope_write(norm, norm, rope, store) attention product_reduce_norm(o, all_reduce, add, norm) gate_up gate product_reduce_norm(down, all_reduce, add, norm) product_reduce(down, all_reduce, add)"},
+		{New(four.Program), 820, head + "norm qkv rope_write(norm, norm, rope, store) attention o reduce_add_norm(all_reduce, add, norm) gate_up gate down reduce_add(all_reduce, add)"},
+		{Of(share.Program, codes), 820, head + "norm qkv rope_write(norm, norm, rope, store) attention o reduce_add(all_reduce, add) gate_up gate down"},
 		{Of(share.Program, codes), 9, head + "norm qkv rope_write(norm, norm, rope, store) attention o reduce_add(all_reduce, add) gate_up gate down"},
 	} {
 		if got := kernels(c.l.Body(c.tokens)); got != c.want {
