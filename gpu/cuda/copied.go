@@ -34,7 +34,7 @@ func lowered(p *program.Program, codes lower.Codes) *lower.Lowering {
 // landing is where other ranks copy to, and who copies there.
 type landing struct {
 	by      copier
-	mine    kernel.Ptr                           // this rank's inboxes
+	mine    kernel.Ptr                           //nolint:unused // this rank's inboxes: of the build tag cuda
 	bytes   int64                                // of each
 	inboxes [inboxes][kernel.MaxRanks]kernel.Ptr // of each rank
 	// apart says that nothing is copied: GPUs cannot reach each other's memory, or ranks share

@@ -79,13 +79,13 @@ func TestCopiesInAnyOrder(t *testing.T) {
 // With one inbox for all sums, or without waiting for what was sent, the same finds a
 // fault.
 func TestCopiesGoWrong(t *testing.T) {
-	for name, make := range map[string]func(seed uint64) *twins{
+	for name, begin := range map[string]func(seed uint64) *twins{
 		"one inbox": func(seed uint64) *twins { return newTwins(seed, func(int, int) int { return 0 }) },
 		"no join":   func(seed uint64) *twins { w := newTwins(seed, inboxOf); w.unjoined = true; return w },
 	} {
 		found := false
 		for seed := uint64(0); seed < 300 && !found; seed++ {
-			found = make(seed).run() != ""
+			found = begin(seed).run() != ""
 		}
 		if !found {
 			t.Errorf("%s: nothing goes wrong", name)
