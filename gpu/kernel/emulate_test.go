@@ -19,6 +19,10 @@ import (
 // job is what testdata/emulate's programs run: see rows.cpp.
 type job struct{ N, In, Out, Ld, Groups, Form, Bytes, Clusters, Variant, Seed, Split int32 }
 
+// emulating says that kernels' sources are run on the processor: with the build tag cuda,
+// since compiling and running them takes a minute of two cores.
+var emulating bool
+
 // emulated builds a program that runs a kernel's source on the processor.
 func emulated(t *testing.T, name string, defines ...string) string {
 	t.Helper()
@@ -26,8 +30,8 @@ func emulated(t *testing.T, name string, defines ...string) string {
 		return filepath.Join(given, name)
 	}
 	compiler, err := exec.LookPath("g++")
-	if err != nil || testing.Short() {
-		t.Skip("no g++, or short")
+	if err != nil || !emulating || testing.Short() {
+		t.Skip("no g++, no build tag cuda, or short")
 	}
 	program := filepath.Join(t.TempDir(), name)
 	args := append([]string{"-std=c++17", "-O1", "-w", "-o", program, filepath.Join("testdata/emulate", name+".cpp")}, defines...)

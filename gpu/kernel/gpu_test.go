@@ -19,6 +19,8 @@ import (
 // rounding, and probabilities of attention are rounded once more.
 const relative, absolute = 1.0 / 128, 1.0 / 256
 
+func init() { emulating = true }
+
 // bench is a workbench whose errors end the test.
 type bench struct {
 	*cuda.Workbench

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
@@ -220,15 +218,7 @@ type passJob struct{ Layers, Hidden, Intermediate, Blocks, Length, Window, Slot,
 // A pass, run on the processor by its own source, block beside block, is what is wanted:
 // no copy is missed, no word taken for one of another layer or pass.
 func TestEmulatedPass(t *testing.T) {
-	compiler, err := exec.LookPath("g++")
-	if err != nil || testing.Short() {
-		t.Skip("no g++, or short")
-	}
-	program := filepath.Join(t.TempDir(), "pass")
-	defines := []string{"-DHEADS=4", "-DKV_HEADS=2", "-DHEAD_DIM=128", "-DPAGE_SIZE=16", "-DPASS_WARPS=8", "-DPASS_SPLITS=32"}
-	if out, err := exec.Command(compiler, append(defines, "-std=c++17", "-O1", "-w", "-o", program, "testdata/emulate/pass.cpp")...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := emulated(t, "pass", "-DHEADS=4", "-DKV_HEADS=2", "-DHEAD_DIM=128", "-DPAGE_SIZE=16", "-DPASS_WARPS=8", "-DPASS_SPLITS=32")
 	r := rand.New(rand.NewPCG(13, 14))
 	for i, c := range passCases() {
 		t.Run(fmt.Sprintf("%d of %d", c.length, c.window), func(t *testing.T) {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/kernel"
@@ -33,14 +31,7 @@ func (l *launched) Launch(given kernel.Launch) error {
 // what ref.Product does: however the work is shared out, in rings that are used again, with tiles
 // that reach beyond the matrix, and nothing is written besides.
 func TestEmulatedProducts(t *testing.T) {
-	compiler, err := exec.LookPath("g++")
-	if err != nil || testing.Short() {
-		t.Skip("no g++, or short")
-	}
-	program := filepath.Join(t.TempDir(), "product")
-	if out, err := exec.Command(compiler, "-std=c++17", "-O1", "-w", "-o", program, "testdata/emulate/product.cpp").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := emulated(t, "product")
 	r := rand.New(rand.NewPCG(11, 12))
 	for i, c := range []struct {
 		n, in, out int
