@@ -45,15 +45,9 @@ void choose(const SkinnyArgs& a, const Job& j) {
 }
 
 int main(int argc, char** argv) {
-  FILE* f = argc > 1 ? fopen(argv[1], "r+b") : nullptr;
   Job j;
-  if (!f || fread(&j, sizeof j, 1, f) != 1) emulate::fail("no job");
-  emulate::seed = j.seed;
-  auto read = [&](size_t bytes) {
-    u8* p = (u8*)aligned_alloc(128, (bytes + 127) / 128 * 128);
-    if (fread(p, 1, bytes, f) != bytes) emulate::fail("a short file");
-    return p;
-  };
+  FILE* f = emulate::open(argc, argv, j);
+  auto read = [&](size_t bytes) { return emulate::read(f, bytes); };
   SkinnyArgs a = {};
   a.n = j.n, a.in = j.in, a.out = j.out, a.ld = j.ld, a.scale_stride = j.stride, a.rounded = j.rounded, a.eps = 1e-6f;
   a.w = (const bf16*)read(j.weights), a.x = read(j.x), a.norm = (const bf16*)read(2 * j.in), a.scales = (const float*)read(j.scales);

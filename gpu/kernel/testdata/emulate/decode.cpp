@@ -47,6 +47,7 @@ inline u32 transposed(u32 pair) {
   return mine.r;
 }
 inline u32 arrive(u32* counter) { return (*counter)++; }
+
 #include "../../decode.cuh"
 #include "../../decode.cu"
 #include "../../decode_blocks.cu"
@@ -57,16 +58,9 @@ struct Job {
 
 int main(int argc, char** argv) {
   emulate::only = memory;
-  FILE* f = argc > 1 ? fopen(argv[1], "r+b") : nullptr;
   Job j;
-  if (!f || fread(&j, sizeof j, 1, f) != 1) emulate::fail("no job");
-  emulate::seed = j.seed;
-  auto room = [&](size_t bytes) { return (u8*)aligned_alloc(128, (bytes + 127) / 128 * 128); };
-  auto read = [&](size_t bytes) {
-    u8* p = room(bytes);
-    if (fread(p, 1, bytes, f) != bytes) emulate::fail("a short file");
-    return p;
-  };
+  FILE* f = emulate::open(argc, argv, j);
+  auto read = [&](size_t bytes) { return emulate::read(f, bytes); };
   size_t kept = (size_t)j.pages * 2 * KV_HEADS * PAGE_SIZE, out = (size_t)j.rows * HEADS * HEAD_DIM * 2;
   int workers = j.by_blocks ? j.blocks : j.blocks * WARPS;
   DecodeArgs a = {};
@@ -75,11 +69,11 @@ int main(int argc, char** argv) {
   if (!j.sinks) a.sinks = nullptr;
   long at = ftell(f);
   a.out = (bf16*)read(out);
-  int* first = (int*)room(4 * j.rows);
-  Run* runs = (Run*)room(sizeof(Run) * workers);
+  int* first = (int*)emulate::room(4 * j.rows);
+  Run* runs = (Run*)emulate::room(sizeof(Run) * workers);
   a.first = first, a.runs = runs, a.rows = j.rows, a.table_stride = j.stride, a.scale = LOG2E / std::sqrt((float)HEAD_DIM), a.window = j.window;
-  a.partial = (float*)room(4 * 2 * workers * GROUP * HEAD_DIM), a.stats = (float*)room(4 * 2 * workers * GROUP * 2);
-  a.arrived = (u32*)memset(room(4 * j.rows * KV_HEADS), 0, 4 * j.rows * KV_HEADS);
+  a.partial = (float*)emulate::room(4 * 2 * workers * GROUP * HEAD_DIM), a.stats = (float*)emulate::room(4 * 2 * workers * GROUP * 2);
+  a.arrived = (u32*)memset(emulate::room(4 * j.rows * KV_HEADS), 0, 4 * j.rows * KV_HEADS);
   PlanArgs plan = {a.lens, a.slots, first, runs, j.rows, workers, j.window, j.shortest, j.whole};
   emulate::run(1, 1, 1024, [&] { decode_plan(plan); });
   for (int i = 0; i < 2; i++) { // the second finds counters back at zero

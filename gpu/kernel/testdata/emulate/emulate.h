@@ -49,6 +49,23 @@ inline u32 draw(u32 n) {
   return (u32)(seed >> 33) % n;
 }
 
+// room is memory for so many bytes, aligned as copies want it.
+inline u8* room(size_t bytes) { return (u8*)aligned_alloc(128, bytes / 128 * 128 + 128); }
+
+// open is FILE of a program, behind the job that it begins with.
+template <class Job>
+inline FILE* open(int argc, char** argv, Job& j) {
+  FILE* f = argc > 1 ? fopen(argv[1], "r+b") : nullptr;
+  if (!f || fread(&j, sizeof j, 1, f) != 1) fail("no job");
+  seed = j.seed;
+  return f;
+}
+inline u8* read(FILE* f, size_t bytes) {
+  u8* p = room(bytes);
+  if (fread(p, 1, bytes, f) != bytes) fail("a short file");
+  return p;
+}
+
 struct Barrier {
   int expected = -1, pending = 0;
   long long bytes = 0;

@@ -50,15 +50,9 @@ void choose(const ExpertArgs& a, const Job& j) {
 }
 
 int main(int argc, char** argv) {
-  FILE* f = argc > 1 ? fopen(argv[1], "r+b") : nullptr;
   Job j;
-  if (!f || fread(&j, sizeof j, 1, f) != 1) emulate::fail("no job");
-  emulate::seed = j.seed;
-  auto read = [&](size_t bytes) {
-    u8* p = (u8*)aligned_alloc(128, bytes / 128 * 128 + 128);
-    if (fread(p, 1, bytes, f) != bytes) emulate::fail("a short file");
-    return p;
-  };
+  FILE* f = emulate::open(argc, argv, j);
+  auto read = [&](size_t bytes) { return emulate::read(f, bytes); };
   ExpertArgs a = {};
   a.in = j.in, a.out = j.out, a.stride = j.stride;
   a.w = (const bf16*)read(j.w_bytes), a.scales = read(j.scale_bytes), a.x = (const bf16*)read((size_t)j.x_rows * j.in * 2);

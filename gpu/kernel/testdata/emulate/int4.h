@@ -24,15 +24,9 @@ struct Job {
 // job has a kernel do what FILE says, which is a Job, weights, x and what y was; y
 // replaces the latter.
 inline int job(int argc, char** argv, void (*does)(const Int4Args&, const Job&)) {
-  FILE* f = argc > 1 ? fopen(argv[1], "r+b") : nullptr;
   Job j;
-  if (!f || fread(&j, sizeof j, 1, f) != 1) emulate::fail("no job");
-  emulate::seed = j.seed;
-  auto read = [&](size_t bytes) {
-    u8* p = (u8*)aligned_alloc(128, (bytes + 127) / 128 * 128);
-    if (fread(p, 1, bytes, f) != bytes) emulate::fail("a short file");
-    return p;
-  };
+  FILE* f = emulate::open(argc, argv, j);
+  auto read = [&](size_t bytes) { return emulate::read(f, bytes); };
   Int4Args a = {};
   a.n = j.n, a.in = j.in, a.out = j.out, a.ld = j.ld, a.groups = j.groups, a.form = j.form, a.split = j.split, a.inverse = 0xffffffffu / j.clusters + 1;
   a.w = read((size_t)j.out / 16 * (j.in / 128) * block_bytes(j.groups));

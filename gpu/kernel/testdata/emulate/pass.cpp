@@ -12,15 +12,9 @@ struct Job {
 };
 
 int main(int argc, char** argv) {
-  FILE* f = argc > 1 ? fopen(argv[1], "r+b") : nullptr;
   Job j;
-  if (!f || fread(&j, sizeof j, 1, f) != 1) emulate::fail("no job");
-  emulate::seed = j.seed;
-  auto read = [&](size_t bytes) {
-    u8* p = (u8*)aligned_alloc(128, (bytes + 127) / 128 * 128);
-    if (fread(p, 1, bytes, f) != bytes) emulate::fail("a short file");
-    return p;
-  };
+  FILE* f = emulate::open(argc, argv, j);
+  auto read = [&](size_t bytes) { return emulate::read(f, bytes); };
   int width = (HEADS + 2 * KV_HEADS) * HEAD_DIM;
   size_t pages = (size_t)j.pages * 2 * KV_HEADS * PAGE_SIZE * HEAD_DIM * 2;
   std::vector<PassLayer> layers(j.layers);

@@ -16,15 +16,9 @@ void launch(const ProductArgs& a) {
 }
 
 int main(int argc, char** argv) {
-  FILE* f = argc > 1 ? fopen(argv[1], "r+b") : nullptr;
   Job j;
-  if (!f || fread(&j, sizeof j, 1, f) != 1) emulate::fail("no job");
-  emulate::seed = j.seed;
-  auto read = [&](size_t bytes) {
-    u8* p = (u8*)aligned_alloc(128, (bytes + 127) / 128 * 128);
-    if (fread(p, 1, bytes, f) != bytes) emulate::fail("a short file");
-    return p;
-  };
+  FILE* f = emulate::open(argc, argv, j);
+  auto read = [&](size_t bytes) { return emulate::read(f, bytes); };
   ProductArgs a = {};
   a.n = j.n, a.out = j.out, a.ld = j.ld, a.form = j.form, a.rows = j.rows, a.box = j.box;
   a.chunks = j.in / 64, a.split = j.split, a.depth = j.depth;
