@@ -20,7 +20,8 @@ var haveTiles = sync.OnceValue(func() bool {
 const (
 	// fewestTiled is the rows, fewestInGroup the inputs of a group, from which on tiles
 	// were faster than vectors; see bench/results/cpu.md. Numbers of 4 bits, unpacked for
-	// them, and groups of 16 were slower.
+	// them, were slower but at 240 rows, those of 6 bits in groups of 16 always; other
+	// groups were not measured.
 	fewestTiled   = 16
 	fewestInGroup = 128
 	// tiledRows is the rows of two tiles, which share what is read of a panel.
