@@ -18,17 +18,8 @@ type Format struct {
 
 // Quantized are the published quantised formats, held as values in an encoding,
 // but for some.
-func Quantized(held model.Encoding, but ...model.DType) Formats {
-	return formats(model.Quantized, held, but...)
-}
-
-// Blocks are those of GGUF files alone, but for some.
-func Blocks(held model.Encoding, but ...model.DType) Formats {
-	return formats(model.Blocks, held, but...)
-}
-
-func formats(elements []model.DType, held model.Encoding, but ...model.DType) (f Formats) {
-	for _, d := range elements {
+func Quantized(held model.Encoding, but ...model.DType) (f Formats) {
+	for _, d := range model.Quantized {
 		if !slices.Contains(but, d) {
 			f = append(f, Format{d, held})
 		}
