@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel"
 	"github.com/troupe-llm/troupe/gpu/kernel/lower"
 	"github.com/troupe-llm/troupe/gpu/program"
@@ -205,11 +206,7 @@ func (m *copiedProduct) sumOf(i, first, n int) kernel.Copied {
 func (m *meetings) widest(n int) int {
 	most := n
 	if m.err == nil {
-		_, m.err = m.rank.Meet(n, func(ranks []any) {
-			for _, other := range ranks {
-				most = max(most, other.(int))
-			}
-		})
+		m.err = device.Meet(m.rank, n, func(ranks []int) { most = slices.Max(ranks) })
 	}
 	return most
 }

@@ -157,6 +157,9 @@ func (e *engine) allocateSteps(rank *device.Rank) error {
 	if err != nil {
 		return fmt.Errorf("cuda: %w", err)
 	}
+	if err := rank.Same("where ranks meet", e.places(p)); err != nil {
+		return fmt.Errorf("cuda: %w", err)
+	}
 	before := unmet(rank)
 	e.landing.apart = e.primary != nil || e.common != nil && e.common.ranks > 1
 	before.landing.apart = e.landing.apart

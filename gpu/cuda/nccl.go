@@ -38,7 +38,7 @@ func communicate(rank *device.Rank, s cu.Stream) (*communicator, error) {
 			return nil, err
 		}
 	}
-	if _, err := rank.Meet(id, func(all []any) { id = all[0].(C.ncclUniqueId) }); err != nil {
+	if err := device.Meet(rank, id, func(all []C.ncclUniqueId) { id = all[0] }); err != nil {
 		return nil, err
 	}
 	c := &communicator{stream: s}

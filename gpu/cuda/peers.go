@@ -58,11 +58,7 @@ func Peers() string {
 // the same, it is the GPU's primary context, which NCCL works in.
 func openRank(ordinal int, rank *device.Rank, nccl bool) (*context, error) {
 	var others []int
-	if _, err := rank.Meet(ordinal, func(all []any) {
-		for _, o := range all {
-			others = append(others, o.(int))
-		}
-	}); err != nil {
+	if err := device.Meet(rank, ordinal, func(all []int) { others = all }); err != nil {
 		return nil, err
 	}
 	first, here := slices.Index(others, ordinal), 0
@@ -86,11 +82,8 @@ func openRank(ordinal int, rank *device.Rank, nccl bool) (*context, error) {
 		brings.users.Store(1)
 	}
 	var all []*shared
-	_, err = rank.Meet(brings, func(list []any) {
-		for _, s := range list {
-			all = append(all, s.(*shared))
-		}
-		if mine == nil {
+	err = device.Meet(rank, brings, func(list []*shared) {
+		if all = list; mine == nil {
 			all[first].users.Add(1)
 		}
 	})
@@ -125,7 +118,7 @@ func someApart(ordinals []int, rank *device.Rank) (apart bool, err error) {
 		}
 		mine = mine || own != other && !canReach(own, other)
 	}
-	_, err = rank.Meet(mine, func(all []any) { apart = slices.Contains(all, any(true)) })
+	err = device.Meet(rank, mine, func(all []bool) { apart = slices.Contains(all, true) })
 	return apart, err
 }
 

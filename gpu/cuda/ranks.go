@@ -1,11 +1,13 @@
 package cuda
 
 import (
+	"math"
 	"slices"
 	"time"
 
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/gpu/kernel"
+	"github.com/troupe-llm/troupe/gpu/kernel/lower"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
@@ -47,6 +49,25 @@ func inboxOf(i, n int) int {
 	return i % 2
 }
 
+// places are where the passes of a program have ranks meet, in order, and which of them copy
+// there: they have to be the same on all ranks.
+func (m *machine) places(p *program.Program) (list []string) {
+	l := m.lowering(p)
+	for _, tokens := range []int{l.Sent, math.MaxInt} {
+		for _, op := range append(l.Body(tokens), l.Head(math.MaxInt)...) {
+			f, fused := op.(*program.Fused)
+			if sum, is := program.One[*program.AllReduce](op); is && fused && lower.Copies(f) {
+				list = append(list, "the copied sum of "+sum.X.Name)
+			} else if is {
+				list = append(list, "the sum of "+sum.X.Name)
+			} else if all, is := program.One[*program.AllGather](op); is {
+				list = append(list, "all of "+all.In.Name)
+			}
+		}
+	}
+	return list
+}
+
 // unmet are the meetings of a rank before it meets the others, for trying what it
 // would compile: every rank has all where this one has it.
 func unmet(rank *device.Rank) meetings {
@@ -69,11 +90,7 @@ func (m *meetings) addresses(at kernel.Ptr) (all [kernel.MaxRanks]kernel.Ptr) {
 	if m.err != nil {
 		return all
 	}
-	_, m.err = m.rank.Meet(at, func(ranks []any) {
-		for i, p := range ranks {
-			all[i] = p.(kernel.Ptr)
-		}
-	})
+	m.err = device.Meet(m.rank, at, func(ranks []kernel.Ptr) { copy(all[:], ranks) })
 	return all
 }
 

@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"github.com/troupe-llm/troupe/gpu/device"
+	"github.com/troupe-llm/troupe/gpu/gang"
 	"github.com/troupe-llm/troupe/gpu/model"
+	"github.com/troupe-llm/troupe/gpu/model/modeltest"
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
@@ -79,6 +81,34 @@ func TestShareSettles(t *testing.T) {
 	if err != nil || info.Vocab != m.Config.Vocab {
 		t.Errorf("%+v, %v", info, err)
 	}
+}
+
+// Ranks of every checkpoint and family meet at the same places, in whatever encodings these are.
+func TestRanksAgree(t *testing.T) {
+	tried := 0
+	for _, c := range append(modeltest.All(t), modeltest.Families(t)...) {
+		m := c.Open(t)
+		for _, ranks := range []int{2, 3, 4} {
+			if _, err := m.Share(0, ranks); err != nil {
+				continue
+			}
+			tried++
+			if err := gang.Run(ranks, func(rank *device.Rank) error {
+				share, err := m.Share(rank.Index, ranks)
+				if err != nil {
+					return err
+				}
+				held, err := device.HeldOnGPU(share, "", "", hopper)
+				if err != nil {
+					return err
+				}
+				return rank.Same("where ranks meet", (&machine{held: held}).places(share.Config.Program))
+			}); err != nil {
+				t.Errorf("%s by %d: %v", c.Name, ranks, err)
+			}
+		}
+	}
+	t.Logf("%d shared", tried)
 }
 
 // A share by itself is refused.

@@ -14,6 +14,10 @@ const Hopper = 90
 // bfloat16, projections as they are in 4 bits, and on Hopper in FP8, experts as they are in
 // FP8 and MXFP4.
 func HeldOnGPU(m *model.Model, dtype model.DType, quantization string, capability int) (model.Held, error) {
+	return m.HeldByAll(func(m *model.Model) (model.Held, error) { return heldOnGPU(m, dtype, quantization, capability) })
+}
+
+func heldOnGPU(m *model.Model, dtype model.DType, quantization string, capability int) (model.Held, error) {
 	held := model.HeldAs(model.BFloat16)
 	if err := model.CheckQuantization(quantization); err != nil {
 		return held, err

@@ -197,6 +197,29 @@ func compare(t *testing.T, ranks int, want, got [][]float32, drawn, tokens [][]i
 	t.Logf("%d ranks: largest difference %.1e", ranks, worst)
 }
 
+// A rank that is at another place than the others is told, and no panic.
+func TestElsewhere(t *testing.T) {
+	err := Run(2, func(r *device.Rank) error {
+		if r.Index == 1 {
+			_, err := r.Meet(nil, func([]any) {})
+			return err
+		}
+		return device.Meet(r, 1, func([]int) { t.Error("they met") })
+	})
+	if err == nil || err.Error() != "gang: rank 0 of 2: rank 1 of 2 meets with <nil> where rank 0 has int: ranks do not compute the same" {
+		t.Error(err)
+	}
+	err = Run(2, func(r *device.Rank) error {
+		return r.Same("steps", []string{"a", "b", "c"}[:2+r.Index])
+	})
+	if err == nil || !strings.HasSuffix(err.Error(), `steps: number 2 is "c" on rank 1 and nothing on rank 0`) && !strings.HasSuffix(err.Error(), `steps: number 2 is nothing on rank 0 and "c" on rank 1`) {
+		t.Error(err)
+	}
+	if err := Run(2, func(r *device.Rank) error { return r.Same("steps", []string{"a"}) }); err != nil {
+		t.Error(err)
+	}
+}
+
 // Ranks of anything meet, and when one fails nobody waits for it.
 func TestRun(t *testing.T) {
 	before := runtime.NumGoroutine()

@@ -31,6 +31,9 @@ type Model struct {
 	Files fs.FS
 
 	release func() error // unmaps Weights; nil when there is nothing to unmap
+	// of is the model that this is one of some ranks' share of; nil: it is whole.
+	of    *Model
+	ranks int
 }
 
 // Close gives back the memory that Weights views. Call it when every device

@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+)
 
 // Share is what one of some ranks runs and holds of a model (program.Share): of
 // each tensor the rows and columns that it has, read from the same mapped files.
@@ -15,7 +18,7 @@ func (m *Model) Share(rank, ranks int) (*Model, error) {
 		return nil, fmt.Errorf("the model cannot be shared by %d: %w", ranks, err)
 	}
 	own := *m
-	own.release, own.Config.Program = nil, s.Program
+	own.release, own.Config.Program, own.of, own.ranks = nil, s.Program, m, ranks
 	if m.Weights == nil {
 		return &own, nil
 	}
@@ -33,6 +36,25 @@ func (m *Model) Share(rank, ranks int) (*Model, error) {
 		own.Weights.add(slot)
 	}
 	return &own, nil
+}
+
+// HeldByAll is how a device holds the model; of a share, in encodings of their own only the
+// slots that every rank holds so. Ranks run the same kernels, but the last one's inputs may
+// end where no block does.
+func (m *Model) HeldByAll(how func(*Model) (Held, error)) (Held, error) {
+	held, err := how(m)
+	for rank := range m.ranks {
+		if err != nil || held.Own == nil {
+			break
+		}
+		var share *Model
+		var other Held
+		if share, err = m.of.Share(rank, m.ranks); err == nil {
+			other, err = how(share)
+		}
+		maps.DeleteFunc(held.Own, func(name string, e Encoding) bool { return other.Own[name] != e })
+	}
+	return held, err
 }
 
 // block is the largest number of inputs or outputs that share a scale.
