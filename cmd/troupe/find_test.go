@@ -276,8 +276,8 @@ func TestRoom(t *testing.T) {
 		{gib, true, false, 0, "--dtype int8 needs 586.1 MiB for its weights, which leaves room for 4003 tokens"},
 		{gib, false, false, 0, "--quantization fp8 needs 718.2 MiB for its weights, which leaves room for 2796 tokens"},
 		{gib / 2, false, false, 0, "it takes 645.1 MiB at least"},
-		{gib / 2, true, false, 0, "--dtype int4 needs 389.3 MiB for its weights, which leaves room for 1122 tokens"},
-		{gib / 3, true, false, 0, "it takes 501.3 MiB at least"},
+		{gib / 2, true, false, 0, "--dtype int4 needs 339.0 MiB for its weights, which leaves room for 1581 tokens"},
+		{gib / 3, true, false, 0, "it takes 451.0 MiB at least"},
 		{0, true, false, 0, "not known"},
 	} {
 		ways := onGPU(m, device.Hopper)

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -26,12 +27,12 @@ func (f format) String() string {
 	return fmt.Sprintf("%s/%d/%v/%d", f.dtype, f.group, f.offsets, f.scales)
 }
 
-// takes says that blocks make such a matrix of so many inputs: all but float32 scales are of
-// whole groups of 32, or of as many as share a scale of scales in groups of 16 or 32.
+// takes says that such a matrix may have so many inputs: of 6 bits those that products take
+// at a time, of scales that share one as many as do, in groups of 16 or 32.
 func (f format) takes(in int) bool {
 	switch f.scales {
 	case model.Halves:
-		return f.group == 32 && in%32 == 0
+		return f.dtype != model.Int6 || in%model.InputsOfInt6 == 0
 	case model.Times:
 		return f.group <= 32 && in%model.Super == 0
 	}
@@ -81,12 +82,14 @@ func TestNumbersAreWhereTheyWerePut(t *testing.T) {
 			for i := range want {
 				want[i] = uint8(r.IntN(1 << f.bits()))
 			}
-			if f.scales == model.Floats {
-				for _, j := range r.Perm(panelWidth) {
-					m.put(lines, j, want[32*j:][:32])
-				}
-			} else {
-				m.interleave(lines, want[:], 32)
+			m.interleave(lines, want[:], 32)
+			interleaved := slices.Clone(lines)
+			clear(lines)
+			for _, j := range r.Perm(panelWidth) {
+				m.put(lines, j, want[32*j:][:32])
+			}
+			if !bytes.Equal(lines, interleaved) {
+				t.Fatalf("%v: numbers are elsewhere when they are put one output after the other", f)
 			}
 			for i, q := range want {
 				if got := m.number(lines, i/32, i%32); got != q {
@@ -97,31 +100,35 @@ func TestNumbersAreWhereTheyWerePut(t *testing.T) {
 	}
 }
 
-// Rounding to 8 bits: no weight is farther from its number than half of what one
-// counts, and the largest is 127 of them; ties go to even.
-func TestNearest8(t *testing.T) {
+// Rounding to 8 and 6 bits: no weight is farther from its number than half of what one
+// counts, and the largest is 127 or 31 of them; ties go to even.
+func TestNearest(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	for _, n := range []int{1, 2, 31, 128} {
+	for i, n := range []int{1, 2, 31, 128, 1, 2, 31, 64} {
+		round, most := nearest8, 127
+		if i >= 4 {
+			round, most = nearest6, 31
+		}
 		for _, size := range []float64{1e-28, 1e-3, 1, 1e30} {
 			values, numbers := make([]float32, n), make([]uint8, n)
-			most := 0.0
+			largest := 0.0
 			for i := range values {
 				values[i] = float32(r.NormFloat64() * size)
-				most = max(most, math.Abs(float64(values[i])))
+				largest = max(largest, math.Abs(float64(values[i])))
 			}
-			scale := float64(nearest8(numbers, values))
-			if math.Abs(scale*127/most-1) > 1e-6 {
-				t.Fatalf("a number counts %v where the largest weight is %v", scale, most)
+			scale := float64(round(numbers, values))
+			if math.Abs(scale*float64(most)/largest-1) > 1e-6 {
+				t.Fatalf("a number counts %v where the largest weight is %v", scale, largest)
 			}
 			top := 0
 			for i, v := range values {
-				q := int(numbers[i]) - 128
+				q := int(numbers[i]) - most - 1
 				if d := math.Abs(float64(q)*scale - float64(v)); d > scale*(0.5+1e-4) {
 					t.Fatalf("%v is %d times %v", v, q, scale)
 				}
 				top = max(top, q, -q)
 			}
-			if top != 127 {
+			if top != most {
 				t.Fatalf("the largest number is %d", top)
 			}
 		}

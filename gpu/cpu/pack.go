@@ -204,9 +204,12 @@ func (f format) scale(head, above []byte, j int) (scale, offset float32) {
 	return scale, offset
 }
 
-// put stores the numbers of a group of output j, from 0 on, of 4 or 8 bits, where there
-// are none yet.
+// put stores the numbers of a group of output j, from 0 on, where there are none yet.
 func (f format) put(lines []byte, j int, numbers []uint8) {
+	if f.dtype == model.Int6 {
+		f.put6(lines, j, numbers)
+		return
+	}
 	at, shift := 4*j, 0
 	if f.dtype == model.Int4 && j >= panelWidth/2 {
 		at, shift = 4*(j-panelWidth/2), 4
@@ -217,6 +220,15 @@ func (f format) put(lines []byte, j int, numbers []uint8) {
 			to[i] |= q << shift
 		}
 		numbers = numbers[min(4, len(numbers)):]
+	}
+}
+
+func (f format) put6(lines []byte, j int, numbers []uint8) {
+	upper := j / (panelWidth / 2)
+	for k, q := range numbers {
+		pair, at, second := lines[k/8*2*f.line():], 4*(j%(panelWidth/2))+k%4, k/4%2
+		pair[4*panelWidth/2*(1+second)+at] |= q & 15 << (4 * upper)
+		pair[at] |= q >> 4 << (4*second + 2*upper)
 	}
 }
 

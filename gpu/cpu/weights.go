@@ -93,7 +93,7 @@ func (b *builder) hold(w *program.Weight, plain bool) (h holding) {
 		}
 	}
 	if e := model.HeldAs(h.dtype).Of(w); e.Columns > 0 && !plain {
-		h.format = format{dtype: e.Element, group: e.Columns}
+		h.format = format{dtype: e.Element, group: e.Columns, scales: map[model.DType]model.Scaling{model.Float16: model.Halves}[e.Scale]}
 	} else if e.Columns > 0 {
 		h.dtype = model.BFloat16
 	}

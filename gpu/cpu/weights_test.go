@@ -35,20 +35,11 @@ func tensor(r *rand.Rand, dtype model.DType, shape ...int) (*model.Tensor, []flo
 		case model.BFloat16:
 			t.Data = binary.LittleEndian.AppendUint16(t.Data, model.ToBF16(v))
 		case model.Float16:
-			t.Data = binary.LittleEndian.AppendUint16(t.Data, toF16(v))
+			t.Data = binary.LittleEndian.AppendUint16(t.Data, model.ToF16(v))
 		}
 	}
 	t.Data = append([]byte{0}, t.Data...)[1:] // not aligned
 	return t, values
-}
-
-// toF16 narrows a value that float16 holds exactly.
-func toF16(v float32) uint16 {
-	b := math.Float32bits(v)
-	if v == 0 {
-		return 0
-	}
-	return uint16(b>>16&0x8000) | uint16((b>>23&0xff)-112)<<10 | uint16(b>>13&0x3ff)
 }
 
 // From every type to every type, a matrix gives back the rows it was packed
@@ -76,6 +67,50 @@ func TestPackedRows(t *testing.T) {
 					t.Fatalf("%s to %s: row %d is %v, want %v", from, to, i, got, expect)
 				}
 			}
+		}
+	}
+}
+
+// Rounded to 4 bits, embeddings of any width are multiplied, by all instruction sets alike:
+// 6 bits take a multiple of 16.
+func TestRoundedHeads(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 9))
+	p := newPool(1)
+	defer p.close()
+	for _, width := range []int{19, 40, 64, 68, 72, 80} {
+		held := model.Int8
+		if width%model.InputsOfInt6 == 0 {
+			held = model.Int6
+		}
+		head, values := tensor(r, model.BFloat16, panelWidth, width)
+		slot := slotOf(head)
+		slot.Weight.Role = "head"
+		b := &builder{asked: model.Int4}
+		b.weights.matrices = map[*program.Weight][]*matrix{}
+		b.matrix(slot.Weight, slot, &plan{})
+		if _, err := b.load(p, nil); err != nil {
+			t.Fatal(err)
+		}
+		m, x := b.weights.matrix(slot.Weight), random(r, width)
+		if m.dtype != held {
+			t.Errorf("width %d: the head is %s, want %s", width, m.dtype, held)
+		}
+		for _, k := range variants() {
+			y := make([]float32, m.stride())
+			(&engine{kernels: k, pool: p}).linear(y, m.stride(), x, width, 1, m, nil)
+			for j, got := range y {
+				var want, size float64
+				for i, v := range x {
+					one := float64(v) * float64(values[j*width+i])
+					want, size = want+one, size+one*one
+				}
+				if math.Abs(float64(got)-want) > 0.15*math.Sqrt(size) {
+					t.Fatalf("%s, width %d: output %d is %v, want %v", k.name, width, j, got, want)
+				}
+			}
+		}
+		if err := release(b.weights.memory); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

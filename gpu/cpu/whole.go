@@ -19,11 +19,19 @@ func (m *matrix) round(p, j int, values []float32) {
 	for g := 0; len(values) > 0; g++ {
 		n := min(m.group, len(values))
 		head, lines := m.block(p, g)
-		scales := floats(head)
-		if m.dtype == model.Int8 {
-			scales[j] = nearest8(numbers[:n], values[:n])
+		var scale float32
+		switch m.dtype {
+		case model.Int8:
+			scale = nearest8(numbers[:n], values[:n])
+		case model.Int6:
+			scale = nearest6(numbers[:n], values[:n])
+		default:
+			scale = model.QuantizeInt4(numbers[:n], values[:n])
+		}
+		if m.scales == model.Halves {
+			binary.LittleEndian.PutUint16(head[2*j:], model.ToF16(scale))
 		} else {
-			scales[j] = model.QuantizeInt4(numbers[:n], values[:n])
+			floats(head)[j] = scale
 		}
 		m.put(lines, j, numbers[:n])
 		values = values[n:]
@@ -33,9 +41,17 @@ func (m *matrix) round(p, j int, values []float32) {
 // nearest8 writes values as whole numbers from −127 to 127, of which the one
 // farthest from zero is 127, plus their middle, and returns what they count.
 func nearest8(numbers []uint8, values []float32) (scale float32) {
-	scale, inverse := scaleOf(sizeOf(&values[0], len(values)), 127)
+	return nearest(numbers, values, 127)
+}
+
+// nearest6 does so from −31 to 31.
+func nearest6(numbers []uint8, values []float32) (scale float32) { return nearest(numbers, values, 31) }
+
+// nearest does so up to a number that is one less than a power of two.
+func nearest(numbers []uint8, values []float32, most uint8) (scale float32) {
+	scale, inverse := scaleOf(sizeOf(&values[0], len(values)), float32(most))
 	for k, v := range values {
-		numbers[k] = uint8(math.Float32bits(float32(v*inverse)+magic)) ^ 128
+		numbers[k] = (uint8(math.Float32bits(float32(v*inverse)+magic)) + most + 1) & (2*most + 1)
 	}
 	return scale
 }

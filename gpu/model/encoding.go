@@ -168,6 +168,11 @@ func InGroups(d DType, inputs int) Encoding {
 	return Encoding{Element: d, Scale: Float32, Rows: 1, Columns: inputs}
 }
 
+// HalvesInGroups is InGroups with scales of type float16.
+func HalvesInGroups(d DType, inputs int) Encoding {
+	return Encoding{Element: d, Scale: Float16, Rows: 1, Columns: inputs}
+}
+
 // Microscaled is elements of MXFP4, with a power of two for every 32 inputs of a row.
 func Microscaled() Encoding {
 	return Encoding{Element: MXFP4, Scale: Exponent8, Rows: 1, Columns: 32}
@@ -258,7 +263,7 @@ const (
 )
 
 // HeldAs is how weights are held of which a type is asked for: whole numbers are
-// of matrices alone, by groups, and of 8 bits where 4 are asked for those of the
+// of matrices alone, by groups, and of 6 bits where 4 are asked for those of the
 // vocabulary, which suffer the most.
 func HeldAs(d DType) Held {
 	switch d {
@@ -267,25 +272,32 @@ func HeldAs(d DType) Held {
 	case Int8:
 		return Held{Matrix: InGroups(Int8, GroupOfInt8), Vocabulary: InGroups(Int8, GroupOfInt8), Vector: Plain(Float32)}
 	case Int4:
-		return Held{Matrix: InGroups(Int4, GroupOfInt4), Vocabulary: InGroups(Int8, GroupOfInt8), Vector: Plain(Float32)}
+		return Held{Matrix: HalvesInGroups(Int4, GroupOfInt4), Vocabulary: HalvesInGroups(Int6, GroupOfInt4), Vector: Plain(Float32)}
 	}
 	return Held{Matrix: Plain(d), Vocabulary: Plain(d), Vector: Plain(d)}
 }
 
-// Of is the encoding of a slot.
+// InputsOfInt6 is the inputs that products take at a time of Int6: they have no others.
+const InputsOfInt6 = 16
+
+// Of is the encoding of a slot; where it would be of Int6, and the inputs are none for it, of Int8.
 func (h Held) Of(w *program.Weight) Encoding {
 	if e, own := h.Own[w.Name]; own {
 		return e
 	}
+	e := h.Matrix
 	switch {
 	case w.Exact:
 		return Plain(Float32)
 	case !w.Matrix():
 		return h.Vector
 	case w.Role == "embed" || w.Role == "head":
-		return h.Vocabulary
+		e = h.Vocabulary
 	}
-	return h.Matrix
+	if e.Element == Int6 && w.In()%InputsOfInt6 != 0 {
+		return InGroups(Int8, GroupOfInt8)
+	}
+	return e
 }
 
 // Codes is how a slot's numbers are scaled if they are E4M3 or of 4 bits, as HeldInFP8,
@@ -401,4 +413,25 @@ func FromF16(h uint16) float32 {
 		return math.Float32frombits(sign | math.Float32bits(float32(fraction)/(1<<24)))
 	}
 	return math.Float32frombits(sign | (exponent+112)<<23 | fraction<<13)
+}
+
+// ToF16 rounds to the nearest IEEE half, ties to even; what is too large is infinite, NaN
+// stays NaN.
+func ToF16(f float32) uint16 {
+	const (
+		infinite, smallest = 0x7f800000, 0x38800000 // 2⁻¹⁴ is the smallest normal half
+		tooLarge           = 0x477ff000             // 65,520
+	)
+	b := math.Float32bits(f)
+	sign, size := uint16(b>>16)&0x8000, b&^(1<<31)
+	switch {
+	case size > infinite:
+		return sign | 0x7e00
+	case size >= tooLarge:
+		return sign | 0x7c00
+	case size < smallest: // the sum's last bit counts 2⁻²⁴
+		return sign | uint16(math.Float32bits(math.Float32frombits(size)+0.5)-math.Float32bits(0.5))
+	}
+	size -= 112 << 23
+	return sign | uint16((size+0xfff+size>>13&1)>>13)
 }

@@ -18,12 +18,12 @@ func TestSizes(t *testing.T) {
 		}
 	}
 	// A byte a weight; 4 for each group of 128 inputs of an output and for each
-	// number of a norm. Half a byte, but for the embedding, and 4 for each 64.
+	// number of a norm. Half a byte, of the embedding three quarters, and 2 for each 64.
 	norms, embedding := int64(1024+28*(2*1024+2*128)), int64(151_936*1024)
 	if got, want := m.WeightBytes(HeldAs(Int8)), (596_049_920-norms)*(128+4)/128+4*norms; got != want {
 		t.Errorf("weights in int8 take %d bytes, want %d", got, want)
 	}
-	if got, want := m.WeightBytes(HeldAs(Int4)), embedding*(128+4)/128+(596_049_920-norms-embedding)*(32+4)/64+4*norms; got != want {
+	if got, want := m.WeightBytes(HeldAs(Int4)), embedding*(48+2)/64+(596_049_920-norms-embedding)*(32+2)/64+4*norms; got != want {
 		t.Errorf("weights in int4 take %d bytes, want %d", got, want)
 	}
 	if got := m.Config.CacheBytes(BFloat16); got != 114_688 { // 28 layers × 8 heads × 128 × key and value × 2 bytes
