@@ -104,7 +104,14 @@ __device__ __forceinline__ void copy16(u32 to, const void* from, bool valid) {
   int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
-// The same of 4 bytes.
+// The same of what is not read again: it leaves L2 first.
+__device__ __forceinline__ void copy16_once(u32 to, const void* from, bool valid) {
+  int bytes = valid ? 16 : 0;
+  u64 policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" ::"r"(to), "l"(from), "r"(bytes), "l"(policy) : "memory");
+}
+// copy16 of 4 bytes.
 __device__ __forceinline__ void copy4(u32 to, const void* from, bool valid) {
   int bytes = valid ? 4 : 0;
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");

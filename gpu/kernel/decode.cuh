@@ -109,8 +109,8 @@ __device__ __forceinline__ void load_tile(u32 shared, const DecodeArgs& a, int h
     }
     u32 to = shared + row * PITCH + chunk * 16;
     bool valid = ALL || seen(position, len, a.window);
-    copy16(to, k, valid);
-    copy16(to + TILE * PITCH, k + KV_HEADS * PAGE_SIZE * ROW, valid);
+    copy16_once(to, k, valid);
+    copy16_once(to + TILE * PITCH, k + KV_HEADS * PAGE_SIZE * ROW, valid);
   }
 }
 __device__ __forceinline__ void load_tile(u32 shared, const DecodeArgs& a, int head, int tile, int len, int page) {

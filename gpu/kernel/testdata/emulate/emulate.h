@@ -291,6 +291,7 @@ inline void copy4(u32 to, const void* from, bool valid) {
     emulate::current->groups.back().push_back(c);
   }
 }
+inline void copy16_once(u32 to, const void* from, bool valid) { copy16(to, from, valid); }
 inline void copies_commit() { emulate::current->groups.push_back({}); }
 template <int N>
 inline void copies_wait() {
