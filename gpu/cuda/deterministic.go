@@ -19,7 +19,10 @@ import (
 //     one token (encoder.asPrompts). It looks at keys in blocks that begin at fixed
 //     positions, and what it does with a row depends on no other row;
 //   - products whose sums are added in one order by any number of rows (pin.go);
-//   - experts by one kind of kernel (machine.mixture).
+//   - experts by one kind of kernel (machine.mixture);
+//   - recurrent layers token by token, in prompts, too (kernel.DeltaSteps);
+//   - of two ranks' sums, which have but one order, norms by a kernel of their own, which
+//     adds up squares in one order.
 //
 // Norms, rotations, gates, sums over experts and drawing are a row's own anyway.
 // TestDeterministic holds all of it, to the bit.
@@ -27,11 +30,8 @@ import (
 // undetermined refuses what would depend on other rows.
 func undetermined(spec *device.Spec, held func(*program.Weight) program.Codes) error {
 	p := spec.Model.Config.Program
-	if spec.Rank != nil {
-		return errors.New("deterministic: GPUs that share a model add up in an order that depends on how much there is; take one (--tp 1)")
-	}
-	if len(p.States) > 0 {
-		return errors.New("deterministic: recurrent layers are computed otherwise in prompts than token by token")
+	if spec.Rank != nil && spec.Rank.Ranks > 2 {
+		return errors.New("deterministic: more than two GPUs that share a model add up in an order that depends on how much there is; take one or two (--tp 2)")
 	}
 	for _, w := range p.Weights {
 		if held(w) == program.CodesInGroups {

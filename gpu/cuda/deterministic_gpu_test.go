@@ -251,53 +251,75 @@ func TestDeterministic(t *testing.T) {
 	require(t)
 	all := determined(t)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		spec := all[name]
-		spec.Deterministic, spec.Drafts, spec.Slots, spec.NumPages, spec.PageSize, spec.MaxStepTokens = true, true, 24, 8000, 16, max(spec.MaxStepTokens, 700)
-		spec.GraphRows = cmp.Or(spec.GraphRows, 40)
-		if strings.Contains(name, "/1") || strings.HasSuffix(name, "a3") {
-			spec.PageSize = 5
-		}
-		if _, err := settle(&spec, hopper); err != nil {
-			t.Logf("left out: %s: %v", name, err)
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			g := rand.New(rand.NewPCG(3, uint64(len(name))))
-			r := openCUDA(t, spec)
-			var texts []*told
-			most := min(r.info.MaxSeqLen, spec.MaxStepTokens-100)
-			for i, prompt := range []int{1, 2, 17, most / 4, most / 2, most - 26} {
-				ids := make([]int32, max(1, prompt))
-				for j := range ids {
-					ids[j] = g.Int32N(int32(r.info.Vocab))
-				}
-				sampling := batch.Sampling{Logprobs: 6}
-				if i%2 == 1 {
-					sampling.Temperature, sampling.TopP, sampling.Seed = 0.9, 0.95, uint64(i)
-				}
-				texts = append(texts, r.alone(ids, sampling, 24))
-			}
-			for turn := range 2 {
-				if turn == 1 && name != "qwen3" && name != "qwen3-sharded" {
-					break
-				}
-				if turn == 1 { // another device, with other sizes
-					other := spec
-					other.Slots, other.MaxStepTokens, other.PageSize = 40, 1024, 16
-					r = openCUDA(t, other)
-				}
-				n, differences := r.reread(g, texts, 50)
-				m, more := r.behind(texts[len(texts)-1], most/2)
-				for _, d := range append(differences, more...) {
-					t.Error(d)
-				}
-				if n += m; n < 500 {
-					t.Errorf("%d tokens were compared", n)
-				}
-				t.Logf("%d tokens compared", n)
-			}
-		})
+		testDetermined(t, name, all[name], func(spec device.Spec) *rig { return openCUDA(t, spec) })
 	}
+}
+
+// So it is where two ranks share a model.
+func TestDeterministicRanks(t *testing.T) {
+	require(t)
+	gpus := []int{0, 0}
+	if all, err := Probe(); err == nil && len(all) > 1 {
+		gpus[1] = 1
+	}
+	all := determined(t)
+	for _, name := range []string{"qwen3", "llama3", "qwen3moe", "long/64"} {
+		testDetermined(t, name, all[name], func(spec device.Spec) *rig { return openRanks(t, spec, gpus...) })
+	}
+}
+
+// testDetermined compares a model with itself.
+func testDetermined(t *testing.T, name string, spec device.Spec, open func(device.Spec) *rig) {
+	recurrent := len(spec.Model.Config.Program.States) > 0 // states go back to before no draft
+	spec.Deterministic, spec.Drafts, spec.Slots, spec.NumPages, spec.PageSize, spec.MaxStepTokens = true, !recurrent, 24, 8000, 16, max(spec.MaxStepTokens, 700)
+	spec.GraphRows = cmp.Or(spec.GraphRows, 40)
+	if strings.Contains(name, "/1") || strings.HasSuffix(name, "a3") {
+		spec.PageSize = 5
+	}
+	settled := spec
+	if _, err := settle(&settled, hopper); err != nil {
+		t.Logf("left out: %s: %v", name, err)
+		return
+	}
+	t.Run(name, func(t *testing.T) {
+		g := rand.New(rand.NewPCG(3, uint64(len(name))))
+		r := open(spec)
+		var texts []*told
+		most := min(r.info.MaxSeqLen, spec.MaxStepTokens-100)
+		for i, prompt := range []int{1, 2, 17, most / 4, most / 2, most - 26} {
+			ids := make([]int32, max(1, prompt))
+			for j := range ids {
+				ids[j] = g.Int32N(int32(r.info.Vocab))
+			}
+			sampling := batch.Sampling{Logprobs: 6}
+			if i%2 == 1 {
+				sampling.Temperature, sampling.TopP, sampling.Seed = 0.9, 0.95, uint64(i)
+			}
+			texts = append(texts, r.alone(ids, sampling, 24))
+		}
+		for turn := range 2 {
+			if turn == 1 && name != "qwen3" && name != "qwen3-sharded" {
+				break
+			}
+			if turn == 1 { // another device, with other sizes
+				other := spec
+				other.Slots, other.MaxStepTokens, other.PageSize = 40, 1024, 16
+				r = open(other)
+			}
+			n, differences := r.reread(g, texts, 50)
+			if !recurrent { // whose states are not in pages
+				m, more := r.behind(texts[len(texts)-1], most/2)
+				n, differences = n+m, append(differences, more...)
+			}
+			for _, d := range differences {
+				t.Error(d)
+			}
+			if n < 500 {
+				t.Errorf("%d tokens were compared", n)
+			}
+			t.Logf("%d tokens compared", n)
+		}
+	})
 }
 
 // Of products of Qwen3-14B's shapes a row is the same to the bit among any number of rows, in any

@@ -24,19 +24,43 @@ var sizes = regexp.MustCompile(`(\b|\+)\d+×|(moe_\w+_)(16|32|64|128)\b`)
 // decoding, with the same kernels of attention and of experts.
 func TestDeterministicPlans(t *testing.T) {
 	mixture := map[string]any{"num_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 64}
+	recurrent := map[string]any{
+		"layer_types": []string{"linear_attention"}, "linear_conv_kernel_dim": 4, "linear_key_head_dim": 32, "linear_value_head_dim": 32, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+	}
 	for _, tc := range []struct {
 		architecture string
 		more         map[string]any
+		ranks        int
 		want         string
 	}{
-		{"Qwen3ForCausalLM", nil, "embed rms_norm 512·128 rope_write paged_prefill_hopper +128·256 rms_norm 384·128 silu_mul +128·192 | rms_norm 101·128/104"},
-		{"Qwen3MoeForCausalLM", mixture, "embed rms_norm 512·128 rope_write paged_prefill_hopper +128·256 rms_norm 16·128 moe_choose moe_group moe_up_ moe_down_ moe_combine | rms_norm 101·128/104"},
+		{"Qwen3ForCausalLM", nil, 1, "embed rms_norm 512·128 rope_write paged_prefill_hopper +128·256 rms_norm 384·128 silu_mul +128·192 | rms_norm 101·128/104"},
+		{"Qwen3MoeForCausalLM", mixture, 1, "embed rms_norm 512·128 rope_write paged_prefill_hopper +128·256 rms_norm 16·128 moe_choose moe_group moe_up_ moe_down_ moe_combine | rms_norm 101·128/104"},
+		{"Qwen3_5ForCausalLM", recurrent, 1, "embed rms_norm 392·128 conv_spans conv_keep delta_steps rms_norm_heads multiply_rows +128·128 rms_norm 384·128 silu_mul +128·192 | rms_norm 101·128/104"},
+		{"LlamaForCausalLM", nil, 2, "embed push_floats rms_norm 256·128 rope_write paged_prefill_hopper 128·128 push rms_norm 256·128 silu_mul 128·128 push | rms_norm 69·128/72 gather_ranks"},
 	} {
 		p := oneLayer(t, tc.architecture, tc.more)
+		var rank *device.Rank
+		if tc.ranks > 1 {
+			rank = &device.Rank{Index: 1, Ranks: tc.ranks}
+			share, err := p.Share(1, tc.ranks, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p = share.Program
+		}
 		for _, rows := range []int{1, 8, 9, 16, 17, 32, 33, 300, 1024} {
 			r := &recorder{}
 			m := r.machine(p)
-			m.deterministic, m.shape.Hopper = true, 132
+			m.deterministic, m.shape.Hopper, m.meetings = true, 132, unmet(rank)
+			for i := range m.inboxes {
+				m.inboxes[i][0] = 1 // parts may be sent
+			}
+			m.values = map[*program.Value]kernel.Ptr{}
+			for _, op := range p.Ops {
+				for _, v := range op.Uses().Reads {
+					m.values[v.Whole()] = 1 // sums may be added to it
+				}
+			}
 			plans, err := compile(p, m)
 			if err != nil {
 				t.Fatal(err)
@@ -135,8 +159,6 @@ func TestUndetermined(t *testing.T) {
 		return m
 	}
 	plain := open("LlamaForCausalLM", nil)
-	states := open("LlamaForCausalLM", nil)
-	states.Config.Program.States = []*program.State{{}}
 	none := func(*program.Weight) program.Codes { return program.NoCodes }
 	for _, tc := range []struct {
 		spec  device.Spec
@@ -145,8 +167,8 @@ func TestUndetermined(t *testing.T) {
 	}{
 		{device.Spec{Model: plain}, program.NoCodes, ""},
 		{device.Spec{Model: plain}, program.CodesByOutput, ""},
-		{device.Spec{Model: plain, Rank: &device.Rank{}}, program.NoCodes, "take one (--tp 1)"},
-		{device.Spec{Model: states}, program.NoCodes, "recurrent layers"},
+		{device.Spec{Model: plain, Rank: &device.Rank{Ranks: 2}}, program.NoCodes, ""},
+		{device.Spec{Model: plain, Rank: &device.Rank{Ranks: 4}}, program.NoCodes, "take one or two (--tp 2)"},
 		{device.Spec{Model: plain}, program.CodesInGroups, "weights of 4 bits"},
 	} {
 		held := none

@@ -189,7 +189,7 @@ func (c *compiler) sum(o *program.AllReduce, x *program.Value) (s kernel.Sum, ok
 }
 
 // reduceAddNorm is a sum over ranks that is added to the residual stream, and its
-// norm: one kernel where few rows are sent.
+// norm: one kernel where few rows are sent, unless they must round as many do.
 func (c *compiler) reduceAddNorm(f *program.Fused) run {
 	o, x, norm := part[*program.AllReduce](f), part[*program.Add](f).X, part[*program.Norm](f)
 	if c.all != nil {
@@ -201,10 +201,10 @@ func (c *compiler) reduceAddNorm(f *program.Fused) run {
 	}
 	c.wholeRows(norm)
 	sum.W, sum.Y, sum.Hidden, sum.Eps = c.weights[norm.Weight], c.value(norm.Out, bf16), int32(o.X.Width), norm.Eps
-	q, l, apart := c.kernels, &c.links, c.norm(norm, nil)
+	q, l, apart, alike := c.kernels, &c.links, c.norm(norm, nil), c.deterministic
 	return func(w *work) error {
 		sum := sum
-		if sum.Vectors = int32(w.n(o.X) * o.X.Width / 8); sum.Norms() {
+		if sum.Vectors = int32(w.n(o.X) * o.X.Width / 8); sum.Norms() && !alike {
 			return kernel.ReduceNorm(q, l, sum)
 		}
 		if err := kernel.Reduce(q, l, sum); err != nil {

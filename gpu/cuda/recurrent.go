@@ -13,7 +13,7 @@ func (c *compiler) conv(o *program.Conv) run {
 	c.need(kernel.ConvFits(o.Weight.In()) && o.Weight.Out() == o.In.Width, "%d channels of %d, each over %d inputs; the kernel takes 2 to 4", o.In.Width, o.Weight.Out(), o.Weight.In())
 	q, a := c.kernels, kernel.ConvArgs{
 		X: c.view(o.In), Y: c.view(o.Out), W: c.weights[o.Weight], Slots: c.tokenSlots, Positions: c.positions, State: c.states[o.State],
-		Channels: int32(o.In.Width), K: int32(o.Weight.In()),
+		Count: c.counts.Plus(4), Channels: int32(o.In.Width), K: int32(o.Weight.In()),
 	}
 	return func(w *work) error {
 		if w.decodes > 0 {
@@ -39,7 +39,11 @@ func (c *compiler) delta(o *program.Delta) run {
 	q, a := c.kernels, kernel.DeltaArgs{
 		Query: c.view(o.Query), Key: c.view(o.Key), Value: c.view(o.Value), A: c.view(o.A), B: c.view(o.B), Y: c.view(o.Out),
 		Decay: c.weights[o.Decay], StepBias: c.weights[o.StepBias], State: c.states[o.State], Slots: c.tokenSlots, Positions: c.positions,
-		Heads: int32(o.Heads), KeyHeads: int32(o.KeyHeads), KeyDim: int32(key), ValueDim: int32(value),
+		Count: c.counts.Plus(4), Heads: int32(o.Heads), KeyHeads: int32(o.KeyHeads), KeyDim: int32(key), ValueDim: int32(value),
+	}
+	spans := kernel.Delta
+	if c.deterministic {
+		spans = kernel.DeltaSteps
 	}
 	return func(w *work) error {
 		if w.decodes > 0 {
@@ -52,6 +56,6 @@ func (c *compiler) delta(o *program.Delta) run {
 		}
 		a := a
 		a.Spans = c.spans
-		return kernel.Delta(q, a, w.nspans)
+		return spans(q, a, w.nspans)
 	}
 }

@@ -21,6 +21,7 @@ struct ConvArgs {
   const int* positions;
   float* state;
   const Span* spans; // of conv_keep
+  const int* count;  // of spans; null: as many as were launched for
   int first, tokens, channels, k;
 };
 
@@ -102,7 +103,7 @@ extern "C" __global__ void __launch_bounds__(256) conv_keep(const __grid_constan
   Piece p = piece<4>(a.tokens, a.channels); // of spans
   wait_for_previous();
   let_next_start();
-  if (p.n <= 0) return;
+  if (p.n <= 0 || a.count && (int)p.row >= *a.count) return;
   Span s = a.spans[p.row];
   View state = state_of(a, s.slot);
   for (int j = 0; j < a.k - 1; j++) { // in order: none is read that was written

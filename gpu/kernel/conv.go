@@ -4,9 +4,9 @@ import "fmt"
 
 // ConvArgs: see conv.cu.
 type ConvArgs struct {
-	X, Y                              View
-	W, Slots, Positions, State, Spans Ptr
-	First, Tokens, Channels, K        int32
+	X, Y                                     View
+	W, Slots, Positions, State, Spans, Count Ptr
+	First, Tokens, Channels, K               int32
 }
 
 var (
@@ -31,7 +31,7 @@ func Conv(q Queue, a ConvArgs) error {
 	return overChannels(q, convKernel, int(a.Tokens), &a)
 }
 
-// ConvSpans does so for tokens of so many Spans.
+// ConvSpans does so for tokens of so many Spans, or of as many as Count says, at most so many.
 func ConvSpans(q Queue, a ConvArgs, spans int) error {
 	if err := a.check(); err != nil {
 		return err

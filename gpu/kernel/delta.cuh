@@ -7,6 +7,7 @@ struct DeltaArgs {
   const int* slots;
   const int* positions;
   const Span* spans;
+  const int* count; // of spans; null: as many as were launched for
   int heads, key_heads, key_dim, value_dim;
 
   __device__ __forceinline__ float* of(int slot, int head) const { return state + ((size_t)slot * heads + head) * key_dim * value_dim; }

@@ -277,6 +277,7 @@ func (l *Lowering) copies(p *program.Program, codes Codes) {
 func Invariant(p *program.Program, codes Codes) *Lowering {
 	l := Of(p, codes)
 	l.Skinny, l.SkinnyHead, l.routes = 0, 0, false
+	l.Sent, l.copied = 0, nil
 	return l
 }
 
