@@ -11,7 +11,7 @@ import (
 // alone is what a pass of one decode row has memory for, all of whose layers are one kernel:
 // decode_pass. There is one of programs whose every layer is as that takes it.
 type alone struct {
-	layers, maps  kernel.Ptr // kernel.PassLayer [layers], kernel.TensorMap [4·layers+2]
+	layers, maps  kernel.Ptr // kernel.PassLayer [layers], kernel.TensorMap [5·layers+2]
 	words, counts kernel.Ptr
 }
 
@@ -44,7 +44,7 @@ func (c *compiler) onePass(ops, head []program.Op) (p onePass) {
 			return onePass{}
 		}
 		p.layers = append(p.layers, l.at)
-		p.matrices = append(p.matrices, s.PassTensors(l.matrices, l.hidden, l.intermediate)...)
+		p.matrices = append(p.matrices, s.PassTensors(l.matrices, l.at.KV, l.hidden, l.intermediate)...)
 	}
 	q, a := c.kernels, kernel.PassArgs{
 		X: c.value(embed.Out, f32), Layers: c.alone.layers, Maps: c.alone.maps, Positions: c.positions, TokenSlots: c.tokenSlots, RowSlots: c.rowSlots, RowLens: c.rowLens, Table: c.table,

@@ -25,21 +25,23 @@ func TestOnePass(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range []struct {
-			hopper             int
+			hopper, page       int
 			fp8, deterministic bool
 			w                  work
 			takes              bool
 		}{
-			{132, false, false, work{tokens: 1, decodes: 1}, true},
-			{132, false, false, work{tokens: 1}, false}, // a prompt's
-			{132, false, false, work{tokens: 2, decodes: 2}, false},
-			{132, true, false, work{tokens: 1, decodes: 1}, false},
-			{132, false, true, work{tokens: 1, decodes: 1}, false},
-			{0, false, false, work{tokens: 1, decodes: 1}, false},
+			{132, 16, false, false, work{tokens: 1, decodes: 1}, true},
+			{132, 16, false, false, work{tokens: 1}, false}, // a prompt's
+			{132, 16, false, false, work{tokens: 2, decodes: 2}, false},
+			{132, 16, true, false, work{tokens: 1, decodes: 1}, false},
+			{132, 16, false, true, work{tokens: 1, decodes: 1}, false},
+			{0, 16, false, false, work{tokens: 1, decodes: 1}, false},
+			{132, 32, false, false, work{tokens: 1, decodes: 1}, true},
+			{132, 8, false, false, work{tokens: 1, decodes: 1}, false}, // 16 positions are copied at once
 		} {
 			r := &recorder{}
 			machine := r.machine(m.Config.Program)
-			machine.shape.Hopper, machine.shape.PageSize, machine.deterministic = c.hopper, 16, c.deterministic
+			machine.shape.Hopper, machine.shape.PageSize, machine.deterministic = c.hopper, c.page, c.deterministic
 			if c.fp8 {
 				machine.held = m.HeldInFP8(model.HeldAs(model.BFloat16), true)
 			}

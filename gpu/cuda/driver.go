@@ -8,9 +8,9 @@ package cuda
 
 // One parameter per kernel: a struct. With overlap the kernel may be scheduled
 // before its predecessor in the stream has ended; see wait_for_previous.
-static CUresult troupe_launch(CUfunction f, unsigned x, unsigned y, unsigned block, unsigned shared, unsigned cluster, CUstream s, int overlap, void *args) {
+static CUresult troupe_launch(CUfunction f, unsigned x, unsigned y, unsigned block, unsigned shared, unsigned cluster, CUstream s, int overlap, int together, void *args) {
 	void *params[1] = {args};
-	CUlaunchAttribute attributes[2];
+	CUlaunchAttribute attributes[3];
 	CUlaunchConfig config;
 	memset(&config, 0, sizeof config);
 	memset(attributes, 0, sizeof attributes);
@@ -24,6 +24,11 @@ static CUresult troupe_launch(CUfunction f, unsigned x, unsigned y, unsigned blo
 		a->id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
 		a->value.clusterDim.x = cluster;
 		a->value.clusterDim.y = a->value.clusterDim.z = 1;
+	}
+	if (together) {
+		CUlaunchAttribute *a = &attributes[config.numAttrs++];
+		a->id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+		a->value.cooperative = 1;
 	}
 	config.gridDimX = x;
 	config.gridDimY = y;
@@ -62,13 +67,11 @@ static CUresult troupe_map(uint64_t *map, CUdeviceptr at, uint64_t rows, uint64_
 	return r;
 }
 
-// Pieces of 64 of every step columns of rows bf16, of some steps and box rows, of a matrix and
-// those that lie behind it: see kernel.PassTensor.
-static CUresult troupe_pieces(uint64_t *map, CUdeviceptr at, uint64_t columns, uint64_t rows, uint64_t matrices, uint64_t every, uint32_t box, uint32_t boxes, uint32_t steps) {
+// Pieces of bf16: see kernel.PassTensor.
+static CUresult troupe_pieces(uint64_t *map, CUdeviceptr at, const uint64_t *size, const uint64_t *stride, const uint32_t *piece) {
 	CUtensorMap made;
-	cuuint64_t size[4] = {every, rows, matrices, columns / every}, stride[3] = {columns * 2, columns * 2 * rows, every * 2};
-	cuuint32_t piece[4] = {64, box, boxes, steps}, step[4] = {1, 1, 1, 1};
-	CUresult r = cuTensorMapEncodeTiled(&made, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, (void *)at, size, stride, piece, step,
+	cuuint32_t step[5] = {1, 1, 1, 1, 1};
+	CUresult r = cuTensorMapEncodeTiled(&made, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 5, (void *)at, (const cuuint64_t *)size, (const cuuint64_t *)stride, piece, step,
 		CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 	if (!r) memcpy(map, &made, sizeof made);
 	return r;
@@ -135,11 +138,7 @@ func eventOf(e cu.Event) C.CUevent          { return *(*C.CUevent)(unsafe.Pointe
 func functionOf(f cu.Function) C.CUfunction { return *(*C.CUfunction)(unsafe.Pointer(&f)) }
 
 func launchKernel(f cu.Function, l kernel.Launch, shared int, s cu.Stream, overlap bool) error {
-	flag := C.int(0)
-	if overlap {
-		flag = 1
-	}
-	r := C.troupe_launch(functionOf(f), C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Block), C.uint(shared), C.uint(l.Cluster), streamOf(s), flag, l.Args)
+	r := C.troupe_launch(functionOf(f), C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Block), C.uint(shared), C.uint(l.Cluster), streamOf(s), flag(overlap), flag(l.Together), l.Args)
 	return driverError("launching "+l.Kernel.Name, r)
 }
 
@@ -151,7 +150,16 @@ func tensorMap(t kernel.Tensor) (m kernel.TensorMap, err error) {
 
 // passMap writes a matrix down for the copy engine as decode_pass reads it.
 func passMap(t kernel.PassTensor) (m kernel.TensorMap, err error) {
-	r := C.troupe_pieces((*C.uint64_t)(&m[0]), C.CUdeviceptr(t.At), C.uint64_t(t.In), C.uint64_t(t.Rows), C.uint64_t(t.Second), C.uint64_t(t.Step), C.uint32_t(t.BoxRows), C.uint32_t(t.BoxSecond), C.uint32_t(t.BoxSteps))
+	var size [5]C.uint64_t
+	var stride [4]C.uint64_t
+	var piece [5]C.uint32_t
+	for i := range size {
+		size[i], piece[i] = C.uint64_t(t.Size[i]), C.uint32_t(t.Box[i])
+	}
+	for i := range stride {
+		stride[i] = C.uint64_t(t.Stride[i])
+	}
+	r := C.troupe_pieces((*C.uint64_t)(&m[0]), C.CUdeviceptr(t.At), &size[0], &stride[0], &piece[0])
 	return m, driverError("cuTensorMapEncodeTiled", r)
 }
 

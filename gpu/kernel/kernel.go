@@ -307,6 +307,8 @@ type Launch struct {
 	// Cluster is how many blocks behind one another work together; 0: none do.
 	Cluster int
 	Shared  int // dynamic bytes, where they are not the kernel's most
+	// Together says that blocks wait for each other: none begins before there is room for all.
+	Together bool
 }
 
 // Queue runs launches in order.

@@ -20,14 +20,14 @@ type PassArgs struct {
 	Eps, Scale                    float32
 }
 
-// passWarps is how many warps a block of decode_pass has, which have passStep of a row's
-// inputs at a time; passShared is the shared memory that it may have, passSlot that of a slot of a
-// warp's ring. A key head's history is shared out among at most passSplits blocks.
+// passWarps is how many warps of a block of decode_pass compute, four more are there for copies; they have passStep of a row's
+// inputs at a time; passShared is the shared memory that it may have, passSlot that of a slot of its
+// ring. A key head's history is shared out among at most passSplits blocks.
 const (
 	passWarps  = 8
 	passStep   = 64 * passWarps
 	passShared = 227 << 10
-	passSlot   = 4096
+	passSlot   = 4096 * passWarps
 	passSplits = 32
 )
 
@@ -41,7 +41,7 @@ func newPass(name string) *Kernel {
 
 // passes says whether decode_pass is for that shape.
 func (s Shape) passes() bool {
-	return s.Hopper > 0 && s.HeadDim == 128 && !s.KVCodes && s.KVHeads <= s.Hopper
+	return s.Hopper > 0 && s.HeadDim == 128 && s.PageSize%16 == 0 && !s.KVCodes && s.KVHeads <= s.Hopper
 }
 
 // passFixed is the shared memory of a block beside the rings.
@@ -53,9 +53,9 @@ func (s Shape) passFixed(layers, hidden, intermediate int) int {
 	return passWarps*max(inputs, 4*group*s.HeadDim) + 32*passWarps*sums + passWarps*(4+8*group) + (group+2)*2*s.HeadDim + 48*layers + 6*32
 }
 
-// passRing is how many slots a warp's ring has; 0: there is no room.
+// passRing is how many slots a block's ring has; 0: there is no room.
 func (s Shape) passRing(layers, hidden, intermediate int) int {
-	n := min((passShared-s.passFixed(layers, hidden, intermediate))/(passWarps*(passSlot+8)), 6)
+	n := min((passShared-s.passFixed(layers, hidden, intermediate))/(passSlot+32), 6)
 	if n < 4 {
 		return 0
 	}
@@ -74,17 +74,16 @@ func PassHeadFits(vocab int) bool { return vocab%16 == 0 }
 // PassWords is the memory that its blocks talk by, in bytes; it must be zeroed once.
 func (s Shape) PassWords(hidden, intermediate int) int64 {
 	parts := passSplits * s.Heads
-	return 8 * int64((s.Heads+2*s.KVHeads)*s.HeadDim+parts*(s.HeadDim+2)+s.Heads*s.HeadDim/2+2*(hidden/2+hidden/8)+intermediate/2)
+	return int64(4*(s.Heads+2*s.KVHeads)*s.HeadDim + 8*parts*(s.HeadDim+2) + 2*(s.Heads*s.HeadDim+4*hidden+intermediate))
 }
 
-// PassTensor is a matrix as decode_pass reads it: pieces of 64 inputs of each of some steps,
-// passStep apart, of Rows of BoxRows beside each other, and (Second 2) of the same number of the second
-// half of the matrix's.
+// PassTensor is bf16 in memory as decode_pass reads it, dimension by dimension: how many elements, bytes
+// from one to the next of each but the first, whose elements lie side by side, and how many of them are a piece.
 type PassTensor struct {
-	At                           Ptr
-	In, Rows, Second             int
-	Step                         int
-	BoxRows, BoxSecond, BoxSteps int
+	At     Ptr
+	Size   [5]int
+	Stride [4]int
+	Box    [5]int
 }
 
 // passPair is how many blocks of eight rows of a matrix of the residual stream a piece has.
@@ -95,23 +94,32 @@ func passPair(hidden int) int {
 	return 1
 }
 
-// passTensor is a matrix read by so many blocks of eight rows.
-func passTensor(at Ptr, in, rows, pair int) PassTensor {
-	return PassTensor{At: at, In: in, Rows: rows, Second: 1, Step: passStep, BoxRows: 8 * pair, BoxSecond: 1, BoxSteps: 4 / pair}
+// passTensor is a matrix by 64 inputs of eight rows, read by so many such blocks of rows, and (second 2) as many
+// of the second half of the matrix's.
+func passTensor(at Ptr, in, rows, second, pair int) PassTensor {
+	return PassTensor{
+		At: at, Size: [5]int{64, 8, in / 64, second, rows / second / 8}, Stride: [4]int{2 * in, 128, 2 * in * (rows / second), 16 * in},
+		Box: [5]int{64, 8, 2 * passStep / 64 / second / pair, second, pair},
+	}
 }
 
-// PassTensors are a layer's matrices in the order in which maps of them lie, layer after layer.
-func (s Shape) PassTensors(m PassMatrices, hidden, intermediate int) []PassTensor {
-	gates := PassTensor{At: m.GateUp, In: hidden, Rows: intermediate, Second: 2, Step: passStep, BoxRows: 8, BoxSecond: 2, BoxSteps: 2}
+// passTile is where keys and values are: a tile's of a head, by halves of the head. Which pages there are
+// is the page table's to say.
+func passTile(at Ptr, width int) PassTensor {
+	return PassTensor{At: at, Size: [5]int{64, 1 << 31, width / 64, 1, 1}, Stride: [4]int{2 * width, 128, 128, 128}, Box: [5]int{64, 16, 2, 1, 1}}
+}
+
+// PassTensors are a layer's in the order in which maps of them lie, layer after layer.
+func (s Shape) PassTensors(m PassMatrices, kv Ptr, hidden, intermediate int) []PassTensor {
 	return []PassTensor{
-		passTensor(m.QKV, hidden, (s.Heads+2*s.KVHeads)*s.HeadDim, passPair(hidden)), passTensor(m.O, s.Heads*s.HeadDim, hidden, 1), gates,
-		passTensor(m.Down, intermediate, hidden, 1),
+		passTensor(m.QKV, hidden, (s.Heads+2*s.KVHeads)*s.HeadDim, 1, passPair(hidden)), passTensor(m.O, s.Heads*s.HeadDim, hidden, 1, 1),
+		passTensor(m.GateUp, hidden, 2*intermediate, 2, 1), passTensor(m.Down, intermediate, hidden, 1, 1), passTile(kv, s.HeadDim),
 	}
 }
 
 // PassHead is the head's, whose map comes last.
 func PassHead(at Ptr, vocab, hidden int) PassTensor {
-	return passTensor(at, hidden, vocab, passPair(hidden))
+	return passTensor(at, hidden, vocab, 1, passPair(hidden))
 }
 
 // DecodePass computes all layers for one token.
@@ -122,7 +130,8 @@ func DecodePass(q Queue, s Shape, a PassArgs) error {
 	}
 	a.Window = window(a.Window)
 	ring := s.passRing(layers, hidden, intermediate)
-	l := launchOf(passKernels[ring], s.Hopper, 1, 32*passWarps, &a)
-	l.Shared = ring*passWarps*(passSlot+8) + s.passFixed(layers, hidden, intermediate)
+	l := launchOf(passKernels[ring], s.Hopper, 1, 32*(passWarps+4), &a)
+	l.Shared = ring*(passSlot+32) + s.passFixed(layers, hidden, intermediate)
+	l.Together = true
 	return q.Launch(l)
 }

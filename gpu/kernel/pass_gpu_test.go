@@ -26,7 +26,7 @@ func (b *bench) pass(c *passCase) (a kernel.PassArgs, kv []kernel.Ptr) {
 		l := &c.list[i]
 		p := kernel.PassLayer{Norm: up(l.norm), MLPNorm: up(l.mlpNorm), QNorm: up(l.qNorm), KNorm: up(l.kNorm), Bias: up(l.bias), KV: up(l.kv)}
 		layers, kv = append(layers, p), append(kv, p.KV)
-		matrices = append(matrices, b.shape.PassTensors(kernel.PassMatrices{QKV: up(l.qkv), O: up(l.o), GateUp: up(l.gateUp), Down: up(l.down)}, c.hidden, c.intermediate)...)
+		matrices = append(matrices, b.shape.PassTensors(kernel.PassMatrices{QKV: up(l.qkv), O: up(l.o), GateUp: up(l.gateUp), Down: up(l.down)}, p.KV, c.hidden, c.intermediate)...)
 	}
 	if c.vocab > 0 {
 		matrices = append(matrices, kernel.PassHead(up(c.head), c.vocab, c.hidden))
@@ -50,7 +50,7 @@ func TestDecodePass(t *testing.T) {
 	}
 	cases = append(cases,
 		&passCase{layers: 2, hidden: 5120, intermediate: 6144, heads: 40, kvHeads: 8, pageSize: 16, length: 777, norms: true, vocab: 1008},
-		&passCase{layers: 2, hidden: 3584, intermediate: 4608, heads: 28, kvHeads: 4, pageSize: 1, length: 401, biases: true},
+		&passCase{layers: 2, hidden: 3584, intermediate: 4608, heads: 28, kvHeads: 4, pageSize: 32, length: 401, biases: true},
 		&passCase{layers: 2, hidden: 1024, intermediate: 2048, heads: 32, kvHeads: 8, pageSize: 48, length: 1500, window: 700})
 	for _, c := range cases {
 		t.Run(fmt.Sprintf("%d layers of %d and %d, %d:%d, %d of %d", c.layers, c.hidden, c.intermediate, c.heads, c.kvHeads, c.length, c.window), func(t *testing.T) {
@@ -121,8 +121,9 @@ func BenchmarkPass(tb *testing.B) {
 					return p
 				}
 				for i := range m.layers {
-					matrices = append(matrices, b.shape.PassTensors(kernel.PassMatrices{QKV: next(0), O: next(1), GateUp: next(2), Down: next(3)}, m.hidden, m.intermediate)...)
-					list = append(list, kernel.PassLayer{Norm: next(4), MLPNorm: next(5), QNorm: next(6), KNorm: next(7), KV: kv.Plus(int64(2 * i * cache))})
+					pages := kv.Plus(int64(2 * i * cache))
+					matrices = append(matrices, b.shape.PassTensors(kernel.PassMatrices{QKV: next(0), O: next(1), GateUp: next(2), Down: next(3)}, pages, m.hidden, m.intermediate)...)
+					list = append(list, kernel.PassLayer{Norm: next(4), MLPNorm: next(5), QNorm: next(6), KNorm: next(7), KV: pages})
 				}
 				if m.vocab > 0 {
 					matrices = append(matrices, kernel.PassHead(at, m.vocab, m.hidden))
