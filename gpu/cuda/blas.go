@@ -285,11 +285,12 @@ func (e *engine) loadWith(b *blas) (err error) {
 		f := p.factors
 		for n := p.from; n <= f.most; n = f.n + 1 {
 			f.n = min(lower.AlikeRows(n), f.most)
-			if e.isOwn(f) {
+			of, is := e.byBlas(f)
+			if !is {
 				continue
 			}
-			if err := b.load(f); err != nil {
-				return fmt.Errorf("cuda: loading what multiplies %d rows for %s: %w", f.n, p.name, err)
+			if err := b.load(of); err != nil {
+				return fmt.Errorf("cuda: loading what multiplies %d rows for %s: %w", of.n, p.name, err)
 			}
 		}
 	}

@@ -28,11 +28,15 @@ func TestKindOf(t *testing.T) {
 		{"the most rows, added", with(func(f *factors) { f.n, f.float, f.add = 64, true, true }), kernel.ProductAdds, 64},
 		{"too many rows", with(func(f *factors) { f.n = 65 }), 0, 0},
 		{"no rows", with(func(f *factors) { f.n = 0 }), 0, 0},
-		{"codes", with(func(f *factors) { f.scaling = byVectors }), 0, 0},
+		{"codes with scales", with(func(f *factors) { f.scaling = byVectors }), 0, 0},
+		{"codes in float32", with(func(f *factors) { f.scaling, f.float = bare, true }), 0, 0},
+		{"codes", with(func(f *factors) { f.scaling = bare }), kernel.ProductRounded, 16},
+		{"many rows of codes", with(func(f *factors) { f.scaling, f.n = bare, 177 }), kernel.ProductRounded, 192},
+		{"too many of codes", with(func(f *factors) { f.scaling, f.n = bare, 193 }), 0, 0},
 		{"added in bf16", with(func(f *factors) { f.add = true }), 0, 0},
 	} {
 		k, ok := kindOf(c.f)
-		want := ownKind{out: 5120, in: 1024, ld: 5120, form: c.form, rows: c.rows}
+		want := ownKind{out: 5120, in: 1024, ld: 5120, form: c.form, codes: c.f.scaling == bare, rows: c.rows}
 		if c.rows == 0 {
 			want = ownKind{}
 		}

@@ -11,35 +11,64 @@ import (
 	"github.com/troupe-llm/troupe/gpu/program"
 )
 
-// own are the ways by which kernels of our own are faster than cuBLASLt. Written by
+// own are the ways by which products are computed faster than by cuBLASLt as it is. Written by
 // the opening goroutine before others read it.
-type own map[ownKind]kernel.Way
+type own map[ownKind]way
+
+// way is one of kernels of our own, or cuBLASLt's of more rows than there are: 192 rows of codes
+// took it a third longer than 256.
+type way struct {
+	kernel.Way
+	rows int // of cuBLASLt; 0: by a kernel of our own
+}
 
 // byLibrary is cuBLASLt's among the ways of a product.
 const byLibrary = "cuBLASLt"
 
-// multiplyOwn enqueues a product in a way of our own.
-func (e *engine) multiplyOwn(f factors, form int32, way kernel.Way) error {
-	return kernel.Product(e.queue, e.queue.Map, kernel.Factors{W: f.w, X: f.x, Y: f.y, N: f.n, Out: f.out, In: f.in, Ld: f.ld, Most: f.most, Form: form}, way)
+func (w way) String() string {
+	if w.rows > 0 {
+		return fmt.Sprintf("%s of %d rows", byLibrary, w.rows)
+	}
+	return w.Way.String()
 }
 
-// multiplyFastest enqueues a product, in a way of our own if one is faster.
+// multiplyOwn enqueues a product in a way.
+func (e *engine) multiplyOwn(f factors, k ownKind, by way) error {
+	if by.rows > 0 {
+		return e.blas.multiply(f.of(by.rows))
+	}
+	return kernel.Product(e.queue, e.queue.Map, kernel.Factors{W: f.w, X: f.x, Y: f.y, N: f.n, Out: f.out, In: f.in, Ld: f.ld, Most: f.most, Form: k.form, Codes: k.codes}, by.Way)
+}
+
+// multiplyFastest enqueues a product in the way that was chosen for it.
 func (e *engine) multiplyFastest(f factors) error {
 	if k, ok := kindOf(f); ok {
-		if way, ok := e.own[k]; ok {
-			return e.multiplyOwn(f, k.form, way)
+		if by, ok := e.own[k]; ok {
+			return e.multiplyOwn(f, k, by)
 		}
 	}
 	return e.multiplyRounded(f)
 }
 
-// isOwn says whether a product is none of cuBLASLt's.
-func (e *engine) isOwn(f factors) bool {
-	k, ok := kindOf(f)
-	if ok {
-		_, ok = e.own[k]
+// byBlas is a product as cuBLASLt is asked for it, if it is.
+func (e *engine) byBlas(f factors) (factors, bool) {
+	if k, ok := kindOf(f); ok {
+		if by, ok := e.own[k]; ok {
+			return f.of(by.rows), by.rows > 0
+		}
 	}
-	return ok
+	return f, true
+}
+
+// waysOf are the ways that a product may be computed in, besides cuBLASLt's as it is.
+func (e *engine) waysOf(k ownKind, f factors) (list []way) {
+	for _, w := range kernel.Ways(kernel.Factors{N: f.n, Out: f.out, In: f.in, Ld: f.ld, Form: k.form, Codes: k.codes}, e.shape.Hopper) {
+		list = append(list, way{Way: w})
+	}
+	if k.codes && k.rows == mostRounded && f.most >= roundedTo {
+		list = append(list, way{rows: roundedTo})
+	}
+	return list
 }
 
 // chooseOwn times, for all products of a program, the ways that there are, or finds that it was
@@ -56,7 +85,7 @@ func (e *engine) chooseOwn() error {
 	i := slices.IndexFunc(programs, func(p kernel.Program) bool { return p.Name == kernel.ProductSource })
 	w := openWays(cacheDir(), e.gpu.Name, fmt.Sprint(e.gpu.SMs), driverVersion(), blasVersion(), programs[i].Text)
 	for _, p := range e.plans.products {
-		for _, rows := range ownRows {
+		for _, rows := range rowsOf(p.factors) {
 			f := p.factors
 			f.n = min(rows, f.most)
 			if f.n < p.from {
@@ -77,10 +106,10 @@ func (e *engine) chooseWay(w *ways, k ownKind, f factors) error {
 	if _, ok := e.own[k]; ok {
 		return nil
 	}
-	names, byName := []string{byLibrary}, map[string]kernel.Way{}
-	for _, way := range kernel.Ways(kernel.Factors{N: f.n, Out: f.out, In: f.in, Ld: f.ld, Form: k.form}, e.shape.Hopper) {
-		names = append(names, way.String())
-		byName[way.String()] = way
+	names, byName := []string{byLibrary}, map[string]way{}
+	for _, by := range e.waysOf(k, f) {
+		names = append(names, by.String())
+		byName[by.String()] = by
 	}
 	if len(names) == 1 {
 		return nil
@@ -93,8 +122,8 @@ func (e *engine) chooseWay(w *ways, k ownKind, f factors) error {
 					return err
 				}
 				multiply := e.multiplyRounded
-				if way, ok := byName[name]; ok {
-					multiply = func(f factors) error { return e.multiplyOwn(f, k.form, way) }
+				if by, ok := byName[name]; ok {
+					multiply = func(f factors) error { return e.multiplyOwn(f, k, by) }
 				}
 				if err := multiply(f); err != nil {
 					return err
@@ -106,8 +135,8 @@ func (e *engine) chooseWay(w *ways, k ownKind, f factors) error {
 	if err != nil {
 		return err
 	}
-	if way, ok := byName[name]; ok {
-		e.own[k] = way
+	if by, ok := byName[name]; ok {
+		e.own[k] = by
 	}
 	return nil
 }
@@ -115,8 +144,12 @@ func (e *engine) chooseWay(w *ways, k ownKind, f factors) error {
 // touch is a kernel before a product, as there is one in a pass: what a product does
 // beforehand, it does beside that.
 func (e *engine) touch(f factors) error {
-	x := kernel.View{At: f.x, Stride: int32(f.in), Half: 1}
-	return kernel.CopyRows(e.queue, kernel.CopyArgs{From: x, To: x, Rows: int32(f.n), Heads: 1, Width: int32(f.in)})
+	width := int32(f.in) // in halves
+	if f.scaling != unscaled {
+		width /= 2
+	}
+	x := kernel.View{At: f.x, Stride: width, Half: 1}
+	return kernel.CopyRows(e.queue, kernel.CopyArgs{From: x, To: x, Rows: int32(f.n), Heads: 1, Width: width})
 }
 
 // mostAlike is how many weights of a shape products are timed with: more than caches
@@ -125,8 +158,12 @@ const mostAlike = 12
 
 // weightsLike are weights of a product's shape, so that each comes from memory.
 func (e *engine) weightsLike(f factors) (list []kernel.Ptr) {
+	of := program.NoCodes
+	if f.scaling == bare {
+		of = program.CodesByOutput
+	}
 	for _, w := range e.config.Program.Weights {
-		if len(list) < mostAlike && w.Out() == f.out && w.In() == f.in && e.weights[w] != 0 && e.held.Codes(w) == program.NoCodes {
+		if len(list) < mostAlike && w.Out() == f.out && w.In() == f.in && e.weights[w] != 0 && e.held.Codes(w) == of {
 			list = append(list, e.weights[w])
 		}
 	}

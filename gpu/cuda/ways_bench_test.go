@@ -26,6 +26,7 @@ type wayBench struct {
 	pool    int64
 	at      int64 // of the pool, the next weight
 	hopper  int
+	codes   bool // E4M3, not bf16
 }
 
 type benchShape struct {
@@ -42,14 +43,34 @@ var benchLayers = []struct {
 	{"0.6b", []benchShape{{"qkv", 4096, 1024, 1}, {"o", 1024, 2048, 2}, {"gate_up", 6144, 1024, 1}, {"down", 1024, 3072, 2}}},
 }
 
-func (s benchShape) limit(n int) float64 { // ns
-	size := float64(2 * s.out * s.in)
-	return max(size/4430, float64(n)*size/790e3)
+// limit is the longer of reading weights and computing, in nanoseconds.
+func (b *wayBench) limit(s benchShape, n int) float64 {
+	size := float64(s.out * s.in)
+	if b.codes {
+		return max(size/4430, 2*float64(n)*size/1500e3)
+	}
+	return max(2*size/4430, 2*float64(n)*size/790e3)
+}
+
+// bytes are those of a weight.
+func (b *wayBench) bytes(s benchShape) int64 {
+	if b.codes {
+		return int64(s.out * s.in)
+	}
+	return int64(2 * s.out * s.in)
+}
+
+// ways are the ways that there are.
+func (b *wayBench) ways(s benchShape, n int) []kernel.Way {
+	if b.codes {
+		s.form = kernel.ProductRounded
+	}
+	return kernel.Ways(kernel.Factors{N: n, In: s.in, Out: s.out, Ld: s.out, Form: s.form, Codes: b.codes}, b.hopper)
 }
 
 // next is memory for a weight.
 func (b *wayBench) next(s benchShape) kernel.Ptr {
-	size := int64(2*s.out*s.in+1023) / 1024 * 1024
+	size := (b.bytes(s) + 1023) / 1024 * 1024
 	if b.at+size > b.pool {
 		b.at = 0
 	}
@@ -60,11 +81,15 @@ func (b *wayBench) next(s benchShape) kernel.Ptr {
 
 // ours launches a product; way nil is cuBLASLt.
 func (b *wayBench) launch(s benchShape, n int, way *kernel.Way, w kernel.Ptr) error {
+	scale := unscaled
+	if b.codes {
+		s.form, scale = kernel.ProductRounded, bare
+	}
 	if way == nil {
-		p := product{out: s.out, n: n, in: s.in, ld: s.out, float: s.form != 1}
+		p := product{out: s.out, n: n, in: s.in, ld: s.out, float: s.form != 1, scaling: scale}
 		return b.blas.multiply(factors{product: p, w: w, x: b.x, y: b.y, add: s.form == 2})
 	}
-	return kernel.Product(b.q, b.q.Map, kernel.Factors{W: w, X: b.x, Y: b.y, N: n, In: s.in, Out: s.out, Ld: s.out, Most: 512, Form: s.form}, *way)
+	return kernel.Product(b.q, b.q.Map, kernel.Factors{W: w, X: b.x, Y: b.y, N: n, In: s.in, Out: s.out, Ld: s.out, Most: 512, Form: s.form, Codes: b.codes}, *way)
 }
 
 // timeGraph is what a graph of launches takes in the median of so many times, in
@@ -141,6 +166,14 @@ func (b *wayBench) result(s benchShape, n int, way *kernel.Way) ([]float32, erro
 	return some, nil
 }
 
+// far is what sums that are near zero may be apart.
+func (b *wayBench) far() float64 {
+	if b.codes {
+		return 1e4 // of millions
+	}
+	return 0.02
+}
+
 // compare says how far a way is from cuBLASLt.
 func (b *wayBench) compare(s benchShape, n int, way kernel.Way, want []float32) string {
 	got, err := b.result(s, n, &way)
@@ -148,7 +181,7 @@ func (b *wayBench) compare(s benchShape, n int, way kernel.Way, want []float32) 
 		return fmt.Sprintf("FAIL %s %d rows by %v: %v", s.name, n, way, err)
 	}
 	for i, g := range got {
-		if d := math.Abs(float64(g - want[i])); !(d <= 0.02+math.Abs(float64(want[i]))/64) {
+		if d := math.Abs(float64(g - want[i])); !(d <= b.far()+math.Abs(float64(want[i]))/64) {
 			return fmt.Sprintf("FAIL %s %d rows by %v: sample %d is %v, cuBLASLt's %v", s.name, n, way, i, g, want[i])
 		}
 	}
@@ -157,7 +190,12 @@ func (b *wayBench) compare(s benchShape, n int, way kernel.Way, want []float32) 
 
 // BenchmarkWays times all ways of products that kernel.Ways lists beside cuBLASLt's,
 // and whole layers of the fastest.
-func BenchmarkWays(tb *testing.B) {
+func BenchmarkWays(tb *testing.B) { benchmarkWays(tb, false, 16, 32, 48, 64) }
+
+// BenchmarkCodesWays is the same of products of codes.
+func BenchmarkCodesWays(tb *testing.B) { benchmarkWays(tb, true, 16, 32, 48, 64) }
+
+func benchmarkWays(tb *testing.B, codes bool, rows ...int) {
 	require(tb)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -169,7 +207,7 @@ func BenchmarkWays(tb *testing.B) {
 	if ctx.gpu.hopper() == 0 {
 		tb.Skip("not for this GPU")
 	}
-	b := &wayBench{B: tb, pool: 5 << 30, hopper: ctx.gpu.hopper()}
+	b := &wayBench{B: tb, pool: 5 << 30, hopper: ctx.gpu.hopper(), codes: codes}
 	var workspace kernel.Ptr
 	for _, a := range []struct {
 		at    *kernel.Ptr
@@ -184,17 +222,26 @@ func BenchmarkWays(tb *testing.B) {
 		tb.Fatal(err)
 	}
 	b.q = &queue{modules: m, stream: ctx.compute, overlap: true}
-	if err := errors.Join(kernel.FillRandom(b.q, b.w, b.pool/2, 5120, 1), kernel.FillRandom(b.q, b.x, 512*17408, 3, 2)); err != nil {
+	if err := b.fill(); err != nil {
 		tb.Fatal(err)
 	}
 	if b.blas, err = newBlas(workspace, ctx.compute); err != nil {
 		tb.Fatal(err)
 	}
 	for _, layer := range benchLayers {
-		for _, n := range []int{16, 32, 48, 64} {
+		for _, n := range rows {
 			b.layer(layer.name, layer.shapes, n)
 		}
 	}
+}
+
+func (b *wayBench) fill() error {
+	if !b.codes {
+		return errors.Join(kernel.FillRandom(b.q, b.w, b.pool/2, 5120, 1), kernel.FillRandom(b.q, b.x, 512*17408, 3, 2))
+	}
+	_, err := kernel.FillCodes(b.q, b.w, b.pool, 5120, 1)
+	_, again := kernel.FillCodes(b.q, b.x, 512*17408, 3, 2)
+	return errors.Join(err, again)
 }
 
 type timedWay struct {
@@ -211,7 +258,7 @@ func (b *wayBench) layer(name string, shapes []benchShape, n int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, way := range kernel.Ways(kernel.Factors{N: n, In: s.in, Out: s.out, Ld: s.out, Form: s.form}, b.hopper) {
+		for _, way := range b.ways(s, n) {
 			if fault := b.compare(s, n, way, want); fault != "" {
 				fmt.Fprintln(os.Stderr, fault)
 				continue
@@ -220,7 +267,7 @@ func (b *wayBench) layer(name string, shapes []benchShape, n int) {
 		}
 		lt := b.time(s, n, nil)
 		slices.SortFunc(list, func(x, y timedWay) int { return int(x.ns - y.ns) })
-		limit := s.limit(n)
+		limit := b.limit(s, n)
 		line := fmt.Sprintf("%-4s %3d %-7s lt %6.1f %3.0f%%", name, n, s.name, lt/1e3, 100*limit/lt)
 		for _, w := range list[:min(4, len(list))] {
 			line += fmt.Sprintf(" | %5.1f %3.0f%% %v", w.ns/1e3, 100*limit/w.ns, w.way)
@@ -244,8 +291,8 @@ func (b *wayBench) layer(name string, shapes []benchShape, n int) {
 func (b *wayBench) whole(name string, shapes []benchShape, n int, ways map[string][]*kernel.Way) {
 	size, limit := int64(0), 0.0
 	for _, s := range shapes {
-		size += int64(2 * s.out * s.in)
-		limit += s.limit(n)
+		size += b.bytes(s)
+		limit += b.limit(s, n)
 	}
 	layers := int(min(28, b.pool/size))
 	line := fmt.Sprintf("LAYER %-4s %3d limit %6.1f", name, n, limit/1e3)

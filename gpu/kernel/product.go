@@ -38,6 +38,15 @@ type Factors struct {
 	N, Out, In, Ld int
 	Most           int // rows that x has memory for
 	Form           int32
+	Codes          bool // x and w are of E4M3, not bf16
+}
+
+// pairs is how many numbers of 16 bits have as many bytes as a row's inputs.
+func (f Factors) pairs() int {
+	if f.Codes {
+		return f.In / 2
+	}
+	return f.In
 }
 
 // Way is how a product is shared out among blocks, which says in what order sums are
@@ -76,13 +85,20 @@ const ProductSource = "product_hopper.cu"
 
 var productKernels = newProducts()
 
+type productKey struct {
+	tokens, sixtyFours int
+	codes              bool
+}
+
 // newProducts makes them by tokens and products of 64 rows.
-func newProducts() map[[2]int]*Kernel {
-	list := map[[2]int]*Kernel{}
+func newProducts() map[productKey]*Kernel {
+	list := map[productKey]*Kernel{}
 	for _, tokens := range []int{16, 32, 64} {
 		for sixtyFours := 1; sixtyFours <= mostSixtyFours; sixtyFours++ {
-			name := fmt.Sprintf("product_%d_%d", tokens, sixtyFours)
-			list[[2]int{tokens, sixtyFours}] = newKernel[ProductArgs](ProductSource, name, func(Shape) int { return productWhole })
+			for codes, suffix := range map[bool]string{false: "", true: "_codes"} {
+				name := fmt.Sprintf("product_%d_%d%s", tokens, sixtyFours, suffix)
+				list[productKey{tokens, sixtyFours, codes}] = newKernel[ProductArgs](ProductSource, name, func(Shape) int { return productWhole })
+			}
 		}
 	}
 	return list
@@ -107,15 +123,15 @@ func (w Way) layout(chunks int) (depth, shared int) {
 }
 
 func (w Way) check(f Factors) error {
-	depth, _ := w.layout(f.In / 64)
+	depth, _ := w.layout(f.pairs() / 64)
 	switch {
-	case productKernels[[2]int{w.Tokens, w.sixtyFours()}] == nil, w.Rows <= 0, w.Rows%16 != 0:
+	case productKernels[productKey{w.Tokens, w.sixtyFours(), f.Codes}] == nil, w.Rows <= 0, w.Rows%16 != 0:
 		return fmt.Errorf("kernel product: tiles of %d rows by %d of weights", w.Tokens, w.Rows)
 	case w.Split < 1 || w.Split > 8:
 		return fmt.Errorf("kernel product: clusters of %d blocks", w.Split)
-	case f.In%64 != 0 || f.Out%16 != 0 || f.Ld%4 != 0 || f.N <= 0 || f.In/64 < w.Split:
+	case f.pairs()%64 != 0 || f.In%64 != 0 || f.Out%16 != 0 || f.Ld%4 != 0 || f.N <= 0 || f.pairs()/64 < w.Split:
 		return fmt.Errorf("kernel product: %d × %d by %d × %d into rows of %d; inputs must be a multiple of 64, outputs of 16", f.N, f.In, f.In, f.Out, f.Ld)
-	case depth < 2 && depth < f.In/64/w.Split:
+	case depth < 2 && depth < f.pairs()/64/w.Split:
 		return fmt.Errorf("kernel product: no room for two stages of %d rows and %d", w.Rows, w.Tokens)
 	}
 	return nil
@@ -131,21 +147,21 @@ func Product(q Queue, maps func(Tensor) (TensorMap, error), f Factors, w Way) er
 	if box > 256 {
 		box = ceil(box/16, 2) * 16
 	}
-	weights, err := maps(Tensor{At: f.W, Rows: f.Out, Columns: f.In, Box: box, Pairs: true})
+	weights, err := maps(Tensor{At: f.W, Rows: f.Out, Columns: f.pairs(), Box: box, Pairs: true})
 	if err != nil {
 		return err
 	}
-	x, err := maps(Tensor{At: f.X, Rows: max(f.Most, f.N), Columns: f.In, Box: w.Tokens})
+	x, err := maps(Tensor{At: f.X, Rows: max(f.Most, f.N), Columns: f.pairs(), Box: w.Tokens})
 	if err != nil {
 		return err
 	}
-	depth, shared := w.layout(f.In / 64)
+	depth, shared := w.layout(f.pairs() / 64)
 	a := ProductArgs{
 		W: weights, X: x, Y: f.Y, N: int32(f.N), Out: int32(f.Out), Ld: int32(f.Ld), Form: f.Form,
-		Rows: int32(w.Rows), Box: int32(box), Chunks: int32(f.In / 64), Split: int32(w.Split), Depth: int32(depth),
+		Rows: int32(w.Rows), Box: int32(box), Chunks: int32(f.pairs() / 64), Split: int32(w.Split), Depth: int32(depth),
 	}
 	clusters := ceil(f.Out, w.Rows) * ceil(f.N, w.Tokens)
-	l := launchOf(productKernels[[2]int{w.Tokens, w.sixtyFours()}], clusters*w.Split, 1, 288, &a)
+	l := launchOf(productKernels[productKey{w.Tokens, w.sixtyFours(), f.Codes}], clusters*w.Split, 1, 288, &a)
 	l.Cluster, l.Shared = w.Split, shared
 	return q.Launch(l)
 }

@@ -1,9 +1,11 @@
-// product_N_M: products of N rows or less, or of tiles of N of them, for sm_90a.
+// product_N_M, product_N_M_codes: products of N rows or less, or of tiles of N of them, for sm_90a.
 //   x     bf16 [n, K]   K % 64 == 0; a map of N rows by 64
 //   w     bf16 [M, K]   read once; a map of pairs of rows, `box` of them by 64; M % 16 == 0
+//         _codes: both E4M3, K % 128 == 0, of which two lie where a bf16 does
 //   y     f32 or bf16 [n, ld]
 //   form  0: y f32 = x·wᵀ; 1: y bf16; 2: y f32 += x·wᵀ
-// Math:    bf16 products, fp32 sums, added up in an order that the arguments fix
+// Math:    bf16 products, fp32 sums, added up in an order that the arguments fix; of codes
+//          the tensor cores add up 128, in some 14 bits, and what they make is added in fp32
 //
 // The weights are the left operand of the tensor cores' products, 64 rows at a time, so
 // that few rows waste nothing. A block has `rows` rows of w, any multiple of 16, so
@@ -23,8 +25,8 @@
 // which is a fence of the whole device: 0.5 µs for each 64 inputs.
 //
 // Launch:  a cluster for every tile of w and N rows, blocks of 288
-// Limit:   2·M·K bytes of memory traffic, 2·n·M·K FLOP
-// Checked: TestProducts against float64; TestEmulatedProducts, without a GPU
+// Limit:   2·M·K bytes of memory traffic, of codes half of them; 2·n·M·K FLOP
+// Checked: TestProducts, TestCodesProducts against float64; TestEmulatedProducts, TestEmulatedCodesProducts, without a GPU
 #define STAGES_AT 1024 // behind barriers
 #define MOST_STAGES 32
 #define ROW_BYTES 128
@@ -40,7 +42,7 @@ struct ProductArgs {
   int pad[5];
 };
 
-template <int N, int MT>
+template <int N, int MT, bool CODES>
 struct Rows {
   static constexpr int SUMS = N / 2, PITCH = 20 * 4; // sums of a thread; bytes from token to token of 16 rows' sums
   const ProductArgs& a;
@@ -92,15 +94,9 @@ struct Rows {
     }
   }
 
-  // consume leaves the sums of COUNT times 64 rows in shared memory.
   template <int COUNT>
-  __device__ __forceinline__ void consume(int sixty_four) {
-    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP % 4;
-    float c[COUNT][SUMS];
-#pragma unroll
-    for (int m = 0; m < COUNT; m++)
-#pragma unroll
-      for (int i = 0; i < SUMS; i++) c[m][i] = 0.f;
+  __device__ __forceinline__ void add(float (&c)[COUNT][SUMS], int sixty_four) {
+    int lane = threadIdx.x % WARP;
     int at = 0, before = 0;
     u32 phase = 0;
     for (int k = 0; k < count; k++) {
@@ -124,6 +120,50 @@ struct Rows {
     products_wait<0>();
 #pragma unroll
     for (int m = 0; m < COUNT; m++) pin(c[m]);
+  }
+  // add_codes is add of codes: 128 of them are added up by the tensor cores, in some 14 bits.
+  template <int COUNT>
+  __device__ __forceinline__ void add_codes(float (&c)[COUNT][SUMS], int sixty_four) {
+    int at = 0;
+    u32 phase = 0;
+    float few[SUMS] = {};
+    for (int k = 0; k < count; k++) {
+      barrier_wait(full(at), phase);
+      u64 w = describe_rows(weights(at) + sixty_four * 64 * ROW_BYTES), x = describe_rows(tokens(at));
+#pragma unroll
+      for (int m = 0; m < COUNT; m++) {
+        u64 rows = w + m * (64 * ROW_BYTES >> 4);
+        pin(few);
+        products_begin();
+        product_codes<false>(few, rows, x);
+        product_codes<true>(few, rows + 2, x + 2);
+        product_codes<true>(few, rows + 4, x + 4);
+        product_codes<true>(few, rows + 6, x + 6);
+        products_commit();
+        products_wait<0>();
+        pin(few);
+        if (m == COUNT - 1 && threadIdx.x % WARP == 0) barrier_arrive(free(at));
+#pragma unroll
+        for (int i = 0; i < SUMS; i++) c[m][i] += few[i];
+      }
+      if (++at == a.depth) at = 0, phase ^= 1;
+    }
+  }
+
+  // consume leaves the sums of COUNT times 64 rows in shared memory.
+  template <int COUNT>
+  __device__ __forceinline__ void consume(int sixty_four) {
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP % 4;
+    float c[COUNT][SUMS];
+#pragma unroll
+    for (int m = 0; m < COUNT; m++)
+#pragma unroll
+      for (int i = 0; i < SUMS; i++) c[m][i] = 0.f;
+    if (CODES) {
+      add_codes<COUNT>(c, sixty_four);
+    } else {
+      add<COUNT>(c, sixty_four);
+    }
     end();
     u32 own = lane % 4 * 2 * PITCH + lane / 4 * 8;
 #pragma unroll
@@ -184,12 +224,12 @@ struct Rows {
   }
 };
 
-template <int N, int MT>
+template <int N, int MT, bool CODES>
 __device__ __forceinline__ void multiply(const ProductArgs& a) {
   extern __shared__ __align__(128) u8 memory[];
   u32 shared = (shared_address(memory) + 1023) & ~1023u;
   let_next_start();
-  Rows<N, MT> r(a, shared);
+  Rows<N, MT, CODES> r(a, shared);
   if (threadIdx.x / WARP == 8 && elected()) r.begin();
   if (a.split > 1) {
     cluster_meet_only();
@@ -222,8 +262,9 @@ __device__ __forceinline__ void multiply(const ProductArgs& a) {
 #ifndef __CUDACC_RTC__
 #define KERNEL(N, MT)
 #else
-#define KERNEL(N, MT) \
-  extern "C" __global__ void __launch_bounds__(288, N * MT <= 128 ? 2 : 1) product_##N##_##MT(const __grid_constant__ ProductArgs a) { multiply<N, MT>(a); }
+#define KERNEL(N, MT)                                                                                                                                               \
+  extern "C" __global__ void __launch_bounds__(288, N * MT <= 128 ? 2 : 1) product_##N##_##MT(const __grid_constant__ ProductArgs a) { multiply<N, MT, false>(a); } \
+  extern "C" __global__ void __launch_bounds__(288, N * MT <= 64 ? 2 : 1) product_##N##_##MT##_codes(const __grid_constant__ ProductArgs a) { multiply<N, MT, true>(a); }
 #endif
 KERNEL(16, 1)
 KERNEL(16, 2)

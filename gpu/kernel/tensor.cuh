@@ -53,7 +53,16 @@ __device__ __forceinline__ u64 describe_rows(u32 at) {
     asm volatile("wgmma.mma_async.sync.aligned.m64n" COLUMNS "k16.f32.bf16.bf16 {" LIST "}, " A ", " B ", 1, 1, 1, 0, 0;" : OPERANDS : "l"(a), "l"(b)); \
   }
 #define COMMA ,
+// The same of codes, E4M3: c[64×N] = or += a[64×32]·b[N×32]ᵀ.
+#define PRODUCT_CODES(SUMS, COLUMNS, LIST, OPERANDS, A, B, D)                                                                                                   \
+  template <bool ADD>                                                                                                                                           \
+  __device__ __forceinline__ void product_codes(float (&c)[SUMS], u64 a, u64 b) {                                                                               \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n" COLUMNS "k32.f32.e4m3.e4m3 {" LIST "}, " A ", " B ", " D ", 1, 1;" : OPERANDS : "l"(a), "l"(b), "n"(ADD)); \
+  }
 PRODUCT_TILES(8, "16", L8, F4(c, 0) COMMA F4(c, 4), "%8", "%9")
 PRODUCT_TILES(16, "32", L16, F16(c, 0), "%16", "%17")
 PRODUCT_TILES(32, "64", L32, F32(c), "%32", "%33")
+PRODUCT_CODES(8, "16", L8, F4(c, 0) COMMA F4(c, 4), "%8", "%9", "%10")
+PRODUCT_CODES(16, "32", L16, F16(c, 0), "%16", "%17", "%18")
+PRODUCT_CODES(32, "64", L32, F32(c), "%32", "%33", "%34")
 #undef COMMA

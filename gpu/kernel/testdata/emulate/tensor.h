@@ -60,38 +60,48 @@ inline float4 load_fresh4(const float* p) {
 }
 
 inline u64 describe_rows(u32 at) { return (u64)(at >> 4) | (u64)1 << 16 | (u64)(1024 >> 4) << 32 | (u64)1 << 62; }
-// product_tiles is a warp's part: its 16 rows of a. Where a row is none's, what is read is
-// outside or another's, and thrown away.
-template <int N>
-inline void product_tiles(float (&c)[N], u64 a, u64 b) {
-  struct { float* c; u64 a, b; u32 warp; } mine = {c, a, b, emulate::current->thread / 32 % 4};
+// tiles_product is a warp's part of products of what has the bytes of so many halves: its 16
+// rows of a. Where a row is none's, what is read is outside or another's, and thrown away.
+template <int N, int K, class Element>
+inline void tiles_product(float (&c)[N], u64 a, u64 b, bool add, Element value) {
+  struct { float* c; u64 a, b; u32 warp; bool add; } mine = {c, a, b, emulate::current->thread / 32 % 4, add};
   using Mine = decltype(mine);
-  emulate::together(&mine, [](void** all) {
+  emulate::together(&mine, [value](void** all) {
     std::vector<Mine> given;
     for (int i = 0; i < 32; i++) given.push_back(*(Mine*)all[i]);
     auto* block = emulate::current->warp->block;
-    auto work = [given, block] {
+    auto work = [given, block, value] {
       auto element = [&](u64 describes, int row, int k) {
-        u32 at = ((u32)(describes & 0x3fff) << 4) + row * 128 + k * 2;
+        u32 at = ((u32)(describes & 0x3fff) << 4) + row * 128 + k * (32 / K);
         at ^= (at >> 7 & 7) << 4;
         if (at + 2 > emulate::SHARED) return NAN;
-        u16 v;
-        memcpy(&v, &block->shared[at], 2);
-        return __uint_as_float((u32)v << 16);
+        return value(&block->shared[at]);
       };
-      float left[16][16], right[2 * N][16];
-      for (int k = 0; k < 16; k++) {
+      float left[16][K], right[2 * N][K];
+      for (int k = 0; k < K; k++) {
         for (int r = 0; r < 16; r++) left[r][k] = element(given[0].a, given[0].warp * 16 + r, k);
         for (int r = 0; r < 2 * N; r++) right[r][k] = element(given[0].b, r, k);
       }
       for (int lane = 0; lane < 32; lane++)
         for (int i = 0; i < N; i++) {
           int row = lane / 4 + i / 2 % 2 * 8, column = i / 4 * 8 + lane % 4 * 2 + i % 2;
-          double v[16];
-          for (int k = 0; k < 16; k++) v[k] = (double)left[row][k] * (double)right[column][k];
-          given[lane].c[i] = cut_sum(given[lane].c[i], v, 16);
+          double v[K];
+          for (int k = 0; k < K; k++) v[k] = (double)left[row][k] * (double)right[column][k];
+          given[lane].c[i] = cut_sum(given[0].add ? given[lane].c[i] : 0.f, v, K);
         }
     };
     emulate::current->warp->products.back().push_back(work);
   });
+}
+template <int N>
+inline void product_tiles(float (&c)[N], u64 a, u64 b) {
+  tiles_product<N, 16>(c, a, b, true, [](const u8* at) { return __uint_as_float((u32)(at[0] | at[1] << 8) << 16); });
+}
+inline float e4m3(u8 code) {
+  float v = code & 0x78 ? std::ldexp(8.f + (code & 7), (code >> 3 & 15) - 10) : std::ldexp((float)(code & 7), -9);
+  return (code & 127) == 127 ? NAN : code & 128 ? -v : v;
+}
+template <bool ADD, int N>
+inline void product_codes(float (&c)[N], u64 a, u64 b) {
+  tiles_product<N, 32>(c, a, b, ADD, [](const u8* at) { return e4m3(*at); });
 }
