@@ -153,12 +153,13 @@ func (c *compiler) gatesCodes(o *program.Gate) bool {
 func (c *compiler) gateCodes(o *program.Gate) run {
 	y, s := c.place(o.Out, c.value(o.Out, bf16), c.coding(o.Out)), c.sums[o.In]
 	c.codes[o.Out] = y
+	blocks := c.blocks / 2
 	q, a := c.kernels, kernel.SiluCodesArgs{GateUp: c.value(o.In, bf16), RowScales: s.rows, ColumnScales: s.columns, Intermediate: int32(o.Out.Width)}
 	return func(w *work) error {
 		a := a
 		n := w.n(o.Out)
 		a.Y = y.of(n)
-		return kernel.SiluCodes(q, a, n)
+		return kernel.SiluCodes(q, a, n, blocks)
 	}
 }
 

@@ -183,7 +183,7 @@ func BenchmarkSkinnyCodes(b *testing.B) {
 					case "qkv", "gate_up":
 						return kernel.NormCodes(q, kernel.NormCodesArgs{X: at[1], W: at[3], Y: codes, Hidden: int32(s.in), Eps: 1e-6}, n)
 					case "down":
-						return kernel.SiluCodes(q, kernel.SiluCodesArgs{GateUp: at[1], Y: codes, Intermediate: int32(s.in)}, n)
+						return kernel.SiluCodes(q, kernel.SiluCodesArgs{GateUp: at[1], Y: codes, Intermediate: int32(s.in)}, n, sms)
 					}
 					return kernel.CodeRows(q, kernel.CodeRowsArgs{X: kernel.View{At: at[1], Stride: int32(s.in), Half: 1}, Y: codes, Width: int32(s.in)}, n)
 				}

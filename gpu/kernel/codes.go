@@ -22,7 +22,7 @@ type (
 	SiluCodesArgs struct {
 		GateUp, RowScales, ColumnScales Ptr
 		Y                               Codes
-		Intermediate                    int32
+		Intermediate, Rows              int32
 	}
 	CodeRowsArgs struct {
 		X     View
@@ -59,9 +59,13 @@ func NormCodes(q Queue, a NormCodesArgs, rows int) error {
 	return coded(q, normCodesKernels, int(a.Hidden), a.Y, rows, &a)
 }
 
-// SiluCodes gates rows and quantises them.
-func SiluCodes(q Queue, a SiluCodesArgs, rows int) error {
-	return coded(q, siluCodesKernels, int(a.Intermediate), a.Y, rows, &a)
+// SiluCodes gates rows and quantises them. Wide rows are shared out among so many blocks at most.
+func SiluCodes(q Queue, a SiluCodesArgs, rows, blocks int) error {
+	a.Rows = int32(rows)
+	if a.Intermediate <= 8*1024 { // several blocks of these fit on a multiprocessor
+		blocks = rows
+	}
+	return coded(q, siluCodesKernels, int(a.Intermediate), a.Y, min(rows, blocks), &a)
 }
 
 // CodeRows quantises rows.

@@ -116,7 +116,7 @@ func TestSiluCodes(t *testing.T) {
 						x[i] *= byRow[i/(2*n)] * byColumn[i%(2*n)]
 					}
 				}
-				b.must(kernel.SiluCodes(b, a, rows))
+				b.must(kernel.SiluCodes(b, a, rows, 2)) // blocks, one of three rows
 				b.sameCodes(fmt.Sprintf("%d, stride %d, scaled %v", n, stride, scaled), y, ref.SiluMul(x, n), n)
 			}
 		}
