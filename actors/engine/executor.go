@@ -156,12 +156,14 @@ func (e *executor) close() {
 	if e.dev == nil {
 		return
 	}
-	if s := e.unmasked; s != nil {
-		// The waiter may wait for this step. Nobody will look at what it draws,
-		// and an error has been told or is of no more interest.
-		_ = e.mask(&batch.Masks{Seq: s.Seq, Allow: make([][]uint32, s.Late())})
-		e.unmasked = nil
+	for range 2 { // a panic may have come before the device had them
+		if s := e.unmasked; s != nil {
+			// The waiter may wait for this step. Nobody will look at what it draws,
+			// and an error has been told or is of no more interest.
+			_ = e.mask(&batch.Masks{Seq: s.Seq, Allow: make([][]uint32, s.Late())})
+		}
 	}
+	e.unmasked = nil
 	close(e.pending)
 	<-e.gone
 	if err := closed(e.dev); err != nil {

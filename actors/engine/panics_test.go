@@ -13,6 +13,7 @@ import (
 	"github.com/troupe-llm/troupe/actors/internal/toy"
 	"github.com/troupe-llm/troupe/actors/plan"
 	"github.com/troupe-llm/troupe/actors/wire"
+	"github.com/troupe-llm/troupe/gpu/batch"
 	"github.com/troupe-llm/troupe/gpu/device"
 	"github.com/troupe-llm/troupe/tokenize/grammar"
 )
@@ -111,4 +112,39 @@ func TestPanicsOfTheExecutor(t *testing.T) {
 		t.Errorf("sent %+v", got.last)
 	}
 	e.Stopped()
+}
+
+// unmasked is a device whose steps end when they have masks, and which panics before it takes the first.
+type unmasked struct {
+	device.Device
+	asked int
+	given chan struct{}
+}
+
+func (d *unmasked) Mask(*batch.Masks) error {
+	if d.asked++; d.asked == 1 {
+		panic("no masks")
+	}
+	close(d.given)
+	return nil
+}
+
+func (d *unmasked) Wait(*batch.Result) error {
+	<-d.given
+	return errors.New("nobody looks")
+}
+
+// A device that is closed while a step waits for masks gets them, and again if it panicked: else the step is
+// waited for for good.
+func TestPanicWithTheLastMasks(t *testing.T) {
+	c := shell.Mail{Out: &posted{}}
+	d := &unmasked{Device: toy.New(), given: make(chan struct{})}
+	e := &executor{log: zerolog.Nop(), waiterMail: c, watchdog: newWatchdog(&Config{}, &device.Info{}, new(atomic.Bool))}
+	e.adopt(d, c)
+	e.unmasked = &batch.Step{}
+	e.pending <- &flight{step: e.unmasked}
+	e.Stopped()
+	if d.asked != 2 || e.dev != nil || e.unmasked != nil {
+		t.Errorf("masks were handed over %d times, the device is %v, and a step without masks %v", d.asked, e.dev, e.unmasked)
+	}
 }
