@@ -163,6 +163,7 @@ func (d *Device) Close() error {
 
 // serve computes launched steps in order until Close.
 func (d *Device) serve() {
+	runtime.LockOSThread() // as the pool's workers; never unlocked
 	defer close(d.stopped)
 	var results [device.MaxOutstanding]batch.Result
 	for i := 0; ; i++ {
