@@ -63,6 +63,8 @@ type kernels struct {
 	values func(out, p *float32, ldp, m int, v *float32, n, dim int)
 	// expSum replaces s[i] by exp((s[i]−top)·scale) and returns their sum.
 	expSum func(s *float32, n int, top, scale float32) float32
+	// prefetch asks for n bytes that are used soon.
+	prefetch func(p *byte, n int)
 	// maxOf is the largest element; n ≥ 1.
 	maxOf func(s *float32, n int) float32
 	// sumSquares is Σ x².
@@ -87,6 +89,7 @@ var portable = kernels{
 	whole:      portableWhole,
 	widenBF16:  widenBF16,
 	widenInt8:  widenInt8,
+	prefetch:   func(*byte, int) {},
 	scores:     scores,
 	values:     values,
 	expSum:     expSum,

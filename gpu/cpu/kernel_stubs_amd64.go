@@ -1169,5 +1169,10 @@ func scores4AVX512(s *float32, lds int, q *float32, k *float32, n int, dim int)
 //go:noescape
 func values4AVX512(out *float32, p *float32, ldp int, v *float32, n int, dim int)
 
+// prefetch asks for n bytes from p on, whole lines of the cache.
+//
+//go:noescape
+func prefetch(p *byte, n int)
+
 // pause is a moment of waiting for another core.
 func pause()

@@ -93,11 +93,20 @@ func (b *builder) hold(w *program.Weight, plain bool) (h holding) {
 		}
 	}
 	if e := model.HeldAs(h.dtype).Of(w); e.Columns > 0 && !plain {
-		h.format = format{dtype: e.Element, group: e.Columns, scales: map[model.DType]model.Scaling{model.Float16: model.Halves}[e.Scale]}
+		h.format = groupedAs(e)
 	} else if e.Columns > 0 {
 		h.dtype = model.BFloat16
 	}
 	return h
+}
+
+// grouped is the format of an encoding of whole numbers in groups.
+func groupedAs(e model.Encoding) format {
+	f := format{dtype: e.Element, group: e.Columns}
+	if e.Scale == model.Float16 {
+		f.scales = model.Halves
+	}
+	return f
 }
 
 // holdings are how a slot's sources are held, those in one way in the same panels, and

@@ -136,6 +136,7 @@ func (s *set) gemm(w weights, m int) {
 			}
 			return e
 		}
+		fetch(panel, j*w.line, w.line)
 		for p := range s.parts {
 			if inTurn {
 				s.inTurn(at(panel, j*w.line), p, m, element, acc, line, x, mask)
@@ -196,7 +197,7 @@ func (s *set) inTurn(line Mem, p, m int, element func(i int) Mem, acc, both []re
 // gemv: one row by four adjacent panels, as many at a time as there are
 // registers for. Each panel is a stream of its own, which the processor follows
 // by itself: fetching 512 to 4096 bytes ahead in software took a Zen 4 core
-// from 30 GB/s down to 26 to 23.
+// from 30 GB/s down to 26 to 23. What has one stream is otherwise: see fetch.
 func (s *set) gemv(w weights) {
 	v := s.function("gemv"+w.name, "func(c *float32, a *float32, w *byte, k int)",
 		"multiplies a row by four adjacent panels of weights.")

@@ -64,6 +64,7 @@ func main() {
 	peakDots()
 	scores4()
 	values4()
+	prefetch()
 	TEXT("pause", noSplit, "func()")
 	Doc("pause is a moment of waiting for another core.")
 	PAUSE()
@@ -173,3 +174,29 @@ func loop(name string, n reg.GPVirtual, step int, body func()) {
 }
 
 func numbered(name string, n int) string { return fmt.Sprint(name, n) }
+
+// ahead is how far before their use weights of one stream are asked for. Between them and
+// their use stand more instructions than a core looks ahead over: by itself a Zen 5 core
+// read Q4_K at 25 GB/s, int4 at 33 and int8 at 39, of 42 that it can; 4 KiB ahead at 37, 39
+// and 39, 8 at 38, 41 and 41, 1 KiB ahead as without. Sixteen rows were 15 to 30% faster with it.
+const ahead = 8 << 10
+
+// fetch asks for n bytes from p+offset, ahead of their use.
+func fetch(p reg.Register, offset, n int) {
+	for i := 0; i < n; i += 64 {
+		PREFETCHT0(Mem{Base: p, Disp: offset + i + ahead})
+	}
+}
+
+// prefetch asks for memory that is used soon.
+func prefetch() {
+	TEXT("prefetch", noSplit, "func(p *byte, n int)")
+	Pragma("noescape")
+	Doc("prefetch asks for n bytes from p on, whole lines of the cache.")
+	p, n := argument("p"), argument("n")
+	loop("lines", n, 64, func() {
+		PREFETCHT0(at(p, 0))
+		ADDQ(I32(64), p)
+	})
+	RET()
+}
