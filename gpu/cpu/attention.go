@@ -196,10 +196,22 @@ func (e *engine) attendBlock(worker int, a *attention, b queryBlock, head int) {
 	clear(out)
 
 	pages := e.table[int(first.slot)*e.perSlot:]
+	// Pages lie apart, where no processor foresees them: a step at 256 positions of 28
+	// layers spent 1.2 ms here for 2.2 when they were asked for in time.
+	last := (context + from - 1) / s.size
+	soon := func(page int, of func(page int32, head int) []byte, each int) {
+		if page <= last {
+			k.prefetch(&of(pages[page], head)[0], s.seenOf(page)*each)
+		}
+	}
+	soon(from/s.size+1, c.keys, c.key)
 	s.visit(func(page, i, n, t, end int) {
+		soon(page+2, c.keys, c.key)
 		keys := at(wide.keys(pages[page], head, s.seenOf(page)), (t-page*s.size)*c.KeyDim)
 		k.scores(&scores[i*group*context+t-from], context, &queries[i*group*c.KeyDim], n*group, keys, end-t, c.KeyDim)
 	})
+	soon(from/s.size, c.values, c.valueBytes())
+	soon(from/s.size+1, c.values, c.valueBytes())
 	for i := range m {
 		low, high := s.low(i/group), s.before+i/group+1
 		z := &scores[i*context+low-from]
@@ -214,6 +226,7 @@ func (e *engine) attendBlock(worker int, a *attention, b queryBlock, head int) {
 	}
 	wide.page = -1
 	s.visit(func(page, i, n, t, end int) {
+		soon(page+2, c.values, c.valueBytes())
 		values := at(wide.values(pages[page], head, s.seenOf(page)), (t-page*s.size)*c.valueStride())
 		c.add(k, &out[i*group*c.ValueDim], &scores[i*group*context+t-from], context, n*group, values, end-t)
 	})

@@ -78,7 +78,7 @@ func counts() []int {
 // narrow are the types of weights to measure with.
 var narrow = []model.DType{model.BFloat16, model.Int8, model.Int4}
 
-func formatOf(d model.DType) format { return format{dtype: d, group: model.HeldAs(d).Matrix.Columns} }
+func formatOf(d model.DType) format { return groupedAs(model.HeldAs(d).Matrix) }
 
 // measured are the formats to measure with: those types, and blocks of GGUF files.
 var measured = []struct {
@@ -88,6 +88,7 @@ var measured = []struct {
 	{"bfloat16", formatOf(model.BFloat16)},
 	{"int8", formatOf(model.Int8)},
 	{"int4", formatOf(model.Int4)},
+	{"int4's vocabulary", groupedAs(model.HeldAs(model.Int4).Vocabulary)},
 	{"Q4_K", packing{4, true, model.Times}.format(32)},
 	{"Q6_K", packing{6, false, model.Times}.format(16)},
 	{"Q8_0", packing{8, false, model.Halves}.format(32)},
@@ -169,23 +170,20 @@ func qwen3(b *testing.B) *model.Model {
 	return m
 }
 
-// The context of benchmarks that decode: positions from it on, over and over.
-const (
-	context, until = 256, 272
-	pagesEach      = until / 16
-)
-
-// decoding opens a device that can decode so many rows.
-func decoding(b *testing.B, dtype model.DType, rows, cores int) *rig {
-	r := newRig(b, device.Spec{Model: qwen3(b), DType: dtype, Slots: rows, NumPages: rows * pagesEach, MaxSeqLen: until}, choose(), cores)
+// decoding opens a device that can decode so many rows behind a context.
+func decoding(b *testing.B, dtype model.DType, rows, cores, context int) *rig {
+	until := context + 16
+	r := newRig(b, device.Spec{Model: qwen3(b), DType: dtype, Slots: rows, NumPages: rows * until / 16, MaxSeqLen: until}, choose(), cores)
 	r.d.engine.inspect = nil
 	clear(r.d.engine.cache.memory) // or its first use would be measured
 	return r
 }
 
-// decode returns a function that decodes a token of each of so many rows.
+// decode returns a function that decodes a token of each of so many rows, at the last 16
+// positions over and over.
 func (r *rig) decode(rows int) func() {
-	at := int32(until)
+	until := int32(r.info.MaxSeqLen)
+	context, pagesEach, at := until-16, until/16, until
 	return func() {
 		s := &batch.Step{}
 		for i := range int32(rows) {
@@ -194,7 +192,7 @@ func (r *rig) decode(rows int) func() {
 				continue
 			}
 			r.give(s, i, batch.Sampling{}, nil)
-			for j := range int32(pagesEach) {
+			for j := range pagesEach {
 				r.enter(s, i, i*pagesEach+j)
 			}
 			r.row(s, i, context, []int32{5}, true)
@@ -212,7 +210,7 @@ func BenchmarkDecode(b *testing.B) {
 	const most = 16
 	for _, n := range counts() {
 		for _, dtype := range narrow {
-			r := decoding(b, dtype, most, n)
+			r := decoding(b, dtype, most, n, 256)
 			memory := stream(b)
 			for _, rows := range []int{1, 4, most} {
 				b.Run(fmt.Sprintf("cores=%d/%s/rows=%d", n, dtype, rows), func(b *testing.B) {
@@ -221,6 +219,22 @@ func BenchmarkDecode(b *testing.B) {
 					report(b, float64(r.info.WeightBytes)/ours/1e9, "GB/s-weights", float64(len(memory))/best/1e9, "GB/s-read")
 				})
 			}
+		}
+	}
+}
+
+// BenchmarkContext: a step of one token behind longer and longer contexts, whose keys and
+// values are read beside the weights.
+func BenchmarkContext(b *testing.B) {
+	for _, n := range counts() {
+		for _, context := range []int{16, 1024, 4096} {
+			b.Run(fmt.Sprintf("cores=%d/context=%d", n, context), func(b *testing.B) {
+				r := decoding(b, model.Int4, 1, n, context)
+				memory := stream(b)
+				ours, best := fastest(b, r.decode(1), func() { readAll(r.d.engine.pool, memory) })
+				b.ReportMetric(1/ours, "tok/s")
+				report(b, float64(r.info.WeightBytes+r.info.KVBytes)/ours/1e9, "GB/s", float64(len(memory))/best/1e9, "GB/s-read")
+			})
 		}
 	}
 }
@@ -279,7 +293,7 @@ func BenchmarkWhole(b *testing.B) {
 	const most = 8
 	for _, n := range counts() {
 		for _, dtype := range []model.DType{model.Int8, model.Int4} {
-			ours, theirs := decoding(b, dtype, most, n), decoding(b, model.BFloat16, most, n)
+			ours, theirs := decoding(b, dtype, most, n, 256), decoding(b, model.BFloat16, most, n, 256)
 			for _, rows := range []int{1, 2, 4, most} {
 				b.Run(fmt.Sprintf("cores=%d/%s/decode=%d", n, dtype, rows), func(b *testing.B) {
 					compare(b, dtype, rows, ours.decode(rows), theirs.decode(rows))

@@ -93,6 +93,14 @@ func (c *layerCache) values(page int32, head int) []byte {
 	return c.memory[int(page)*c.page+c.pageSize*(c.Heads*c.key+head*c.value):][:c.pageSize*c.value]
 }
 
+// valueBytes is how far apart the values of a head lie.
+func (c *layerCache) valueBytes() int {
+	if c.Shared {
+		return c.key
+	}
+	return c.value
+}
+
 // enter writes a token's key and value of a head.
 func (c *layerCache) enter(k *kernels, page int32, offset, head int, key, value []float32) {
 	c.narrow(k, c.keys(page, head)[offset*c.key:][:c.key], key)
