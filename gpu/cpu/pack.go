@@ -204,31 +204,41 @@ func (f format) scale(head, above []byte, j int) (scale, offset float32) {
 	return scale, offset
 }
 
-// put stores the numbers of a group of output j, from 0 on, where there are none yet.
+// put stores the numbers of a group of output j, from 0 on, where there are none yet: four
+// inner indices are a word.
 func (f format) put(lines []byte, j int, numbers []uint8) {
-	if f.dtype == model.Int6 {
+	at, shift, line := 4*j, 0, f.line()
+	switch {
+	case f.dtype == model.Int6:
 		f.put6(lines, j, numbers)
 		return
-	}
-	at, shift := 4*j, 0
-	if f.dtype == model.Int4 && j >= panelWidth/2 {
+	case f.dtype == model.Int4 && j >= panelWidth/2:
 		at, shift = 4*(j-panelWidth/2), 4
 	}
-	for line := f.line(); len(numbers) > 0; at += line {
-		to := lines[at:][:4]
-		for i, q := range numbers[:min(4, len(numbers))] {
-			to[i] |= q << shift
-		}
-		numbers = numbers[min(4, len(numbers)):]
+	for ; len(numbers) >= 4; numbers = numbers[4:] {
+		word := lines[at:][:4]
+		binary.LittleEndian.PutUint32(word, binary.LittleEndian.Uint32(word)|binary.LittleEndian.Uint32(numbers)<<shift)
+		at += line
+	}
+	for k, q := range numbers {
+		lines[at+k] |= q << shift
 	}
 }
 
+// put6 stores those of 6 bits, of which two words are four lower bits each and half of a third.
 func (f format) put6(lines []byte, j int, numbers []uint8) {
-	upper := j / (panelWidth / 2)
-	for k, q := range numbers {
-		pair, at, second := lines[k/8*2*f.line():], 4*(j%(panelWidth/2))+k%4, k/4%2
-		pair[4*panelWidth/2*(1+second)+at] |= q & 15 << (4 * upper)
-		pair[at] |= q >> 4 << (4*second + 2*upper)
+	at, upper, line := 4*(j%(panelWidth/2)), j/(panelWidth/2), 2*f.line()
+	word := func(which int) []byte { return lines[at+2*panelWidth*which:][:4] }
+	for ; len(numbers) > 0; numbers = numbers[8:] {
+		var high uint32
+		for second := range 2 {
+			four := binary.LittleEndian.Uint32(numbers[4*second:])
+			lower := word(1 + second)
+			binary.LittleEndian.PutUint32(lower, binary.LittleEndian.Uint32(lower)|four&0x0f0f0f0f<<(4*upper))
+			high |= four >> 4 & 0x03030303 << (4*second + 2*upper)
+		}
+		binary.LittleEndian.PutUint32(word(0), binary.LittleEndian.Uint32(word(0))|high)
+		at += line
 	}
 }
 

@@ -123,23 +123,37 @@ func QuantizeInt4(numbers []uint8, values []float32) (scale float32) {
 	case !(size <= math.MaxFloat32): // what is broken stays broken
 		return farthest
 	}
-	var q [GroupOfInt8]uint8
+	var all [GroupOfInt8]uint8
 	best := 0.0
 	for _, step := range steps {
 		inverse := step / farthest
-		var vq float32
+		// Four sums, so that one does not wait for the other.
+		var a, b, c, d float32
 		var qq int32
-		for k, v := range values {
-			n := int32(math.Float32bits(float32(v*inverse)+magic) - math.Float32bits(magic))
-			n = min(max(n, -8), 7)
-			q[k] = uint8(n + 8)
-			vq += float32(v * float32(n)) // not fused: the same numbers everywhere
-			qq += n * n
+		q, rest := all[:len(values)], values
+		for ; len(rest) >= 4; q, rest = q[4:], rest[4:] {
+			_, _ = q[3], rest[3]
+			i, j, k, l := nearest4(rest[0]*inverse), nearest4(rest[1]*inverse), nearest4(rest[2]*inverse), nearest4(rest[3]*inverse)
+			q[0], q[1], q[2], q[3] = uint8(i+8), uint8(j+8), uint8(k+8), uint8(l+8)
+			a, b, c, d = a+float32(rest[0]*float32(i)), b+float32(rest[1]*float32(j)), c+float32(rest[2]*float32(k)), d+float32(rest[3]*float32(l))
+			qq += i*i + j*j + k*k + l*l
 		}
+		for at, v := range rest {
+			i := nearest4(v * inverse)
+			q[at] = uint8(i + 8)
+			a += float32(v * float32(i)) // not fused: the same numbers everywhere
+			qq += i * i
+		}
+		vq := float32(a+b) + float32(c+d)
 		if gain := float64(vq) * float64(vq) / float64(max(qq, 1)); gain > best {
 			best, scale = gain, vq/float32(qq)
-			copy(numbers, q[:])
+			copy(numbers, all[:])
 		}
 	}
 	return scale
+}
+
+// nearest4 is the whole number next to x that 4 bits hold.
+func nearest4(x float32) int32 {
+	return min(max(int32(math.Float32bits(float32(x)+magic)-math.Float32bits(magic)), -8), 7)
 }
