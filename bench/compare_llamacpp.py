@@ -1,22 +1,31 @@
 """Sets Troupe on the processor beside llama.cpp, in turns, with random weights of Qwen3-0.6B's shape.
 
-    python compare_llamacpp.py LLAMA TROUPE [--turns 3] [--threads 2] [--work DIR]
+    python compare_llamacpp.py LLAMA TROUPE [--served] [--turns 3] [--threads 2] [--work DIR]
 
-LLAMA is the directory of llama.cpp's programs (cmake -DGGML_NATIVE=ON; llama-quantize and llama-batched-bench), TROUPE this
+LLAMA is the directory of llama.cpp's programs (cmake -DGGML_NATIVE=ON; llama-quantize, llama-batched-bench, llama-server), TROUPE this
 program. It needs numpy and gguf, llama.cpp's Python package, for the model that both get as files; 4 GB of DIR, which is kept.
 Troupe runs the files as they are, and the shape with weights of its own, rounded while they are loaded.
 
 Decoding is of one sequence and of eight behind 16 tokens, prefill of 512. Both have pages of 2 MiB. Each figure is the median of the
 turns; memory is the most that was resident. Nothing else should run meanwhile: the load before each turn is told.
+
+With --served both serve the same files to this client, which streams completions of token ids: from start to first token, decoding behind
+16, 512 and 3,900 tokens, prefill of 512, eight together behind 16, and the most that was resident with 4,000 tokens held. Troupe also
+rounds the file in bfloat16 while it loads it.
 """
 
 import argparse
+import http.client
 import json
 import os
+import random
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 LAYERS, HIDDEN, HEADS, KV_HEADS, HEAD, INNER, VOCAB = 28, 1024, 16, 8, 128, 3072, 151936
 CONTEXT = 4096
@@ -40,8 +49,7 @@ def model(path):
     w.add_value_length(HEAD)
     w.add_layer_norm_rms_eps(1e-6)
     w.add_rope_freq_base(1e6)
-    w.add_vocab_size(VOCAB)
-    w.add_tokenizer_model("none")
+    vocabulary(w)
 
     def matrix(name, out, inner):
         x = rng.standard_normal((out, inner), dtype=np.float32) / np.float32(inner**0.5)
@@ -65,6 +73,22 @@ def model(path):
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
     w.close()
+
+
+def vocabulary(w):
+    """A tokenizer of pairs of bytes, and of names for the other ids."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    characters = [chr(b) for b in plain] + [chr(256 + i) for i in range(256 - len(plain))]
+    pairs = [(a, b) for a in characters for b in characters]
+    tokens = characters + [a + b for a, b in pairs]
+    tokens += [f"unused {i}" for i in range(len(tokens), VOCAB - 1)] + ["<|end|>"]
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("qwen2")
+    w.add_token_list(tokens)
+    w.add_token_types([1] * (VOCAB - 1) + [3])
+    w.add_token_merges([f"{a} {b}" for a, b in pairs])
+    w.add_eos_token_id(VOCAB - 1)
+    w.add_add_bos_token(False)
 
 
 def run(command, env=None):
@@ -109,10 +133,105 @@ def troupe(a, model):
     return {"decode": 1e3 / one["itl_ms"]["p50"], "eight": 8e3 / many["itl_ms"]["p50"], "prefill": 512e3 / prompt["ttft_ms"]["p50"], "MB": memory}
 
 
+class Server:
+    """A server while it serves, and what a client sees of it."""
+
+    def __init__(self, command, ready):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.log, self.began = tempfile.TemporaryFile(), time.time()
+        self.process = subprocess.Popen([*command, "--port", str(self.port)], stdout=self.log, stderr=self.log, env={**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"})
+        while not self.answers(ready):
+            if self.process.poll() is not None:
+                self.log.seek(0)
+                sys.exit(f"{' '.join(command)} ended:\n{self.log.read().decode()[-2000:]}")
+            time.sleep(0.01)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def answers(self, path):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            c.request("GET", path)
+            return c.getresponse().status == 200
+        except OSError:
+            return False
+
+    def ask(self, prompt, tokens):
+        """When it was asked, and when tokens came."""
+        ids = [random.randrange(300, VOCAB - 1) for _ in range(prompt)]
+        body = {"prompt": ids, "max_tokens": tokens, "temperature": 0, "stream": True, "ignore_eos": True, "cache_prompt": False}
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        asked, came = time.time(), []
+        c.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+        answer = c.getresponse()
+        if answer.status != 200:
+            sys.exit(f"status {answer.status}: {answer.read().decode()}")
+        for line in answer:
+            if line.startswith(b"data: {") and json.loads(line[6:]).get("choices"):
+                came.append(time.time())
+        return asked, came
+
+    def decodes(self, prompt):
+        _, came = [self.ask(prompt, 100) for _ in range(2)][-1]
+        return 99 / (came[-1] - came[0])
+
+    def prefills(self):
+        return statistics.median(512 / (came[0] - asked) for asked, came in (self.ask(512, 1) for _ in range(3)))
+
+    def together(self, n):
+        seen = []
+        threads = [threading.Thread(target=lambda: seen.append(self.ask(16, 64)[1])) for _ in range(n)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        return n * 63 / (max(came[-1] for came in seen) - max(came[0] for came in seen))
+
+    def resident(self):
+        with open(f"/proc/{self.process.pid}/status") as f:
+            return next(int(line.split()[1]) / 1000 for line in f if line.startswith("VmHWM"))
+
+
+def served(command, ready):
+    """What a client sees of a server, whose command takes how many sequences it has room for."""
+    with Server(command(1), ready) as s:
+        s.ask(8, 2)
+        figures = {"decode": s.decodes(16), "decode 512": s.decodes(512), "prefill": s.prefills(), "decode 3900": s.decodes(3900)}
+        figures["MB"] = s.resident()
+    with Server(command(1), ready) as s:  # now that the file is in memory for sure
+        figures["first"] = s.ask(8, 2)[1][0] - s.began
+    with Server(command(8), ready) as s:
+        s.ask(8, 2)
+        figures["eight"] = s.together(8)
+    return figures
+
+
+def llama_served(a, file):
+    def command(n):
+        return [os.path.join(a.llama, "llama-server"), "-m", file, "-c", str(CONTEXT * n), "-np", str(n), "-b", "512", "-ub", "512", "-t", str(a.threads), "-tb", str(a.threads), "--load-mode", "none"]
+
+    return served(command, "/health")
+
+
+def troupe_served(a, model):
+    def command(n):
+        return [a.troupe, "serve", "--device", "cpu", *model, "--max-seq-len", str(CONTEXT), "--num-pages", str(CONTEXT * n // 16), "--page-size", "16"]
+
+    return served(command, "/ready")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("llama")
     parser.add_argument("troupe")
+    parser.add_argument("--served", action="store_true")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", default=os.path.join(tempfile.gettempdir(), "compare_llamacpp"))
@@ -130,16 +249,20 @@ def main():
     for turn in range(a.turns):
         print(f"turn {turn + 1}, load {os.getloadavg()[0]:.2f}", flush=True)
         for name, dtype in FORMATS:
+            ours, theirs = (troupe_served, llama_served) if a.served else (troupe, llama)
+            own = ["--model", files["bf16"]] if a.served else ["--model", "qwen3-0.6b", "--dummy-weights"]
             for who, figures in (
-                ("llama.cpp " + name, llama(a, files[name])),
-                ("troupe " + name, troupe(a, ["--model", files[name]])),
-                ("troupe " + dtype, troupe(a, ["--model", "qwen3-0.6b", "--dummy-weights", "--dtype", dtype])),
+                ("llama.cpp " + name, theirs(a, files[name])),
+                ("troupe " + name, ours(a, ["--model", files[name]])),
+                ("troupe " + dtype, ours(a, [*own, "--dtype", dtype])),
             ):
+                print("  " + who + ": " + ", ".join(f"{what} {value:.2f}" for what, value in figures.items()), flush=True)
                 for what, value in figures.items():
                     seen.setdefault((who, what), []).append(value)
     median = {key: statistics.median(values) for key, values in seen.items()}
-    columns = ["decode", "eight", "prefill", "MB"]
-    print("\n| | decode | 8 together | prefill of 512 | MB |\n| --- | --- | --- | --- | --- |")
+    titles = {"first": "first token, s", "decode": "decode", "decode 512": "behind 512", "decode 3900": "behind 3,900", "eight": "8 together", "prefill": "prefill of 512", "MB": "MB"}
+    columns = [c for c in titles if ("troupe bf16", c) in median]
+    print("\n| | " + " | ".join(titles[c] for c in columns) + " |\n|" + " --- |" * (len(columns) + 1))
     for name, dtype in FORMATS:
         l = [median["llama.cpp " + name, c] for c in columns]
         print(f"| llama.cpp {name}, tokens/s | " + " | ".join(f"{v:.1f}" for v in l) + " |")
