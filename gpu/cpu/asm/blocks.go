@@ -233,7 +233,7 @@ func (p *blockProduct) begin(rows []reg.GPVirtual) {
 		p.zero(p.sums...)
 		return
 	}
-	if p.wholes { // 17 and 16 times
+	if p.wholes { // 17 times the correction and 16: once is left for each half
 		VPBROADCASTD(at(rows[0], 4), p.sums[0])
 		VPSLLD(U8(4), p.sums[0], p.sums[1])
 		VPADDD(p.sums[1], p.sums[0], p.sums[0])
